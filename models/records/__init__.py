@@ -1,0 +1,27 @@
+"""The values of the topics as pydantic models: what is on the wire, in log folders and in tests.
+
+Evolution is additive: unknown fields are ignored, new fields are optional, and a breaking change makes a new
+topic version (`listen-events.v2`). Times are UTC epoch milliseconds and end in `_at` or are called `at`.
+"""
+
+from models.records.base import Record
+from models.records.candidates import Candidate, CandidateSet, Fallback
+from models.records.catalog import CatalogItem, ItemSids, Kind, Segment, TokenizedItem
+from models.records.listen import Listen, Signal
+from models.records.session import Discovery, SessionStart
+
+__all__ = [
+    "Record",
+    "Listen",
+    "Signal",
+    "CatalogItem",
+    "Kind",
+    "Segment",
+    "ItemSids",
+    "TokenizedItem",
+    "SessionStart",
+    "Discovery",
+    "CandidateSet",
+    "Candidate",
+    "Fallback",
+]

@@ -1,0 +1,39 @@
+"""What all topic values share: how they are read from and written to JSON."""
+
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+MAX_ID_CHARS = 256
+# 2100-01-01: a time beyond it is a unit mistake (microseconds, nanoseconds), not a late event.
+MAX_AT_MS = 4_102_444_800_000
+
+Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS)]
+AtMs = Annotated[int, Field(ge=0, le=MAX_AT_MS, description="UTC epoch milliseconds")]
+
+
+class Record(BaseModel):
+    """A topic value: immutable, tolerant of unknown fields, written without nulls."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="null")
+
+    schema_version: int = Field(default=1, ge=1, description="Raised only by additive changes inside a topic version.")
+
+    @classmethod
+    def from_json(cls, value: bytes | str) -> Self:
+        """Read one value.
+
+        Args:
+            value: JSON text, UTF-8.
+
+        Returns:
+            The record.
+
+        Raises:
+            pydantic.ValidationError: The text is not JSON or does not fit the model.
+        """
+        return cls.model_validate_json(value)
+
+    def to_json(self) -> bytes:
+        """Write the value as compact UTF-8 JSON without null fields."""
+        return self.model_dump_json(exclude_none=True).encode()

@@ -1,0 +1,67 @@
+"""`candidates.v1`: the answer to one session-start, for any ranker downstream; the key is `user_id`.
+
+Delivered at least once under a deterministic id: consumers keep the first of repeats.
+"""
+
+import uuid
+from typing import Literal
+
+from pydantic import Field
+
+from models.records.base import AtMs, Id, Record
+from models.records.session import Discovery
+
+# A namespace of our own, so that ids never meet those of another system.
+CANDIDATE_SET_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "sidestream:candidate-set")
+
+
+class Candidate(Record):
+    """One item of the answer."""
+
+    item_id: Id
+    sid: str = Field(description="Codes joined by dashes, as people read them.")
+    rank: int = Field(ge=0)
+    score: float = Field(description="Orders the list.")
+    log_prob: float | None = Field(default=None, description="Likelihood of the SID alone; null without the model.")
+    familiar: bool = Field(description="The item, its show or its creator is in the listener's recent history.")
+    reserved: Literal["new"] | None = Field(default=None, description="Set where a place is kept for new items.")
+
+
+class Fallback(Record):
+    """Why the answer did not come from the model."""
+
+    reason: Literal["no_history", "empty_catalogue", "deadline", "engine_error", "no_model", "no_candidates"]
+
+
+class CandidateSet(Record):
+    """The candidates of one session-start, with all that is needed to judge and to repeat them."""
+
+    candidate_set_id: str
+    session_id: Id
+    user_id: Id
+    page: int = 0
+    requested_at: AtMs = Field(description="`at` of the session-start.")
+    produced_at: AtMs
+    model_version: str
+    tokenizer_version: str
+    catalogue_version: str = Field(description="Names the pinned snapshot within its worker.")
+    state_watermark: int = Field(description="Highest listen offset folded into the state that was read; -1 if none.")
+    discovery: Discovery
+    candidates: tuple[Candidate, ...]
+    fallback: Fallback | None = None
+    timings_ms: dict[str, float] = Field(default_factory=dict, description="Time per step and in total.")
+
+
+def candidate_set_id(user_id: str, session_id: str, page: int) -> str:
+    """Name the answer to a request, the same however often it is computed.
+
+    Args:
+        user_id: Listener.
+        session_id: Session.
+        page: Page of the session.
+
+    Returns:
+        UUIDv5 as text. A length prefix keeps ("a", "bc") and ("ab", "c") apart.
+    """
+    name = f"{len(user_id)}:{user_id}:{len(session_id)}:{session_id}:{page}"
+    return str(uuid.uuid5(CANDIDATE_SET_NAMESPACE, name))

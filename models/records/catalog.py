@@ -1,0 +1,65 @@
+"""`catalog-items.v1` and `item-sids.v1`: an item as the catalogue knows it, and as the tokenizer made it reachable.
+
+Both topics are compacted and keyed by `item_id`; a null value removes the item.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from models.records.base import AtMs, Id, Record
+
+Kind = Literal["track", "episode", "audiobook", "live"]
+Code = Annotated[int, Field(ge=0, le=65_535)]
+
+
+class Segment(Record):
+    """A stretch of a long item or of a live stream, in words."""
+
+    start_ms: int = Field(ge=0)
+    end_ms: int = Field(gt=0)
+    text: str
+    field: str | None = Field(default=None, description="What the words describe: events, dialogue, acoustics, …")
+
+
+class ItemFacts(Record):
+    """What candidates, filters and people need to know of an item."""
+
+    item_id: Id
+    kind: Kind
+    title: str = ""
+    creator: str | None = Field(default=None, description="Artist, host, author or channel.")
+    show: str | None = Field(default=None, description="Podcast, album, series or book that the item belongs to.")
+    tags: tuple[str, ...] = ()
+    language: str | None = None
+    market: tuple[str, ...] = Field(default=(), description="Where it may be played; empty means everywhere.")
+    explicit: bool = False
+    published_at: AtMs | None = None
+    expires_at: AtMs | None = Field(default=None, description="From then on it is no candidate; null means never.")
+
+
+class CatalogItem(ItemFacts):
+    """One item as its owner publishes it."""
+
+    at: AtMs = Field(description="When this version of the item was written.")
+    description: str = ""
+    duration_ms: int | None = Field(default=None, gt=0)
+    views: dict[str, tuple[float, ...]] | None = Field(
+        default=None, description="Precomputed content vectors by view name."
+    )
+    segments: tuple[Segment, ...] | None = None
+
+
+class TokenizedItem(Record):
+    """An item under one tokenizer version."""
+
+    sid: tuple[Code, ...] = Field(min_length=1, description="Codes in level order.")
+    vector: str = Field(description="Item vector: base64 of int8 components.")
+    vector_scale: float = Field(ge=0, description="Component = int8 * vector_scale.")
+
+
+class ItemSids(ItemFacts):
+    """What `item-sids.v1` says of one item: its facts and its place under every live tokenizer version."""
+
+    source_offset: int = Field(ge=-1, description="Offset of the catalogue event it was made from; orders updates.")
+    versions: dict[str, TokenizedItem] = Field(min_length=1, description="By tokenizer version.")

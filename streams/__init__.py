@@ -1,0 +1,1 @@
+"""Everything that touches Kafka or a person: contracts, lanes, agents, local broker, replay, clients, command line."""

@@ -1,0 +1,87 @@
+"""Every error that Sidestream raises on purpose, in one tree.
+
+* SidestreamError
+  x ArtifactError            artifact missing, damaged or wrongly paired
+  x TokenizerError           vectors, texts or SIDs do not fit the tokenizer
+  x CatalogueError           item update or snapshot is invalid
+  x DataError                log folder or data set is damaged (file and line)
+  x StateError               bytes of a user state cannot be read
+  x TrainingError            training or export cannot go on
+  x EngineError              the ONNX engine refused a request or a catalogue
+  x SettingsError            a setting is wrong or missing
+  x BrokerError              the local broker cannot be started, reached or stopped
+  x TopicError               topics missing, wrong partition counts, not compacted
+  x LaneError                a lane cannot go on without risking the state
+    + RestoreError           a table cannot be rebuilt from its changelog
+  x BadRecord                one malformed record (goes to the dead letters, never stops a stream)
+"""
+
+from models.errors import DataError, EngineError, StateError, TrainingError
+from tokenizer.errors import ArtifactError, CatalogueError, SidestreamError, TokenizerError
+
+__all__ = [
+    "SidestreamError",
+    "ArtifactError",
+    "TokenizerError",
+    "CatalogueError",
+    "DataError",
+    "StateError",
+    "TrainingError",
+    "EngineError",
+    "SettingsError",
+    "BrokerError",
+    "TopicError",
+    "LaneError",
+    "RestoreError",
+    "BadRecord",
+]
+
+
+class SettingsError(SidestreamError):
+    """A setting is wrong or missing.
+
+    Operator action: the message names the flag and the environment variable.
+    """
+
+
+class BrokerError(SidestreamError):
+    """The local broker cannot be started, reached or stopped.
+
+    Operator action: `sidestream broker status`, then the log file named in the message.
+    """
+
+
+class TopicError(SidestreamError):
+    """Topics are missing, have wrong partition counts, or are not compacted where they must be.
+
+    Operator action: `sidestream topics check`, then `sidestream topics create` or the change it names.
+    """
+
+
+class LaneError(SidestreamError):
+    """A lane cannot go on without risking the state.
+
+    Operator action: restart the worker; it restores from the changelog.
+    """
+
+
+class RestoreError(LaneError):
+    """A table cannot be rebuilt from its changelog.
+
+    Operator action: `sidestream topics check`; if the changelog is gone, rebuild from the source topic.
+    """
+
+
+class BadRecord(SidestreamError):
+    """One malformed record: it goes to the dead letters with this reason, and the stream goes on.
+
+    Args:
+        reason: Short code for counters and headers: not_json, wrong_type, missing_field, bad_value, key_mismatch,
+            absurd_time, oversize, null_value.
+        detail: What was expected and what came, in one line.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.reason = reason
+        self.detail = detail
+        super().__init__(f"{reason}: {detail}")
