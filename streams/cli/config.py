@@ -1,0 +1,42 @@
+"""`sidestream config`: the merged settings, where they come from, and their table for the README."""
+
+from typing import Annotated
+
+import typer
+
+from streams.cli.context import context_of
+from streams.cli.output import print_rows, results
+from streams.settings import Settings, env_name, walk_settings
+
+app = typer.Typer(no_args_is_help=True, help="See what is set, and where it comes from.")
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    changed: Annotated[bool, typer.Option("--changed", help="Only what is not at its default.")] = False,
+) -> None:
+    """Show the merged settings with their sources; secrets are masked."""
+    context = context_of(ctx)
+    rows = [
+        {"setting": name, "value": str(value), "source": context.origins[name]}
+        for name, value, _ in walk_settings(context.settings)
+        if not changed or context.origins[name] != "default"
+    ]
+    print_rows(rows, ["setting", "value", "source"], as_json=as_json)
+
+
+@app.command()
+def table() -> None:
+    """Print the settings as a Markdown table, as the README shows them."""
+    results.print(settings_table(), markup=False, soft_wrap=True)
+
+
+def settings_table() -> str:
+    """Write all settings with defaults and meanings as a Markdown table."""
+    lines = ["| setting | environment | default | meaning |", "|---|---|---|---|"]
+    for name, value, description in walk_settings(Settings()):
+        meaning = " ".join(description.split()).replace("|", "\\|")
+        lines.append(f"| `{name}` | `{env_name(name)}` | `{value}` | {meaning} |")
+    return "\n".join(lines)

@@ -1,0 +1,84 @@
+"""What every command starts from: the settings, read once, and where each value came from."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from streams.errors import SettingsError
+from streams.settings import Settings, load_settings
+
+
+@dataclass
+class Context:
+    """Global options of the command line; settings are read when a command first asks for them.
+
+    Args:
+        file: `--config`.
+        flags: `--set name=value` by dotted name.
+    """
+
+    file: Path | None = None
+    flags: dict[str, Any] = field(default_factory=dict)
+    _loaded: tuple[Settings, dict[str, str]] | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """The merged settings."""
+        return self._load()[0]
+
+    @property
+    def origins(self) -> dict[str, str]:
+        """Where each value came from."""
+        return self._load()[1]
+
+    def _load(self) -> tuple[Settings, dict[str, str]]:
+        if self._loaded is None:
+            self._loaded = load_settings(self.flags, self.file)
+        return self._loaded
+
+
+def settings_of(ctx: typer.Context) -> Settings:
+    """Give a command its settings.
+
+    Args:
+        ctx: What typer passes to the command.
+    """
+    return context_of(ctx).settings
+
+
+def context_of(ctx: typer.Context) -> Context:
+    """Give a command the global options.
+
+    Args:
+        ctx: What typer passes to the command.
+    """
+    found = ctx.find_root().obj
+    return found if isinstance(found, Context) else Context()
+
+
+def parse_assignments(assignments: list[str]) -> dict[str, Any]:
+    """Read `name=value` flags; a value that is JSON is taken as such, anything else as text.
+
+    Args:
+        assignments: What came after `--set`.
+
+    Returns:
+        Values by dotted name.
+
+    Raises:
+        SettingsError: There is no `=` in one of them.
+    """
+    flags: dict[str, Any] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals or not name:
+            msg = f"--set {assignment}: expected name=value, such as --set data_dir=/var/lib/sidestream"
+            raise SettingsError(msg)
+        try:
+            flags[name] = json.loads(text)
+        except ValueError:
+            flags[name] = text
+    return flags

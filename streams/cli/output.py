@@ -1,0 +1,77 @@
+"""How commands speak: tables for people, JSON for programs, one line for an error."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+# Results go to stdout, everything said on the way to stderr: `--json | jq` must always work.
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+results = Console(highlight=False)
+
+
+def say(text: str) -> None:
+    """Tell a person what happens, on stderr.
+
+    Args:
+        text: One line, rich markup allowed.
+    """
+    console.print(text)
+
+
+def fail(text: str) -> None:
+    """Tell what went wrong, in one line on stderr.
+
+    Args:
+        text: The message; new lines are folded.
+    """
+    console.print(f"[red]error:[/red] {' '.join(text.split())}", markup=True)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON value on one line of stdout.
+
+    Args:
+        value: Anything that JSON can hold.
+    """
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def print_rows(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool, title: str = "") -> None:
+    """Print rows as a table, or as a JSON list.
+
+    Args:
+        rows: One mapping per row.
+        columns: Keys in display order; JSON shows the rows whole.
+        as_json: Print JSON.
+        title: Heading of the table.
+    """
+    rows = list(rows)
+    if as_json:
+        print_json(rows)
+        return
+    table = Table(title=title or None, title_justify="left", header_style="bold")
+    for column in columns:
+        table.add_column(column.replace("_", " "))
+    for row in rows:
+        table.add_row(*("" if row.get(c) is None else str(row.get(c)) for c in columns))
+    results.print(table)
+
+
+def print_facts(facts: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print one thing's facts, a line each, or as a JSON object.
+
+    Args:
+        facts: Names and values.
+        as_json: Print JSON.
+    """
+    if as_json:
+        print_json(dict(facts))
+        return
+    width = max((len(name) for name in facts), default=0)
+    for name, value in facts.items():
+        results.print(f"[bold]{name:<{width}}[/bold]  {value}")

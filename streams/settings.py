@@ -1,0 +1,185 @@
+"""The one Settings object: every room's group in one place, read from flags, environment and file in that order.
+
+A value is found under the same name everywhere: `--set lane.batch_ms=50`, `SIDESTREAM_LANE__BATCH_MS=50`, or in
+`sidestream.toml`
+
+    [lane]
+    batch_ms = 50
+
+The settings are read once, by the command line, and passed in; no room looks at the environment itself.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from streams.errors import SettingsError
+
+ENV_PREFIX = "SIDESTREAM_"
+DEFAULT_FILE = Path("sidestream.toml")
+MASK = "********"
+
+
+class Settings(BaseSettings):
+    """All settings of Sidestream, grouped by the room that they belong to."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        nested_model_default_partial_update=True,
+    )
+
+    data_dir: Path = Field(
+        default=Path("var"),
+        description="Where the worker keeps its state, the local broker its log, the demo its world.",
+    )
+    artifacts: Path | None = Field(
+        default=None,
+        description="Folder with `tokenizer/` and `model/`: the pair that serves. None: the shipped demo pair.",
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take flags (given to the constructor) alone: `load_settings` merges environment and file itself."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)
+
+
+def load_settings(
+    flags: Mapping[str, Any] | None = None, file: Path | None = None, env: Mapping[str, str] | None = None
+) -> tuple[Settings, dict[str, str]]:
+    """Merge flags, environment and file into settings.
+
+    Args:
+        flags: Values by dotted name (`lane.batch_ms`); they win.
+        file: TOML file; by default `sidestream.toml` in the working folder, if it is there.
+        env: Environment; by default that of the process.
+
+    Returns:
+        The settings, and for every dotted name where its value came from: flag, environment, file or default.
+
+    Raises:
+        SettingsError: A name is unknown, a value does not fit, or the file cannot be read.
+    """
+    layers = [
+        ("flag", _nest(flags or {})),
+        ("environment", _from_environment(os.environ if env is None else env)),
+        ("file", _from_file(file)),
+    ]
+    merged: dict[str, Any] = {}
+    for _, layer in reversed(layers):
+        _merge(merged, layer)
+    try:
+        settings = Settings(**merged)
+    except ValidationError as exc:
+        raise SettingsError(_explain(exc)) from exc
+    origins = {}
+    for name, _, _ in walk_settings(settings):
+        found = [origin for origin, layer in layers if _has(layer, name.split("."))]
+        origins[name] = found[0] if found else "default"
+    return settings, origins
+
+
+def walk_settings(group: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
+    """Go through all settings, depth first.
+
+    Args:
+        group: The settings or one group of them.
+        prefix: Dotted name of the group, with a trailing dot.
+
+    Yields:
+        Dotted name, value as a person may see it (secrets masked), and description.
+    """
+    for name, field in type(group).model_fields.items():
+        value = getattr(group, name)
+        if isinstance(value, BaseModel):
+            yield from walk_settings(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", MASK if isinstance(value, SecretStr) and value else value, field.description or ""
+
+
+def env_name(name: str) -> str:
+    """Give the environment variable of a dotted setting name.
+
+    Args:
+        name: Such as `lane.batch_ms`.
+    """
+    return ENV_PREFIX + name.upper().replace(".", "__")
+
+
+def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
+    # pydantic-settings reads os.environ; an injected mapping takes the same way through its own parser.
+    source = EnvSettingsSource(Settings)
+    source.env_vars = {key.lower(): value for key, value in env.items()}
+    return source()
+
+
+def _from_file(file: Path | None) -> dict[str, Any]:
+    if file is None:
+        if not DEFAULT_FILE.exists():
+            return {}
+        file = DEFAULT_FILE
+    if not file.is_file():
+        msg = f"settings file {file}: expected a TOML file, found none; check --config"
+        raise SettingsError(msg)
+    try:
+        return TomlConfigSettingsSource(Settings, toml_file=file)()
+    except ValueError as exc:
+        msg = f"settings file {file}: not TOML ({exc}); correct the line it names"
+        raise SettingsError(msg) from exc
+
+
+def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for name, value in flat.items():
+        *groups, leaf = name.split(".")
+        level = nested
+        for group in groups:
+            level = level.setdefault(group, {})
+        level[leaf] = value
+    return nested
+
+
+def _merge(into: dict[str, Any], layer: Mapping[str, Any]) -> None:
+    for name, value in layer.items():
+        if isinstance(value, Mapping) and isinstance(into.get(name), dict):
+            _merge(into[name], value)
+        else:
+            into[name] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _has(layer: Mapping[str, Any], path: list[str]) -> bool:
+    value: Any = layer
+    for part in path:
+        if not isinstance(value, Mapping) or part not in value:
+            return False
+        value = value[part]
+    return True
+
+
+def _explain(exc: ValidationError) -> str:
+    lines = []
+    for error in exc.errors():
+        name = ".".join(str(part) for part in error["loc"])
+        got = "" if error["type"] in ("extra_forbidden", "missing") else f", got {error['input']!r}"
+        lines.append(f"setting {name} (--set {name}=…, {env_name(name)}): {error['msg'].lower()}{got}")
+    return "; ".join(lines) + "; `sidestream config show` lists all settings"
