@@ -30,7 +30,9 @@ class Candidate(Record):
 class Fallback(Record):
     """Why the answer did not come from the model."""
 
-    reason: Literal["no_history", "empty_catalogue", "deadline", "engine_error", "no_model", "no_candidates"]
+    reason: Literal[
+        "no_history", "empty_catalogue", "deadline", "engine_error", "state_error", "no_model", "no_candidates"
+    ]
 
 
 class CandidateSet(Record):

@@ -1,0 +1,32 @@
+"""The popularity list under a session's own rules: what is left to answer with when the model has nothing to say."""
+
+import numpy as np
+import numpy.typing as npt
+
+from tokenizer.catalogue import CatalogueSnapshot
+
+BoolArray = npt.NDArray[np.bool_]
+Int32Array = npt.NDArray[np.int32]
+
+
+def popular(snapshot: CatalogueSnapshot, allowed: BoolArray, wanted: int) -> Int32Array:
+    """List the most popular allowed items.
+
+    Args:
+        snapshot: Pinned catalogue; its `popular_rows` come best first.
+        allowed: Rows that may be listed.
+            Shape: (R,).
+        wanted: How many at most.
+
+    Returns:
+        Rows, best first; ties by row, so that equal inputs give equal lists.
+            Shape: (n,), n <= wanted.
+    """
+    short = snapshot.popular_rows
+    rows: Int32Array = short[allowed[short]][:wanted]
+    if rows.size >= wanted:
+        return rows
+    # The short list ends before a narrow rule (one creator, one market) is served: look at the whole store.
+    every = np.flatnonzero(allowed).astype(np.int32)
+    order = np.argsort(-snapshot.item_weight[every], kind="stable")
+    return every[order[:wanted]]

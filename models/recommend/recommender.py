@@ -1,0 +1,277 @@
+"""The recommender core: view -> rules -> features -> engine -> reserved places -> candidate set.
+
+Decisions:
+- Every candidate, ranked, reserved or filled in, passes the same mask of the pinned snapshot and is listed once.
+- A set has `fallback` only where the model gave nothing. Where it gave too few, popular items passing the same rules
+  fill the set; they are known by `log_prob` being null. So are reserved ones, which also carry `reserved`.
+- `score` falls along the list. Behind the last ranked item, filled and reserved ones continue below its score by
+  their distance from the best possible strength, so the order of a consumer that sorts by score is our order.
+- Nothing here reads a clock or draws a random number: equal arguments give an equal set, timings aside.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from models.engine import EngineResult, Request
+from models.errors import EngineError
+from models.features import features
+from models.history.view import HistoryView, view
+from models.recommend.filters import eligibility_of, excluded_rows, familiar
+from models.recommend.newcomers import newcomers, places
+from models.recommend.popular import popular
+from models.recommend.settings import RecommendSettings
+from models.recommend.steps import Steps
+from models.records import Candidate, CandidateSet, Fallback, SessionStart
+from models.records.candidates import candidate_set_id
+from tokenizer.catalogue import CatalogueSnapshot, Eligibility
+from tokenizer.sid import format_sid
+
+Int32Array = npt.NDArray[np.int32]
+BoolArray = npt.NDArray[np.bool_]
+FallbackReason = Literal[
+    "no_history", "empty_catalogue", "deadline", "engine_error", "state_error", "no_model", "no_candidates"
+]
+
+
+class CandidateEngine(Protocol):
+    """What ranks: the ONNX engine, or anything that answers like it."""
+
+    def recommend(self, request: Request, snapshot: CatalogueSnapshot) -> EngineResult:
+        """Rank items of the snapshot for one request."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """One session with its rules compiled against the pinned snapshot."""
+
+    start: SessionStart
+    history: HistoryView
+    snapshot: CatalogueSnapshot
+    now_ms: int
+    eligibility: Eligibility
+    excluded: Int32Array
+    # Shape: (R,). Eligible and not excluded.
+    allowed: BoolArray
+
+
+@dataclass(frozen=True, slots=True)
+class _Pick:
+    """One place of the list before it is named."""
+
+    row: int
+    score: float
+    log_prob: float | None = None
+    reserved: Literal["new"] | None = None
+
+
+class Recommender:
+    """Answers session-starts; holds no state between them, safe to call from several threads.
+
+    Args:
+        engine: Ranks; None answers everything with popularity.
+        tokenizer_version: Version under which histories are read.
+        model_version: Named in the answers.
+        settings: Search, rules and reserved places.
+    """
+
+    def __init__(
+        self,
+        engine: CandidateEngine | None,
+        tokenizer_version: str,
+        model_version: str,
+        settings: RecommendSettings | None = None,
+    ) -> None:
+        self.tokenizer_version = tokenizer_version
+        self.model_version = model_version
+        self._engine = engine
+        self._settings = settings if settings is not None else RecommendSettings()
+
+    def recommend(
+        self,
+        start: SessionStart,
+        state: bytes | None,
+        snapshot: CatalogueSnapshot,
+        now_ms: int,
+        steps: Steps | None = None,
+    ) -> CandidateSet:
+        """Answer one session-start.
+
+        Args:
+            start: The session-start.
+            state: The listener's stored state; None for an unknown one.
+            snapshot: Pinned catalogue.
+            now_ms: UTC epoch milliseconds: judges expiry and newness, and becomes `produced_at`.
+            steps: Stopwatch to add this answer's steps to.
+
+        Returns:
+            The candidate set; an engine that refuses is answered by popularity, marked `engine_error`.
+
+        Raises:
+            StateError: The state's bytes cannot be read.
+        """
+        steps = steps if steps is not None else Steps()
+        query = self._query(start, state, snapshot, now_ms, steps)
+        reason = self._reason_not_to_ask(query)
+        if reason is not None:
+            return self._answer(query, [], reason, steps)
+        try:
+            ranked = self._ranked(query, steps)
+        except EngineError:
+            return self._answer(query, [], "engine_error", steps)
+        return self._answer(query, ranked, None if ranked else "no_candidates", steps)
+
+    def fall_back(
+        self,
+        start: SessionStart,
+        state: bytes | None,
+        snapshot: CatalogueSnapshot,
+        now_ms: int,
+        reason: FallbackReason,
+        steps: Steps | None = None,
+    ) -> CandidateSet:
+        """Answer one session-start by popularity, without the engine.
+
+        Args:
+            start: The session-start.
+            state: The listener's stored state; None for an unknown one.
+            snapshot: Pinned catalogue.
+            now_ms: UTC epoch milliseconds.
+            reason: Why the model is not asked.
+            steps: Stopwatch to add this answer's steps to.
+
+        Returns:
+            The marked candidate set.
+
+        Raises:
+            StateError: The state's bytes cannot be read.
+        """
+        steps = steps if steps is not None else Steps()
+        return self._answer(self._query(start, state, snapshot, now_ms, steps), [], reason, steps)
+
+    def _query(
+        self, start: SessionStart, state: bytes | None, snapshot: CatalogueSnapshot, now_ms: int, steps: Steps
+    ) -> _Query:
+        with steps.time("state"):
+            history = view(state, snapshot, self.tokenizer_version)
+        with steps.time("features"):
+            eligibility = eligibility_of(start, snapshot, history, now_ms)
+            excluded = excluded_rows(start, snapshot, history, exclude_seen=self._settings.exclude_seen)
+            allowed = eligibility.item.copy()
+            allowed[excluded] = False
+        return _Query(start, history, snapshot, now_ms, eligibility, excluded, allowed)
+
+    def _reason_not_to_ask(self, query: _Query) -> FallbackReason | None:
+        """Return why the model cannot help, None if it can."""
+        if query.snapshot.num_items == 0:
+            return "empty_catalogue"
+        if query.history.rows.size == 0:
+            return "no_history"
+        return "no_model" if self._engine is None else None
+
+    def _ranked(self, query: _Query, steps: Steps) -> list[_Pick]:
+        """Ask the engine."""
+        if self._engine is None:
+            return []
+        with steps.time("features"):
+            request = Request(
+                features=features(query.history, self._settings.max_history),
+                num_candidates=query.start.num_candidates,
+                excluded_rows=query.excluded,
+                eligibility=query.eligibility,
+                beam_size=self._settings.beam_size,
+            )
+        with steps.time("engine"):
+            result = self._engine.recommend(request, query.snapshot)
+        # The graph already keeps to the masks; a row outside them would break a promise, so it never leaves.
+        return [
+            _Pick(int(row), float(score), float(log_prob))
+            for row, score, log_prob in zip(result.rows, result.scores, result.log_probs, strict=True)
+            if query.allowed[row]
+        ]
+
+    def _answer(
+        self, query: _Query, ranked: Sequence[_Pick], reason: FallbackReason | None, steps: Steps
+    ) -> CandidateSet:
+        """Fill up, reserve, name."""
+        with steps.time("resolve"):
+            start, snapshot = query.start, query.snapshot
+            picks = self._picks(query, ranked)
+            candidate_set = CandidateSet(
+                candidate_set_id=candidate_set_id(start.user_id, start.session_id, start.page),
+                session_id=start.session_id,
+                user_id=start.user_id,
+                page=start.page,
+                requested_at=start.at,
+                produced_at=query.now_ms,
+                model_version=self.model_version,
+                tokenizer_version=self.tokenizer_version,
+                catalogue_version=snapshot.version,
+                state_watermark=query.history.watermark,
+                discovery=start.discovery,
+                candidates=_named(query, picks),
+                fallback=Fallback(reason=reason) if reason is not None else None,
+            )
+        return candidate_set.model_copy(update={"timings_ms": steps.report_ms()})
+
+    def _picks(self, query: _Query, ranked: Sequence[_Pick]) -> list[_Pick]:
+        """Compose the list: ranked items, popular ones where they are too few, new ones in the last places."""
+        wanted = query.start.num_candidates
+        open_places = places(wanted, self._settings)
+        leading = {pick.row for pick in ranked[: wanted - open_places]}
+        new: list[_Pick] = []
+        if open_places:
+            rows, similarities = newcomers(query.snapshot, query.history, query.allowed, query.now_ms, self._settings)
+            competing = zip(rows.tolist(), similarities.tolist(), strict=True)
+            new = [_Pick(row, similarity, reserved="new") for row, similarity in competing if row not in leading][
+                :open_places
+            ]
+        kept = {pick.row for pick in new}
+        picks = [pick for pick in ranked if pick.row not in kept][: wanted - len(new)]
+        missing = wanted - len(new) - len(picks)
+        if missing > 0:
+            taken = kept | {pick.row for pick in picks}
+            picks.extend(_continued(picks, self._popular_picks(query, taken, missing)))
+        picks.extend(_continued(picks, new))
+        return picks
+
+    def _popular_picks(self, query: _Query, taken: set[int], missing: int) -> list[_Pick]:
+        """Choose popular items that are not in the list yet; strength 1 is the most popular one chosen."""
+        allowed = query.allowed.copy()
+        allowed[list(taken)] = False
+        rows = popular(query.snapshot, allowed, missing)
+        weights = query.snapshot.item_weight[rows]
+        strengths = weights / weights.max() if rows.size else weights
+        return [_Pick(row, strength) for row, strength in zip(rows.tolist(), strengths.tolist(), strict=True)]
+
+
+def _continued(before: Sequence[_Pick], picks: Iterable[_Pick]) -> list[_Pick]:
+    """Let scores go on below those already listed: the last one minus what each pick lacks to strength 1."""
+    floor = before[-1].score if before else 0.0
+    return [_Pick(pick.row, floor - (1.0 - pick.score), pick.log_prob, pick.reserved) for pick in picks]
+
+
+def _named(query: _Query, picks: Sequence[_Pick]) -> tuple[Candidate, ...]:
+    """Give rows their ids, SIDs and flags."""
+    if not picks:
+        return ()
+    snapshot = query.snapshot
+    rows = np.fromiter((pick.row for pick in picks), dtype=np.int32, count=len(picks))
+    sids = snapshot.codes_of_rows(rows)
+    known = familiar(snapshot, query.history, rows)
+    return tuple(
+        Candidate(
+            item_id=snapshot.item_ids[pick.row],
+            sid=format_sid(tuple(int(code) for code in sids[rank])),
+            rank=rank,
+            score=pick.score,
+            log_prob=pick.log_prob,
+            familiar=bool(known[rank]),
+            reserved=pick.reserved,
+        )
+        for rank, pick in enumerate(picks)
+    )

@@ -1,0 +1,45 @@
+"""How long each step of one answer took."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+class Steps:
+    """A stopwatch with named steps; times of one name add up.
+
+    Args:
+        seconds: Monotonic clock in seconds.
+    """
+
+    def __init__(self, seconds: Callable[[], float] = time.perf_counter) -> None:
+        self._seconds = seconds
+        self._started_s = seconds()
+        self._ms: dict[str, float] = {}
+
+    @contextmanager
+    def time(self, name: str) -> Iterator[None]:
+        """Add the time spent in the block to a step, also when the block raises.
+
+        Args:
+            name: Step.
+        """
+        begun_s = self._seconds()
+        try:
+            yield
+        finally:
+            self.add(name, (self._seconds() - begun_s) * 1e3)
+
+    def add(self, name: str, ms: float) -> None:
+        """Add a time measured elsewhere.
+
+        Args:
+            name: Step.
+            ms: Milliseconds.
+        """
+        self._ms[name] = self._ms.get(name, 0.0) + ms
+
+    def report_ms(self) -> dict[str, float]:
+        """Return milliseconds per step, and `total` since the stopwatch was made (plus `queue`, spent before it)."""
+        total_ms = (self._seconds() - self._started_s) * 1e3 + self._ms.get("queue", 0.0)
+        return {name: round(ms, 3) for name, ms in (*self._ms.items(), ("total", total_ms))}
