@@ -1,0 +1,88 @@
+"""Owns the one function that turns a listener's history into model inputs.
+
+Training, evaluation, replay and serving all call `features`, so no second copy can drift away from the first.
+It needs numpy alone, and reads nothing but its arguments.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Int32Array = npt.NDArray[np.int32]
+
+UNKNOWN = -1
+
+
+class HistoryArrays(Protocol):
+    """What is read of a history: `models.history.view.HistoryView`, or the items of a training sequence."""
+
+    @property
+    def rows(self) -> Int32Array:
+        """Rows of the item store, -1 for an item the catalogue no longer holds; oldest first.
+
+        Shape: (num_listens,).
+        """
+        ...
+
+    @property
+    def codes(self) -> Int32Array:
+        """SIDs, -1 where unknown.
+
+        Shape: (num_listens, num_levels).
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ItemHistory:
+    """A history given by arrays alone, where there is no stored state: training and evaluation.
+
+    Args:
+        rows: Items, oldest first. Shape: (num_listens,).
+        codes: Their SIDs. Shape: (num_listens, num_levels).
+    """
+
+    rows: Int32Array
+    codes: Int32Array
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """Inputs of the encoder for one request.
+
+    Args:
+        history_rows: Item rows, oldest first, -1 = read the codes instead. Shape: (num_positions,).
+        history_codes: SIDs, -1 beside a row of -1 = padding. Shape: (num_positions, num_levels).
+    """
+
+    history_rows: Int32Array
+    history_codes: Int32Array
+
+
+def features(history: HistoryArrays, max_len: int) -> Features:
+    """Build the encoder's inputs from a history.
+
+    An entry that has neither a row nor a SID says nothing and is left out, before the latest `max_len` are taken.
+    A history without any usable entry becomes one position of padding, so that the graph always has a position.
+
+    Args:
+        history: The listens, oldest first.
+        max_len: Positions the model reads, at least 1.
+
+    Returns:
+        The latest usable entries, oldest first.
+
+        Shape: (num_positions,) and (num_positions, num_levels), 1 <= num_positions <= max_len.
+    """
+    rows, codes = history.rows, history.codes
+    usable = (rows >= 0) | (codes[:, 0] >= 0)
+    if not usable.all():
+        rows, codes = rows[usable], codes[usable]
+    if rows.size == 0:
+        return Features(np.full(1, UNKNOWN, np.int32), np.full((1, codes.shape[1]), UNKNOWN, np.int32))
+    return Features(
+        np.ascontiguousarray(rows[-max_len:], np.int32),
+        np.ascontiguousarray(codes[-max_len:], np.int32),
+    )
