@@ -1,0 +1,78 @@
+"""How the worker logs: structlog on top of the standard library, readable on a terminal, JSON lines elsewhere.
+
+Faust, mode and aiokafka log through the standard library; at DEBUG they build two records per message sent, which
+costs more than the message, so they are kept at WARNING whatever our own level is.
+"""
+
+import logging
+import sys
+from typing import Literal, TextIO
+
+import structlog
+from pydantic import BaseModel, ConfigDict, Field
+
+_QUIET = ("faust", "mode", "aiokafka", "kafka", "asyncio", "uvicorn")
+
+
+class LogSettings(BaseModel):
+    """What is logged, and how it looks."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Lowest level of Sidestream's own lines; libraries stay at warning."
+    )
+    format: Literal["auto", "text", "json"] = Field(
+        default="auto", description="text for people, json for machines; auto: text on a terminal."
+    )
+
+
+def set_up_logging(settings: LogSettings, stream: TextIO | None = None) -> None:
+    """Configure structlog and the standard library once per process.
+
+    Args:
+        settings: Level and format.
+        stream: Where lines go; standard error by default.
+    """
+    stream = stream if stream is not None else sys.stderr
+    as_json = settings.format == "json" or (settings.format == "auto" and not stream.isatty())
+    before: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    structlog.configure(
+        processors=[*before, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    renderer: list[structlog.typing.Processor] = (
+        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        if as_json
+        else [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=before,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.level.upper())
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def get_log(name: str) -> structlog.stdlib.BoundLogger:
+    """Return the logger of a module.
+
+    Args:
+        name: The module's `__name__`.
+    """
+    log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
+    return log
