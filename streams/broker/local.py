@@ -1,0 +1,227 @@
+"""One Apache Kafka node on this machine, run from its jars: started in the background, recognised, stopped.
+
+The broker belongs to its data folder: port, process id and log file are written there (`broker.json`), and any later
+command finds it again. `start` is idempotent; a lock in the folder keeps two starts apart.
+"""
+
+import base64
+import json
+import subprocess
+import time
+import uuid
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from string import Template
+
+from streams.broker import jars, probe, process
+from streams.broker.settings import BrokerSettings
+from streams.errors import BrokerError
+
+HOST = "127.0.0.1"
+MAX_LOG_BYTES = 8 << 20
+FORMAT_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class LocalKafka:
+    """A started node, as written in its data folder."""
+
+    pid: int
+    port: int
+    properties: str
+    log: str
+    archive: str | None = None  # where the JVM will write its class archive when it ends
+
+    @property
+    def bootstrap(self) -> str:
+        """Address for clients."""
+        return f"{HOST}:{self.port}"
+
+    @property
+    def mark(self) -> str:
+        """What the command line of this node alone contains."""
+        return f"kafka.Kafka {self.properties}"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether that very process is alive."""
+        return process.is_running(self.pid, self.mark)
+
+
+def find(settings: BrokerSettings) -> LocalKafka | None:
+    """Look for the node of this data folder.
+
+    Args:
+        settings: Names the data folder.
+
+    Returns:
+        The running node; none where it was never started or has ended.
+    """
+    try:
+        kafka = LocalKafka(**json.loads(_state_file(settings).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+    return kafka if kafka.is_running else None
+
+
+def start(settings: BrokerSettings) -> tuple[LocalKafka, bool]:
+    """Start the node, or find it running.
+
+    Args:
+        settings: Port, folders, limits.
+
+    Returns:
+        The node, answering, and whether this call started it.
+
+    Raises:
+        BrokerError: Java or the jars are missing, the port is taken, or the node does not come up.
+    """
+    folder = _folder(settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    with process.exclusive(folder / "start.lock"):
+        running = find(settings)
+        if running is not None:
+            _wait_answering(running, settings)
+            return running, False
+        kafka = _launch(settings, folder)
+        try:
+            _wait_answering(kafka, settings)
+        except BrokerError:
+            process.end(kafka.pid, kafka.mark, settings.stop_timeout_s)
+            raise
+        return kafka, True
+
+
+def stop(settings: BrokerSettings) -> bool:
+    """Stop the node of this data folder; only ever the process that `start` made.
+
+    Args:
+        settings: Names the data folder; limits.
+
+    Returns:
+        Whether there was one to stop.
+    """
+    kafka = find(settings)
+    if kafka is None:
+        return False
+    ended_by_itself = process.end(kafka.pid, kafka.mark, settings.stop_timeout_s)
+    _state_file(settings).unlink(missing_ok=True)
+    if ended_by_itself and kafka.archive is not None:
+        _adopt_archive(settings, Path(kafka.archive))
+    return True
+
+
+def _folder(settings: BrokerSettings) -> Path:
+    return settings.data_dir.expanduser().resolve()
+
+
+def _state_file(settings: BrokerSettings) -> Path:
+    return _folder(settings) / "broker.json"
+
+
+def _launch(settings: BrokerSettings, folder: Path) -> LocalKafka:
+    java, lib = jars.find_java(settings), jars.ensure_jars(settings)
+    if settings.port and not probe.is_port_free(settings.port):
+        msg = (
+            f"expected port {settings.port} to be free for the local Kafka, but another program listens there; "
+            "set kafka.bootstrap to use that Kafka, or broker.port to another port"
+        )
+        raise BrokerError(msg)
+    free_port, controller_port = probe.free_ports(2)
+    port = settings.port or free_port
+    properties, log = _write_properties(settings, folder, port, controller_port), folder / "kafka.log"
+    if log.exists() and log.stat().st_size > MAX_LOG_BYTES:
+        log.replace(log.with_suffix(".log.1"))
+    archive = jars.class_archive(settings, java)
+    jvm = _jvm_command(settings, java, lib)
+    if archive.exists():
+        jvm.append(f"-XX:SharedArchiveFile={archive}")
+    if not (folder / "topics" / "meta.properties").exists():
+        _format(jvm, properties, folder, log)
+    new_archive = None if archive.exists() else folder / "classes.jsa"
+    if new_archive is not None:
+        new_archive.unlink(missing_ok=True)
+        jvm.append(f"-XX:ArchiveClassesAtExit={new_archive}")
+    pid = process.spawn([*jvm, "kafka.Kafka", str(properties)], log)
+    kafka = LocalKafka(pid, port, str(properties), str(log), str(new_archive) if new_archive else None)
+    partial = _state_file(settings).with_suffix(".partial")
+    partial.write_text(json.dumps(asdict(kafka)))
+    partial.replace(_state_file(settings))
+    return kafka
+
+
+def _jvm_command(settings: BrokerSettings, java: Path, lib: Path) -> list[str]:
+    log4j = jars.kafka_files(settings) / "log4j2.properties"
+    return [
+        str(java),
+        "-Xms96m",
+        f"-Xmx{settings.heap_mb}m",
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",
+        "-Xshare:auto",
+        "-Xlog:cds=off",
+        "-Xlog:cds+dynamic=off",
+        "-XX:-UsePerfData",
+        f"-Dlog4j2.configurationFile={log4j}",
+        "-cp",
+        f"{lib}/*",
+    ]
+
+
+def _write_properties(settings: BrokerSettings, folder: Path, port: int, controller_port: int) -> Path:
+    template = Template((jars.kafka_files(settings) / "server.properties").read_text())
+    data = folder / "topics"
+    text = template.substitute(port=port, controller_port=controller_port, data=data)
+    properties = folder / "server.properties"
+    properties.write_text(text)
+    return properties
+
+
+def _format(jvm: list[str], properties: Path, folder: Path, log: Path) -> None:
+    # Any 16 bytes do; derived from the folder, so that nothing here is random. A leading dash would be an option.
+    cluster_id = base64.urlsafe_b64encode(uuid.uuid5(uuid.NAMESPACE_URL, str(folder)).bytes)[:22].decode()
+    command = [*jvm, "kafka.tools.StorageTool", "format", "-t", cluster_id.replace("-", "A"), "-c", str(properties)]
+    answer = subprocess.run(  # noqa: S603
+        command, capture_output=True, text=True, timeout=FORMAT_TIMEOUT_S, check=False
+    )
+    with log.open("a") as out:
+        out.write(answer.stdout + answer.stderr)
+    if answer.returncode != 0:
+        msg = f"Kafka's data folder {folder} cannot be formatted (exit status {answer.returncode}); see {log}"
+        raise BrokerError(msg)
+
+
+def _wait_answering(kafka: LocalKafka, settings: BrokerSettings) -> None:
+    deadline = time.monotonic() + settings.start_timeout_s
+    while not probe.is_answering(HOST, kafka.port):
+        if not kafka.is_running:
+            msg = f"the local Kafka ended while it started: {_last_error(Path(kafka.log))}; see {kafka.log}"
+            raise BrokerError(msg)
+        if time.monotonic() > deadline:
+            msg = (
+                f"the local Kafka did not answer on {kafka.bootstrap} within {settings.start_timeout_s:.0f} s; "
+                f"see {kafka.log}, or raise broker.start_timeout_s"
+            )
+            raise BrokerError(msg)
+        time.sleep(process.POLL_S)
+
+
+def _last_error(log: Path) -> str:
+    try:
+        lines = log.read_text(errors="replace").splitlines()
+    except OSError:
+        return "no log was written"
+    telling = [line for line in lines if "ERROR" in line or "Exception" in line or "Error:" in line]
+    return (telling or lines or ["nothing was logged"])[-1].strip()
+
+
+def _adopt_archive(settings: BrokerSettings, written: Path) -> None:
+    """Move the class archive to the cache; only after a clean end, since a killed JVM leaves half of one."""
+    if not written.is_file():
+        return
+    target = jars.class_archive(settings, jars.find_java(settings))
+    # Copied beside the target first: data and cache folder may lie on different file systems.
+    partial = target.with_suffix(f".{uuid.uuid4().hex}.partial")
+    partial.write_bytes(written.read_bytes())
+    partial.replace(target)
+    written.unlink()

@@ -1,0 +1,113 @@
+"""Processes that outlive the command that started them: spawn, recognise, end; and locks between commands.
+
+A process is recognised by its command line, not by its number alone: numbers are reused, and a stop must never end
+a stranger.
+"""
+
+import fcntl
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+POLL_S = 0.02
+
+
+@contextmanager
+def exclusive(lock_file: Path) -> Iterator[None]:
+    """Hold a lock between processes; waits for the holder, and is free again when a holder dies.
+
+    Args:
+        lock_file: File that stands for what is locked; its folder must exist.
+
+    Yields:
+        Nothing, while the lock is held.
+    """
+    with lock_file.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def spawn(command: Sequence[str], log_file: Path) -> int:
+    """Start a program in the background as leader of its own session, its output appended to a file.
+
+    Args:
+        command: Program (absolute path) and arguments.
+        log_file: Where its output goes.
+
+    Returns:
+        Its process id.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(log_file), flags, 0o644),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    # Not subprocess.Popen: it would warn when its object goes before the process, which is the point here.
+    return os.posix_spawn(command[0], list(command), os.environ, file_actions=actions, setsid=True)
+
+
+def command_line(pid: int) -> str:
+    """Say what a process runs; empty where there is none or it has ended."""
+    # A child of ours that has ended stays as a zombie until it is waited for.
+    with suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+    if Path("/proc/self/cmdline").exists():
+        try:
+            return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        except OSError:
+            return ""
+    answer = subprocess.run(  # noqa: S603
+        ["/bin/ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    return answer.stdout.strip()
+
+
+def is_running(pid: int, mark: str) -> bool:
+    """Whether the process is there and is the one that was started.
+
+    Args:
+        pid: Process id.
+        mark: Text that only the command line of that process contains.
+
+    Returns:
+        False also where the number now belongs to another program.
+    """
+    return pid > 0 and mark in command_line(pid)
+
+
+def end(pid: int, mark: str, timeout_s: float) -> bool:
+    """End a process: ask first, kill at the deadline. Nothing happens to a process that lacks the mark.
+
+    Args:
+        pid: Process id.
+        mark: Text that only the command line of that process contains.
+        timeout_s: How long it may take to end by itself.
+
+    Returns:
+        Whether it ended by itself.
+    """
+    if not is_running(pid, mark):
+        return True
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+    if _wait_gone(pid, mark, timeout_s):
+        return True
+    if is_running(pid, mark):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        _wait_gone(pid, mark, timeout_s)
+    return False
+
+
+def _wait_gone(pid: int, mark: str, timeout_s: float) -> bool:
+    deadline = time.monotonic() + timeout_s
+    while is_running(pid, mark):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_S)
+    return True

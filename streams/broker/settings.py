@@ -1,0 +1,33 @@
+"""Settings of the local broker."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class BrokerSettings(BaseModel):
+    """Which broker to start where no address of a Kafka is given, and where its files lie."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Literal["auto", "kafka", "embedded"] = Field(
+        default="auto", description="auto: Apache Kafka where Java and its jars can be had, else the embedded broker."
+    )
+    port: int = Field(default=9092, ge=0, le=65_535, description="Loopback port of the local Kafka; 0: any free one.")
+    data_dir: Path = Field(
+        default=Path("var/kafka"), description="Topic data, log file and pid file of the local Kafka."
+    )
+    cache_dir: Path = Field(
+        default=Path("~/.cache/sidestream"), description="Where Kafka's jars are kept, shared by all checkouts."
+    )
+    kafka_version: str = Field(default="4.4.0", pattern=r"^4\.\d+\.\d+$", description="Apache Kafka to fetch and run.")
+    kafka_files: Path | None = Field(
+        default=None, description="Folder with pom.xml, server.properties, log4j2.properties; none: deploy/kafka."
+    )
+    java: str = Field(default="java", min_length=1, description="Java 17 or newer: a name on the PATH or a path.")
+    maven: str = Field(default="mvn", min_length=1, description="Maven, needed once to fetch the jars.")
+    heap_mb: int = Field(default=384, ge=128, description="Largest heap of the local Kafka.")
+    fetch_timeout_s: float = Field(default=300.0, gt=0, description="Limit for fetching the jars.")
+    start_timeout_s: float = Field(default=60.0, gt=0, description="Limit from start to the first answer.")
+    stop_timeout_s: float = Field(default=15.0, gt=0, description="After this long a stop turns into a kill.")

@@ -1,0 +1,155 @@
+"""Having a broker: the given one, a local Apache Kafka, or the embedded one, behind one object.
+
+Order of `auto`: the address in the settings; else Apache Kafka where Java and its jars can be had; else the embedded
+broker, and the reason is told. A Kafka that could be had but does not come up is an error, never a silent fallback.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from streams.broker import jars, local, probe
+from streams.broker.embedded import EmbeddedBroker, has_library
+from streams.broker.settings import BrokerSettings
+from streams.connect import BrokerKind, Clients, KafkaSettings
+from streams.contracts.admin import KafkaTopicAdmin
+from streams.contracts.topics import TopicAdmin
+from streams.errors import BrokerError
+
+
+@dataclass(frozen=True, slots=True)
+class RunningBroker:
+    """A broker that answers.
+
+    Attributes:
+        kafka: Settings for the clients of this broker, address and kind filled in.
+        is_ours: Whether this process started it, so that `stop` ends it.
+        note: What a person should know about the choice; empty where it was asked for.
+    """
+
+    kafka: KafkaSettings
+    is_ours: bool
+    note: str = ""
+    settings: BrokerSettings = field(default_factory=BrokerSettings)
+    embedded: EmbeddedBroker | None = None
+
+    @property
+    def kind(self) -> BrokerKind:
+        """Which broker it is."""
+        return self.kafka.kind
+
+    @property
+    def bootstrap(self) -> str:
+        """Address for clients."""
+        return self.kafka.bootstrap or ""
+
+    def topic_admin(self) -> TopicAdmin:
+        """Open what sees and makes its topics; the caller closes it."""
+        return self.embedded or KafkaTopicAdmin(Clients(self.kafka))
+
+    def stop(self) -> None:
+        """End the broker if this process started it; else leave it alone."""
+        if self.embedded is not None:
+            self.embedded.stop()
+        elif self.is_ours and self.kind == "kafka":
+            local.stop(self.settings)
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerStatus:
+    """What is known of a broker without starting it."""
+
+    kind: BrokerKind | Literal["none"]
+    is_running: bool
+    bootstrap: str | None = None
+    pid: int | None = None
+    log: str | None = None
+    data_dir: str | None = None
+    detail: str = ""
+
+
+def start_broker(settings: BrokerSettings, kafka: KafkaSettings | None = None) -> RunningBroker:
+    """Have a broker; a local Kafka stays up when this process ends, unless `stop` is called.
+
+    Args:
+        settings: Which broker to start and where its files lie.
+        kafka: Client settings; with an address nothing is started.
+
+    Returns:
+        The broker, answering.
+
+    Raises:
+        BrokerError: None can be had; the message says what is missing.
+    """
+    kafka = kafka or KafkaSettings()
+    if kafka.bootstrap:
+        return _external(settings, kafka)
+    if settings.kind == "embedded":
+        return _embedded(settings, kafka, "")
+    if settings.kind == "auto":
+        try:
+            jars.require_kafka(settings)
+            jars.ensure_jars(settings)
+        except BrokerError as error:
+            if not has_library():
+                msg = f"{error}; the embedded broker is no way out: confluent-kafka is not installed"
+                raise BrokerError(msg) from error
+            return _embedded(settings, kafka, f"embedded broker instead of Apache Kafka: {error}")
+    node, started = local.start(settings)
+    connection = kafka.model_copy(update={"bootstrap": node.bootstrap, "kind": "kafka"})
+    return RunningBroker(connection, is_ours=started, settings=settings)
+
+
+def broker_status(settings: BrokerSettings, kafka: KafkaSettings | None = None) -> BrokerStatus:
+    """Say what runs; the embedded broker is seen only by the process that holds it.
+
+    Args:
+        settings: Names the data folder of the local Kafka.
+        kafka: Client settings; with an address that broker is asked.
+
+    Returns:
+        What is known.
+    """
+    if kafka is not None and kafka.bootstrap:
+        is_up = _answers(kafka.bootstrap)
+        detail = "" if is_up else "no broker answers there; check kafka.bootstrap"
+        return BrokerStatus("external", is_up, kafka.bootstrap, detail=detail)
+    data_dir = str(settings.data_dir.expanduser().resolve())
+    node = local.find(settings)
+    if node is None:
+        return BrokerStatus("none", False, data_dir=data_dir, detail="not started; run `sidestream broker start`")
+    is_up = probe.is_answering(local.HOST, node.port)
+    detail = "" if is_up else f"the process runs but does not answer; see {node.log}"
+    return BrokerStatus("kafka", is_up, node.bootstrap, node.pid, node.log, data_dir, detail)
+
+
+def stop_broker(settings: BrokerSettings) -> bool:
+    """Stop the local Kafka of this data folder, whoever started it.
+
+    Args:
+        settings: Names the data folder.
+
+    Returns:
+        Whether one was running.
+    """
+    return local.stop(settings)
+
+
+def _external(settings: BrokerSettings, kafka: KafkaSettings) -> RunningBroker:
+    if not _answers(kafka.bootstrap or ""):
+        msg = f"expected a Kafka at {kafka.bootstrap}, but none answers; check kafka.bootstrap or leave it out"
+        raise BrokerError(msg)
+    return RunningBroker(kafka, is_ours=False, settings=settings)
+
+
+def _embedded(settings: BrokerSettings, kafka: KafkaSettings, note: str) -> RunningBroker:
+    broker = EmbeddedBroker()
+    connection = kafka.model_copy(update={"bootstrap": broker.bootstrap, "kind": "embedded"})
+    return RunningBroker(connection, is_ours=True, note=note, settings=settings, embedded=broker)
+
+
+def _answers(bootstrap: str) -> bool:
+    for address in bootstrap.split(","):
+        host, _, port = address.strip().rpartition(":")
+        if port.isdigit() and probe.is_answering(host.strip("[]") or local.HOST, int(port), names_itself=False):
+            return True
+    return False

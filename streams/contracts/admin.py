@@ -1,0 +1,104 @@
+"""Topics of a Kafka over the wire: the `TopicAdmin` of a real broker, and the read-only view of an embedded one."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.errors import KafkaError, TopicAlreadyExistsError
+
+from streams.connect import Clients
+from streams.contracts.topics import TopicSpec, TopicState
+from streams.errors import TopicError
+
+CREATE_TIMEOUT_MS = 30_000
+
+
+class KafkaTopicAdmin:
+    """Sees and makes topics through kafka-python.
+
+    Args:
+        clients: The Kafka.
+
+    Raises:
+        TopicError: Nothing answers at its address.
+    """
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+        try:
+            self._admin = clients.admin()
+        except KafkaError as error:
+            msg = f"expected a Kafka at {clients.bootstrap}, got {error!r}; check kafka.bootstrap or start the broker"
+            raise TopicError(msg) from error
+
+    def describe(self, names: Collection[str]) -> dict[str, TopicState]:
+        """Look up those of the topics that exist.
+
+        Args:
+            names: Topics of interest.
+
+        Returns:
+            What the broker says of each that exists, by name.
+
+        Raises:
+            TopicError: The broker did not answer.
+        """
+        try:
+            # All, then filtered: asking the embedded broker for one that is not there would create it.
+            found = self._admin.describe_topics()
+            counts = {topic["name"]: len(topic["partitions"]) for topic in found if topic["name"] in names}
+            policies = {} if self._clients.is_embedded or not counts else self._cleanup_policies(list(counts))
+        except KafkaError as error:
+            msg = f"topics of {self._clients.bootstrap} cannot be listed: {error!r}; check that the broker is up"
+            raise TopicError(msg) from error
+        return {name: TopicState(count, policies.get(name)) for name, count in counts.items()}
+
+    def create(self, specs: Sequence[TopicSpec], replication_factor: int) -> None:
+        """Make topics and wait until every partition has a leader.
+
+        Args:
+            specs: Topics to make.
+            replication_factor: Replicas; -1 for the cluster's default.
+
+        Raises:
+            TopicError: The broker refused one, or it is the embedded one of another process.
+        """
+        if self._clients.is_embedded:
+            msg = "the embedded broker makes topics only in the process that runs it; start it with its topics there"
+            raise TopicError(msg)
+        wanted = {
+            spec.name: {
+                "num_partitions": spec.partitions,
+                "replication_factor": replication_factor,
+                "configs": dict(spec.config),
+            }
+            for spec in specs
+        }
+        try:
+            answer = self._admin.create_topics(wanted, timeout_ms=CREATE_TIMEOUT_MS, raise_errors=False)
+            self._refuse_errors(answer["topics"])
+            self._admin.wait_for_topics(list(wanted))
+        except KafkaError as error:
+            msg = f"topics {', '.join(wanted)} cannot be made: {error!r}; check the broker's log and our rights there"
+            raise TopicError(msg) from error
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._admin.close()
+
+    def _cleanup_policies(self, names: list[str]) -> dict[str, str]:
+        resources = [ConfigResource(ConfigResourceType.TOPIC, name, ["cleanup.policy"]) for name in names]
+        described = self._admin.describe_configs(resources, config_filter="all")
+        # A topic that we may not describe comes without the entry: its policy is then unknown, not wrong.
+        return {
+            name: configs["cleanup.policy"]["value"]
+            for name, configs in described["topic"].items()
+            if "cleanup.policy" in configs
+        }
+
+    @staticmethod
+    def _refuse_errors(answers: Sequence[dict[str, Any]]) -> None:
+        allowed = (0, TopicAlreadyExistsError.errno)  # somebody else made it in between
+        refused = [f"{a['name']}: {a['error_message']}" for a in answers if a["error_code"] not in allowed]
+        if refused:
+            raise TopicError("the broker refused to make topics: " + "; ".join(refused))

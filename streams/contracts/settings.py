@@ -1,0 +1,28 @@
+"""Settings of the topics and of what their values may look like."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class TopicSettings(BaseModel):
+    """Names and sizes of the topics, and the limits that a record must keep."""
+
+    model_config = ConfigDict(frozen=True)
+
+    prefix: str = Field(
+        default="", max_length=100, pattern=r"^[a-zA-Z0-9._-]*$", description="Put before every topic name."
+    )
+    user_partitions: int = Field(
+        default=8, ge=1, description="Partitions of every topic keyed by user_id; permanent once there is state."
+    )
+    item_partitions: int = Field(default=4, ge=1, description="Partitions of every topic keyed by item_id.")
+    replication_factor: int = Field(
+        default=-1, ge=-1, le=32_767, description="Replicas of topics that we create; -1: the cluster's default."
+    )
+    dead_letter_retention_days: int = Field(default=14, ge=1, description="How long dead letters are kept.")
+    max_value_bytes: int = Field(default=262_144, ge=1_024, description="Larger values are dead letters.")
+    max_future_ms: int = Field(
+        default=600_000, ge=0, description="How far `at` may lie after the record's Kafka timestamp."
+    )
+    max_past_ms: int | None = Field(
+        default=None, ge=0, description="How far `at` may lie before the record's Kafka timestamp; none: no limit."
+    )

@@ -1,0 +1,217 @@
+"""The topics: their names, keys, values, partition counts and policies, and the check that a Kafka agrees.
+
+Topics keyed by `user_id` are co-partitioned (equal partition counts, one partitioner), because the state of a
+listener, the listens that change it and the session-starts that read it must meet in one worker. Topics that hold
+the latest value of a key are compacted; a deleting changelog would lose listeners.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from models.records import CandidateSet, CatalogItem, ItemSids, Listen, Record, SessionStart
+from streams.contracts.settings import TopicSettings
+from streams.errors import TopicError
+
+DEAD_LETTER_SUFFIX = ".dlq"
+DAY_MS = 86_400_000
+
+KeyField = Literal["user_id", "item_id"]
+ProblemCode = Literal["missing", "wrong_partitions", "not_copartitioned", "not_compacted"]
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """One topic as it must be."""
+
+    name: str
+    key: KeyField
+    value_model: type[Record] | None
+    partitions: int
+    compacted: bool = False
+    config: Mapping[str, str] = field(default_factory=dict)
+    dead_letters: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """All topics of one installation, by what they carry."""
+
+    listens: TopicSpec
+    session_starts: TopicSpec
+    candidates: TopicSpec
+    catalog_items: TopicSpec
+    item_sids: TopicSpec
+    user_state_changelog: TopicSpec
+    dead_letters: tuple[TopicSpec, ...]
+
+    def __iter__(self) -> Iterator[TopicSpec]:
+        yield from (self.listens, self.session_starts, self.candidates, self.catalog_items, self.item_sids)
+        yield self.user_state_changelog
+        yield from self.dead_letters
+
+    @property
+    def by_name(self) -> dict[str, TopicSpec]:
+        """All topics by their names."""
+        return {spec.name: spec for spec in self}
+
+
+@dataclass(frozen=True, slots=True)
+class TopicState:
+    """One topic as a Kafka has it; `cleanup_policy` is none where the broker cannot say."""
+
+    partitions: int
+    cleanup_policy: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TopicProblem:
+    """One way in which a Kafka differs from the contract, and what to do about it."""
+
+    topic: str
+    code: ProblemCode
+    detail: str
+    action: str
+
+    def __str__(self) -> str:
+        return f"{self.topic}: {self.detail}; {self.action}"
+
+
+class TopicAdmin(Protocol):
+    """Sees and makes topics on one Kafka."""
+
+    def describe(self, names: Collection[str]) -> dict[str, TopicState]:
+        """Look up those of the named topics that exist."""
+
+    def create(self, specs: Sequence[TopicSpec], replication_factor: int) -> None:
+        """Make topics that do not exist yet; one that appeared meanwhile is left as it is."""
+
+    def close(self) -> None:
+        """Let go of the connection."""
+
+
+def build_topics(settings: TopicSettings) -> Topics:
+    """Say which topics an installation has.
+
+    Args:
+        settings: Prefix and sizes.
+
+    Returns:
+        The topics, names with the prefix.
+    """
+    users, items, prefix = settings.user_partitions, settings.item_partitions, settings.prefix
+    dead_letter_config = {"retention.ms": str(settings.dead_letter_retention_days * DAY_MS)}
+    # A worker that was away longer than this could miss a tombstone and keep what was deleted.
+    compacted_config = {"cleanup.policy": "compact", "delete.retention.ms": str(7 * DAY_MS)}
+    # Only closed segments are compacted, and a quiet partition closes none by size.
+    changelog_config = {**compacted_config, "segment.ms": "3600000"}
+
+    def source(name: str, key: KeyField, model: type[Record], partitions: int, compacted: bool) -> TopicSpec:
+        config = compacted_config if compacted else {}
+        full = prefix + name
+        return TopicSpec(full, key, model, partitions, compacted, config, dead_letters=full + DEAD_LETTER_SUFFIX)
+
+    sources = (
+        source("listen-events.v1", "user_id", Listen, users, False),
+        source("session-starts.v1", "user_id", SessionStart, users, False),
+        source("catalog-items.v1", "item_id", CatalogItem, items, True),
+    )
+    listens, session_starts, catalog_items = sources
+    return Topics(
+        listens=listens,
+        session_starts=session_starts,
+        candidates=TopicSpec(prefix + "candidates.v1", "user_id", CandidateSet, users),
+        catalog_items=catalog_items,
+        item_sids=TopicSpec(prefix + "item-sids.v1", "item_id", ItemSids, items, True, compacted_config),
+        user_state_changelog=TopicSpec(
+            prefix + "user-state-changelog.v1", "user_id", None, users, True, changelog_config
+        ),
+        dead_letters=tuple(
+            TopicSpec(spec.name + DEAD_LETTER_SUFFIX, spec.key, None, spec.partitions, False, dead_letter_config)
+            for spec in sources
+        ),
+    )
+
+
+def create_topics(admin: TopicAdmin, specs: Iterable[TopicSpec], replication_factor: int = -1) -> list[str]:
+    """Make the topics that are missing; existing ones are never changed.
+
+    Args:
+        admin: Connection to the Kafka.
+        specs: Topics that must exist.
+        replication_factor: Replicas of new topics; -1 for the cluster's default.
+
+    Returns:
+        Names of the topics that were made.
+
+    Raises:
+        TopicError: The broker refused one.
+    """
+    wanted = list(specs)
+    existing = admin.describe([spec.name for spec in wanted])
+    missing = [spec for spec in wanted if spec.name not in existing]
+    if missing:
+        admin.create(missing, replication_factor)
+    return [spec.name for spec in missing]
+
+
+def check_topics(admin: TopicAdmin, specs: Iterable[TopicSpec]) -> list[TopicProblem]:
+    """Compare a Kafka with the contract.
+
+    Args:
+        admin: Connection to the Kafka.
+        specs: Topics as they must be.
+
+    Returns:
+        Every difference; empty where the Kafka fits.
+    """
+    wanted = list(specs)
+    existing = admin.describe([spec.name for spec in wanted])
+    problems: list[TopicProblem] = []
+    for spec in wanted:
+        state = existing.get(spec.name)
+        problems.extend([_missing(spec)] if state is None else _differences(spec, state))
+    counts = {spec.name: existing[spec.name].partitions for spec in wanted if _is_copartitioned(spec, existing)}
+    if len(set(counts.values())) > 1:
+        found = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+        detail = f"topics keyed by user_id must have equal partition counts, got {found}"
+        action = "recreate the odd ones with one count: a listener's state and sessions must meet in one worker"
+        problems.append(TopicProblem(min(counts), "not_copartitioned", detail, action))
+    return problems
+
+
+def require_topics(admin: TopicAdmin, specs: Iterable[TopicSpec]) -> None:
+    """Refuse to go on with a Kafka that does not fit the contract.
+
+    Args:
+        admin: Connection to the Kafka.
+        specs: Topics as they must be.
+
+    Raises:
+        TopicError: With every difference and what to do about each.
+    """
+    problems = check_topics(admin, specs)
+    if problems:
+        raise TopicError("\n".join(str(problem) for problem in problems))
+
+
+def _is_copartitioned(spec: TopicSpec, existing: Mapping[str, TopicState]) -> bool:
+    # Dead letters are read by people and by replay, never joined.
+    is_dead_letters = spec.name.endswith(DEAD_LETTER_SUFFIX)
+    return spec.key == "user_id" and not is_dead_letters and spec.name in existing
+
+
+def _missing(spec: TopicSpec) -> TopicProblem:
+    detail = f"expected a topic with {spec.partitions} partitions, got none"
+    return TopicProblem(spec.name, "missing", detail, "run `sidestream topics create`")
+
+
+def _differences(spec: TopicSpec, state: TopicState) -> Iterator[TopicProblem]:
+    if state.partitions != spec.partitions:
+        setting = "topics.user_partitions" if spec.key == "user_id" else "topics.item_partitions"
+        detail = f"expected {spec.partitions} partitions, got {state.partitions}"
+        action = f"set {setting} = {state.partitions}, or delete the topic and run `sidestream topics create`"
+        yield TopicProblem(spec.name, "wrong_partitions", detail, action)
+    if spec.compacted and state.cleanup_policy is not None and state.cleanup_policy != "compact":
+        detail = f"expected cleanup.policy=compact, got {state.cleanup_policy!r}: old keys would be deleted"
+        yield TopicProblem(spec.name, "not_compacted", detail, "set cleanup.policy=compact on the topic")

@@ -1,0 +1,59 @@
+"""Fixtures that every test folder shares: a real Apache Kafka, and topics of one's own on it."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from streams.broker import BrokerSettings, RunningBroker, start_broker
+from streams.broker.jars import ensure_jars, require_kafka
+from streams.contracts.settings import TopicSettings
+from streams.contracts.topics import Topics, build_topics, create_topics
+from streams.errors import BrokerError
+
+MakeTopics = Callable[..., Topics]
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBroker]:
+    """A real Kafka on free ports with a data folder of its own, for the whole run; skips where none can be had.
+
+    Use `kafka.bootstrap`, or `Clients(kafka.kafka)`; mark such tests `broker`.
+    """
+    data_dir: Path = tmp_path_factory.mktemp("kafka")
+    settings = BrokerSettings(kind="kafka", port=0, data_dir=data_dir)
+    try:
+        require_kafka(settings)
+        ensure_jars(settings)
+    except BrokerError as error:
+        pytest.skip(f"no Apache Kafka for tests: {error}")
+    broker = start_broker(settings)
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture(scope="session")
+def topic_prefix() -> Callable[[], str]:
+    """Gives a new topic prefix (and group prefix) at every call, so that tests do not meet on one broker."""
+    numbers = itertools.count(1)
+    return lambda: f"t{next(numbers)}-"
+
+
+@pytest.fixture
+def make_topics(kafka: RunningBroker, topic_prefix: Callable[[], str]) -> MakeTopics:
+    """Makes all topics of an installation under a new prefix: `make_topics(user_partitions=4, item_partitions=2)`."""
+
+    def make(user_partitions: int = 4, item_partitions: int = 2) -> Topics:
+        settings = TopicSettings(
+            prefix=topic_prefix(), user_partitions=user_partitions, item_partitions=item_partitions
+        )
+        topics = build_topics(settings)
+        admin = kafka.topic_admin()
+        try:
+            create_topics(admin, topics)
+        finally:
+            admin.close()
+        return topics
+
+    return make
