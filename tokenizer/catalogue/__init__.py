@@ -1,0 +1,19 @@
+"""The catalogue: which items exist, where each stands in the trie of SIDs, and who may see it.
+
+One writer (`Catalogue`) applies updates and builds immutable snapshots; any number of readers hold a snapshot.
+"""
+
+from tokenizer.catalogue.catalogue import Catalogue, Vectorize
+from tokenizer.catalogue.eligibility import Eligibility
+from tokenizer.catalogue.facts import CatalogueUpdate, ItemFacts, StoredSid
+from tokenizer.catalogue.snapshot import CatalogueSnapshot
+
+__all__ = [
+    "Catalogue",
+    "CatalogueSnapshot",
+    "CatalogueUpdate",
+    "Eligibility",
+    "ItemFacts",
+    "StoredSid",
+    "Vectorize",
+]

@@ -1,0 +1,92 @@
+"""Owns rules as masks: which items may be shown, and which trie nodes still lead to one of them.
+
+Shape legend: R = rows of the store, n_l = nodes of level l, L = levels.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tokenizer.catalogue.rows import Rows
+from tokenizer.catalogue.trie import Trie
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Eligibility:
+    """Rules compiled for one snapshot.
+
+    Attributes:
+        mask_id: Names snapshot and rules; empty for an arbitrary mask, which has no name.
+        item: Items that may be shown. Shape: (R,).
+        nodes: Nodes with such an item below. Shape: L x (n_l,).
+        valid_until_at: UTC epoch ms from which on one of the items has expired.
+    """
+
+    mask_id: str
+    item: BoolArray
+    nodes: tuple[BoolArray, ...]
+    valid_until_at: int
+
+
+def compile_rules(
+    rows: Rows,
+    allowed: BoolArray,
+    market_sets: tuple[frozenset[str], ...],
+    *,
+    market: str | None,
+    allow_explicit: bool,
+    now_ms: int | None,
+) -> tuple[BoolArray, int]:
+    """Turn rules into a mask over rows.
+
+    Args:
+        rows: The store.
+        allowed: Rows to start from.
+            Shape: (R,).
+        market_sets: The catalogue's list of market sets.
+        market: Only items that may be played there; None means no rule.
+        allow_explicit: Whether explicit items pass.
+        now_ms: Items expired by then are out; None means no rule.
+
+    Returns:
+        The mask, and the time from which on it is too generous.
+        Shape: (R,).
+    """
+    item = allowed.copy()
+    if market is not None:
+        open_sets = np.fromiter((not names or market in names for names in market_sets), dtype=np.bool_)
+        item &= open_sets[rows.market_sets]
+    if not allow_explicit:
+        item &= ~rows.explicit
+    if now_ms is not None:
+        item &= rows.expires_at > now_ms
+    return item, int(np.min(rows.expires_at, where=item, initial=np.iinfo(np.int64).max))
+
+
+def live_nodes(trie: Trie, item: BoolArray) -> tuple[BoolArray, ...]:
+    """Find the nodes that lead to at least one item of a mask.
+
+    Args:
+        trie: The trie.
+        item: Mask over rows.
+            Shape: (R,).
+
+    Returns:
+        One mask per level, first level first.
+        Shape: L x (n_l,).
+    """
+    below = _any_of_ranges(item[trie.bucket_rows], trie.bucket_offsets)
+    nodes = [below]
+    for offsets in reversed(trie.level_offsets[1:]):
+        below = _any_of_ranges(below, offsets)
+        nodes.append(below)
+    return tuple(reversed(nodes))
+
+
+def _any_of_ranges(values: BoolArray, offsets: npt.NDArray[np.int32]) -> BoolArray:
+    if offsets.size <= 1 or not values.size:
+        return np.zeros(0, dtype=np.bool_)
+    return np.logical_or.reduceat(values, offsets[:-1])

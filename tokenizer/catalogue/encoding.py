@@ -1,0 +1,125 @@
+"""Owns how one update becomes one row: packed texts, hashes, columns.
+
+This is the part of an update that is paid per item (some microseconds); all the rest is done per batch.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from tokenizer.catalogue.facts import CatalogueUpdate, ItemFacts
+from tokenizer.catalogue.rows import NEVER_MS, UNKNOWN_MS
+from tokenizer.errors import CatalogueError
+from tokenizer.sid import Sid, item_key, item_keys
+
+_encoder = msgspec.msgpack.Encoder()
+# Creators and shows repeat; a hit costs a twentieth of the hash.
+_name_key = lru_cache(maxsize=65_536)(item_key)
+
+
+class EncodedItem(NamedTuple):
+    """An upsert, ready to become a row."""
+
+    item_id: str
+    facts: ItemFacts
+    sid: Sid
+    x_int8: bytes
+    x_scale: float
+    id_text: bytes
+    facts_text: bytes
+    fingerprint: int
+
+
+class MarketSets:
+    """The different sets of markets that items name, numbered; number 0 is "everywhere"."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[frozenset[str], int] = {frozenset(): 0}
+
+    def number(self, market: Sequence[str]) -> int:
+        """Return the number of a set, the next free one where it is new.
+
+        Args:
+            market: Markets, any order.
+        """
+        return self._numbers.setdefault(frozenset(market), len(self._numbers))
+
+    def listed(self) -> tuple[frozenset[str], ...]:
+        """Return all sets by number."""
+        return tuple(self._numbers)
+
+
+def encode_item(update: CatalogueUpdate) -> EncodedItem:
+    """Pack what an upsert says.
+
+    Args:
+        update: A checked upsert with a SID.
+
+    Returns:
+        The packed item.
+
+    Raises:
+        CatalogueError: The update is none.
+    """
+    if update.facts is None or update.sid is None or update.x_int8 is None:
+        msg = f"item {update.item_id!r}: expected an upsert with facts, SID and vector to encode, got a removal"
+        raise CatalogueError(msg)
+    sid = tuple(int(code) for code in update.sid)
+    x_int8 = update.components.tobytes()
+    facts_text = _encoder.encode(update.facts)
+    digest = hashlib.blake2b(facts_text, digest_size=8)
+    digest.update(repr((sid, float(update.x_scale))).encode())
+    digest.update(x_int8)
+    return EncodedItem(
+        update.item_id,
+        update.facts,
+        sid,
+        x_int8,
+        update.x_scale,
+        update.item_id.encode("utf-8", "surrogatepass"),
+        facts_text,
+        int.from_bytes(digest.digest(), "little"),
+    )
+
+
+def item_columns(items: Sequence[EncodedItem], markets: MarketSets) -> dict[str, npt.NDArray[Any]]:
+    """Lay items out as columns of the store, all but those that come from the model and from the writer.
+
+    Args:
+        items: Packed items.
+        markets: Numbers the items' market sets.
+
+    Returns:
+        Columns by name; `text_starts` counts from the first of these items.
+    """
+    facts = [item.facts for item in items]
+    id_bytes = np.array([len(item.id_text) for item in items], dtype=np.int32)
+    facts_bytes = np.array([len(item.facts_text) for item in items], dtype=np.int32)
+    lengths = (id_bytes + facts_bytes).astype(np.int64)
+    return {
+        "codes": np.array([item.sid for item in items], dtype=np.uint16),
+        "keys": item_keys(item.item_id for item in items),
+        "creator_keys": _name_keys([fact.creator for fact in facts]),
+        "show_keys": _name_keys([fact.show for fact in facts]),
+        "published_at": _times([fact.published_at for fact in facts], UNKNOWN_MS),
+        "expires_at": _times([fact.expires_at for fact in facts], NEVER_MS),
+        "explicit": np.array([fact.explicit for fact in facts], dtype=np.bool_),
+        "market_sets": np.array([markets.number(fact.market) for fact in facts], dtype=np.int32),
+        "fingerprints": np.array([item.fingerprint for item in items], dtype=np.uint64),
+        "text_starts": np.cumsum(lengths) - lengths,
+        "id_bytes": id_bytes,
+        "facts_bytes": facts_bytes,
+    }
+
+
+def _name_keys(names: Sequence[str | None]) -> npt.NDArray[np.uint64]:
+    return np.array([_name_key(name) if name else 0 for name in names], dtype=np.uint64)
+
+
+def _times(times: Sequence[int | None], absent: int) -> npt.NDArray[np.int64]:
+    return np.array([absent if at is None else at for at in times], dtype=np.int64)

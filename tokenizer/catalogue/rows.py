@@ -1,0 +1,210 @@
+"""Owns the append-only store of item rows: what a row holds, how the store grows, what readers see.
+
+Invariants:
+- A row is never changed once appended. A changed item gets a new row; its old one stays for those who hold it.
+- Readers see read-only views of the first `size` rows. Appending writes only behind them; growing (by doubling)
+  moves the store to new buffers and leaves the old ones to the views that hold them. So no reader is ever disturbed
+  and a swap copies nothing.
+- Texts (ids, facts) lie packed in one byte buffer: no Python object per item.
+
+Shape legend: R = rows, d = dimensions of an item vector, L = levels.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from tokenizer.catalogue.facts import ItemFacts
+
+NEVER_MS = np.iinfo(np.int64).max
+UNKNOWN_MS = -1
+
+_INITIAL_ROWS = 256
+_INITIAL_TEXT_BYTES = 16_384
+_facts_decoder = msgspec.msgpack.Decoder(ItemFacts)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Rows:
+    """Columns of item rows, each contiguous.
+
+    Attributes:
+        vectors: Item vector, int8 components. Shape: (R, d).
+        scales: Component = int8 * scale. Shape: (R,).
+        weights: Weight of the item in node vectors and in popularity. Shape: (R,).
+        codes: SID. Shape: (R, L).
+        keys: Item key. Shape: (R,).
+        creator_keys: Hash of the creator, 0 for none. Shape: (R,).
+        show_keys: Hash of the show, 0 for none. Shape: (R,).
+        published_at: UTC epoch ms, -1 where unknown. Shape: (R,).
+        expires_at: UTC epoch ms, the largest int64 for never. Shape: (R,).
+        explicit: Shape: (R,).
+        market_sets: Place in the catalogue's list of market sets, 0 for everywhere. Shape: (R,).
+        first_seen: Counts up with each item that was not known before; kept when an item changes. Shape: (R,).
+        fingerprints: Hash of all that the update said, to recognise one that changes nothing. Shape: (R,).
+        text_starts: Start of the row's id in the text buffer; its facts follow. Shape: (R,).
+        id_bytes: Length of the id. Shape: (R,).
+        facts_bytes: Length of the packed facts. Shape: (R,).
+    """
+
+    vectors: npt.NDArray[np.int8]
+    scales: npt.NDArray[np.float32]
+    weights: npt.NDArray[np.float32]
+    codes: npt.NDArray[np.uint16]
+    keys: npt.NDArray[np.uint64]
+    creator_keys: npt.NDArray[np.uint64]
+    show_keys: npt.NDArray[np.uint64]
+    published_at: npt.NDArray[np.int64]
+    expires_at: npt.NDArray[np.int64]
+    explicit: npt.NDArray[np.bool_]
+    market_sets: npt.NDArray[np.int32]
+    first_seen: npt.NDArray[np.int64]
+    fingerprints: npt.NDArray[np.uint64]
+    text_starts: npt.NDArray[np.int64]
+    id_bytes: npt.NDArray[np.int32]
+    facts_bytes: npt.NDArray[np.int32]
+
+    def item_id(self, text: npt.NDArray[np.uint8], row: int) -> str:
+        """Return the id of a row.
+
+        Args:
+            text: Text buffer of the store.
+            row: Row.
+        """
+        start = int(self.text_starts[row])
+        return text[start : start + int(self.id_bytes[row])].tobytes().decode("utf-8", "surrogatepass")
+
+    def facts(self, text: npt.NDArray[np.uint8], row: int) -> ItemFacts:
+        """Return the facts of a row.
+
+        Args:
+            text: Text buffer of the store.
+            row: Row.
+        """
+        start = int(self.text_starts[row]) + int(self.id_bytes[row])
+        return _facts_decoder.decode(text[start : start + int(self.facts_bytes[row])].data)
+
+
+_COLUMNS = tuple(field.name for field in fields(Rows))
+_DTYPES: dict[str, type[np.generic]] = {
+    "vectors": np.int8,
+    "scales": np.float32,
+    "weights": np.float32,
+    "codes": np.uint16,
+    "keys": np.uint64,
+    "creator_keys": np.uint64,
+    "show_keys": np.uint64,
+    "published_at": np.int64,
+    "expires_at": np.int64,
+    "explicit": np.bool_,
+    "market_sets": np.int32,
+    "first_seen": np.int64,
+    "fingerprints": np.uint64,
+    "text_starts": np.int64,
+    "id_bytes": np.int32,
+    "facts_bytes": np.int32,
+}
+
+
+class RowStore:
+    """Append-only columns with one writer.
+
+    Args:
+        dim: Dimensions of an item vector.
+        num_levels: Levels of a SID.
+    """
+
+    def __init__(self, dim: int, num_levels: int) -> None:
+        self.dim = dim
+        self.num_levels = num_levels
+        self.size = 0
+        self.text_size = 0
+        widths = {"vectors": (dim,), "codes": (num_levels,)}
+        self._columns: dict[str, npt.NDArray[Any]] = {
+            name: np.empty((_INITIAL_ROWS, *widths.get(name, ())), dtype=_DTYPES[name]) for name in _COLUMNS
+        }
+        self._text = np.empty(_INITIAL_TEXT_BYTES, dtype=np.uint8)
+
+    @property
+    def num_bytes(self) -> int:
+        """Return the bytes in use, without the spare capacity."""
+        rows = self.rows()
+        return self.text_size + sum(int(getattr(rows, name).nbytes) for name in _COLUMNS)
+
+    def append(self, columns: dict[str, npt.NDArray[Any]], texts: bytes) -> None:
+        """Append rows.
+
+        Args:
+            columns: Every column of `Rows`; `text_starts` relative to `texts`.
+            texts: Ids and facts of these rows, in order.
+        """
+        count = len(columns["keys"])
+        end, text_end = self.size + count, self.text_size + len(texts)
+        self._reserve(end, text_end)
+        for name, column in self._columns.items():
+            column[self.size : end] = columns[name]
+        self._columns["text_starts"][self.size : end] += np.int64(self.text_size)
+        self._text[self.text_size : text_end] = np.frombuffer(texts, dtype=np.uint8)
+        self.size, self.text_size = end, text_end
+
+    def rows(self) -> Rows:
+        """Return read-only views of all rows so far; later appends do not show in them."""
+        return Rows(**{name: _view(column, self.size) for name, column in self._columns.items()})
+
+    def text(self) -> npt.NDArray[np.uint8]:
+        """Return a read-only view of the text buffer so far."""
+        return _view(self._text, self.text_size)
+
+    def kept(self, rows: npt.NDArray[np.int32]) -> "RowStore":
+        """Copy some rows into a new store, in the given order.
+
+        Args:
+            rows: Rows to keep.
+                Shape: (n,).
+
+        Returns:
+            The new store; this one is unchanged.
+        """
+        old, text = self.rows(), self.text()
+        lengths = (old.id_bytes[rows] + old.facts_bytes[rows]).astype(np.int64)
+        starts = np.concatenate(([0], np.cumsum(lengths)))
+        # One index per kept byte: fine for a step that is taken once per doubling of dead rows.
+        places = np.arange(starts[-1]) + np.repeat(old.text_starts[rows] - starts[:-1], lengths)
+        columns = {name: getattr(old, name)[rows] for name in _COLUMNS}
+        columns["text_starts"] = starts[:-1]
+        store = RowStore(self.dim, self.num_levels)
+        store.append(columns, text[places].tobytes())
+        return store
+
+    def _reserve(self, rows: int, text_bytes: int) -> None:
+        capacity = len(self._columns["keys"])
+        if rows > capacity:
+            capacity = max(rows, 2 * capacity)
+            self._columns = {name: grown(column, self.size, capacity) for name, column in self._columns.items()}
+        if text_bytes > self._text.size:
+            self._text = grown(self._text, self.text_size, max(text_bytes, 2 * self._text.size))
+
+
+def _view(buffer: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
+    view = buffer[:size]
+    view.flags.writeable = False
+    return view
+
+
+def grown(buffer: npt.NDArray[Any], used: int, capacity: int) -> npt.NDArray[Any]:
+    """Copy a buffer into a larger one.
+
+    Args:
+        buffer: The buffer; it stays as it is for those who hold it.
+        used: Leading rows to copy.
+        capacity: Rows of the new buffer, at least as many as used.
+
+    Returns:
+        The new buffer; rows beyond those used are undefined.
+    """
+    larger = np.empty((capacity, *buffer.shape[1:]), dtype=buffer.dtype)
+    larger[:used] = buffer[:used]
+    return larger

@@ -1,0 +1,315 @@
+"""Owns what readers hold: one immutable state of the catalogue, as arrays that go into the graph without a copy.
+
+A snapshot is pinned per request and swapped by reference; nothing in it changes, whatever the writer does later. Row
+ids are stable from snapshot to snapshot except where the store was compacted (`store_generation` then differs): keep
+keys or ids, not rows, beyond one request.
+
+Shape legend: R = rows of the store, n_l = nodes of level l, L = levels, d = dimensions of an item vector, m = items.
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from tokenizer.catalogue.eligibility import Eligibility, compile_rules, live_nodes
+from tokenizer.catalogue.facts import ItemFacts, StoredSid
+from tokenizer.catalogue.key_index import KeyIndex
+from tokenizer.catalogue.rows import Rows
+from tokenizer.catalogue.trie import Trie, find_leaves, node_keys
+from tokenizer.sid import Sid
+
+Int8Array = npt.NDArray[np.int8]
+Int32Array = npt.NDArray[np.int32]
+Int64Array = npt.NDArray[np.int64]
+UInt64Array = npt.NDArray[np.uint64]
+Float32Array = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+
+# Compiled rules and looked-up SIDs are kept per snapshot up to these numbers, then computed anew each time.
+_MAX_KEPT_RULES = 64
+_MAX_KEPT_SIDS = 65_536
+
+
+@dataclass(frozen=True, eq=False)
+class CatalogueSnapshot:
+    """One immutable state of the catalogue.
+
+    Attributes:
+        version: Names the snapshot within its worker.
+        tokenizer_version: Gives the SIDs their meaning.
+        codebook_sizes: Codes per level.
+        rows: Columns of the store.
+        text: Ids and facts of the rows, packed.
+        trie: CSR arrays, buckets and node vectors over the items alive.
+        index: Item key to its newest row, removed items included.
+        row_alive: Rows that stand in a bucket. Shape: (R,).
+        market_sets: What `rows.market_sets` points into.
+        popular_rows: At most 1,000 rows alive, heaviest first. Shape: (<= 1000,).
+        newest_rows: At most 1,000 rows alive, newest first: by published_at, then by when the catalogue first saw the
+            item; those without published_at come last. Shape: (<= 1000,).
+        store_generation: Counts the compactions of the store.
+    """
+
+    version: str
+    tokenizer_version: str
+    codebook_sizes: tuple[int, ...]
+    rows: Rows
+    text: npt.NDArray[np.uint8]
+    trie: Trie
+    index: KeyIndex
+    row_alive: BoolArray
+    market_sets: tuple[frozenset[str], ...]
+    popular_rows: Int32Array
+    newest_rows: Int32Array
+    store_generation: int
+    _rules: dict[str, Eligibility] = field(default_factory=dict, repr=False)
+    _sids: dict[int, StoredSid | None] = field(default_factory=dict, repr=False)
+
+    def __repr__(self) -> str:
+        return f"CatalogueSnapshot(version={self.version!r}, num_items={self.num_items}, num_rows={self.num_rows})"
+
+    @property
+    def num_levels(self) -> int:
+        """Return the levels of a SID."""
+        return len(self.codebook_sizes)
+
+    @property
+    def num_items(self) -> int:
+        """Return the items alive: those that stand in a bucket."""
+        return int(self.trie.bucket_rows.size)
+
+    @property
+    def num_rows(self) -> int:
+        """Return R, the rows of the store: alive, removed and outdated ones."""
+        return int(self.rows.keys.size)
+
+    @property
+    def num_sids(self) -> int:
+        """Return the SIDs that hold at least one item."""
+        return int(self.trie.level_codes[-1].size)
+
+    @property
+    def level_codes(self) -> tuple[Int32Array, ...]:
+        """Return the code of each trie node. Shape: L x (n_l,)."""
+        return self.trie.level_codes
+
+    @property
+    def level_offsets(self) -> tuple[Int32Array, ...]:
+        """Return the children ranges of each level. Shape: L x (n_{l-1} + 1,)."""
+        return self.trie.level_offsets
+
+    @property
+    def node_vectors(self) -> tuple[Int8Array, ...]:
+        """Return the int8 vectors of the nodes. Shape: L x (n_l, d)."""
+        return self.trie.node_vectors
+
+    @property
+    def node_scales(self) -> tuple[Float32Array, ...]:
+        """Return the scales of the node vectors. Shape: L x (n_l,)."""
+        return self.trie.node_scales
+
+    @property
+    def node_log_mass(self) -> tuple[Float32Array, ...]:
+        """Return the log of the weight sum below each node. Shape: L x (n_l,)."""
+        return self.trie.node_log_mass
+
+    @property
+    def bucket_offsets(self) -> Int32Array:
+        """Return the item ranges of the SIDs. Shape: (n_{L-1} + 1,)."""
+        return self.trie.bucket_offsets
+
+    @property
+    def bucket_rows(self) -> Int32Array:
+        """Return the rows of the items, bucket by bucket, best first. Shape: (m,)."""
+        return self.trie.bucket_rows
+
+    @property
+    def item_vectors(self) -> Int8Array:
+        """Return the int8 item vectors. Shape: (R, d)."""
+        return self.rows.vectors
+
+    @property
+    def item_scales(self) -> Float32Array:
+        """Return the scales of the item vectors. Shape: (R,)."""
+        return self.rows.scales
+
+    @property
+    def item_weight(self) -> Float32Array:
+        """Return the weights of the items. Shape: (R,)."""
+        return self.rows.weights
+
+    @property
+    def item_key(self) -> UInt64Array:
+        """Return the keys of the items. Shape: (R,)."""
+        return self.rows.keys
+
+    @property
+    def creator_key(self) -> UInt64Array:
+        """Return the hashes of the creators, 0 for none. Shape: (R,)."""
+        return self.rows.creator_keys
+
+    @property
+    def show_key(self) -> UInt64Array:
+        """Return the hashes of the shows, 0 for none. Shape: (R,)."""
+        return self.rows.show_keys
+
+    @property
+    def published_at(self) -> Int64Array:
+        """Return when the items were published, UTC epoch ms, -1 where unknown. Shape: (R,)."""
+        return self.rows.published_at
+
+    @property
+    def expires_at(self) -> Int64Array:
+        """Return when the items expire, UTC epoch ms, the largest int64 for never. Shape: (R,)."""
+        return self.rows.expires_at
+
+    @cached_property
+    def next_expiry_at(self) -> int:
+        """Return when the next item alive expires, UTC epoch ms, the largest int64 for never."""
+        return int(np.min(self.rows.expires_at, where=self.row_alive, initial=np.iinfo(np.int64).max))
+
+    @cached_property
+    def max_children(self) -> tuple[int, ...]:
+        """Return the widest node per level: the most children that one parent has."""
+        return tuple(int(np.diff(offsets).max(initial=0)) for offsets in self.trie.level_offsets)
+
+    @cached_property
+    def max_bucket(self) -> int:
+        """Return the items of the fullest SID."""
+        return int(np.diff(self.trie.bucket_offsets).max(initial=0))
+
+    def row_of_key(self, keys: UInt64Array) -> Int32Array:
+        """Find items by key, removed and expired ones included: histories still name them.
+
+        Args:
+            keys: Item keys.
+                Shape: (n,).
+
+        Returns:
+            Newest row of each item, -1 where the catalogue never held it.
+            Shape: (n,).
+        """
+        return self.index.find(keys)
+
+    def codes_of_rows(self, rows: Int32Array) -> Int32Array:
+        """Return the SIDs of rows.
+
+        Args:
+            rows: Rows, all known.
+                Shape: (n,).
+
+        Returns:
+            Codes.
+            Shape: (n, L).
+        """
+        return self.rows.codes[rows].astype(np.int32)
+
+    def sid_of_row(self, row: int) -> Sid:
+        """Return the SID of one row.
+
+        Args:
+            row: Row.
+        """
+        return tuple(self.rows.codes[row].tolist())
+
+    def leaf_of_sid(self, codes: Int32Array) -> Int32Array:
+        """Find SIDs in the trie.
+
+        Args:
+            codes: SIDs.
+                Shape: (n, L).
+
+        Returns:
+            Node of the last level, which is also the bucket; -1 where no item alive has that SID.
+            Shape: (n,).
+        """
+        return find_leaves(self._node_keys, codes, self.codebook_sizes)
+
+    def item_id(self, row: int) -> str:
+        """Return the id of one row.
+
+        Args:
+            row: Row.
+        """
+        return self.rows.item_id(self.text, row)
+
+    def item_ids(self, rows: Int32Array) -> list[str]:
+        """Return the ids of rows.
+
+        Args:
+            rows: Rows.
+                Shape: (n,).
+        """
+        return [self.rows.item_id(self.text, row) for row in rows.tolist()]
+
+    def facts(self, row: int) -> ItemFacts:
+        """Return what is known of one row.
+
+        Args:
+            row: Row.
+        """
+        return self.rows.facts(self.text, row)
+
+    def stored_sid(self, key: int) -> StoredSid | None:
+        """Look up what a history entry stores of an item; the `lookup` of the fold.
+
+        Args:
+            key: Item key.
+
+        Returns:
+            The SID under this catalogue's tokenizer, None where the item is unknown.
+        """
+        try:
+            return self._sids[key]
+        except KeyError:
+            row = int(self.index.find(np.array([key], dtype=np.uint64))[0])
+            found = None if row < 0 else StoredSid(self.tokenizer_version, self.sid_of_row(row))
+            if len(self._sids) < _MAX_KEPT_SIDS:
+                self._sids[key] = found
+            return found
+
+    def eligibility(
+        self,
+        *,
+        market: str | None = None,
+        allow_explicit: bool = True,
+        now_ms: int | None = None,
+        item_mask: BoolArray | None = None,
+    ) -> Eligibility:
+        """Compile rules into masks over items and trie nodes; kept per snapshot unless `item_mask` is given.
+
+        Args:
+            market: Only items that may be played there; None means no rule.
+            allow_explicit: Whether explicit items pass.
+            now_ms: UTC epoch ms; items expired by then are out. None leaves it at the time of the snapshot.
+            item_mask: Any further rule over rows.
+                Shape: (R,).
+
+        Returns:
+            The masks. They never let a row pass that stands in no bucket.
+        """
+        name = f"{self.version}/market={market}/explicit={int(allow_explicit)}"
+        kept = self._rules.get(name)
+        if kept is None or (now_ms is not None and now_ms >= kept.valid_until_at):
+            item, until_at = compile_rules(
+                self.rows,
+                self.row_alive,
+                self.market_sets,
+                market=market,
+                allow_explicit=allow_explicit,
+                now_ms=now_ms,
+            )
+            # Expired items leave for good, so a mask compiled for a later time is never too generous for an earlier.
+            kept = Eligibility(f"{name}/until={until_at}", item, live_nodes(self.trie, item), until_at)
+            if len(self._rules) < _MAX_KEPT_RULES or name in self._rules:
+                self._rules[name] = kept
+        if item_mask is None:
+            return kept
+        item = kept.item & item_mask
+        return Eligibility("", item, live_nodes(self.trie, item), kept.valid_until_at)
+
+    @cached_property
+    def _node_keys(self) -> tuple[Int64Array, ...]:
+        return node_keys(self.trie, self.codebook_sizes)

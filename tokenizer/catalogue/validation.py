@@ -1,0 +1,118 @@
+"""Owns the checks that every snapshot passes before a reader sees it, and every update before it is applied.
+
+The engine walks these arrays without looking: a wrong offset there is a crash or a candidate that does not exist.
+"""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from tokenizer.catalogue.facts import CatalogueUpdate
+from tokenizer.catalogue.trie import Trie
+from tokenizer.errors import CatalogueError
+
+
+def check_update(update: CatalogueUpdate, codebook_sizes: tuple[int, ...], x_dim: int) -> None:
+    """Refuse an update that does not fit the catalogue.
+
+    Args:
+        update: The update.
+        codebook_sizes: Codes per level.
+        x_dim: Dimensions of a representation vector.
+
+    Raises:
+        CatalogueError: SID or vector do not fit, or the vector is missing.
+    """
+    if update.facts is None or update.sid is None:
+        return
+    sid = update.sid
+    if len(sid) != len(codebook_sizes) or not all(
+        0 <= code < size for code, size in zip(sid, codebook_sizes, strict=True)
+    ):
+        msg = (
+            f"item {update.item_id!r} at source offset {update.source_offset}: SID {sid} does not fit codebooks "
+            f"{codebook_sizes}; tokenize the item again with the tokenizer of this catalogue"
+        )
+        raise CatalogueError(msg)
+    components = update.components
+    got = components.nbytes if components.itemsize == 1 else None
+    if got != x_dim or not (math.isfinite(update.x_scale) and update.x_scale >= 0):
+        msg = (
+            f"item {update.item_id!r} at source offset {update.source_offset}: expected a vector of {x_dim} int8 "
+            f"components and a finite scale >= 0, got {got} bytes and scale {update.x_scale}; "
+            "tokenize the item again with the tokenizer of this catalogue"
+        )
+        raise CatalogueError(msg)
+
+
+def check_vectors(vectors: npt.NDArray[np.float32], weights: npt.NDArray[np.float32], shape: tuple[int, int]) -> None:
+    """Refuse item vectors that the model artifact computed wrongly.
+
+    Args:
+        vectors: Item vectors.
+            Shape: (n, d).
+        weights: Weights.
+            Shape: (n,).
+        shape: The expected (n, d).
+
+    Raises:
+        CatalogueError: Wrong shapes, or a number that is not finite, or a weight that is not positive.
+    """
+    if vectors.shape != shape or weights.shape != shape[:1]:
+        msg = (
+            f"item vectors: expected shapes {shape} and {shape[:1]}, got {vectors.shape} and {weights.shape}; "
+            "the model artifact does not belong to this catalogue"
+        )
+        raise CatalogueError(msg)
+    if not (np.isfinite(vectors).all() and np.isfinite(weights).all() and (weights > 0).all()):
+        msg = "item vectors: expected finite components and weights > 0; the model artifact's item table is damaged"
+        raise CatalogueError(msg)
+
+
+def check_trie(trie: Trie, codebook_sizes: tuple[int, ...], num_rows: int) -> None:
+    """Refuse a trie that a search could get lost in.
+
+    Args:
+        trie: The trie.
+        codebook_sizes: Codes per level.
+        num_rows: Rows of the store.
+
+    Raises:
+        CatalogueError: Offsets not ascending or not covering, codes unsorted or out of range, bucket rows out of range
+            or repeated, node vectors or masses of wrong length or not finite.
+    """
+    parents = 1
+    for level, size in enumerate(codebook_sizes):
+        codes, offsets = trie.level_codes[level], trie.level_offsets[level]
+        where = f"trie level {level}"
+        _check_offsets(offsets, parents, codes.size, where)
+        in_range = codes.size == 0 or (codes.min() >= 0 and codes.max() < size)
+        _require(bool(in_range), where, f"codes in [0, {size})")
+        rising = np.ones(codes.size + 1, dtype=np.bool_)
+        rising[1:-1] = np.diff(codes) > 0
+        rising[offsets] = True
+        _require(bool(rising.all()), where, "codes strictly ascending below each node")
+        masses, scales = trie.node_log_mass[level], trie.node_scales[level]
+        lengths = {codes.size, masses.size, scales.size, len(trie.node_vectors[level])}
+        _require(len(lengths) == 1, where, "one vector, scale and mass per node")
+        _require(bool(np.isfinite(masses).all() and np.isfinite(scales).all()), where, "finite scales and masses")
+        parents = codes.size
+    rows = trie.bucket_rows
+    _check_offsets(trie.bucket_offsets, parents, rows.size, "buckets")
+    _require(rows.size == 0 or bool(rows.min() >= 0 and rows.max() < num_rows), "buckets", f"rows in [0, {num_rows})")
+    counts = np.bincount(rows, minlength=1)
+    _require(bool(counts.max() <= 1), "buckets", "every row at most once")
+
+
+def _check_offsets(offsets: npt.NDArray[np.int32], num_ranges: int, total: int, where: str) -> None:
+    # Only the root of an empty catalogue may be without children: an inner node without one would be a dead end.
+    least = 0 if total == 0 else 1
+    whole = offsets.size == num_ranges + 1 and offsets[0] == 0 and offsets[-1] == total
+    _require(bool(whole and (np.diff(offsets) >= least).all()), where, f"{num_ranges} ascending ranges over {total}")
+
+
+def _require(condition: bool, where: str, expected: str) -> None:
+    if not condition:
+        msg = f"catalogue snapshot, {where}: expected {expected}; this is a defect, the snapshot before it stays in use"
+        raise CatalogueError(msg)
