@@ -1,0 +1,42 @@
+"""Owns the popularity baseline: everybody gets what most people listened to."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from models.baselines.ranking import top_items
+
+Int32Array = npt.NDArray[np.int32]
+
+
+class Popularity:
+    """Ranks by the number of training listens.
+
+    Args:
+        sequences: Training sequences of item indices.
+        catalogue_size: Number of items.
+    """
+
+    def __init__(self, sequences: Sequence[Int32Array], catalogue_size: int) -> None:
+        items = np.concatenate([*sequences, np.empty(0, np.int32)])
+        self._counts = np.bincount(items.astype(np.int64), minlength=catalogue_size).astype(np.float32)
+
+    def rank(self, history: Int32Array, num_items: int, exclude_seen: bool) -> Int32Array:
+        """List the most listened items.
+
+        Args:
+            history: Read only to leave its items out. Shape: (num_listens,).
+            num_items: Length of the list at most.
+            exclude_seen: Leave the items of the history out.
+
+        Returns:
+            Items, best first; those nobody listened to are not listed.
+
+            Shape: (at most num_items,).
+        """
+        if not exclude_seen:
+            return top_items(self._counts, num_items)
+        scores = self._counts.copy()
+        scores[history] = 0.0
+        return top_items(scores, num_items)

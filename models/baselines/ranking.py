@@ -1,0 +1,50 @@
+"""Owns what every ranker in an evaluation is, and the choice of the best items from scores."""
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Int32Array = npt.NDArray[np.int32]
+Float32Array = npt.NDArray[np.float32]
+
+
+class Ranker(Protocol):
+    """Anything that orders items for a history of item indices."""
+
+    def rank(self, history: Int32Array, num_items: int, exclude_seen: bool) -> Int32Array:
+        """List the best items for a listener.
+
+        Args:
+            history: Items listened to, oldest first. Shape: (num_listens,).
+            num_items: Length of the list at most.
+            exclude_seen: Leave the items of the history out.
+
+        Returns:
+            Distinct items, best first. A ranker lists only items it has a reason for, so the list may be short.
+
+            Shape: (at most num_items,).
+        """
+        ...
+
+
+def top_items(scores: Float32Array, num_items: int) -> Int32Array:
+    """List the items with the highest positive scores, equal ones by index.
+
+    Args:
+        scores: One score for each item. Shape: (catalogue size,).
+        num_items: Length of the list at most.
+
+    Returns:
+        Items, best first.
+
+        Shape: (at most num_items,).
+    """
+    count = min(num_items, scores.size)
+    if count == 0:
+        return np.empty(0, np.int32)
+    # Everything as good as the last of the list takes part, so that equal scores are cut by index, not by chance.
+    last = float(np.partition(scores, scores.size - count)[scores.size - count])
+    candidates = np.flatnonzero((scores >= last) & (scores > 0.0))
+    best = candidates[np.argsort(-scores[candidates], kind="stable")][:count]
+    return best.astype(np.int32)

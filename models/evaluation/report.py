@@ -1,0 +1,67 @@
+"""Owns how an evaluation is written down: a plain dictionary for files and `--json`, and table rows for people."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from models.evaluation.leave_one_out import COLUMNS, Scores
+
+PROTOCOL = (
+    "leave-one-out, full ranking over the catalogue; `plain` ranks everything, `seen_excluded` leaves out the items of "
+    "the listener's history; +- is one standard error"
+)
+_METRICS = ("recall_at_10", "recall_at_30", "ndcg_at_10")
+_HEADS = {"recall_at_10": "R@10", "recall_at_30": "R@30", "ndcg_at_10": "N@10"}
+_SHORT = {"plain": "", "seen_excluded": " x"}
+
+
+def report(scores: Mapping[str, Scores]) -> dict[str, Any]:
+    """Write scores as plain values, ready for JSON.
+
+    Args:
+        scores: What each ranker reached, by name.
+
+    Returns:
+        `protocol`, `num_listeners`, `num_repeats`, and `rankers`: by name, column and metric the value with its
+        `standard_error`.
+    """
+    first = next(iter(scores.values()), None)
+    return {
+        "protocol": PROTOCOL,
+        "num_listeners": first.num_listeners if first else 0,
+        "num_repeats": first.num_repeats if first else 0,
+        "rankers": {name: _ranker(found) for name, found in scores.items()},
+    }
+
+
+def table(written: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Lay a report out as a table.
+
+    Args:
+        written: What `report` returned, or read back from `metrics.json`.
+
+    Returns:
+        Column heads and rows of text, one row a ranker; `x` marks the columns with seen items excluded.
+    """
+    heads = ["ranker", *(f"{_HEADS[metric]}{_SHORT[column]}" for column in COLUMNS for metric in _METRICS)]
+    rows = [
+        [name, *(_cell(found[column][metric]) for column in COLUMNS for metric in _METRICS)]
+        for name, found in written["rankers"].items()
+    ]
+    return heads, rows
+
+
+def _ranker(scores: Scores) -> dict[str, dict[str, dict[str, float]]]:
+    return {
+        column: {
+            metric: {
+                "value": round(scores.metrics[column][metric].value, 6),
+                "standard_error": round(scores.metrics[column][metric].standard_error, 6),
+            }
+            for metric in _METRICS
+        }
+        for column in COLUMNS
+    }
+
+
+def _cell(estimate: Mapping[str, float]) -> str:
+    return f"{estimate['value']:.4f} ±{estimate['standard_error']:.4f}"
