@@ -1,0 +1,164 @@
+"""Any sequence file of the S3-Rec format to a log folder: one line a user, `user item item …` in order of time.
+
+`NAME_item2attributes.json` ({item: [attribute, …]}) and `NAME_item_names.json` ({"id2item", "id2attribute"}) give the
+items words where they lie beside `NAME.txt`.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.data.importers.attributes import ItemWords, read_item_words
+from models.data.importers.lines import line_error, read_lines
+from models.data.manifest import Clock, Manifest, Split
+from models.data.rows import HeldOutRow, ListenRow
+from models.data.settings import ImportSettings
+from models.data.writer import FolderFacts, LogFolderWriter
+from models.errors import DataError
+from models.records import CatalogItem, SessionStart
+
+SESSION_LEAD_MS = 1_000
+DAY_MS = 86_400_000
+MAX_NUMBER_DIGITS = 18
+
+
+@dataclass(frozen=True, slots=True)
+class UserLine:
+    """One user's items in order."""
+
+    user: str
+    items: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One position of one user's line on the synthetic clock."""
+
+    at: int
+    user: str
+    item: int
+    position: int
+    length: int
+
+
+def import_s3rec(
+    source: Path | str, target: Path | str, settings: ImportSettings | None = None, *, overwrite: bool = False
+) -> Manifest:
+    """Make a log folder of one sequence file.
+
+    Args:
+        source: `NAME.txt`.
+        target: The log folder to make.
+        settings: Where the synthetic clock starts and how long it runs.
+        overwrite: Replace a log folder at `target`.
+
+    Returns:
+        The manifest of the new folder.
+
+    Raises:
+        DataError: A line is damaged (named with its file), or a file beside it does not fit.
+    """
+    path, chosen = Path(source), settings or ImportSettings()
+    users = read_user_lines(path)
+    words = read_item_words(path)
+    name = path.stem
+    with LogFolderWriter(target, overwrite=overwrite) as writer:
+        for item in sorted({item for line in users for item in line.items}):
+            writer.item(
+                CatalogItem(
+                    item_id=words.item_id(item),
+                    kind="track",
+                    title=words.title(item),
+                    tags=words.tags(item),
+                    at=chosen.clock_start_at,
+                )
+            )
+        for event in _events(users, chosen):
+            _write_event(writer, name, words, event)
+        return writer.finish(_facts(path, words, chosen))
+
+
+def read_user_lines(path: Path) -> list[UserLine]:
+    """Read the sequences.
+
+    Args:
+        path: `NAME.txt`.
+
+    Returns:
+        Users in file order.
+
+    Raises:
+        DataError: The file is missing or empty; a line has no items, something that is no number, or a user again.
+    """
+    users: list[UserLine] = []
+    seen: dict[str, int] = {}
+    for number, raw in read_lines(path):
+        fields = raw.split()
+        if len(fields) < 2:
+            raise line_error(path, number, "a user and at least one item", raw[:80])
+        for field in fields:
+            if not field.isdigit() or len(field) > MAX_NUMBER_DIGITS:
+                raise line_error(path, number, "numbers separated by spaces", field[:80])
+        user = str(int(fields[0]))
+        if user in seen:
+            raise line_error(path, number, f"one line a user (user {user} has line {seen[user]})", raw[:80])
+        seen[user] = number
+        users.append(UserLine(user, tuple(map(int, fields[1:]))))
+    if not users:
+        msg = f"{path}, line 1: expected `user item item …`, got an empty file; restore the published file"
+        raise DataError(msg)
+    return users
+
+
+def _events(users: Sequence[UserLine], settings: ImportSettings) -> Iterator[Event]:
+    """Spread each sequence evenly over the whole clock; users are shifted against each other by less than a step.
+
+    The order inside a line is kept because position + shift is strictly increasing and steps are never below a
+    millisecond for fewer events than the clock has milliseconds.
+    """
+    window_ms = settings.clock_days * DAY_MS
+    events: list[Event] = []
+    for index, line in enumerate(users):
+        length = len(line.items)
+        for position, item in enumerate(line.items):
+            moment = (position * (len(users) + 1) + index + 1) * window_ms // (length * (len(users) + 1))
+            events.append(Event(settings.clock_start_at + SESSION_LEAD_MS + moment, line.user, item, position, length))
+    # A stable sort: positions of one user that share a millisecond stay in order.
+    events.sort(key=lambda event: event.at)
+    return iter(events)
+
+
+def _write_event(writer: LogFolderWriter, name: str, words: ItemWords, event: Event) -> None:
+    user = f"user-{event.user}"
+    common = (f"{name}-{event.user}-{event.position}", user, words.item_id(event.item), event.at)
+    held_out = event.length >= 3
+    if held_out and event.position == event.length - 1:
+        session_id = f"{name}-{event.user}-last"
+        # The lead shifts all session-starts alike, which keeps them in order.
+        writer.session(SessionStart(session_id=session_id, user_id=user, at=event.at - SESSION_LEAD_MS))
+        writer.heldout(HeldOutRow(*common, role="test", session_id=session_id))
+        return
+    writer.listen(ListenRow(*common))
+    if held_out and event.position == event.length - 2:
+        writer.heldout(HeldOutRow(*common, role="valid"))
+
+
+def _facts(path: Path, words: ItemWords, settings: ImportSettings) -> FolderFacts:
+    return FolderFacts(
+        name=path.stem,
+        source=f"{path.name}, a sequence file of the S3-Rec format",
+        licence="As published with the file; research copies are not to be passed on.",
+        events_are="positions in a published sequence (what an act was is not in the file), not plays",
+        clock=Clock(
+            kind="synthetic",
+            statement=f"The source knows order alone: each sequence is spread evenly over {settings.clock_days} days. "
+            "Order inside a sequence is real; distances, and order between users, are not.",
+        ),
+        split=Split(
+            protocol="leave_one_out",
+            statement="Per user with three events or more the last is the test (heldout.jsonl alone, one session-start "
+            "before it), the one before it validation (in listens.jsonl too), the rest training.",
+        ),
+        notes=words.notes,
+        settings=settings.model_dump(mode="json", include={"clock_start_at", "clock_days"}),
+    )

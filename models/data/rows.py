@@ -1,0 +1,177 @@
+"""One line of a log folder: how each kind of row is decoded, and the row types that readers get.
+
+Listens are the hot path (a training reads millions), so they decode into a msgspec struct with the fields of
+`models.records.Listen`; a test holds the two equal. Catalogue rows and session-starts are pydantic records.
+"""
+
+from typing import Annotated, Literal, NamedTuple
+
+import msgspec
+from pydantic import ValidationError
+
+from models.records import CatalogItem, SessionStart, Signal
+from models.records.base import MAX_AT_MS, MAX_ID_CHARS
+
+TopicName = Literal["catalog", "listens", "sessions"]
+Role = Literal["test", "valid"]
+
+IdText = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_CHARS)]
+AtMsInt = Annotated[int, msgspec.Meta(ge=0, le=MAX_AT_MS)]
+
+
+class ListenRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One line of `events/listens.jsonl`: the value of one listen event, field for field."""
+
+    event_id: IdText
+    user_id: IdText
+    item_id: IdText
+    at: AtMsInt
+    listened_ms: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    duration_ms: Annotated[int, msgspec.Meta(gt=0)] | None = None
+    signal: Signal = "listen"
+    surface: str | None = None
+    device: str | None = None
+    session_id: str | None = None
+    schema_version: Annotated[int, msgspec.Meta(ge=1)] = 1
+
+
+class HeldOutRow(ListenRow, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """One line of `heldout.jsonl`: a listen that a split keeps aside.
+
+    A `test` row is in no other file. A `valid` row repeats a line of `events/listens.jsonl`: it belongs to the input
+    of the test, and a training stops before it.
+    """
+
+    role: Role
+
+
+class CatalogEvent(NamedTuple):
+    """One line of `catalog.jsonl`: an item as it was written then, or its removal."""
+
+    item_id: str
+    at: int
+    item: CatalogItem | None
+
+
+class LogRow(NamedTuple):
+    """One row of the merged log, in total order (at, topic rank, line)."""
+
+    at: int
+    rank: int
+    line: int
+    """Number of the line in its file, from 1."""
+    end_byte: int
+    """Where the next line of its file starts."""
+    topic: TopicName
+    key: str
+    value: bytes | None
+    """The topic value as written, without the line end; None removes the item."""
+    record: ListenRow | SessionStart | CatalogEvent
+
+
+class RowError(ValueError):
+    """A line that is not the row its file should hold; the reader adds file and line."""
+
+
+class _CatalogHead(msgspec.Struct, frozen=True, gc=False):
+    item_id: IdText
+    at: AtMsInt
+    removed: bool = False
+
+
+_listen_decoder = msgspec.json.Decoder(ListenRow)
+_heldout_decoder = msgspec.json.Decoder(HeldOutRow)
+_head_decoder = msgspec.json.Decoder(_CatalogHead)
+_encoder = msgspec.json.Encoder()
+
+
+def decode_listen(line: bytes) -> ListenRow:
+    """Read one listen; about a microsecond.
+
+    Args:
+        line: JSON text, UTF-8.
+
+    Returns:
+        The listen.
+
+    Raises:
+        RowError: The line is not a listen.
+    """
+    try:
+        return _listen_decoder.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise RowError(str(error)) from error
+
+
+def decode_heldout(line: bytes) -> HeldOutRow:
+    """Read one held-out listen.
+
+    Args:
+        line: JSON text, UTF-8.
+
+    Returns:
+        The listen and its role.
+
+    Raises:
+        RowError: The line is not a held-out listen.
+    """
+    try:
+        return _heldout_decoder.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise RowError(str(error)) from error
+
+
+def decode_catalog(line: bytes) -> CatalogEvent:
+    """Read one catalogue row.
+
+    Args:
+        line: JSON text, UTF-8: a catalogue item, or `{"item_id", "at", "removed": true}`.
+
+    Returns:
+        The event.
+
+    Raises:
+        RowError: The line is neither.
+    """
+    try:
+        head = _head_decoder.decode(line)
+        item = None if head.removed else CatalogItem.from_json(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise RowError(str(error)) from error
+    except ValidationError as error:
+        raise RowError(_first_fault(error)) from error
+    return CatalogEvent(head.item_id, head.at, item)
+
+
+def decode_session(line: bytes) -> SessionStart:
+    """Read one session-start.
+
+    Args:
+        line: JSON text, UTF-8.
+
+    Returns:
+        The session-start.
+
+    Raises:
+        RowError: The line is not a session-start.
+    """
+    try:
+        return SessionStart.from_json(line)
+    except ValidationError as error:
+        raise RowError(_first_fault(error)) from error
+
+
+def encode_row(row: msgspec.Struct) -> bytes:
+    """Write a listen or a held-out listen as compact JSON without null fields."""
+    return _encoder.encode(row)
+
+
+def encode_removal(item_id: str, at: int) -> bytes:
+    """Write the catalogue row that removes an item."""
+    return _encoder.encode({"item_id": item_id, "at": at, "removed": True})
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in fault["loc"]) or "value"
+    return f"{where}: {fault['msg']}"

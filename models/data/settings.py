@@ -1,0 +1,23 @@
+"""Settings of the importers."""
+
+from datetime import date
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ImportSettings(BaseModel):
+    """How published data sets become log folders."""
+
+    model_config = ConfigDict(frozen=True)
+
+    content_until: date | None = Field(
+        default=None,
+        description="lastfm: tags count as content only if given before this day; without it every tag of a training "
+        "event counts. Tags of held-out events never do.",
+    )
+    min_events: int = Field(default=5, ge=1, description="lastfm: iterated k-core of listeners and artists.")
+    max_tags: int = Field(default=12, ge=0, le=64, description="lastfm: most frequent tags kept per artist.")
+    clock_start_at: int = Field(
+        default=1_735_689_600_000, ge=0, description="s3rec: where the synthetic clock starts (2025-01-01 UTC)."
+    )
+    clock_days: int = Field(default=365, ge=1, le=3_650, description="s3rec: days over which sequences are spread.")

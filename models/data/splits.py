@@ -1,0 +1,90 @@
+"""A log folder as training sequences and held-out targets, by the split that its manifest states."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.data.log_folder import LogFolder
+from models.errors import DataError
+
+Ints = NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Sequences:
+    """All listeners' listens as item indices, oldest first, and what is kept aside of each.
+
+    A training may look at `train` alone: co-occurrence, popularity, k-means and weights. The input of the validation
+    is `train`, that of the test is `history` (it includes the validation item).
+
+    Attributes:
+        item_ids: Every item that the catalogue file ever published, in order of first publication.
+        user_ids: Every listener with a listen or a held-out target.
+        train: Listens before the validation target. Shape: n arrays of (t_i,).
+        history: All listens of the log. Shape: n arrays of (h_i,), h_i >= t_i.
+        valid: Validation target, -1 where there is none. Shape: (n,).
+        test: Test target, -1 where there is none. Shape: (n,).
+    """
+
+    item_ids: tuple[str, ...]
+    user_ids: tuple[str, ...]
+    train: list[Ints]
+    history: list[Ints]
+    valid: Ints
+    test: Ints
+
+
+def training_sequences(folder: LogFolder) -> Sequences:
+    """Read a folder's listens into sequences.
+
+    Args:
+        folder: Log folder.
+
+    Returns:
+        Sequences by listener, in order of first appearance.
+
+    Raises:
+        DataError: A listen names an item that the catalogue file never published, or a line is damaged.
+    """
+    item_ids = tuple(dict.fromkeys(event.item_id for event in folder.catalog() if event.item is not None))
+    index = {item_id: row for row, item_id in enumerate(item_ids)}
+    targets = {"valid": dict[str, str](), "test": dict[str, str]()}
+    valid_events: dict[str, str] = {}
+    for held in folder.heldout():
+        targets[held.role][held.user_id] = held.item_id
+        if held.role == "valid":
+            valid_events[held.event_id] = held.user_id
+    sequences: dict[str, list[int]] = {}
+    cut: dict[str, int] = {}
+    for line, listen in enumerate(folder.listens(), start=1):
+        row = index.get(listen.item_id)
+        if row is None:
+            raise _unknown_item(folder, line, listen.item_id)
+        sequence = sequences.setdefault(listen.user_id, [])
+        if valid_events.get(listen.event_id) == listen.user_id:
+            cut.setdefault(listen.user_id, len(sequence))
+        sequence.append(row)
+    for user_id in targets["test"]:
+        sequences.setdefault(user_id, [])
+    history = [np.array(sequence, dtype=np.int32) for sequence in sequences.values()]
+    return Sequences(
+        item_ids=item_ids,
+        user_ids=tuple(sequences),
+        train=[rows[: cut.get(user_id, len(rows))] for user_id, rows in zip(sequences, history, strict=True)],
+        history=history,
+        valid=_rows(targets["valid"], sequences, index),
+        test=_rows(targets["test"], sequences, index),
+    )
+
+
+def _rows(targets: dict[str, str], sequences: dict[str, list[int]], index: dict[str, int]) -> Ints:
+    return np.array([index.get(targets.get(user_id, ""), -1) for user_id in sequences], dtype=np.int32)
+
+
+def _unknown_item(folder: LogFolder, line: int, item_id: str) -> DataError:
+    msg = (
+        f"{folder.path / 'events/listens.jsonl'}, line {line}: expected an item of catalog.jsonl, got {item_id!r}; "
+        "add the item to the catalogue or leave the line out"
+    )
+    return DataError(msg)

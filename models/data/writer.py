@@ -1,0 +1,199 @@
+"""Writing a log folder: rows checked for order as they come, hashed as they are written, shown only when complete."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pydantic import JsonValue
+
+from models.data.atomic import replace_folder
+from models.data.log_folder import HELDOUT_FILE, MANIFEST_FILE, TOPIC_FILES
+from models.data.manifest import Clock, Counts, FileEntry, Manifest, Split
+from models.data.rows import HeldOutRow, ListenRow, encode_removal, encode_row
+from models.errors import DataError
+from models.records import CatalogItem, SessionStart
+
+BLOCK_BYTES = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class FolderFacts:
+    """What the manifest says beyond what the writer counts itself; the fields are those of `Manifest`."""
+
+    name: str
+    source: str
+    licence: str
+    events_are: str
+    clock: Clock
+    split: Split
+    cuts: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    settings: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+class LogFolderWriter:
+    """Writes into a hidden folder beside `path` and puts it in place in `finish`; without `finish` nothing is left.
+
+    Rows of one file must come in order of `at`; the files may be written in any interleaving.
+
+    Args:
+        path: The folder to make.
+        overwrite: Replace a log folder that lies there; anything else that lies there is never touched.
+
+    Raises:
+        DataError: Something lies at `path` that may not be replaced.
+    """
+
+    def __init__(self, path: Path | str, *, overwrite: bool = False) -> None:
+        self.path = Path(path)
+        if self.path.exists() and not _replaceable(self.path, overwrite=overwrite):
+            msg = f"{self.path}: expected a free place, got an existing folder; name another one or allow overwriting"
+            raise DataError(msg)
+        self._partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
+        shutil.rmtree(self._partial, ignore_errors=True)
+        (self._partial / "events").mkdir(parents=True)
+        self._sinks = {name: _Sink(self._partial, name) for name in (*TOPIC_FILES.values(), HELDOUT_FILE)}
+        self._catalog = self._sinks[TOPIC_FILES["catalog"]]
+        self._listens = self._sinks[TOPIC_FILES["listens"]]
+        self._sessions = self._sinks[TOPIC_FILES["sessions"]]
+        self._heldout = self._sinks[HELDOUT_FILE]
+        self._items: set[str] = set()
+        self._listeners: set[str] = set()
+        self._removals = 0
+        self._roles = {"test": 0, "valid": 0}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for sink in self._sinks.values():
+            sink.close()
+        shutil.rmtree(self._partial, ignore_errors=True)
+
+    def item(self, item: CatalogItem) -> None:
+        """Append an item to the catalogue file."""
+        self._items.add(item.item_id)
+        self._catalog.append(item.at, item.to_json())
+
+    def removal(self, item_id: str, at: int) -> None:
+        """Append the removal of an item to the catalogue file."""
+        self._removals += 1
+        self._catalog.append(at, encode_removal(item_id, at))
+
+    def listen(self, row: ListenRow) -> None:
+        """Append a listen."""
+        self._listeners.add(row.user_id)
+        self._listens.append(row.at, encode_row(row))
+
+    def session(self, start: SessionStart) -> None:
+        """Append a session-start."""
+        self._listeners.add(start.user_id)
+        self._sessions.append(start.at, start.to_json())
+
+    def heldout(self, row: HeldOutRow) -> None:
+        """Append a held-out listen."""
+        self._roles[row.role] += 1
+        self._heldout.append(row.at, encode_row(row))
+
+    def finish(self, facts: FolderFacts) -> Manifest:
+        """Close the files, write the manifest and put the folder in place.
+
+        Args:
+            facts: What the manifest shall say.
+
+        Returns:
+            The manifest.
+        """
+        for sink in self._sinks.values():
+            sink.close()
+        times = [at for sink in self._sinks.values() if sink.lines for at in (sink.first_at, sink.last_at)]
+        manifest = Manifest(
+            name=facts.name,
+            source=facts.source,
+            licence=facts.licence,
+            events_are=facts.events_are,
+            clock=facts.clock,
+            first_at=min(times, default=None),
+            last_at=max(times, default=None),
+            cuts=dict(facts.cuts),
+            split=facts.split,
+            counts=Counts(
+                items=len(self._items),
+                removals=self._removals,
+                listens=self._listens.lines,
+                sessions=self._sessions.lines,
+                listeners=len(self._listeners),
+                heldout_test=self._roles["test"],
+                heldout_valid=self._roles["valid"],
+            ),
+            files={name: sink.entry() for name, sink in self._sinks.items()},
+            notes=facts.notes,
+            settings=dict(facts.settings),
+        )
+        (self._partial / MANIFEST_FILE).write_bytes(manifest.to_json())
+        replace_folder(self.path, self._partial)
+        return manifest
+
+
+class _Sink:
+    """One file: keeps order, counts and hash while lines come."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.name = name
+        self.lines = 0
+        self.first_at = 0
+        self.last_at = 0
+        self._bytes = 0
+        self._hash = hashlib.sha256()
+        self._stream = (folder / name).open("wb")
+        self._waiting: list[bytes] = []
+        self._waiting_bytes = 0
+
+    def append(self, at: int, line: bytes) -> None:
+        if self.lines == 0:
+            self.first_at = at
+        elif at < self.last_at:
+            msg = (
+                f"{self.name}, line {self.lines + 1}: expected `at` >= {self.last_at} as in the line before, got {at}; "
+                "sort the rows before they are written"
+            )
+            raise DataError(msg)
+        self.last_at = at
+        self.lines += 1
+        self._waiting.append(line)
+        self._waiting_bytes += len(line)
+        if self._waiting_bytes >= BLOCK_BYTES:
+            self._flush()
+
+    def close(self) -> None:
+        if not self._stream.closed:
+            self._flush()
+            self._stream.close()
+
+    def entry(self) -> FileEntry:
+        return FileEntry(bytes=self._bytes, lines=self.lines, sha256=self._hash.hexdigest())
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        block = b"\n".join(self._waiting) + b"\n"
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        self._hash.update(block)
+        self._bytes += len(block)
+        self._stream.write(block)
+
+
+def _replaceable(path: Path, *, overwrite: bool) -> bool:
+    if not path.is_dir():
+        return False
+    if not any(path.iterdir()):
+        return True
+    return overwrite and (path / MANIFEST_FILE).is_file()

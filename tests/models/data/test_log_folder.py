@@ -1,0 +1,232 @@
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.data import Cursor, FolderFacts, HeldOutRow, ListenRow, LogFolder, LogFolderWriter, training_sequences
+from models.data.manifest import Clock, Split
+from models.data.rows import RowError, decode_listen, encode_row
+from models.errors import DataError
+from models.records import CatalogItem, Listen, SessionStart
+
+FACTS = FolderFacts(
+    name="tiny",
+    source="made by hand",
+    licence="none",
+    events_are="listens",
+    clock=Clock(kind="synthetic", statement="counts"),
+    split=Split(protocol="leave_one_out", statement="last"),
+)
+
+
+def item(item_id: str, at: int, expires_at: int | None = None) -> CatalogItem:
+    return CatalogItem(item_id=item_id, kind="track", title=item_id.title(), at=at, expires_at=expires_at)
+
+
+def write_tiny(path: Path) -> LogFolder:
+    with LogFolderWriter(path) as writer:
+        writer.item(item("a", 10))
+        writer.item(item("b", 10))
+        writer.item(item("live", 15, expires_at=25))
+        writer.removal("b", 30)
+        writer.listen(ListenRow("e1", "u", "a", 10, listened_ms=5))
+        writer.listen(ListenRow("e2", "u", "b", 20))
+        writer.listen(ListenRow("e3", "v", "a", 20))
+        writer.listen(ListenRow("e4", "u", "a", 30))
+        writer.heldout(HeldOutRow("e4", "u", "a", 30, role="valid"))
+        writer.session(SessionStart(session_id="s", user_id="u", at=20))
+        writer.session(SessionStart(session_id="w", user_id="w", at=30))
+        writer.heldout(HeldOutRow("e5", "u", "b", 31, role="test"))
+        writer.heldout(HeldOutRow("e6", "w", "a", 32, role="test"))
+        writer.finish(FACTS)
+    return LogFolder(path)
+
+
+def test_round_trip_counts_and_order(tmp_path: Path) -> None:
+    folder = write_tiny(tmp_path / "log")
+    folder.verify()
+    counts = folder.manifest.counts
+    assert (counts.items, counts.removals, counts.listens, counts.sessions) == (3, 1, 4, 2)
+    assert (counts.listeners, counts.heldout_test, counts.heldout_valid) == (3, 2, 1)
+    assert (folder.manifest.first_at, folder.manifest.last_at) == (10, 32)
+    order = [(row.topic, row.at, row.key) for row in folder.merged()]
+    assert order == [
+        ("catalog", 10, "a"),
+        ("catalog", 10, "b"),
+        ("listens", 10, "u"),
+        ("catalog", 15, "live"),
+        ("listens", 20, "u"),
+        ("listens", 20, "v"),
+        ("sessions", 20, "u"),
+        ("catalog", 30, "b"),
+        ("listens", 30, "u"),
+        ("sessions", 30, "w"),
+    ]
+    removal = next(row for row in folder.merged() if row.at == 30)
+    assert removal.value is None
+    listen = next(row for row in folder.merged() if row.topic == "listens")
+    assert Listen.from_json(listen.value or b"").listened_ms == 5
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_catalogue_at_leaves_out_what_is_gone(tmp_path: Path) -> None:
+    folder = write_tiny(tmp_path / "log")
+    assert set(folder.catalogue_at(20)) == {"a", "b", "live"}
+    assert set(folder.catalogue_at(25)) == {"a", "b"}
+    assert set(folder.catalogue_at(30)) == {"a"}
+
+
+def test_sequences_cut_at_the_validation_event(tmp_path: Path) -> None:
+    sequences = training_sequences(write_tiny(tmp_path / "log"))
+    assert sequences.item_ids == ("a", "b", "live")
+    assert sequences.user_ids == ("u", "v", "w")
+    assert [rows.tolist() for rows in sequences.train] == [[0, 1], [0], []]
+    assert [rows.tolist() for rows in sequences.history] == [[0, 1, 0], [0], []]
+    assert sequences.valid.tolist() == [0, -1, -1]
+    assert sequences.test.tolist() == [1, -1, 0]
+
+
+@pytest.mark.parametrize("stop", range(11))
+def test_reading_goes_on_where_it_stopped(tmp_path: Path, stop: int) -> None:
+    folder = write_tiny(tmp_path / "log")
+    cursor, rows = Cursor(), list(folder.merged())
+    for row in rows[:stop]:
+        cursor.advance(row)
+    again = Cursor.from_json(cursor.to_json())
+    assert again.rows == stop
+    assert list(folder.merged(again)) == rows[stop:]
+
+
+def test_a_position_of_another_folder_is_refused(tmp_path: Path) -> None:
+    folder = write_tiny(tmp_path / "log")
+    with pytest.raises(DataError, match="another folder"):
+        list(folder.merged(Cursor({"listens": (1, 7)})))
+    with pytest.raises(DataError, match="another folder"):
+        list(folder.merged(Cursor({"listens": (1, 70_000)})))
+
+
+DAMAGE = {
+    "cut": (lambda text: text[:-4], 4, "a line end"),
+    "not json": (lambda text: text.replace('{"event_id":"e2"', '{"event_id":', 1), 2, "malformed"),
+    "wrong type": (lambda text: text.replace('"at":10', '"at":"10"', 1), 1, "Expected `int`"),
+    "missing": (lambda text: text.replace('"user_id":"v",', "", 1), 3, "user_id"),
+    "unsorted": (lambda text: text.replace('"at":20', '"at":9', 1), 2, "`at` >= 10"),
+    "empty line": (lambda text: text.replace("\n", "\n\n", 1), 2, "truncated"),
+    "bad bytes": (lambda text: text.replace('"v"', '"\udcff"', 1), 3, "utf-8"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_damage_names_file_and_line(tmp_path: Path, case: str) -> None:
+    folder = write_tiny(tmp_path / "log")
+    path = folder.path / "events/listens.jsonl"
+    change, line, words = DAMAGE[case]
+    before = path.read_text()
+    after = change(before)
+    assert after != before
+    path.write_bytes(after.encode(errors="surrogateescape"))
+    with pytest.raises(DataError) as caught:
+        list(folder.merged())
+    assert f"listens.jsonl, line {line}: expected" in str(caught.value)
+    assert words.lower() in str(caught.value).lower()
+    with pytest.raises(DataError, match="sha256"):
+        folder.verify()
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [("catalog.jsonl", '"track"', '"song"'), ("events/sessions.jsonl", '"s"', "1"), ("heldout.jsonl", "valid", "v")],
+)
+def test_damage_in_the_other_files(tmp_path: Path, name: str, old: str, new: str) -> None:
+    folder = write_tiny(tmp_path / "log")
+    path = folder.path / name
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(DataError, match=f"{name}, line 1: expected"):
+        list(folder.heldout()), list(folder.merged())
+
+
+def test_an_unknown_item_is_named(tmp_path: Path) -> None:
+    folder = write_tiny(tmp_path / "log")
+    path = folder.path / "events/listens.jsonl"
+    path.write_text(path.read_text().replace('"item_id":"b"', '"item_id":"c"'))
+    with pytest.raises(DataError, match=r"listens\.jsonl, line 2: expected an item of catalog\.jsonl, got 'c'"):
+        training_sequences(folder)
+
+
+def test_writer_refuses_disorder_and_foreign_folders(tmp_path: Path) -> None:
+    with LogFolderWriter(tmp_path / "log") as writer:
+        writer.listen(ListenRow("e1", "u", "a", 10))
+        with pytest.raises(DataError, match=r"listens\.jsonl, line 2"):
+            writer.listen(ListenRow("e2", "u", "a", 9))
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").write_text("precious")
+    with pytest.raises(DataError, match="existing folder"):
+        LogFolderWriter(tmp_path / "mine", overwrite=True)
+    write_tiny(tmp_path / "log")
+    with pytest.raises(DataError, match="existing folder"):
+        LogFolderWriter(tmp_path / "log")
+    with LogFolderWriter(tmp_path / "log", overwrite=True) as writer:
+        writer.finish(FACTS)
+    assert LogFolder(tmp_path / "log").manifest.counts.items == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "mine"]
+
+
+def test_a_folder_without_manifest_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"manifest\.json"):
+        LogFolder(tmp_path)
+    (tmp_path / "manifest.json").write_text('{"format_version": 2}')
+    with pytest.raises(DataError, match="format_version"):
+        LogFolder(tmp_path)
+
+
+def test_listen_row_has_the_fields_of_the_contract() -> None:
+    assert set(ListenRow.__struct_fields__) == set(Listen.model_fields)
+
+
+optional = st.none() | st.text(max_size=8)
+
+
+@given(
+    st.builds(
+        Listen,
+        event_id=st.text(min_size=1, max_size=20),
+        user_id=st.text(min_size=1, max_size=20),
+        item_id=st.text(min_size=1, max_size=20),
+        at=st.integers(0, 4_102_444_800_000),
+        listened_ms=st.none() | st.integers(0, 10**9),
+        duration_ms=st.none() | st.integers(1, 10**9),
+        signal=st.sampled_from(["listen", "like", "save", "follow", "share", "skip", "dislike"]),
+        surface=optional,
+        device=optional,
+        session_id=optional,
+    )
+)
+def test_listen_row_and_record_read_each_other(listen: Listen) -> None:
+    row = decode_listen(listen.to_json())
+    assert Listen.from_json(encode_row(row)) == listen
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"at": -1},
+        {"at": 4_102_444_800_001},
+        {"item_id": ""},
+        {"user_id": "x" * 257},
+        {"duration_ms": 0},
+        {"listened_ms": -1},
+        {"signal": "hum"},
+        {"schema_version": 0},
+        {"event_id": None},
+    ],
+)
+def test_listen_row_refuses_what_the_record_refuses(change: dict[str, object]) -> None:
+    value = {"event_id": "e", "user_id": "u", "item_id": "i", "at": 1} | change
+    line = json.dumps(value).encode()
+    with pytest.raises(RowError):
+        decode_listen(line)
+    with pytest.raises(ValueError):
+        Listen.from_json(line)
