@@ -69,12 +69,11 @@ def encode_item(update: CatalogueUpdate) -> EncodedItem:
     if update.facts is None or update.sid is None or update.x_int8 is None:
         msg = f"item {update.item_id!r}: expected an upsert with facts, SID and vector to encode, got a removal"
         raise CatalogueError(msg)
-    sid = tuple(int(code) for code in update.sid)
+    sid = tuple(map(int, update.sid))
     x_int8 = update.components.tobytes()
     facts_text = _encoder.encode(update.facts)
-    digest = hashlib.blake2b(facts_text, digest_size=8)
-    digest.update(repr((sid, float(update.x_scale))).encode())
-    digest.update(x_int8)
+    said = b"".join((_encoder.encode((sid, update.x_scale)), x_int8, facts_text))
+    fingerprint = int.from_bytes(hashlib.blake2b(said, digest_size=8).digest(), "little")
     return EncodedItem(
         update.item_id,
         update.facts,
@@ -83,7 +82,7 @@ def encode_item(update: CatalogueUpdate) -> EncodedItem:
         update.x_scale,
         update.item_id.encode("utf-8", "surrogatepass"),
         facts_text,
-        int.from_bytes(digest.digest(), "little"),
+        fingerprint,
     )
 
 

@@ -4,6 +4,7 @@ The engine walks these arrays without looking: a wrong offset there is a crash o
 """
 
 import math
+import operator
 
 import numpy as np
 import numpy.typing as npt
@@ -27,9 +28,8 @@ def check_update(update: CatalogueUpdate, codebook_sizes: tuple[int, ...], x_dim
     if update.facts is None or update.sid is None:
         return
     sid = update.sid
-    if len(sid) != len(codebook_sizes) or not all(
-        0 <= code < size for code, size in zip(sid, codebook_sizes, strict=True)
-    ):
+    fits = len(sid) == len(codebook_sizes)
+    if not (fits and min(sid) >= 0 and all(map(operator.lt, sid, codebook_sizes))):
         msg = (
             f"item {update.item_id!r} at source offset {update.source_offset}: SID {sid} does not fit codebooks "
             f"{codebook_sizes}; tokenize the item again with the tokenizer of this catalogue"
