@@ -26,7 +26,8 @@ OffsetReset = Literal["earliest", "latest", "none"]
 # kafka-python speaks to the embedded broker only as if it were Kafka 2.0: with (2, 5) it reads nothing.
 EMBEDDED_API_VERSION = (2, 0)
 EMBEDDED_FETCH_WAIT_MS = 10
-MAX_REQUEST_BYTES = 1_048_576
+# Room for a dead letter: the largest record that brokers take by default, 1 MiB, plus our headers.
+MAX_REQUEST_BYTES = 1_310_720
 # Readers with read_committed are blocked by the open transaction of a dead process for this long at most.
 TRANSACTION_TIMEOUT_MS = 10_000
 
@@ -96,8 +97,10 @@ class Clients:
         auto_offset_reset: OffsetReset = "earliest",
         read_committed: bool = True,
         fetch_max_bytes: int = 52_428_800,
-        max_partition_fetch_bytes: int = MAX_REQUEST_BYTES,
+        max_partition_fetch_bytes: int = 1_048_576,
         max_poll_records: int | None = None,
+        fetch_min_bytes: int = 1,
+        fetch_max_wait_ms: int | None = None,
     ) -> AIOKafkaConsumer:
         """Make an aiokafka consumer that never commits by itself.
 
@@ -109,6 +112,8 @@ class Clients:
             fetch_max_bytes: Limit of one fetch answer.
             max_partition_fetch_bytes: Limit of one partition in one fetch answer.
             max_poll_records: Limit of one `getmany`; none for all that is there.
+            fetch_min_bytes: A fetch is held until this much waits, or the fetch wait is over.
+            fetch_max_wait_ms: The fetch wait; none for the one that suits the broker.
 
         Returns:
             The consumer, not started. Must be called inside a running event loop.
@@ -121,7 +126,8 @@ class Clients:
             auto_offset_reset=auto_offset_reset,
             enable_auto_commit=False,
             isolation_level=_isolation(read_committed),
-            fetch_max_wait_ms=self.fetch_max_wait_ms,
+            fetch_min_bytes=fetch_min_bytes,
+            fetch_max_wait_ms=self.fetch_max_wait_ms if fetch_max_wait_ms is None else fetch_max_wait_ms,
             fetch_max_bytes=fetch_max_bytes,
             max_partition_fetch_bytes=max_partition_fetch_bytes,
             max_poll_records=max_poll_records,
@@ -138,6 +144,7 @@ class Clients:
         transactional_id: str | None = None,
         transaction_timeout_ms: int = TRANSACTION_TIMEOUT_MS,
         max_request_bytes: int = MAX_REQUEST_BYTES,
+        max_batch_bytes: int = 16_384,
     ) -> AIOKafkaProducer:
         """Make an idempotent aiokafka producer (acks=all).
 
@@ -146,6 +153,7 @@ class Clients:
             transactional_id: Makes it transactional; fences older producers of the same id.
             transaction_timeout_ms: After this long the broker aborts an open transaction.
             max_request_bytes: Limit of one produce request.
+            max_batch_bytes: Size at which a batch of one partition is full.
 
         Returns:
             The producer, not started. Must be called inside a running event loop.
@@ -159,6 +167,7 @@ class Clients:
             transactional_id=transactional_id,
             transaction_timeout_ms=transaction_timeout_ms,
             max_request_size=max_request_bytes,
+            max_batch_size=max_batch_bytes,
             request_timeout_ms=self.settings.request_timeout_ms,
             security_protocol=self.settings.security.protocol,
         )

@@ -15,6 +15,7 @@ from streams.errors import TopicError
 
 DEAD_LETTER_SUFFIX = ".dlq"
 DAY_MS = 86_400_000
+DEAD_LETTER_MAX_BYTES = 1_310_720
 
 KeyField = Literal["user_id", "item_id"]
 ProblemCode = Literal["missing", "wrong_partitions", "not_copartitioned", "not_compacted"]
@@ -100,7 +101,11 @@ def build_topics(settings: TopicSettings) -> Topics:
         The topics, names with the prefix.
     """
     users, items, prefix = settings.user_partitions, settings.item_partitions, settings.prefix
-    dead_letter_config = {"retention.ms": str(settings.dead_letter_retention_days * DAY_MS)}
+    dead_letter_config = {
+        "retention.ms": str(settings.dead_letter_retention_days * DAY_MS),
+        # The source's largest record comes back with our headers on top.
+        "max.message.bytes": str(DEAD_LETTER_MAX_BYTES),
+    }
     # A worker that was away longer than this could miss a tombstone and keep what was deleted.
     compacted_config = {"cleanup.policy": "compact", "delete.retention.ms": str(7 * DAY_MS)}
     # Only closed segments are compacted, and a quiet partition closes none by size.

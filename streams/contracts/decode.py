@@ -1,0 +1,227 @@
+"""Decoding of topic values: bytes from Kafka in, a checked record out, or `BadRecord` with a reason code.
+
+Strict JSON everywhere: UTF-8, no NaN, numbers are never read from strings. Unknown fields are ignored, so that
+producers may be newer than we are. The key must be the payload's id, because partitions, states and answers go by the
+key. Times are judged against the record's own Kafka timestamp, never the wall clock: the same log read again gives
+the same verdict.
+
+Listens are the hot path and decode into a msgspec struct: 0.8 µs with all checks for 233 bytes on a busy core, where
+pydantic's reading alone takes 3.4. The other topics are rare and keep their pydantic models.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeVar
+
+import msgspec
+from pydantic import ValidationError
+
+from models.data.rows import ListenRow
+from models.records import CatalogItem, Record, SessionStart
+from models.records.base import MAX_ID_CHARS
+from streams.contracts.settings import TopicSettings
+from streams.errors import BadRecord
+
+MAX_DETAIL_CHARS = 300
+_NO_TIMESTAMP = -1
+
+RecordT = TypeVar("RecordT", bound=Record)
+
+
+class Reason(StrEnum):
+    """Why a record is a dead letter: the value of the reason header and of the counter's label."""
+
+    NULL_VALUE = "null_value"
+    OVERSIZE = "oversize"
+    NOT_JSON = "not_json"
+    MISSING_FIELD = "missing_field"
+    WRONG_TYPE = "wrong_type"
+    BAD_VALUE = "bad_value"
+    KEY_MISMATCH = "key_mismatch"
+    ABSURD_TIME = "absurd_time"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a record must keep; none in `max_past_ms` means that any past is fine."""
+
+    max_value_bytes: int = 262_144
+    max_future_ms: int = 600_000
+    max_past_ms: int | None = None
+
+    @classmethod
+    def from_settings(cls, settings: TopicSettings) -> "Limits":
+        """Take the limits out of the topic settings."""
+        return cls(settings.max_value_bytes, settings.max_future_ms, settings.max_past_ms)
+
+
+DEFAULT_LIMITS = Limits()
+
+_listen_decoder = msgspec.json.Decoder(ListenRow)
+_json_decoder = msgspec.json.Decoder()
+
+
+def decode_listen(
+    key: bytes | None, value: bytes | None, timestamp_ms: int, limits: Limits = DEFAULT_LIMITS
+) -> ListenRow:
+    """Decode one value of `listen-events.v1`.
+
+    Args:
+        key: Record key, must be the `user_id`.
+        value: Record value.
+        timestamp_ms: The record's Kafka timestamp; -1 if it has none.
+        limits: What the record must keep.
+
+    Returns:
+        The listen.
+
+    Raises:
+        BadRecord: Whatever is wrong with it; nothing else is ever raised.
+    """
+    value = _require_value(value, limits)
+    try:
+        if not value.isascii():
+            value.decode()  # msgspec skips unknown fields without looking at their bytes
+        listen = _listen_decoder.decode(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise _msgspec_fault(error) from error
+    if key != listen.user_id.encode():
+        raise _key_mismatch(key, "user_id", listen.user_id)
+    if timestamp_ms >= 0:
+        _check_time(listen.at, timestamp_ms, limits)
+    return listen
+
+
+def decode_session_start(
+    key: bytes | None, value: bytes | None, timestamp_ms: int, limits: Limits = DEFAULT_LIMITS
+) -> SessionStart:
+    """Decode one value of `session-starts.v1`.
+
+    Args:
+        key: Record key, must be the `user_id`.
+        value: Record value.
+        timestamp_ms: The record's Kafka timestamp; -1 if it has none.
+        limits: What the record must keep.
+
+    Returns:
+        The session-start.
+
+    Raises:
+        BadRecord: Whatever is wrong with it; nothing else is ever raised.
+    """
+    start = _decode_model(SessionStart, _require_value(value, limits))
+    if key != start.user_id.encode():
+        raise _key_mismatch(key, "user_id", start.user_id)
+    _check_time(start.at, timestamp_ms, limits)
+    return start
+
+
+def decode_catalog_item(
+    key: bytes | None, value: bytes | None, timestamp_ms: int, limits: Limits = DEFAULT_LIMITS
+) -> CatalogItem | None:
+    """Decode one value of `catalog-items.v1`.
+
+    Args:
+        key: Record key, must be the `item_id`; `decode_item_key` reads it.
+        value: Record value; none removes the item.
+        timestamp_ms: The record's Kafka timestamp; -1 if it has none.
+        limits: What the record must keep.
+
+    Returns:
+        The item; none where the record removes the item of its key.
+
+    Raises:
+        BadRecord: Whatever is wrong with it; nothing else is ever raised.
+    """
+    item_id = decode_item_key(key)
+    if value is None:
+        return None
+    item = _decode_model(CatalogItem, _require_value(value, limits))
+    if item_id != item.item_id:
+        raise _key_mismatch(key, "item_id", item.item_id)
+    _check_time(item.at, timestamp_ms, limits)
+    return item
+
+
+def decode_item_key(key: bytes | None) -> str:
+    """Read the key of a record that is keyed by item.
+
+    Args:
+        key: Record key.
+
+    Returns:
+        The item id.
+
+    Raises:
+        BadRecord: No key, no UTF-8, empty or too long.
+    """
+    try:
+        item_id = (key or b"").decode()
+    except UnicodeDecodeError as error:
+        raise BadRecord(
+            Reason.KEY_MISMATCH, f"expected an item_id as key, got bytes that are no UTF-8: {error}"
+        ) from error
+    if not 0 < len(item_id) <= MAX_ID_CHARS:
+        detail = f"expected an item_id of 1 to {MAX_ID_CHARS} characters as key, got {len(item_id)}"
+        raise BadRecord(Reason.KEY_MISMATCH, detail)
+    return item_id
+
+
+def _require_value(value: bytes | None, limits: Limits) -> bytes:
+    if value is None:
+        raise BadRecord(Reason.NULL_VALUE, "expected a JSON object, got no value")
+    if len(value) > limits.max_value_bytes:
+        raise BadRecord(Reason.OVERSIZE, f"expected at most {limits.max_value_bytes} bytes, got {len(value)}")
+    return value
+
+
+def _decode_model(model: type[RecordT], value: bytes) -> RecordT:
+    try:
+        value.decode()
+        _json_decoder.decode(value)  # pydantic alone would let NaN, Infinity and 1e999 pass
+        return model.model_validate_json(value, strict=True)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise _msgspec_fault(error) from error
+    except ValidationError as error:
+        raise _pydantic_fault(error) from error
+
+
+def _check_time(at: int, timestamp_ms: int, limits: Limits) -> None:
+    if timestamp_ms <= _NO_TIMESTAMP:
+        return
+    if at - timestamp_ms > limits.max_future_ms:
+        detail = f"at {at} lies {at - timestamp_ms} ms after the record's timestamp, allowed are {limits.max_future_ms}"
+        raise BadRecord(Reason.ABSURD_TIME, detail)
+    if limits.max_past_ms is not None and timestamp_ms - at > limits.max_past_ms:
+        detail = f"at {at} lies {timestamp_ms - at} ms before the record's timestamp, allowed are {limits.max_past_ms}"
+        raise BadRecord(Reason.ABSURD_TIME, detail)
+
+
+def _key_mismatch(key: bytes | None, name: str, expected: str) -> BadRecord:
+    got = "no key" if key is None else repr(key[:80])
+    return BadRecord(Reason.KEY_MISMATCH, _short(f"expected the {name} {expected[:80]!r} as key, got {got}"))
+
+
+def _msgspec_fault(error: Exception) -> BadRecord:
+    if not isinstance(error, msgspec.ValidationError):
+        return BadRecord(Reason.NOT_JSON, _short(f"expected UTF-8 JSON: {error}"))
+    text = str(error)
+    if text.startswith("Object missing required field"):
+        return BadRecord(Reason.MISSING_FIELD, _short(text))
+    return BadRecord(Reason.WRONG_TYPE if ", got `" in text else Reason.BAD_VALUE, _short(text))
+
+
+def _pydantic_fault(error: ValidationError) -> BadRecord:
+    fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    kind = fault["type"]
+    where = ".".join(str(part) for part in fault["loc"]) or "value"
+    detail = _short(f"{where}: {fault['msg']}")
+    if kind == "missing":
+        return BadRecord(Reason.MISSING_FIELD, detail)
+    if kind == "json_invalid":
+        return BadRecord(Reason.NOT_JSON, detail)
+    return BadRecord(Reason.WRONG_TYPE if kind.endswith(("_type", "_parsing")) else Reason.BAD_VALUE, detail)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MAX_DETAIL_CHARS else text[: MAX_DETAIL_CHARS - 1] + "…"

@@ -1,0 +1,55 @@
+"""Dead letters keep what came and say what was wrong."""
+
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.contracts import deadletters
+from streams.contracts.deadletters import dead_letter
+from streams.contracts.decode import decode_listen
+from streams.errors import BadRecord
+
+
+def record(key: bytes | None, value: bytes | None, headers=()) -> SimpleNamespace:
+    return SimpleNamespace(
+        topic="listen-events.v1", partition=3, offset=1042, timestamp=5, key=key, value=value, headers=headers
+    )
+
+
+def test_dead_letter_names_source_and_reason() -> None:
+    with pytest.raises(BadRecord) as caught:
+        decode_listen(b"k", b"\xff", 5)
+    letter = dead_letter(record(b"k", b"\xff", [("traceparent", b"00-1"), ("empty", None)]), caught.value)
+    assert (letter.topic, letter.key, letter.value) == ("listen-events.v1.dlq", b"k", b"\xff")
+    assert letter.headers[:2] == [("traceparent", b"00-1"), ("empty", b"")]
+    headers = dict(letter.headers)
+    assert headers["__streams.errors.topic"] == b"listen-events.v1"
+    assert headers["__streams.errors.partition"] == b"3"
+    assert headers["__streams.errors.offset"] == b"1042"
+    assert headers["__streams.errors.timestamp"] == b"5"
+    assert headers["__streams.errors.exception"] == b"BadRecord"
+    assert headers["__streams.errors.reason"] == b"not_json"
+    assert headers["__streams.errors.message"].startswith(b"not_json: ")
+
+
+@given(
+    key=st.none() | st.binary(),
+    value=st.none() | st.binary(),
+    headers=st.lists(st.tuples(st.text(), st.binary()), max_size=4),
+)
+def test_dead_letter_keeps_bytes_and_headers(key, value, headers) -> None:
+    letter = dead_letter(record(key, value, headers), BadRecord("bad_value", "lone \ud800 surrogate"))
+    assert (letter.key, letter.value) == (key, value)
+    assert letter.headers[: len(headers)] == headers
+
+
+def test_dead_letter_cuts_only_what_no_broker_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deadletters, "MAX_DEAD_VALUE_BYTES", 10)
+    whole = dead_letter(record(b"k", b"x" * 10), BadRecord("oversize", ""))
+    cut = dead_letter(record(b"k", b"x" * 11), BadRecord("oversize", ""))
+    assert whole.value == b"x" * 10
+    assert deadletters.CUT_HEADER not in dict(whole.headers)
+    assert cut.value == b"x" * 10
+    assert dict(cut.headers)[deadletters.CUT_HEADER] == b"11"

@@ -1,0 +1,242 @@
+"""Decoding: every kind of bad record gets its reason code, nothing else is ever raised, both schemas are one."""
+
+import json
+import math
+import string
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.data.rows import ListenRow
+from models.records import CatalogItem, Listen, SessionStart
+from models.records.base import MAX_AT_MS
+from streams.contracts.decode import (
+    Limits,
+    Reason,
+    decode_catalog_item,
+    decode_listen,
+    decode_session_start,
+)
+from streams.contracts.settings import TopicSettings
+from streams.errors import BadRecord
+
+NOW = 1_700_000_000_000
+LISTEN = {"event_id": "e1", "user_id": "u1", "item_id": "i1", "at": NOW}
+SESSION = {"session_id": "s1", "user_id": "u1", "at": NOW}
+ITEM = {"item_id": "i1", "kind": "track", "at": NOW}
+VIEWS = {"views": {"audio": [0.5]}}
+
+DECODERS = {
+    "listen": (decode_listen, LISTEN, b"u1"),
+    "session": (decode_session_start, SESSION, b"u1"),
+    "item": (decode_catalog_item, ITEM, b"i1"),
+}
+
+
+def to_json(*parts: dict, without: str = "") -> bytes:
+    merged = {name: value for part in parts for name, value in part.items() if name != without}
+    return json.dumps(merged).encode()
+
+
+def reason_of(kind: str, value: bytes | None, key: bytes | None = None, timestamp_ms: int = NOW, **limits) -> str:
+    decode, _, good_key = DECODERS[kind]
+    with pytest.raises(BadRecord) as caught:
+        decode(good_key if key is None else key, value, timestamp_ms, Limits(**limits))
+    assert caught.value.reason in list(Reason)
+    assert len(caught.value.detail) <= 300
+    return caught.value.reason
+
+
+@pytest.mark.parametrize("kind", DECODERS)
+def test_decode_accepts_good_records_and_ignores_unknown_fields(kind: str) -> None:
+    decode, good, key = DECODERS[kind]
+    record = decode(key, to_json(good, {"added_later": {"deep": [1, None]}}), NOW)
+    assert {name: getattr(record, name) for name in good} == good
+
+
+@pytest.mark.parametrize("kind", DECODERS)
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (b"", Reason.NOT_JSON),
+        (b"{", Reason.NOT_JSON),
+        (b"listen", Reason.NOT_JSON),
+        (b"\xff\xfe{}", Reason.NOT_JSON),
+        (b"\xef\xbb\xbf{}", Reason.NOT_JSON),
+        (b"[" * 100_000 + b"]" * 100_000, Reason.NOT_JSON),
+        (b"null", Reason.WRONG_TYPE),
+        (b"[]", Reason.WRONG_TYPE),
+        (b"12", Reason.WRONG_TYPE),
+        (b"{}", Reason.MISSING_FIELD),
+    ],
+)
+def test_decode_names_what_is_no_record_at_all(kind: str, value: bytes, reason: str) -> None:
+    if value.startswith(b"[["):
+        value = to_json(DECODERS[kind][1])[:-1] + b', "x": ' + value + b"}"
+    assert reason_of(kind, value) == reason
+
+
+@pytest.mark.parametrize("kind", DECODERS)
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"at": "1700000000000"}, Reason.WRONG_TYPE),
+        ({"at": 1.5}, Reason.WRONG_TYPE),
+        ({"at": True}, Reason.WRONG_TYPE),
+        ({"at": None}, Reason.WRONG_TYPE),
+        ({"at": [NOW]}, Reason.WRONG_TYPE),
+        ({"at": -1}, Reason.BAD_VALUE),
+        ({"at": MAX_AT_MS + 1}, Reason.BAD_VALUE),
+        ({"schema_version": 0}, Reason.BAD_VALUE),
+        ({"at": math.nan}, Reason.NOT_JSON),
+        ({"unknown": math.inf}, Reason.NOT_JSON),
+        ({"at": NOW + 600_001}, Reason.ABSURD_TIME),
+    ],
+)
+def test_decode_names_bad_fields(kind: str, change: dict, reason: str) -> None:
+    assert reason_of(kind, to_json(DECODERS[kind][1], change)) == reason
+
+
+@pytest.mark.parametrize("kind", DECODERS)
+def test_decode_names_missing_fields(kind: str) -> None:
+    for name in DECODERS[kind][1]:
+        assert reason_of(kind, to_json(DECODERS[kind][1], without=name)) == Reason.MISSING_FIELD
+
+
+@pytest.mark.parametrize("kind", DECODERS)
+def test_decode_refuses_keys_that_are_not_the_id(kind: str) -> None:
+    value = to_json(DECODERS[kind][1])
+    decode, _, _ = DECODERS[kind]
+    for key in (b"other", b"", b"\xff", None, b"u" * 10_000):
+        with pytest.raises(BadRecord) as caught:
+            decode(key, value, NOW)
+        assert caught.value.reason == Reason.KEY_MISMATCH
+        assert len(caught.value.detail) <= 300
+
+
+@pytest.mark.parametrize("kind", DECODERS)
+def test_decode_refuses_oversize_before_reading(kind: str) -> None:
+    assert reason_of(kind, b"x" * 2_000, max_value_bytes=1_999) == Reason.OVERSIZE
+    assert reason_of(kind, b"x" * 1_999, max_value_bytes=1_999) == Reason.NOT_JSON
+
+
+@pytest.mark.parametrize("kind", ["listen", "session"])
+def test_decode_refuses_null_values(kind: str) -> None:
+    assert reason_of(kind, None) == Reason.NULL_VALUE
+
+
+def test_decode_catalog_item_reads_a_null_value_as_removal() -> None:
+    assert decode_catalog_item(b"i1", None, NOW) is None
+    assert reason_of("item", None, key=b"") == Reason.KEY_MISMATCH
+    assert reason_of("item", None, key=b"\xff") == Reason.KEY_MISMATCH
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
+def test_decode_catalog_item_refuses_numbers_that_are_none(number: str) -> None:
+    value = to_json(ITEM, VIEWS).replace(b"0.5", number.encode())
+    assert reason_of("item", value) in (Reason.NOT_JSON, Reason.BAD_VALUE)
+
+
+@pytest.mark.parametrize("kind", DECODERS)
+def test_decode_judges_time_against_the_record_timestamp(kind: str) -> None:
+    decode, good, key = DECODERS[kind]
+    assert decode(key, to_json(good), NOW - 600_000).at == NOW
+    assert reason_of(kind, to_json(good), timestamp_ms=NOW - 600_001) == Reason.ABSURD_TIME
+    assert decode(key, to_json(good), -1).at == NOW  # no timestamp, no verdict
+    assert decode(key, to_json(good, {"at": 0}), NOW).at == 0
+    assert reason_of(kind, to_json(good, {"at": 0}), max_past_ms=NOW - 1) == Reason.ABSURD_TIME
+
+
+def test_limits_come_from_the_settings() -> None:
+    settings = TopicSettings(max_value_bytes=2_048, max_future_ms=5, max_past_ms=7)
+    assert Limits.from_settings(settings) == Limits(2_048, 5, 7)
+    assert Limits.from_settings(TopicSettings()) == Limits()
+
+
+def test_decode_listen_refuses_invalid_utf8_in_fields_that_it_ignores() -> None:
+    value = to_json(LISTEN)[:-1] + b', "unknown": "\xff"}'
+    assert reason_of("listen", value) == Reason.NOT_JSON
+
+
+def verdict(kind: str, key: bytes | None, value: bytes | None, timestamp_ms: int) -> str | None:
+    try:
+        DECODERS[kind][0](key, value, timestamp_ms)
+    except BadRecord as error:
+        return error.reason
+    return None
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@pytest.mark.parametrize("kind", DECODERS)
+@given(key=st.none() | st.binary(max_size=8), value=st.none() | st.binary(max_size=60), at=st.integers(-1, 2**62))
+def test_decode_raises_nothing_but_bad_record_on_any_bytes(kind: str, key, value, at: int) -> None:
+    assert verdict(kind, key, value, at) in {None, *Reason}
+
+
+@pytest.mark.parametrize("kind", DECODERS)
+@given(data=st.data())
+def test_decode_raises_nothing_but_bad_record_on_changed_records(kind: str, data: st.DataObject) -> None:
+    decode, good, key = DECODERS[kind]
+    id_field = "item_id" if kind == "item" else "user_id"
+    model = {"listen": Listen, "session": SessionStart, "item": CatalogItem}[kind]
+    fields = st.sampled_from([*model.model_fields, "unknown"])
+    changed = dict(good) | data.draw(st.dictionaries(fields, json_values, max_size=4))
+    value = bytearray(json.dumps(changed, ensure_ascii=data.draw(st.booleans())).encode(errors="surrogatepass"))
+    for at in data.draw(st.lists(st.integers(0, len(value) - 1), max_size=2)):
+        value[at] = data.draw(st.integers(0, 255))
+    reason = verdict(kind, key, bytes(value), NOW)
+    assert reason in {None, *Reason}
+    if reason is None:
+        assert getattr(decode(key, bytes(value), NOW), id_field).encode() == key
+
+
+ids = st.text(string.printable + "äøß漢🎧", min_size=1, max_size=20)
+
+
+@given(
+    listen=st.builds(
+        Listen,
+        event_id=ids,
+        user_id=ids,
+        item_id=ids,
+        at=st.integers(0, NOW),
+        listened_ms=st.none() | st.integers(0, 2**40),
+        duration_ms=st.none() | st.integers(1, 2**40),
+        signal=st.sampled_from(["listen", "like", "save", "follow", "share", "skip", "dislike"]),
+        surface=st.none() | ids,
+        device=st.none() | ids,
+        session_id=st.none() | ids,
+        schema_version=st.integers(1, 9),
+    )
+)
+def test_decode_listen_reads_every_listen_that_the_model_writes(listen: Listen) -> None:
+    struct = decode_listen(listen.user_id.encode(), listen.to_json(), NOW)
+    assert msgspec.structs.asdict(struct) == listen.model_dump()
+
+
+def test_listen_struct_has_the_schema_of_the_model() -> None:
+    assert _plain(msgspec.json.schema(ListenRow)) == _plain(Listen.model_json_schema())
+
+
+def _plain(schema: dict) -> dict:
+    """Reduce a JSON schema to what decides over values: fields, types, bounds, enums, defaults, required ones."""
+    if "$ref" in schema:
+        schema = schema["$defs"][schema["$ref"].rsplit("/", 1)[-1]]
+    fields = {}
+    for name, field in schema["properties"].items():
+        choices = []
+        for choice in field.get("anyOf", [field]):
+            kept = {word: choice[word] for word in choice if word not in ("title", "description", "default", "type")}
+            if "enum" in kept:
+                kept["enum"] = sorted(kept["enum"])
+            choices.append((choice.get("type", "string"), sorted(kept.items())))
+        fields[name] = (sorted(choices), field.get("default"))
+    return {"fields": fields, "required": sorted(schema["required"])}

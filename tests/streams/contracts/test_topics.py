@@ -1,0 +1,142 @@
+"""Topics: what an installation has, what is made, and every way in which a Kafka can differ."""
+
+import pytest
+
+from streams.broker import RunningBroker
+from streams.broker.embedded import EmbeddedBroker
+from streams.connect import Clients, KafkaSettings
+from streams.contracts.admin import KafkaTopicAdmin
+from streams.contracts.settings import TopicSettings
+from streams.contracts.topics import (
+    TopicSpec,
+    TopicState,
+    build_topics,
+    check_topics,
+    create_topics,
+    require_topics,
+)
+from streams.errors import TopicError
+
+TOPICS = build_topics(TopicSettings())
+
+
+class FakeAdmin:
+    def __init__(self, states: dict[str, TopicState]) -> None:
+        self.states = states
+
+    def describe(self, names) -> dict[str, TopicState]:
+        return {name: self.states[name] for name in names if name in self.states}
+
+    def create(self, specs, replication_factor: int) -> None:
+        self.states |= {spec.name: as_it_must_be(spec) for spec in specs}
+
+    def close(self) -> None:
+        pass
+
+
+def as_it_must_be(spec: TopicSpec) -> TopicState:
+    return TopicState(spec.partitions, spec.config.get("cleanup.policy", "delete"))
+
+
+def test_build_topics_keeps_the_contract() -> None:
+    assert {spec.name for spec in TOPICS} == {
+        "listen-events.v1",
+        "session-starts.v1",
+        "candidates.v1",
+        "catalog-items.v1",
+        "item-sids.v1",
+        "user-state-changelog.v1",
+        "listen-events.v1.dlq",
+        "session-starts.v1.dlq",
+        "catalog-items.v1.dlq",
+    }
+    assert {spec.partitions for spec in TOPICS if spec.key == "user_id"} == {8}
+    assert {spec.partitions for spec in TOPICS if spec.key == "item_id"} == {4}
+    assert {spec.name for spec in TOPICS if spec.compacted} == {
+        "catalog-items.v1",
+        "item-sids.v1",
+        "user-state-changelog.v1",
+    }
+    assert all((spec.config.get("cleanup.policy") == "compact") == spec.compacted for spec in TOPICS)
+    letters = {spec.name for spec in TOPICS.dead_letters}
+    assert {spec.dead_letters for spec in TOPICS if spec.dead_letters} == letters
+
+
+def test_build_topics_puts_the_prefix_before_every_name() -> None:
+    prefixed = build_topics(TopicSettings(prefix="blue-"))
+    assert [spec.name for spec in prefixed] == ["blue-" + spec.name for spec in TOPICS]
+    assert prefixed.listens.dead_letters == "blue-listen-events.v1.dlq"
+
+
+def test_create_topics_makes_only_what_is_missing() -> None:
+    admin = FakeAdmin({TOPICS.listens.name: TopicState(3, "delete")})
+    made = create_topics(admin, TOPICS)
+    assert made == [spec.name for spec in TOPICS if spec is not TOPICS.listens]
+    assert create_topics(admin, TOPICS) == []
+    assert admin.states[TOPICS.listens.name].partitions == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "codes", "advice"),
+    [
+        ("item-sids.v1", None, ["missing"], "sidestream topics create"),
+        ("item-sids.v1", TopicState(5, "compact"), ["wrong_partitions"], "topics.item_partitions = 5"),
+        ("item-sids.v1", TopicState(4, "delete"), ["not_compacted"], "cleanup.policy=compact"),
+        ("user-state-changelog.v1", TopicState(8, "compact,delete"), ["not_compacted"], "cleanup.policy=compact"),
+        ("listen-events.v1", TopicState(9, "delete"), ["wrong_partitions", "not_copartitioned"], "recreate"),
+        ("listen-events.v1.dlq", TopicState(9, "delete"), ["wrong_partitions"], "topics.user_partitions = 9"),
+    ],
+)
+def test_check_topics_names_each_difference_and_what_to_do(name, state, codes, advice) -> None:
+    states = {spec.name: as_it_must_be(spec) for spec in TOPICS}
+    admin = FakeAdmin({**states, name: state} if state else {k: v for k, v in states.items() if k != name})
+    assert [problem.code for problem in check_topics(admin, TOPICS)] == codes
+    with pytest.raises(TopicError, match=name) as caught:
+        require_topics(admin, TOPICS)
+    assert advice in str(caught.value)
+
+
+def test_require_topics_accepts_a_kafka_that_fits() -> None:
+    admin = FakeAdmin({spec.name: as_it_must_be(spec) for spec in TOPICS})
+    require_topics(admin, TOPICS)
+    # The embedded broker cannot tell its policies: unknown is not wrong.
+    require_topics(FakeAdmin({spec.name: TopicState(spec.partitions, None) for spec in TOPICS}), TOPICS)
+
+
+@pytest.mark.broker
+def test_topics_on_a_real_kafka_are_made_checked_and_refused(kafka: RunningBroker, topic_prefix) -> None:
+    settings = TopicSettings(prefix=topic_prefix(), user_partitions=3)
+    topics = build_topics(settings)
+    admin = kafka.topic_admin()
+    try:
+        assert {problem.code for problem in check_topics(admin, topics)} == {"missing"}
+        assert len(create_topics(admin, topics)) == len(list(topics))
+        assert check_topics(admin, topics) == []
+        found = admin.describe([topics.listens.name, topics.item_sids.name, "never-made"])
+        assert found == {topics.listens.name: TopicState(3, "delete"), topics.item_sids.name: TopicState(4, "compact")}
+        # Making one that is there is no error: two `topics create` may run at once.
+        admin.create([topics.listens], -1)
+        bad = TopicSpec(settings.prefix + "bad", "user_id", None, 1, config={"no.such.setting": "1"})
+        with pytest.raises(TopicError, match="bad"):
+            admin.create([bad], -1)
+    finally:
+        admin.close()
+
+
+def test_topics_on_the_embedded_broker_are_made_through_its_handle_alone() -> None:
+    pytest.importorskip("confluent_kafka")
+    with EmbeddedBroker() as broker:
+        assert create_topics(broker, TOPICS) == [spec.name for spec in TOPICS]
+        require_topics(broker, TOPICS)
+        other = KafkaTopicAdmin(Clients(KafkaSettings(bootstrap=broker.bootstrap, kind="embedded")))
+        try:
+            require_topics(other, TOPICS)
+            with pytest.raises(TopicError, match="only in the process that runs it"):
+                other.create([TOPICS.listens], -1)
+            # A look at what is not there must not make it.
+            assert other.describe(["never-made"]) == {}
+            assert other.describe(["never-made"]) == {}
+        finally:
+            other.close()
+        with pytest.raises(TopicError, match="before it was made"):
+            broker.create([TOPICS.listens])
