@@ -1,0 +1,18 @@
+"""A listener's recent history: its bytes, the pure fold that writes them, the view that the model reads."""
+
+from models.history.fold import FoldResult, ListenFields, SidLookup, fold
+from models.history.layout import MAX_EVENT_IDS, MAX_RING, SIGNALS
+from models.history.view import HistoryView, describe, view
+
+__all__ = [
+    "FoldResult",
+    "HistoryView",
+    "ListenFields",
+    "MAX_EVENT_IDS",
+    "MAX_RING",
+    "SIGNALS",
+    "SidLookup",
+    "describe",
+    "fold",
+    "view",
+]

@@ -1,0 +1,179 @@
+"""Owns the fold: a user's state and listens in, the user's state out; pure in its arguments.
+
+Rules, in this order, for each record (records come in source order):
+1. A source offset at or below the watermark was applied before: skipped, so any replay is a no-op.
+2. An event id among the user's last 32 is a repeat: only the watermark moves.
+3. A listen goes into the ring by (at, source offset), whenever it arrives. One that is older than all of a full ring
+   is counted and dropped.
+4. The entry keeps the SID that the catalogue holds now; an item not yet known keeps "SID unknown".
+
+Folding records in one call or in many gives the same bytes.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import NamedTuple, Protocol
+
+from models.errors import StateError
+from models.history.layout import (
+    EVENT_ID_BYTES,
+    MAX_AT_MS,
+    MAX_COUNT,
+    MAX_EVENT_IDS,
+    MAX_RING,
+    MAX_SHARE,
+    SIGNALS,
+    UNKNOWN,
+    State,
+    decode,
+    empty_state,
+    encode,
+    entry_at,
+    entry_bytes,
+    entry_struct,
+    event_id_bytes,
+    intern_version,
+    set_levels,
+    version_bytes,
+)
+from tokenizer.catalogue.facts import StoredSid
+from tokenizer.sid import item_key
+
+SidLookup = Callable[[int], StoredSid | None]
+"""Maps an item key to the SID that the catalogue holds now; `CatalogueSnapshot.stored_sid` is one."""
+
+_EVENT_IDS_BYTES = MAX_EVENT_IDS * EVENT_ID_BYTES
+_SIGNAL_NUMBERS = {signal: number for number, signal in enumerate(SIGNALS)}
+# Popular items repeat: a hit costs a tenth of the hash. Some 16 MB when full.
+_item_key = lru_cache(maxsize=131_072)(item_key)
+
+
+class ListenFields(Protocol):
+    """What the fold reads of a listen; the hot path's struct and `models.records.Listen` both have it."""
+
+    @property
+    def event_id(self) -> str:
+        """Unique per event."""
+
+    @property
+    def item_id(self) -> str:
+        """What was listened to."""
+
+    @property
+    def at(self) -> int:
+        """When it happened, UTC epoch ms."""
+
+    @property
+    def listened_ms(self) -> int | None:
+        """How long was listened; None where not known."""
+
+    @property
+    def duration_ms(self) -> int | None:
+        """How long the item is; None where not known."""
+
+    @property
+    def signal(self) -> str:
+        """One of `SIGNALS`."""
+
+
+class FoldResult(NamedTuple):
+    """What a fold made, and what became of its records."""
+
+    state: bytes
+    applied: int
+    """Records now in the ring, or pushed out of it by later ones of the same call."""
+    repeats: int
+    """Records whose event id was among the last 32."""
+    late: int
+    """Records older than all of a full ring."""
+    stale: int
+    """Records at or below the watermark."""
+
+
+def fold(state: bytes | None, records: Sequence[tuple[int, ListenFields]], lookup: SidLookup) -> FoldResult:
+    """Fold listens of one user into the user's state.
+
+    Args:
+        state: The user's state; None where there is none.
+        records: Source offset and listen, in offset order. All offsets of one user are of one partition.
+        lookup: Called once per listen that enters the ring.
+
+    Returns:
+        The new state and counts. The state is the very same object where every record was stale.
+
+    Raises:
+        StateError: The state cannot be read, or a listen cannot be written: a time or signal outside the contract.
+    """
+    parts = empty_state() if state is None else decode(state)
+    applied = repeats = late = stale = 0
+    for offset, listen in records:
+        if offset <= parts.watermark:
+            stale += 1
+            continue
+        parts.watermark = offset
+        event = event_id_bytes(listen.event_id)
+        if _holds(parts.event_ids, event):
+            repeats += 1
+            continue
+        parts.event_ids = (parts.event_ids + event)[-_EVENT_IDS_BYTES:]
+        if _insert(parts, offset, listen, lookup):
+            applied += 1
+        else:
+            late += 1
+    if state is not None and stale == len(records):
+        return FoldResult(state, 0, 0, 0, stale)
+    parts.folded = min(parts.folded + applied + late, MAX_COUNT)
+    parts.late = min(parts.late + late, MAX_COUNT)
+    return FoldResult(encode(parts), applied, repeats, late, stale)
+
+
+def _holds(event_ids: bytes, event: bytes) -> bool:
+    place = event_ids.find(event)
+    # A match across the border of two ids is none.
+    while place >= 0 and place % EVENT_ID_BYTES:
+        place = event_ids.find(event, place + 1)
+    return place >= 0
+
+
+def _insert(state: State, offset: int, listen: ListenFields, lookup: SidLookup) -> bool:
+    """Put a listen into the ring; False where it is older than all of a full ring."""
+    at, signal = listen.at, _SIGNAL_NUMBERS.get(listen.signal)
+    if signal is None or not 0 <= at <= MAX_AT_MS:
+        msg = (
+            f"listen {listen.event_id!r} at source offset {offset}: expected at in [0, {MAX_AT_MS}] and a signal of "
+            f"{SIGNALS}, got {at} and {listen.signal!r}; send it to the dead letters before folding"
+        )
+        raise StateError(msg)
+    step = entry_bytes(state.num_levels)
+    end = len(state.ring)
+    full = end == MAX_RING * step
+    if full and at < entry_at(state.ring, 0):
+        return False
+    key = _item_key(listen.item_id)
+    stored = lookup(key)
+    if stored is None:
+        version, codes = UNKNOWN, (0,) * state.num_levels
+    else:
+        codes = stored.sid
+        if len(codes) != state.num_levels:
+            set_levels(state, len(codes))
+            step = entry_bytes(len(codes))
+            end = len(state.ring)
+        version = intern_version(state, version_bytes(stored.tokenizer_version))
+    entry = entry_struct(state.num_levels).pack(
+        key, at & 0xFFFF_FFFF, at >> 32, _share(listen.listened_ms, listen.duration_ms), signal, version, *codes
+    )
+    place = end
+    while place and entry_at(state.ring, place - step) > at:
+        place -= step
+    state.ring[place:place] = entry
+    if full:
+        del state.ring[:step]
+    return True
+
+
+def _share(listened_ms: int | None, duration_ms: int | None) -> int:
+    """Return the listened share in 254ths, rounded half up; 255 where it is not known."""
+    if listened_ms is None or not duration_ms:
+        return UNKNOWN
+    return min(MAX_SHARE, (listened_ms * 2 * MAX_SHARE + duration_ms) // (2 * duration_ms))

@@ -1,0 +1,267 @@
+"""Owns the bytes of a user's state, version 1.
+
+All integers little-endian. L = num_levels, n = ring entries, e = event ids, v = tokenizer versions, s = sections.
+
+```
+offset  size   field
+0       1      layout version = 1
+1       1      num_levels L of the stored SIDs; 0 until a first SID is stored
+2       1      ring entries n, at most 50
+3       1      event ids e, at most 32
+4       1      tokenizer versions v, at most 4
+5       1      sections s = 1
+6       4      listens folded: all but repeats (u32, stays at its maximum)
+10      4      of these, dropped as older than the tail of a full ring (u32, stays at its maximum)
+14      2      bytes of the long-term vector, at the very end; 0 in this version
+16      9 s    sections: u8 source topic (1 = listens), i64 watermark = highest source offset applied, -1 for none
+25      6 v    tokenizer versions
++       6 e    ids of the last events, oldest first: BLAKE2b of the event id, digest of 6 bytes
++       E n    ring, ascending by (at, source offset), E = 17 + 2 L
+```
+
+A ring entry:
+
+```
+0       8      item key (u64)
+8       6      at, UTC epoch ms (u48)
+14      1      listened share in 254ths; 255 = not known
+15      1      signal: place in SIGNALS
+16      1      place in the table of tokenizer versions; 255 = SID not known, the codes are then 0
+17      2 L    codes (u16)
+```
+
+A full ring of 50 at three levels with four versions takes 16 + 9 + 24 + 192 + 1,150 = 1,391 bytes. The source offset
+of an entry is not stored: records arrive in offset order, so an entry inserted after all of equal `at` keeps the order.
+A tokenizer version is its 12 hexadecimal digits, or the 6-byte BLAKE2b of any other text.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from struct import Struct
+from struct import error as StructError
+from typing import Final
+
+from models.errors import StateError
+
+LAYOUT_VERSION: Final = 1
+MAX_RING: Final = 50
+MAX_EVENT_IDS: Final = 32
+MAX_VERSIONS: Final = 4
+EVENT_ID_BYTES: Final = 6
+VERSION_BYTES: Final = 6
+UNKNOWN: Final = 255
+MAX_SHARE: Final = 254
+MAX_AT_MS: Final = 2**48 - 1
+MAX_COUNT: Final = 2**32 - 1
+NO_WATERMARK: Final = -1
+
+SIGNALS: Final = ("listen", "like", "save", "follow", "share", "skip", "dislike")
+"""Signals by number; only ever appended to."""
+
+HEADER: Final = Struct("<6B2IHBq")
+_LISTENS_SECTION: Final = 1
+_AT_END: Final = 14
+_VERSION_AT: Final = 16
+
+
+@dataclass(slots=True)
+class State:
+    """A state taken apart for folding; `decode` and `encode` are inverse to each other.
+
+    Attributes:
+        num_levels: L.
+        folded: Listens folded, repeats not counted.
+        late: Of these, dropped as older than the tail of a full ring.
+        watermark: Highest source offset applied, -1 for none.
+        versions: Tokenizer versions, oldest first, 6 bytes each.
+        event_ids: Ids of the last events, oldest first, 6 bytes each.
+        ring: Entries.
+    """
+
+    num_levels: int
+    folded: int
+    late: int
+    watermark: int
+    versions: list[bytes]
+    event_ids: bytes
+    ring: bytearray
+
+
+def empty_state() -> State:
+    """Return the state of a user of whom nothing is known."""
+    return State(0, 0, 0, NO_WATERMARK, [], b"", bytearray())
+
+
+def decode(value: bytes) -> State:
+    """Take a value apart.
+
+    Args:
+        value: Bytes of a user's state.
+
+    Returns:
+        Its parts.
+
+    Raises:
+        StateError: Another layout version, or bytes that do not fit this one.
+    """
+    try:
+        version, levels, entries, ids, versions, sections, folded, late, vector, topic, watermark = HEADER.unpack_from(
+            value
+        )
+    except StructError as error:
+        msg = _damaged(value, f"at least {HEADER.size} bytes")
+        raise StateError(msg) from error
+    ids_at = HEADER.size + versions * VERSION_BYTES
+    ring_at = ids_at + ids * EVENT_ID_BYTES
+    size = ring_at + entries * entry_bytes(levels)
+    if version != LAYOUT_VERSION:
+        msg = (
+            f"user state: expected layout version {LAYOUT_VERSION}, got {version}; "
+            "run the release that wrote it, or rebuild the state from the log"
+        )
+        raise StateError(msg)
+    if (sections, topic, vector) != (1, _LISTENS_SECTION, 0) or len(value) != size:
+        msg = _damaged(value, f"one section of listens, no long-term vector and {size} bytes")
+        raise StateError(msg)
+    table = [value[at : at + VERSION_BYTES] for at in range(HEADER.size, ids_at, VERSION_BYTES)]
+    return State(levels, folded, late, watermark, table, value[ids_at:ring_at], bytearray(value[ring_at:]))
+
+
+def encode(state: State) -> bytes:
+    """Put a value together.
+
+    Args:
+        state: Its parts.
+
+    Returns:
+        Bytes that `decode` takes apart again.
+    """
+    header = HEADER.pack(
+        LAYOUT_VERSION,
+        state.num_levels,
+        len(state.ring) // entry_bytes(state.num_levels),
+        len(state.event_ids) // EVENT_ID_BYTES,
+        len(state.versions),
+        1,
+        state.folded,
+        state.late,
+        0,
+        _LISTENS_SECTION,
+        state.watermark,
+    )
+    return b"".join((header, *state.versions, state.event_ids, state.ring))
+
+
+def entry_bytes(num_levels: int) -> int:
+    """Return the size of a ring entry.
+
+    Args:
+        num_levels: L.
+    """
+    return 17 + 2 * num_levels
+
+
+@cache
+def entry_struct(num_levels: int) -> Struct:
+    """Return the layout of a ring entry: key, at (low 32 bits), at (high 16), share, signal, version, codes.
+
+    Args:
+        num_levels: L.
+    """
+    return Struct(f"<QIH3B{num_levels}H")
+
+
+def entry_at(ring: bytearray, start: int) -> int:
+    """Return `at` of the entry that begins at a byte of the ring.
+
+    Args:
+        ring: Entries.
+        start: First byte of the entry.
+    """
+    return int.from_bytes(ring[start + 8 : start + _AT_END], "little")
+
+
+@cache
+def version_bytes(tokenizer_version: str) -> bytes:
+    """Return the 6 bytes that stand for a tokenizer version.
+
+    Args:
+        tokenizer_version: Its name.
+    """
+    if len(tokenizer_version) == 2 * VERSION_BYTES and set(tokenizer_version) <= set("0123456789abcdef"):
+        return bytes.fromhex(tokenizer_version)
+    return hashlib.blake2b(tokenizer_version.encode(), digest_size=VERSION_BYTES).digest()
+
+
+def event_id_bytes(event_id: str) -> bytes:
+    """Return the 6 bytes that stand for an event id.
+
+    Two of a user's last 32 events share them by chance once in some 10^13 listens.
+
+    Args:
+        event_id: Its text.
+    """
+    return hashlib.blake2b(event_id.encode("utf-8", "surrogatepass"), digest_size=EVENT_ID_BYTES).digest()
+
+
+def intern_version(state: State, version: bytes) -> int:
+    """Find or make a place for a tokenizer version in a state's table.
+
+    A full table first gives up what no entry refers to, then its oldest version, whose entries keep no SID.
+
+    Args:
+        state: Changed in place.
+        version: What `version_bytes` returned.
+
+    Returns:
+        The version's place.
+    """
+    if version in state.versions:
+        return state.versions.index(version)
+    if len(state.versions) == MAX_VERSIONS:
+        step = entry_bytes(state.num_levels)
+        used = set(state.ring[_VERSION_AT::step])
+        kept = [place for place in range(MAX_VERSIONS) if place in used]
+        if len(kept) == MAX_VERSIONS:
+            kept.remove(0)
+        moved = bytes(kept.index(place) if place in kept else UNKNOWN for place in range(256))
+        state.ring[_VERSION_AT::step] = state.ring[_VERSION_AT::step].translate(moved)
+        clear_unknown_codes(state)
+        state.versions = [state.versions[place] for place in kept]
+    state.versions.append(version)
+    return len(state.versions) - 1
+
+
+def clear_unknown_codes(state: State) -> None:
+    """Zero the codes of entries without a SID, so that equal states are equal bytes.
+
+    Args:
+        state: Changed in place.
+    """
+    step = entry_bytes(state.num_levels)
+    for start in range(0, len(state.ring), step):
+        if state.ring[start + _VERSION_AT] == UNKNOWN:
+            state.ring[start + 17 : start + step] = bytes(2 * state.num_levels)
+
+
+def set_levels(state: State, num_levels: int) -> None:
+    """Change how many codes an entry holds; SIDs of another length are given up, with their versions.
+
+    Args:
+        state: Changed in place.
+        num_levels: L of the next SID.
+    """
+    old = entry_bytes(state.num_levels)
+    tail = bytes((UNKNOWN,)) + bytes(2 * num_levels)
+    heads = (state.ring[start : start + _VERSION_AT] for start in range(0, len(state.ring), old))
+    state.ring = bytearray(b"".join(head + tail for head in heads))
+    state.num_levels = num_levels
+    state.versions = []
+
+
+def _damaged(value: bytes, expected: str) -> str:
+    return (
+        f"user state: expected {expected}, got {len(value)} bytes starting {value[:26].hex()}; "
+        "rebuild the state from the log"
+    )

@@ -1,0 +1,181 @@
+"""Owns how a user's state is read: as arrays for the model (`view`) and as words for people (`describe`).
+
+Shape legend: T = history entries, oldest first; L = levels.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.history.layout import (
+    EVENT_ID_BYTES,
+    LAYOUT_VERSION,
+    MAX_SHARE,
+    NO_WATERMARK,
+    SIGNALS,
+    UNKNOWN,
+    State,
+    decode,
+    empty_state,
+    version_bytes,
+)
+from tokenizer.catalogue import CatalogueSnapshot
+from tokenizer.sid import format_sid
+
+BoolArray = npt.NDArray[np.bool_]
+Int32Array = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class HistoryView:
+    """A listener's recent history under one snapshot.
+
+    Attributes:
+        rows: Row of the item in the snapshot, -1 where the catalogue no longer knows the item. Shape: (T,).
+        codes: SID under the model's tokenizer version. Shape: (T, L).
+        item_keys: Shape: (T,).
+        at: UTC epoch ms, ascending. Shape: (T,).
+        share: Listened share in [0, 1], NaN where not known. Shape: (T,).
+        signal: Place in `SIGNALS`. Shape: (T,).
+        watermark: Highest source offset folded, -1 for none.
+        dropped: Entries left out because no SID under that version is known.
+    """
+
+    rows: Int32Array
+    codes: Int32Array
+    item_keys: npt.NDArray[np.uint64]
+    at: npt.NDArray[np.int64]
+    share: npt.NDArray[np.float32]
+    signal: npt.NDArray[np.uint8]
+    watermark: int
+    dropped: int
+
+
+def view(state: bytes | None, snapshot: CatalogueSnapshot, tokenizer_version: str) -> HistoryView:
+    """Read a state as the model's arrays.
+
+    The SID of an entry is the snapshot's, else the stored one if it is of the same tokenizer version, else the entry
+    is dropped and counted.
+
+    Args:
+        state: The user's state; None where there is none.
+        snapshot: Pinned catalogue.
+        tokenizer_version: Version that the model was trained on. A snapshot of another version says nothing.
+
+    Returns:
+        The arrays, oldest entry first.
+
+    Raises:
+        StateError: The state cannot be read.
+    """
+    parts = empty_state() if state is None else decode(state)
+    entries = np.frombuffer(parts.ring, dtype=_entry_dtype(parts.num_levels))
+    keys = entries["key"].astype(np.uint64)
+    rows = np.full(keys.size, -1, dtype=np.int32)
+    codes = np.full((keys.size, snapshot.num_levels), -1, dtype=np.int32)
+    if snapshot.tokenizer_version == tokenizer_version:
+        rows = snapshot.row_of_key(keys)
+        codes[rows >= 0] = snapshot.codes_of_rows(rows[rows >= 0])
+    fallback = (rows < 0) & _stored_under(entries["version"], parts, tokenizer_version)
+    if parts.num_levels == snapshot.num_levels and fallback.any():
+        stored = entries["codes"].astype(np.int32)
+        # A code outside the codebook would make the graph read beside its tables.
+        fallback &= (stored < np.array(snapshot.codebook_sizes)).all(axis=1)
+        codes[fallback] = stored[fallback]
+    known = codes[:, 0] >= 0
+    entries = entries[known]
+    share = entries["share"].astype(np.float32) / np.float32(MAX_SHARE)
+    share[entries["share"] == UNKNOWN] = np.nan
+    return HistoryView(
+        rows=rows[known],
+        codes=codes[known],
+        item_keys=keys[known],
+        at=_at(entries),
+        share=share,
+        signal=entries["signal"].copy(),
+        watermark=parts.watermark,
+        dropped=int(keys.size - entries.size),
+    )
+
+
+def describe(state: bytes | None, item_id_of: Callable[[int], str | None] | None = None) -> dict[str, Any]:
+    """Put a state into words.
+
+    Args:
+        state: The user's state; None where there is none.
+        item_id_of: Names an item key where it can; keys are printed otherwise.
+
+    Returns:
+        JSON-ready values; the latest entry first.
+
+    Raises:
+        StateError: The state cannot be read.
+    """
+    parts = empty_state() if state is None else decode(state)
+    entries = np.frombuffer(parts.ring, dtype=_entry_dtype(parts.num_levels))
+    history = []
+    for entry, at in zip(entries[::-1], _at(entries)[::-1].tolist(), strict=True):
+        key, version = int(entry["key"]), int(entry["version"])
+        known = version != UNKNOWN
+        history.append(
+            {
+                "item_id": None if item_id_of is None else item_id_of(key),
+                "item_key": f"{key:016x}",
+                "at": at,
+                "share": None if entry["share"] == UNKNOWN else round(int(entry["share"]) / MAX_SHARE, 3),
+                "signal": _signal_name(int(entry["signal"])),
+                "sid": format_sid(entry["codes"]) if known else None,
+                "tokenizer_version": parts.versions[version].hex() if known else None,
+            }
+        )
+    event_ids = parts.event_ids.hex()
+    return {
+        "layout_version": LAYOUT_VERSION,
+        "size_bytes": 0 if state is None else len(state),
+        "watermarks": {"listens": None if parts.watermark == NO_WATERMARK else parts.watermark},
+        "listens_folded": parts.folded,
+        "listens_too_late": parts.late,
+        "tokenizer_versions": [version.hex() for version in parts.versions],
+        "recent_event_ids": [
+            event_ids[at : at + 2 * EVENT_ID_BYTES] for at in range(0, len(event_ids), 2 * EVENT_ID_BYTES)
+        ],
+        "history": history,
+    }
+
+
+@cache
+def _entry_dtype(num_levels: int) -> np.dtype[np.void]:
+    return np.dtype(
+        [
+            ("key", "<u8"),
+            ("at_low", "<u4"),
+            ("at_high", "<u2"),
+            ("share", "u1"),
+            ("signal", "u1"),
+            ("version", "u1"),
+            ("codes", "<u2", (num_levels,)),
+        ]
+    )
+
+
+def _at(entries: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
+    """Return the times of entries. Shape: (T,)."""
+    high: npt.NDArray[np.int64] = entries["at_high"].astype(np.int64) << 32
+    return high | entries["at_low"].astype(np.int64)
+
+
+def _stored_under(places: npt.NDArray[np.uint8], parts: State, tokenizer_version: str) -> BoolArray:
+    """Tell which entries store a SID of a tokenizer version. Shape: (T,)."""
+    wanted = version_bytes(tokenizer_version)
+    if wanted not in parts.versions:
+        return np.zeros(places.size, dtype=np.bool_)
+    stored: BoolArray = places == parts.versions.index(wanted)
+    return stored
+
+
+def _signal_name(number: int) -> str:
+    return SIGNALS[number] if number < len(SIGNALS) else f"signal {number}"
