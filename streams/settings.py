@@ -23,6 +23,10 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from models.data.settings import ImportSettings
+from streams.broker import BrokerSettings
+from streams.connect import KafkaSettings
+from streams.contracts.settings import TopicSettings
 from streams.errors import SettingsError
 
 ENV_PREFIX = "SIDESTREAM_"
@@ -49,6 +53,11 @@ class Settings(BaseSettings):
         default=None,
         description="Folder with `tokenizer/` and `model/`: the pair that serves. None: the shipped demo pair.",
     )
+
+    kafka: KafkaSettings = Field(default=KafkaSettings(), description="Where Kafka is.")
+    broker: BrokerSettings = Field(default=BrokerSettings(), description="The local broker.")
+    topics: TopicSettings = Field(default=TopicSettings(), description="The topics and the limits of their values.")
+    importing: ImportSettings = Field(default=ImportSettings(), description="Importers of published data.")
 
     @classmethod
     def settings_customise_sources(

@@ -1,0 +1,73 @@
+"""`sidestream import`: published data sets become log folders."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from models.data.importers.lastfm import import_lastfm
+from models.data.importers.s3rec import import_s3rec
+from models.data.manifest import Manifest
+from streams.cli.context import settings_of
+from streams.cli.output import print_facts
+
+app = typer.Typer(no_args_is_help=True, help="Turn published data sets into log folders.")
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a log folder at DST.")]
+
+
+@app.command()
+def lastfm(
+    ctx: typer.Context,
+    src: Annotated[Path, typer.Argument(help="Folder with user_taggedartists.dat, artists.dat and tags.dat.")],
+    dst: Annotated[Path, typer.Argument(help="Log folder to make.")],
+    content_until: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Tags count as content only if given before this day."),
+    ] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Import HetRec 2011 Last.fm: who tagged which artist when (acts of tagging, not plays)."""
+    settings = settings_of(ctx).importing
+    if content_until is not None:
+        settings = settings.model_copy(update={"content_until": content_until.date()})
+    print_facts(manifest_facts(import_lastfm(src, dst, settings, overwrite=overwrite), dst), as_json=as_json)
+
+
+@app.command()
+def s3rec(
+    ctx: typer.Context,
+    src: Annotated[Path, typer.Argument(help="NAME.txt with lines of `user item item …`.")],
+    dst: Annotated[Path, typer.Argument(help="Log folder to make.")],
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Import a sequence file; NAME_item2attributes.json and NAME_item_names.json beside it are used if there."""
+    manifest = import_s3rec(src, dst, settings_of(ctx).importing, overwrite=overwrite)
+    print_facts(manifest_facts(manifest, dst), as_json=as_json)
+
+
+def manifest_facts(manifest: Manifest, folder: Path) -> dict[str, object]:
+    """Say what a log folder holds.
+
+    Args:
+        manifest: Of the folder.
+        folder: Where it is.
+    """
+    counts = manifest.counts
+    return {
+        "folder": str(folder),
+        "name": manifest.name,
+        "items": counts.items,
+        "listeners": counts.listeners,
+        "listens": counts.listens,
+        "sessions": counts.sessions,
+        "heldout_test": counts.heldout_test,
+        "events_are": manifest.events_are,
+        "clock": f"{manifest.clock.kind}: {manifest.clock.statement}",
+        "split": f"{manifest.split.protocol}: {manifest.split.statement}",
+        "licence": manifest.licence,
+        "notes": list(manifest.notes),
+    }

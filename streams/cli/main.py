@@ -1,0 +1,61 @@
+"""The `sidestream` command itself: global options, command groups, and one line for every error."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streams.cli import broker, config, data, topics
+from streams.cli.context import Context, parse_assignments
+from streams.cli.output import fail
+from streams.errors import SidestreamError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Streaming, real-time, generative recommendations for audio: listens in, candidates out, over Kafka.",
+)
+app.add_typer(broker.app, name="broker")
+app.add_typer(topics.app, name="topics")
+app.add_typer(data.app, name="import")
+app.add_typer(config.app, name="config")
+
+
+@app.callback()
+def options(
+    ctx: typer.Context,
+    config_file: Annotated[
+        Path | None, typer.Option("--config", help="Settings file (TOML); default: sidestream.toml if there is one.")
+    ] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", help="Set one value: --set lane.batch_ms=50. Wins over all else.")
+    ] = None,
+    bootstrap: Annotated[str | None, typer.Option(help="Address of a Kafka; short for --set kafka.bootstrap=…")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder for state and data; short for --set data_dir=…")] = None,
+    artifacts: Annotated[
+        Path | None, typer.Option(help="Tokenizer and model to serve; short for --set artifacts=…")
+    ] = None,
+) -> None:
+    """Read the global options; the settings themselves are read when a command needs them."""
+    flags = parse_assignments(assignments or [])
+    shorthands = {"kafka.bootstrap": bootstrap, "data_dir": data_dir, "artifacts": artifacts}
+    flags |= {name: str(value) for name, value in shorthands.items() if value is not None}
+    ctx.obj = Context(config_file, flags)
+
+
+def main() -> None:
+    """Run the command line; our own errors become one line and exit code 1."""
+    try:
+        app()
+    except SidestreamError as exc:
+        fail(str(exc))
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()
