@@ -261,12 +261,12 @@ def _named(query: _Query, picks: Sequence[_Pick]) -> tuple[Candidate, ...]:
         return ()
     snapshot = query.snapshot
     rows = np.fromiter((pick.row for pick in picks), dtype=np.int32, count=len(picks))
-    sids = snapshot.codes_of_rows(rows)
+    item_ids, sids = snapshot.item_ids(rows), snapshot.codes_of_rows(rows)
     known = familiar(snapshot, query.history, rows)
     return tuple(
         Candidate(
-            item_id=snapshot.item_ids[pick.row],
-            sid=format_sid(tuple(int(code) for code in sids[rank])),
+            item_id=item_ids[rank],
+            sid=format_sid(sids[rank]),
             rank=rank,
             score=pick.score,
             log_prob=pick.log_prob,

@@ -1,0 +1,207 @@
+"""The catalogue agent: `catalog-items.v1` -> `item-sids.v1`, in micro-batches, acked when the broker has them.
+
+Why not `stream.take()`: it acks a whole batch even when its body raised. Here the agent only moves events into an
+inbox without acking; a worker task encodes them in a thread, sends, waits for every ack of the broker and only then
+acks the events, in order. A crash replays whole batches, and readers order values by source offset, so that is safe.
+
+On revocation the inbox is emptied and the batch under way awaited: a value written late by an old owner could become
+the last one of its key and, after compaction, the only one.
+
+Faust commits past one hole of a compacted topic per commit interval: after a restart some items are tokenized again.
+"""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import faust
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from mode import Service
+
+from models.records import CatalogItem
+from streams.agents.settings import AgentSettings
+from streams.agents.tokenizing import ItemEncoder, item_sids
+from streams.connect import Clients
+from streams.contracts.deadletters import dead_letter
+from streams.contracts.decode import Limits, Reason, decode_catalog_item
+from streams.contracts.topics import Topics
+from streams.errors import BadRecord, LaneError, TokenizerError
+from streams.metrics import Metrics
+
+_MAX_REQUEST_BYTES = 4 << 20
+_REVOKE_WAIT_S = 3.0
+
+_Outgoing = tuple[str, bytes | None, bytes | None, list[tuple[str, bytes]]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A Faust message in the form that dead letters are made from."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes | None]]
+
+
+class CatalogAgent(Service):
+    """Tokenizes what comes in.
+
+    Args:
+        app: The Faust app; gets one agent.
+        clients: The Kafka.
+        topics: All topics.
+        encoder: The tokenizer.
+        limits: What catalogue records must keep.
+        settings: Micro-batches.
+        metrics: Counts and times.
+    """
+
+    def __init__(
+        self,
+        app: faust.App,
+        clients: Clients,
+        topics: Topics,
+        encoder: ItemEncoder,
+        limits: Limits,
+        settings: AgentSettings,
+        metrics: Metrics,
+    ) -> None:
+        super().__init__()
+        self._clients = clients
+        self._topics = topics
+        self._encoder = encoder
+        self._limits = limits
+        self._settings = settings
+        self._metrics = metrics
+        self._inbox: asyncio.Queue[Any] = asyncio.Queue(2 * settings.max_batch)
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="tokenizer")
+        self._producer: AIOKafkaProducer | None = None
+        source = app.topic(
+            topics.catalog_items.name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
+        )
+        app.agent(source, name="catalog", concurrency=1)(self._take)
+        app.on_partitions_revoked.connect(self._on_revoked)
+
+    async def on_start(self) -> None:
+        """Open the producer and begin to work."""
+        producer = self._clients.async_producer(max_request_bytes=_MAX_REQUEST_BYTES)
+        await producer.start()
+        self._producer = producer
+        self.add_future(self._work(producer))
+
+    async def on_stop(self) -> None:
+        """Close the producer; events not acked come again."""
+        if self._producer is not None:
+            await self._producer.stop()
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _take(self, stream: Any) -> None:
+        async for event in stream.noack().events():
+            await self._inbox.put((stream, event))
+
+    async def _on_revoked(self, *args: Any, **kwargs: Any) -> None:
+        del args, kwargs
+        while not self._inbox.empty():
+            self._inbox.get_nowait()
+        await asyncio.wait_for(self._idle.wait(), _REVOKE_WAIT_S)
+
+    async def _work(self, producer: AIOKafkaProducer) -> None:
+        while not self.should_stop:
+            batch = [await self._inbox.get()]
+            self._idle.clear()
+            try:
+                batch += await self._company()
+                with self._metrics.tokenize_seconds.time():
+                    await self._process(producer, [event.message for _, event in batch])
+                for stream, event in batch:
+                    await stream.ack(event)
+            finally:
+                self._idle.set()
+
+    async def _company(self) -> list[Any]:
+        """Collect what else comes within the batch time."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._settings.batch_ms / 1e3
+        batch: list[Any] = []
+        while len(batch) < self._settings.max_batch - 1:
+            try:
+                async with asyncio.timeout_at(until):
+                    batch.append(await self._inbox.get())
+            except TimeoutError:
+                break
+        return batch
+
+    async def _process(self, producer: AIOKafkaProducer, messages: list[Any]) -> None:
+        sources = [_source(message) for message in messages]
+        outgoing = await asyncio.get_running_loop().run_in_executor(self._thread, self._outgoing, sources)
+        try:
+            acks = [await producer.send(topic, value, key, headers=headers) for topic, key, value, headers in outgoing]
+            await asyncio.gather(*acks)
+        except KafkaError as exc:
+            msg = (
+                f"{self._topics.item_sids.name}: a batch of {len(messages)} items was not acknowledged ({exc!r}); "
+                "check the broker, then restart the worker: they are tokenized again"
+            )
+            raise LaneError(msg) from exc
+
+    def _outgoing(self, sources: list[_Source]) -> list[_Outgoing]:
+        """Decode and tokenize; runs in a thread. The order of the records of one key is kept."""
+        outgoing: list[_Outgoing | None] = [None] * len(sources)
+        upserts: list[tuple[int, CatalogItem]] = []
+        for place, source in enumerate(sources):
+            try:
+                item = decode_catalog_item(source.key, source.value, source.timestamp, self._limits)
+            except BadRecord as bad:
+                outgoing[place] = self._bury(source, bad)
+                continue
+            if item is None:
+                outgoing[place] = (self._topics.item_sids.name, source.key, None, [])
+                self._metrics.tokenized_items.labels("removed").inc()
+            else:
+                upserts.append((place, item))
+        for place, made in self._encoded(sources, upserts):
+            outgoing[place] = made
+        return [record for record in outgoing if record is not None]
+
+    def _encoded(self, sources: list[_Source], upserts: list[tuple[int, CatalogItem]]) -> list[tuple[int, _Outgoing]]:
+        offsets = [sources[place].offset for place, _ in upserts]
+        try:
+            values = item_sids(self._encoder, [item for _, item in upserts], offsets)
+        except TokenizerError as exc:
+            if len(upserts) > 1:
+                # One item spoils the batch: find it, let the others through.
+                return [made for upsert in upserts for made in self._encoded(sources, [upsert])]
+            place = upserts[0][0]
+            return [(place, self._bury(sources[place], BadRecord(Reason.BAD_VALUE, str(exc))))]
+        self._metrics.tokenized_items.labels("tokenized").inc(len(values))
+        topic = self._topics.item_sids.name
+        return [
+            (place, (topic, item.item_id.encode(), value.to_json(), []))
+            for (place, item), value in zip(upserts, values, strict=True)
+        ]
+
+    def _bury(self, source: _Source, bad: BadRecord) -> _Outgoing:
+        self._metrics.dead_letters.labels(source.topic, bad.reason).inc()
+        letter = dead_letter(source, bad)
+        return letter.topic, letter.key, letter.value, letter.headers
+
+
+def _source(message: Any) -> _Source:
+    headers = message.headers.items() if hasattr(message.headers, "items") else message.headers or ()
+    return _Source(
+        topic=message.topic,
+        partition=message.partition,
+        offset=message.offset,
+        timestamp=-1 if message.timestamp is None else round(message.timestamp * 1e3),
+        key=message.key,
+        value=message.value,
+        headers=list(headers),
+    )

@@ -1,0 +1,12 @@
+"""Settings of the catalogue agent."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class AgentSettings(BaseModel):
+    """How catalogue items are collected before they are tokenized."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_batch: int = Field(default=256, ge=1, le=10_000, description="Catalogue items tokenized together.")
+    batch_ms: int = Field(default=20, ge=0, le=1_000, description="How long a micro-batch waits for company.")

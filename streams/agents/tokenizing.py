@@ -1,0 +1,101 @@
+"""From catalogue items to `item-sids.v1` values: pure, in bulk."""
+
+import base64
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from models.records import CatalogItem, ItemSids, TokenizedItem
+from tokenizer.content import item_text
+
+
+class EncodedItems(Protocol):
+    """What a tokenizer says of n items."""
+
+    @property
+    def codes(self) -> npt.NDArray[np.int32]:
+        """SIDs. Shape: (n, L)."""
+        ...
+
+    @property
+    def vectors(self) -> npt.NDArray[np.int8]:
+        """Representation vectors. Shape: (n, d)."""
+        ...
+
+    @property
+    def scales(self) -> npt.NDArray[np.float32]:
+        """Component = int8 * scale. Shape: (n,)."""
+        ...
+
+
+class ItemEncoder(Protocol):
+    """The tokenizer as the agent needs it; the same item gives the same codes alone and in bulk."""
+
+    @property
+    def version(self) -> str:
+        """Version that gives the codes their meaning."""
+        ...
+
+    def encode_items(self, item_ids: Sequence[str], texts: Sequence[str]) -> EncodedItems:
+        """Encode items by id and text."""
+        ...
+
+
+def item_sids(encoder: ItemEncoder, items: Sequence[CatalogItem], offsets: Sequence[int]) -> list[ItemSids]:
+    """Tokenize items.
+
+    Args:
+        encoder: The tokenizer.
+        items: Catalogue items.
+        offsets: Source offset of each, which orders its updates.
+
+    Returns:
+        One value per item, in order.
+
+    Raises:
+        TokenizerError: An item cannot be encoded.
+    """
+    if not items:
+        return []
+    encoded = encoder.encode_items([item.item_id for item in items], [text_of(item) for item in items])
+    return [
+        _value(item, offset, encoder.version, encoded, row)
+        for row, (item, offset) in enumerate(zip(items, offsets, strict=True))
+    ]
+
+
+def text_of(item: CatalogItem) -> str:
+    """Return the text that stands for an item."""
+    return item_text(
+        item.title,
+        creator=item.creator,
+        show=item.show,
+        tags=item.tags,
+        kind=item.kind,
+        description=item.description,
+    )
+
+
+def _value(item: CatalogItem, offset: int, version: str, encoded: EncodedItems, row: int) -> ItemSids:
+    tokenized = TokenizedItem(
+        sid=tuple(encoded.codes[row].tolist()),
+        vector=base64.b64encode(encoded.vectors[row].tobytes()).decode("ascii"),
+        vector_scale=float(encoded.scales[row]),
+    )
+    return ItemSids(
+        item_id=item.item_id,
+        kind=item.kind,
+        title=item.title,
+        creator=item.creator,
+        show=item.show,
+        tags=item.tags,
+        language=item.language,
+        market=item.market,
+        explicit=item.explicit,
+        published_at=item.published_at,
+        expires_at=item.expires_at,
+        source_offset=offset,
+        versions={version: tokenized},
+    )

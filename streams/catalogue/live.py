@@ -1,0 +1,131 @@
+"""The live catalogue: applies records, decides when a new snapshot is due, and holds the current one.
+
+Knows no Kafka and no event loop. `apply` and `build` belong to one writer thread; `snapshot` may be read from any.
+A build costs more the larger the catalogue is, so under a stream of updates builds are spaced by a multiple of their
+own time: a single update is visible after one build, a burst costs a bounded share of one core.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+
+from streams.catalogue.decode import UpdateDecoder
+from streams.catalogue.settings import CatalogueSettings
+from streams.clock import Clock
+from streams.errors import BadRecord
+from streams.log import get_log
+from streams.metrics import Metrics
+from tokenizer.catalogue import Catalogue, CatalogueSnapshot, CatalogueUpdate
+
+_log = get_log(__name__)
+
+KeyValue = tuple[bytes | None, bytes | None]
+
+
+class RebuildPace:
+    """When the next snapshot may be built.
+
+    Args:
+        settings: Shortest gap and duty.
+        seconds: Monotonic clock in seconds.
+    """
+
+    def __init__(self, settings: CatalogueSettings, seconds: Callable[[], float]) -> None:
+        self._settings = settings
+        self._seconds = seconds
+        self._next_s = seconds()
+
+    def wait_s(self) -> float:
+        """Return how long to wait for the next build; 0 when it may start."""
+        return max(0.0, self._next_s - self._seconds())
+
+    def built(self, took_s: float) -> None:
+        """Note a build that has just ended.
+
+        Args:
+            took_s: Its duration in seconds.
+        """
+        gap_s = max(self._settings.min_rebuild_gap_ms / 1e3, self._settings.rebuild_duty * took_s)
+        self._next_s = self._seconds() + gap_s
+
+
+class LiveCatalogue:
+    """Holds the current snapshot and makes the next one.
+
+    Args:
+        catalogue: The single-writer catalogue.
+        decoder: Reads records.
+        settings: Pace.
+        metrics: Counts what becomes of records, times builds.
+        clock: Judges expiry.
+        seconds: Monotonic clock in seconds.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        decoder: UpdateDecoder,
+        settings: CatalogueSettings,
+        metrics: Metrics,
+        clock: Clock,
+        seconds: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.pace = RebuildPace(settings, seconds)
+        self._catalogue = catalogue
+        self._decoder = decoder
+        self._metrics = metrics
+        self._clock = clock
+        self._seconds = seconds
+        self._oldest_unseen_s: float | None = None
+        self._snapshot = catalogue.snapshot(now_ms=clock())
+
+    @property
+    def snapshot(self) -> CatalogueSnapshot:
+        """Return the current snapshot: pin it for the length of a request."""
+        return self._snapshot
+
+    @property
+    def is_stale(self) -> bool:
+        """Tell whether a new snapshot would differ: records applied since, or items expired."""
+        return self._oldest_unseen_s is not None or self._clock() >= self._snapshot.next_expiry_at
+
+    def apply(self, records: Iterable[KeyValue], arrived_s: float) -> None:
+        """Apply records in order; malformed ones are counted and skipped, for our own tokenizer wrote the topic.
+
+        Args:
+            records: Keys and values.
+            arrived_s: When they arrived, by the monotonic clock.
+        """
+        updates: list[CatalogueUpdate] = []
+        for key, value in records:
+            try:
+                update = self._decoder.decode(key, value)
+            except BadRecord as exc:
+                self._metrics.catalogue_updates.labels("malformed").inc()
+                _log.warning("catalogue record skipped", key=repr(key), reason=exc.reason, detail=exc.detail)
+                continue
+            updates.append(update)
+            self._count(update)
+        if updates:
+            self._catalogue.apply(updates)
+            if self._oldest_unseen_s is None:
+                self._oldest_unseen_s = arrived_s
+
+    def build(self) -> CatalogueSnapshot:
+        """Build a snapshot and make it the current one."""
+        begun_s = self._seconds()
+        snapshot = self._catalogue.snapshot(now_ms=self._clock())
+        self._snapshot = snapshot
+        ended_s = self._seconds()
+        self.pace.built(ended_s - begun_s)
+        self._metrics.catalogue_build_seconds.observe(ended_s - begun_s)
+        self._metrics.catalogue_items.set(snapshot.num_items)
+        if self._oldest_unseen_s is not None:
+            self._metrics.catalogue_visible_seconds.observe(max(0.0, ended_s - self._oldest_unseen_s))
+            self._oldest_unseen_s = None
+        return snapshot
+
+    def _count(self, update: CatalogueUpdate) -> None:
+        if update.facts is None:
+            self._metrics.catalogue_updates.labels("removed").inc()
+            return
+        self._metrics.catalogue_updates.labels("applied" if update.sid is not None else "other_version").inc()

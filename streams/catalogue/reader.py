@@ -1,0 +1,114 @@
+"""Reads all of `item-sids.v1` without a group (every worker has the whole catalogue) and keeps the live one fresh.
+
+Ready once the end offsets seen at the start are reached and a snapshot over them is current. Decoding, applying and
+building run in one thread of their own: the event loop only moves bytes.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from mode import Service
+
+from streams.catalogue.live import LiveCatalogue
+from streams.catalogue.settings import CatalogueSettings
+from streams.connect import Clients
+from streams.contracts.topics import TopicSpec
+from streams.log import get_log
+from tokenizer.catalogue import CatalogueSnapshot
+
+_log = get_log(__name__)
+
+
+class CatalogueReader(Service):
+    """The broadcast reader.
+
+    Args:
+        clients: The Kafka.
+        topic: `item-sids.v1`.
+        live: What the records are applied to.
+        settings: Batch size and expiry check.
+        seconds: Monotonic clock in seconds, the one that `live` uses.
+    """
+
+    def __init__(
+        self,
+        clients: Clients,
+        topic: TopicSpec,
+        live: LiveCatalogue,
+        settings: CatalogueSettings,
+        seconds: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__()
+        self._clients = clients
+        self._live = live
+        self._settings = settings
+        self._seconds = seconds
+        self._partitions = [TopicPartition(topic.name, p) for p in range(topic.partitions)]
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="catalogue")
+        self._consumer: AIOKafkaConsumer | None = None
+        self._ends: dict[TopicPartition, int] = {}
+        self._behind: int | None = None
+        self.caught_up = asyncio.Event()
+
+    @property
+    def snapshot(self) -> CatalogueSnapshot:
+        """Return the current snapshot."""
+        return self._live.snapshot
+
+    def not_ready(self) -> list[str]:
+        """Say how far the catalogue is behind; empty once it has caught up."""
+        if self.caught_up.is_set():
+            return []
+        if self._behind is None:
+            return ["catalogue: not read yet"]
+        return [f"catalogue: behind by {self._behind:,}"]
+
+    async def on_start(self) -> None:
+        """Open the consumer at the beginning of every partition and start reading."""
+        consumer = self._clients.async_consumer()
+        await consumer.start()
+        self._consumer = consumer
+        consumer.assign(self._partitions)
+        self._ends = dict(await consumer.end_offsets(self._partitions))
+        await consumer.seek_to_beginning(*self._partitions)
+        self.add_future(self._read(consumer))
+
+    async def on_stop(self) -> None:
+        """Close the consumer; a build under way is left to end by itself."""
+        if self._consumer is not None:
+            await self._consumer.stop()
+        self._writer.shutdown(wait=False, cancel_futures=True)
+
+    async def _read(self, consumer: AIOKafkaConsumer) -> None:
+        while not self.should_stop:
+            batches = await consumer.getmany(timeout_ms=self._poll_ms(), max_records=self._settings.max_batch)
+            records = [(record.key, record.value) for batch in batches.values() for record in batch]
+            if records:
+                await self._write(self._live.apply, records, self._seconds())
+            if self.caught_up.is_set():
+                if self._live.is_stale and self._live.pace.wait_s() == 0.0:
+                    await self._write(self._live.build)
+            elif await self._reached_ends(consumer):
+                snapshot = await self._write(self._live.build)
+                self.caught_up.set()
+                _log.info("catalogue caught up", items=snapshot.num_items, version=snapshot.version)
+
+    def _poll_ms(self) -> int:
+        """How long to wait for records: until the next build is due, or the next look for expired items."""
+        if self.caught_up.is_set() and self._live.is_stale:
+            return max(1, round(self._live.pace.wait_s() * 1e3))
+        return self._settings.check_expiry_ms
+
+    async def _reached_ends(self, consumer: AIOKafkaConsumer) -> bool:
+        behind = 0
+        for partition, end in self._ends.items():
+            behind += max(0, end - await consumer.position(partition)) if end else 0
+        self._behind = behind
+        return behind == 0
+
+    async def _write(self, call: Callable[..., Any], *args: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._writer, call, *args)

@@ -1,0 +1,138 @@
+"""Answers one session-start in time: the recommender in a thread, under a deadline, popularity when it fails.
+
+Knows no Kafka. Every session-start gets an answer: a late engine, a broken state or a defect in the model costs the
+model's answer, never the session's.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+from models.errors import StateError
+from models.recommend import Recommender, Steps
+from models.recommend.recommender import FallbackReason
+from models.records import CandidateSet, SessionStart
+from streams.clock import Clock
+from streams.log import get_log
+from streams.metrics import Metrics
+from streams.sessions.settings import SessionSettings
+from tokenizer.catalogue import CatalogueSnapshot
+
+_log = get_log(__name__)
+
+
+class StateReader(Protocol):
+    """Reads a listener's current state: what is folded but not yet stored comes first."""
+
+    def __call__(self, partition: int, user_id: str) -> bytes | None:
+        """Return the state's bytes, None for an unknown listener."""
+        ...
+
+
+class Answerer:
+    """Makes candidate sets.
+
+    Args:
+        recommender: The pure core.
+        snapshot: Gives the current catalogue; it is pinned per request.
+        state: Reads the listener's state.
+        settings: Deadline and threads.
+        metrics: Counts and times answers.
+        clock: Judges expiry and newness.
+        wall_ms: UTC epoch milliseconds for `produced_at`.
+        seconds: Monotonic clock in seconds.
+    """
+
+    def __init__(
+        self,
+        recommender: Recommender,
+        snapshot: Callable[[], CatalogueSnapshot],
+        state: StateReader,
+        settings: SessionSettings,
+        metrics: Metrics,
+        clock: Clock,
+        wall_ms: Callable[[], int],
+        seconds: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.seconds = seconds
+        self._recommender = recommender
+        self._snapshot = snapshot
+        self._state = state
+        self._settings = settings
+        self._metrics = metrics
+        self._clock = clock
+        self._wall_ms = wall_ms
+        self._engines = ThreadPoolExecutor(settings.engine_threads, thread_name_prefix="engine")
+        # A thread of its own: when every engine thread hangs, fallbacks still come out.
+        self._fallbacks = ThreadPoolExecutor(1, thread_name_prefix="fallback")
+
+    def close(self) -> None:
+        """Let the threads go; calls under way end by themselves."""
+        self._engines.shutdown(wait=False, cancel_futures=True)
+        self._fallbacks.shutdown(wait=False, cancel_futures=True)
+
+    async def answer(self, start: SessionStart, partition: int, fetched_s: float) -> CandidateSet:
+        """Answer one session-start.
+
+        Args:
+            start: The session-start.
+            partition: Where it came from: the listener's partition.
+            fetched_s: When it was fetched, by the monotonic clock.
+
+        Returns:
+            The candidate set with its timings; `total` runs from the fetch to now.
+        """
+        self._clock.observe(start.at)
+        steps = self._steps(fetched_s)
+        with steps.time("state"):
+            state = self._state(partition, start.user_id)
+        candidate_set, steps = await self._in_time(start, state, fetched_s, steps)
+        timings_ms = steps.report_ms()
+        self._count(candidate_set, timings_ms)
+        return candidate_set.model_copy(update={"timings_ms": timings_ms, "produced_at": self._wall_ms()})
+
+    async def _in_time(
+        self, start: SessionStart, state: bytes | None, fetched_s: float, steps: Steps
+    ) -> tuple[CandidateSet, Steps]:
+        snapshot, now_ms = self._snapshot(), self._clock()
+        left_s = self._settings.deadline_ms / 1e3 - (self.seconds() - fetched_s)
+        reason: FallbackReason
+        try:
+            call = asyncio.get_running_loop().run_in_executor(
+                self._engines, self._recommender.recommend, start, state, snapshot, now_ms, steps
+            )
+            # A call that still waits for a thread is dropped at the deadline; one that runs cannot be stopped.
+            return await asyncio.wait_for(call, max(0.0, left_s)), steps
+        except TimeoutError:
+            reason = "deadline"
+        except StateError as exc:
+            reason, state = "state_error", None
+            _log.error("state cannot be read", user_id=start.user_id, error=str(exc))
+        except Exception:  # noqa: BLE001 - whatever the model breaks on, the session is answered and the defect logged
+            reason = "engine_error"
+            _log.exception("recommender failed", session_id=start.session_id, user_id=start.user_id)
+        # The thread may still write to the first stopwatch.
+        spare = self._steps(fetched_s)
+        fallback = await asyncio.get_running_loop().run_in_executor(
+            self._fallbacks, self._recommender.fall_back, start, state, snapshot, now_ms, reason, spare
+        )
+        return fallback, spare
+
+    def _steps(self, fetched_s: float) -> Steps:
+        steps = Steps(self.seconds)
+        steps.add("queue", max(0.0, self.seconds() - fetched_s) * 1e3)
+        return steps
+
+    def _count(self, candidate_set: CandidateSet, timings_ms: dict[str, float]) -> None:
+        fallback = candidate_set.fallback
+        self._metrics.sessions.labels(fallback.reason if fallback is not None else "model").inc()
+        for step, ms in timings_ms.items():
+            self._metrics.step_seconds.labels(step).observe(ms / 1e3)
+        origins = [
+            "reserved" if c.reserved else "ranked" if c.log_prob is not None else "popular"
+            for c in candidate_set.candidates
+        ]
+        for origin in set(origins):
+            self._metrics.candidates.labels(origin).inc(origins.count(origin))

@@ -1,0 +1,212 @@
+"""The session lane: its own consumer on the partitions that Faust assigned, a bounded number of answers in flight.
+
+Why not an agent: agents take one event at a time, which caps a worker at 100-150 sessions a second; listens and
+sessions of one process would also share one fetcher, and sessions would wait behind listens.
+
+Delivery: a session-start is committed once its candidates (or its dead letter) and those of all before it are
+acknowledged. After a crash the open ones are answered again under the same `candidate_set_id`.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+from mode import Service
+
+from models.records import SessionStart
+from streams.connect import Clients
+from streams.contracts.deadletters import dead_letter
+from streams.contracts.topics import TopicSpec
+from streams.errors import BadRecord, LaneError
+from streams.lane.protocol import LaneHost
+from streams.metrics import Metrics
+from streams.sessions.answerer import Answerer
+from streams.sessions.prefix import OffsetPrefix
+from streams.sessions.settings import SessionSettings
+
+# While a partition's states are restored its sessions wait; this is how often the lane looks.
+_READY_POLL_MS = 20
+_MAX_DELAY_S = 3_600.0
+
+Decode = Callable[[bytes | None, bytes | None, int], SessionStart]
+
+
+class SessionLane(Service):
+    """Answers the session-starts of the assigned partitions.
+
+    Args:
+        clients: The Kafka.
+        source: `session-starts.v1`.
+        candidates: `candidates.v1`.
+        decode: Reads one record's key, value and Kafka timestamp; raises `BadRecord`.
+        answerer: Makes the candidate sets.
+        host: Tells the group's committed offsets.
+        is_ready: Whether the states of a partition are restored.
+        settings: Bounds.
+        metrics: Counts and times.
+    """
+
+    def __init__(
+        self,
+        clients: Clients,
+        source: TopicSpec,
+        candidates: TopicSpec,
+        decode: Decode,
+        answerer: Answerer,
+        host: LaneHost,
+        is_ready: Callable[[int], bool],
+        settings: SessionSettings,
+        metrics: Metrics,
+    ) -> None:
+        super().__init__()
+        self.topic = source.name
+        self._clients = clients
+        self._candidates_topic = candidates.name
+        self._decode = decode
+        self._answerer = answerer
+        self._host = host
+        self._is_ready = is_ready
+        self._settings = settings
+        self._metrics = metrics
+        self._producer: AIOKafkaProducer | None = None
+        self._prefixes: dict[int, OffsetPrefix] = {}
+        self._answering: set[asyncio.Task[None]] = set()
+        self._room = asyncio.Event()
+        self._epoch = 0
+
+    async def on_start(self) -> None:
+        """Open the producer; nothing is read before partitions are assigned."""
+        producer = self._clients.async_producer(linger_ms=0)
+        await producer.start()
+        self._producer = producer
+
+    async def on_stop(self) -> None:
+        """Finish what is under way, within the bound of a revocation."""
+        await self.revoked(self._prefixes)
+        self._answerer.close()
+        if self._producer is not None:
+            await self._producer.stop()
+
+    async def assigned(self, partitions: Collection[int]) -> None:
+        """Begin to read partitions, from their committed offsets.
+
+        Args:
+            partitions: All that this worker now holds.
+        """
+        self._epoch += 1
+        self._prefixes = {partition: OffsetPrefix() for partition in partitions}
+        if partitions:
+            self.add_future(self._read(self._epoch, sorted(partitions)))
+
+    async def revoked(self, partitions: Collection[int]) -> None:
+        """Stop reading and wait, within bounds, for the answers under way.
+
+        Args:
+            partitions: Those that leave; assignment is all or nothing, so reading stops for every one.
+        """
+        del partitions
+        self._epoch += 1
+        if not self._answering:
+            return
+        _, late = await asyncio.wait(set(self._answering), timeout=self._settings.revoke_wait_ms / 1e3)
+        for task in late:
+            # Not committed: the next owner answers under the same id.
+            task.cancel()
+
+    def committable(self) -> Mapping[int, int]:
+        """Return, by partition, the end of the longest answered prefix."""
+        return {
+            partition: prefix.next_offset
+            for partition, prefix in self._prefixes.items()
+            if prefix.next_offset is not None
+        }
+
+    async def _read(self, epoch: int, partitions: list[int]) -> None:
+        consumer = self._clients.async_consumer()
+        await consumer.start()
+        try:
+            waiting = await self._open(consumer, partitions)
+            while epoch == self._epoch and not self.should_stop:
+                waiting = self._resume(consumer, waiting)
+                if (free := self._settings.max_in_flight - len(self._answering)) <= 0:
+                    self._room.clear()
+                    await self._room.wait()
+                    continue
+                poll_ms = _READY_POLL_MS if waiting else self._settings.poll_ms
+                # Never more than can be worked on now: what waits, waits in the log, not under its deadline.
+                batches = await consumer.getmany(timeout_ms=poll_ms, max_records=free)
+                if epoch == self._epoch:
+                    self._begin(batches)
+        finally:
+            await consumer.stop()
+
+    async def _open(self, consumer: AIOKafkaConsumer, partitions: list[int]) -> set[TopicPartition]:
+        """Put the consumer at the committed offsets, paused until the states are ready."""
+        by_number = {partition: TopicPartition(self.topic, partition) for partition in partitions}
+        consumer.assign(list(by_number.values()))
+        for partition, offset in (await self._host.committed(self.topic, partitions)).items():
+            if offset is None:
+                await consumer.seek_to_beginning(by_number[partition])
+            else:
+                consumer.seek(by_number[partition], offset)
+        consumer.pause(*by_number.values())
+        return set(by_number.values())
+
+    def _resume(self, consumer: AIOKafkaConsumer, waiting: set[TopicPartition]) -> set[TopicPartition]:
+        ready = {partition for partition in waiting if self._is_ready(partition.partition)}
+        if ready:
+            consumer.resume(*ready)
+        return waiting - ready
+
+    def _begin(self, batches: Mapping[TopicPartition, list[Any]]) -> None:
+        fetched_s = self._answerer.seconds()
+        for partition, records in batches.items():
+            prefix = self._prefixes[partition.partition]
+            for record in records:
+                prefix.begin(record.offset)
+                task = asyncio.create_task(self._handle(record, prefix, fetched_s))
+                self._answering.add(task)
+                task.add_done_callback(self._ended)
+        self._metrics.sessions_in_flight.set(len(self._answering))
+
+    async def _handle(self, record: Any, prefix: OffsetPrefix, fetched_s: float) -> None:
+        try:
+            start = self._decode(record.key, record.value, record.timestamp)
+        except BadRecord as bad:
+            self._metrics.dead_letters.labels(self.topic, bad.reason).inc()
+            topic, key, value, headers = dead_letter(record, bad)
+            await self._send(record, topic, key, value, headers)
+        else:
+            candidate_set = await self._answerer.answer(start, record.partition, fetched_s)
+            await self._send(record, self._candidates_topic, record.key, candidate_set.to_json(), [])
+            self._metrics.session_seconds.observe(max(0.0, self._answerer.seconds() - fetched_s))
+            delay_s = (candidate_set.produced_at - record.timestamp) / 1e3
+            # Records that were played with a past of their own say nothing about our delay.
+            if 0.0 <= delay_s < _MAX_DELAY_S:
+                self._metrics.session_delay_seconds.observe(delay_s)
+        prefix.done(record.offset)
+
+    async def _send(
+        self, record: Any, topic: str, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]]
+    ) -> None:
+        if self._producer is None:
+            msg = f"{self.topic}: records came before the producer was started; restart the worker"
+            raise LaneError(msg)
+        try:
+            # The record's own partition: a set stays beside its listener even where a producer hashes in its own way.
+            await self._producer.send_and_wait(topic, value, key, partition=record.partition, headers=headers)
+        except KafkaError as exc:
+            msg = (
+                f"{topic}: the answer to {record.topic}/{record.partition}/{record.offset} was not acknowledged "
+                f"({exc!r}); check the broker, then restart the worker: it is answered again"
+            )
+            raise LaneError(msg) from exc
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._answering.discard(task)
+        self._room.set()
+        self._metrics.sessions_in_flight.set(len(self._answering))
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.add_future(self.crash(error))
