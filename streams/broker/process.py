@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 POLL_S = 0.02
+SPAWN_TIMEOUT_S = 5.0
 
 
 @contextmanager
@@ -39,7 +40,7 @@ def spawn(command: Sequence[str], log_file: Path) -> int:
         log_file: Where its output goes.
 
     Returns:
-        Its process id.
+        Its process id; from then on `command_line` knows it.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     actions = [
@@ -48,7 +49,12 @@ def spawn(command: Sequence[str], log_file: Path) -> int:
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
     # Not subprocess.Popen: it would warn when its object goes before the process, which is the point here.
-    return os.posix_spawn(command[0], list(command), os.environ, file_actions=actions, setsid=True)
+    pid = os.posix_spawn(command[0], list(command), os.environ, file_actions=actions, setsid=True)
+    # For some 10 ms after its start a process has an empty command line, which would read as "has ended".
+    deadline = time.monotonic() + SPAWN_TIMEOUT_S
+    while not command_line(pid) and _exists(pid) and time.monotonic() < deadline:
+        time.sleep(POLL_S / 10)
+    return pid
 
 
 def command_line(pid: int) -> str:
@@ -102,6 +108,14 @@ def end(pid: int, mark: str, timeout_s: float) -> bool:
             os.kill(pid, signal.SIGKILL)
         _wait_gone(pid, mark, timeout_s)
     return False
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _wait_gone(pid: int, mark: str, timeout_s: float) -> bool:
