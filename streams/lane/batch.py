@@ -1,0 +1,109 @@
+"""One batch of listens of one partition: records and old states in, new states and dead letters out. No I/O."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from models.data.rows import ListenRow
+from models.history import SidLookup, fold
+from streams.contracts.deadletters import DeadLetter, dead_letter
+from streams.errors import BadRecord
+from streams.lane.metrics import LaneMetrics
+from streams.lane.writer import FoldedBatch
+
+Decode = Callable[[bytes | None, bytes | None, int], ListenRow]
+
+
+class ListenBatch:
+    """Collects records, then folds them into the states of their users.
+
+    Both steps may be done in slices, so that the event loop gets a turn in between.
+
+    Args:
+        partition: Source partition.
+        next_offset: First source offset that is not folded yet; earlier records were delivered twice and are dropped.
+        decode: Reads a record's key, value and timestamp, or raises `BadRecord`.
+    """
+
+    def __init__(self, partition: int, next_offset: int, decode: Decode) -> None:
+        self.partition = partition
+        self.next_offset = next_offset
+        self.num_records = 0
+        self.bad_reasons: list[str] = []
+        self.applied = self.repeats = self.late = self.stale = 0
+        self._decode = decode
+        self._listens: dict[bytes, list[tuple[int, ListenRow]]] = {}
+        self._values: dict[bytes, bytes | None] = {}
+        self._dead_letters: list[DeadLetter] = []
+
+    @property
+    def users(self) -> list[bytes]:
+        """Keys of the users with listens in this batch, in order of their first."""
+        return list(self._listens)
+
+    def add(self, records: Sequence[Any]) -> None:
+        """Decode records and sort them by user.
+
+        Args:
+            records: Consumer records of the partition, in offset order.
+        """
+        decode, listens, next_offset = self._decode, self._listens, self.next_offset
+        for record in records:
+            offset = record.offset
+            if offset < next_offset:
+                continue
+            next_offset = offset + 1
+            try:
+                listen = decode(record.key, record.value, record.timestamp)
+            except BadRecord as exc:
+                self.bad_reasons.append(exc.reason)
+                self._dead_letters.append(dead_letter(record, exc))
+                continue
+            of_user = listens.get(record.key)
+            if of_user is None:
+                listens[record.key] = [(offset, listen)]
+            else:
+                of_user.append((offset, listen))
+        self.num_records += len(records)
+        self.next_offset = next_offset
+
+    def fold(self, users: Sequence[bytes], states: Sequence[bytes | None], lookup: SidLookup) -> dict[bytes, bytes]:
+        """Fold the listens of some users.
+
+        Args:
+            users: Keys from `users`.
+            states: Their states so far, in the same order.
+            lookup: Item key to the SID that is current now.
+
+        Returns:
+            New states by user key; users whose state did not change are left out.
+
+        Raises:
+            StateError: A stored state cannot be read.
+        """
+        changed: dict[bytes, bytes] = {}
+        for user, state in zip(users, states, strict=True):
+            result = fold(state, self._listens[user], lookup)
+            self.applied += result.applied
+            self.repeats += result.repeats
+            self.late += result.late
+            self.stale += result.stale
+            if result.state != state:
+                changed[user] = result.state
+        self._values.update(changed)
+        return changed
+
+    def result(self) -> FoldedBatch:
+        """Say what the batch changes."""
+        return FoldedBatch(self.partition, self._values, self._dead_letters, self.next_offset)
+
+    def count(self, metrics: LaneMetrics, seconds: float) -> None:
+        """Report the batch, once it is durable.
+
+        Args:
+            metrics: Counters.
+            seconds: How long it took from fold to write.
+        """
+        metrics.batch(seconds, self.num_records)
+        metrics.folded(self.applied, self.repeats, self.late, self.stale)
+        for reason in self.bad_reasons:
+            metrics.bad(reason)

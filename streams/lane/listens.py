@@ -1,0 +1,285 @@
+"""The listen lane: folds the listens of the assigned partitions into user state, in timed batches.
+
+One assignment is one run of `_serve`, in this order (each step relies on the one before):
+
+1. read the group's committed source offsets, 2. open the tables and restore them to the changelog's end as it is after
+that, 3. open the writer, 4. seek the source to the first listen that is not folded, 5. pump batches until revoked.
+
+One batch: decode, read states, fold, publish values and dead letters and wait for the acks, one RocksDB WriteBatch, and
+only then may the source offset be committed. Readers see folded values at once (overlay), before they are durable; a
+crash in between folds the same listens again to the same values.
+
+Whatever goes wrong ends the worker: a restart restores a consistent state, going on might not.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from rocksdict import DbClosedError
+
+from models.history import SidLookup
+from streams.connect import Clients
+from streams.errors import LaneError, SidestreamError
+from streams.lane.batch import Decode, ListenBatch
+from streams.lane.metrics import LaneMetrics
+from streams.lane.positions import start_positions
+from streams.lane.protocol import LaneHost
+from streams.lane.restore import RestoreProgress, Restorer
+from streams.lane.settings import LaneSettings
+from streams.lane.table import PartitionTable, Positions, UserTable
+from streams.lane.writer import ChangelogWriter, IdempotentWriter
+
+logger = logging.getLogger(__name__)
+
+# Bounds how long a revoke waits for an idle lane to notice.
+POLL_MS = 200
+# A fetch is held until this much waits or the batch time is over: one wake-up for each batch, not for each listen.
+FETCH_MIN_BYTES = 65_536
+
+
+class ListenLane:
+    """`PartitionLane` of `listen-events.v1`.
+
+    Args:
+        host: Group membership.
+        clients: Factory of Kafka clients.
+        table: Local user-state table; its identity names source topic and changelog.
+        decode: Reads a record, or raises `BadRecord`.
+        lookup: Item key to the SID that is current now; called once for each listen.
+        settings: How to batch.
+        metrics: Counters.
+        writer: How batches are published; idempotent by default.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        host: LaneHost,
+        clients: Clients,
+        table: UserTable,
+        decode: Decode,
+        lookup: SidLookup,
+        settings: LaneSettings,
+        metrics: LaneMetrics,
+        writer: ChangelogWriter | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        changelog = table.identity.changelog_topic
+        self._host, self._clients, self._table = host, clients, table
+        self._decode, self._lookup, self._settings = decode, lookup, settings
+        self._metrics, self._clock = metrics, clock
+        self._writer = writer or IdempotentWriter(changelog, clients, settings.changelog_batch_bytes)
+        self._restorer = Restorer(changelog, clients, settings.restore_batch_records, metrics)
+        self._session_s = clients.settings.session_timeout_ms / 1000
+        self._task: asyncio.Task[None] | None = None
+        self._crashing: asyncio.Task[None] | None = None
+        self._stop = asyncio.Event()
+        self._ready = asyncio.Event()
+        self._assigned: frozenset[int] = frozenset()
+        self._next: dict[int, int] = {}
+        self._ends: dict[int, int] = {}
+        self._overlay: dict[int, dict[bytes, bytes]] = {}
+        self._alive_at = 0.0
+
+    @property
+    def topic(self) -> str:
+        """Source topic."""
+        return self._table.identity.source_topic
+
+    @property
+    def partitions(self) -> frozenset[int]:
+        """Partitions that this worker owns, ready or not."""
+        return self._assigned
+
+    @property
+    def restore_progress(self) -> Mapping[int, RestoreProgress]:
+        """How far the restore of each owned partition has come; empty before it begins."""
+        return self._restorer.progress
+
+    @property
+    def lag(self) -> dict[int, int]:
+        """Listens that wait, by owned partition, as of the last fetch."""
+        return {partition: max(0, self._ends.get(partition, 0) - offset) for partition, offset in self._next.items()}
+
+    def ready(self, partition: int) -> bool:
+        """Whether the partition's table is restored and may be read.
+
+        Args:
+            partition: Which.
+        """
+        return self._ready.is_set() and partition in self._assigned
+
+    async def wait_ready(self) -> None:
+        """Wait until all owned partitions may be read."""
+        await self._ready.wait()
+
+    def read(self, partition: int, user_id: str) -> bytes | None:
+        """Read a user's state, with listens whose write is still in flight.
+
+        Args:
+            partition: The user's partition.
+            user_id: Listener.
+
+        Returns:
+            The state, or none for an unknown user.
+
+        Raises:
+            LaneError: The partition is not owned, or not open yet.
+        """
+        key = user_id.encode()
+        value = self._overlay.get(partition, {}).get(key)
+        if value is not None:
+            return value
+        table = self._table.get(partition)
+        if table is not None:
+            try:
+                return table.get(key)
+            except DbClosedError:  # a revoke closed it since
+                pass
+        msg = f"{self.topic}/{partition}: the user-state table is not open here; ask the worker that owns the partition"
+        raise LaneError(msg)
+
+    def committable(self) -> Mapping[int, int]:
+        """Next source offset by partition; empty where the writer commits them itself."""
+        return {} if self._writer.commits_source else dict(self._next)
+
+    async def assigned(self, partitions: Collection[int]) -> None:
+        """Take over partitions; restoring and folding go on in the background.
+
+        Args:
+            partitions: All partitions that this worker now owns.
+        """
+        await self.revoked(self._assigned)
+        self._assigned, self._next, self._ends = frozenset(partitions), {}, {}
+        if not partitions:
+            return
+        self._stop = asyncio.Event()
+        self._task = asyncio.create_task(self._serve(sorted(partitions), self._stop), name=f"lane of {self.topic}")
+        self._task.add_done_callback(self._on_done)
+
+    async def revoked(self, partitions: Collection[int]) -> None:
+        """Stop, with the batch in flight finished.
+
+        Args:
+            partitions: All partitions that this worker owned.
+
+        Raises:
+            LaneError: The batch in flight did not end within half the session timeout.
+        """
+        del partitions  # eager rebalances: whatever is revoked, everything is
+        self._stop.set()
+        self._ready.clear()
+        task, self._task = self._task, None
+        if task is None:
+            return
+        limit_s = self._session_s / 2
+        done, _ = await asyncio.wait({task}, timeout=limit_s)
+        if not done:
+            task.cancel()
+            msg = (
+                f"{self.topic}: the batch in flight did not end within {limit_s:.1f} s of the revoke; the worker must "
+                "restart, because another one may own its partitions by now"
+            )
+            raise LaneError(msg)
+
+    def _on_done(self, task: "asyncio.Task[None]") -> None:
+        self._ready.clear()
+        if not task.cancelled() and (reason := task.exception()) is not None:
+            logger.error("listen lane ended", exc_info=reason)
+            self._crashing = asyncio.create_task(self._crash(reason))
+
+    async def _serve(self, partitions: list[int], stop: asyncio.Event) -> None:
+        source: AIOKafkaConsumer | None = None
+        try:
+            committed = await self._host.committed(self.topic, partitions)
+            tables = await asyncio.to_thread(self._table.open, partitions)
+            await self._restorer.restore(tables, stop.is_set)
+            if stop.is_set():
+                return
+            await self._writer.open({p: table.positions.changelog_offset + 1 for p, table in tables.items()})
+            source = self._clients.async_consumer(
+                auto_offset_reset="none",
+                max_partition_fetch_bytes=self._settings.fetch_bytes,
+                fetch_min_bytes=FETCH_MIN_BYTES,
+                fetch_max_wait_ms=self._settings.batch_ms,
+            )
+            await source.start()
+            self._next = await start_positions(source, self.topic, tables, committed)
+            if not stop.is_set():
+                self._ready.set()
+            await self._pump(source, tables, stop)
+        finally:
+            self._ready.clear()
+            if source is not None:
+                await source.stop()
+            await self._writer.close()
+            self._overlay = {}
+            await asyncio.to_thread(self._table.close)
+
+    async def _pump(self, source: AIOKafkaConsumer, tables: Mapping[int, PartitionTable], stop: asyncio.Event) -> None:
+        limit = self._settings.max_batch_records
+        while not stop.is_set():
+            self._alive_at = self._clock()
+            fetched = {tp.partition: records for tp, records in (await source.getmany(timeout_ms=POLL_MS)).items()}
+            for partition in self._next:
+                self._ends[partition] = source.highwater(TopicPartition(self.topic, partition)) or 0
+            while fetched and not stop.is_set():
+                await self._fold_together(tables, {p: records[:limit] for p, records in fetched.items()})
+                self._alive_at = self._clock()
+                fetched = {p: records[limit:] for p, records in fetched.items() if len(records) > limit}
+
+    async def _fold_together(self, tables: Mapping[int, PartitionTable], chunks: Mapping[int, Sequence[Any]]) -> None:
+        # All partitions go through each step together, so that their acks are awaited at the same time.
+        started = time.perf_counter()
+        batches = [await self._fold(tables[partition], partition, records) for partition, records in chunks.items()]
+        self._check_alive()
+        results = [batch.result() for batch in batches]
+        offsets = await asyncio.gather(*(self._writer.publish(result) for result in results))
+
+        def write() -> None:
+            for result, offset in zip(results, offsets, strict=True):
+                table = tables[result.partition]
+                changelog_offset = table.positions.changelog_offset if offset is None else offset
+                table.write(result.values, Positions(changelog_offset, result.next_offset))
+
+        await asyncio.to_thread(write)
+        seconds = time.perf_counter() - started
+        for batch in batches:
+            self._next[batch.partition] = batch.next_offset
+            self._overlay.pop(batch.partition, None)
+            batch.count(self._metrics, seconds)
+
+    async def _fold(self, table: PartitionTable, partition: int, records: Sequence[Any]) -> ListenBatch:
+        batch = ListenBatch(partition, self._next[partition], self._decode)
+        step = self._settings.slice_records
+        for first in range(0, len(records), step):
+            batch.add(records[first : first + step])
+            await asyncio.sleep(0)
+        overlay = self._overlay.setdefault(partition, {})
+        users = batch.users
+        for first in range(0, len(users), step):
+            some = users[first : first + step]
+            overlay.update(batch.fold(some, table.get_many(some), self._lookup))
+            await asyncio.sleep(0)
+        return batch
+
+    def _check_alive(self) -> None:
+        # A process that slept past its session may have been replaced: its next write would be a stale one.
+        limit_s = 0.8 * self._session_s
+        silent_s = self._clock() - self._alive_at
+        if silent_s > limit_s:
+            msg = (
+                f"{self.topic}: this process made no progress for {silent_s:.1f} s, more than {limit_s:.1f} s: the "
+                "group may have given its partitions away; it must restart"
+            )
+            raise LaneError(msg)
+
+    async def _crash(self, reason: BaseException) -> None:
+        if not isinstance(reason, SidestreamError):
+            msg = f"{self.topic}: {reason!r}; the worker must restart; if that does not help, the log names the cause"
+            reason = LaneError(msg)
+        await self._host.crash(reason)

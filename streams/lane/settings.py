@@ -1,0 +1,51 @@
+"""Settings of the lanes: how listens are batched, how the local tables are sized, how Faust holds the group."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class TableSettings(BaseModel):
+    """Size of the local RocksDB; there is one database for each assigned partition."""
+
+    model_config = ConfigDict(frozen=True)
+
+    block_cache_bytes: int = Field(
+        default=64 << 20, ge=1 << 20, description="Block cache, shared by all partitions of a worker."
+    )
+    write_buffer_bytes: int = Field(
+        default=8 << 20, ge=1 << 20, description="Memtable of one partition; two may exist at a time."
+    )
+    bloom_bits: int = Field(default=10, ge=0, description="Bloom filter bits for each key; 0 for none.")
+    max_open_files: int = Field(default=128, ge=16, description="File handles of one partition.")
+
+
+class LaneSettings(BaseModel):
+    """How the listen lane reads, folds and publishes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    batch_ms: int = Field(
+        default=100,
+        ge=1,
+        le=5_000,
+        description="How long listens are collected before they are folded; 1000 above about 32 partitions a worker.",
+    )
+    max_batch_records: int = Field(
+        default=2_000, ge=1, description="Listens of one partition that are folded and published together."
+    )
+    slice_records: int = Field(
+        default=250, ge=1, description="Listens worked on before the event loop gets a turn; small keeps sessions fast."
+    )
+    fetch_bytes: int = Field(
+        default=262_144, ge=1_024, description="Bytes of one partition in one fetch: bounds what a backlog can pile up."
+    )
+    changelog_batch_bytes: int = Field(
+        default=524_288, ge=16_384, description="Producer batch; below the broker's max.message.bytes (1 MB)."
+    )
+    restore_batch_records: int = Field(default=5_000, ge=1, description="Changelog records in one bulk write.")
+    commit_interval_ms: int = Field(
+        default=1_000, ge=50, description="How often finished source offsets are committed to the group."
+    )
+    rebalance_timeout_ms: int = Field(
+        default=30_000, ge=1_000, description="How long the group waits for a member to let go of its partitions."
+    )
+    table: TableSettings = Field(default=TableSettings(), description="Size of the local tables.")

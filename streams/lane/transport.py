@@ -1,0 +1,212 @@
+"""Faust's transport with lanes: Faust assigns their partitions and commits their offsets, but never reads them.
+
+What is overridden, and why (line numbers are those of faust-streaming 0.15.3):
+
+* `ConsumerRebalanceListener.on_partitions_assigned` (drivers/aiokafka.py 201), in the consumer's thread: pauses lane
+  partitions in aiokafka before the first fetch.
+* `Consumer.on_partitions_assigned`/`on_partitions_revoked` (consumer.py 641): tell the lanes. On revoke the lanes
+  stop, then everything finished is committed, while the group still accepts it.
+* `Consumer._filter_committable_offsets` (consumer.py 1009): adds what the lanes have finished to Faust's own commit.
+* `Consumer._getmany` (consumer.py 1432): drops stray lane records, should aiokafka deliver any.
+* `Consumer.verify_event_path`: Faust's livelock detector must not complain about partitions that it does not read.
+* `Producer._settings_extra`: idempotence for Faust's own sends.
+* `AIOKafkaConsumerThread._create_worker_consumer`: the fetch wait, which Faust fixes at 1.5 s.
+"""
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, cast
+
+import faust
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from streams.errors import SettingsError, SidestreamError
+from streams.lane.metrics import LaneMetrics
+from streams.lane.protocol import LaneHost, PartitionLane
+
+__all__ = ["LaneHost", "PartitionLane", "LaneTransport", "FaustHost", "register", "committed"]
+
+
+class _Listener(driver.ConsumerRebalanceListener):
+    """Pauses lane partitions the moment they are assigned."""
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Pause, then let Faust go on."""
+        assigned = list(assigned)
+        transport = cast("LaneTransport", self._thread.transport)
+        mine = [tp for tp in assigned if tp.topic in transport.lanes]
+        if mine:
+            self._thread._ensure_consumer().pause(*mine)
+        await super().on_partitions_assigned(assigned)
+
+
+class _ConsumerThread(driver.AIOKafkaConsumerThread):
+    """Faust's consumer thread with our fetch wait."""
+
+    def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = cast("LaneTransport", transport).fetch_max_wait_ms
+        return consumer
+
+
+class _Consumer(driver.Consumer):
+    """Faust's consumer with lanes beside its streams."""
+
+    RebalanceListener = _Listener
+    transport: "LaneTransport"
+    # Partitions handed to each lane. None between revoke and assign: what the lanes then call committable belongs to
+    # partitions that may be somebody else's by now.
+    _handed: dict[str, set[int]] | None = None
+
+    def _new_consumer_thread(self) -> _ConsumerThread:
+        return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Let Faust take its partitions, then hand the lanes theirs."""
+        await super().on_partitions_assigned(assigned, generation_id)
+        if self.app.should_stop:
+            return
+        lanes = self.transport.lanes
+        handed = {topic: {tp.partition for tp in assigned if tp.topic == topic} for topic in lanes}
+        try:
+            for topic, lane in lanes.items():
+                await lane.assigned(handed[topic])
+        except SidestreamError as exc:
+            await self.app.crash(exc)
+        else:
+            self._handed = handed
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Stop the lanes and commit what they finished, then let Faust let go."""
+        if self._handed is not None:
+            await self._stop_lanes(self._handed)
+            await self.commit()
+            self._handed = None
+        await super().on_partitions_revoked(revoked)
+
+    async def on_stop(self) -> None:
+        """Stop the lanes before Faust's last commit."""
+        if self._handed is not None:
+            await self._stop_lanes(self._handed)
+        await super().on_stop()
+
+    async def _stop_lanes(self, handed: Mapping[str, set[int]]) -> None:
+        try:
+            # Last registered first: sessions read the tables of the listen lane, so they must stop before it.
+            for topic, lane in reversed(self.transport.lanes.items()):
+                await lane.revoked(handed[topic])
+        except SidestreamError as exc:
+            await self.app.crash(exc)
+
+    def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
+        offsets: dict[TP, int] = super()._filter_committable_offsets(tps)
+        if self._handed is not None:
+            for topic, lane in self.transport.lanes.items():
+                for partition, offset in lane.committable().items():
+                    tp = TP(topic, partition)
+                    if self._should_commit(tp, offset):
+                        offsets[tp] = offset
+        return offsets
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's own
+        records = dict(await super()._getmany(active_partitions, timeout))
+        for tp in [tp for tp in records if tp.topic in self.transport.lanes]:
+            self.transport.metrics.stray(len(records.pop(tp)))
+        return records
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Watch only partitions that Faust itself reads."""
+        if tp.topic not in self.transport.lanes:
+            super().verify_event_path(now, tp)
+
+
+class _Producer(driver.Producer):
+    """Faust's producer, idempotent."""
+
+    def _settings_extra(self) -> Mapping[str, Any]:
+        return {"acks": "all", "enable_idempotence": True}
+
+
+class LaneTransport(driver.Transport):
+    """Faust's aiokafka transport with lanes.
+
+    Args:
+        app: The app that it serves.
+        fetch_max_wait_ms: How long a broker holds an empty fetch of Faust's own consumer.
+        metrics: Told of stray records.
+    """
+
+    Consumer = _Consumer
+    Producer = _Producer
+
+    def __init__(self, app: faust.App, fetch_max_wait_ms: int, metrics: LaneMetrics) -> None:
+        super().__init__(app.conf.broker_consumer, app)
+        self.fetch_max_wait_ms = fetch_max_wait_ms
+        self.metrics = metrics
+        self.lanes: dict[str, PartitionLane] = {}
+
+
+class FaustHost:
+    """`LaneHost` of a Faust app.
+
+    Args:
+        app: The app, with a `LaneTransport`.
+    """
+
+    def __init__(self, app: faust.App) -> None:
+        self._app = app
+
+    async def committed(self, topic: str, partitions: Collection[int]) -> dict[int, int | None]:
+        """Read the group's committed offsets from the broker."""
+        return await committed(self._app, topic, partitions)
+
+    async def crash(self, reason: BaseException) -> None:
+        """End the worker with a non-zero exit code."""
+        await self._app.crash(reason)
+
+
+def register(app: faust.App, lane: PartitionLane) -> None:
+    """Put a lane's topic under Faust's assignment. Lanes stop in reverse order of registration.
+
+    Args:
+        app: App made by `make_faust_app`, not started yet.
+        lane: The lane.
+
+    Raises:
+        SettingsError: The app has another transport, or the topic has a lane already.
+    """
+    transport = app.transport
+    if not isinstance(transport, LaneTransport):
+        msg = f"lane of {lane.topic}: expected an app of make_faust_app, got one with {type(transport).__name__}"
+        raise SettingsError(msg)
+    if lane.topic in transport.lanes:
+        msg = f"lane of {lane.topic}: expected one lane for a topic, got a second one"
+        raise SettingsError(msg)
+    transport.lanes[lane.topic] = lane
+    app.topics.add(
+        app.topic(lane.topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+    )
+
+
+async def committed(app: faust.App, topic: str, partitions: Collection[int]) -> dict[int, int | None]:
+    """Read the group's committed offsets from the broker, through Faust's own consumer.
+
+    Args:
+        app: Running app.
+        topic: Any topic of the group.
+        partitions: Which.
+
+    Returns:
+        Next offset by partition; none where the group never committed.
+    """
+    thread = cast(_Consumer, app.consumer)._thread
+    consumer = thread._ensure_consumer()
+
+    async def read() -> list[int | None]:
+        return list(await asyncio.gather(*(consumer.committed(TopicPartition(topic, p)) for p in partitions)))
+
+    # aiokafka belongs to the thread's loop: asking from ours would mix two loops.
+    offsets: list[int | None] = await thread.call_thread(read)
+    return dict(zip(partitions, offsets, strict=True))
