@@ -1,0 +1,117 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from tokenizer.artifact import load_tokenizer, save_tokenizer
+from tokenizer.errors import ArtifactError
+from tokenizer.fitting import fit_tokenizer, report_sids
+from tokenizer.manifest import verify_manifest, write_manifest
+from tokenizer.settings import TokenizerSettings
+
+
+@pytest.fixture
+def bundle(catalogue, encoder):
+    settings = TokenizerSettings(vector_dim=32, collaborative_dim=12, codebook_size=16)
+    return fit_tokenizer(*catalogue, encoder, settings, np.random.default_rng(0))
+
+
+@pytest.fixture
+def folder(bundle, catalogue, tmp_path):
+    path = tmp_path / "pair" / "tokenizer"
+    codes = bundle.encode_items(*catalogue[:2]).codes
+    save_tokenizer(path, bundle, report_sids(bundle.tokenizer, codes))
+    return path
+
+
+def test_artifact_gives_the_same_codes_back(folder, bundle, catalogue, encoder):
+    loaded = load_tokenizer(folder, encoder)
+    assert loaded.version == bundle.version
+    before, after = bundle.encode_items(*catalogue[:2]), loaded.encode_items(*catalogue[:2])
+    assert np.array_equal(before.codes, after.codes)
+    assert np.array_equal(before.vectors, after.vectors)
+    assert np.array_equal(before.scales, after.scales)
+    assert verify_manifest(folder).extra == {"artifact": "tokenizer", "tokenizer_version": bundle.version}
+    assert json.loads((folder / "metrics.json").read_text())["num_items"] == 60
+
+
+def test_artifact_is_equal_when_written_again(folder, bundle, catalogue, tmp_path):
+    codes = bundle.encode_items(*catalogue[:2]).codes
+    save_tokenizer(tmp_path / "other", bundle.tokenizer, report_sids(bundle.tokenizer, codes))
+    assert verify_manifest(tmp_path / "other").content_sha256 == verify_manifest(folder).content_sha256
+
+
+def test_artifact_replaces_an_older_one_and_nothing_else(folder, bundle, catalogue, encoder, tmp_path):
+    settings = TokenizerSettings(vector_dim=24, collaborative_dim=8, codebook_size=4)
+    newer = fit_tokenizer(*catalogue, encoder, settings, np.random.default_rng(0))
+    save_tokenizer(folder, newer)
+    assert load_tokenizer(folder, encoder).version == newer.version != bundle.version
+    assert [path.name for path in folder.parent.iterdir()] == ["tokenizer"]
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    save_tokenizer(notes, newer)
+    shutil.rmtree(notes)
+    notes.mkdir()
+    (notes / "diary.txt").write_text("mine")
+    with pytest.raises(ArtifactError, match="give an empty or a new folder"):
+        save_tokenizer(notes, newer)
+    write_manifest(notes, {"artifact": "model"})
+    with pytest.raises(ArtifactError, match="no tokenizer artifact, so it is not replaced"):
+        save_tokenizer(notes, newer)
+    assert (notes / "diary.txt").read_text() == "mine"
+
+
+def test_every_file_is_checked(folder, encoder):
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert len(files) >= 3 + 5 + 3
+    for path in files:
+        original = path.read_bytes()
+        path.write_bytes(original[:-1] + bytes([original[-1] ^ 1]))
+        with pytest.raises(ArtifactError, match="again"):
+            load_tokenizer(folder, encoder)
+        path.unlink()
+        with pytest.raises(ArtifactError, match="again"):
+            load_tokenizer(folder, encoder)
+        path.write_bytes(original)
+    load_tokenizer(folder, encoder)
+
+
+def test_another_encoder_is_refused(folder, bundle, encoder):
+    with pytest.raises(ArtifactError, match=r"fitted with encoder word-hash .*install that encoder, or fit"):
+        load_tokenizer(folder, type(encoder)(dim=48, seed=3))
+    with pytest.raises(ArtifactError, match="got wordllama"):
+        load_tokenizer(folder)
+
+
+def test_missing_folder_says_what_to_do(tmp_path):
+    with pytest.raises(ArtifactError, match="check the path in the settings"):
+        load_tokenizer(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text.replace('"vector_dim": 32', '"vector_dim": 33'), "33, and manifest"),
+        (lambda text: text.replace("sidestream-tokenizer-1", "sidestream-tokenizer-9"), "no tokenizer"),
+        (
+            lambda text: text.replace('"content_share": 0.5', '"content_share": 0.25'),
+            "arrays are version",
+        ),
+        (lambda text: "{", "no tokenizer artifact"),
+    ],
+)
+def test_a_resealed_change_is_refused_by_the_version(folder, encoder, bundle, change, message):
+    # Someone edits a file and writes a new manifest: hashes agree, meaning does not.
+    path = folder / "config.json"
+    path.write_text(change(path.read_text()))
+    write_manifest(folder, {"artifact": "tokenizer", "tokenizer_version": bundle.version})
+    with pytest.raises(ArtifactError, match=message):
+        load_tokenizer(folder, encoder)
+
+
+def test_pickled_arrays_are_refused(folder, encoder, bundle):
+    np.save(folder / "arrays" / "keys.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    write_manifest(folder, {"artifact": "tokenizer", "tokenizer_version": bundle.version})
+    with pytest.raises(ArtifactError, match="no tokenizer artifact that this version reads"):
+        load_tokenizer(folder, encoder)

@@ -1,0 +1,141 @@
+"""Owns the tokenizer's artifact folder: what is written, and what is checked before a single code is given.
+
+Layout:
+
+* `config.json`: levels, sizes, dimensions, share of content, encoder name and fingerprint, version.
+* `arrays/NAME.npy`: every array of `Tokenizer.arrays`, never pickled.
+* `metrics.json`: the report of the fit, for people.
+* `manifest.json`: SHA-256 of all of these (manifest.py), and `tokenizer_version`.
+"""
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tokenizer.content import ContentEncoder, WordLlamaEncoder
+from tokenizer.errors import ArtifactError, TokenizerError
+from tokenizer.fitting import SidReport
+from tokenizer.manifest import MANIFEST_NAME, verify_manifest, write_manifest
+from tokenizer.tokenizer import CatalogTokenizer, Tokenizer
+
+_CONFIG_NAME = "config.json"
+_METRICS_NAME = "metrics.json"
+_ARRAYS_FOLDER = "arrays"
+_ARTIFACT_KIND = "tokenizer"
+
+
+class TokenizerConfig(BaseModel):
+    """The content of `config.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["sidestream-tokenizer-1"] = "sidestream-tokenizer-1"
+    version: str = Field(description="Version of the tokenizer; recomputed from the arrays when loaded.")
+    num_levels: int = Field(description="Codes in a SID.")
+    codebook_sizes: tuple[int, ...] = Field(description="Codes of each level.")
+    vector_dim: int = Field(description="Dimensions of a representation vector.")
+    content_share: float = Field(ge=0.0, le=1.0, description="Share of the squared length that is content's.")
+    encoder_name: str = Field(description="Name of the content encoder.")
+    encoder_fingerprint: str = Field(description="Hash of the encoder's weights and recipe.")
+
+
+def save_tokenizer(folder: Path, tokenizer: Tokenizer | CatalogTokenizer, report: SidReport | None = None) -> None:
+    """Write a tokenizer's artifact; the folder appears under its name only when it is complete.
+
+    Args:
+        folder: Where to; an older tokenizer artifact there is replaced.
+        tokenizer: What to write; the encoder is recorded by name and fingerprint, not stored.
+        report: Counts for people, if known.
+
+    Raises:
+        ArtifactError: The folder exists and holds something else.
+    """
+    arrays_of = tokenizer.tokenizer if isinstance(tokenizer, CatalogTokenizer) else tokenizer
+    _require_replaceable(folder)
+    fresh = folder.with_name(f".{folder.name}.writing")
+    shutil.rmtree(fresh, ignore_errors=True)
+    (fresh / _ARRAYS_FOLDER).mkdir(parents=True)
+    for name, array in arrays_of.arrays().items():
+        np.save(fresh / _ARRAYS_FOLDER / f"{name}.npy", array, allow_pickle=False)
+    config = _describe(arrays_of)
+    (fresh / _CONFIG_NAME).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    metrics = asdict(report) if report else {}
+    (fresh / _METRICS_NAME).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    write_manifest(fresh, {"artifact": _ARTIFACT_KIND, "tokenizer_version": arrays_of.version})
+    old = folder.with_name(f".{folder.name}.old")
+    if folder.exists():
+        folder.rename(old)
+    fresh.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def load_tokenizer(folder: Path, encoder: ContentEncoder | None = None) -> CatalogTokenizer:
+    """Load a tokenizer after checking every file, the version, and that the encoder is the one it was fitted with.
+
+    Args:
+        folder: What `save_tokenizer` wrote.
+        encoder: The content encoder; None takes the default, `WordLlamaEncoder`.
+
+    Returns:
+        The tokenizer, ready to encode.
+
+    Raises:
+        ArtifactError: The folder is missing, damaged, of another layout, or belongs to another encoder.
+    """
+    manifest = verify_manifest(folder)
+    try:
+        config = TokenizerConfig.model_validate_json((folder / _CONFIG_NAME).read_bytes())
+        paths = sorted((folder / _ARRAYS_FOLDER).glob("*.npy"))
+        tokenizer = Tokenizer.from_arrays(
+            {path.stem: np.load(path, allow_pickle=False) for path in paths},
+            content_share=config.content_share,
+            encoder_name=config.encoder_name,
+            encoder_fingerprint=config.encoder_fingerprint,
+        )
+    except (OSError, ValueError, ValidationError, TokenizerError) as error:
+        msg = f"{folder} is no tokenizer artifact that this version reads: {error}; fit the tokenizer again"
+        raise ArtifactError(msg) from error
+    found, listed = _describe(tokenizer), manifest.extra.get("tokenizer_version")
+    if config != found or listed != found.version:
+        msg = (
+            f"tokenizer artifact {folder}: its arrays are version {found.version} with codebooks "
+            f"{found.codebook_sizes} and {found.vector_dim} dimensions, {_CONFIG_NAME} says {config.version}, "
+            f"{config.codebook_sizes}, {config.vector_dim}, and {MANIFEST_NAME} {listed}; fit the tokenizer again"
+        )
+        raise ArtifactError(msg)
+    try:
+        return CatalogTokenizer(tokenizer, encoder if encoder is not None else WordLlamaEncoder())
+    except TokenizerError as error:
+        msg = f"tokenizer artifact {folder}: {error}"
+        raise ArtifactError(msg) from error
+
+
+def _describe(tokenizer: Tokenizer) -> TokenizerConfig:
+    return TokenizerConfig(
+        version=tokenizer.version,
+        num_levels=tokenizer.num_levels,
+        codebook_sizes=tokenizer.codebook_sizes,
+        vector_dim=tokenizer.vector_dim,
+        content_share=tokenizer.representation.content_share,
+        encoder_name=tokenizer.encoder_name,
+        encoder_fingerprint=tokenizer.encoder_fingerprint,
+    )
+
+
+def _require_replaceable(folder: Path) -> None:
+    try:
+        if not any(folder.iterdir()):
+            return
+        kind = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))["artifact"]
+    except FileNotFoundError:
+        kind = "nothing" if not folder.exists() else None
+    except (OSError, ValueError, KeyError, TypeError):
+        kind = None
+    if kind not in {"nothing", _ARTIFACT_KIND}:
+        msg = f"{folder} is no tokenizer artifact, so it is not replaced by one; give an empty or a new folder"
+        raise ArtifactError(msg)

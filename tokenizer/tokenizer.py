@@ -1,0 +1,246 @@
+"""Owns the frozen tokenizer, from an item's words to its SID, and the version that names it.
+
+`Tokenizer` is arrays alone: representation and codebooks. `CatalogTokenizer` adds the live content encoder, and takes
+items. One item alone and a million in bulk get the same vectors and codes.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from tokenizer.content import ContentEncoder
+from tokenizer.errors import TokenizerError
+from tokenizer.levels import ResidualLevels
+from tokenizer.representation import Representation
+from tokenizer.sid import item_keys
+
+VERSION_CHARS = 12
+_INT8_MAX = 127
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedItems:
+    """Items as the catalogue takes them.
+
+    Attributes:
+        codes: The SID of each item. Shape: (N, L).
+        vectors: Representation vectors; component = int8 * scale of the row. Shape: (N, D).
+        scales: Scale of each row; 0 for a vector of zeros. Shape: (N,).
+    """
+
+    codes: npt.NDArray[np.int32]
+    vectors: npt.NDArray[np.int8]
+    scales: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Tokenizer:
+    """Frozen representation and codebooks, paired with one content encoder by its fingerprint.
+
+    Attributes:
+        representation: Content vectors to representation vectors.
+        levels: Representation vectors to codes.
+        encoder_name: Name of the content encoder it was fitted with.
+        encoder_fingerprint: Its fingerprint.
+    """
+
+    representation: Representation
+    levels: ResidualLevels
+    encoder_name: str
+    encoder_fingerprint: str
+
+    def __post_init__(self) -> None:
+        if self.representation.dim != self.levels.dim:
+            msg = (
+                f"tokenizer: representation gives {self.representation.dim} dimensions, its codebooks take "
+                f"{self.levels.dim}; fit or copy the tokenizer again"
+            )
+            raise TokenizerError(msg)
+
+    def __repr__(self) -> str:
+        return (
+            f"Tokenizer(version={self.version!r}, codebook_sizes={self.codebook_sizes}, encoder={self.encoder_name!r})"
+        )
+
+    @property
+    def num_levels(self) -> int:
+        """L: codes in a SID."""
+        return len(self.levels.codebooks)
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """Codes of each level; `0 <= code < codebook_sizes[level]`."""
+        return self.levels.sizes
+
+    @property
+    def vector_dim(self) -> int:
+        """D: dimensions of a representation vector."""
+        return self.representation.dim
+
+    @cached_property
+    def version(self) -> str:
+        """First 12 hex digits of a SHA-256 over all arrays, the shares of the halves and the encoder's fingerprint."""
+        digest = hashlib.sha256()
+        share = self.representation.content_share.hex()
+        for word in (self.encoder_name, self.encoder_fingerprint, share):
+            digest.update(f"{len(word)}:{word}".encode())
+        for name, array in sorted(self.arrays().items()):
+            digest.update(f"{name}:{array.dtype.str}:{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()[:VERSION_CHARS]
+
+    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+        """All arrays by name, as the artifact stores them and the version hashes them."""
+        codebooks = enumerate(self.levels.codebooks)
+        return {
+            **self.representation.arrays(),
+            **{f"codebook_{level:02d}": codebook.astype(np.float32) for level, codebook in codebooks},
+        }
+
+    @classmethod
+    def from_arrays(
+        cls,
+        arrays: Mapping[str, npt.NDArray[np.generic]],
+        *,
+        content_share: float,
+        encoder_name: str,
+        encoder_fingerprint: str,
+    ) -> "Tokenizer":
+        """Build a tokenizer from what `arrays` gave.
+
+        Args:
+            arrays: All arrays by name.
+            content_share: Share of the squared length that the content half gets.
+            encoder_name: Name of the content encoder.
+            encoder_fingerprint: Its fingerprint.
+
+        Returns:
+            A tokenizer of the same version.
+
+        Raises:
+            TokenizerError: An array is missing or they do not fit each other.
+        """
+        names = sorted(name for name in arrays if name.startswith("codebook_"))
+        try:
+            representation = Representation(
+                content_mean=arrays["content_mean"].astype(np.float64),
+                projection=arrays["projection"].astype(np.float64),
+                ridge=arrays["ridge"].astype(np.float64),
+                keys=arrays["keys"].astype(np.uint64),
+                collaborative=arrays["collaborative"].astype(np.int16),
+                content_share=content_share,
+            )
+        except KeyError as error:
+            msg = f"tokenizer: array {error} is missing; fit or copy the tokenizer again"
+            raise TokenizerError(msg) from error
+        levels = ResidualLevels(tuple(arrays[name].astype(np.float64) for name in names))
+        return cls(representation, levels, encoder_name, encoder_fingerprint)
+
+    def encode(self, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
+        """Give representation vectors their codes.
+
+        Args:
+            vectors: What the representation gave.
+
+                Shape: (N, D).
+
+        Returns:
+            Codes, first level first.
+
+            Shape: (N, L).
+
+        Raises:
+            TokenizerError: The vectors are not finite or do not fit.
+        """
+        return self.levels.encode(vectors)
+
+
+@dataclass(frozen=True, eq=False)
+class CatalogTokenizer:
+    """A tokenizer with its content encoder: takes items, gives SIDs.
+
+    Attributes:
+        tokenizer: The frozen arrays.
+        encoder: The content encoder that the arrays were fitted with.
+
+    Example:
+        ```python
+        tokenizer = load_tokenizer(Path("artifact/tokenizer"))
+        encoded = tokenizer.encode_items(["e1"], [item_text("Rain on a tin roof", tags=["sleep"])])
+        print(format_sid(encoded.codes[0]))
+        ```
+    """
+
+    tokenizer: Tokenizer
+    encoder: ContentEncoder
+
+    def __post_init__(self) -> None:
+        expected, got = self.tokenizer.encoder_fingerprint, self.encoder.fingerprint
+        if expected != got or self.encoder.dim != self.tokenizer.representation.content_dim:
+            msg = (
+                f"tokenizer {self.tokenizer.version} was fitted with encoder {self.tokenizer.encoder_name} "
+                f"{expected[:12]}, got {self.encoder.name} {got[:12]}; install that encoder, or fit the tokenizer again"
+            )
+            raise TokenizerError(msg)
+
+    @property
+    def version(self) -> str:
+        """Version of the tokenizer, 12 hex digits."""
+        return self.tokenizer.version
+
+    @property
+    def num_levels(self) -> int:
+        """L: codes in a SID."""
+        return self.tokenizer.num_levels
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """Codes of each level."""
+        return self.tokenizer.codebook_sizes
+
+    @property
+    def vector_dim(self) -> int:
+        """D: dimensions of a representation vector."""
+        return self.tokenizer.vector_dim
+
+    def encode_items(self, item_ids: Sequence[str], texts: Sequence[str]) -> EncodedItems:
+        """Give each item its SID and its vector, each as if it came alone.
+
+        Args:
+            item_ids: The items; one heard in training keeps what its listeners said.
+            texts: What `item_text` made of each item.
+
+        Returns:
+            Codes and vectors in the same order; empty for no items.
+
+        Raises:
+            TokenizerError: Ids and texts differ in number, or the encoder gave vectors that do not fit.
+        """
+        if len(item_ids) != len(texts):
+            msg = f"expected one text for each item, got {len(item_ids)} items and {len(texts)} texts"
+            raise TokenizerError(msg)
+        vectors = self.tokenizer.representation.represent(item_keys(item_ids), self.encoder.encode(texts))
+        quantized, scales = quantize_rows(vectors)
+        return EncodedItems(self.tokenizer.encode(vectors), quantized, scales)
+
+
+def quantize_rows(vectors: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+    """Store each row as int8 with one scale: 130 bytes for 128 dimensions, free in quality.
+
+    Args:
+        vectors: Finite vectors.
+
+            Shape: (N, D).
+
+    Returns:
+        Rows and scales with `vector ~ row * scale`, off by half a scale at most; scale 0 for a row of zeros.
+
+        Shape: (N, D) and (N,).
+    """
+    scales = (np.abs(vectors).max(axis=1, initial=0.0) / np.float32(_INT8_MAX)).astype(np.float32)
+    steps = np.where(scales > 0, scales, 1).astype(np.float64)[:, None]
+    return np.clip(np.rint(vectors / steps), -_INT8_MAX, _INT8_MAX).astype(np.int8), scales
