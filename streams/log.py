@@ -1,30 +1,20 @@
 """How the worker logs: structlog on top of the standard library, readable on a terminal, JSON lines elsewhere.
 
 Faust, mode and aiokafka log through the standard library; at DEBUG they build two records per message sent, which
-costs more than the message, so they are kept at WARNING whatever our own level is.
+costs more than the message, so they are kept at WARNING whatever our own level is. Errors that we raise on purpose
+say all in their message: they are logged without a traceback.
 """
 
 import logging
 import sys
-from typing import Literal, TextIO
+from typing import TextIO
 
 import structlog
-from pydantic import BaseModel, ConfigDict, Field
+
+from streams.errors import SidestreamError
+from streams.log_settings import LogSettings
 
 _QUIET = ("faust", "mode", "aiokafka", "kafka", "asyncio", "uvicorn")
-
-
-class LogSettings(BaseModel):
-    """What is logged, and how it looks."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="Lowest level of Sidestream's own lines; libraries stay at warning."
-    )
-    format: Literal["auto", "text", "json"] = Field(
-        default="auto", description="text for people, json for machines; auto: text on a terminal."
-    )
 
 
 def set_up_logging(settings: LogSettings, stream: TextIO | None = None) -> None:
@@ -55,6 +45,7 @@ def set_up_logging(settings: LogSettings, stream: TextIO | None = None) -> None:
         else [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
     )
     handler = logging.StreamHandler(stream)
+    handler.addFilter(_without_our_tracebacks)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=before,
@@ -76,3 +67,10 @@ def get_log(name: str) -> structlog.stdlib.BoundLogger:
     """
     log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return log
+
+
+def _without_our_tracebacks(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, SidestreamError):
+        record.exc_info = None
+    return True

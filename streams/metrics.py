@@ -56,7 +56,7 @@ class Metrics:
         )
         self.session_delay_seconds = Histogram(
             "sidestream_session_delay_seconds",
-            "From the Kafka timestamp of a session-start to the acknowledged candidates.",
+            "From the Kafka timestamp of a session-start to its candidate set.",
             buckets=_SLOW_BUCKETS,
             registry=registry,
         )
@@ -116,4 +116,9 @@ class Metrics:
         )
         self.restored_records = Counter(
             "sidestream_restored_records", "Changelog records restored into the user table.", registry=registry
+        )
+        self.stray_records = Counter(
+            "sidestream_stray_records",
+            "Records of a lane that Faust's own consumer fetched and that were dropped there.",
+            registry=registry,
         )

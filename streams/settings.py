@@ -24,10 +24,19 @@ from pydantic_settings import (
 )
 
 from models.data.settings import ImportSettings
+from models.recommend.settings import RecommendSettings
+from models.settings import EngineSettings
+from streams.agents.settings import AgentSettings
 from streams.broker import BrokerSettings
+from streams.catalogue.settings import CatalogueSettings
 from streams.connect import KafkaSettings
 from streams.contracts.settings import TopicSettings
 from streams.errors import SettingsError
+from streams.lane.settings import LaneSettings
+from streams.log_settings import LogSettings
+from streams.sessions.settings import SessionSettings
+from streams.web.settings import WebSettings
+from streams.worker.settings import WorkerSettings
 
 ENV_PREFIX = "SIDESTREAM_"
 DEFAULT_FILE = Path("sidestream.toml")
@@ -57,6 +66,15 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = Field(default=KafkaSettings(), description="Where Kafka is.")
     broker: BrokerSettings = Field(default=BrokerSettings(), description="The local broker.")
     topics: TopicSettings = Field(default=TopicSettings(), description="The topics and the limits of their values.")
+    worker: WorkerSettings = Field(default=WorkerSettings(), description="The worker as a whole.")
+    lane: LaneSettings = Field(default=LaneSettings(), description="The listen lane.")
+    session: SessionSettings = Field(default=SessionSettings(), description="The session lane.")
+    agent: AgentSettings = Field(default=AgentSettings(), description="The catalogue agent.")
+    catalogue: CatalogueSettings = Field(default=CatalogueSettings(), description="The catalogue reader.")
+    recommend: RecommendSettings = Field(default=RecommendSettings(), description="Rules of candidate sets.")
+    engine: EngineSettings = Field(default=EngineSettings(), description="The ONNX engine.")
+    web: WebSettings = Field(default=WebSettings(), description="Health, metrics and state over HTTP.")
+    log: LogSettings = Field(default=LogSettings(), description="Log lines.")
     importing: ImportSettings = Field(default=ImportSettings(), description="Importers of published data.")
 
     @classmethod

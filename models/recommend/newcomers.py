@@ -68,4 +68,5 @@ def _unit_vectors(snapshot: CatalogueSnapshot, rows: Int32Array) -> Float32Array
     """
     vectors = snapshot.item_vectors[rows].astype(np.float32)
     norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
-    return vectors / np.maximum(norms, 1e-12)[:, None]
+    unit: Float32Array = vectors / np.maximum(norms, 1e-12)[:, None]
+    return unit

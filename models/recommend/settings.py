@@ -8,7 +8,9 @@ class RecommendSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    beam_size: int = Field(default=50, ge=1, le=512, description="Prefixes kept per level of the search.")
+    beam_size: int | None = Field(
+        default=None, ge=1, le=512, description="Prefixes kept per level of the search. None: the engine's own setting."
+    )
     max_history: int = Field(default=50, ge=1, le=50, description="Last entries of the history given to the model.")
     exclude_seen: bool = Field(
         default=True,

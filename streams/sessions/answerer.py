@@ -5,6 +5,7 @@ model's answer, never the session's.
 """
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -64,7 +65,7 @@ class Answerer:
         self._metrics = metrics
         self._clock = clock
         self._wall_ms = wall_ms
-        self._engines = ThreadPoolExecutor(settings.engine_threads, thread_name_prefix="engine")
+        self._engines = ThreadPoolExecutor(settings.engine_threads or os.cpu_count() or 1, thread_name_prefix="engine")
         # A thread of its own: when every engine thread hangs, fallbacks still come out.
         self._fallbacks = ThreadPoolExecutor(1, thread_name_prefix="fallback")
 

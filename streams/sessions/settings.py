@@ -1,7 +1,5 @@
 """Settings of the session lane."""
 
-import os
-
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -16,11 +14,8 @@ class SessionSettings(BaseModel):
     max_in_flight: int = Field(
         default=32, ge=1, le=4_096, description="Session-starts worked on at once, over all partitions of a worker."
     )
-    engine_threads: int = Field(
-        default_factory=lambda: os.cpu_count() or 1,
-        ge=1,
-        le=256,
-        description="Threads that call the engine; one per core, for a call uses one.",
+    engine_threads: int | None = Field(
+        default=None, ge=1, le=256, description="Threads that call the engine. None: one per core, for a call uses one."
     )
     poll_ms: int = Field(default=500, ge=1, description="Longest wait for records; they wake the lane at once.")
     revoke_wait_ms: int = Field(

@@ -1,0 +1,69 @@
+"""The worker's way in: `create_app(settings)` builds it, `run_worker(settings)` runs it.
+
+`faust -A streams.app worker` works too: the attribute `app` is built on first use, from environment and file.
+"""
+
+from typing import Any
+
+from streams.errors import SettingsError
+from streams.log import set_up_logging
+from streams.metrics import Metrics
+from streams.settings import Settings, load_settings
+from streams.worker.build import WorkerParts
+from streams.worker.pair import Pair, load_pair
+from streams.worker.run import run
+
+__all__ = ["create_app", "run_worker"]
+
+
+def create_app(settings: Settings, pair: Pair | None = None, metrics: Metrics | None = None) -> WorkerParts:
+    """Build a worker; nothing is connected or started.
+
+    Args:
+        settings: All settings; `kafka.bootstrap` must be given.
+        pair: What it serves; by default loaded from `settings.artifacts`.
+        metrics: Its figures; new ones by default.
+
+    Returns:
+        The parts; `parts.app` is the Faust app.
+
+    Raises:
+        ArtifactError: The pair is missing, damaged, or does not belong together.
+        SettingsError: A setting is missing.
+    """
+    if pair is None:
+        if settings.artifacts is None:
+            msg = (
+                "artifacts: expected a folder with `tokenizer/` and `model/`, got none; give one with "
+                "--set artifacts=… (SIDESTREAM_ARTIFACTS), or use the demo's"
+            )
+            raise SettingsError(msg)
+        pair = load_pair(settings.artifacts, settings.engine, with_model=settings.worker.role != "tokenize")
+    return WorkerParts(settings, pair, metrics if metrics is not None else Metrics())
+
+
+def run_worker(settings: Settings, pair: Pair | None = None) -> int:
+    """Build a worker and run it until it is told to stop or cannot go on.
+
+    Args:
+        settings: All settings.
+        pair: What it serves; by default loaded from `settings.artifacts`.
+
+    Returns:
+        Exit code: 0 after SIGTERM or SIGINT, non-zero with its reason logged otherwise.
+
+    Raises:
+        ArtifactError: The pair is missing, damaged, or does not belong together.
+        SettingsError: A setting is missing.
+    """
+    set_up_logging(settings.log)
+    return run(create_app(settings, pair))
+
+
+def __getattr__(name: str) -> Any:
+    if name != "app":
+        raise AttributeError(name)
+    settings, _ = load_settings()
+    globals()["_parts"] = parts = create_app(settings)
+    globals()["app"] = parts.app
+    return parts.app

@@ -1,0 +1,201 @@
+"""Builds a worker's parts and says in which order they start.
+
+Order: pages (so that everything after can be watched), Kafka and its topics, the catalogue (caught up, so that folded
+listens find their SIDs), the lanes' producers, then Faust, which joins the group and assigns partitions. They stop the
+other way round: Faust commits what the lanes have finished while their producers are still open.
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+
+import faust
+from faust.app.base import BootStrategy
+from faust.types import ServiceT
+from mode import Service
+
+from models.history import SidLookup
+from models.recommend import Recommender
+from streams.agents.catalog import CatalogAgent
+from streams.catalogue.decode import UpdateDecoder
+from streams.catalogue.live import LiveCatalogue
+from streams.catalogue.reader import CatalogueReader
+from streams.clock import Clock, LogClock, WallClock
+from streams.connect import Clients
+from streams.contracts.decode import Limits, decode_listen, decode_session_start
+from streams.contracts.topics import Topics, build_topics
+from streams.errors import ArtifactError
+from streams.health import Health
+from streams.lane.faust_app import make_faust_app
+from streams.lane.listens import ListenLane
+from streams.lane.table import TableIdentity, UserTable
+from streams.lane.transport import FaustHost, register
+from streams.metrics import Metrics
+from streams.sessions.answerer import Answerer
+from streams.sessions.lane import SessionLane
+from streams.settings import Settings
+from streams.web.routes import create_web
+from streams.web.server import WebServer
+from streams.worker.gates import TopicGate
+from streams.worker.group import Group
+from streams.worker.lane_metrics import RegistryLaneMetrics
+from streams.worker.pair import Pair
+from streams.worker.states import LaneStates
+from tokenizer.catalogue import Catalogue
+
+
+class _Boot(BootStrategy):
+    """Faust's own hook for the graph of services: ours come first."""
+
+    services: Sequence[ServiceT] = ()
+
+    def server(self) -> Iterable[ServiceT]:
+        """Return what starts, in this order."""
+        return (*self.services, *super().server())
+
+
+class WorkerParts:
+    """A worker before it runs: everything built, nothing started.
+
+    Args:
+        settings: All settings.
+        pair: What it serves.
+        metrics: Its figures.
+    """
+
+    def __init__(self, settings: Settings, pair: Pair, metrics: Metrics) -> None:
+        self.settings = settings
+        self.pair = pair
+        self.metrics = metrics
+        self.health = Health(metrics)
+        self.clients = Clients(settings.kafka)
+        self.topics: Topics = build_topics(settings.topics)
+        self.limits = Limits.from_settings(settings.topics)
+        self.clock: Clock = WallClock() if settings.worker.clock == "wall" else LogClock()
+        self.role = settings.worker.role
+        self.folder: Path = settings.data_dir / "worker" / settings.worker.app_id
+        self.states: LaneStates | None = None
+        lane_metrics = RegistryLaneMetrics(metrics, self.topics.listens.name)
+        self.app: faust.App = make_faust_app(
+            _group_id(settings), self.clients, settings.lane, self.folder, lane_metrics
+        )
+        gate = TopicGate(self.clients, self.topics, settings.worker.broker_wait_s)
+        self.health.ready_when(gate.not_ready)
+        services: list[Service] = [gate]
+        if self.role != "tokenize":
+            services += self._recommending(lane_metrics)
+        if self.role != "recommend":
+            services.append(self._tokenizing())
+        group = Group(self.app)
+        self.health.ready_when(group.not_ready)
+        self.web = WebServer(create_web(self.health, metrics, self.states, self._about()), settings.web)
+        boot = _Boot(self.app)
+        boot.services = (self.web, *services)
+        self.app.boot_strategy = boot
+
+    def _tokenizing(self) -> Service:
+        return CatalogAgent(
+            self.app,
+            self.clients,
+            self.topics,
+            self.pair.tokenizer,
+            self.limits,
+            self.settings.agent,
+            self.metrics,
+        )
+
+    def _recommending(self, lane_metrics: RegistryLaneMetrics) -> list[Service]:
+        reader = self._reader()
+        self.health.ready_when(reader.not_ready)
+        host = FaustHost(self.app)
+        lookup: SidLookup = lambda key: reader.snapshot.stored_sid(key)  # noqa: E731 - the snapshot changes
+        lane = ListenLane(
+            host,
+            self.clients,
+            self._table(),
+            partial(decode_listen, limits=self.limits),
+            lookup,
+            self.settings.lane,
+            lane_metrics,
+        )
+        self.states = LaneStates(lane, self.topics.listens.partitions, lambda: reader.snapshot)
+        self.health.ready_when(partial(_restoring, lane))
+        sessions = self._sessions(reader, lane, host)
+        # Sessions read the listen lane's tables: registered last, they stop first.
+        register(self.app, lane)
+        register(self.app, sessions)
+        return [reader, sessions]
+
+    def _reader(self) -> CatalogueReader:
+        tokenizer = self.pair.tokenizer
+        if self.pair.vectorize is None:
+            msg = "artifacts: expected a model, got a tokenizer alone; load the pair with its model for this role"
+            raise ArtifactError(msg)
+        catalogue = Catalogue(
+            tokenizer.version,
+            tokenizer.codebook_sizes,
+            self.pair.dim,
+            self.pair.vectorize,
+            x_dim=tokenizer.vector_dim,
+        )
+        decoder = UpdateDecoder(tokenizer.version, tokenizer.codebook_sizes, tokenizer.vector_dim)
+        live = LiveCatalogue(catalogue, decoder, self.settings.catalogue, self.metrics, self.clock)
+        return CatalogueReader(self.clients, self.topics.item_sids, live, self.settings.catalogue)
+
+    def _table(self) -> UserTable:
+        identity = TableIdentity(
+            self.topics.listens.name, self.topics.user_state_changelog.name, self.topics.listens.partitions
+        )
+        return UserTable(self.folder / "user-state", identity, self.settings.lane.table)
+
+    def _sessions(self, reader: CatalogueReader, lane: ListenLane, host: FaustHost) -> SessionLane:
+        recommender = Recommender(
+            self.pair.engine, self.pair.tokenizer.version, self.pair.model_version, self.settings.recommend
+        )
+        answerer = Answerer(
+            recommender,
+            lambda: reader.snapshot,
+            lane.read,
+            self.settings.session,
+            self.metrics,
+            self.clock,
+            WallClock(),
+        )
+        return SessionLane(
+            self.clients,
+            self.topics.session_starts,
+            self.topics.candidates,
+            partial(decode_session_start, limits=self.limits),
+            answerer,
+            host,
+            lane.ready,
+            self.settings.session,
+            self.metrics,
+        )
+
+    def _about(self) -> dict[str, str]:
+        return {
+            "role": self.role,
+            "tokenizer_version": self.pair.tokenizer.version,
+            "model_version": self.pair.model_version,
+        }
+
+
+def _group_id(settings: Settings) -> str:
+    worker = settings.worker
+    return worker.app_id if worker.role == "all" else f"{worker.app_id}-{worker.role}"
+
+
+def _restoring(lane: ListenLane) -> list[str]:
+    """Say which partitions are not restored yet, and how far they are."""
+    reasons = []
+    for partition in sorted(lane.partitions):
+        if lane.ready(partition):
+            continue
+        progress = lane.restore_progress.get(partition)
+        if progress is None or not progress.remaining:
+            reasons.append(f"restoring partition {partition}")
+        else:
+            done, total = progress.position - progress.start, progress.end - progress.start
+            reasons.append(f"restoring partition {partition}: {done:,} of {total:,}")
+    return reasons

@@ -1,0 +1,81 @@
+"""What must hold before Faust joins its group: Kafka answers, and its topics are as the contract says."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from mode import Service
+
+from streams.connect import Clients
+from streams.contracts.admin import KafkaTopicAdmin
+from streams.contracts.topics import Topics, check_topics
+from streams.errors import BrokerError, TopicError
+from streams.log import get_log
+
+_log = get_log(__name__)
+
+_RETRY_S = 0.5
+
+
+class TopicGate(Service):
+    """Waits for Kafka, then checks the topics; the worker does not go on without.
+
+    Args:
+        clients: The Kafka.
+        topics: What must be there.
+        wait_s: How long Kafka may stay silent.
+        seconds: Monotonic clock in seconds.
+    """
+
+    def __init__(
+        self, clients: Clients, topics: Topics, wait_s: float, seconds: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__()
+        self._clients = clients
+        self._topics = topics
+        self._wait_s = wait_s
+        self._seconds = seconds
+        self._reasons = ["kafka: topics not checked yet"]
+
+    def not_ready(self) -> list[str]:
+        """Say what is awaited."""
+        return self._reasons
+
+    async def on_start(self) -> None:
+        """Check, in a thread: the admin client blocks.
+
+        Raises:
+            BrokerError: Kafka stayed silent.
+            TopicError: Topics differ from the contract.
+        """
+        until_s = self._seconds() + self._wait_s
+        while not self.should_stop:
+            if await asyncio.to_thread(self._answers):
+                await asyncio.to_thread(self._require)
+                self._reasons = []
+                return
+            if self._seconds() >= until_s:
+                msg = (
+                    f"kafka: no answer from {self._clients.bootstrap} for {self._wait_s:.0f} s; start it "
+                    "(`sidestream broker start`) or correct --set kafka.bootstrap=… (SIDESTREAM_KAFKA__BOOTSTRAP)"
+                )
+                raise BrokerError(msg)
+            self._reasons = [f"kafka: no answer from {self._clients.bootstrap} yet"]
+            await self.sleep(_RETRY_S)
+
+    def _answers(self) -> bool:
+        try:
+            KafkaTopicAdmin(self._clients).close()
+        except TopicError as exc:
+            _log.debug("kafka does not answer", error=str(exc))
+            return False
+        return True
+
+    def _require(self) -> None:
+        admin = KafkaTopicAdmin(self._clients)
+        try:
+            problems = check_topics(admin, self._topics)
+        finally:
+            admin.close()
+        if problems:
+            raise TopicError("topics: " + "; ".join(str(problem) for problem in problems))

@@ -1,0 +1,39 @@
+"""The listen lane's counters on the worker's metrics."""
+
+from streams.metrics import Metrics
+
+
+class RegistryLaneMetrics:
+    """`LaneMetrics` that shows on `/metrics`.
+
+    Args:
+        metrics: The worker's metrics.
+        topic: The lane's topic, for the dead letters.
+    """
+
+    def __init__(self, metrics: Metrics, topic: str) -> None:
+        self._metrics = metrics
+        self._topic = topic
+
+    def folded(self, applied: int, repeats: int, late: int, stale: int) -> None:
+        """Count listens by what the fold did with them."""
+        for outcome, count in (("applied", applied), ("repeat", repeats), ("late", late), ("stale", stale)):
+            if count:
+                self._metrics.listens.labels(outcome).inc(count)
+
+    def bad(self, reason: str) -> None:
+        """Count one record that went to the dead letters."""
+        self._metrics.dead_letters.labels(self._topic, reason).inc()
+
+    def batch(self, seconds: float, records: int) -> None:
+        """Time one batch of one partition."""
+        del records
+        self._metrics.lane_batch_seconds.observe(seconds)
+
+    def restored(self, records: int) -> None:
+        """Count changelog records that were read to rebuild tables."""
+        self._metrics.restored_records.inc(records)
+
+    def stray(self, records: int) -> None:
+        """Count records of a lane that Faust's own consumer fetched."""
+        self._metrics.stray_records.inc(records)

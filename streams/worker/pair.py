@@ -1,0 +1,87 @@
+"""The artifact pair that a worker serves: tokenizer and model, verified together before anything starts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from models.artifact import load_model_artifact
+from models.engine import Engine
+from models.recommend import CandidateEngine
+from models.settings import EngineSettings
+from streams.agents.tokenizing import EncodedItems, ItemEncoder
+from tokenizer.artifact import load_tokenizer
+from tokenizer.catalogue import Vectorize
+from tokenizer.errors import ArtifactError
+
+
+class ServedTokenizer(ItemEncoder, Protocol):
+    """A tokenizer with the sizes that the catalogue needs."""
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """Codes per level."""
+        ...
+
+    @property
+    def vector_dim(self) -> int:
+        """Components of a representation vector."""
+        ...
+
+    def encode_items(self, item_ids: Sequence[str], texts: Sequence[str]) -> EncodedItems:
+        """Encode items by id and text."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A tokenizer and the model that was trained on it.
+
+    Attributes:
+        tokenizer: Gives SIDs.
+        engine: Ranks; None where the worker only tokenizes.
+        vectorize: Makes model item vectors; None where the worker only tokenizes.
+        dim: Width of a model item vector.
+        model_version: Named in the answers.
+    """
+
+    tokenizer: ServedTokenizer
+    engine: CandidateEngine | None
+    vectorize: Vectorize | None
+    dim: int
+    model_version: str
+
+
+def load_pair(folder: Path, settings: EngineSettings, *, with_model: bool = True) -> Pair:
+    """Load and verify a pair folder.
+
+    Args:
+        folder: Holds `tokenizer/` and `model/`.
+        settings: Of the engine.
+        with_model: False reads the tokenizer alone.
+
+    Returns:
+        The pair.
+
+    Raises:
+        ArtifactError: A part is missing, damaged, or the two do not belong together.
+    """
+    for part in ("tokenizer", "model") if with_model else ("tokenizer",):
+        if not (folder / part).is_dir():
+            msg = (
+                f"artifacts: expected a {part} in {folder / part}, found none; train one with "
+                f"`sidestream train {part}`, or point --set artifacts=… (SIDESTREAM_ARTIFACTS) to a folder with "
+                "`tokenizer/` and `model/`"
+            )
+            raise ArtifactError(msg)
+    tokenizer = load_tokenizer(folder / "tokenizer")
+    if not with_model:
+        return Pair(tokenizer, None, None, 0, "none")
+    artifact = load_model_artifact(folder / "model", tokenizer.version)
+    return Pair(
+        tokenizer=tokenizer,
+        engine=Engine(artifact, settings),
+        vectorize=artifact.item_table.vectorize,
+        dim=artifact.item_table.d_model,
+        model_version=artifact.version,
+    )

@@ -1,0 +1,77 @@
+"""Runs a worker in this process until it is told to stop or cannot go on, and says why in one line.
+
+Exit codes: 0 after SIGTERM or SIGINT, 1 for everything else.
+"""
+
+import asyncio
+import os
+import sys
+import threading
+
+import faust
+
+from streams.errors import SidestreamError
+from streams.log import get_log
+from streams.worker.build import WorkerParts
+
+_log = get_log(__name__)
+
+
+class _Worker(faust.Worker):
+    """Faust's worker: signals and loop are its own, logging and the last word are ours."""
+
+    failure: BaseException | None = None
+
+    async def start(self) -> None:
+        """Start, and remember what went wrong: the base class turns it into a bare exit code."""
+        try:
+            await super().start()
+        except Exception as exc:
+            self.failure = exc
+            raise
+
+
+def run(parts: WorkerParts) -> int:
+    """Run until the end.
+
+    Args:
+        parts: A worker that was built and not started.
+
+    Returns:
+        The exit code.
+    """
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    worker = _Worker(
+        parts.app, loop=loop, override_logging=False, redirect_stdouts=False, quiet=True, workdir=None, loglevel="warn"
+    )
+    worker.spinner = None
+    code = 0
+    try:
+        worker.execute_from_commandline()
+    except SystemExit as exc:
+        code = int(exc.code or 0)
+    reason = worker.crash_reason or worker.failure
+    if code or reason is not None:
+        code = code or 1
+        _log.error("worker ended", reason=_in_one_line(reason))
+    _leave_stuck_threads(code)
+    return code
+
+
+def _in_one_line(reason: BaseException | None) -> str:
+    if reason is None:
+        return "unknown; see the lines before"
+    text = str(reason) if isinstance(reason, SidestreamError) else repr(reason)
+    return " ".join(text.split())
+
+
+def _leave_stuck_threads(code: int) -> None:
+    """End at once if a thread hangs in a call: Python would wait for it at exit, for ever."""
+    stuck = [t for t in threading.enumerate() if t is not threading.main_thread() and not t.daemon]
+    for thread in stuck:
+        thread.join(2.0)
+    if any(thread.is_alive() for thread in stuck):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

@@ -1,0 +1,50 @@
+"""User states for people: where a listener belongs, and what is known, read from the tables of this worker."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from aiokafka.partitioner import murmur2
+
+from models.history import describe
+from streams.lane.listens import ListenLane
+from tokenizer.catalogue import CatalogueSnapshot
+
+
+class LaneStates:
+    """`UserStates` over the listen lane's tables.
+
+    Args:
+        lane: The listen lane.
+        num_partitions: Of the listens.
+        snapshot: Gives the current catalogue, which names items.
+    """
+
+    def __init__(self, lane: ListenLane, num_partitions: int, snapshot: Callable[[], CatalogueSnapshot]) -> None:
+        self._lane = lane
+        self._num_partitions = num_partitions
+        self._snapshot = snapshot
+
+    def partition_of(self, user_id: str) -> int:
+        """Return the partition of a listener.
+
+        Source: Kafka's default partitioner, murmur2 of the key with the sign bit cleared.
+        """
+        return int((murmur2(user_id.encode()) & 0x7FFFFFFF) % self._num_partitions)
+
+    def owns(self, partition: int) -> bool:
+        """Tell whether this worker holds the partition, restored."""
+        return self._lane.ready(partition)
+
+    def describe(self, user_id: str) -> Mapping[str, Any] | None:
+        """Return a listener's state for people, None for an unknown one."""
+        state = self._lane.read(self.partition_of(user_id), user_id)
+        if state is None:
+            return None
+        snapshot = self._snapshot()
+
+        def item_id_of(key: int) -> str | None:
+            row = int(snapshot.row_of_key(np.array([key], dtype=np.uint64))[0])
+            return snapshot.item_id(row) if row >= 0 else None
+
+        return describe(state, item_id_of)
