@@ -1,0 +1,239 @@
+"""The client for users of Sidestream: publish listens, items and session-starts, consume candidates.
+
+A thin layer over kafka-python: right topics, right keys, murmur2 partitioner, idempotent acks=all producer, and one
+candidate set per request although the wire delivers at least once. It needs a Kafka and nothing else of Sidestream.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Self
+
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import KafkaError
+from kafka.producer.future import FutureRecordMetadata
+from pydantic import ValidationError
+
+from models.records import CandidateSet, CatalogItem, Listen, Record, SessionStart
+from models.records.candidates import candidate_set_id
+from streams.connect import Clients, KafkaSettings, OffsetReset
+from streams.contracts.settings import TopicSettings
+from streams.contracts.topics import TopicSpec, build_topics
+from streams.errors import BrokerError, TopicError
+
+POLL_MS = 200
+# Repeats come from redelivery after a crash, close to the first: 10,000 sets are minutes of a busy partition.
+REMEMBERED_SETS = 10_000
+
+
+class CandidateStream:
+    """Candidate sets as they come, each once; iterate over it, and close it.
+
+    The position is fixed when the stream is opened, so a request published afterwards cannot be missed.
+
+    Attributes:
+        repeats: Sets that were skipped because they had been seen.
+        unreadable: Values that were skipped because they are no candidate set.
+    """
+
+    def __init__(self, consumer: KafkaConsumer, *, commits: bool) -> None:
+        self.repeats = 0
+        self.unreadable = 0
+        self._consumer = consumer
+        self._commits = commits
+        self._seen: OrderedDict[str, None] = OrderedDict()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[CandidateSet]:
+        while True:
+            yield from self.poll(POLL_MS)
+
+    def within(self, timeout_s: float) -> Iterator[CandidateSet]:
+        """Iterate until the time is up.
+
+        Args:
+            timeout_s: Time from the first look.
+
+        Yields:
+            Candidate sets.
+        """
+        deadline = time.monotonic() + timeout_s
+        while (left_s := deadline - time.monotonic()) > 0:
+            yield from self.poll(min(POLL_MS, left_s * 1000))
+
+    def poll(self, timeout_ms: float) -> list[CandidateSet]:
+        """Wait for new candidate sets.
+
+        Args:
+            timeout_ms: How long to wait where none is there.
+
+        Returns:
+            Sets that were not seen before; maybe none.
+        """
+        if self._commits:
+            self._consumer.commit()  # what the last call gave has been used by now
+        new: list[CandidateSet] = []
+        for records in self._consumer.poll(timeout_ms=timeout_ms).values():
+            new.extend(found for record in records if (found := self._read(record.value)) is not None)
+        return new
+
+    def close(self) -> None:
+        """Leave the group and let go of the connection."""
+        self._consumer.close()
+
+    def _read(self, value: bytes | None) -> CandidateSet | None:
+        try:
+            found = CandidateSet.from_json(value or b"")
+        except ValidationError:
+            self.unreadable += 1
+            return None
+        if found.candidate_set_id in self._seen:
+            self.repeats += 1
+            return None
+        self._seen[found.candidate_set_id] = None
+        if len(self._seen) > REMEMBERED_SETS:
+            self._seen.popitem(last=False)
+        return found
+
+
+class SidestreamClient:
+    """Publishes to Sidestream and reads its answers.
+
+    Args:
+        kafka: Address (`host:port`), or settings of the connection.
+        topics: Names of the topics; must be those of the workers.
+        linger_ms: How long records wait for company before they are sent; 0 where each must go at once.
+    """
+
+    def __init__(self, kafka: KafkaSettings | str, topics: TopicSettings | None = None, *, linger_ms: int = 5) -> None:
+        settings = KafkaSettings(bootstrap=kafka) if isinstance(kafka, str) else kafka
+        self.topics = build_topics(topics or TopicSettings())
+        self._clients = Clients(settings)
+        self._linger_ms = linger_ms
+        self._lazy_producer: KafkaProducer | None = None
+        self._failures: list[Exception] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def publish_listen(self, listen: Listen) -> FutureRecordMetadata:
+        """Publish a listen; sent in the background, see `flush`.
+
+        Args:
+            listen: What happened.
+
+        Returns:
+            Becomes the record's place on the topic.
+        """
+        return self._send(self.topics.listens, listen.user_id, listen)
+
+    def publish_item(self, item: CatalogItem) -> FutureRecordMetadata:
+        """Publish a new or changed item; sent in the background, see `flush`."""
+        return self._send(self.topics.catalog_items, item.item_id, item)
+
+    def remove_item(self, item_id: str) -> FutureRecordMetadata:
+        """Take an item out of the catalogue; sent in the background, see `flush`."""
+        return self._send(self.topics.catalog_items, item_id, None)
+
+    def publish_session_start(self, start: SessionStart) -> FutureRecordMetadata:
+        """Ask for candidates; they come on the candidates topic, see `consume_candidates`."""
+        return self._send(self.topics.session_starts, start.user_id, start)
+
+    def flush(self, timeout_s: float = 30.0) -> None:
+        """Wait until everything published so far is acknowledged by Kafka.
+
+        Args:
+            timeout_s: Limit.
+
+        Raises:
+            BrokerError: A record could not be delivered.
+        """
+        failure: Exception | None = None
+        try:
+            if self._lazy_producer is not None:
+                self._lazy_producer.flush(timeout=timeout_s)
+        except KafkaError as error:
+            failure = error
+        if self._failures:
+            failure = self._failures[0]
+            self._failures.clear()
+        if failure is not None:
+            msg = f"records were not delivered to {self._clients.bootstrap}: {failure!r}; check the broker and retry"
+            raise BrokerError(msg) from failure
+
+    def consume_candidates(self, group_id: str | None = None, *, from_start: bool = False) -> CandidateStream:
+        """Read candidate sets of all listeners.
+
+        Args:
+            group_id: Consumer group that shares the work and remembers its position; none reads everything alone.
+            from_start: Begin with the oldest kept sets (with a group: only where it has no position yet).
+
+        Returns:
+            An open stream; close it.
+        """
+        topic = self.topics.candidates.name
+        reset: OffsetReset = "earliest" if from_start else "latest"
+        if group_id is not None:
+            consumer = self._clients.consumer(topic, group_id=group_id, auto_offset_reset=reset)
+            return CandidateStream(consumer, commits=True)
+        consumer = self._clients.consumer(auto_offset_reset=reset)
+        places = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
+        if not places:
+            consumer.close()
+            msg = f"expected topic {topic} at {self._clients.bootstrap}, got none; run `sidestream topics create`"
+            raise TopicError(msg)
+        consumer.assign(places)
+        # Looked up now: "latest" must mean the moment of this call, not of the first poll.
+        ends = consumer.beginning_offsets(places) if from_start else consumer.end_offsets(places)
+        for place, offset in ends.items():
+            consumer.seek(place, offset)
+        return CandidateStream(consumer, commits=False)
+
+    def request_candidates(self, start: SessionStart, timeout_s: float = 10.0) -> CandidateSet:
+        """Publish a session-start and wait for its answer; a new connection each time, for people and tests.
+
+        Args:
+            start: The request.
+            timeout_s: How long to wait.
+
+        Returns:
+            The answer.
+
+        Raises:
+            BrokerError: The request was not delivered, or nobody answered.
+        """
+        wanted = candidate_set_id(start.user_id, start.session_id, start.page)
+        with self.consume_candidates() as answers:
+            self.publish_session_start(start)
+            self.flush(timeout_s)
+            for found in answers.within(timeout_s):
+                if found.candidate_set_id == wanted:
+                    return found
+        msg = f"no candidates for session {start.session_id!r} within {timeout_s:g} s; check that a worker is ready"
+        raise BrokerError(msg)
+
+    def close(self) -> None:
+        """Send what is left and let go of the connections."""
+        if self._lazy_producer is not None:
+            self._lazy_producer.close()
+            self._lazy_producer = None
+
+    def _send(self, topic: TopicSpec, key: str, value: Record | None) -> FutureRecordMetadata:
+        if self._lazy_producer is None:
+            self._lazy_producer = self._clients.producer(linger_ms=self._linger_ms)
+        payload = None if value is None else value.to_json()
+        try:
+            future = self._lazy_producer.send(topic.name, key=key.encode(), value=payload)
+        except KafkaError as error:
+            msg = f"a record for {topic.name} was refused: {error!r}; check its size and the broker {self._clients.bootstrap}"
+            raise BrokerError(msg) from error
+        future.add_errback(self._failures.append)
+        return future

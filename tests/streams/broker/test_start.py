@@ -1,0 +1,125 @@
+"""Which broker is had, and that it is found, refused and stopped as promised."""
+
+import dataclasses
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from streams.broker import BrokerSettings, RunningBroker, broker_status, start, start_broker, stop_broker
+from streams.broker.process import end, is_running, spawn
+from streams.connect import KafkaSettings
+from streams.contracts.settings import TopicSettings
+from streams.contracts.topics import build_topics, check_topics, create_topics
+from streams.errors import BrokerError
+
+
+def without_java(tmp_path: Path, **change) -> BrokerSettings:
+    return BrokerSettings(java="no-such-java", data_dir=tmp_path / "data", cache_dir=tmp_path / "cache", **change)
+
+
+def test_auto_takes_the_embedded_broker_and_says_why(tmp_path: Path) -> None:
+    pytest.importorskip("confluent_kafka")
+    broker = start_broker(without_java(tmp_path))
+    try:
+        assert (broker.kind, broker.is_ours) == ("embedded", True)
+        assert "no-such-java" in broker.note
+        assert broker_status(BrokerSettings(), broker.kafka).is_running
+    finally:
+        broker.stop()
+    assert not broker_status(BrokerSettings(), broker.kafka).is_running
+    broker.stop()
+
+
+def test_kafka_asked_for_by_name_is_never_replaced(tmp_path: Path) -> None:
+    with pytest.raises(BrokerError, match="Java 17"):
+        start_broker(without_java(tmp_path, kind="kafka"))
+
+
+def test_auto_without_any_broker_names_both_ways_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(start, "has_library", lambda: False)
+    with pytest.raises(BrokerError, match=r"Java 17.*confluent-kafka is not installed"):
+        start_broker(without_java(tmp_path))
+
+
+def test_an_address_that_nobody_answers_is_refused(tmp_path: Path) -> None:
+    kafka = KafkaSettings(bootstrap="127.0.0.1:1,nonsense")
+    with pytest.raises(BrokerError, match=r"127.0.0.1:1.*kafka.bootstrap"):
+        start_broker(without_java(tmp_path), kafka)
+    assert not broker_status(without_java(tmp_path), kafka).is_running
+
+
+def test_a_stale_pid_file_is_no_broker_and_its_process_is_left_alone(tmp_path: Path) -> None:
+    settings = without_java(tmp_path)
+    settings.data_dir.mkdir()
+    stranger = spawn([sys.executable, "-c", "import time; time.sleep(60)", "stranger"], tmp_path / "log")
+    state = {"pid": stranger, "port": 1, "properties": str(settings.data_dir / "server.properties"), "log": "x"}
+    for text in (json.dumps(state), "{", "[]", '{"pid": 1}'):
+        (settings.data_dir / "broker.json").write_text(text)
+        assert broker_status(settings).kind == "none"
+        assert not stop_broker(settings)
+    assert is_running(stranger, "stranger")
+    end(stranger, "stranger", timeout_s=5)
+
+
+@pytest.mark.broker
+def test_an_address_in_the_settings_is_used_and_never_stopped(kafka: RunningBroker, tmp_path: Path) -> None:
+    broker = start_broker(without_java(tmp_path), KafkaSettings(bootstrap=kafka.bootstrap))
+    broker.stop()
+    assert (broker.kind, broker.is_ours) == ("external", False)
+    assert broker_status(without_java(tmp_path), broker.kafka).is_running
+
+
+@pytest.mark.broker
+def test_a_taken_port_and_a_broken_start_are_told(kafka: RunningBroker, tmp_path: Path) -> None:
+    port = int(kafka.bootstrap.rpartition(":")[2])
+    base = kafka.settings.model_copy(update={"data_dir": tmp_path / "data"})
+    with pytest.raises(BrokerError, match=rf"port {port}.*broker.port"):
+        start_broker(base.model_copy(update={"port": port}))
+    files = Path(start.__file__).parents[2] / "deploy" / "kafka"
+    for name in ("pom.xml", "log4j2.properties"):
+        (tmp_path / name).write_text((files / name).read_text())
+    broken = (files / "server.properties").read_text() + "\nnum.io.threads=none\n"
+    (tmp_path / "server.properties").write_text(broken)
+    with pytest.raises(BrokerError, match=r"kafka\.log"):
+        start_broker(base.model_copy(update={"kafka_files": tmp_path}))
+    assert not broker_status(base).is_running
+
+
+@pytest.mark.broker
+def test_a_local_kafka_is_found_again_and_keeps_its_topics(kafka: RunningBroker, tmp_path: Path) -> None:
+    settings = kafka.settings.model_copy(update={"data_dir": tmp_path / "data"})
+    topics = build_topics(TopicSettings())
+    first = start_broker(settings)
+    try:
+        admin = first.topic_admin()
+        create_topics(admin, topics)
+        admin.close()
+        again = start_broker(settings)
+        assert (again.bootstrap, again.is_ours) == (first.bootstrap, False)
+        again.stop()  # not ours: a no-op
+        status = broker_status(settings)
+        assert dataclasses.asdict(status) | {"pid": 0} == {
+            "kind": "kafka",
+            "is_running": True,
+            "bootstrap": first.bootstrap,
+            "pid": 0,
+            "log": str(tmp_path / "data" / "kafka.log"),
+            "data_dir": str(tmp_path / "data"),
+            "detail": "",
+        }
+        assert os.getsid(status.pid or 0) == status.pid
+        assert stop_broker(settings)
+        assert not stop_broker(settings)
+        assert broker_status(settings).detail.endswith("`sidestream broker start`")
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", int(first.bootstrap.rpartition(":")[2]))) != 0
+        third = start_broker(settings)
+        admin = third.topic_admin()
+        assert check_topics(admin, topics) == []
+        admin.close()
+    finally:
+        stop_broker(settings)

@@ -1,0 +1,216 @@
+"""The user client on a real Kafka: right topics and keys, each candidate set once, failures told."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kafka import TopicPartition
+
+from models.records import Candidate, CandidateSet, CatalogItem, Listen, SessionStart
+from models.records.candidates import candidate_set_id
+from streams.broker import RunningBroker
+from streams.client import SidestreamClient
+from streams.connect import Clients
+from streams.contracts.decode import decode_catalog_item, decode_listen, decode_session_start
+from streams.contracts.settings import TopicSettings
+from streams.contracts.topics import TopicSpec, create_topics
+from streams.errors import BrokerError, TopicError
+from streams.examples import add_item, publish_listens, rank_candidates, request_candidates
+
+pytestmark = pytest.mark.broker
+NOW = 1_700_000_000_000
+DEADLINE_S = 30.0
+
+
+@pytest.fixture
+def client(kafka: RunningBroker, topic_prefix) -> Iterator[SidestreamClient]:
+    settings = TopicSettings(prefix=topic_prefix(), user_partitions=3)
+    with SidestreamClient(kafka.kafka, settings) as made:
+        admin = kafka.topic_admin()
+        create_topics(admin, made.topics)
+        admin.close()
+        yield made
+
+
+def read(kafka: RunningBroker, topic: TopicSpec, count: int) -> list:
+    consumer = Clients(kafka.kafka).consumer()
+    consumer.assign([TopicPartition(topic.name, number) for number in range(topic.partitions)])
+    consumer.seek_to_beginning()
+    found: list = []
+    deadline = time.monotonic() + DEADLINE_S
+    while len(found) < count and time.monotonic() < deadline:
+        for records in consumer.poll(timeout_ms=200).values():
+            found += records
+    consumer.close()
+    return found
+
+
+def answer(start: SessionStart, **change) -> CandidateSet:
+    fields = {
+        "candidate_set_id": candidate_set_id(start.user_id, start.session_id, start.page),
+        "session_id": start.session_id,
+        "user_id": start.user_id,
+        "requested_at": start.at,
+        "produced_at": start.at,
+        "model_version": "m",
+        "tokenizer_version": "t",
+        "catalogue_version": "c",
+        "state_watermark": -1,
+        "discovery": start.discovery,
+        "candidates": (
+            Candidate(item_id="known", sid="1-2-3", rank=0, score=2.0, familiar=True),
+            Candidate(item_id="fresh", sid="1-2-4", rank=1, score=1.0, familiar=False),
+        ),
+    }
+    return CandidateSet(**{**fields, **change})
+
+
+def publish_answers(kafka: RunningBroker, client: SidestreamClient, *sets: CandidateSet) -> None:
+    producer = Clients(kafka.kafka).producer()
+    for found in sets:
+        producer.send(client.topics.candidates.name, key=found.user_id.encode(), value=found.to_json())
+    producer.flush(timeout=DEADLINE_S)
+    producer.close()
+
+
+@pytest.fixture
+def worker(kafka: RunningBroker, client: SidestreamClient) -> Iterator[None]:
+    """Answers every session-start of the client's topics, each answer twice, as a redelivery would."""
+    is_over = threading.Event()
+    topic = client.topics.session_starts
+    consumer = Clients(kafka.kafka).consumer()
+    consumer.assign([TopicPartition(topic.name, number) for number in range(topic.partitions)])
+    consumer.seek_to_beginning()
+
+    def serve() -> None:
+        while not is_over.is_set():
+            for records in consumer.poll(timeout_ms=50).values():
+                for record in records:
+                    found = answer(decode_session_start(record.key, record.value, record.timestamp))
+                    publish_answers(kafka, client, found, found)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield
+    is_over.set()
+    thread.join()
+    consumer.close()
+
+
+def test_published_values_pass_the_decoders(kafka: RunningBroker, client: SidestreamClient) -> None:
+    listen = Listen(event_id="e", user_id="üser", item_id="i", at=NOW, listened_ms=5)
+    item = CatalogItem(item_id="i", kind="live", title="t", at=NOW)
+    start = SessionStart(session_id="s", user_id="üser", at=NOW)
+    place = client.publish_listen(listen)
+    client.publish_item(item)
+    client.remove_item("i")
+    client.publish_session_start(start)
+    client.flush()
+    assert place.get().offset == 0
+    topics = client.topics
+    (record,) = read(kafka, topics.listens, 1)
+    assert (
+        Listen(**{name: getattr(decode_listen(record.key, record.value, NOW), name) for name in Listen.model_fields})
+        == listen
+    )
+    first, second = read(kafka, topics.catalog_items, 2)
+    assert decode_catalog_item(first.key, first.value, NOW) == item
+    assert decode_catalog_item(second.key, second.value, NOW) is None
+    (record,) = read(kafka, topics.session_starts, 1)
+    assert decode_session_start(record.key, record.value, NOW) == start
+
+
+def test_flush_tells_of_records_that_were_not_delivered(client: SidestreamClient) -> None:
+    # Larger than the broker takes, but not than the producer does.
+    client.publish_item(CatalogItem(item_id="i", kind="track", description="x" * 1_200_000, at=NOW))
+    with pytest.raises(BrokerError, match="MessageSizeTooLarge"):
+        client.flush()
+    client.flush()
+    with pytest.raises(BrokerError, match=r"catalog-items\.v1.*MessageSizeTooLarge"):
+        client.publish_item(CatalogItem(item_id="i", kind="track", description="x" * 3_000_000, at=NOW))
+
+
+def test_consume_candidates_gives_each_set_once(kafka: RunningBroker, client: SidestreamClient) -> None:
+    sets = [answer(SessionStart(session_id=f"s{number}", user_id="u", at=NOW)) for number in range(3)]
+    publish_answers(kafka, client, sets[0])
+    with client.consume_candidates() as live, client.consume_candidates(from_start=True) as all_of_them:
+        publish_answers(kafka, client, sets[0], sets[1], sets[1], sets[2], sets[0])
+        for stream, expected, repeats in ((live, sets, 2), (all_of_them, sets, 3)):
+            found = [found for _, found in zip(range(3), stream.within(DEADLINE_S), strict=False)]
+            assert found == expected
+            deadline = time.monotonic() + DEADLINE_S
+            while stream.repeats < repeats and time.monotonic() < deadline:
+                assert stream.poll(100) == []
+            assert stream.repeats == repeats
+
+
+def test_consume_candidates_skips_and_counts_what_is_none(kafka: RunningBroker, client: SidestreamClient) -> None:
+    producer = Clients(kafka.kafka).producer()
+    producer.send(client.topics.candidates.name, key=b"u", value=b"{}").get(timeout=DEADLINE_S)
+    producer.close()
+    good = answer(SessionStart(session_id="s", user_id="u", at=NOW))
+    publish_answers(kafka, client, good)
+    with client.consume_candidates(from_start=True) as stream:
+        assert next(stream.within(DEADLINE_S)) == good
+        assert stream.unreadable == 1
+
+
+def test_consume_candidates_in_a_group_goes_on_where_it_stopped(kafka: RunningBroker, client: SidestreamClient) -> None:
+    sets = [answer(SessionStart(session_id=f"s{number}", user_id="u", at=NOW)) for number in range(2)]
+    publish_answers(kafka, client, sets[0])
+    group = client.topics.candidates.name
+    with client.consume_candidates(group, from_start=True) as stream:
+        assert next(stream.within(DEADLINE_S)) == sets[0]
+        stream.poll(100)  # asking for more says that the first was used
+    publish_answers(kafka, client, sets[1])
+    with client.consume_candidates(group, from_start=True) as stream:
+        assert next(stream.within(DEADLINE_S)) == sets[1]
+        assert stream.repeats == 0
+
+
+def test_consume_candidates_needs_its_topic(kafka: RunningBroker) -> None:
+    client = SidestreamClient(kafka.kafka, TopicSettings(prefix="never-made-"))
+    with pytest.raises(TopicError, match="topics create"):
+        client.consume_candidates()
+
+
+@pytest.mark.usefixtures("worker")
+def test_request_candidates_gets_the_answer_to_its_own_request(client: SidestreamClient) -> None:
+    for number in range(2):
+        start = SessionStart(session_id=f"s{number}", user_id="u", at=NOW)
+        assert client.request_candidates(start, DEADLINE_S) == answer(start)
+
+
+def test_request_candidates_says_when_nobody_answers(client: SidestreamClient) -> None:
+    with pytest.raises(BrokerError, match=r"no candidates for session 's' within 0\.5 s"):
+        client.request_candidates(SessionStart(session_id="s", user_id="u", at=NOW), timeout_s=0.5)
+
+
+@pytest.mark.usefixtures("worker")
+def test_examples_run(kafka: RunningBroker, client: SidestreamClient, capsys: pytest.CaptureFixture[str]) -> None:
+    publish_listens.main(client)
+    add_item.main(client)
+    request_candidates.main(client, timeout_s=DEADLINE_S)
+    rank_candidates.main(client, timeout_s=5.0)
+    out = capsys.readouterr().out
+    assert "4 listens of ada published" in out
+    assert "episode-new published" in out
+    assert "  0  known                1-2-3           2.000" in out
+    assert "ada ['fresh', 'known']" in out
+    assert len(read(kafka, client.topics.listens, 4)) == 4
+
+
+def test_an_example_runs_as_a_program(kafka: RunningBroker) -> None:
+    admin = kafka.topic_admin()
+    with SidestreamClient(kafka.kafka) as client:
+        create_topics(admin, client.topics)
+    admin.close()
+    command = [sys.executable, "-m", "streams.examples.publish_listens", kafka.bootstrap]
+    root = Path(publish_listens.__file__).parents[2]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=root, env=os.environ)
+    assert (ran.returncode, ran.stdout) == (0, "4 listens of ada published\n"), ran.stderr
