@@ -26,8 +26,10 @@ from pydantic_settings import (
 from models.data.settings import ImportSettings
 from models.recommend.settings import RecommendSettings
 from models.settings import EngineSettings
+from models.training.settings import TrainSettings
+from models.world.settings import WorldSettings
 from streams.agents.settings import AgentSettings
-from streams.broker import BrokerSettings
+from streams.broker.settings import BrokerSettings
 from streams.catalogue.settings import CatalogueSettings
 from streams.connect import KafkaSettings
 from streams.contracts.settings import TopicSettings
@@ -37,6 +39,7 @@ from streams.log_settings import LogSettings
 from streams.sessions.settings import SessionSettings
 from streams.web.settings import WebSettings
 from streams.worker.settings import WorkerSettings
+from tokenizer.settings import TokenizerSettings
 
 ENV_PREFIX = "SIDESTREAM_"
 DEFAULT_FILE = Path("sidestream.toml")
