@@ -158,7 +158,7 @@ class GenModel(nn.Module):
         drop = MaskPool(config.dropout, seed)
         self.drop = drop
         self.code_embedding = nn.Parameter(torch.empty(num_codes, d))  # E, all levels stacked
-        self.position_embedding = nn.Parameter(torch.empty(config.max_len, d))
+        self.position_embedding = nn.Parameter(torch.empty(config.max_len, d))  # last row: the latest listen
         self.blocks = nn.ModuleList(Block(config, drop) for _ in range(config.num_layers))
         self.norm_hidden = nn.RMSNorm(d, eps=_NORM_EPS)
         self.prefix_embedding = nn.Parameter(torch.empty(num_codes, d))
@@ -226,9 +226,7 @@ class GenModel(nn.Module):
         Returns:
             Normed hidden states, defined also for a history of padding alone. Shape: (B, T, D) or (B, 1, D).
         """
-        length = tokens.shape[1]
-        distance = length - 1 - torch.arange(length, device=tokens.device)
-        x = self.drop(tokens + functional.embedding(distance, self.position_embedding))
+        x = self.drop(tokens + self.position_embedding[self.config.max_len - tokens.shape[1] :])
         mask = None if valid is None else self._mask(valid, x.dtype)
         for index, block in enumerate(self.blocks):
             x = block(x, mask, last_only=last_only and index == len(self.blocks) - 1)
@@ -247,22 +245,37 @@ class GenModel(nn.Module):
         Shape: h (N, D), codes (N, L); the result has L arrays of shape (N, K_l).
         """
         rows = codes + self.code_offsets
-        prefix = torch.zeros_like(h)
+        prefix: Tensor | None = None
         logits = []
         for level in range(self.config.num_levels):
             logits.append(self.step_logits(h, prefix, level))
-            prefix = prefix + functional.embedding(rows[:, level], self.prefix_embedding)
+            chosen = functional.embedding(rows[:, level], self.prefix_embedding)
+            prefix = chosen if prefix is None else prefix + chosen
         return tuple(logits)
 
-    def step_logits(self, h: Tensor, prefix: Tensor, level: int) -> Tensor:
-        """Score the codes of one level, given the sum of the prefix embeddings of the codes before it.
+    def step_logits(self, h: Tensor, prefix: Tensor | None, level: int) -> Tensor:
+        """Score the codes of one level.
 
-        Shape: h (N, D) or (1, D), prefix (N, D); result (N, K_level).
+        Args:
+            h: Hidden states. Shape: (N, D), or (1, D) for all.
+            prefix: Sum of the prefix embeddings of the codes before; None on the first level. Shape: (N, D).
+            level: 0-based level.
+
+        Returns:
+            Logits over the whole codebook. Shape: (N, K_level).
         """
-        z = h + prefix + self.level_embedding[level]
+        z = h + self.level_embedding[level]
+        z = z if prefix is None else z + prefix
         z = self.norm_output(z + self.head_ffn(self.norm_head(z)))
+        return functional.linear(z, self.level_table(self.output_embedding, level))
+
+    def level_table(self, table: Tensor, level: int) -> Tensor:
+        """Cut one level's rows out of a table over all codes.
+
+        Shape: table (sum of K_l, D); result (K_level, D).
+        """
         first, last = self.config.code_offsets[level : level + 2]
-        return functional.linear(z, self.output_embedding[first:last])
+        return table[first:last]
 
     def item_scores(self, h: Tensor, vectors: Tensor) -> Tensor:
         """Score items by `<h, v>`.

@@ -1,1 +1,1 @@
-"""How a list comes out of the network: the beam as one graph (needs torch) and the naive reference it is held against."""
+"""From a hidden state to a list of items: the beam as one graph (torch), its inputs, and the naive reference."""

@@ -1,0 +1,239 @@
+"""From a trained `GenModel` to the one ONNX file that serves it, checked before anybody loads it.
+
+The file's bytes are a function of weights, configuration and library versions: names of source files, which the
+exporter notes beside every node, are removed. What the file promises is asserted on the file itself, since an exporter
+may specialise a dimension without a word: every dimension dynamic as declared, no control flow, one opset, no weights
+outside the file.
+"""
+
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from safetensors.torch import save_file
+
+from models.artifact import (
+    ONNX_NAME,
+    WEIGHTS_NAME,
+    ModelArtifact,
+    ModelConfig,
+    load_model_artifact,
+    seal,
+    write_model_files,
+)
+from models.decoding.graph import RecommendGraph
+from models.decoding.operators import translations
+from models.decoding.signature import METADATA_PREFIX, TensorSpec, input_specs, output_names
+from models.errors import TrainingError
+from models.item_table import ItemTable
+from models.network import GenModel
+
+OPSET = 23
+CONTROL_FLOW = frozenset({"Loop", "If", "Scan", "SequenceMap"})
+
+# Sizes of the example that is traced: distinct, so that no two dimensions are taken for one, and above 1, which the
+# tracer would fix. fan x parents must hold the beams kept.
+_EXAMPLE_SIZES = {"W": 3, "V": 4, "C": 5, "X": 2, "T": 7}
+_FIRST_FREE_SIZE = 8
+_ELEMENT_TYPES = {
+    "int32": onnx.TensorProto.INT32,
+    "int8": onnx.TensorProto.INT8,
+    "float32": onnx.TensorProto.FLOAT,
+    "bool": onnx.TensorProto.BOOL,
+}
+
+
+def export_onnx(model: GenModel, path: Path, metadata: Mapping[str, str]) -> None:
+    """Write the serving graph of a model.
+
+    Args:
+        model: The network; it is put into evaluation mode and back.
+        path: File to write.
+        metadata: Goes into the file's `metadata_props` under `sidestream.`: versions that the engine compares.
+
+    Raises:
+        TrainingError: The exporter failed, or the file is not what was declared.
+    """
+    config = model.config
+    specs = input_specs(config.num_levels, config.d_model)
+    was_training = model.training
+    try:
+        proto = _trace(RecommendGraph(model).eval(), specs, output_names(config.num_levels), config.max_len)
+    finally:
+        model.train(was_training)
+    strip(proto)
+    for key, value in sorted(metadata.items()):
+        proto.metadata_props.add(key=METADATA_PREFIX + key, value=value)
+    check(proto, specs, output_names(config.num_levels))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(proto.SerializeToString(deterministic=True))
+
+
+def export_artifact(
+    model: GenModel,
+    folder: Path,
+    config: ModelConfig,
+    item_table: ItemTable,
+    metrics: Mapping[str, Any],
+    *,
+    with_weights: bool = True,
+) -> ModelArtifact:
+    """Write a complete model artifact and read it back.
+
+    It is built beside the folder and moved there in one step; an older artifact in its place is replaced.
+
+    Args:
+        model: The trained network.
+        folder: Artifact folder.
+        config: Its configuration; `config.network` must be the model's.
+        item_table: Item vectors.
+        metrics: Content of `metrics.json`.
+        with_weights: Also keep the weights for further training, which serving never reads.
+
+    Returns:
+        The verified artifact.
+
+    Raises:
+        TrainingError: Configuration and model differ, or the export failed.
+    """
+    if config.network != model.config:
+        msg = f"export: the configuration describes {config.network}, the model is {model.config}"
+        raise TrainingError(msg)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
+        fresh = Path(scratch) / "model"
+        write_model_files(fresh, config, item_table, metrics)
+        export_onnx(model, fresh / ONNX_NAME, config.graph_metadata())
+        if with_weights:
+            save_file(
+                {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()},
+                fresh / WEIGHTS_NAME,
+            )
+        seal(fresh)
+        if folder.exists():
+            folder.rename(Path(scratch) / "replaced")
+        fresh.rename(folder)
+    return load_model_artifact(folder, config.tokenizer_version)
+
+
+def check(proto: onnx.ModelProto, specs: tuple[TensorSpec, ...], outputs: tuple[str, ...]) -> None:
+    """Refuse a graph that is not what the engine expects.
+
+    Args:
+        proto: The model as it is saved.
+        specs: Inputs in order.
+        outputs: Names of the outputs in order.
+
+    Raises:
+        TrainingError: Names the first difference.
+    """
+    found = [_declared(value) for value in proto.graph.input]
+    expected = [(spec.name, _ELEMENT_TYPES[spec.dtype], spec.dims) for spec in specs]
+    for got, wanted in zip(found, expected, strict=False):
+        if got != wanted:
+            msg = f"exported graph: expected input (name, type, dims) {wanted}, got {got}; the exporter specialised it"
+            raise TrainingError(msg)
+    names = tuple(value.name for value in proto.graph.output)
+    if len(found) != len(expected) or names != outputs:
+        msg = f"exported graph: expected {len(expected)} inputs and outputs {outputs}, got {len(found)} and {names}"
+        raise TrainingError(msg)
+    if control := sorted({node.op_type for node in proto.graph.node} & CONTROL_FLOW):
+        msg = f"exported graph holds control flow ({', '.join(control)}); every step must be unrolled"
+        raise TrainingError(msg)
+    opsets = {entry.domain: entry.version for entry in proto.opset_import}
+    if opsets.get("", 0) != OPSET or any(node.domain for node in proto.graph.node) or proto.functions:
+        msg = f"exported graph: expected plain ONNX opset {OPSET} alone, got {opsets}"
+        raise TrainingError(msg)
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in proto.graph.initializer):
+        msg = "exported graph keeps weights in a second file; one file was asked for"
+        raise TrainingError(msg)
+
+
+def strip(proto: onnx.ModelProto) -> None:
+    """Remove what the exporter notes for debugging: source paths, stack traces, inferred shapes between nodes."""
+    for node in proto.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in (*proto.graph.input, *proto.graph.output, *proto.graph.initializer):
+        del value.metadata_props[:]
+        value.doc_string = ""
+    del proto.graph.value_info[:]
+    del proto.graph.metadata_props[:]
+    del proto.metadata_props[:]
+    proto.doc_string = proto.graph.doc_string = ""
+
+
+def _trace(
+    graph: RecommendGraph, specs: tuple[TensorSpec, ...], outputs: tuple[str, ...], max_len: int
+) -> onnx.ModelProto:
+    sizes = _example_sizes(specs, max_len)
+    # Names of dimensions become Python identifiers of the tracer; T is bounded by the position table.
+    dims = {name: torch.export.Dim(name, max=max_len if name == "T" else None) for name in sizes}
+    shapes = tuple({axis: dims[dim] for axis, dim in enumerate(s.dims) if isinstance(dim, str)} for s in specs)
+    try:
+        with torch.no_grad(), _quiet():
+            program = torch.onnx.export(
+                graph,
+                _example(specs, sizes),
+                dynamo=True,
+                opset_version=OPSET,
+                dynamic_shapes=(shapes,),
+                input_names=[spec.name for spec in specs],
+                output_names=list(outputs),
+                custom_translation_table=translations(),
+                verbose=False,
+            )
+    except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
+        msg = (
+            f"the exporter refused the graph: {str(error).splitlines()[0]}; check the versions of torch and onnxscript"
+        )
+        raise TrainingError(msg) from error
+    if program is None:
+        msg = "the exporter returned nothing; torch.onnx.export(dynamo=True) of torch 2.13 or newer is needed"
+        raise TrainingError(msg)
+    return program.model_proto
+
+
+def _example_sizes(specs: tuple[TensorSpec, ...], max_len: int) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+    for spec in specs:
+        for dim in spec.dims:
+            if isinstance(dim, str) and dim not in sizes:
+                sizes[dim] = _EXAMPLE_SIZES.get(dim, _FIRST_FREE_SIZE + len(sizes))
+    sizes["T"] = min(sizes["T"], max_len)
+    return sizes
+
+
+def _example(specs: tuple[TensorSpec, ...], sizes: Mapping[str, int]) -> tuple[torch.Tensor, ...]:
+    # All zeros: a trie without nodes below its root, which every gather accepts.
+    return tuple(
+        torch.zeros(
+            [sizes[dim] if isinstance(dim, str) else dim for dim in spec.dims], dtype=getattr(torch, spec.dtype)
+        )
+        for spec in specs
+    )
+
+
+def _declared(value: onnx.ValueInfoProto) -> tuple[str, int, tuple[str | int, ...]]:
+    tensor = value.type.tensor_type
+    return value.name, tensor.elem_type, tuple(dim.dim_param or dim.dim_value for dim in tensor.shape.dim)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's remarks (torchvision, repeated dimension names) from a person's terminal."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
