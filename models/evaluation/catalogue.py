@@ -1,0 +1,111 @@
+"""Owns the catalogue of an evaluation: every item a log folder ever published, as one snapshot.
+
+Decisions:
+- The last published version of an item counts; removals and expiry are left out, for a held-out item of a stream that
+  has ended since is as good a question as any other.
+- Items are known by their index here and by their row in the snapshot; both ways are kept.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from models.data import LogFolder
+from models.data.texts import text_of
+from models.errors import DataError
+from models.records import CatalogItem
+from tokenizer.catalogue import Catalogue, CatalogueSnapshot, CatalogueUpdate, ItemFacts, Vectorize
+from tokenizer.sid import item_keys
+from tokenizer.tokenizer import CatalogTokenizer, EncodedItems
+
+Int32Array = npt.NDArray[np.int32]
+
+_CHUNK = 4_096
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationCatalogue:
+    """A snapshot and the items it was made of.
+
+    Args:
+        snapshot: The catalogue as the engine takes it.
+        codes: SIDs of all items. Shape: (num_items, L).
+        row_of_item: Snapshot row of each item. Shape: (num_items,).
+        item_of_row: Item of each snapshot row. Shape: (R,).
+    """
+
+    snapshot: CatalogueSnapshot
+    codes: Int32Array
+    row_of_item: Int32Array
+    item_of_row: Int32Array
+
+
+def last_items(folder: LogFolder, item_ids: Sequence[str]) -> list[CatalogItem]:
+    """Read the last published version of items.
+
+    Args:
+        folder: Log folder.
+        item_ids: Items, each published at least once.
+
+    Returns:
+        One record for each id, in order.
+
+    Raises:
+        DataError: An item was never published.
+    """
+    last = {event.item_id: event.item for event in folder.catalog() if event.item is not None}
+    if missing := [item_id for item_id in item_ids if item_id not in last]:
+        msg = (
+            f"{folder.path}: catalog.jsonl never publishes item {missing[0]!r} ({len(missing)} in all); import it again"
+        )
+        raise DataError(msg)
+    return [last[item_id] for item_id in item_ids]
+
+
+def item_texts(folder: LogFolder, item_ids: Sequence[str]) -> list[str]:
+    """Return the texts that stand for items, as fit and encoding take them.
+
+    Args:
+        folder: Log folder.
+        item_ids: Items, each published at least once.
+
+    Raises:
+        DataError: An item was never published.
+    """
+    return [text_of(item) for item in last_items(folder, item_ids)]
+
+
+def build_catalogue(
+    item_ids: Sequence[str], encoded: EncodedItems, tokenizer: CatalogTokenizer, dim: int, vectorize: Vectorize
+) -> EvaluationCatalogue:
+    """Build the snapshot of all items.
+
+    Args:
+        item_ids: Items; their position is their index.
+        encoded: What the tokenizer says of them.
+        tokenizer: Gives version and sizes.
+        dim: Dimensions of an item vector.
+        vectorize: Computes item vectors and weights: the model artifact's item table.
+    """
+    catalogue = Catalogue(tokenizer.version, tokenizer.codebook_sizes, dim, vectorize, x_dim=encoded.vectors.shape[1])
+    for start in range(0, len(item_ids), _CHUNK):
+        catalogue.apply(
+            [
+                CatalogueUpdate(
+                    item_id=item_ids[index],
+                    source_offset=index,
+                    facts=ItemFacts(),
+                    sid=tuple(encoded.codes[index].tolist()),
+                    x_int8=encoded.vectors[index].tobytes(),
+                    x_scale=float(encoded.scales[index]),
+                )
+                for index in range(start, min(start + _CHUNK, len(item_ids)))
+            ]
+        )
+    snapshot = catalogue.snapshot()
+    rows = snapshot.row_of_key(item_keys(item_ids))
+    item_of_row = np.full(snapshot.num_rows, -1, np.int32)
+    item_of_row[rows] = np.arange(len(item_ids), dtype=np.int32)
+    return EvaluationCatalogue(snapshot, encoded.codes, rows, item_of_row)

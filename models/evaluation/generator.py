@@ -1,0 +1,64 @@
+"""Owns the generator as a ranker: histories go through features and the real engine, as in serving."""
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from models.engine import EngineResult, Request
+from models.evaluation.catalogue import EvaluationCatalogue
+from models.features import ItemHistory, features
+from tokenizer.catalogue import CatalogueSnapshot
+
+Int32Array = npt.NDArray[np.int32]
+
+
+class CandidateEngine(Protocol):
+    """What ranks: the ONNX engine, or anything that answers like it."""
+
+    def recommend(self, request: Request, snapshot: CatalogueSnapshot) -> EngineResult:
+        """Rank items of the snapshot for one request."""
+        ...
+
+
+class GeneratorRanker:
+    """Asks an engine, and maps its rows back to item indices.
+
+    Args:
+        engine: The engine.
+        catalogue: All items.
+        max_len: Listens that the model reads.
+        beam_size: Prefixes kept per level; None takes the engine's own.
+    """
+
+    def __init__(
+        self, engine: CandidateEngine, catalogue: EvaluationCatalogue, max_len: int, beam_size: int | None = None
+    ) -> None:
+        self._engine = engine
+        self._catalogue = catalogue
+        self._max_len = max_len
+        self._beam_size = beam_size
+
+    def rank(self, history: Int32Array, num_items: int, exclude_seen: bool) -> Int32Array:
+        """List the engine's candidates.
+
+        Args:
+            history: Items listened to, oldest first. Shape: (num_listens,).
+            num_items: Length of the list at most.
+            exclude_seen: Leave the items of the history out, older ones than the model reads included.
+
+        Returns:
+            Items, best first.
+
+            Shape: (at most num_items,).
+        """
+        catalogue = self._catalogue
+        seen = catalogue.row_of_item[history]
+        inputs = features(ItemHistory(seen, catalogue.codes[history]), self._max_len)
+        request = Request(
+            features=inputs,
+            num_candidates=num_items,
+            excluded_rows=np.unique(seen) if exclude_seen else np.empty(0, np.int32),
+            beam_size=self._beam_size,
+        )
+        return catalogue.item_of_row[self._engine.recommend(request, catalogue.snapshot).rows]

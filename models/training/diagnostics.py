@@ -1,0 +1,89 @@
+"""Owns the dense head as a diagnostic: all items scored by `<h, v>` with the training weights, without the engine.
+
+It is the ceiling of what the beam can find by the same item score, so the difference to the engine's result is what the
+search, int8 vectors and the SID part cost or bring.
+
+Shape legend: B listeners, T positions, N items, D d_model, L levels.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from models.evaluation import Cases, Scores, summary
+from models.features import ItemHistory, features
+from models.network import GenModel
+
+Int32Array = npt.NDArray[np.int32]
+Float32Array = npt.NDArray[np.float32]
+
+_BATCH = 128
+
+
+def dense_ranks(
+    model: GenModel, item_vectors: Tensor, codes: Int32Array, cases: Cases, exclude_seen: bool
+) -> Int32Array:
+    """Find the place of every held-out item among all items, by the item score alone.
+
+    Args:
+        model: The network, in evaluation mode.
+        item_vectors: u of all items. Shape: (N, D).
+        codes: SIDs of all items. Shape: (N, L).
+        cases: Histories and held-out items.
+        exclude_seen: Leave the items of the history out; a held-out item among them is never found.
+
+    Returns:
+        Places from 0; the number of items where the held-out item is excluded.
+
+        Shape: (num_listeners,).
+    """
+    ranks = np.empty(len(cases.targets), np.int32)
+    with torch.inference_mode():
+        table = model.item_vectors(torch.from_numpy(codes.astype(np.int64)), item_vectors)
+        for start in range(0, len(ranks), _BATCH):
+            histories = cases.histories[start : start + _BATCH]
+            hidden = _encode(model, item_vectors, codes, histories)
+            scores = model.item_scores(hidden, table).numpy()
+            targets = cases.targets[start : start + _BATCH]
+            if exclude_seen:
+                for row, history in enumerate(histories):
+                    scores[row, history] = -np.inf
+            reached = scores[np.arange(len(targets)), targets]
+            found = (scores > reached[:, None]).sum(axis=1)
+            ranks[start : start + _BATCH] = np.where(np.isfinite(reached), found, len(codes))
+    return ranks
+
+
+def _encode(model: GenModel, item_vectors: Tensor, codes: Int32Array, histories: Sequence[Int32Array]) -> Tensor:
+    built = [features(ItemHistory(history, codes[history]), model.config.max_len) for history in histories]
+    length = max(len(inputs.history_rows) for inputs in built)
+    rows = np.full((len(built), length), -1, np.int64)
+    sids = np.full((len(built), length, codes.shape[1]), -1, np.int64)
+    for row, inputs in enumerate(built):
+        rows[row, length - len(inputs.history_rows) :] = inputs.history_rows
+        sids[row, length - len(inputs.history_rows) :] = inputs.history_codes
+    valid = torch.from_numpy(rows >= 0)
+    u = item_vectors[torch.from_numpy(rows.clip(min=0))] * valid.unsqueeze(-1)
+    tokens = model.tokens(torch.from_numpy(sids), u, drop=False)
+    return model.encode(tokens, valid, last_only=True)[:, 0]
+
+
+def dense_scores(model: GenModel, item_vectors: Float32Array, codes: Int32Array, cases: Cases) -> Scores:
+    """Judge the dense head like any ranker, in both columns.
+
+    Args:
+        model: The network, in evaluation mode.
+        item_vectors: Learned u of all items. Shape: (N, D).
+        codes: SIDs of all items. Shape: (N, L).
+        cases: Histories and held-out items.
+    """
+    table = torch.from_numpy(item_vectors)
+    plain = dense_ranks(model, table, codes, cases, exclude_seen=False)
+    excluded = dense_ranks(model, table, codes, cases, exclude_seen=True)
+    repeats = sum(
+        bool((history == target).any()) for history, target in zip(cases.histories, cases.targets, strict=True)
+    )
+    return Scores({"plain": summary(plain), "seen_excluded": summary(excluded)}, len(cases.targets), repeats)

@@ -1,0 +1,135 @@
+"""Owns a model artifact while it is being made: a hidden folder beside its place, moved there when complete."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from models.artifact import (
+    ONNX_NAME,
+    WEIGHTS_NAME,
+    ModelArtifact,
+    ModelConfig,
+    load_model_artifact,
+    seal,
+    write_model_files,
+)
+from models.data import Manifest
+from models.export import export_onnx
+from models.item_table import ItemTable
+from models.training.curve import save_curve_picture, save_curve_table
+from models.training.loop import TrainedGenerator
+from models.training.settings import TrainSettings
+from tokenizer.errors import ArtifactError
+from tokenizer.manifest import MANIFEST_NAME
+from tokenizer.tokenizer import CatalogTokenizer
+
+CURVE_TABLE_NAME = "curve.csv"
+CURVE_PICTURE_NAME = "curve.png"
+_ARTIFACT_KIND = "model"
+
+
+class DraftArtifact:
+    """A model artifact in the making.
+
+    Args:
+        place: Where the finished artifact goes.
+        data: Manifest of the log folder that is trained on.
+        tokenizer: The paired tokenizer.
+        settings: The recipe.
+
+    Raises:
+        ArtifactError: The place holds something that is no model artifact.
+    """
+
+    def __init__(self, place: Path, data: Manifest, tokenizer: CatalogTokenizer, settings: TrainSettings) -> None:
+        _require_replaceable(place)
+        self._place = place
+        self._folder = place.with_name(f".{place.name}.writing")
+        self._item_table: ItemTable | None = None
+        self._config = ModelConfig(
+            tokenizer_version=tokenizer.version,
+            network=settings.network(tokenizer.codebook_sizes),
+            gamma=settings.guide_weights[0][0],
+            beta=settings.guide_weights[0][1],
+            trained_on=(
+                f"{data.name}, {data.counts.listens} listens of {data.counts.listeners} listeners ({data.events_are})"
+            ),
+        )
+        self.network = self._config.network
+
+    def write(self, trained: TrainedGenerator, item_table: ItemTable) -> ModelArtifact:
+        """Write weights, curve, graph and item table.
+
+        Args:
+            trained: Network, item vectors and curve.
+            item_table: What the model knows of items.
+
+        Returns:
+            The draft, loadable, with the first pair of guide weights.
+        """
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(parents=True)
+        weights = {name: value.detach().contiguous() for name, value in trained.model.state_dict().items()}
+        save_file({**weights, "item_vectors": torch.from_numpy(trained.item_vectors)}, self._folder / WEIGHTS_NAME)
+        save_curve_table(trained.curve, self._folder / CURVE_TABLE_NAME)
+        save_curve_picture(trained.curve, self._folder / CURVE_PICTURE_NAME)
+        export_onnx(trained.model, self._folder / ONNX_NAME, self._config.graph_metadata())
+        self._item_table = item_table
+        return self._save({})
+
+    def set_guide(self, gamma: float, beta: float) -> ModelArtifact:
+        """Store the chosen guide weights.
+
+        Args:
+            gamma: Weight of the SID's log-likelihood.
+            beta: Weight of the item score.
+
+        Returns:
+            The draft with these weights.
+        """
+        self._config = self._config.model_copy(update={"gamma": gamma, "beta": beta})
+        return self._save({})
+
+    def finish(self, metrics: Mapping[str, Any]) -> ModelArtifact:
+        """Store the metrics and move the artifact to its place.
+
+        Args:
+            metrics: JSON values.
+
+        Returns:
+            The finished artifact.
+        """
+        self._save(metrics)
+        old = self._place.with_name(f".{self._place.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        if self._place.exists():
+            self._place.rename(old)
+        self._folder.rename(self._place)
+        shutil.rmtree(old, ignore_errors=True)
+        return load_model_artifact(self._place)
+
+    def _save(self, metrics: Mapping[str, Any]) -> ModelArtifact:
+        if self._item_table is None:
+            msg = "model artifact: nothing was written yet; call write() first"
+            raise ArtifactError(msg)
+        write_model_files(self._folder, self._config, self._item_table, metrics)
+        seal(self._folder)
+        return load_model_artifact(self._folder)
+
+
+def _require_replaceable(place: Path) -> None:
+    """Refuse to replace a folder that holds anything but a model artifact."""
+    if not place.exists() or (place.is_dir() and not any(place.iterdir())):
+        return
+    try:
+        kind = json.loads((place / MANIFEST_NAME).read_text(encoding="utf-8"))["kind"]
+    except (OSError, ValueError, KeyError, TypeError):
+        kind = None
+    if kind != _ARTIFACT_KIND:
+        msg = f"{place} holds something that is no model artifact, so it is not replaced; give an empty or a new folder"
+        raise ArtifactError(msg)
