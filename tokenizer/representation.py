@@ -54,6 +54,10 @@ class Representation:
             if got != expected:
                 msg = f"representation: {name} has shape {got}, expected {expected}; fit or copy the tokenizer again"
                 raise TokenizerError(msg)
+        grids = ((self.content_mean, CONTENT_BITS), (self.projection, WEIGHT_BITS), (self.ridge, WEIGHT_BITS))
+        if any(np.abs(array).max(initial=0.0) > 1.0 or np.any(array != snap(array, bits)) for array, bits in grids):
+            msg = "representation: arrays are not on the grid that makes sums exact; fit or copy the tokenizer again"
+            raise TokenizerError(msg)
         if content_dim > MAX_DIM or not self.dim or np.any(self.keys[1:] <= self.keys[:-1]):
             msg = (
                 f"representation: needs 1 to {MAX_DIM} content dimensions, a vector dimension above 0 and ascending "

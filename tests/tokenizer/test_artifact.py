@@ -1,5 +1,8 @@
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -115,3 +118,27 @@ def test_pickled_arrays_are_refused(folder, encoder, bundle):
     write_manifest(folder, {"artifact": "tokenizer", "tokenizer_version": bundle.version})
     with pytest.raises(ArtifactError, match="no tokenizer artifact that this version reads"):
         load_tokenizer(folder, encoder)
+
+
+# Random content vectors into a loaded artifact; prints one hash of all vectors and codes.
+_HASH_OF_ENCODING = """
+import hashlib, pathlib, sys
+import numpy as np
+from tokenizer.tokenizer import Tokenizer
+arrays = {path.stem: np.load(path) for path in pathlib.Path(sys.argv[1], "arrays").glob("*.npy")}
+tokenizer = Tokenizer.from_arrays(arrays, content_share=0.5, encoder_name="", encoder_fingerprint="")
+content = np.random.default_rng(0).standard_normal((3_000, 48)).astype(np.float32)
+vectors = tokenizer.representation.represent(np.arange(3_000, dtype=np.uint64), content)
+print(hashlib.sha256(vectors.tobytes() + tokenizer.encode(vectors).tobytes()).hexdigest())
+"""
+
+
+def test_codes_do_not_depend_on_processor_kernels_or_threads(folder):
+    # Only kernels that every x86 machine of today has; elsewhere the name is ignored.
+    kernels = [("Prescott", "1"), ("Haswell", "1"), ("Haswell", "2")]
+    hashes = set()
+    for core, threads in kernels:
+        env = {**os.environ, "OPENBLAS_CORETYPE": core, "OPENBLAS_NUM_THREADS": threads}
+        command = [sys.executable, "-c", _HASH_OF_ENCODING, str(folder)]
+        hashes.add(subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=60).stdout)
+    assert len(hashes) == 1

@@ -39,6 +39,17 @@ def test_vectors_are_the_same_bits_alone_and_in_any_bulk(representation, rows, s
     assert np.array_equal(bulk.view(np.uint32), alone.view(np.uint32))
 
 
+def test_vectors_are_the_same_bits_in_batches_of_any_size():
+    # As many rows and columns as in production: matrix products change kernels with the shape, and rounding with them.
+    content = np.random.default_rng(2).standard_normal((3_000, 256)).astype(np.float32)
+    keys = np.arange(3_000, dtype=np.uint64)
+    wide = Representation.fit(keys[:500], content[:500], content[:500, :64])
+    bulk = wide.represent(keys, content)
+    for size in (1, 2, 3, 7, 64, 1_000):
+        parts = [wide.represent(keys[at : at + size], content[at : at + size]) for at in range(0, 3_000, size)]
+        assert np.array_equal(bulk.view(np.uint32), np.concatenate(parts).view(np.uint32))
+
+
 def test_vectors_equal_integer_arithmetic(representation):
     # Python integers never round: equality with them proves that no float64 sum did, whatever its order.
     item = 1

@@ -117,6 +117,8 @@ def test_parts_that_do_not_fit_are_refused(catalogue, encoder):
         rebuild(bundle.tokenizer, {name: array for name, array in arrays.items() if "codebook" not in name})
     with pytest.raises(TokenizerError, match="representation: ridge has shape"):
         rebuild(bundle.tokenizer, {**arrays, "ridge": arrays["ridge"][1:]})
+    with pytest.raises(TokenizerError, match="not on the grid that makes sums exact"):
+        rebuild(bundle.tokenizer, {**arrays, "projection": arrays["projection"] / 3})
     with pytest.raises(TokenizerError, match="ascending keys"):
         rebuild(bundle.tokenizer, {**arrays, "keys": arrays["keys"][::-1].copy()})
     with pytest.raises(TokenizerError, match="gives 31 dimensions, its codebooks take 32"):
