@@ -233,7 +233,7 @@ class SidestreamClient:
         try:
             future = self._lazy_producer.send(topic.name, key=key.encode(), value=payload)
         except KafkaError as error:
-            msg = f"a record for {topic.name} was refused: {error!r}; check its size and the broker {self._clients.bootstrap}"
+            msg = f"a record for {topic.name} was refused: {error!r}; check its size and that the broker answers"
             raise BrokerError(msg) from error
         future.add_errback(self._failures.append)
         return future

@@ -19,6 +19,7 @@ from streams.errors import BrokerError
 
 HOST = "127.0.0.1"
 MAX_LOG_BYTES = 8 << 20
+MAX_PORT_RACES = 3
 FORMAT_TIMEOUT_S = 60.0
 
 
@@ -83,13 +84,19 @@ def start(settings: BrokerSettings) -> tuple[LocalKafka, bool]:
         if running is not None:
             _wait_answering(running, settings)
             return running, False
-        kafka = _launch(settings, folder)
-        try:
-            _wait_answering(kafka, settings)
-        except BrokerError:
-            process.end(kafka.pid, kafka.mark, settings.stop_timeout_s)
-            raise
-        return kafka, True
+        for _ in range(MAX_PORT_RACES):
+            kafka = _launch(settings, folder)
+            try:
+                _wait_answering(kafka, settings)
+            except BrokerError as error:
+                process.end(kafka.pid, kafka.mark, settings.stop_timeout_s)
+                # Between choosing a free port and listening on it, another program can take it.
+                if "Address already in use" not in str(error):
+                    raise
+                lost_race = error
+            else:
+                return kafka, True
+        raise lost_race
 
 
 def stop(settings: BrokerSettings) -> bool:
@@ -159,8 +166,8 @@ def _jvm_command(settings: BrokerSettings, java: Path, lib: Path) -> list[str]:
         "-XX:+UseSerialGC",
         "-XX:TieredStopAtLevel=1",
         "-Xshare:auto",
-        "-Xlog:cds=off",
-        "-Xlog:cds+dynamic=off",
+        "-Xlog:disable",  # an archive that does not fit is no news: the JVM goes on without it
+        "-Xlog:all=error:stderr",
         "-XX:-UsePerfData",
         f"-Dlog4j2.configurationFile={log4j}",
         "-cp",

@@ -5,6 +5,7 @@ broker, and the reason is told. A Kafka that could be had but does not come up i
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from streams.broker import jars, local, probe
@@ -50,6 +51,7 @@ class RunningBroker:
         """End the broker if this process started it; else leave it alone."""
         if self.embedded is not None:
             self.embedded.stop()
+            _announcement(self.settings).unlink(missing_ok=True)
         elif self.is_ours and self.kind == "kafka":
             local.stop(self.settings)
 
@@ -100,7 +102,7 @@ def start_broker(settings: BrokerSettings, kafka: KafkaSettings | None = None) -
 
 
 def broker_status(settings: BrokerSettings, kafka: KafkaSettings | None = None) -> BrokerStatus:
-    """Say what runs; the embedded broker is seen only by the process that holds it.
+    """Say what runs.
 
     Args:
         settings: Names the data folder of the local Kafka.
@@ -116,6 +118,10 @@ def broker_status(settings: BrokerSettings, kafka: KafkaSettings | None = None) 
     data_dir = str(settings.data_dir.expanduser().resolve())
     node = local.find(settings)
     if node is None:
+        address = _announced(settings)
+        if address is not None:
+            detail = "it lives inside another process and ends with it"
+            return BrokerStatus("embedded", True, address, data_dir=data_dir, detail=detail)
         return BrokerStatus("none", False, data_dir=data_dir, detail="not started; run `sidestream broker start`")
     is_up = probe.is_answering(local.HOST, node.port)
     detail = "" if is_up else f"the process runs but does not answer; see {node.log}"
@@ -144,7 +150,25 @@ def _external(settings: BrokerSettings, kafka: KafkaSettings) -> RunningBroker:
 def _embedded(settings: BrokerSettings, kafka: KafkaSettings, note: str) -> RunningBroker:
     broker = EmbeddedBroker()
     connection = kafka.model_copy(update={"bootstrap": broker.bootstrap, "kind": "embedded"})
+    announcement = _announcement(settings)
+    announcement.parent.mkdir(parents=True, exist_ok=True)
+    announcement.write_text(broker.bootstrap)
     return RunningBroker(connection, is_ours=True, note=note, settings=settings, embedded=broker)
+
+
+def _announcement(settings: BrokerSettings) -> Path:
+    """Name the file by which commands in other processes find the embedded broker."""
+    return settings.data_dir.expanduser().resolve() / "embedded.address"
+
+
+def _announced(settings: BrokerSettings) -> str | None:
+    try:
+        address = _announcement(settings).read_text()
+    except OSError:
+        return None
+    # A process that was killed leaves its announcement behind.
+    host, _, port = address.rpartition(":")
+    return address if port.isdigit() and probe.is_answering(host, int(port)) else None
 
 
 def _answers(bootstrap: str) -> bool:

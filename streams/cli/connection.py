@@ -25,7 +25,7 @@ def reach(settings: Settings) -> KafkaSettings:
         raise BrokerError(msg)
     if settings.kafka.bootstrap:
         return settings.kafka
-    return settings.kafka.model_copy(update={"bootstrap": status.bootstrap, "kind": "kafka"})
+    return settings.kafka.model_copy(update={"bootstrap": status.bootstrap, "kind": status.kind})
 
 
 def clients_of(settings: Settings) -> Clients:

@@ -18,9 +18,9 @@ DEADLINE_S = 30.0
 
 
 @pytest.fixture(scope="module")
-def embedded() -> Iterator[RunningBroker]:
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBroker]:
     pytest.importorskip("confluent_kafka")
-    broker = start_broker(BrokerSettings(kind="embedded"))
+    broker = start_broker(BrokerSettings(kind="embedded", data_dir=tmp_path_factory.mktemp("embedded")))
     yield broker
     broker.stop()
 

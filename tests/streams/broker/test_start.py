@@ -5,11 +5,12 @@ import json
 import os
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from streams.broker import BrokerSettings, RunningBroker, broker_status, start, start_broker, stop_broker
+from streams.broker import BrokerSettings, RunningBroker, broker_status, probe, start, start_broker, stop_broker
 from streams.broker.process import end, is_running, spawn
 from streams.connect import KafkaSettings
 from streams.contracts.settings import TopicSettings
@@ -23,15 +24,29 @@ def without_java(tmp_path: Path, **change) -> BrokerSettings:
 
 def test_auto_takes_the_embedded_broker_and_says_why(tmp_path: Path) -> None:
     pytest.importorskip("confluent_kafka")
-    broker = start_broker(without_java(tmp_path))
+    settings = without_java(tmp_path)
+    broker = start_broker(settings)
     try:
         assert (broker.kind, broker.is_ours) == ("embedded", True)
         assert "no-such-java" in broker.note
-        assert broker_status(BrokerSettings(), broker.kafka).is_running
+        assert broker_status(settings, broker.kafka).is_running
+        # Commands in other processes find it too.
+        status = broker_status(settings)
+        assert (status.kind, status.is_running, status.bootstrap) == ("embedded", True, broker.bootstrap)
+        assert not stop_broker(settings)
     finally:
         broker.stop()
-    assert not broker_status(BrokerSettings(), broker.kafka).is_running
+    assert not broker_status(settings, broker.kafka).is_running
+    assert broker_status(settings).kind == "none"
     broker.stop()
+
+
+@pytest.mark.parametrize("left_behind", ["127.0.0.1:1", "nonsense", ""])
+def test_an_embedded_broker_that_died_is_not_found(tmp_path: Path, left_behind: str) -> None:
+    settings = without_java(tmp_path)
+    settings.data_dir.mkdir()
+    (settings.data_dir / "embedded.address").write_text(left_behind)
+    assert broker_status(settings).kind == "none"
 
 
 def test_kafka_asked_for_by_name_is_never_replaced(tmp_path: Path) -> None:
@@ -87,6 +102,36 @@ def test_a_taken_port_and_a_broken_start_are_told(kafka: RunningBroker, tmp_path
     with pytest.raises(BrokerError, match=r"kafka\.log"):
         start_broker(base.model_copy(update={"kafka_files": tmp_path}))
     assert not broker_status(base).is_running
+
+
+@pytest.mark.broker
+@pytest.mark.slow
+def test_a_lost_race_for_a_free_port_is_run_again(
+    kafka: RunningBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = kafka.settings.model_copy(update={"data_dir": tmp_path / "data"})
+    choose, taken = probe.free_ports, int(kafka.bootstrap.rpartition(":")[2])
+    choices = iter([lambda: [choose(1)[0], taken], lambda: choose(2)])
+    monkeypatch.setattr(probe, "free_ports", lambda count: next(choices)())
+    broker = start_broker(settings)
+    try:
+        assert broker_status(settings).is_running
+        assert next(choices, None) is None
+    finally:
+        broker.stop()
+
+
+@pytest.mark.broker
+@pytest.mark.slow
+def test_starts_at_once_share_one_kafka(kafka: RunningBroker, tmp_path: Path) -> None:
+    settings = kafka.settings.model_copy(update={"data_dir": tmp_path / "data"})
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            first, second = pool.map(start_broker, [settings, settings])
+        assert first.bootstrap == second.bootstrap
+        assert first.is_ours != second.is_ours
+    finally:
+        stop_broker(settings)
 
 
 @pytest.mark.broker

@@ -1,11 +1,14 @@
 """Dead letters keep what came and say what was wrong."""
 
+import asyncio
 from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.broker import RunningBroker
+from streams.connect import Clients
 from streams.contracts import deadletters
 from streams.contracts.deadletters import dead_letter
 from streams.contracts.decode import decode_listen
@@ -43,6 +46,27 @@ def test_dead_letter_keeps_bytes_and_headers(key, value, headers) -> None:
     letter = dead_letter(record(key, value, headers), BadRecord("bad_value", "lone \ud800 surrogate"))
     assert (letter.key, letter.value) == (key, value)
     assert letter.headers[: len(headers)] == headers
+
+
+@pytest.mark.broker
+async def test_the_largest_record_fits_on_its_dead_letter_topic(kafka: RunningBroker, make_topics) -> None:
+    topics, clients = make_topics(), Clients(kafka.kafka)
+    source, target = topics.listens.name, topics.listens.dead_letters
+    producer, consumer = clients.async_producer(), clients.async_consumer(source, target)
+    await producer.start()
+    await consumer.start()
+    try:
+        value = b"x" * (1_048_588 - 200)  # what a broker takes by default, less the record's own header
+        await producer.send_and_wait(source, value, key=b"k", headers=[("h", b"1")])
+        bad = await asyncio.wait_for(consumer.getone(), 30)
+        letter = dead_letter(bad, BadRecord("oversize", "too large"))
+        await producer.send_and_wait(letter.topic, letter.value, key=letter.key, headers=letter.headers)
+        found = await asyncio.wait_for(consumer.getone(), 30)
+        assert (found.topic, found.key, found.value) == (target, b"k", value)
+        assert list(found.headers) == letter.headers
+    finally:
+        await consumer.stop()
+        await producer.stop()
 
 
 def test_dead_letter_cuts_only_what_no_broker_takes(monkeypatch: pytest.MonkeyPatch) -> None:
