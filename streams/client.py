@@ -31,6 +31,10 @@ class CandidateStream:
 
     The position is fixed when the stream is opened, so a request published afterwards cannot be missed.
 
+    Args:
+        consumer: Positioned on the candidates topic; closed with the stream.
+        commits: Whether the group's position is to be remembered.
+
     Attributes:
         repeats: Sets that were skipped because they had been seen.
         unreadable: Values that were skipped because they are no candidate set.

@@ -105,7 +105,7 @@ class Clients:
         """Make an aiokafka consumer that never commits by itself.
 
         Args:
-            topics: Topics to subscribe to; none where `assign` follows.
+            *topics: Topics to subscribe to; none where `assign` follows.
             group_id: Consumer group; none reads without one.
             auto_offset_reset: Where to start without a committed offset.
             read_committed: Hide records of open and aborted transactions.
@@ -184,7 +184,7 @@ class Clients:
         """Make a kafka-python consumer, for commands, tests and the user client.
 
         Args:
-            topics: Topics to subscribe to; none where `assign` follows.
+            *topics: Topics to subscribe to; none where `assign` follows.
             group_id: Consumer group; none reads without one.
             auto_offset_reset: Where to start without a committed offset.
             auto_commit: Commit the read position in the background (needs a group).
