@@ -32,10 +32,9 @@ from models.history.layout import (
     entry_bytes,
     entry_struct,
     event_id_bytes,
-    intern_version,
-    set_levels,
-    version_bytes,
+    settle,
 )
+from models.history.stored_sids import place_of_version, set_levels
 from tokenizer.catalogue.facts import StoredSid
 from tokenizer.sid import item_key
 
@@ -105,23 +104,32 @@ def fold(state: bytes | None, records: Sequence[tuple[int, ListenFields]], looku
         StateError: The state cannot be read, or a listen cannot be written: a time or signal outside the contract.
     """
     parts = empty_state() if state is None else decode(state)
+    watermark, event_ids = parts.watermark, parts.event_ids
+    newest_at = entry_at(parts.ring, len(parts.ring) - entry_bytes(parts.num_levels)) if parts.ring else 0
     applied = repeats = late = stale = 0
     for offset, listen in records:
-        if offset <= parts.watermark:
+        if offset <= watermark:
             stale += 1
             continue
-        parts.watermark = offset
+        watermark = offset
         event = event_id_bytes(listen.event_id)
-        if _holds(parts.event_ids, event):
+        # Not `in`: bytes first try their operand as a number, which doubles the cost.
+        if event_ids.find(event) >= 0 and _holds(event_ids, event):
             repeats += 1
             continue
-        parts.event_ids = (parts.event_ids + event)[-_EVENT_IDS_BYTES:]
-        if _insert(parts, offset, listen, lookup):
+        event_ids = (event_ids + event)[-_EVENT_IDS_BYTES:]
+        at = listen.at
+        if at >= newest_at:
+            parts.fresh.append(_entry(parts, offset, listen, lookup))
+            newest_at = at
+            applied += 1
+        elif _insert(parts, offset, listen, lookup):
             applied += 1
         else:
             late += 1
     if state is not None and stale == len(records):
         return FoldResult(state, 0, 0, 0, stale)
+    parts.watermark, parts.event_ids = watermark, event_ids
     parts.folded = min(parts.folded + applied + late, MAX_COUNT)
     parts.late = min(parts.late + late, MAX_COUNT)
     return FoldResult(encode(parts), applied, repeats, late, stale)
@@ -136,7 +144,23 @@ def _holds(event_ids: bytes, event: bytes) -> bool:
 
 
 def _insert(state: State, offset: int, listen: ListenFields, lookup: SidLookup) -> bool:
-    """Put a listen into the ring; False where it is older than all of a full ring."""
+    """Put a listen that came out of order into the ring; False where it is older than all of a full ring."""
+    settle(state)
+    at, step = listen.at, entry_bytes(state.num_levels)
+    if len(state.ring) == MAX_RING * step and at < entry_at(state.ring, 0):
+        return False
+    entry = _entry(state, offset, listen, lookup)
+    # Only now: another number of levels may have rewritten the entries.
+    ring, step = state.ring, len(entry)
+    place = len(ring)
+    while place and entry_at(ring, place - step) > at:
+        place -= step
+    state.ring = (ring[:place] + entry + ring[place:])[-MAX_RING * step :]
+    return True
+
+
+def _entry(state: State, offset: int, listen: ListenFields, lookup: SidLookup) -> bytes:
+    """Return the ring entry of a listen, after making room for its SID in the state."""
     at, signal = listen.at, _SIGNAL_NUMBERS.get(listen.signal)
     if signal is None or not 0 <= at <= MAX_AT_MS:
         msg = (
@@ -144,32 +168,18 @@ def _insert(state: State, offset: int, listen: ListenFields, lookup: SidLookup) 
             f"{SIGNALS}, got {at} and {listen.signal!r}; send it to the dead letters before folding"
         )
         raise StateError(msg)
-    step = entry_bytes(state.num_levels)
-    end = len(state.ring)
-    full = end == MAX_RING * step
-    if full and at < entry_at(state.ring, 0):
-        return False
     key = _item_key(listen.item_id)
     stored = lookup(key)
     if stored is None:
         version, codes = UNKNOWN, (0,) * state.num_levels
     else:
-        codes = stored.sid
+        name, codes = stored
         if len(codes) != state.num_levels:
             set_levels(state, len(codes))
-            step = entry_bytes(len(codes))
-            end = len(state.ring)
-        version = intern_version(state, version_bytes(stored.tokenizer_version))
-    entry = entry_struct(state.num_levels).pack(
+        version = place_of_version(state, name)
+    return entry_struct(state.num_levels).pack(
         key, at & 0xFFFF_FFFF, at >> 32, _share(listen.listened_ms, listen.duration_ms), signal, version, *codes
     )
-    place = end
-    while place and entry_at(state.ring, place - step) > at:
-        place -= step
-    state.ring[place:place] = entry
-    if full:
-        del state.ring[:step]
-    return True
 
 
 def _share(listened_ms: int | None, duration_ms: int | None) -> int:

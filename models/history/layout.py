@@ -62,7 +62,7 @@ SIGNALS: Final = ("listen", "like", "save", "follow", "share", "skip", "dislike"
 HEADER: Final = Struct("<6B2IHBq")
 _LISTENS_SECTION: Final = 1
 _AT_END: Final = 14
-_VERSION_AT: Final = 16
+VERSION_AT: Final = 16
 
 
 @dataclass(slots=True)
@@ -77,20 +77,22 @@ class State:
         versions: Tokenizer versions, oldest first, 6 bytes each.
         event_ids: Ids of the last events, oldest first, 6 bytes each.
         ring: Entries.
+        fresh: Entries to come after those of the ring, not yet joined to it: a join per record would copy 1 KB.
     """
 
     num_levels: int
     folded: int
     late: int
     watermark: int
-    versions: list[bytes]
+    versions: bytes
     event_ids: bytes
-    ring: bytearray
+    ring: bytes
+    fresh: list[bytes]
 
 
 def empty_state() -> State:
     """Return the state of a user of whom nothing is known."""
-    return State(0, 0, 0, NO_WATERMARK, [], b"", bytearray())
+    return State(0, 0, 0, NO_WATERMARK, b"", b"", b"", [])
 
 
 def decode(value: bytes) -> State:
@@ -124,8 +126,9 @@ def decode(value: bytes) -> State:
     if (sections, topic, vector) != (1, _LISTENS_SECTION, 0) or len(value) != size:
         msg = _damaged(value, f"one section of listens, no long-term vector and {size} bytes")
         raise StateError(msg)
-    table = [value[at : at + VERSION_BYTES] for at in range(HEADER.size, ids_at, VERSION_BYTES)]
-    return State(levels, folded, late, watermark, table, value[ids_at:ring_at], bytearray(value[ring_at:]))
+    return State(
+        levels, folded, late, watermark, value[HEADER.size : ids_at], value[ids_at:ring_at], value[ring_at:], []
+    )
 
 
 def encode(state: State) -> bytes:
@@ -137,12 +140,13 @@ def encode(state: State) -> bytes:
     Returns:
         Bytes that `decode` takes apart again.
     """
+    settle(state)
     header = HEADER.pack(
         LAYOUT_VERSION,
         state.num_levels,
         len(state.ring) // entry_bytes(state.num_levels),
         len(state.event_ids) // EVENT_ID_BYTES,
-        len(state.versions),
+        len(state.versions) // VERSION_BYTES,
         1,
         state.folded,
         state.late,
@@ -150,7 +154,18 @@ def encode(state: State) -> bytes:
         _LISTENS_SECTION,
         state.watermark,
     )
-    return b"".join((header, *state.versions, state.event_ids, state.ring))
+    return b"".join((header, state.versions, state.event_ids, state.ring))
+
+
+def settle(state: State) -> None:
+    """Join the fresh entries to the ring and let go of the oldest beyond its size.
+
+    Args:
+        state: Changed in place.
+    """
+    if state.fresh:
+        state.ring = b"".join((state.ring, *state.fresh))[-MAX_RING * entry_bytes(state.num_levels) :]
+        state.fresh.clear()
 
 
 def entry_bytes(num_levels: int) -> int:
@@ -172,7 +187,7 @@ def entry_struct(num_levels: int) -> Struct:
     return Struct(f"<QIH3B{num_levels}H")
 
 
-def entry_at(ring: bytearray, start: int) -> int:
+def entry_at(ring: bytes, start: int) -> int:
     """Return `at` of the entry that begins at a byte of the ring.
 
     Args:
@@ -180,18 +195,6 @@ def entry_at(ring: bytearray, start: int) -> int:
         start: First byte of the entry.
     """
     return int.from_bytes(ring[start + 8 : start + _AT_END], "little")
-
-
-@cache
-def version_bytes(tokenizer_version: str) -> bytes:
-    """Return the 6 bytes that stand for a tokenizer version.
-
-    Args:
-        tokenizer_version: Its name.
-    """
-    if len(tokenizer_version) == 2 * VERSION_BYTES and set(tokenizer_version) <= set("0123456789abcdef"):
-        return bytes.fromhex(tokenizer_version)
-    return hashlib.blake2b(tokenizer_version.encode(), digest_size=VERSION_BYTES).digest()
 
 
 def event_id_bytes(event_id: str) -> bytes:
@@ -203,61 +206,6 @@ def event_id_bytes(event_id: str) -> bytes:
         event_id: Its text.
     """
     return hashlib.blake2b(event_id.encode("utf-8", "surrogatepass"), digest_size=EVENT_ID_BYTES).digest()
-
-
-def intern_version(state: State, version: bytes) -> int:
-    """Find or make a place for a tokenizer version in a state's table.
-
-    A full table first gives up what no entry refers to, then its oldest version, whose entries keep no SID.
-
-    Args:
-        state: Changed in place.
-        version: What `version_bytes` returned.
-
-    Returns:
-        The version's place.
-    """
-    if version in state.versions:
-        return state.versions.index(version)
-    if len(state.versions) == MAX_VERSIONS:
-        step = entry_bytes(state.num_levels)
-        used = set(state.ring[_VERSION_AT::step])
-        kept = [place for place in range(MAX_VERSIONS) if place in used]
-        if len(kept) == MAX_VERSIONS:
-            kept.remove(0)
-        moved = bytes(kept.index(place) if place in kept else UNKNOWN for place in range(256))
-        state.ring[_VERSION_AT::step] = state.ring[_VERSION_AT::step].translate(moved)
-        clear_unknown_codes(state)
-        state.versions = [state.versions[place] for place in kept]
-    state.versions.append(version)
-    return len(state.versions) - 1
-
-
-def clear_unknown_codes(state: State) -> None:
-    """Zero the codes of entries without a SID, so that equal states are equal bytes.
-
-    Args:
-        state: Changed in place.
-    """
-    step = entry_bytes(state.num_levels)
-    for start in range(0, len(state.ring), step):
-        if state.ring[start + _VERSION_AT] == UNKNOWN:
-            state.ring[start + 17 : start + step] = bytes(2 * state.num_levels)
-
-
-def set_levels(state: State, num_levels: int) -> None:
-    """Change how many codes an entry holds; SIDs of another length are given up, with their versions.
-
-    Args:
-        state: Changed in place.
-        num_levels: L of the next SID.
-    """
-    old = entry_bytes(state.num_levels)
-    tail = bytes((UNKNOWN,)) + bytes(2 * num_levels)
-    heads = (state.ring[start : start + _VERSION_AT] for start in range(0, len(state.ring), old))
-    state.ring = bytearray(b"".join(head + tail for head in heads))
-    state.num_levels = num_levels
-    state.versions = []
 
 
 def _damaged(value: bytes, expected: str) -> str:

@@ -18,11 +18,12 @@ from models.history.layout import (
     NO_WATERMARK,
     SIGNALS,
     UNKNOWN,
+    VERSION_BYTES,
     State,
     decode,
     empty_state,
-    version_bytes,
 )
+from models.history.stored_sids import find_version, version_bytes
 from tokenizer.catalogue import CatalogueSnapshot
 from tokenizer.sid import format_sid
 
@@ -117,6 +118,7 @@ def describe(state: bytes | None, item_id_of: Callable[[int], str | None] | None
     """
     parts = empty_state() if state is None else decode(state)
     entries = np.frombuffer(parts.ring, dtype=_entry_dtype(parts.num_levels))
+    versions = _hex_pieces(parts.versions, VERSION_BYTES)
     history = []
     for entry, at in zip(entries[::-1], _at(entries)[::-1].tolist(), strict=True):
         key, version = int(entry["key"]), int(entry["version"])
@@ -129,20 +131,17 @@ def describe(state: bytes | None, item_id_of: Callable[[int], str | None] | None
                 "share": None if entry["share"] == UNKNOWN else round(int(entry["share"]) / MAX_SHARE, 3),
                 "signal": _signal_name(int(entry["signal"])),
                 "sid": format_sid(entry["codes"]) if known else None,
-                "tokenizer_version": parts.versions[version].hex() if known else None,
+                "tokenizer_version": versions[version] if known else None,
             }
         )
-    event_ids = parts.event_ids.hex()
     return {
         "layout_version": LAYOUT_VERSION,
         "size_bytes": 0 if state is None else len(state),
         "watermarks": {"listens": None if parts.watermark == NO_WATERMARK else parts.watermark},
         "listens_folded": parts.folded,
         "listens_too_late": parts.late,
-        "tokenizer_versions": [version.hex() for version in parts.versions],
-        "recent_event_ids": [
-            event_ids[at : at + 2 * EVENT_ID_BYTES] for at in range(0, len(event_ids), 2 * EVENT_ID_BYTES)
-        ],
+        "tokenizer_versions": versions,
+        "recent_event_ids": _hex_pieces(parts.event_ids, EVENT_ID_BYTES),
         "history": history,
     }
 
@@ -170,12 +169,15 @@ def _at(entries: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
 
 def _stored_under(places: npt.NDArray[np.uint8], parts: State, tokenizer_version: str) -> BoolArray:
     """Tell which entries store a SID of a tokenizer version. Shape: (T,)."""
-    wanted = version_bytes(tokenizer_version)
-    if wanted not in parts.versions:
-        return np.zeros(places.size, dtype=np.bool_)
-    stored: BoolArray = places == parts.versions.index(wanted)
+    place = find_version(parts.versions, version_bytes(tokenizer_version))
+    # Place 255 never occurs, so "no such version" matches no entry that stores a SID.
+    stored: BoolArray = (places == place) & (places != UNKNOWN)
     return stored
 
 
 def _signal_name(number: int) -> str:
     return SIGNALS[number] if number < len(SIGNALS) else f"signal {number}"
+
+
+def _hex_pieces(packed: bytes, size: int) -> list[str]:
+    return [packed[start : start + size].hex() for start in range(0, len(packed), size)]

@@ -1,0 +1,104 @@
+"""Owns how stored SIDs live in a state: the table of tokenizer versions and the levels of the entries."""
+
+import hashlib
+from functools import cache
+
+from models.history.layout import (
+    MAX_VERSIONS,
+    UNKNOWN,
+    VERSION_AT,
+    VERSION_BYTES,
+    State,
+    entry_bytes,
+    settle,
+)
+
+
+@cache
+def version_bytes(tokenizer_version: str) -> bytes:
+    """Return the 6 bytes that stand for a tokenizer version.
+
+    Args:
+        tokenizer_version: Its name.
+    """
+    if len(tokenizer_version) == 2 * VERSION_BYTES and set(tokenizer_version) <= set("0123456789abcdef"):
+        return bytes.fromhex(tokenizer_version)
+    return hashlib.blake2b(tokenizer_version.encode(), digest_size=VERSION_BYTES).digest()
+
+
+def find_version(versions: bytes, version: bytes) -> int:
+    """Find a tokenizer version in a state's table.
+
+    Args:
+        versions: The table.
+        version: What `version_bytes` returned.
+
+    Returns:
+        Its place, -1 where it has none.
+    """
+    start = versions.find(version)
+    while start > 0 and start % VERSION_BYTES:
+        start = versions.find(version, start + 1)
+    return start // VERSION_BYTES
+
+
+def place_of_version(state: State, tokenizer_version: str) -> int:
+    """Find or make a place for a tokenizer version in a state's table.
+
+    Args:
+        state: Changed in place where the version is new to it.
+        tokenizer_version: Its name.
+
+    Returns:
+        The version's place.
+    """
+    version = version_bytes(tokenizer_version)
+    place = find_version(state.versions, version)
+    return place if place >= 0 else _add_version(state, version)
+
+
+def _add_version(state: State, version: bytes) -> int:
+    """Make a place for a version.
+
+    A full table first gives up what no entry refers to, then its oldest version, whose entries keep no SID.
+    """
+    settle(state)
+    table = [state.versions[at : at + VERSION_BYTES] for at in range(0, len(state.versions), VERSION_BYTES)]
+    if len(table) == MAX_VERSIONS:
+        used = set(state.ring[VERSION_AT :: entry_bytes(state.num_levels)])
+        kept = [place for place in range(MAX_VERSIONS) if place in used]
+        if len(kept) == MAX_VERSIONS:
+            kept.remove(0)
+        state.ring = _with_versions_moved(state, {old: new for new, old in enumerate(kept)})
+        table = [table[place] for place in kept]
+    state.versions = b"".join((*table, version))
+    return len(table)
+
+
+def set_levels(state: State, num_levels: int) -> None:
+    """Change how many codes an entry holds; SIDs of another length are given up, with their versions.
+
+    Args:
+        state: Changed in place.
+        num_levels: L of the next SID.
+    """
+    settle(state)
+    old = entry_bytes(state.num_levels)
+    no_sid = bytes((UNKNOWN,)) + bytes(2 * num_levels)
+    heads = (state.ring[start : start + VERSION_AT] for start in range(0, len(state.ring), old))
+    state.ring = b"".join(head + no_sid for head in heads)
+    state.num_levels = num_levels
+    state.versions = b""
+
+
+def _with_versions_moved(state: State, moved: dict[int, int]) -> bytes:
+    """Return the ring with versions renumbered; entries whose version is gone lose their SID."""
+    step = entry_bytes(state.num_levels)
+    ring = bytearray(state.ring)
+    for start in range(0, len(ring), step):
+        version = moved.get(ring[start + VERSION_AT], UNKNOWN)
+        ring[start + VERSION_AT] = version
+        if version == UNKNOWN:
+            # Codes without a version are zero, so that equal states are equal bytes.
+            ring[start + VERSION_AT + 1 : start + step] = bytes(step - VERSION_AT - 1)
+    return bytes(ring)
