@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from streams.cli import broker, config, data, topics
+from streams.cli import broker, config, data, topics, training
 from streams.cli.context import Context, parse_assignments
 from streams.cli.output import fail
 from streams.errors import SidestreamError
@@ -21,6 +21,10 @@ app = typer.Typer(
 app.add_typer(broker.app, name="broker")
 app.add_typer(topics.app, name="topics")
 app.add_typer(data.app, name="import")
+app.command()(training.world)
+app.add_typer(training.train_app, name="train")
+app.command()(training.evaluate)
+app.command()(training.export)
 app.add_typer(config.app, name="config")
 
 
