@@ -30,6 +30,7 @@ from models.data.rows import (
     decode_heldout,
     decode_listen,
     decode_session,
+    encode_row,
 )
 from models.errors import DataError
 from models.records import CatalogItem, SessionStart
@@ -40,9 +41,10 @@ TOPIC_FILES: dict[TopicName, str] = {
     "catalog": "catalog.jsonl",
     "listens": "events/listens.jsonl",
     "sessions": "events/sessions.jsonl",
+    "heldout": HELDOUT_FILE,
 }
 # The position of a topic in this tuple is its rank among rows of equal time.
-TOPICS: tuple[TopicName, ...] = ("catalog", "listens", "sessions")
+TOPICS: tuple[TopicName, ...] = ("catalog", "listens", "sessions", "heldout")
 
 Row = TypeVar("Row", CatalogEvent, ListenRow, SessionStart, HeldOutRow)
 
@@ -127,10 +129,11 @@ class LogFolder:
         """
         return (row for row, _, _, _ in self._rows(HELDOUT_FILE, decode_heldout))
 
-    def merged(self, cursor: Cursor | None = None) -> Iterator[LogRow]:
+    def merged(self, cursor: Cursor | None = None, *, heldout: bool = False) -> Iterator[LogRow]:
         """Yield all topics in the log's total order.
 
         Args:
+            heldout: Also yield what the split keeps aside, ranked behind the topics.
             cursor: Where to go on; from the beginning without it. It is not moved: call `Cursor.advance` with each
                 row that is done with.
 
@@ -138,7 +141,8 @@ class LogFolder:
             DataError: A line is damaged or out of order, or the cursor does not stand at a line's start.
         """
         start = cursor or Cursor()
-        return heapq.merge(*(self._topic(topic, start.place(topic)) for topic in TOPICS), key=itemgetter(0, 1, 2))
+        topics = TOPICS if heldout else TOPICS[:-1]
+        return heapq.merge(*(self._topic(topic, start.place(topic)) for topic in topics), key=itemgetter(0, 1, 2))
 
     def catalogue_at(self, at: int | None = None) -> dict[str, CatalogItem]:
         """Return the items that are in the catalogue at a time.
@@ -188,6 +192,10 @@ class LogFolder:
         elif topic == "sessions":
             for start, raw, line, end in self._rows(name, decode_session, place):
                 yield LogRow(start.at, rank, line, end, topic, start.user_id, raw, start)
+        elif topic == "heldout":
+            for held, _, line, end in self._rows(name, decode_heldout, place):
+                value = encode_row(held.listen) if held.role == "test" else None
+                yield LogRow(held.at, rank, line, end, topic, held.user_id, value, held)
         else:
             for event, raw, line, end in self._rows(name, decode_catalog, place):
                 value = None if event.item is None else raw

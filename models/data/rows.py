@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from models.records import CatalogItem, SessionStart, Signal
 from models.records.base import MAX_AT_MS, MAX_ID_CHARS
 
-TopicName = Literal["catalog", "listens", "sessions"]
+TopicName = Literal["catalog", "listens", "sessions", "heldout"]
 Role = Literal["test", "valid"]
 
 IdText = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_CHARS)]
@@ -44,6 +44,11 @@ class HeldOutRow(ListenRow, frozen=True, gc=False, omit_defaults=True, kw_only=T
 
     role: Role
 
+    @property
+    def listen(self) -> ListenRow:
+        """The listen without its role."""
+        return ListenRow(*(getattr(self, name) for name in ListenRow.__struct_fields__))
+
 
 class CatalogEvent(NamedTuple):
     """One line of `catalog.jsonl`: an item as it was written then, or its removal."""
@@ -65,7 +70,8 @@ class LogRow(NamedTuple):
     topic: TopicName
     key: str
     value: bytes | None
-    """The topic value as written, without the line end; None removes the item."""
+    """The topic value as written, without the line end. None removes the item; a validation row, which repeats a listen
+    of the log, has None too."""
     record: ListenRow | SessionStart | CatalogEvent
 
 

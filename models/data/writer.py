@@ -57,7 +57,7 @@ class LogFolderWriter:
         self._partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
         shutil.rmtree(self._partial, ignore_errors=True)
         (self._partial / "events").mkdir(parents=True)
-        self._sinks = {name: _Sink(self._partial, name) for name in (*TOPIC_FILES.values(), HELDOUT_FILE)}
+        self._sinks = {name: _Sink(self._partial, name) for name in TOPIC_FILES.values()}
         self._catalog = self._sinks[TOPIC_FILES["catalog"]]
         self._listens = self._sinks[TOPIC_FILES["listens"]]
         self._sessions = self._sinks[TOPIC_FILES["sessions"]]

@@ -1,0 +1,153 @@
+"""The whole loop over a log folder without a broker: the same tokenizer call, fold, catalogue and recommender.
+
+What a system of many processes does when it can happens here in the log's total order and at the log's times, so two
+runs give the same answers byte for byte: `produced_at` is the session-start's `at`, and all timings are zero.
+Source offsets are line numbers from 0, as if each topic had one partition.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol, cast
+
+from models.data import CatalogEvent, Cursor, ListenRow, LogFolder, LogRow
+from models.history import fold
+from models.recommend import Recommender, Steps
+from models.records import CandidateSet, CatalogItem, SessionStart
+from streams.agents.tokenizing import ItemEncoder, item_sids
+from streams.catalogue.decode import UpdateDecoder
+from tokenizer.catalogue import Catalogue, CatalogueSnapshot, CatalogueUpdate, Vectorize
+
+
+class ReplayTokenizer(ItemEncoder, Protocol):
+    """The tokenizer as the driver needs it; `tokenizer.CatalogTokenizer` is one."""
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """Codes per level."""
+        ...
+
+    @property
+    def vector_dim(self) -> int:
+        """Components of a representation vector."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayCore:
+    """The parts of a worker that a replay runs.
+
+    Attributes:
+        tokenizer: Items to SIDs.
+        vectorize: Item vectors of the model: `ItemTable.vectorize`.
+        d_model: Width of those vectors.
+        recommender: Answers session-starts.
+    """
+
+    tokenizer: ReplayTokenizer
+    vectorize: Vectorize
+    d_model: int
+    recommender: Recommender
+
+
+@dataclass(slots=True)
+class ReplayCounts:
+    """What a run has done so far."""
+
+    items: int = 0
+    removals: int = 0
+    listens: int = 0
+    repeats: int = 0
+    late: int = 0
+    sessions: int = 0
+    snapshots: int = 0
+    states: dict[str, bytes] = field(default_factory=dict)
+    """User states by user id, as the table of a worker would hold them."""
+
+
+class ReplayDriver:
+    """Runs the core over a log folder.
+
+    Args:
+        folder: The log.
+        core: What is run.
+        on_row: Called with each row after it is done; for progress bars.
+    """
+
+    def __init__(self, folder: LogFolder, core: ReplayCore, *, on_row: Callable[[LogRow], None] | None = None) -> None:
+        self._folder = folder
+        self._core = core
+        self._on_row = on_row
+        self._decoder = UpdateDecoder(core.tokenizer.version, core.tokenizer.codebook_sizes, core.tokenizer.vector_dim)
+        self.counts = ReplayCounts()
+
+    def run(self) -> Iterator[CandidateSet]:
+        """Play the log from its beginning.
+
+        Yields:
+            The answer to each session-start, in the log's order.
+
+        Raises:
+            DataError: A line of the log is damaged.
+        """
+        self.counts = ReplayCounts()
+        tokenizer = self._core.tokenizer
+        catalogue = Catalogue(
+            tokenizer.version,
+            tokenizer.codebook_sizes,
+            self._core.d_model,
+            self._core.vectorize,
+            x_dim=tokenizer.vector_dim,
+        )
+        snapshot = catalogue.snapshot()
+        waiting: list[LogRow] = []
+        for row in self._folder.merged(Cursor()):
+            if row.topic == "catalog":
+                waiting.append(row)
+            else:
+                if waiting:
+                    catalogue.apply(self._updates(waiting))
+                    waiting.clear()
+                # The same snapshot again unless something came, went or expired.
+                snapshot = self._fresh(catalogue, snapshot, row.at)
+                if isinstance(row.record, ListenRow):
+                    self._listen(row, row.record, snapshot)
+                else:
+                    yield self._answer(cast(SessionStart, row.record), snapshot)
+            if self._on_row is not None:
+                self._on_row(row)
+
+    def _fresh(self, catalogue: Catalogue, snapshot: CatalogueSnapshot, at: int) -> CatalogueSnapshot:
+        newer = catalogue.snapshot(now_ms=at)
+        self.counts.snapshots += newer is not snapshot
+        return newer
+
+    def _listen(self, row: LogRow, listen: ListenRow, snapshot: CatalogueSnapshot) -> None:
+        states = self.counts.states
+        result = fold(states.get(row.key), [(row.line - 1, listen)], snapshot.stored_sid)
+        states[row.key] = result.state
+        self.counts.listens += 1
+        self.counts.repeats += result.repeats
+        self.counts.late += result.late
+
+    def _answer(self, start: SessionStart, snapshot: CatalogueSnapshot) -> CandidateSet:
+        self.counts.sessions += 1
+        state = self.counts.states.get(start.user_id)
+        return self._core.recommender.recommend(start, state, snapshot, start.at, Steps(seconds=lambda: 0.0))
+
+    def _updates(self, rows: list[LogRow]) -> list[CatalogueUpdate]:
+        """Tokenize what came since the last event, and read it back as a worker reads the topic."""
+        items: list[CatalogItem] = []
+        offsets: list[int] = []
+        for row in rows:
+            event = cast(CatalogEvent, row.record)
+            if event.item is not None:
+                items.append(event.item)
+                offsets.append(row.line - 1)
+        values = iter(item_sids(self._core.tokenizer, items, offsets))
+        updates: list[CatalogueUpdate] = []
+        for row in rows:
+            value = None if row.value is None else next(values).to_json()
+            updates.append(self._decoder.decode(row.key.encode(), value))
+        self.counts.items += len(items)
+        self.counts.removals += len(rows) - len(items)
+        return updates

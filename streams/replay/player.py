@@ -1,0 +1,192 @@
+"""Playing a log folder onto the topics: in total order, at any speed, going on where it was left.
+
+Rows go out in batches. Only when a whole batch is acknowledged is the position kept, so a crash repeats one batch at
+most, and a batch holds no more listens of one user than the user's state knows event ids: repeats are never folded.
+
+A batch holds either catalogue rows or events, never both: a publisher may wait between them until new items are known.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from models.data import Cursor, LogFolder, LogRow
+from streams.replay.position import PositionFile
+from streams.replay.rows import session_after, shifted
+from streams.replay.settings import ReplaySettings
+
+# How long a pause, a stop or a waiting row may go unnoticed.
+LOOK_S = 0.2
+# No timer is finer, and rows this close may as well travel together.
+SHORTEST_WAIT_S = 0.001
+
+
+class Publisher(Protocol):
+    """Where rows go: a Kafka, or a list in tests."""
+
+    async def publish(self, rows: Sequence[LogRow]) -> None:
+        """Send rows in this order; return once every one is acknowledged."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a replay is.
+
+    Attributes:
+        published: Rows acknowledged by now, those of earlier runs included.
+        total: Rows of the whole log.
+        at: Log time of the last row; None before the first.
+        sent: Rows of this run by topic, session-starts after held-out listens included.
+        done: Whether nothing is left.
+    """
+
+    published: int
+    total: int
+    at: int | None
+    sent: dict[str, int]
+    done: bool
+
+
+class Player:
+    """Plays one folder once.
+
+    Args:
+        folder: The log.
+        publisher: Where rows go.
+        settings: Speed and batches.
+        position_file: Where to keep the position; None keeps none and starts at the beginning.
+        on_progress: Called after every batch.
+        seconds: Monotonic clock.
+        sleep: Waits for so many seconds.
+    """
+
+    def __init__(
+        self,
+        folder: LogFolder,
+        publisher: Publisher,
+        settings: ReplaySettings | None = None,
+        *,
+        position_file: Path | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        seconds: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._folder = folder
+        self._publisher = publisher
+        self._settings = settings or ReplaySettings()
+        self._position = PositionFile(position_file, folder)
+        self._on_progress = on_progress
+        self._seconds = seconds
+        self._sleep = sleep
+        self._cursor = Cursor()
+        self._sent: Counter[str] = Counter()
+        self._at: int | None = None
+        self._paused = False
+        self._stopped = False
+        # Log time and wall time that belong together; set anew after every pause.
+        self._anchor: tuple[int, float] | None = None
+
+    def pause(self) -> None:
+        """Send nothing from the next batch on, until `resume`."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Go on after `pause`, at the speed of before: the log's time stood still."""
+        self._paused = False
+
+    def stop(self) -> None:
+        """End `play` after the batch under way; a later player goes on from the position file."""
+        self._stopped = True
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is."""
+        counts, catalog = self._folder.manifest.counts, self._folder.manifest.files["catalog.jsonl"].lines
+        total = catalog + counts.listens + counts.sessions
+        if self._settings.heldout:
+            total += counts.heldout_test + counts.heldout_valid
+        published = self._cursor.rows
+        return Progress(published, total, self._at, dict(self._sent), published >= total)
+
+    async def play(self) -> Progress:
+        """Play what is left.
+
+        Returns:
+            The progress at the end: `done` unless it was stopped.
+
+        Raises:
+            DataError: A line is damaged, or the position belongs to another folder. What was acknowledged before
+                stays acknowledged.
+        """
+        self._cursor = self._position.load()
+        batch: list[LogRow] = []
+        listens: Counter[str] = Counter()
+        for row in self._folder.merged(self._cursor, heldout=self._settings.heldout):
+            if batch and (self._cuts(batch, listens, row) or self._wait_s(row) > 0):
+                await self._flush(batch)
+                batch, listens = [], Counter()
+            await self._until_due(row)
+            if self._stopped:
+                break
+            batch.append(row)
+            if row.topic != "sessions":
+                listens[row.key] += 1
+        if batch:
+            await self._flush(batch)
+        self._position.save(self._cursor, durable=True)
+        return self.progress
+
+    def _cuts(self, batch: Sequence[LogRow], listens: Counter[str], row: LogRow) -> bool:
+        """Return whether a row must not join a batch."""
+        return (
+            len(batch) >= self._settings.max_batch
+            or (row.topic == "catalog") != (batch[-1].topic == "catalog")
+            or listens[row.key] >= self._settings.max_batch_per_user
+            or self._paused
+            or self._stopped
+        )
+
+    def _wait_s(self, row: LogRow) -> float:
+        if self._settings.speed == 0:
+            return 0.0
+        if self._anchor is None:
+            self._anchor = (row.at, self._seconds())
+        at, started_s = self._anchor
+        wait_s = (row.at - at) / 1_000 / self._settings.speed - (self._seconds() - started_s)
+        return wait_s if wait_s >= SHORTEST_WAIT_S else 0.0
+
+    async def _until_due(self, row: LogRow) -> None:
+        while not self._stopped:
+            if self._paused:
+                self._anchor = None
+                await self._sleep(LOOK_S)
+                continue
+            wait_s = self._wait_s(row)
+            if wait_s <= 0:
+                return
+            await self._sleep(min(wait_s, LOOK_S))
+
+    async def _flush(self, batch: Sequence[LogRow]) -> None:
+        outgoing = list(self._outgoing(batch))
+        await self._publisher.publish(outgoing)
+        for row in batch:
+            self._cursor.advance(row)
+        self._sent.update(row.topic for row in outgoing)
+        self._at = batch[-1].at
+        self._position.save(self._cursor, durable=False)
+        if self._on_progress is not None:
+            self._on_progress(self.progress)
+
+    def _outgoing(self, batch: Sequence[LogRow]) -> Iterator[LogRow]:
+        for row in batch:
+            # Validation rows repeat listens that the log holds anyway.
+            if row.topic == "heldout" and row.value is None:
+                continue
+            yield shifted(row, self._settings.shift_ms)
+            if row.topic == "heldout" and self._settings.session_after_heldout:
+                yield shifted(session_after(row), self._settings.shift_ms)

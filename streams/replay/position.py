@@ -1,0 +1,64 @@
+"""How far a log folder has been played, kept in a small file that is replaced in one step after each batch."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from models.data import Cursor, LogFolder
+from models.data.atomic import replace_file
+from streams.errors import DataError
+
+
+class _Kept(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    format_version: Literal[1] = 1
+    folder: str = Field(description="Identity of the folder's content.")
+    cursor: dict[str, list[int]] = Field(description="[lines, bytes] by topic.")
+
+
+class PositionFile:
+    """Where to go on.
+
+    Args:
+        path: The file; None keeps nothing.
+        folder: The folder that is played.
+    """
+
+    def __init__(self, path: Path | None, folder: LogFolder) -> None:
+        self._path = path
+        self._identity = folder.manifest.identity
+
+    def load(self) -> Cursor:
+        """Return where to go on; the beginning where the file is not there.
+
+        Raises:
+            DataError: The file is damaged or belongs to another folder.
+        """
+        if self._path is None or not self._path.exists():
+            return Cursor()
+        try:
+            kept = _Kept.model_validate_json(self._path.read_bytes())
+            cursor = Cursor.from_json(kept.cursor)
+        except (ValidationError, IndexError) as error:
+            msg = f"{self._path}: expected a replay position, got damaged content; remove it to start over"
+            raise DataError(msg) from error
+        if kept.folder != self._identity:
+            msg = (
+                f"{self._path}: expected a position in folder {self._identity}, got one in {kept.folder}; "
+                "remove it to start over"
+            )
+            raise DataError(msg)
+        return cursor
+
+    def save(self, cursor: Cursor, *, durable: bool) -> None:
+        """Keep a position whose rows are all acknowledged.
+
+        Args:
+            cursor: The position.
+            durable: Also survive a power cut; a killed process never loses it.
+        """
+        if self._path is not None:
+            kept = _Kept(folder=self._identity, cursor=cursor.to_json())
+            replace_file(self._path, kept.model_dump_json().encode() + b"\n", durable=durable)

@@ -1,0 +1,37 @@
+"""Settings of the replay of log folders onto topics."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.history import MAX_EVENT_IDS
+
+
+class ReplaySettings(BaseModel):
+    """How a log folder is played."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    speed: float = Field(
+        default=0.0, ge=0, description="Log time per wall time: 60 plays an hour in a minute; 0 is as fast as possible."
+    )
+    max_batch: int = Field(
+        default=256, ge=1, le=10_000, description="Rows sent before their acks are awaited and the position is kept."
+    )
+    max_batch_per_user: int = Field(
+        default=MAX_EVENT_IDS,
+        ge=1,
+        le=MAX_EVENT_IDS,
+        description="Listens of one user in a batch: after a crash a batch comes again, and state knows so many ids.",
+    )
+    shift_ms: int = Field(
+        default=0, description="Added to every time of the log, to bring an old log near today (or a new one back)."
+    )
+    heldout: bool = Field(default=False, description="Play the listens that the split keeps aside, too.")
+    session_after_heldout: bool = Field(
+        default=False, description="After each of them, one more session-start of the same listener."
+    )
+    stamp: Literal["now", "log"] = Field(
+        default="now",
+        description="Kafka timestamps: the wall clock, or `at`; a topic with a retention time soon deletes old stamps.",
+    )

@@ -1,0 +1,84 @@
+"""A log folder reaches the topics: every row once, under its key, in the order of its user."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from kafka import TopicPartition
+
+from models.data import LogFolder
+from models.world import WorldSettings, generate_world
+from streams.broker import BrokerSettings, RunningBroker, start_broker
+from streams.connect import Clients
+from streams.contracts.settings import TopicSettings
+from streams.contracts.topics import Topics, TopicSpec, build_topics, create_topics
+from streams.errors import BrokerError
+from streams.replay import Player, ReplaySettings
+from streams.replay.publisher import TopicPublisher
+
+DEADLINE_S = 30.0
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBroker]:
+    pytest.importorskip("confluent_kafka")
+    broker = start_broker(BrokerSettings(kind="embedded", data_dir=tmp_path_factory.mktemp("embedded")))
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture(params=[pytest.param("kafka", marks=pytest.mark.broker), "embedded"])
+def broker(request: pytest.FixtureRequest) -> RunningBroker:
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def topics(broker: RunningBroker, topic_prefix: Callable[[], str]) -> Topics:
+    made = build_topics(TopicSettings(prefix=topic_prefix(), user_partitions=3))
+    admin = broker.topic_admin()
+    create_topics(admin, made)
+    admin.close()
+    return made
+
+
+def read(broker: RunningBroker, topic: TopicSpec, count: int) -> list:
+    consumer = Clients(broker.kafka).consumer()
+    consumer.assign([TopicPartition(topic.name, number) for number in range(topic.partitions)])
+    consumer.seek_to_beginning()
+    found: list = []
+    deadline = time.monotonic() + DEADLINE_S
+    while len(found) < count and time.monotonic() < deadline:
+        for records in consumer.poll(timeout_ms=200).values():
+            found += records
+    consumer.close()
+    return found
+
+
+@pytest.mark.parametrize("stamp", ["now", "log"])
+async def test_a_folder_reaches_the_topics(broker: RunningBroker, topics: Topics, tmp_path: Path, stamp: str) -> None:
+    generate_world(tmp_path / "log", WorldSettings(seed=2, listeners=20, days=4))
+    folder = LogFolder(tmp_path / "log")
+    settings = ReplaySettings(stamp=stamp)
+    async with TopicPublisher(Clients(broker.kafka), topics, settings.stamp) as publisher:
+        last = await Player(folder, publisher, settings, position_file=tmp_path / "position.json").play()
+    assert last.done
+    for name, topic in (("listens", topics.listens), ("sessions", topics.session_starts)):
+        rows = [row for row in folder.merged() if row.topic == name]
+        records = read(broker, topic, len(rows))
+        for key in {row.key for row in rows}:
+            sent = [row.value for row in rows if row.key == key]
+            mine = [record for record in records if record.key == key.encode()]
+            assert [record.value for record in mine] == sent
+            assert len({record.partition for record in mine}) == 1
+            if stamp == "log":
+                assert [record.timestamp for record in mine] == [row.at for row in rows if row.key == key]
+    rows = [row for row in folder.merged() if row.topic == "catalog"]
+    records = read(broker, topics.catalog_items, len(rows))
+    assert {(r.key, r.value) for r in records} == {(row.key.encode(), row.value) for row in rows}
+
+
+async def test_a_closed_publisher_says_so(embedded: RunningBroker) -> None:
+    publisher = TopicPublisher(Clients(embedded.kafka), build_topics(TopicSettings()))
+    with pytest.raises(BrokerError, match="not open"):
+        await publisher.publish([])
