@@ -91,6 +91,7 @@ class Catalogue:
         self._generation = 0
         self._num_snapshots = 0
         self._latest: CatalogueSnapshot | None = None
+        self._latest_at = _BEFORE_ALL
 
     def apply(self, updates: Sequence[CatalogueUpdate]) -> None:
         """Apply updates in the order given; all of them or, on an error, none.
@@ -136,21 +137,21 @@ class Catalogue:
         Raises:
             CatalogueError: The arrays would be invalid: a defect; keep the snapshot before it.
         """
-        latest = self._latest
-        if latest is not None and (now_ms is None or now_ms < latest.next_expiry_at):
-            return latest
+        at = _BEFORE_ALL if now_ms is None else now_ms
+        if self._latest is not None and self._latest_at <= at < self._latest.next_expiry_at:
+            return self._latest
         self._index = self._index.merged(self._moved)
         self._moved = {}
         self._compact()
         rows = self._store.rows()
         alive = self._alive[: self._store.size].copy()
-        if now_ms is not None:
-            alive &= rows.expires_at > now_ms
+        alive &= rows.expires_at > at
         alive.flags.writeable = False
         members = np.flatnonzero(alive).astype(np.int32)
         trie = build_trie(rows, members, self.codebook_sizes)
         check_trie(trie, self.codebook_sizes, rows.keys.size)
         self._num_snapshots += 1
+        self._latest_at = at
         self._latest = CatalogueSnapshot(
             version=f"{self.tokenizer_version}.{self._num_snapshots}",
             tokenizer_version=self.tokenizer_version,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.catalogue.rows import Rows
+from tokenizer.catalogue.rows import NEVER_MS, Rows
 from tokenizer.catalogue.trie import Trie
 
 BoolArray = npt.NDArray[np.bool_]
@@ -32,19 +32,23 @@ class Eligibility:
 
 
 def compile_rules(
+    name: str,
     rows: Rows,
-    allowed: BoolArray,
+    trie: Trie,
+    alive: BoolArray,
     market_sets: tuple[frozenset[str], ...],
     *,
     market: str | None,
     allow_explicit: bool,
     now_ms: int | None,
-) -> tuple[BoolArray, int]:
-    """Turn rules into a mask over rows.
+) -> Eligibility:
+    """Turn rules into masks.
 
     Args:
+        name: Names snapshot and rules.
         rows: The store.
-        allowed: Rows to start from.
+        trie: The trie over the rows alive.
+        alive: Rows to start from.
             Shape: (R,).
         market_sets: The catalogue's list of market sets.
         market: Only items that may be played there; None means no rule.
@@ -52,10 +56,9 @@ def compile_rules(
         now_ms: Items expired by then are out; None means no rule.
 
     Returns:
-        The mask, and the time from which on it is too generous.
-        Shape: (R,).
+        The masks, and the time from which on they are too generous.
     """
-    item = allowed.copy()
+    item = alive.copy()
     if market is not None:
         open_sets = np.fromiter((not names or market in names for names in market_sets), dtype=np.bool_)
         item &= open_sets[rows.market_sets]
@@ -63,7 +66,24 @@ def compile_rules(
         item &= ~rows.explicit
     if now_ms is not None:
         item &= rows.expires_at > now_ms
-    return item, int(np.min(rows.expires_at, where=item, initial=np.iinfo(np.int64).max))
+    until_at = int(np.min(rows.expires_at, where=item, initial=NEVER_MS))
+    return Eligibility(f"{name}/until={until_at}", item, live_nodes(trie, item), until_at)
+
+
+def narrowed(base: Eligibility, trie: Trie, item_mask: BoolArray) -> Eligibility:
+    """Add any rule over rows to compiled ones.
+
+    Args:
+        base: Compiled rules.
+        trie: The trie that they were compiled for.
+        item_mask: Rows that may pass.
+            Shape: (R,).
+
+    Returns:
+        The stricter masks, without a name.
+    """
+    item = base.item & item_mask
+    return Eligibility("", item, live_nodes(trie, item), base.valid_until_at)
 
 
 def live_nodes(trie: Trie, item: BoolArray) -> tuple[BoolArray, ...]:

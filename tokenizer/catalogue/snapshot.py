@@ -13,10 +13,10 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.catalogue.eligibility import Eligibility, compile_rules, live_nodes
+from tokenizer.catalogue.eligibility import Eligibility, compile_rules, narrowed
 from tokenizer.catalogue.facts import ItemFacts, StoredSid
 from tokenizer.catalogue.key_index import KeyIndex
-from tokenizer.catalogue.rows import Rows
+from tokenizer.catalogue.rows import NEVER_MS, Rows
 from tokenizer.catalogue.trie import Trie, find_leaves, node_keys
 from tokenizer.sid import Sid
 
@@ -84,11 +84,6 @@ class CatalogueSnapshot:
     def num_rows(self) -> int:
         """Return R, the rows of the store: alive, removed and outdated ones."""
         return int(self.rows.keys.size)
-
-    @property
-    def num_sids(self) -> int:
-        """Return the SIDs that hold at least one item."""
-        return int(self.trie.level_codes[-1].size)
 
     @property
     def level_codes(self) -> tuple[Int32Array, ...]:
@@ -168,7 +163,7 @@ class CatalogueSnapshot:
     @cached_property
     def next_expiry_at(self) -> int:
         """Return when the next item alive expires, UTC epoch ms, the largest int64 for never."""
-        return int(np.min(self.rows.expires_at, where=self.row_alive, initial=np.iinfo(np.int64).max))
+        return int(np.min(self.rows.expires_at, where=self.row_alive, initial=NEVER_MS))
 
     @cached_property
     def max_children(self) -> tuple[int, ...]:
@@ -207,11 +202,7 @@ class CatalogueSnapshot:
         return self.rows.codes[rows].astype(np.int32)
 
     def sid_of_row(self, row: int) -> Sid:
-        """Return the SID of one row.
-
-        Args:
-            row: Row.
-        """
+        """Return the SID of one row."""
         return tuple(self.rows.codes[row].tolist())
 
     def leaf_of_sid(self, codes: Int32Array) -> Int32Array:
@@ -228,28 +219,15 @@ class CatalogueSnapshot:
         return find_leaves(self._node_keys, codes, self.codebook_sizes)
 
     def item_id(self, row: int) -> str:
-        """Return the id of one row.
-
-        Args:
-            row: Row.
-        """
+        """Return the id of one row."""
         return self.rows.item_id(self.text, row)
 
     def item_ids(self, rows: Int32Array) -> list[str]:
-        """Return the ids of rows.
-
-        Args:
-            rows: Rows.
-                Shape: (n,).
-        """
+        """Return the ids of rows, shape (n,)."""
         return [self.rows.item_id(self.text, row) for row in rows.tolist()]
 
     def facts(self, row: int) -> ItemFacts:
-        """Return what is known of one row.
-
-        Args:
-            row: Row.
-        """
+        """Return what is known of one row."""
         return self.rows.facts(self.text, row)
 
     def stored_sid(self, key: int) -> StoredSid | None:
@@ -293,22 +271,20 @@ class CatalogueSnapshot:
         name = f"{self.version}/market={market}/explicit={int(allow_explicit)}"
         kept = self._rules.get(name)
         if kept is None or (now_ms is not None and now_ms >= kept.valid_until_at):
-            item, until_at = compile_rules(
+            # Time only takes items away, so masks compiled for a later time are never too generous for an earlier one.
+            kept = compile_rules(
+                name,
                 self.rows,
+                self.trie,
                 self.row_alive,
                 self.market_sets,
                 market=market,
                 allow_explicit=allow_explicit,
                 now_ms=now_ms,
             )
-            # Expired items leave for good, so a mask compiled for a later time is never too generous for an earlier.
-            kept = Eligibility(f"{name}/until={until_at}", item, live_nodes(self.trie, item), until_at)
             if len(self._rules) < _MAX_KEPT_RULES or name in self._rules:
                 self._rules[name] = kept
-        if item_mask is None:
-            return kept
-        item = kept.item & item_mask
-        return Eligibility("", item, live_nodes(self.trie, item), kept.valid_until_at)
+        return kept if item_mask is None else narrowed(kept, self.trie, item_mask)
 
     @cached_property
     def _node_keys(self) -> tuple[Int64Array, ...]:

@@ -1,0 +1,113 @@
+"""Whatever the order of updates, a snapshot equals the dict model, and those before it do not move."""
+
+import catalogue_model as cm
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tokenizer.catalogue import CatalogueUpdate, ItemFacts, catalogue, rows, trie
+
+ITEM_IDS = [f"item-{n}" for n in range(9)] + ["", "ünïcode ♪", "x" * 256]
+facts = st.builds(
+    ItemFacts,
+    title=st.sampled_from(["", "a", "long title " * 20]),
+    creator=st.sampled_from([None, "A", "B"]),
+    market=st.sampled_from([(), ("SE",), ("SE", "DE")]),
+    explicit=st.booleans(),
+    published_at=st.sampled_from([None, 0, 3, 9]),
+    expires_at=st.sampled_from([None, None, 5, 10]),
+)
+sids = st.tuples(*(st.integers(0, size - 1) for size in cm.SIZES))
+upserts = st.builds(
+    CatalogueUpdate,
+    item_id=st.sampled_from(ITEM_IDS),
+    source_offset=st.integers(0, 20),
+    facts=facts,
+    sid=st.one_of(sids, sids, sids, st.none()),
+    x_int8=st.binary(min_size=cm.DIM, max_size=cm.DIM),
+    x_scale=st.sampled_from([0.0, 0.01, 1.0]),
+)
+removals = st.builds(CatalogueUpdate, item_id=st.sampled_from(ITEM_IDS), source_offset=st.none() | st.integers(0, 20))
+batches = st.lists(st.lists(st.one_of(upserts, upserts, removals), max_size=12), max_size=8)
+clock = st.sampled_from([None, 0, 7, 20])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_buffers():
+    """Make growth, compaction, chunks and both ways of summing happen among a dozen items."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rows, "_INITIAL_ROWS", 2)
+        patch.setattr(rows, "_INITIAL_TEXT_BYTES", 16)
+        patch.setattr(catalogue, "_MIN_DEAD_ROWS", 3)
+        patch.setattr(trie, "_LEAVES_PER_CHUNK", 3)
+        patch.setattr(trie, "_MIN_STEP_RANGES", 2)
+        yield
+
+
+@given(batches, st.lists(clock, min_size=8, max_size=8))
+@settings(max_examples=80, deadline=None)
+def test_snapshot_equals_dict_model_and_readers_see_no_change(updates, clocks):
+    subject, model = cm.new_catalogue(), cm.Model()
+    held = []
+    for batch, now_ms in zip(updates, clocks, strict=False):
+        subject.apply(batch)
+        for update in batch:
+            model.apply(update)
+        snapshot = subject.snapshot(now_ms)
+        cm.check(snapshot, model, now_ms)
+        held.append((snapshot, [array.copy() for array in cm.arrays_of(snapshot)]))
+    for snapshot, copies in held:
+        for array, copy in zip(cm.arrays_of(snapshot), copies, strict=True):
+            np.testing.assert_array_equal(array, copy)
+            assert array.flags.c_contiguous
+
+
+@given(batches, st.data())
+@settings(max_examples=40, deadline=None)
+def test_batching_does_not_change_what_is_held(updates, data):
+    flat = [update for batch in updates for update in batch]
+    model, one_by_one, together = cm.Model(), cm.new_catalogue(), cm.new_catalogue()
+    together.apply(flat)
+    for update in flat:
+        model.apply(update)
+        one_by_one.apply([update])
+    # What was applied may come again in any order that keeps the newest of each item newest.
+    replay = data.draw(st.permutations([u for u in flat if u.source_offset is not None]))
+    newest = {item_id: item.offset for item_id, item in model.items.items()}
+    together.apply([u for u in replay if u.source_offset < newest[u.item_id]])
+    for subject in (one_by_one, together):
+        cm.check(subject.snapshot(), model, None)
+
+
+@given(batches, st.sampled_from([None, "SE", "FR"]), st.booleans(), clock, st.integers(0, 2**32 - 1))
+@settings(max_examples=50, deadline=None)
+def test_eligibility_equals_rules_on_facts(updates, market, allow_explicit, now_ms, seed):
+    subject = cm.new_catalogue()
+    for batch in updates:
+        subject.apply(batch)
+    snapshot = subject.snapshot(0)
+    mask = np.random.default_rng(seed).random(snapshot.num_rows) < 0.7
+    for item_mask in (None, mask):
+        got = snapshot.eligibility(market=market, allow_explicit=allow_explicit, now_ms=now_ms, item_mask=item_mask)
+        for row in range(snapshot.num_rows):
+            fact = snapshot.facts(row)
+            expected = (
+                bool(snapshot.row_alive[row])
+                and (market is None or not fact.market or market in fact.market)
+                and (allow_explicit or not fact.explicit)
+                and (now_ms is None or cm.expiry(fact) > now_ms)
+                and (item_mask is None or bool(mask[row]))
+            )
+            assert bool(got.item[row]) == expected
+        sid_rows = snapshot.bucket_rows[got.item[snapshot.bucket_rows]]
+        reachable = {snapshot.sid_of_row(row) for row in sid_rows.tolist()}
+        prefixes = [()]
+        for level, alive in enumerate(got.nodes):
+            offsets, codes = snapshot.level_offsets[level], snapshot.level_codes[level]
+            prefixes = [
+                (*prefix, int(codes[child]))
+                for parent, prefix in enumerate(prefixes)
+                for child in range(offsets[parent], offsets[parent + 1])
+            ]
+            assert alive.tolist() == [p in {sid[: level + 1] for sid in reachable} for p in prefixes]
