@@ -1,0 +1,107 @@
+"""The view: the snapshot's SID, else the stored one of the same version, else the entry is dropped and counted."""
+
+import json
+
+import numpy as np
+import pytest
+from state_model import Heard
+
+from models.errors import StateError
+from models.history import SIGNALS, describe, fold, view
+from tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts, StoredSid
+from tokenizer.sid import item_key
+
+V1, V2 = "0123456789ab", "ba9876543210"
+
+
+def catalogue(version, items, removed=()):
+    subject = Catalogue(version, (8, 8, 8), 2, lambda ids, codes, x: (x, np.ones(len(ids), np.float32)), x_dim=2)
+    subject.apply([CatalogueUpdate(name, 0, ItemFacts(), sid, b"\x01\x02", 1.0) for name, sid in items.items()])
+    subject.apply([CatalogueUpdate(name, 1) for name in removed])
+    return subject.snapshot()
+
+
+def state_of(*item_ids, lookup):
+    records = [(n, Heard(f"e{n}", item_id, 10 * n, 1, 4, SIGNALS[n])) for n, item_id in enumerate(item_ids)]
+    return fold(None, records, lookup).state
+
+
+def test_no_state_is_an_empty_history():
+    empty = view(None, catalogue(V1, {}), V1)
+    assert (empty.rows.shape, empty.codes.shape, empty.watermark, empty.dropped) == ((0,), (0, 3), -1, 0)
+
+
+def test_snapshot_sid_goes_before_the_stored_one():
+    old = catalogue(V1, {"a": (1, 1, 1), "b": (2, 2, 2)})
+    state = state_of("a", "b", lookup=old.stored_sid)
+    new = catalogue(V1, {"b": (3, 3, 3), "a": (4, 4, 4)})
+    seen = view(state, new, V1)
+    assert seen.codes.tolist() == [[4, 4, 4], [3, 3, 3]]
+    assert new.item_ids(seen.rows) == ["a", "b"]
+    assert seen.item_keys.tolist() == [item_key("a"), item_key("b")]
+    assert seen.at.tolist() == [0, 10]
+    assert seen.share.tolist() == pytest.approx([0.25, 0.25], abs=0.003)
+    assert seen.signal.tolist() == [0, 1]
+    assert (seen.watermark, seen.dropped) == (1, 0)
+    assert (seen.rows.dtype, seen.codes.dtype) == (np.int32, np.int32)
+
+
+def test_removed_item_keeps_its_row_and_unknown_item_its_stored_sid():
+    old = catalogue(V1, {"a": (1, 1, 1), "b": (2, 2, 2)})
+    state = state_of("a", "b", lookup=old.stored_sid)
+    seen = view(state, catalogue(V1, {"a": (1, 1, 1)}, removed=["a"]), V1)
+    assert seen.rows.tolist() == [0, -1]
+    assert seen.codes.tolist() == [[1, 1, 1], [2, 2, 2]]
+
+
+def test_entry_without_a_sid_of_the_version_is_dropped_and_counted():
+    state = state_of("a", "b", lookup=catalogue(V2, {"a": (1, 1, 1)}).stored_sid)
+    seen = view(state, catalogue(V1, {}), V1)
+    assert (seen.rows.size, seen.dropped, seen.watermark) == (0, 2, 1)
+    known = view(state, catalogue(V1, {"b": (5, 5, 5)}), V1)
+    assert (known.codes.tolist(), known.dropped) == ([[5, 5, 5]], 1)
+
+
+def test_snapshot_of_another_version_says_nothing():
+    state = state_of("a", lookup=catalogue(V1, {"a": (1, 1, 1)}).stored_sid)
+    seen = view(state, catalogue(V2, {"a": (7, 7, 7)}), V1)
+    assert (seen.rows.tolist(), seen.codes.tolist()) == ([-1], [[1, 1, 1]])
+
+
+@pytest.mark.parametrize("sid", [(8, 0, 0), (0, 0, 65_535), (1, 1)])
+def test_stored_sid_that_does_not_fit_the_codebooks_is_dropped(sid):
+    state = state_of("a", lookup=lambda _: StoredSid(V1, sid))
+    assert view(state, catalogue(V1, {}), V1).dropped == 1
+
+
+def test_unknown_share_is_nan():
+    state = fold(None, [(0, Heard("e", "a", 1))], catalogue(V1, {}).stored_sid).state
+    assert np.isnan(view(state, catalogue(V1, {"a": (1, 1, 1)}), V1).share).all()
+
+
+def test_full_time_range_survives():
+    last = 2**48 - 1
+    snapshot = catalogue(V1, {"a": (1, 1, 1)})
+    state = fold(None, [(0, Heard("e", "a", last))], snapshot.stored_sid).state
+    assert view(state, snapshot, V1).at.tolist() == [last]
+
+
+def test_describe_is_json_with_the_latest_entry_first():
+    snapshot = catalogue(V1, {"a": (1, 2, 3)})
+    state = state_of("a", "b", lookup=snapshot.stored_sid)
+    names = {item_key("a"): "a"}
+    words = json.loads(json.dumps(describe(state, names.get)))
+    assert [entry["item_id"] for entry in words["history"]] == [None, "a"]
+    assert words["history"][1]["sid"] == "1-2-3"
+    assert words["history"][1]["tokenizer_version"] == V1
+    assert (words["size_bytes"], words["watermarks"], words["listens_folded"]) == (len(state), {"listens": 1}, 2)
+
+
+def test_describe_nothing():
+    words = describe(None)
+    assert (words["size_bytes"], words["watermarks"], words["history"]) == (0, {"listens": None}, [])
+
+
+def test_view_of_damaged_state_is_refused():
+    with pytest.raises(StateError):
+        view(b"\x07", catalogue(V1, {}), V1)
