@@ -3,6 +3,7 @@
 `faust -A streams.app worker` works too: the attribute `app` is built on first use, from environment and file.
 """
 
+import asyncio
 from typing import Any
 
 from streams.errors import SettingsError
@@ -57,6 +58,7 @@ def run_worker(settings: Settings, pair: Pair | None = None) -> int:
         SettingsError: A setting is missing.
     """
     set_up_logging(settings.log)
+    asyncio.set_event_loop(asyncio.new_event_loop())
     return run(create_app(settings, pair))
 
 

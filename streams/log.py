@@ -55,6 +55,11 @@ def set_up_logging(settings: LogSettings, stream: TextIO | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.level.upper())
+    quiet_libraries()
+
+
+def quiet_libraries() -> None:
+    """Keep libraries at WARNING, also after one of them was told otherwise."""
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
 

@@ -10,11 +10,12 @@ class Steps:
 
     Args:
         seconds: Monotonic clock in seconds.
+        started_s: What `total` counts from, by that clock; now by default.
     """
 
-    def __init__(self, seconds: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, seconds: Callable[[], float] = time.perf_counter, started_s: float | None = None) -> None:
         self._seconds = seconds
-        self._started_s = seconds()
+        self._started_s = seconds() if started_s is None else started_s
         self._ms: dict[str, float] = {}
 
     @contextmanager
@@ -40,6 +41,6 @@ class Steps:
         self._ms[name] = self._ms.get(name, 0.0) + ms
 
     def report_ms(self) -> dict[str, float]:
-        """Return milliseconds per step, and `total` since the stopwatch was made (plus `queue`, spent before it)."""
-        total_ms = (self._seconds() - self._started_s) * 1e3 + self._ms.get("queue", 0.0)
+        """Return milliseconds per step, and in `total` since the start."""
+        total_ms = (self._seconds() - self._started_s) * 1e3
         return {name: round(ms, 3) for name, ms in (*self._ms.items(), ("total", total_ms))}

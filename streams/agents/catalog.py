@@ -62,6 +62,8 @@ class CatalogAgent(Service):
         metrics: Counts and times.
     """
 
+    mundane_level = "debug"
+
     def __init__(
         self,
         app: faust.App,

@@ -34,6 +34,8 @@ class CatalogueReader(Service):
         seconds: Monotonic clock in seconds, the one that `live` uses.
     """
 
+    mundane_level = "debug"
+
     def __init__(
         self,
         clients: Clients,
@@ -68,7 +70,7 @@ class CatalogueReader(Service):
         return [f"catalogue: behind by {self._behind:,}"]
 
     async def on_start(self) -> None:
-        """Open the consumer at the beginning of every partition and start reading."""
+        """Read from the beginning of every partition; returns once the catalogue has caught up."""
         consumer = self._clients.async_consumer()
         await consumer.start()
         self._consumer = consumer
@@ -76,6 +78,7 @@ class CatalogueReader(Service):
         self._ends = dict(await consumer.end_offsets(self._partitions))
         await consumer.seek_to_beginning(*self._partitions)
         self.add_future(self._read(consumer))
+        await self.wait(self.caught_up.wait())
 
     async def on_stop(self) -> None:
         """Close the consumer; a build under way is left to end by itself."""

@@ -86,7 +86,8 @@ class Answerer:
             The candidate set with its timings; `total` runs from the fetch to now.
         """
         self._clock.observe(start.at)
-        steps = self._steps(fetched_s)
+        steps = Steps(self.seconds, fetched_s)
+        steps.add("queue", (self.seconds() - fetched_s) * 1e3)
         with steps.time("state"):
             state = self._state(partition, start.user_id)
         candidate_set, steps = await self._in_time(start, state, fetched_s, steps)
@@ -100,6 +101,7 @@ class Answerer:
         snapshot, now_ms = self._snapshot(), self._clock()
         left_s = self._settings.deadline_ms / 1e3 - (self.seconds() - fetched_s)
         reason: FallbackReason
+        asked_s = self.seconds()
         try:
             call = asyncio.get_running_loop().run_in_executor(
                 self._engines, self._recommender.recommend, start, state, snapshot, now_ms, steps
@@ -114,17 +116,14 @@ class Answerer:
         except Exception:  # noqa: BLE001 - whatever the model breaks on, the session is answered and the defect logged
             reason = "engine_error"
             _log.exception("recommender failed", session_id=start.session_id, user_id=start.user_id)
-        # The thread may still write to the first stopwatch.
-        spare = self._steps(fetched_s)
+        # A new stopwatch: the thread may still write to the first one.
+        spare = Steps(self.seconds, fetched_s)
+        spare.add("queue", (asked_s - fetched_s) * 1e3)
+        spare.add("engine", (self.seconds() - asked_s) * 1e3)
         fallback = await asyncio.get_running_loop().run_in_executor(
             self._fallbacks, self._recommender.fall_back, start, state, snapshot, now_ms, reason, spare
         )
         return fallback, spare
-
-    def _steps(self, fetched_s: float) -> Steps:
-        steps = Steps(self.seconds)
-        steps.add("queue", max(0.0, self.seconds() - fetched_s) * 1e3)
-        return steps
 
     def _count(self, candidate_set: CandidateSet, timings_ms: dict[str, float]) -> None:
         fallback = candidate_set.fallback

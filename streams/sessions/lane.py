@@ -48,6 +48,8 @@ class SessionLane(Service):
         metrics: Counts and times.
     """
 
+    mundane_level = "debug"
+
     def __init__(
         self,
         clients: Clients,

@@ -12,7 +12,7 @@ class SessionSettings(BaseModel):
         default=250, ge=1, description="From the fetch of a session-start; then the popularity fallback answers."
     )
     max_in_flight: int = Field(
-        default=32, ge=1, le=4_096, description="Session-starts worked on at once, over all partitions of a worker."
+        default=16, ge=1, le=4_096, description="Session-starts worked on at once, over all partitions of a worker."
     )
     engine_threads: int | None = Field(
         default=None, ge=1, le=256, description="Threads that call the engine. None: one per core, for a call uses one."

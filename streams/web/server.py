@@ -41,6 +41,8 @@ class WebServer(Service):
         settings: Address.
     """
 
+    mundane_level = "debug"
+
     def __init__(self, web: FastAPI, settings: WebSettings) -> None:
         super().__init__()
         self._settings = settings

@@ -10,11 +10,9 @@ from streams.connect import Clients
 from streams.contracts.admin import KafkaTopicAdmin
 from streams.contracts.topics import Topics, check_topics
 from streams.errors import BrokerError, TopicError
-from streams.log import get_log
-
-_log = get_log(__name__)
 
 _RETRY_S = 0.5
+_CONNECT_S = 2.0
 
 
 class TopicGate(Service):
@@ -26,6 +24,8 @@ class TopicGate(Service):
         wait_s: How long Kafka may stay silent.
         seconds: Monotonic clock in seconds.
     """
+
+    mundane_level = "debug"
 
     def __init__(
         self, clients: Clients, topics: Topics, wait_s: float, seconds: Callable[[], float] = time.monotonic
@@ -50,7 +50,7 @@ class TopicGate(Service):
         """
         until_s = self._seconds() + self._wait_s
         while not self.should_stop:
-            if await asyncio.to_thread(self._answers):
+            if await self._answers():
                 await asyncio.to_thread(self._require)
                 self._reasons = []
                 return
@@ -63,13 +63,18 @@ class TopicGate(Service):
             self._reasons = [f"kafka: no answer from {self._clients.bootstrap} yet"]
             await self.sleep(_RETRY_S)
 
-    def _answers(self) -> bool:
-        try:
-            KafkaTopicAdmin(self._clients).close()
-        except TopicError as exc:
-            _log.debug("kafka does not answer", error=str(exc))
-            return False
-        return True
+    async def _answers(self) -> bool:
+        """Tell whether one of the addresses takes a connection: the admin client itself would block for long."""
+        for address in self._clients.bootstrap.split(","):
+            host, _, port = address.strip().rpartition(":")
+            try:
+                async with asyncio.timeout(_CONNECT_S):
+                    _, writer = await asyncio.open_connection(host, int(port))
+            except (OSError, TimeoutError):
+                continue
+            writer.close()
+            return True
+        return False
 
     def _require(self) -> None:
         admin = KafkaTopicAdmin(self._clients)

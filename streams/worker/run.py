@@ -3,7 +3,6 @@
 Exit codes: 0 after SIGTERM or SIGINT, 1 for everything else.
 """
 
-import asyncio
 import os
 import sys
 import threading
@@ -11,7 +10,7 @@ import threading
 import faust
 
 from streams.errors import SidestreamError
-from streams.log import get_log
+from streams.log import get_log, quiet_libraries
 from streams.worker.build import WorkerParts
 
 _log = get_log(__name__)
@@ -40,12 +39,18 @@ def run(parts: WorkerParts) -> int:
     Returns:
         The exit code.
     """
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
+    # Parts of Faust bound themselves to the loop that was current when the app was built.
     worker = _Worker(
-        parts.app, loop=loop, override_logging=False, redirect_stdouts=False, quiet=True, workdir=None, loglevel="warn"
+        parts.app,
+        loop=parts.app.loop,
+        override_logging=False,
+        redirect_stdouts=False,
+        quiet=True,
+        workdir=None,
+        loglevel="warn",
     )
     worker.spinner = None
+    quiet_libraries()
     code = 0
     try:
         worker.execute_from_commandline()

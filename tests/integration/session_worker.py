@@ -1,0 +1,72 @@
+"""A whole worker in a process of its own, with a tokenizer and an engine of a few lines: `session_worker.py SETTINGS`.
+
+SETTINGS is a JSON object of dotted setting names; `engine_sleep_s` beside them makes the engine slow.
+"""
+
+import hashlib
+import json
+import sys
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.engine import EngineResult
+from streams.app import run_worker
+from streams.settings import load_settings
+from streams.worker.pair import Pair
+
+DIM = 8
+
+
+@dataclass
+class Encoded:
+    codes: np.ndarray
+    vectors: np.ndarray
+    scales: np.ndarray
+
+
+class HashTokenizer:
+    """Codes and vectors from a hash of the text: the same text is the same SID."""
+
+    version = "00112233aabb"
+    codebook_sizes = (16, 16)
+    vector_dim = DIM
+
+    def encode_items(self, item_ids, texts):
+        digests = np.array([list(hashlib.blake2b(text.encode(), digest_size=DIM).digest()) for text in texts], np.uint8)
+        return Encoded(
+            codes=(digests[:, :2] % 16).astype(np.int32),
+            vectors=digests.view(np.int8),
+            scales=np.full(len(texts), 0.01, np.float32),
+        )
+
+
+class FirstRows:
+    """Ranks what is allowed by row."""
+
+    def __init__(self, sleep_s):
+        self.sleep_s = sleep_s
+
+    def recommend(self, request, snapshot):
+        time.sleep(self.sleep_s)
+        allowed = request.eligibility.item.copy()
+        allowed[request.excluded_rows] = False
+        rows = np.flatnonzero(allowed).astype(np.int32)[: request.num_candidates]
+        scores = np.arange(rows.size, 0, -1).astype(np.float32)
+        return EngineResult(rows=rows, scores=scores, log_probs=-scores, leaves=rows)
+
+
+def vectorize(item_ids, codes, x):
+    return x.astype(np.float32), np.full(len(item_ids), 2.0, np.float32)
+
+
+def main():
+    flags = json.loads(sys.argv[1])
+    engine = FirstRows(flags.pop("engine_sleep_s", 0.0))
+    settings, _ = load_settings(flags, env={})
+    return run_worker(settings, Pair(HashTokenizer(), engine, vectorize, DIM, "first-rows"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
