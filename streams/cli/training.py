@@ -139,7 +139,8 @@ def serving_engine(settings: Settings) -> EngineSettings:
     Args:
         settings: All settings.
     """
-    return settings.engine.model_copy(update={"beam_size": settings.recommend.beam_size})
+    beam_size = settings.recommend.beam_size
+    return settings.engine if beam_size is None else settings.engine.model_copy(update={"beam_size": beam_size})
 
 
 def print_evaluation(written: dict[str, Any]) -> None:
