@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch
+from rocksdict import BlockBasedOptions, Cache, DbClosedError, DBCompressionType, Options, Rdict, WriteBatch
 
 from streams.errors import LaneError
 from streams.lane.settings import TableSettings
@@ -129,8 +129,11 @@ class PartitionTable:
         self.positions = Positions()
 
     def close(self) -> None:
-        """Let go of the database, so that another process can open it."""
-        self._db.close()
+        """Let go of the database, so that another process can open it; more calls do nothing."""
+        try:
+            self._db.close()
+        except DbClosedError:
+            return
 
     def _open(self) -> Rdict:
         try:

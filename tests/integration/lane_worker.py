@@ -1,0 +1,71 @@
+"""A worker with nothing but the listen lane, for tests that kill it: `python lane_worker.py '{...}'`.
+
+Keys: bootstrap, kind, prefix, partitions, data_dir, session_timeout_ms.
+"""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import faust
+
+from streams.connect import Clients, KafkaSettings
+from streams.contracts.decode import decode_listen
+from streams.contracts.settings import TopicSettings
+from streams.contracts.topics import Topics, build_topics
+from streams.lane.faust_app import make_faust_app
+from streams.lane.listens import ListenLane
+from streams.lane.metrics import LaneCounts
+from streams.lane.settings import LaneSettings
+from streams.lane.table import TableIdentity, UserTable
+from streams.lane.transport import FaustHost, register
+from tokenizer.catalogue import StoredSid
+
+LANE = LaneSettings(commit_interval_ms=200, max_batch_records=500)
+VERSION = "0123456789ab"
+
+
+def static_lookup(item_key: int) -> StoredSid | None:
+    """A catalogue that never changes, with some items missing."""
+    if item_key % 7 == 0:
+        return None
+    return StoredSid(VERSION, (item_key % 256, item_key // 256 % 256, item_key // 65_536 % 256))
+
+
+def user_table(data_dir: Path, topics: Topics) -> UserTable:
+    """The table that a worker with this folder has."""
+    identity = TableIdentity(topics.listens.name, topics.user_state_changelog.name, topics.listens.partitions)
+    return UserTable(data_dir / "user-state", identity, LANE.table)
+
+
+def make_lane(config: dict) -> tuple[faust.App, ListenLane]:
+    """The app and its lane."""
+    topics = build_topics(TopicSettings(prefix=config["prefix"], user_partitions=config["partitions"]))
+    session_ms = config["session_timeout_ms"]
+    clients = Clients(
+        KafkaSettings(
+            bootstrap=config["bootstrap"],
+            kind=config["kind"],
+            session_timeout_ms=session_ms,
+            heartbeat_interval_ms=session_ms // 6,
+        )
+    )
+    data_dir, metrics = Path(config["data_dir"]), LaneCounts()
+    app = make_faust_app(config["prefix"] + "lane", clients, LANE, data_dir, metrics)
+    table = user_table(data_dir, topics)
+    lane = ListenLane(FaustHost(app), clients, table, decode_listen, static_lookup, LANE, metrics)
+    register(app, lane)
+    return app, lane
+
+
+def main() -> None:
+    """Run until told to stop."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    app, _ = make_lane(json.loads(sys.argv[1]))
+    faust.Worker(app, loglevel="INFO", loop=loop).execute_from_commandline()
+
+
+if __name__ == "__main__":
+    main()

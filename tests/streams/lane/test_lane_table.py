@@ -1,0 +1,84 @@
+"""The local table: atomic values and positions, identity, damage."""
+
+import pytest
+from rocksdict import Cache
+
+from streams.errors import LaneError
+from streams.lane.settings import TableSettings
+from streams.lane.table import META_KEY, PartitionTable, Positions, TableIdentity, UserTable
+
+IDENTITY = TableIdentity("listens", "changelog", 4)
+SETTINGS = TableSettings(block_cache_bytes=1 << 20, write_buffer_bytes=1 << 20)
+
+
+@pytest.fixture
+def table(tmp_path):
+    tables = UserTable(tmp_path, IDENTITY, SETTINGS)
+    yield tables.open([2])[2]
+    tables.close()
+
+
+def reopen(table: PartitionTable) -> PartitionTable:
+    table.close()
+    return PartitionTable(table.path, IDENTITY.of(2), SETTINGS, Cache(1 << 20))
+
+
+def test_new_table_holds_nothing(table):
+    assert table.positions == Positions(-1, -1)
+    assert table.get(b"u") is None
+    assert table.get_many([]) == []
+    assert list(table.items()) == []
+
+
+def test_values_and_positions_survive_together(table):
+    table.write({b"u1": b"one", b"u2": b"two"}, Positions(7, 40))
+    table.write({b"u1": b"new", b"u2": None}, Positions(9, 44))
+    again = reopen(table)
+    assert again.positions == Positions(9, 44)
+    assert again.get_many([b"u2", b"u1", b"u3"]) == [None, b"new", None]
+    assert list(again.items()) == [(b"u1", b"new")]
+    again.close()
+
+
+def test_clear_forgets_values_and_positions(table):
+    table.write({b"u": b"v"}, Positions(3, 5))
+    table.clear()
+    assert table.positions == Positions()
+    assert table.get(b"u") is None
+    assert table.get(META_KEY) is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        TableIdentity("other", "changelog", 4),
+        TableIdentity("listens", "other", 4),
+        TableIdentity("listens", "changelog", 8),
+    ],
+)
+def test_table_of_another_identity_is_refused(table, other):
+    table.write({}, Positions(1, 1))
+    table.close()
+    with pytest.raises(LaneError, match=r"expected layout 1 of .*; stop the worker and delete the folder"):
+        PartitionTable(table.path, other.of(2), SETTINGS, Cache(1 << 20))
+
+
+def test_damaged_table_is_refused_with_what_to_do(table):
+    table.close()
+    (table.path / "CURRENT").write_text("no manifest")
+    with pytest.raises(LaneError, match="delete it: it is rebuilt"):
+        PartitionTable(table.path, IDENTITY.of(2), SETTINGS, Cache(1 << 20))
+
+
+def test_table_in_use_is_refused(table):
+    with pytest.raises(LaneError, match="its own data_dir"):
+        PartitionTable(table.path, IDENTITY.of(2), SETTINGS, Cache(1 << 20))
+
+
+def test_closed_tables_can_be_opened_again(tmp_path):
+    tables = UserTable(tmp_path, IDENTITY, SETTINGS)
+    tables.open([0, 1])[1].write({b"u": b"v"}, Positions(0, 1))
+    tables.close()
+    assert tables.get(1) is None
+    assert tables.open([1])[1].get(b"u") == b"v"
+    tables.close()
