@@ -13,7 +13,7 @@ class NetworkConfig(BaseModel):
     num_layers: int = Field(default=2, ge=1, description="Layers of the causal history encoder.")
     head_dim: int = Field(default=64, ge=2, description="Width of one attention head; divides d_model.")
     ffn_multiple: int = Field(default=4, ge=1, description="Hidden width of every feed-forward block over d_model.")
-    max_len: int = Field(default=50, ge=1, description="Listens that the encoder reads, the latest ones.")
+    max_len: int = Field(default=50, ge=2, description="Listens that the encoder reads, the latest ones.")
     input_scale: float = Field(default=8.0, gt=0, description="Factor on item vectors where they enter the encoder.")
     dropout: float = Field(default=0.4, ge=0, lt=1, description="Dropout in training, after every sub-layer.")
     item_vector_dropout: float = Field(

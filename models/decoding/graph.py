@@ -82,7 +82,7 @@ class RecommendGraph(nn.Module):
         """Answer one request.
 
         Args:
-            inputs: The tensors of `signature.input_specs`, in that order.
+            *inputs: The tensors of `signature.input_specs`, in that order.
 
         Returns:
             The tensors of `signature.output_names`, in that order.

@@ -21,6 +21,7 @@ TORCH_ROOMS = (
     "models/reexport.py",
     "models/training/",
     "models/decoding/graph.py",
+    "models/decoding/operators.py",
 )
 HEAVY = ("torch", "onnx", "onnxscript", "safetensors.torch", "matplotlib")
 

@@ -16,7 +16,7 @@ from models.engine import Engine, Request, _result
 from models.errors import EngineError
 from models.features import Features
 from models.settings import EngineSettings
-from tokenizer.catalogue import Eligibility
+from tokenizer.catalogue import Catalogue, CatalogueUpdate, Eligibility, ItemFacts
 
 pytestmark = pytest.mark.train
 
@@ -87,6 +87,26 @@ def test_catalogue_inputs_are_views_kept_as_long_as_the_snapshot(engine, snapsho
     del other
     gc.collect()
     assert len(engine._catalogues) == before - 1
+
+
+def test_equal_scores_keep_the_order_of_the_catalogue(trained, engine):
+    """Twins: the same vector on the same SID, and the same vector on SIDs that are never told apart (gamma 0)."""
+    vector = np.random.default_rng(0).normal(size=(1, THREE_LEVELS.d_model)).astype(np.float32)
+
+    def vectorize(item_ids, codes, x):
+        return np.repeat(vector, len(item_ids), axis=0), np.ones(len(item_ids), np.float32)
+
+    catalogue = Catalogue("tok", THREE_LEVELS.codebook_sizes, THREE_LEVELS.d_model, vectorize, x_dim=8)
+    sids = [(3, 1, 2), (1, 4, 0), (3, 1, 2), (1, 4, 0), (0, 0, 8), (3, 1, 2)]
+    catalogue.apply([CatalogueUpdate(f"i{n}", n, ItemFacts(), sid, bytes(8), 1.0) for n, sid in enumerate(sids)])
+    snapshot = catalogue.snapshot()
+    features = Features(NOTHING, np.empty((0, 3), np.int32))
+    ranked = engine.recommend(Request(features, 6), snapshot)
+    in_bucket = [row for row in ranked.rows.tolist() if sids[row] == (3, 1, 2)]
+    assert in_bucket == [0, 2, 5]
+    blind = Engine(trained(THREE_LEVELS).artifact, EngineSettings(gamma=0.0, beta=0.0))
+    again = blind.recommend(Request(features, 6), snapshot)
+    assert again.rows.tolist() == snapshot.bucket_rows.tolist() == [4, 1, 3, 0, 2, 5]
 
 
 def test_empty_catalogue_gives_an_empty_answer(engine):
