@@ -52,6 +52,12 @@ class Cases:
             )
             raise DataError(msg)
 
+    @property
+    def num_repeats(self) -> int:
+        """Cases whose held-out item is in the history: out of reach where seen items are excluded."""
+        pairs = zip(self.histories, self.targets.tolist(), strict=True)
+        return sum(bool((history == target).any()) for history, target in pairs)
+
     def sample(self, num_cases: int, rng: np.random.Generator) -> "Cases":
         """Draw some of the cases, all of them where there are no more, in their order.
 
@@ -92,8 +98,7 @@ def evaluate_ranker(ranker: Ranker, cases: Cases, progress: Callable[[int], None
         Metrics with standard errors.
     """
     ranks: dict[Column, Int32Array] = {column: ranks_of(ranker, cases, column, progress) for column in COLUMNS}
-    repeats = sum(bool((history == target).any()) for history, target in _pairs(cases))
-    return Scores({column: summary(found) for column, found in ranks.items()}, len(cases.targets), repeats)
+    return Scores({column: summary(found) for column, found in ranks.items()}, len(cases.targets), cases.num_repeats)
 
 
 def evaluate_rankers(

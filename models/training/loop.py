@@ -117,7 +117,8 @@ class _Loop:
     def run(self) -> TrainedGenerator:
         curve: list[CurvePoint] = []
         step = 0
-        while step < self._steps:
+        # The number of steps is an estimate (window strides vary), so the last epoch may end before the rate is zero.
+        while step < self._steps and len(curve) < self._settings.epochs:
             self._model.train()
             self._model.drop.redraw()
             losses = []
@@ -182,7 +183,7 @@ class _Loop:
         levels, items = losses.mean(axis=0).tolist()
         every = max(1, self._settings.epochs // _CURVE_MEASUREMENTS)
         recall = None
-        if len(self._watched.targets) and (epoch % every == 0 or step == self._steps):
+        if len(self._watched.targets) and (epoch % every == 0 or epoch == self._settings.epochs):
             ranks = dense_ranks(self._model, self._u.detach(), self._data.codes, self._watched, exclude_seen=True)
             recall = float((ranks < 10).mean())
         return CurvePoint(epoch, step, self._rate(step - 1), levels, items, recall)

@@ -1,0 +1,146 @@
+"""A tiny world goes through the whole training: artifact, metrics, determinism, refusals."""
+
+import json
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("onnxruntime")
+pytestmark = pytest.mark.train
+
+from models.artifact import load_model_artifact  # noqa: E402
+from models.data import LogFolder, training_sequences  # noqa: E402
+from models.evaluation import Cases  # noqa: E402
+from models.evaluation.catalogue import item_texts  # noqa: E402
+from models.evaluation.run import evaluate  # noqa: E402
+from models.network import GenModel, NetworkConfig  # noqa: E402
+from models.settings import EngineSettings  # noqa: E402
+from models.training.diagnostics import dense_ranks  # noqa: E402
+from models.training.loop import TrainingData, fit  # noqa: E402
+from models.training.progress import ignore_progress  # noqa: E402
+from models.training.settings import TrainSettings  # noqa: E402
+from models.training.train import train_model  # noqa: E402
+from models.world import WorldSettings, generate_world  # noqa: E402
+from tokenizer.content import WordLlamaEncoder  # noqa: E402
+from tokenizer.errors import ArtifactError  # noqa: E402
+from tokenizer.fitting import fit_tokenizer  # noqa: E402
+from tokenizer.settings import TokenizerSettings  # noqa: E402
+
+SETTINGS = TrainSettings(
+    epochs=4,
+    d_model=32,
+    head_dim=16,
+    num_negatives=64,
+    validation_listeners=10,
+    guide_weights=((0.25, 2.0), (1.0, 2.0)),
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("world") / "log"
+    generate_world(path, WorldSettings(listeners=50, shows=4, artists=5, books=2, live_per_day=0, days=5))
+    return LogFolder(path)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(folder):
+    sequences = training_sequences(folder)
+    return fit_tokenizer(
+        sequences.item_ids,
+        item_texts(folder, sequences.item_ids),
+        sequences.train,
+        WordLlamaEncoder(),
+        TokenizerSettings(),
+        np.random.default_rng(0),
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(folder, tokenizer, tmp_path_factory):
+    told = []
+    place = tmp_path_factory.mktemp("pair") / "model"
+    return train_model(folder, tokenizer, place, SETTINGS, told.append), told
+
+
+def test_train_model_leaves_a_complete_artifact(trained, tokenizer):
+    result, told = trained
+    artifact = load_model_artifact(result.artifact.folder, tokenizer.version)
+    names = {path.name for path in artifact.folder.iterdir()}
+
+    assert {"model.onnx", "weights.safetensors", "curve.csv", "curve.png", "metrics.json", "README.md"} <= names
+    assert [path.name for path in artifact.folder.parent.iterdir()] == ["model"], "no half-written folder is left"
+    lines = (artifact.folder / "curve.csv").read_text().splitlines()
+    assert len(lines) == 1 + SETTINGS.epochs
+    first, last = (float(line.split(",")[4]) for line in (lines[1], lines[-1]))
+    assert last < first, "the item loss falls"
+    assert (artifact.folder / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert {step.stage for step in told} == {"prepare", "train", "export", "guide", "evaluate"}
+
+
+def test_train_model_reports_all_rankers(trained):
+    metrics = trained[0].metrics
+    assert json.loads(json.dumps(metrics)) == metrics
+    assert set(metrics["evaluation"]["rankers"]) == {"popularity", "item_knn", "generator", "dense_head"}
+    chosen = max(metrics["guide"], key=lambda trial: trial["ndcg_at_10"])
+    assert trained[0].artifact.config.gamma == chosen["gamma"]
+    for name in ("recall_at_10", "popularity_recall_at_10", "item_knn_recall_at_10", "recall_at_30"):
+        assert 0.0 <= metrics[name] <= 1.0
+
+
+def test_evaluate_repeats_the_figures_of_the_training(trained, folder, tokenizer):
+    result = trained[0]
+    found = evaluate(folder, tokenizer, result.artifact, EngineSettings())
+    for name in ("popularity", "item_knn", "generator"):
+        assert found["rankers"][name] == result.metrics["evaluation"]["rankers"][name]
+    assert found["model_version"] == result.artifact.version
+
+
+def test_equal_seeds_give_equal_weights_and_others_do_not(folder, tokenizer):
+    sequences = training_sequences(folder)
+    codes = tokenizer.encode_items(sequences.item_ids, item_texts(folder, sequences.item_ids)).codes
+    vectors = np.random.default_rng(3).normal(size=(len(codes), SETTINGS.d_model)).astype(np.float32)
+    data = TrainingData(sequences.train, codes, vectors, Cases([], np.empty(0, np.int32)))
+
+    def weights(seed):
+        settings = SETTINGS.model_copy(update={"seed": seed, "epochs": 2})
+        done = fit(data, settings.network(tokenizer.codebook_sizes), settings, ignore_progress)
+        return np.concatenate([done.item_vectors.ravel(), done.model.code_embedding.detach().numpy().ravel()])
+
+    before = torch.get_num_threads()
+    first = weights(1)
+    torch.rand(7)  # what others draw must not matter
+    assert np.array_equal(first, weights(1))
+    assert not np.array_equal(first, weights(2))
+    assert torch.get_num_threads() == before
+
+
+def test_train_model_refuses_a_folder_of_something_else(folder, tokenizer, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ArtifactError, match="no model artifact"):
+        train_model(folder, tokenizer, tmp_path, SETTINGS)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_dense_ranks_match_a_plain_count():
+    rng = np.random.default_rng(5)
+    config = NetworkConfig(codebook_sizes=(4, 4), d_model=16, head_dim=8, num_layers=1, max_len=3)
+    model = GenModel(config, seed=1).eval()
+    codes = rng.integers(0, 4, size=(12, 2)).astype(np.int32)
+    u = torch.tensor(rng.normal(size=(12, 16)).astype(np.float32))
+    histories = [rng.integers(0, 12, size=length).astype(np.int32) for length in (1, 2, 5)]
+    cases = Cases(histories, np.array([3, int(histories[1][0]), 8], np.int32))
+
+    found = {seen: dense_ranks(model, u, codes, cases, exclude_seen=seen) for seen in (False, True)}
+
+    table = model.item_vectors(torch.tensor(codes, dtype=torch.long), u)
+    for row, history in enumerate(histories):
+        latest = torch.tensor(history[-3:], dtype=torch.long)
+        tokens = model.tokens(torch.tensor(codes[history[-3:]], dtype=torch.long)[None], u[latest][None], drop=False)
+        scores = (model.encode(tokens)[0, -1] @ table.T).detach().numpy()
+        target = int(cases.targets[row])
+        assert found[False][row] == (scores > scores[target]).sum()
+        others = [item for item in range(12) if item not in history]
+        expected = sum(scores[item] > scores[target] for item in others) if target in others else 12
+        assert found[True][row] == expected
