@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from streams.catalogue.decode import UpdateDecoder
 from streams.catalogue.settings import CatalogueSettings
 from streams.clock import Clock
-from streams.errors import BadRecord
+from streams.errors import BadRecord, CatalogueError
 from streams.log import get_log
 from streams.metrics import Metrics
 from tokenizer.catalogue import Catalogue, CatalogueSnapshot, CatalogueUpdate
@@ -106,7 +106,7 @@ class LiveCatalogue:
             updates.append(update)
             self._count(update)
         if updates:
-            self._catalogue.apply(updates)
+            self._apply(updates)
             if self._oldest_unseen_s is None:
                 self._oldest_unseen_s = arrived_s
 
@@ -123,6 +123,18 @@ class LiveCatalogue:
             self._metrics.catalogue_visible_seconds.observe(max(0.0, ended_s - self._oldest_unseen_s))
             self._oldest_unseen_s = None
         return snapshot
+
+    def _apply(self, updates: list[CatalogueUpdate]) -> None:
+        try:
+            self._catalogue.apply(updates)
+        except CatalogueError as exc:
+            if len(updates) > 1:
+                # Nothing of a batch is applied if one update does not fit: find it, let the others through.
+                for update in updates:
+                    self._apply([update])
+                return
+            self._metrics.catalogue_updates.labels("refused").inc()
+            _log.warning("catalogue update refused", item_id=updates[0].item_id, error=str(exc))
 
     def _count(self, update: CatalogueUpdate) -> None:
         if update.facts is None:

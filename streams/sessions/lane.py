@@ -168,12 +168,12 @@ class SessionLane(Service):
             prefix = self._prefixes[partition.partition]
             for record in records:
                 prefix.begin(record.offset)
-                task = asyncio.create_task(self._handle(record, prefix, fetched_s))
+                task = asyncio.create_task(self._handle(self._epoch, record, prefix, fetched_s))
                 self._answering.add(task)
                 task.add_done_callback(self._ended)
         self._metrics.sessions_in_flight.set(len(self._answering))
 
-    async def _handle(self, record: Any, prefix: OffsetPrefix, fetched_s: float) -> None:
+    async def _handle(self, epoch: int, record: Any, prefix: OffsetPrefix, fetched_s: float) -> None:
         try:
             start = self._decode(record.key, record.value, record.timestamp)
         except BadRecord as bad:
@@ -181,7 +181,12 @@ class SessionLane(Service):
             topic, key, value, headers = dead_letter(record, bad)
             await self._send(record, topic, key, value, headers)
         else:
-            candidate_set = await self._answerer.answer(start, record.partition, fetched_s)
+            try:
+                candidate_set = await self._answerer.answer(start, record.partition, fetched_s)
+            except LaneError:
+                if epoch != self._epoch:
+                    return  # revoked meanwhile: the next owner answers
+                raise
             await self._send(record, self._candidates_topic, record.key, candidate_set.to_json(), [])
             self._metrics.session_seconds.observe(max(0.0, self._answerer.seconds() - fetched_s))
             delay_s = (candidate_set.produced_at - record.timestamp) / 1e3

@@ -6,6 +6,7 @@ Exit codes: 0 after SIGTERM or SIGINT, 1 for everything else.
 import os
 import sys
 import threading
+import time
 
 import faust
 
@@ -14,6 +15,10 @@ from streams.log import get_log, quiet_libraries
 from streams.worker.build import WorkerParts
 
 _log = get_log(__name__)
+
+# Their pools are shut down by now: what is still alive after this time hangs in a call.
+_OUR_THREADS = ("engine", "fallback", "catalogue", "tokenizer")
+_STUCK_S = 2.0
 
 
 class _Worker(faust.Worker):
@@ -72,11 +77,12 @@ def _in_one_line(reason: BaseException | None) -> str:
 
 
 def _leave_stuck_threads(code: int) -> None:
-    """End at once if a thread hangs in a call: Python would wait for it at exit, for ever."""
-    stuck = [t for t in threading.enumerate() if t is not threading.main_thread() and not t.daemon]
-    for thread in stuck:
-        thread.join(2.0)
-    if any(thread.is_alive() for thread in stuck):
+    """End at once if one of our threads hangs in a call: Python would wait for it at exit, for ever."""
+    ours = [thread for thread in threading.enumerate() if thread.name.startswith(_OUR_THREADS)]
+    until_s = time.monotonic() + _STUCK_S
+    for thread in ours:
+        thread.join(max(0.0, until_s - time.monotonic()))
+    if any(thread.is_alive() for thread in ours):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

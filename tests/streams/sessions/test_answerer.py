@@ -1,0 +1,129 @@
+import threading
+import time
+
+import pytest
+
+from models.errors import StateError
+from models.records import Candidate, CandidateSet, Fallback, SessionStart
+from streams.clock import LogClock
+from streams.errors import LaneError
+from streams.metrics import Metrics
+from streams.sessions.answerer import Answerer
+from streams.sessions.settings import SessionSettings
+
+START = SessionStart(session_id="s", user_id="u", at=7_000)
+
+
+def candidate_set(reason=None):
+    candidate = Candidate(item_id="i", sid="1-2", rank=0, score=1.0, log_prob=None if reason else -1.0, familiar=False)
+    return CandidateSet(
+        candidate_set_id="id",
+        session_id="s",
+        user_id="u",
+        requested_at=7_000,
+        produced_at=0,
+        model_version="m",
+        tokenizer_version="t",
+        catalogue_version="c",
+        state_watermark=-1,
+        discovery="any",
+        candidates=(candidate,),
+        fallback=Fallback(reason=reason) if reason else None,
+    )
+
+
+class FakeRecommender:
+    def __init__(self, error=None, block=None):
+        self.error, self.block, self.calls = error, block, []
+
+    def recommend(self, start, state, snapshot, now_ms, steps):
+        self.calls.append(("recommend", state, snapshot, now_ms))
+        if self.block is not None:
+            self.block.wait(10)
+        if self.error is not None:
+            raise self.error
+        with steps.time("engine"):
+            return candidate_set()
+
+    def fall_back(self, start, state, snapshot, now_ms, reason, steps):
+        self.calls.append(("fall_back", state, snapshot, now_ms))
+        return candidate_set(reason)
+
+
+@pytest.fixture
+def make():
+    made = []
+
+    def build(recommender, states=None, **fields):
+        def state(partition, user_id):
+            if isinstance(states, Exception):
+                raise states
+            return (states or {}).get((partition, user_id))
+
+        settings = SessionSettings(**{"deadline_ms": 5_000, "engine_threads": 2, **fields})
+        metrics = Metrics()
+        made.append(Answerer(recommender, lambda: "snapshot", state, settings, metrics, LogClock(), lambda: 99))
+        return made[-1], metrics
+
+    yield build
+    for answerer in made:
+        answerer.close()
+
+
+def counted(metrics, outcome):
+    return metrics.sessions.labels(outcome)._value.get()
+
+
+async def test_the_answer_comes_from_the_recommender_with_state_and_event_time(make):
+    recommender = FakeRecommender()
+    answerer, metrics = make(recommender, {(3, "u"): b"state"})
+    fetched_s = answerer.seconds() - 0.5
+    answer = await answerer.answer(START, 3, fetched_s)
+    assert recommender.calls == [("recommend", b"state", "snapshot", 7_000)]
+    assert answer.fallback is None
+    assert answer.produced_at == 99
+    assert {"queue", "state", "engine", "total"} <= answer.timings_ms.keys()
+    assert answer.timings_ms["queue"] >= 500
+    assert answer.timings_ms["total"] >= answer.timings_ms["queue"]
+    assert counted(metrics, "model") == 1
+    assert metrics.candidates.labels("ranked")._value.get() == 1
+
+
+async def test_a_hanging_engine_is_answered_by_the_fallback_at_the_deadline(make):
+    release = threading.Event()
+    answerer, metrics = make(FakeRecommender(block=release), deadline_ms=50, engine_threads=1)
+    try:
+        begun_s = time.perf_counter()
+        # The second one never gets a thread: fallbacks have one of their own.
+        for _ in range(2):
+            answer = await answerer.answer(START, 0, answerer.seconds())
+            assert answer.fallback.reason == "deadline"
+            assert answer.timings_ms["engine"] >= 45
+        assert time.perf_counter() - begun_s < 5
+        assert counted(metrics, "deadline") == 2
+    finally:
+        release.set()
+
+
+async def test_a_state_that_cannot_be_read_is_answered_without_it(make):
+    recommender = FakeRecommender(error=StateError("bad bytes"))
+    answerer, metrics = make(recommender, {(0, "u"): b"junk"})
+    answer = await answerer.answer(START, 0, answerer.seconds())
+    assert answer.fallback.reason == "state_error"
+    assert recommender.calls[-1] == ("fall_back", None, "snapshot", 7_000)
+    assert counted(metrics, "state_error") == 1
+
+
+async def test_a_defect_in_the_model_costs_the_models_answer_only(make):
+    recommender = FakeRecommender(error=ZeroDivisionError())
+    answerer, metrics = make(recommender, {(0, "u"): b"state"})
+    answer = await answerer.answer(START, 0, answerer.seconds())
+    assert answer.fallback.reason == "engine_error"
+    assert recommender.calls[-1] == ("fall_back", b"state", "snapshot", 7_000)
+    assert counted(metrics, "engine_error") == 1
+
+
+async def test_a_table_that_is_gone_is_the_lanes_affair(make):
+    answerer, _ = make(FakeRecommender(), LaneError("not open"))
+    with pytest.raises(LaneError):
+        await answerer.answer(START, 0, answerer.seconds())

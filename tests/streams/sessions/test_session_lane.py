@@ -1,0 +1,297 @@
+import asyncio
+from collections import namedtuple
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from models.records import SessionStart
+from streams.contracts.decode import decode_session_start
+from streams.contracts.settings import TopicSettings
+from streams.contracts.topics import build_topics
+from streams.errors import LaneError
+from streams.metrics import Metrics
+from streams.sessions.lane import SessionLane
+from streams.sessions.settings import SessionSettings
+
+TOPICS = build_topics(TopicSettings(user_partitions=2))
+Record = namedtuple("Record", "topic partition offset timestamp key value headers")
+
+
+def record(offset, partition=0, value=None):
+    start = SessionStart(session_id=f"s{offset}", user_id="u", at=10)
+    value = start.to_json() if value is None else value
+    return Record(TOPICS.session_starts.name, partition, offset, 10, b"u", value, ())
+
+
+class FakeConsumer:
+    """Hands out what a test puts in, never from paused partitions, never more than asked for."""
+
+    def __init__(self, log):
+        self.log, self.sought, self.paused, self.largest, self.stopped = log, {}, set(), 0, False
+
+    async def start(self):
+        pass
+
+    async def stop(self):
+        self.stopped = True
+
+    def assign(self, partitions):
+        self.partitions = list(partitions)
+
+    def seek(self, partition, offset):
+        self.sought[partition.partition] = offset
+
+    async def seek_to_beginning(self, partition):
+        self.sought[partition.partition] = 0
+
+    def pause(self, *partitions):
+        self.paused |= set(partitions)
+
+    def resume(self, *partitions):
+        self.paused -= set(partitions)
+
+    async def getmany(self, timeout_ms, max_records):
+        self.largest = max(self.largest, max_records)
+        out = {}
+        for partition in self.partitions:
+            if partition not in self.paused and self.log.get(partition.partition):
+                taken = self.log[partition.partition][:max_records]
+                del self.log[partition.partition][: len(taken)]
+                out[partition] = taken
+                max_records -= len(taken)
+                if max_records <= 0:
+                    break
+        await asyncio.sleep(0.001)
+        return out
+
+
+class FakeProducer:
+    def __init__(self):
+        self.sent, self.error, self.hold = [], None, None
+
+    async def start(self):
+        pass
+
+    async def stop(self):
+        pass
+
+    async def send_and_wait(self, topic, value, key, partition, headers):
+        if self.hold is not None:
+            await self.hold.wait()
+        if self.error is not None:
+            raise self.error
+        self.sent.append((topic, key, value, partition))
+
+
+class FakeClients:
+    def __init__(self, log):
+        self.log, self.producer, self.consumers = log, FakeProducer(), []
+
+    def async_consumer(self, **_):
+        self.consumers.append(FakeConsumer(self.log))
+        return self.consumers[-1]
+
+    def async_producer(self, **_):
+        return self.producer
+
+
+class FakeAnswer:
+    produced_at = 10
+
+    def __init__(self, session_id):
+        self.session_id = session_id
+
+    def to_json(self):
+        return self.session_id.encode()
+
+
+class FakeAnswerer:
+    def __init__(self):
+        self.gates, self.active, self.most, self.error = {}, 0, 0, None
+
+    def seconds(self):
+        return 0.0
+
+    def close(self):
+        pass
+
+    async def answer(self, start, partition, fetched_s):
+        self.active += 1
+        self.most = max(self.most, self.active)
+        try:
+            if start.session_id in self.gates:
+                await self.gates[start.session_id].wait()
+            if self.error is not None:
+                raise self.error
+        finally:
+            self.active -= 1
+        return FakeAnswer(start.session_id)
+
+
+class FakeHost:
+    def __init__(self, offsets):
+        self.offsets = offsets
+
+    async def committed(self, topic, partitions):
+        assert topic == TOPICS.session_starts.name
+        return {partition: self.offsets.get(partition) for partition in partitions}
+
+
+async def until(condition):
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+class Bench:
+    def __init__(self, log=None, committed=None, **fields):
+        self.log = {0: [], 1: []} if log is None else log
+        self.clients, self.answerer = FakeClients(self.log), FakeAnswerer()
+        self.ready = {0, 1}
+        self.metrics = Metrics()
+        self.lane = SessionLane(
+            self.clients,
+            TOPICS.session_starts,
+            TOPICS.candidates,
+            decode_session_start,
+            self.answerer,
+            FakeHost(committed or {}),
+            lambda partition: partition in self.ready,
+            SessionSettings(**{"poll_ms": 1, "revoke_wait_ms": 50, **fields}),
+            self.metrics,
+        )
+
+    @property
+    def sent(self):
+        return self.clients.producer.sent
+
+    def gate(self, *session_ids):
+        for session_id in session_ids:
+            self.answerer.gates[session_id] = asyncio.Event()
+        return self.answerer.gates
+
+
+@pytest.fixture
+async def bench():
+    made = []
+
+    async def make(**fields):
+        made.append(Bench(**fields))
+        await made[-1].lane.start()
+        return made[-1]
+
+    yield make
+    for one in made:
+        for gate in one.answerer.gates.values():
+            gate.set()
+        await one.lane.stop()
+
+
+async def test_answers_go_beside_their_listener_and_offsets_follow_by_prefix(bench):
+    one = await bench(log={0: [record(5), record(6), record(8)], 1: [record(0, 1)]}, committed={0: 5})
+    gates = one.gate("s6")
+    await one.lane.assigned({0, 1})
+    await until(lambda: len(one.sent) == 3)
+    assert one.clients.consumers[0].sought == {0: 5, 1: 0}
+    assert {(topic, key, partition) for topic, key, _, partition in one.sent} == {
+        (TOPICS.candidates.name, b"u", 0),
+        (TOPICS.candidates.name, b"u", 1),
+    }
+    assert one.lane.committable() == {0: 6, 1: 1}
+    gates["s6"].set()
+    await until(lambda: len(one.sent) == 4)
+    await until(lambda: one.lane.committable() == {0: 9, 1: 1})
+
+
+async def test_no_more_are_in_flight_than_the_setting_says(bench):
+    one = await bench(log={0: [record(n) for n in range(40)]}, max_in_flight=4)
+    gates = one.gate("s0")
+    await one.lane.assigned({0})
+    await until(lambda: len(one.sent) == 39)
+    assert one.answerer.most <= 4
+    assert one.clients.consumers[0].largest <= 4
+    assert one.lane.committable() == {}
+    gates["s0"].set()
+    await until(lambda: one.lane.committable() == {0: 40})
+
+
+async def test_a_bad_record_is_a_dead_letter_before_its_offset_counts(bench):
+    one = await bench(log={0: [record(0, value=b"{not json")]})
+    one.clients.producer.hold = asyncio.Event()
+    await one.lane.assigned({0})
+    await until(lambda: not one.log[0])
+    assert one.lane.committable() == {}
+    one.clients.producer.hold.set()
+    await until(lambda: one.lane.committable() == {0: 1})
+    assert one.sent == [(TOPICS.session_starts.name + ".dlq", b"u", b"{not json", 0)]
+    assert one.metrics.dead_letters.labels(TOPICS.session_starts.name, "not_json")._value.get() == 1
+
+
+async def test_sessions_wait_until_the_states_of_their_partition_are_restored(bench):
+    one = await bench(log={0: [record(0)], 1: [record(0, 1)]})
+    one.ready = {1}
+    await one.lane.assigned({0, 1})
+    await until(lambda: one.sent)
+    assert [partition for *_, partition in one.sent] == [1]
+    one.ready.add(0)
+    await until(lambda: len(one.sent) == 2)
+
+
+async def test_revocation_waits_for_what_is_under_way_and_keeps_its_offsets(bench):
+    one = await bench(log={0: [record(0), record(1)]}, revoke_wait_ms=3_000)
+    gates = one.gate("s1")
+    await one.lane.assigned({0})
+    await until(lambda: len(one.sent) == 1 and one.answerer.active)
+    revoking = asyncio.create_task(one.lane.revoked({0}))
+    await asyncio.sleep(0.01)
+    assert not revoking.done()
+    gates["s1"].set()
+    await revoking
+    assert one.lane.committable() == {0: 2}
+    await until(lambda: one.clients.consumers[0].stopped)
+
+
+async def test_revocation_gives_up_on_late_ones_which_stay_uncommitted(bench):
+    one = await bench(log={0: [record(0), record(1)]}, revoke_wait_ms=30)
+    one.gate("s1")
+    await one.lane.assigned({0})
+    await until(lambda: len(one.sent) == 1)
+    await one.lane.revoked({0})
+    assert one.lane.committable() == {0: 1}
+    await until(lambda: one.answerer.active == 0)
+    # The next assignment starts anew, from what the group has.
+    await one.lane.assigned({0})
+    assert one.lane.committable() == {}
+    await until(lambda: len(one.clients.consumers) == 2)
+
+
+async def test_an_answer_that_kafka_refuses_ends_the_worker(bench):
+    one = await bench(log={0: [record(0)]})
+    one.clients.producer.error = KafkaError("no")
+    await one.lane.assigned({0})
+    await until(lambda: one.lane.crashed)
+    assert isinstance(one.lane.crash_reason, LaneError)
+    assert "session-starts.v1/0/0" in str(one.lane.crash_reason)
+    assert one.lane.committable() == {}
+
+
+async def test_a_table_closed_by_a_revocation_is_no_reason_to_end(bench):
+    one = await bench(log={0: [record(0)]})
+    gates = one.gate("s0")
+    one.answerer.error = LaneError("not open")
+    await one.lane.assigned({0})
+    await until(lambda: one.answerer.active)
+    revoking = asyncio.create_task(one.lane.revoked({0}))
+    await asyncio.sleep(0)
+    gates["s0"].set()
+    await revoking
+    assert not one.lane.crashed
+    assert one.lane.committable() == {}
+
+
+async def test_partitions_are_named_by_the_topic(bench):
+    one = await bench()
+    await one.lane.assigned({1})
+    await until(lambda: one.clients.consumers and hasattr(one.clients.consumers[0], "partitions"))
+    assert one.clients.consumers[0].partitions == [TopicPartition(TOPICS.session_starts.name, 1)]
