@@ -11,6 +11,9 @@ from streams.errors import BadRecord
 from tokenizer.catalogue import CatalogueUpdate, ItemFacts
 from tokenizer.sid import Sid
 
+# Far above any honest vector; float32 would overflow not far beyond.
+_MAX_SCALE = 1e30
+
 
 class UpdateDecoder:
     """Decodes records; checks all that the catalogue's arrays rely on.
@@ -76,6 +79,10 @@ class UpdateDecoder:
             vector = base64.b64decode(tokenized.vector, validate=True)
         except binascii.Error as exc:
             raise BadRecord(Reason.BAD_VALUE, f"vector: not base64 ({exc})") from exc
+        if tokenized.vector_scale > _MAX_SCALE:
+            raise BadRecord(
+                Reason.BAD_VALUE, f"vector_scale: expected at most {_MAX_SCALE}, got {tokenized.vector_scale}"
+            )
         if len(vector) != self._vector_dim:
             raise BadRecord(Reason.BAD_VALUE, f"vector: expected {self._vector_dim} components, got {len(vector)}")
         return vector

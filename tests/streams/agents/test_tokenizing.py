@@ -1,0 +1,71 @@
+import base64
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from models.records import CatalogItem
+from streams.agents.tokenizing import item_sids, text_of
+from streams.errors import TokenizerError
+
+
+@dataclass
+class Encoded:
+    codes: np.ndarray
+    vectors: np.ndarray
+    scales: np.ndarray
+
+
+class FakeEncoder:
+    version = "00112233aabb"
+
+    def __init__(self):
+        self.calls = []
+
+    def encode_items(self, item_ids, texts):
+        self.calls.append((list(item_ids), list(texts)))
+        if "poison" in item_ids:
+            msg = "cannot be encoded"
+            raise TokenizerError(msg)
+        n = len(item_ids)
+        return Encoded(
+            codes=np.array([[len(text) % 256, 7] for text in texts], np.int32).reshape(n, 2),
+            vectors=np.arange(n * 3, dtype=np.int8).reshape(n, 3),
+            scales=np.full(n, 0.25, np.float32),
+        )
+
+
+def item(item_id, **fields):
+    return CatalogItem(**{"item_id": item_id, "kind": "episode", "title": "T", "at": 1, **fields})
+
+
+def test_values_carry_facts_offset_and_the_tokenizers_words():
+    encoder = FakeEncoder()
+    one = item("a", creator="C", show="S", tags=("x",), market=("de",), explicit=True, expires_at=9, description="d")
+    (value,) = item_sids(encoder, [one], [42])
+    assert value.source_offset == 42
+    assert (value.creator, value.show, value.tags, value.market) == ("C", "S", ("x",), ("de",))
+    assert (value.explicit, value.expires_at, value.kind, value.title) == (True, 9, "episode", "T")
+    tokenized = value.versions[encoder.version]
+    assert tokenized.sid == (len(text_of(one)) % 256, 7)
+    assert base64.b64decode(tokenized.vector) == bytes([0, 1, 2])
+    assert tokenized.vector_scale == 0.25
+    assert encoder.calls == [(["a"], [text_of(one)])]
+
+
+def test_many_items_are_one_call():
+    encoder = FakeEncoder()
+    values = item_sids(encoder, [item("a"), item("b")], [1, 2])
+    assert [(value.item_id, value.source_offset) for value in values] == [("a", 1), ("b", 2)]
+    assert len(encoder.calls) == 1
+    assert item_sids(encoder, [], []) == []
+
+
+def test_the_text_names_all_that_describes_an_item():
+    text = text_of(item("a", title="Rain", creator="Ann", show="Weather", tags=("calm",), description="drops"))
+    assert all(word in text for word in ("Rain", "Ann", "Weather", "calm", "drops", "episode"))
+
+
+def test_an_item_that_cannot_be_encoded_is_the_callers_affair():
+    with pytest.raises(TokenizerError):
+        item_sids(FakeEncoder(), [item("poison")], [0])

@@ -1,0 +1,57 @@
+import io
+import json
+import logging
+
+import pytest
+
+from streams.errors import TopicError
+from streams.log import get_log, set_up_logging
+from streams.log_settings import LogSettings
+
+
+@pytest.fixture(autouse=True)
+def _restored_logging():
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+
+
+def lines(stream):
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_lines_are_json_where_nobody_watches():
+    stream = io.StringIO()
+    set_up_logging(LogSettings(), stream)
+    get_log("here").info("catalogue caught up", items=3)
+    logging.getLogger("elsewhere").warning("plain %s", "words")
+    first, second = lines(stream)
+    assert (first["event"], first["items"], first["level"], first["logger"]) == (
+        "catalogue caught up",
+        3,
+        "info",
+        "here",
+    )
+    assert second["event"] == "plain words"
+
+
+def test_libraries_stay_quiet():
+    stream = io.StringIO()
+    set_up_logging(LogSettings(level="debug"), stream)
+    logging.getLogger("aiokafka.consumer").info("chatter")
+    get_log("here").debug("ours")
+    assert [line["event"] for line in lines(stream)] == ["ours"]
+
+
+def test_our_own_errors_come_without_a_traceback_others_with():
+    stream = io.StringIO()
+    set_up_logging(LogSettings(), stream)
+    for error in (TopicError("say what to do"), ValueError("defect")):
+        try:
+            raise error
+        except (TopicError, ValueError):
+            logging.getLogger("x").exception("failed")
+    ours, other = lines(stream)
+    assert "exception" not in ours
+    assert "ValueError: defect" in other["exception"]
