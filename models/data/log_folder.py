@@ -98,7 +98,10 @@ class LogFolder:
         self.manifest = _read_manifest(self.path / MANIFEST_FILE)
 
     def catalog(self) -> Iterator[CatalogEvent]:
-        """Yield items and removals in order of time.
+        """Read items and removals.
+
+        Returns:
+            Rows in order of time, read as they are asked for.
 
         Raises:
             DataError: A line is damaged or out of order; the message names file and line.
@@ -106,7 +109,10 @@ class LogFolder:
         return (row for row, _, _, _ in self._rows(TOPIC_FILES["catalog"], decode_catalog))
 
     def listens(self) -> Iterator[ListenRow]:
-        """Yield listens in order of time (over 100,000 a second on one core).
+        """Read listens, over 100,000 a second on one core.
+
+        Returns:
+            Rows in order of time, read as they are asked for.
 
         Raises:
             DataError: A line is damaged or out of order; the message names file and line.
@@ -114,7 +120,10 @@ class LogFolder:
         return (row for row, _, _, _ in self._rows(TOPIC_FILES["listens"], decode_listen))
 
     def sessions(self) -> Iterator[SessionStart]:
-        """Yield session-starts in order of time.
+        """Read session-starts.
+
+        Returns:
+            Rows in order of time, read as they are asked for.
 
         Raises:
             DataError: A line is damaged or out of order; the message names file and line.
@@ -122,7 +131,10 @@ class LogFolder:
         return (row for row, _, _, _ in self._rows(TOPIC_FILES["sessions"], decode_session))
 
     def heldout(self) -> Iterator[HeldOutRow]:
-        """Yield the listens that the split keeps aside, in order of time.
+        """Read the listens that the split keeps aside.
+
+        Returns:
+            Rows in order of time, read as they are asked for.
 
         Raises:
             DataError: A line is damaged or out of order; the message names file and line.
@@ -130,12 +142,15 @@ class LogFolder:
         return (row for row, _, _, _ in self._rows(HELDOUT_FILE, decode_heldout))
 
     def merged(self, cursor: Cursor | None = None, *, heldout: bool = False) -> Iterator[LogRow]:
-        """Yield all topics in the log's total order.
+        """Read all topics in the log's total order.
 
         Args:
-            heldout: Also yield what the split keeps aside, ranked behind the topics.
             cursor: Where to go on; from the beginning without it. It is not moved: call `Cursor.advance` with each
                 row that is done with.
+            heldout: Also give what the split keeps aside, ranked behind the topics.
+
+        Returns:
+            Rows, read as they are asked for.
 
         Raises:
             DataError: A line is damaged or out of order, or the cursor does not stand at a line's start.

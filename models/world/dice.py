@@ -22,7 +22,7 @@ class Dice:
 
     Args:
         seed: Seed of the world.
-        path: Names and numbers that tell this stream from others.
+        *path: Names and numbers that tell this stream from others.
     """
 
     def __init__(self, seed: int, *path: str | int) -> None:

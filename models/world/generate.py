@@ -163,6 +163,10 @@ class _World:
 def _plan_sessions(settings: WorldSettings, listeners: Sequence[Listener]) -> NDArray[np.uint8]:
     """Decide beforehand who listens when, so that each listener's last session is known when it comes.
 
+    Args:
+        settings: Sizes and seed.
+        listeners: Who lives in the world.
+
     Returns:
         Sessions by listener and day. Shape: (listeners, days).
     """

@@ -49,10 +49,13 @@ class Session:
         self._strange: set[int] = set()
 
     def play(self, start_at: int) -> Iterator[Heard]:
-        """Yield the listens of the session in order of time.
+        """Play the session.
 
         Args:
             start_at: When it starts.
+
+        Yields:
+            Listens in order of time.
         """
         dice, now, last = self._dice, start_at, -1
         for _ in range(3 + dice.below(5) + dice.below(6)):

@@ -84,6 +84,9 @@ class Listener:
     def adopt(self, group: Group) -> bool:
         """Make a group a favourite; the oldest one goes where there are too many.
 
+        Args:
+            group: An artist, a show, a book or a channel.
+
         Returns:
             Whether it was none before.
         """

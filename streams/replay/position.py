@@ -31,7 +31,10 @@ class PositionFile:
         self._identity = folder.manifest.identity
 
     def load(self) -> Cursor:
-        """Return where to go on; the beginning where the file is not there.
+        """Read the position.
+
+        Returns:
+            Where to go on; the beginning where the file is not there.
 
         Raises:
             DataError: The file is damaged or belongs to another folder.
