@@ -169,41 +169,29 @@ def settle(state: State) -> None:
 
 
 def entry_bytes(num_levels: int) -> int:
-    """Return the size of a ring entry.
-
-    Args:
-        num_levels: L.
-    """
+    """Return the size of a ring entry."""
     return 17 + 2 * num_levels
 
 
 @cache
 def entry_struct(num_levels: int) -> Struct:
-    """Return the layout of a ring entry: key, at (low 32 bits), at (high 16), share, signal, version, codes.
-
-    Args:
-        num_levels: L.
-    """
+    """Return the layout of a ring entry: key, at (low 32 bits), at (high 16), share, signal, version, codes."""
     return Struct(f"<QIH3B{num_levels}H")
 
 
 def entry_at(ring: bytes, start: int) -> int:
-    """Return `at` of the entry that begins at a byte of the ring.
-
-    Args:
-        ring: Entries.
-        start: First byte of the entry.
-    """
+    """Return `at` of the entry that begins at a byte of the ring."""
     return int.from_bytes(ring[start + 8 : start + _AT_END], "little")
 
 
 def event_id_bytes(event_id: str) -> bytes:
-    """Return the 6 bytes that stand for an event id.
-
-    Two of a user's last 32 events share them by chance once in some 10^13 listens.
+    """Hash an event id.
 
     Args:
         event_id: Its text.
+
+    Returns:
+        6 bytes; two of a user's last 32 events share them by chance once in some 10^13 listens.
     """
     return hashlib.blake2b(event_id.encode("utf-8", "surrogatepass"), digest_size=EVENT_ID_BYTES).digest()
 

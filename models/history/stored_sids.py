@@ -16,11 +16,7 @@ from models.history.layout import (
 
 @cache
 def version_bytes(tokenizer_version: str) -> bytes:
-    """Return the 6 bytes that stand for a tokenizer version.
-
-    Args:
-        tokenizer_version: Its name.
-    """
+    """Return the 6 bytes that stand for a tokenizer version."""
     if len(tokenizer_version) == 2 * VERSION_BYTES and set(tokenizer_version) <= set("0123456789abcdef"):
         return bytes.fromhex(tokenizer_version)
     return hashlib.blake2b(tokenizer_version.encode(), digest_size=VERSION_BYTES).digest()

@@ -42,11 +42,7 @@ class MarketSets:
         self._numbers: dict[frozenset[str], int] = {frozenset(): 0}
 
     def number(self, market: Sequence[str]) -> int:
-        """Return the number of a set, the next free one where it is new.
-
-        Args:
-            market: Markets, any order.
-        """
+        """Return the number of a set, the next free one where it is new."""
         return self._numbers.setdefault(frozenset(market), len(self._numbers))
 
     def listed(self) -> tuple[frozenset[str], ...]:

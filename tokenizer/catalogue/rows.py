@@ -68,22 +68,12 @@ class Rows:
     facts_bytes: npt.NDArray[np.int32]
 
     def item_id(self, text: npt.NDArray[np.uint8], row: int) -> str:
-        """Return the id of a row.
-
-        Args:
-            text: Text buffer of the store.
-            row: Row.
-        """
+        """Return the id of a row."""
         start = int(self.text_starts[row])
         return text[start : start + int(self.id_bytes[row])].tobytes().decode("utf-8", "surrogatepass")
 
     def facts(self, text: npt.NDArray[np.uint8], row: int) -> ItemFacts:
-        """Return the facts of a row.
-
-        Args:
-            text: Text buffer of the store.
-            row: Row.
-        """
+        """Return the facts of a row."""
         start = int(self.text_starts[row]) + int(self.id_bytes[row])
         return _facts_decoder.decode(text[start : start + int(self.facts_bytes[row])].data)
 
