@@ -11,8 +11,11 @@ pytestmark = pytest.mark.broker
 def rig(kafka, make_topics, tmp_path):
     rigs = []
 
-    def make(**flags):
-        rigs.append(Rig(kafka, make_topics(), tmp_path, **flags))
+    def make(beside=None, **flags):
+        topics = make_topics() if beside is None else beside.topics
+        folder = tmp_path / str(len(rigs))
+        folder.mkdir()
+        rigs.append(Rig(kafka, topics, folder, **flags))
         return rigs[-1]
 
     yield make
@@ -157,6 +160,39 @@ def test_a_slow_engine_is_answered_in_time_by_popularity(rig):
         assert answer.timings_ms["total"] < 800
     assert loop.metric('sidestream_sessions_total{outcome="deadline"}') == 5
     assert loop.end() == 0
+
+
+def test_the_two_roles_apart_do_what_one_worker_does(rig):
+    tokenizing = rig(**{"worker.role": "tokenize"})
+    answering = rig(beside=tokenizing, **{"worker.role": "recommend"})
+    answering.item("i0")
+    answering.item("i1")
+    answering.listen("u", "i0", 2_000)
+    answering.flush()
+    tokenizing.start()
+    answering.start().ready()
+    tokenizing.ready()
+    wait_until(lambda: answering.metric("sidestream_catalogue_items") == 2, what="items")
+    wait_until(lambda: answering.get("/v1/users/u/state")[0] == 200, what="state")
+    answering.session("s")
+    answering.flush()
+    assert ids(answering.answer("s")) == ["i1"]
+    assert tokenizing.get("/v1/users/u/state")[0] == 404
+    assert (answering.end(), tokenizing.end()) == (0, 0)
+
+
+def test_a_lane_that_cannot_go_on_ends_the_worker_and_says_why(rig):
+    loop = rig(**{"kafka.request_timeout_ms": 4_000})
+    loop.item("i0").get(10)
+    loop.start().ready()
+    admin = loop.clients.admin()
+    admin.delete_topics([loop.topics.candidates.name])
+    admin.close()
+    loop.session("s").get(10)
+    assert loop.process.wait(30) == 1
+    last = loop.log.read_text().strip().splitlines()[-1]
+    assert loop.topics.candidates.name in last
+    assert "restart the worker" in last
 
 
 def test_missing_topics_are_refused_in_one_line(rig):
