@@ -24,7 +24,7 @@ class TrainSettings(BaseModel):
         default=2_048, ge=1, description="Listens in one batch, in sequences of similar length."
     )
     min_batches: int = Field(
-        default=8, ge=1, description="Batches an epoch at least: small data gets smaller batches instead of few steps."
+        default=32, ge=1, description="Batches an epoch at least: small data gets smaller batches instead of few steps."
     )
     learning_rate: float = Field(default=2e-3, gt=0, description="AdamW's peak rate; a cosine takes it to zero.")
     warmup_steps: int = Field(default=50, ge=0, description="Steps until the peak rate, a tenth of all at most.")
