@@ -7,8 +7,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from models.data.texts import text_of
 from models.records import CatalogItem, ItemSids, TokenizedItem
-from tokenizer.content import item_text
 
 
 class EncodedItems(Protocol):
@@ -64,18 +64,6 @@ def item_sids(encoder: ItemEncoder, items: Sequence[CatalogItem], offsets: Seque
         _value(item, offset, encoder.version, encoded, row)
         for row, (item, offset) in enumerate(zip(items, offsets, strict=True))
     ]
-
-
-def text_of(item: CatalogItem) -> str:
-    """Return the text that stands for an item."""
-    return item_text(
-        item.title,
-        creator=item.creator,
-        show=item.show,
-        tags=item.tags,
-        kind=item.kind,
-        description=item.description,
-    )
 
 
 def _value(item: CatalogItem, offset: int, version: str, encoded: EncodedItems, row: int) -> ItemSids:
