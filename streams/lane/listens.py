@@ -222,21 +222,21 @@ class ListenLane:
 
     async def _pump(self, source: AIOKafkaConsumer, tables: Mapping[int, PartitionTable], stop: asyncio.Event) -> None:
         limit = self._settings.max_batch_records
+        self._alive_at = self._clock()
         while not stop.is_set():
-            self._alive_at = self._clock()
             fetched = {tp.partition: records for tp, records in (await source.getmany(timeout_ms=POLL_MS)).items()}
+            self._beat()
             for partition in self._next:
                 self._ends[partition] = source.highwater(TopicPartition(self.topic, partition)) or 0
             while fetched and not stop.is_set():
                 await self._fold_together(tables, {p: records[:limit] for p, records in fetched.items()})
-                self._alive_at = self._clock()
                 fetched = {p: records[limit:] for p, records in fetched.items() if len(records) > limit}
 
     async def _fold_together(self, tables: Mapping[int, PartitionTable], chunks: Mapping[int, Sequence[Any]]) -> None:
         # All partitions go through each step together, so that their acks are awaited at the same time.
         started = time.perf_counter()
         batches = [await self._fold(tables[partition], partition, records) for partition, records in chunks.items()]
-        self._check_alive()
+        self._beat()
         results = [batch.result() for batch in batches]
         offsets = await asyncio.gather(*(self._writer.publish(result) for result in results))
 
@@ -267,10 +267,11 @@ class ListenLane:
             await asyncio.sleep(0)
         return batch
 
-    def _check_alive(self) -> None:
+    def _beat(self) -> None:
         # A process that slept past its session may have been replaced: its next write would be a stale one.
         limit_s = 0.8 * self._session_s
-        silent_s = self._clock() - self._alive_at
+        now_s = self._clock()
+        silent_s, self._alive_at = now_s - self._alive_at, now_s
         if silent_s > limit_s:
             msg = (
                 f"{self.topic}: this process made no progress for {silent_s:.1f} s, more than {limit_s:.1f} s: the "
