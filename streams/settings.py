@@ -33,9 +33,11 @@ from streams.broker.settings import BrokerSettings
 from streams.catalogue.settings import CatalogueSettings
 from streams.connect import KafkaSettings
 from streams.contracts.settings import TopicSettings
+from streams.demo.settings import DemoSettings
 from streams.errors import SettingsError
 from streams.lane.settings import LaneSettings
 from streams.log_settings import LogSettings
+from streams.replay.settings import ReplaySettings
 from streams.sessions.settings import SessionSettings
 from streams.web.settings import WebSettings
 from streams.worker.settings import WorkerSettings
@@ -82,6 +84,8 @@ class Settings(BaseSettings):
     train: TrainSettings = TrainSettings()
     importing: ImportSettings = ImportSettings()
     world: WorldSettings = WorldSettings()
+    replay: ReplaySettings = ReplaySettings()
+    demo: DemoSettings = DemoSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from streams.cli import broker, config, data, topics, training
+from streams.cli import broker, config, data, live, run, topics, training
 from streams.cli.context import Context, parse_assignments
 from streams.cli.output import fail
 from streams.errors import SidestreamError
@@ -18,9 +18,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Streaming, real-time, generative recommendations for audio: listens in, candidates out, over Kafka.",
 )
+app.command()(run.up)
+app.command()(run.demo)
+app.command()(run.worker)
 app.add_typer(broker.app, name="broker")
 app.add_typer(topics.app, name="topics")
 app.add_typer(data.app, name="import")
+app.command()(live.replay)
+app.command()(live.send)
+app.command()(live.tail)
+app.add_typer(live.state_app, name="state")
 app.command()(training.world)
 app.add_typer(training.train_app, name="train")
 app.command()(training.evaluate)

@@ -162,14 +162,12 @@ def progress_bar() -> Iterator[Steps]:
         Call it with stage, units done, units in all, and a note.
     """
     if not console.is_terminal:
-        said: set[str] = set()
+        said: set[tuple[str, str]] = set()
 
         def tell(stage: str, done: int, total: int, note: str) -> None:
-            if stage not in said:
-                said.add(stage)
-                say(f"{stage} …")
-            if note:
-                say(f"  {stage} {done:,}/{total:,} {note}")
+            if (stage, note) not in said:
+                said.add((stage, note))
+                say(f"{stage} {done:,}/{total:,} {note}" if note else f"{stage} …")
 
         yield tell
         return

@@ -1,0 +1,105 @@
+"""What the demo plays and serves: the shipped pair with the built-in world, or a pair trained on real data here."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models.artifact import load_model_artifact
+from models.data import LogFolder
+from models.data.importers.lastfm import import_lastfm
+from models.data.importers.s3rec import import_s3rec
+from models.errors import DataError
+from models.training.tokenizer import train_tokenizer
+from models.world import generate_world
+from streams.demo.shipped import SHIPPED_WORLD, shipped_pair
+from streams.settings import Settings
+from tokenizer.artifact import load_tokenizer
+from tokenizer.content import WordLlamaEncoder
+from tokenizer.errors import ArtifactError
+
+TrainModel = Callable[[Settings, LogFolder, Path], dict[str, Any]]
+_DONE = "trained-on.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Programme:
+    """What is played and what serves it.
+
+    Attributes:
+        folder: The log.
+        pair: Artifacts that serve.
+        metrics: The model's evaluation, None for the shipped pair's.
+        was_trained: Whether the pair was trained just now.
+    """
+
+    folder: LogFolder
+    pair: Path
+    metrics: Mapping[str, Any]
+    was_trained: bool
+
+
+def prepare_world(place: Path) -> Programme:
+    """Generate the built-in world beside the shipped pair.
+
+    Args:
+        place: Folder of the demo.
+
+    Raises:
+        ArtifactError: The shipped pair is missing or damaged.
+    """
+    pair = shipped_pair()
+    if not (pair / "model").is_dir():
+        msg = f"{pair}: expected the shipped demo pair, got none; rebuild it with `make demo-artifact`"
+        raise ArtifactError(msg)
+    generate_world(place / "world", SHIPPED_WORLD, overwrite=True)
+    artifact = load_model_artifact(pair / "model")
+    return Programme(LogFolder(place / "world"), pair, artifact.metrics, was_trained=False)
+
+
+def prepare_data(place: Path, data: Path, settings: Settings, train_model: TrainModel) -> Programme:
+    """Import real data and train a pair on it; a pair trained on the same data and recipe before is kept.
+
+    Args:
+        place: Folder of the demo.
+        data: Folder of HetRec Last.fm, a sequence file, or a log folder.
+        settings: Recipes.
+        train_model: Trains `pair/model` on `pair/tokenizer`.
+
+    Raises:
+        DataError: The folder holds nothing that can be imported.
+    """
+    folder = _imported(place / "log", data, settings)
+    pair = place / "pair"
+    recipe = {
+        "data": folder.manifest.identity,
+        "tokenizer": settings.tokenizer.model_dump(mode="json"),
+        "train": settings.train.model_dump(mode="json"),
+        "engine": settings.engine.model_dump(mode="json"),
+    }
+    mark = pair / _DONE
+    is_new = not mark.is_file() or json.loads(mark.read_text()) != recipe
+    if is_new:
+        mark.unlink(missing_ok=True)
+        train_tokenizer(folder, pair / "tokenizer", WordLlamaEncoder(), settings.tokenizer, settings.train.seed)
+        train_model(settings, folder, pair)
+        mark.write_text(json.dumps(recipe))
+    tokenizer = load_tokenizer(pair / "tokenizer")
+    return Programme(folder, pair, load_model_artifact(pair / "model", tokenizer.version).metrics, was_trained=is_new)
+
+
+def _imported(target: Path, data: Path, settings: Settings) -> LogFolder:
+    if (data / "manifest.json").is_file():
+        return LogFolder(data)
+    if (data / "user_taggedartists.dat").is_file():
+        import_lastfm(data, target, settings.importing, overwrite=True)
+    elif data.is_file() and data.suffix == ".txt":
+        import_s3rec(data, target, settings.importing, overwrite=True)
+    else:
+        msg = (
+            f"{data}: expected a folder with user_taggedartists.dat (HetRec Last.fm), a sequence file NAME.txt, or a "
+            "log folder with manifest.json; got none of them"
+        )
+        raise DataError(msg)
+    return LogFolder(target)
