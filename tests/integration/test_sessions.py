@@ -214,3 +214,11 @@ def test_a_missing_broker_shows_in_readiness_and_ends_the_worker(rig):
     assert any("kafka" in reason for reason in body["reasons"])
     assert loop.process.wait(30) == 1
     assert "127.0.0.1:1" in loop.log.read_text().strip().splitlines()[-1]
+
+
+def test_sigterm_while_kafka_is_awaited_is_an_orderly_end(rig):
+    loop = rig()
+    loop.flags["kafka.bootstrap"] = "127.0.0.1:1"
+    loop.start()
+    wait_until(lambda: loop.get("/readyz")[0] == 503, 20.0, "pages")
+    assert loop.end() == 0

@@ -1,0 +1,143 @@
+import asyncio
+
+import pytest
+from kafka.partitioner.default import murmur2
+
+from models.settings import EngineSettings
+from streams.app import create_app
+from streams.clock import LogClock, WallClock
+from streams.connect import Clients, KafkaSettings
+from streams.contracts.settings import TopicSettings
+from streams.contracts.topics import build_topics
+from streams.errors import ArtifactError, BrokerError, SettingsError
+from streams.lane.restore import RestoreProgress
+from streams.metrics import Metrics
+from streams.settings import load_settings
+from streams.worker.build import _restoring
+from streams.worker.gates import TopicGate
+from streams.worker.lane_metrics import RegistryLaneMetrics
+from streams.worker.pair import Pair, load_pair
+from streams.worker.states import LaneStates
+
+
+class FakeTokenizer:
+    version = "00112233aabb"
+    codebook_sizes = (4, 4)
+    vector_dim = 4
+
+    def encode_items(self, item_ids, texts):
+        raise NotImplementedError
+
+
+PAIR = Pair(FakeTokenizer(), None, lambda item_ids, codes, x: (x, x[:, 0]), 4, "m")
+
+
+def settings_of(tmp_path, **flags):
+    flags = {"kafka.bootstrap": "127.0.0.1:1", "data_dir": str(tmp_path), "web.port": 0, **flags}
+    return load_settings(flags, env={})[0]
+
+
+@pytest.fixture
+def _loop():
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield loop
+    asyncio.set_event_loop(None)
+    loop.close()
+
+
+@pytest.mark.usefixtures("_loop")
+@pytest.mark.parametrize(
+    ("role", "group", "services"),
+    [
+        ("all", "mine", ["WebServer", "TopicGate", "CatalogueReader", "SessionLane", "CatalogAgent"]),
+        ("recommend", "mine-recommend", ["WebServer", "TopicGate", "CatalogueReader", "SessionLane"]),
+        ("tokenize", "mine-tokenize", ["WebServer", "TopicGate", "CatalogAgent"]),
+    ],
+)
+def test_each_role_starts_its_parts_in_order_before_faust_joins(tmp_path, role, group, services):
+    parts = create_app(settings_of(tmp_path, **{"worker.role": role, "worker.app_id": "mine"}), PAIR)
+    assert [type(service).__name__ for service in parts.app.boot_strategy.services] == services
+    assert parts.app.conf.id == group
+    lanes = list(parts.app.transport.lanes)
+    assert lanes == ([] if role == "tokenize" else [parts.topics.listens.name, parts.topics.session_starts.name])
+    assert "kafka: not joined" in parts.health.not_ready()
+    assert (parts.states is None) == (role == "tokenize")
+
+
+@pytest.mark.usefixtures("_loop")
+def test_the_clock_follows_the_setting(tmp_path):
+    assert isinstance(create_app(settings_of(tmp_path), PAIR).clock, WallClock)
+    assert isinstance(create_app(settings_of(tmp_path, **{"worker.clock": "log"}), PAIR).clock, LogClock)
+
+
+def test_log_time_never_goes_back():
+    clock = LogClock()
+    for at, expected in ((5, 5), (3, 5), (9, 9)):
+        clock.observe(at)
+        assert clock() == expected
+
+
+def test_a_worker_without_artifacts_is_refused(tmp_path):
+    with pytest.raises(SettingsError, match="artifacts"):
+        create_app(settings_of(tmp_path))
+
+
+@pytest.mark.parametrize("part", ["tokenizer", "model"])
+def test_a_missing_part_of_the_pair_is_named_with_its_command(tmp_path, part):
+    if part == "model":
+        (tmp_path / "tokenizer").mkdir()
+    with pytest.raises(ArtifactError, match=f"sidestream train {part}"):
+        load_pair(tmp_path, EngineSettings())
+
+
+@pytest.mark.usefixtures("_loop")
+def test_recommending_needs_a_model(tmp_path):
+    alone = Pair(FakeTokenizer(), None, None, 0, "none")
+    with pytest.raises(ArtifactError, match="model"):
+        create_app(settings_of(tmp_path), alone)
+
+
+class FakeLane:
+    def __init__(self, progress, ready=()):
+        self.partitions, self.restore_progress, self._ready = frozenset({1, 3}), progress, ready
+
+    def ready(self, partition):
+        return partition in self._ready
+
+
+def test_restoring_says_how_far_it_is():
+    progress = {3: RestoreProgress(partition=3, start=100, position=12_500, end=50_100)}
+    assert _restoring(FakeLane(progress)) == ["restoring partition 1", "restoring partition 3: 12,400 of 50,000"]
+    assert _restoring(FakeLane(progress, ready=(1, 3))) == []
+
+
+def test_lane_figures_show_on_the_registry():
+    metrics = Metrics()
+    lane = RegistryLaneMetrics(metrics, "listen-events.v1")
+    lane.folded(5, 1, 0, 2)
+    lane.bad("not_json")
+    lane.batch(0.01, 8)
+    lane.restored(7)
+    lane.stray(1)
+    text = metrics.expose().decode()
+    assert 'sidestream_listens_total{outcome="applied"} 5.0' in text
+    assert 'sidestream_listens_total{outcome="late"}' not in text
+    assert 'sidestream_dead_letters_total{reason="not_json",topic="listen-events.v1"} 1.0' in text
+    assert "sidestream_restored_records_total 7.0" in text
+
+
+def test_listeners_belong_where_kafka_puts_them():
+    states = LaneStates(FakeLane({}), 8, lambda: None)
+    for user in ("u", "user-17", "ünï", "x" * 200):
+        # kafka-python's own implementation, written apart from aiokafka's.
+        assert states.partition_of(user) == (murmur2(user.encode()) & 0x7FFFFFFF) % 8
+
+
+async def test_a_silent_kafka_is_waited_for_and_then_given_up():
+    seconds = iter([0.0, 1.0, 6.0])
+    clients = Clients(KafkaSettings(bootstrap="127.0.0.1:1"))
+    gate = TopicGate(clients, build_topics(TopicSettings()), 5.0, seconds=lambda: next(seconds))
+    with pytest.raises(BrokerError, match=r"127\.0\.0\.1:1 for 5 s"):
+        await gate.start()
+    assert gate.not_ready() == ["kafka: no answer from 127.0.0.1:1 yet"]
