@@ -144,3 +144,13 @@ def test_dense_ranks_match_a_plain_count():
         others = [item for item in range(12) if item not in history]
         expected = sum(scores[item] > scores[target] for item in others) if target in others else 12
         assert found[True][row] == expected
+
+
+@pytest.mark.slow
+def test_equal_trainings_have_equal_manifests(trained, folder, tokenizer, tmp_path):
+    again = train_model(folder, tokenizer, tmp_path / "model", SETTINGS)
+    first, second = (
+        json.loads((artifact.folder / "manifest.json").read_text())
+        for artifact in (trained[0].artifact, again.artifact)
+    )
+    assert first == second
