@@ -106,10 +106,13 @@ class ListenLane:
         return {partition: max(0, self._ends.get(partition, 0) - offset) for partition, offset in self._next.items()}
 
     def ready(self, partition: int) -> bool:
-        """Whether the partition's table is restored and may be read.
+        """Tell whether a partition's table is restored and may be read.
 
         Args:
             partition: Which.
+
+        Returns:
+            Whether `read` answers for it.
         """
         return self._ready.is_set() and partition in self._assigned
 

@@ -45,6 +45,9 @@ class TableIdentity:
 
         Args:
             partition: Partition of the source topic and of the changelog.
+
+        Returns:
+            Text that is stored in the database.
         """
         return f"{self.source_topic}|{self.changelog_topic}|{self.num_partitions}|{partition}".encode()
 
@@ -83,6 +86,9 @@ class PartitionTable:
 
         Args:
             key: User id in UTF-8.
+
+        Returns:
+            The value, or none.
         """
         return cast(bytes | None, self._db.get(key))
 
@@ -184,6 +190,9 @@ class UserTable:
         Args:
             partitions: Those that this worker now owns.
 
+        Returns:
+            Their databases.
+
         Raises:
             LaneError: One is damaged, locked, or made from something else.
         """
@@ -194,10 +203,13 @@ class UserTable:
         return {partition: self._open[partition] for partition in partitions}
 
     def get(self, partition: int) -> PartitionTable | None:
-        """Give the open database of a partition, or none.
+        """Give the database of a partition.
 
         Args:
             partition: Which.
+
+        Returns:
+            The database, or none where it is not open.
         """
         return self._open.get(partition)
 
