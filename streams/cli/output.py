@@ -10,7 +10,12 @@ from rich.table import Table
 
 # Results go to stdout, everything said on the way to stderr: `--json | jq` must always work.
 console = Console(stderr=True, highlight=False, soft_wrap=True)
-results = Console(highlight=False)
+results = Console(highlight=False, soft_wrap=True)
+# In a pipe or a log nobody can widen the window: tables get the room they need.
+PIPED_COLUMNS = 140
+for _console in (console, results):
+    if not _console.is_terminal:
+        _console.width = PIPED_COLUMNS
 
 
 def say(text: str) -> None:

@@ -12,6 +12,7 @@ from models.records import CatalogItem, ItemSids
 from streams.demo.ledger import Answered, Ledger
 
 MAX_ROWS = 10
+_WHOLE = {"when": 16, "SID": 11, "rank": 4, "heard": 5, "familiar": 8, "score": 7, "log prob": 8, "kind": 9}
 
 
 def choose_answer(ledger: Ledger) -> Answered | None:
@@ -105,7 +106,8 @@ def tell_answer(console: Console, ledger: Ledger, found: Answered) -> None:
 def _table(*heads: str) -> Table:
     table = Table(header_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for head in heads:
-        table.add_column(head, no_wrap=True, overflow="ellipsis", max_width=34)
+        # A narrow window may cost titles some letters, never SIDs, ranks or scores.
+        table.add_column(head, no_wrap=True, overflow="ellipsis", max_width=34, min_width=_WHOLE.get(head))
     return table
 
 
