@@ -65,11 +65,14 @@ def last_items(folder: LogFolder, item_ids: Sequence[str]) -> list[CatalogItem]:
 
 
 def item_texts(folder: LogFolder, item_ids: Sequence[str]) -> list[str]:
-    """Return the texts that stand for items, as fit and encoding take them.
+    """Read the texts that stand for items, as fit and encoding take them.
 
     Args:
         folder: Log folder.
         item_ids: Items, each published at least once.
+
+    Returns:
+        One text for each id, in order.
 
     Raises:
         DataError: An item was never published.
@@ -88,6 +91,9 @@ def build_catalogue(
         tokenizer: Gives version and sizes.
         dim: Dimensions of an item vector.
         vectorize: Computes item vectors and weights: the model artifact's item table.
+
+    Returns:
+        The snapshot with both ways between items and rows.
     """
     catalogue = Catalogue(tokenizer.version, tokenizer.codebook_sizes, dim, vectorize, x_dim=encoded.vectors.shape[1])
     for start in range(0, len(item_ids), _CHUNK):

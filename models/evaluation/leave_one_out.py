@@ -64,6 +64,9 @@ class Cases:
         Args:
             num_cases: How many at most.
             rng: Draws.
+
+        Returns:
+            The cases drawn.
         """
         if num_cases >= len(self.targets):
             return self

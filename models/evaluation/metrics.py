@@ -33,11 +33,14 @@ class Estimate:
 
 
 def target_rank(listed: Int32Array, target: int) -> int:
-    """Return the place of the target in a ranked list, from 0, or `NOT_LISTED`.
+    """Find the target in a ranked list.
 
     Args:
         listed: Items, best first. Shape: (at most num_items,).
         target: The held-out item.
+
+    Returns:
+        Its place from 0, or `NOT_LISTED`.
     """
     places = np.flatnonzero(listed == target)
     return int(places[0]) if places.size else NOT_LISTED
@@ -49,6 +52,9 @@ def recall_at(ranks: Int32Array, k: int) -> Estimate:
     Args:
         ranks: Places from 0, `NOT_LISTED` where it is in no place. Shape: (num_listeners,).
         k: Length of the list, at least 1.
+
+    Returns:
+        Recall@k; 0 where nobody was asked.
     """
     return _mean(_listed(ranks, k).astype(np.float64))
 
@@ -59,16 +65,22 @@ def ndcg_at(ranks: Int32Array, k: int) -> Estimate:
     Args:
         ranks: Places from 0, `NOT_LISTED` where it is in no place. Shape: (num_listeners,).
         k: Length of the list, at least 1.
+
+    Returns:
+        NDCG@k; 0 where nobody was asked.
     """
     listed = _listed(ranks, k)
     return _mean(np.where(listed, 1.0 / np.log2(np.where(listed, ranks, 0) + 2.0), 0.0))
 
 
 def summary(ranks: Int32Array) -> dict[str, Estimate]:
-    """Compute every published metric: `recall_at_10`, `recall_at_30` and `ndcg_at_10`.
+    """Compute every published metric.
 
     Args:
         ranks: Places from 0, `NOT_LISTED` where it is in no place. Shape: (num_listeners,).
+
+    Returns:
+        `recall_at_10`, `recall_at_30` and `ndcg_at_10`.
     """
     return {
         "recall_at_10": recall_at(ranks, 10),

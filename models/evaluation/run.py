@@ -39,6 +39,9 @@ def baselines(sequences: Sequences) -> dict[str, Ranker]:
 
     Args:
         sequences: A folder's listens.
+
+    Returns:
+        By name: `popularity` and `item_knn`.
     """
     size = len(sequences.item_ids)
     return {"popularity": Popularity(sequences.train, size), "item_knn": ItemKnn(sequences.train, size)}
@@ -96,6 +99,9 @@ def generator_ranker(
         artifact: The model.
         settings: Beam, threads and, where given, other guide weights than the artifact's.
         catalogue: All items.
+
+    Returns:
+        The generator.
     """
     return GeneratorRanker(Engine(artifact, settings), catalogue, artifact.config.network.max_len)
 

@@ -70,6 +70,9 @@ class TrainSettings(BaseModel):
 
         Args:
             codebook_sizes: Codes of each SID level.
+
+        Returns:
+            The configuration.
         """
         return NetworkConfig(
             codebook_sizes=codebook_sizes,
