@@ -80,6 +80,7 @@ class SessionLane(Service):
 
     async def on_start(self) -> None:
         """Open the producer; nothing is read before partitions are assigned."""
+        await self._answerer.warm_up()
         producer = self._clients.async_producer(linger_ms=0)
         await producer.start()
         self._producer = producer

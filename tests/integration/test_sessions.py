@@ -1,8 +1,11 @@
+import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
-from session_rig import Rig, wait_until
+from session_rig import ROOT, Rig, wait_until
 
 pytestmark = pytest.mark.broker
 
@@ -193,6 +196,23 @@ def test_a_lane_that_cannot_go_on_ends_the_worker_and_says_why(rig):
     last = loop.log.read_text().strip().splitlines()[-1]
     assert loop.topics.candidates.name in last
     assert "restart the worker" in last
+
+
+def test_faust_itself_can_run_the_worker(rig):
+    loop = rig()
+    names = {"artifacts": str(ROOT / "streams" / "demo" / "artifact"), **loop.flags}
+    env = {f"SIDESTREAM_{name.upper().replace('.', '__')}": str(value) for name, value in names.items()}
+    with loop.log.open("ab") as log:
+        loop.process = subprocess.Popen(
+            [sys.executable, "-m", "faust", "-A", "streams.app", "worker", "--loglevel", "warn"],
+            stdout=log,
+            stderr=log,
+            cwd=ROOT,
+            env={**os.environ, **env},
+        )
+    loop.ready()
+    assert loop.get("/readyz")[1]["model_version"] != "first-rows"
+    assert loop.end() == 0
 
 
 def test_missing_topics_are_refused_in_one_line(rig):

@@ -89,6 +89,14 @@ async def test_the_answer_comes_from_the_recommender_with_state_and_event_time(m
     assert metrics.candidates.labels("ranked")._value.get() == 1
 
 
+async def test_the_warm_up_is_an_answer_that_nobody_counts(make):
+    recommender = FakeRecommender()
+    answerer, metrics = make(recommender)
+    await answerer.warm_up()
+    assert recommender.calls == [("recommend", None, "snapshot", 0)]
+    assert counted(metrics, "model") == 0
+
+
 async def test_a_hanging_engine_is_answered_by_the_fallback_at_the_deadline(make):
     release = threading.Event()
     answerer, metrics = make(FakeRecommender(block=release), deadline_ms=50, engine_threads=1)

@@ -116,6 +116,9 @@ class FakeAnswerer:
     def close(self):
         pass
 
+    async def warm_up(self):
+        pass
+
     async def answer(self, start, partition, fetched_s):
         self.active += 1
         self.most = max(self.most, self.active)
