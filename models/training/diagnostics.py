@@ -79,6 +79,9 @@ def dense_scores(model: GenModel, item_vectors: Float32Array, codes: Int32Array,
         item_vectors: Learned u of all items. Shape: (N, D).
         codes: SIDs of all items. Shape: (N, L).
         cases: Histories and held-out items.
+
+    Returns:
+        Metrics with standard errors.
     """
     table = torch.from_numpy(item_vectors)
     plain = dense_ranks(model, table, codes, cases, exclude_seen=False)
