@@ -35,7 +35,7 @@ TRANSACTION_TIMEOUT_MS = 10_000
 class SecuritySettings(BaseModel):
     """How clients prove who they are and encrypt; TLS and SASL belong here."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     protocol: Literal["PLAINTEXT"] = Field(default="PLAINTEXT", description="Security protocol of the brokers.")
 
@@ -43,7 +43,7 @@ class SecuritySettings(BaseModel):
 class KafkaSettings(BaseModel):
     """Where Kafka is and how its clients behave."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     bootstrap: str | None = Field(
         default=None, description="host:port[,host:port…] of an existing Kafka; none: the local broker is used."

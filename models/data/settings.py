@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class ImportSettings(BaseModel):
     """How published data sets become log folders."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     content_until: date | None = Field(
         default=None,

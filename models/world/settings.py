@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class WorldSettings(BaseModel):
     """Size and seed of the world; the catalogue grows with the square root of the listeners where it is not given."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = Field(default=7, ge=0, description="Same seed and sizes, same bytes, on any machine.")
     listeners: int = Field(default=400, ge=1, le=2_000_000, description="Listeners over the whole time.")

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class BrokerSettings(BaseModel):
     """Which broker to start where no address of a Kafka is given, and where its files lie."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["auto", "kafka", "embedded"] = Field(
         default="auto", description="auto: Apache Kafka where Java and its jars can be had, else the embedded broker."

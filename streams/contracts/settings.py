@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class TopicSettings(BaseModel):
     """Names and sizes of the topics, and the limits that a record must keep."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     prefix: str = Field(
         default="", max_length=100, pattern=r"^[a-zA-Z0-9._-]*$", description="Put before every topic name."

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class TableSettings(BaseModel):
     """Size of the local RocksDB; there is one database for each assigned partition."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     block_cache_bytes: int = Field(
         default=64 << 20, ge=1 << 20, description="Block cache, shared by all partitions of a worker."
@@ -21,7 +21,7 @@ class TableSettings(BaseModel):
 class LaneSettings(BaseModel):
     """How the listen lane reads, folds and publishes."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     batch_ms: int = Field(
         default=100,

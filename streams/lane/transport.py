@@ -45,6 +45,8 @@ class _Listener(driver.ConsumerRebalanceListener):
 class _ConsumerThread(driver.AIOKafkaConsumerThread):
     """Faust's consumer thread with our fetch wait."""
 
+    mundane_level = "debug"
+
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = cast("LaneTransport", transport).fetch_max_wait_ms
@@ -53,6 +55,8 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
 
 class _Consumer(driver.Consumer):
     """Faust's consumer with lanes beside its streams."""
+
+    mundane_level = "debug"
 
     RebalanceListener = _Listener
     transport: "LaneTransport"
@@ -124,6 +128,8 @@ class _Consumer(driver.Consumer):
 
 class _Producer(driver.Producer):
     """Faust's producer, idempotent."""
+
+    mundane_level = "debug"
 
     def _settings_extra(self) -> Mapping[str, Any]:
         return {"acks": "all", "enable_idempotence": True}

@@ -1,0 +1,77 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from models.records import Listen
+from streams.cli.context import parse_assignments
+from streams.cli.live import parse_event
+from streams.errors import SettingsError
+
+
+def sidestream(*args, cwd, check=True):
+    done = subprocess.run(
+        [sys.executable, "-m", "streams.cli.main", *args], cwd=cwd, capture_output=True, text=True, check=False
+    )
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch, request):
+    monkeypatch.setenv("PYTHONPATH", str(request.config.rootpath))
+
+
+def test_config_show_speaks_json_and_knows_the_source(tmp_path):
+    done = sidestream("--set", "lane.batch_ms=7", "config", "show", "--json", "--changed", cwd=tmp_path)
+    assert json.loads(done.stdout) == [{"setting": "lane.batch_ms", "value": "7", "source": "flag"}]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--set", "lane.batch_ms=0", "config", "show"], "lane.batch_ms"),
+        (["--set", "nonsense", "config", "show"], "expected name=value"),
+        (["topics", "list"], "sidestream broker start"),
+        (["import", "lastfm", "absent", "out"], "absent"),
+        (["evaluate", "absent", "absent"], "absent"),
+        (["demo", "--data", "absent"], "absent"),
+        (["state", "get", "nobody"], "no worker answers"),
+        (["--artifacts", "absent", "--bootstrap", "127.0.0.1:1", "worker"], "127.0.0.1:1"),
+    ],
+)
+def test_an_error_is_one_line_and_a_code(tmp_path, args, message):
+    done = sidestream("--set", "web.port=9", *args, cwd=tmp_path, check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+    assert done.stdout == ""
+
+
+def test_broker_status_says_none_runs(tmp_path):
+    done = sidestream("broker", "status", "--json", cwd=tmp_path, check=False)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["is_running"] is False
+
+
+def test_world_and_tokenizer_from_the_command_line(tmp_path):
+    made = json.loads(sidestream("world", "w", "--listeners", "30", "--days", "3", "--json", cwd=tmp_path).stdout)
+    fitted = json.loads(sidestream("train", "tokenizer", "w", "pair", "--json", cwd=tmp_path).stdout)
+    assert fitted["num_items"] == made["items"]
+    assert (tmp_path / "pair" / "tokenizer" / "manifest.json").exists()
+
+
+def test_assignments_are_json_or_text():
+    assert parse_assignments(["a.b=1", "c=true", "d=x y", 'e=["p"]']) == {"a.b": 1, "c": True, "d": "x y", "e": ["p"]}
+
+
+def test_events_are_completed_and_checked():
+    listen = parse_event("listen", '{"user_id": "u", "item_id": "i"}')
+    assert isinstance(listen, Listen)
+    assert listen.event_id
+    assert listen.at > 0
+    for line, part in [('{"user_id": "u"}', "item_id"), ("[1]", "listen"), ("{", "JSON")]:
+        with pytest.raises(SettingsError, match=part):
+            parse_event("listen", line)

@@ -1,0 +1,60 @@
+import pytest
+from pydantic import BaseModel, SecretStr
+
+from streams.errors import SettingsError
+from streams.settings import MASK, Settings, env_name, load_settings, walk_settings
+
+
+def test_flag_wins_over_environment_and_environment_over_file(tmp_path):
+    file = tmp_path / "s.toml"
+    file.write_text("[lane]\nbatch_ms = 1\nmax_batch_records = 11\nslice_records = 21\n")
+    env = {"SIDESTREAM_LANE__BATCH_MS": "2", "SIDESTREAM_LANE__MAX_BATCH_RECORDS": "12"}
+    settings, origins = load_settings({"lane.batch_ms": 3}, file, env)
+    lane = settings.lane
+    assert (lane.batch_ms, lane.max_batch_records, lane.slice_records) == (3, 12, 21)
+    names = ("lane.batch_ms", "lane.max_batch_records", "lane.slice_records", "lane.fetch_bytes")
+    assert [origins[name] for name in names] == ["flag", "environment", "file", "default"]
+
+
+def test_every_setting_can_be_given_by_its_environment_name():
+    for name, value, _ in walk_settings(Settings()):
+        if isinstance(value, bool) or not isinstance(value, int):
+            continue
+        settings, origins = load_settings(env={env_name(name): str(value)})
+        assert origins[name] == "environment", name
+        assert settings == Settings()
+
+
+@pytest.mark.parametrize(
+    ("flags", "parts"),
+    [
+        ({"lane.batch_mss": 5}, ["lane.batch_mss", "SIDESTREAM_LANE__BATCH_MSS"]),
+        ({"nobody": 5}, ["nobody", "config show"]),
+        ({"lane.batch_ms": 0}, ["--set lane.batch_ms", "got 0"]),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_flag_and_variable(flags, parts):
+    with pytest.raises(SettingsError) as caught:
+        load_settings(flags, env={})
+    assert all(part in str(caught.value) for part in parts)
+
+
+def test_a_missing_or_damaged_file_is_named(tmp_path):
+    with pytest.raises(SettingsError, match=r"nowhere\.toml"):
+        load_settings(file=tmp_path / "nowhere.toml", env={})
+    damaged = tmp_path / "damaged.toml"
+    damaged.write_text("[lane\n")
+    with pytest.raises(SettingsError, match=r"damaged\.toml"):
+        load_settings(file=damaged, env={})
+
+
+def test_secrets_are_masked():
+    class Group(BaseModel):
+        password: SecretStr = SecretStr("hush")
+
+    ((_, shown, _),) = walk_settings(Group())
+    assert shown == MASK
+
+
+def test_every_setting_says_what_it_is():
+    assert [name for name, _, description in walk_settings(Settings()) if not description] == []
