@@ -69,6 +69,9 @@ def get_log(name: str) -> structlog.stdlib.BoundLogger:
 
     Args:
         name: The module's `__name__`.
+
+    Returns:
+        The logger.
     """
     log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return log

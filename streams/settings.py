@@ -159,6 +159,9 @@ def env_name(name: str) -> str:
 
     Args:
         name: Such as `lane.batch_ms`.
+
+    Returns:
+        Name of the variable.
     """
     return ENV_PREFIX + name.upper().replace(".", "__")
 

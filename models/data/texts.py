@@ -9,6 +9,9 @@ def text_of(item: CatalogItem) -> str:
 
     Args:
         item: The item as its owner published it.
+
+    Returns:
+        Text, cleaned and bounded.
     """
     return item_text(
         item.title,

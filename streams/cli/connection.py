@@ -34,6 +34,9 @@ def clients_of(settings: Settings) -> Clients:
     Args:
         settings: All settings.
 
+    Returns:
+        The factory, address filled in.
+
     Raises:
         BrokerError: No Kafka answers.
     """

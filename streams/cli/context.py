@@ -45,6 +45,9 @@ def settings_of(ctx: typer.Context) -> Settings:
 
     Args:
         ctx: What typer passes to the command.
+
+    Returns:
+        The merged settings.
     """
     return context_of(ctx).settings
 
@@ -54,6 +57,9 @@ def context_of(ctx: typer.Context) -> Context:
 
     Args:
         ctx: What typer passes to the command.
+
+    Returns:
+        The global options; empty ones outside the command line.
     """
     found = ctx.find_root().obj
     return found if isinstance(found, Context) else Context()

@@ -55,6 +55,9 @@ def manifest_facts(manifest: Manifest, folder: Path) -> dict[str, object]:
     Args:
         manifest: Of the folder.
         folder: Where it is.
+
+    Returns:
+        Facts by name, in display order.
     """
     counts = manifest.counts
     return {

@@ -138,6 +138,9 @@ def serving_engine(settings: Settings) -> EngineSettings:
 
     Args:
         settings: All settings.
+
+    Returns:
+        Settings of the engine.
     """
     beam_size = settings.recommend.beam_size
     return settings.engine if beam_size is None else settings.engine.model_copy(update={"beam_size": beam_size})

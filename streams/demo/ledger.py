@@ -106,6 +106,9 @@ class Ledger:
 
         Args:
             item_id: Item.
+
+        Returns:
+            The item as it was sent last, None if it never was.
         """
         known = self._items.get(item_id)
         return known.item if known else None

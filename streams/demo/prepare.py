@@ -46,6 +46,9 @@ def prepare_world(place: Path) -> Programme:
     Args:
         place: Folder of the demo.
 
+    Returns:
+        What is played and what serves it.
+
     Raises:
         ArtifactError: The shipped pair is missing or damaged.
     """
@@ -66,6 +69,9 @@ def prepare_data(place: Path, data: Path, settings: Settings, train_model: Train
         data: Folder of HetRec Last.fm, a sequence file, or a log folder.
         settings: Recipes.
         train_model: Trains `pair/model` on `pair/tokenizer`.
+
+    Returns:
+        What is played and what serves it.
 
     Raises:
         DataError: The folder holds nothing that can be imported.

@@ -20,6 +20,9 @@ def choose_answer(ledger: Ledger) -> Answered | None:
 
     Args:
         ledger: All answers.
+
+    Returns:
+        The answer, None where there is none.
     """
 
     def worth(found: Answered) -> tuple[int, int, int]:
