@@ -69,3 +69,8 @@ def test_the_text_names_all_that_describes_an_item():
 def test_an_item_that_cannot_be_encoded_is_the_callers_affair():
     with pytest.raises(TokenizerError):
         item_sids(FakeEncoder(), [item("poison")], [0])
+
+
+def test_an_item_that_does_not_say_when_it_was_published_is_as_new_as_its_event():
+    silent, dated = item_sids(FakeEncoder(), [item("a", at=5), item("b", at=5, published_at=3)], [1, 2])
+    assert (silent.published_at, dated.published_at) == (5, 3)
