@@ -10,7 +10,7 @@ DATA   ?=
 SERVE  := $(VENV)/.serve-installed
 DEV    := $(VENV)/.dev-installed
 
-.PHONY: install demo demo-artifact test test-slow check format bench lock clean
+.PHONY: install demo demo-artifact test test-slow check format bench lock readme clean
 
 install: $(DEV)
 
@@ -64,6 +64,9 @@ lock: $(BIN)/uv
 	@$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 		--custom-compile-command "make lock" --extra cpu --extra embedded --extra train --extra test --extra check \
 		-c $(LOCKS)/serve.txt pyproject.toml -o $(LOCKS)/dev.txt
+
+readme: $(DEV)
+	@$(BIN)/python -m tests.house.readme
 
 clean:
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis var

@@ -1,6 +1,7 @@
 """The demo from start to end: broker, topics, worker, a played log, what a person should see, one summary line."""
 
 import asyncio
+import itertools
 import math
 import shutil
 import time
@@ -59,7 +60,7 @@ class Demo:
             once: End after one pass over the log; otherwise go on until Ctrl-C.
 
         Returns:
-            The summary.
+            The summary of the first pass.
         """
         with ExitStack() as stack:
             broker = stack.enter_context(self._broker())
@@ -72,14 +73,20 @@ class Demo:
             summary = {**self._summary(broker), "start_s": round(start_s, 1)}
             self._tell(broker, worker)
             self._tell_figures(summary)
-            number = 1
-            while not once:
+            if not once:
+                self._go_on(broker, worker, reader)
+        return summary
+
+    def _go_on(self, broker: RunningBroker, worker: WorkerProcess, reader: AnswerReader) -> None:
+        """Play pass after pass until Ctrl-C, which is the ordinary end here."""
+        try:
+            for number in itertools.count(1):
                 self._say("playing on, with new listens every pass; Ctrl-C ends it")
                 self._play(broker, worker, number, self._settings.demo.again_s)
                 reader.wait(self._settings.demo.answer_wait_s)
                 self._tell_figures(self._summary(broker))
-                number += 1
-        return summary
+        except KeyboardInterrupt:
+            self._say("ending")
 
     @contextmanager
     def _broker(self) -> Iterator[RunningBroker]:
