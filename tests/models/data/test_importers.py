@@ -111,6 +111,7 @@ def test_lastfm_needs_its_files_and_some_events(tmp_path: Path) -> None:
 
 
 @pytest.mark.data
+@pytest.mark.data
 def test_lastfm_is_the_published_benchmark(tmp_path: Path) -> None:
     source, published = real("lastfm-hetrec2011"), real("s3rec", "LastFM.txt")
     counts = import_lastfm(source, tmp_path / "log").counts
@@ -206,6 +207,7 @@ def test_s3rec_damage_beside_the_file(tmp_path: Path, file: str, text: str, word
     assert words in str(caught.value)
 
 
+@pytest.mark.data
 @pytest.mark.data
 def test_s3rec_beauty_counts(tmp_path: Path) -> None:
     manifest = import_s3rec(real("s3rec", "Beauty.txt"), tmp_path / "log")
