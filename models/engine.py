@@ -53,7 +53,7 @@ class Request:
         num_candidates: Items wanted at most, 1 to 2048.
         excluded_rows: Rows that may not be answered; -1 is ignored. Shape: (X,).
         eligibility: Rules compiled for the same snapshot; None = everything alive.
-        beam_size: Prefixes kept per level, 1 to 512; None = as in the settings.
+        beam_size: Prefixes kept per level, 1 to 512; None = as in the settings, but no fewer than candidates.
         want_trace: Return the beam after each level too.
     """
 
@@ -162,16 +162,17 @@ class Engine:
         return _result(dict(zip(names, outputs, strict=True)), self.config.network.num_levels, request.want_trace)
 
     def _widths(self, request: Request) -> Widths:
-        settings, excluded = self.settings, request.excluded_rows.size
-        beam = settings.beam_size if request.beam_size is None else request.beam_size
+        settings, beam = self.settings, request.beam_size
+        if beam is None:
+            # A live prefix is sure of one item only: with as many beams as candidates the list is always full.
+            beam = max(settings.beam_size, min(request.num_candidates, _MAX_BEAM_SIZE))
         if not (1 <= request.num_candidates <= _MAX_CANDIDATES and 1 <= beam <= _MAX_BEAM_SIZE):
             msg = (
                 f"request: expected 1 to {_MAX_CANDIDATES} candidates and a beam of 1 to {_MAX_BEAM_SIZE}, "
                 f"got {request.num_candidates} and {beam}"
             )
             raise EngineError(msg)
-        # What is excluded may fill the best leaves, so the last level keeps that many more.
-        wanted = min(max(settings.leaf_beam_size, request.num_candidates + excluded), settings.max_leaf_beam_size)
+        wanted = min(max(settings.leaf_beam_size, request.num_candidates), settings.max_leaf_beam_size)
         return Widths(beam, max(wanted, beam), request.num_candidates)
 
     def _catalogue(self, snapshot: CatalogueSnapshot) -> Feed:

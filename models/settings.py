@@ -8,12 +8,17 @@ class EngineSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    beam_size: int = Field(default=30, ge=1, le=512, description="Prefixes kept per level where a request names none.")
+    beam_size: int = Field(
+        default=30,
+        ge=1,
+        le=512,
+        description="Prefixes kept per level where a request names none; widened to the candidates asked for.",
+    )
     leaf_beam_size: int = Field(
         default=100,
         ge=1,
         le=2048,
-        description="SIDs kept on the last level, at least; widened to the candidates asked for plus excluded items.",
+        description="SIDs kept on the last level, at least; widened to the candidates asked for.",
     )
     max_leaf_beam_size: int = Field(default=512, ge=1, le=4096, description="Upper bound of that widening.")
     gamma: float | None = Field(

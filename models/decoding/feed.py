@@ -14,13 +14,14 @@ from models.errors import EngineError
 from models.features import Features
 from models.network_config import NetworkConfig
 from tokenizer.catalogue import CatalogueSnapshot, Eligibility
+from tokenizer.catalogue.eligibility import without_rows
 
 Int32Array = npt.NDArray[np.int32]
 Feed = Mapping[str, npt.NDArray[np.generic]]
 
 _FIRST_ARANGE = 4096
-# Beyond this many exclusions the graph's comparison (leaves x bucket x excluded) costs more than a copy of the mask.
-MAX_EXCLUDED_IN_GRAPH = 256
+# The graph could compare items with excluded rows itself, but would spend beams on nodes that hold nothing else.
+_NO_ROW = np.full(1, -1, dtype=np.int32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ def history_feed(features: Features, config: NetworkConfig, num_rows: int) -> Fe
 
 
 def eligibility_feed(snapshot: CatalogueSnapshot, eligibility: Eligibility, excluded: Int32Array) -> Feed:
-    """Collect masks and exclusions.
+    """Collect masks; what is excluded is taken out of them on every level, so it takes no place in the search.
 
     Args:
         snapshot: Catalogue.
@@ -132,7 +133,7 @@ def eligibility_feed(snapshot: CatalogueSnapshot, eligibility: Eligibility, excl
         excluded: Rows that may not be answered, -1 = padding. Shape: (X,).
 
     Returns:
-        One mask per level, the items' mask, and at least one excluded row.
+        One mask per level, the items' mask, and no excluded row.
 
     Raises:
         EngineError: The rules were compiled for another snapshot.
@@ -146,15 +147,15 @@ def eligibility_feed(snapshot: CatalogueSnapshot, eligibility: Eligibility, excl
             f"with {snapshot.num_rows} rows and nodes {expected}; compile it from the pinned snapshot"
         )
         raise EngineError(msg)
-    if excluded.size > MAX_EXCLUDED_IN_GRAPH:
-        item = item.copy()
-        item[excluded[(excluded >= 0) & (excluded < item.size)]] = False
-        excluded = excluded[:0]
+    rows = excluded[(excluded >= 0) & (excluded < item.size)]
+    if rows.size:
+        leaves = snapshot.leaf_of_sid(snapshot.codes_of_rows(rows))
+        eligibility = without_rows(eligibility, snapshot.trie, rows, leaves)
     feed: dict[str, npt.NDArray[np.generic]] = {
         f"node_eligible_{level}": np.ascontiguousarray(mask) for level, mask in enumerate(eligibility.nodes)
     }
-    feed["item_eligible"] = np.ascontiguousarray(item)
-    feed["excluded_rows"] = np.append(excluded, -1).astype(np.int32, copy=False)
+    feed["item_eligible"] = np.ascontiguousarray(eligibility.item)
+    feed["excluded_rows"] = _NO_ROW
     return feed
 
 

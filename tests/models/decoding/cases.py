@@ -83,7 +83,10 @@ def random_case(config, engine, seed, covering=False):
         beam_size=512 if covering else int(rng.choice([1, 2, 5, 12, 60])),
     )
     settings = engine.settings
-    wanted = min(max(settings.leaf_beam_size, request.num_candidates + excluded.size), settings.max_leaf_beam_size)
+    wanted = min(max(settings.leaf_beam_size, request.num_candidates), settings.max_leaf_beam_size)
+    kept = np.ones(snapshot.num_rows, dtype=bool)
+    kept[excluded[(excluded >= 0) & (excluded < kept.size)]] = False
+    rules = eligibility if eligibility is not None else snapshot.eligibility()
     search = Search(
         beam_size=request.beam_size,
         leaf_beam_size=max(wanted, request.beam_size),
@@ -91,6 +94,7 @@ def random_case(config, engine, seed, covering=False):
         gamma=settings.gamma,
         beta=settings.beta,
         excluded=frozenset(excluded.tolist()),
-        eligibility=eligibility if eligibility is not None else snapshot.eligibility(),
+        # Compiled anew over the whole trie: the engine takes the excluded rows out of the masks it was given.
+        eligibility=snapshot.eligibility(item_mask=rules.item & kept),
     )
     return Case(snapshot, request, search)

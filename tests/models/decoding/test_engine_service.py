@@ -152,6 +152,25 @@ def test_nothing_is_answered_where_nothing_is_eligible(engine, snapshot):
     assert engine.recommend(request_for(snapshot, excluded_rows=everything), snapshot).rows.size == 0
 
 
+def test_pages_made_by_excluding_what_was_shown_lead_through_the_whole_catalogue(trained):
+    """What is excluded takes no place in the search, on no level: the best prefixes are the first to be used up."""
+    snapshot = random_snapshot(THREE_LEVELS, 150, np.random.default_rng(3), removed=10)
+    narrow = Engine(trained(THREE_LEVELS).artifact, EngineSettings(beam_size=3, leaf_beam_size=4))
+    shown = NOTHING
+    for _ in range(14):
+        page = narrow.recommend(request_for(snapshot, excluded_rows=shown), snapshot).rows
+        assert page.size == 10
+        shown = np.union1d(shown, page).astype(np.int32)
+    assert shown.tolist() == np.flatnonzero(snapshot.row_alive).tolist()
+
+
+def test_more_candidates_than_beams_widen_the_search_unless_the_request_names_its_width(trained):
+    snapshot = random_snapshot(THREE_LEVELS, 150, np.random.default_rng(3))
+    narrow = Engine(trained(THREE_LEVELS).artifact, EngineSettings(beam_size=3, leaf_beam_size=4))
+    assert narrow.recommend(request_for(snapshot, num_candidates=150), snapshot).rows.size == 150
+    assert narrow.recommend(request_for(snapshot, num_candidates=150, beam_size=3), snapshot).rows.size < 150
+
+
 def test_settings_override_the_weights_of_the_artifact(trained, snapshot):
     artifact = trained(THREE_LEVELS).artifact
     request = request_for(snapshot)
