@@ -133,10 +133,32 @@ class Answerer:
         spare = Steps(self.seconds, fetched_s)
         spare.add("queue", (asked_s - fetched_s) * 1e3)
         spare.add("engine", (self.seconds() - asked_s) * 1e3)
-        fallback = await asyncio.get_running_loop().run_in_executor(
-            self._fallbacks, self._recommender.fall_back, start, state, snapshot, now_ms, reason, spare
+        try:
+            return await self._fall_back(start, state, snapshot, now_ms, reason, spare), spare
+        except StateError as exc:
+            if state is None:
+                raise
+            reason = "state_error"
+            _log.error("state cannot be read", user_id=start.user_id, error=str(exc))
+        except Exception:
+            if state is None:
+                raise
+            _log.exception("popularity fallback failed", session_id=start.session_id, user_id=start.user_id)
+        # What the model breaks on may break the fallback too: without the state there is little left to break on.
+        return await self._fall_back(start, None, snapshot, now_ms, reason, spare), spare
+
+    async def _fall_back(
+        self,
+        start: SessionStart,
+        state: bytes | None,
+        snapshot: CatalogueSnapshot,
+        now_ms: int,
+        reason: FallbackReason,
+        steps: Steps,
+    ) -> CandidateSet:
+        return await asyncio.get_running_loop().run_in_executor(
+            self._fallbacks, self._recommender.fall_back, start, state, snapshot, now_ms, reason, steps
         )
-        return fallback, spare
 
     def _count(self, candidate_set: CandidateSet, timings_ms: dict[str, float]) -> None:
         fallback = candidate_set.fallback

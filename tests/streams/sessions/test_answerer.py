@@ -33,8 +33,9 @@ def candidate_set(reason=None):
 
 
 class FakeRecommender:
-    def __init__(self, error=None, block=None):
+    def __init__(self, error=None, block=None, fallback_errors=()):
         self.error, self.block, self.calls = error, block, []
+        self.fallback_errors = list(fallback_errors)
 
     def recommend(self, start, state, snapshot, now_ms, steps):
         self.calls.append(("recommend", state, snapshot, now_ms))
@@ -47,6 +48,8 @@ class FakeRecommender:
 
     def fall_back(self, start, state, snapshot, now_ms, reason, steps):
         self.calls.append(("fall_back", state, snapshot, now_ms))
+        if self.fallback_errors:
+            raise self.fallback_errors.pop(0)
         return candidate_set(reason)
 
 
@@ -128,6 +131,29 @@ async def test_a_defect_in_the_model_costs_the_models_answer_only(make):
     answer = await answerer.answer(START, 0, answerer.seconds())
     assert answer.fallback.reason == "engine_error"
     assert recommender.calls[-1] == ("fall_back", b"state", "snapshot", 7_000)
+    assert counted(metrics, "engine_error") == 1
+
+
+async def test_a_late_engine_and_a_state_that_cannot_be_read_are_still_an_answer(make):
+    """The deadline comes first, so nobody has seen yet that the state is damaged."""
+    release = threading.Event()
+    recommender = FakeRecommender(block=release, fallback_errors=[StateError("bad bytes")])
+    answerer, metrics = make(recommender, {(0, "u"): b"junk"}, deadline_ms=20)
+    try:
+        answer = await answerer.answer(START, 0, answerer.seconds())
+    finally:
+        release.set()
+    assert answer.fallback.reason == "state_error"
+    assert [call[:2] for call in recommender.calls[1:]] == [("fall_back", b"junk"), ("fall_back", None)]
+    assert counted(metrics, "state_error") == 1
+
+
+async def test_a_defect_that_the_fallback_meets_too_costs_the_listeners_history_only(make):
+    recommender = FakeRecommender(error=IndexError(), fallback_errors=[IndexError()])
+    answerer, metrics = make(recommender, {(0, "u"): b"state"})
+    answer = await answerer.answer(START, 0, answerer.seconds())
+    assert answer.fallback.reason == "engine_error"
+    assert recommender.calls[-1] == ("fall_back", None, "snapshot", 7_000)
     assert counted(metrics, "engine_error") == 1
 
 
