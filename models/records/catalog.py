@@ -61,5 +61,7 @@ class TokenizedItem(Record):
 class ItemSids(ItemFacts):
     """What `item-sids.v1` says of one item: its facts and its place under every live tokenizer version."""
 
-    source_offset: int = Field(ge=-1, description="Offset of the catalogue event it was made from; orders updates.")
+    source_offset: int = Field(
+        ge=-1, le=2**63 - 1, description="Offset of the catalogue event it was made from; orders updates."
+    )
     versions: dict[str, TokenizedItem] = Field(min_length=1, description="By tokenizer version.")

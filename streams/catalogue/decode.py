@@ -1,7 +1,6 @@
 """Reads values of `item-sids.v1` into catalogue updates, under the one tokenizer version that this worker serves."""
 
 import base64
-import binascii
 
 from pydantic import ValidationError
 
@@ -77,7 +76,7 @@ class UpdateDecoder:
     def _vector(self, tokenized: TokenizedItem) -> bytes:
         try:
             vector = base64.b64decode(tokenized.vector, validate=True)
-        except binascii.Error as exc:
+        except ValueError as exc:  # bad padding or alphabet, or characters beyond ASCII
             raise BadRecord(Reason.BAD_VALUE, f"vector: not base64 ({exc})") from exc
         if tokenized.vector_scale > _MAX_SCALE:
             raise BadRecord(

@@ -88,6 +88,8 @@ def test_decoder_reads_removals_and_items_of_other_versions(decoder):
         (b"a", value("a", vector=b"123"), "bad_value"),
         (b"a", value("a").replace(b'"vector_scale":0.5', b'"vector_scale":1e300'), "bad_value"),
         (b"a", value("a").replace(b"AQIDBA==", b"A!IDBA=="), "bad_value"),
+        (b"a", value("a").replace(b"AQIDBA==", "AQIDBÄ==".encode()), "bad_value"),
+        (b"a", value("a").replace(b'"source_offset":0', b'"source_offset":9223372036854775808'), "bad_value"),
     ],
 )
 def test_decoder_refuses_what_the_arrays_cannot_hold(decoder, key, body, reason):
