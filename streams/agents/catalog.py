@@ -4,8 +4,9 @@ Why not `stream.take()`: it acks a whole batch even when its body raised. Here t
 inbox without acking; a worker task encodes them in a thread, sends, waits for every ack of the broker and only then
 acks the events, in order. A crash replays whole batches, and readers order values by source offset, so that is safe.
 
-On revocation the inbox is emptied and the batch under way awaited: a value written late by an old owner could become
-the last one of its key and, after compaction, the only one.
+On revocation what waits is given up and the batch under way awaited: a value written late by an old owner could become
+the last one of its key and, after compaction, the only one. Events carry the epoch in which they were taken, for one
+more may wait for room in the inbox and come in behind the revocation.
 
 Faust commits past one hole of a compacted topic per commit interval: after a restart some items are tokenized again.
 """
@@ -32,6 +33,9 @@ from streams.metrics import Metrics
 
 _MAX_REQUEST_BYTES = 4 << 20
 _REVOKE_WAIT_S = 3.0
+
+# What data does to numpy, codecs and pydantic. Anything else is a defect of ours, which would bury the whole catalogue.
+_ITEM_ERRORS = (TokenizerError, ValueError, ArithmeticError)
 
 _Outgoing = tuple[str, bytes | None, bytes | None, list[tuple[str, bytes]]]
 
@@ -82,6 +86,7 @@ class CatalogAgent(Service):
         self._settings = settings
         self._metrics = metrics
         self._inbox: asyncio.Queue[Any] = asyncio.Queue(2 * settings.max_batch)
+        self._epoch = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tokenizer")
@@ -100,20 +105,35 @@ class CatalogAgent(Service):
         self.add_future(self._work(producer))
 
     async def on_stop(self) -> None:
-        """Close the producer; events not acked come again."""
+        """Let the batch under way end, then close the producer; events not acked come again."""
+        self._epoch += 1
         if self._producer is not None:
+            await self._batch_ended()
             await self._producer.stop()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _take(self, stream: Any) -> None:
         async for event in stream.noack().events():
-            await self._inbox.put((stream, event))
+            await self._inbox.put((self._epoch, stream, event))
 
     async def _on_revoked(self, *args: Any, **kwargs: Any) -> None:
         del args, kwargs
+        self._epoch += 1
         while not self._inbox.empty():
             self._inbox.get_nowait()
-        await asyncio.wait_for(self._idle.wait(), _REVOKE_WAIT_S)
+        if not await self._batch_ended():
+            msg = (
+                f"{self._topics.catalog_items.name}: the batch under way did not end within {_REVOKE_WAIT_S} s of the "
+                "revocation; the worker must restart, because another one may own its partitions by now"
+            )
+            raise LaneError(msg)
+
+    async def _batch_ended(self) -> bool:
+        try:
+            await asyncio.wait_for(self._idle.wait(), _REVOKE_WAIT_S)
+        except TimeoutError:
+            return False
+        return True
 
     async def _work(self, producer: AIOKafkaProducer) -> None:
         while not self.should_stop:
@@ -121,12 +141,17 @@ class CatalogAgent(Service):
             self._idle.clear()
             try:
                 batch += await self._company()
-                with self._metrics.tokenize_seconds.time():
-                    await self._process(producer, [event.message for _, event in batch])
-                for stream, event in batch:
-                    await stream.ack(event)
+                batch = [taken for taken in batch if taken[0] == self._epoch]
+                if batch:
+                    await self._do(producer, batch)
             finally:
                 self._idle.set()
+
+    async def _do(self, producer: AIOKafkaProducer, batch: list[tuple[int, Any, Any]]) -> None:
+        with self._metrics.tokenize_seconds.time():
+            await self._process(producer, [event.message for _, _, event in batch])
+        for _, stream, event in batch:
+            await stream.ack(event)
 
     async def _company(self) -> list[Any]:
         """Collect what else comes within the batch time."""
@@ -177,7 +202,7 @@ class CatalogAgent(Service):
         offsets = [sources[place].offset for place, _ in upserts]
         try:
             values = item_sids(self._encoder, [item for _, item in upserts], offsets)
-        except TokenizerError as exc:
+        except _ITEM_ERRORS as exc:
             if len(upserts) > 1:
                 # One item spoils the batch: find it, let the others through.
                 return [made for upsert in upserts for made in self._encoded(sources, [upsert])]

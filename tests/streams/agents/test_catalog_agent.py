@@ -1,6 +1,10 @@
+import asyncio
 import json
+import threading
+from types import SimpleNamespace
 
 import pytest
+from aiokafka.errors import ProducerClosed
 from test_tokenizing import FakeEncoder
 
 from models.records import ItemSids
@@ -10,6 +14,7 @@ from streams.connect import Clients, KafkaSettings
 from streams.contracts.decode import Limits
 from streams.contracts.settings import TopicSettings
 from streams.contracts.topics import build_topics
+from streams.errors import LaneError
 from streams.lane.faust_app import make_faust_app
 from streams.lane.metrics import LaneCounts
 from streams.lane.settings import LaneSettings
@@ -19,11 +24,71 @@ TOPICS = build_topics(TopicSettings())
 SIDS, DLQ = TOPICS.item_sids.name, TOPICS.catalog_items.name + ".dlq"
 
 
+class FakeProducer:
+    def __init__(self):
+        self.sent, self.is_open = [], True
+
+    def async_producer(self, **settings):
+        return self
+
+    async def start(self):
+        pass
+
+    async def stop(self):
+        self.is_open = False
+
+    async def send(self, topic, value, key, headers):
+        if not self.is_open:
+            raise ProducerClosed
+        self.sent.append((topic, key))
+        return asyncio.sleep(0)
+
+
+class FakeStream:
+    """The stream of a Faust agent over events that are all there at once."""
+
+    def __init__(self, *item_ids):
+        self.all = [SimpleNamespace(message=source(place, item_id)) for place, item_id in enumerate(item_ids)]
+        self.acked = []
+
+    def noack(self):
+        return self
+
+    async def events(self):
+        for event in self.all:
+            yield event
+
+    async def ack(self, event):
+        self.acked.append(event.message.offset)
+
+
+class SlowEncoder(FakeEncoder):
+    def __init__(self):
+        super().__init__()
+        self.begun, self.released = threading.Event(), threading.Event()
+
+    def encode_items(self, item_ids, texts):
+        self.begun.set()
+        assert self.released.wait(10)
+        return super().encode_items(item_ids, texts)
+
+
 @pytest.fixture
-def agent(tmp_path):
-    clients = Clients(KafkaSettings(bootstrap="127.0.0.1:1"))
-    app = make_faust_app("test", clients, LaneSettings(), tmp_path, LaneCounts())
-    return CatalogAgent(app, clients, TOPICS, FakeEncoder(), Limits(), AgentSettings(), Metrics())
+def make(tmp_path):
+    def build(clients=None, encoder=None, **settings):
+        kafka = Clients(KafkaSettings(bootstrap="127.0.0.1:1"))
+        app = make_faust_app("test", kafka, LaneSettings(), tmp_path, LaneCounts())
+        agent_settings = AgentSettings(**{"batch_ms": 1, **settings})
+        return CatalogAgent(
+            app, clients or kafka, TOPICS, encoder or FakeEncoder(), Limits(), agent_settings, Metrics()
+        )
+
+    return build
+
+
+@pytest.fixture
+def agent(make):
+    return make()
 
 
 def source(offset, item_id, value="item"):
@@ -51,3 +116,88 @@ def test_items_tombstones_and_bad_records_leave_in_their_order(agent):
 
 def test_nothing_in_is_nothing_out(agent):
     assert agent._outgoing([]) == []
+
+
+def test_an_item_that_numpy_or_a_codec_chokes_on_costs_only_itself(agent):
+    made = agent._outgoing([source(0, "a"), source(1, "odd"), source(2, "b")])
+    assert [(topic, key) for topic, key, *_ in made] == [(SIDS, b"a"), (DLQ, b"odd"), (SIDS, b"b")]
+    assert dict(made[1][3])["__streams.errors.reason"] == b"bad_value"
+
+
+def test_an_encoder_that_cannot_work_at_all_buries_nothing(agent):
+    def broken(item_ids, texts):
+        raise OSError("the model's file is gone")
+
+    agent._encoder.encode_items = broken
+    with pytest.raises(OSError, match="gone"):
+        agent._outgoing([source(0, "a"), source(1, "b")])
+
+
+async def until(condition):
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+async def test_events_are_acked_once_their_values_are(make):
+    producer = FakeProducer()
+    agent = make(producer)
+    await agent.start()
+    stream = FakeStream("a", "b", "c")
+    await agent._take(stream)
+    await until(lambda: len(stream.acked) == 3)
+    assert producer.sent == [(SIDS, b"a"), (SIDS, b"b"), (SIDS, b"c")]
+    await agent.stop()
+
+
+async def test_an_event_that_waits_for_room_in_the_inbox_does_not_outlive_a_revocation(make):
+    """Written by the old owner after the new one's value, it could become the only one of its key."""
+    producer = FakeProducer()
+    agent = make(producer, max_batch=1)
+    old, new = FakeStream("a", "b", "c"), FakeStream("d")
+    taking = asyncio.create_task(agent._take(old))
+    await until(agent._inbox.full)
+    await asyncio.sleep(0)
+    assert not taking.done()  # the third one waits
+    await agent._on_revoked()
+    await taking
+    await agent.start()
+    await agent._take(new)
+    await until(lambda: new.acked)
+    assert producer.sent == [(SIDS, b"d")]
+    assert old.acked == []
+    await agent.stop()
+
+
+async def test_a_revocation_waits_for_the_batch_under_way_and_says_so_if_that_takes_too_long(make, monkeypatch):
+    encoder, producer = SlowEncoder(), FakeProducer()
+    agent = make(producer, encoder)
+    await agent.start()
+    stream = FakeStream("a")
+    await agent._take(stream)
+    await until(encoder.begun.is_set)
+    monkeypatch.setattr("streams.agents.catalog._REVOKE_WAIT_S", 0.01)
+    with pytest.raises(LaneError, match="did not end within"):
+        await agent._on_revoked()
+    monkeypatch.setattr("streams.agents.catalog._REVOKE_WAIT_S", 10.0)
+    revoking = asyncio.create_task(agent._on_revoked())
+    encoder.released.set()
+    await revoking
+    assert stream.acked == [0]
+    await agent.stop()
+
+
+async def test_a_stop_lets_the_batch_under_way_end_before_the_producer_goes(make):
+    encoder, producer = SlowEncoder(), FakeProducer()
+    agent = make(producer, encoder, max_batch=1)
+    await agent.start()
+    stream = FakeStream("a", "b")
+    await agent._take(stream)
+    await until(encoder.begun.is_set)
+    stopping = asyncio.create_task(agent.stop())
+    await until(lambda: agent.should_stop)
+    encoder.released.set()
+    await stopping
+    assert not agent.crashed
+    assert producer.sent == [(SIDS, b"a")]
+    assert stream.acked == [0]

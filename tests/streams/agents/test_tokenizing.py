@@ -27,6 +27,9 @@ class FakeEncoder:
         if "poison" in item_ids:
             msg = "cannot be encoded"
             raise TokenizerError(msg)
+        if "odd" in item_ids:
+            msg = "cannot be converted"
+            raise ValueError(msg)
         n = len(item_ids)
         return Encoded(
             codes=np.array([[len(text) % 256, 7] for text in texts], np.int32).reshape(n, 2),
