@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tokenizer.catalogue import CatalogueSnapshot
+from tokenizer.catalogue.catalogue import top_rows
 
 BoolArray = npt.NDArray[np.bool_]
 Int32Array = npt.NDArray[np.int32]
@@ -19,7 +20,7 @@ def popular(snapshot: CatalogueSnapshot, allowed: BoolArray, wanted: int) -> Int
         wanted: How many at most.
 
     Returns:
-        Rows, best first; ties by row, so that equal inputs give equal lists.
+        Rows, best first; ties by item key, so that equal catalogues give equal lists in every worker.
             Shape: (n,), n <= wanted.
     """
     short = snapshot.popular_rows
@@ -28,5 +29,4 @@ def popular(snapshot: CatalogueSnapshot, allowed: BoolArray, wanted: int) -> Int
         return rows
     # The short list ends before a narrow rule (one creator, one market) is served: look at the whole store.
     every = np.flatnonzero(allowed).astype(np.int32)
-    order = np.argsort(-snapshot.item_weight[every], kind="stable")
-    return every[order[:wanted]]
+    return top_rows(every, snapshot.item_weight, ~snapshot.item_key, wanted)

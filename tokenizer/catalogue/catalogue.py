@@ -164,7 +164,8 @@ class Catalogue:
             index=self._index,
             row_alive=alive,
             market_sets=self._markets.listed(),
-            popular_rows=top_rows(members, rows.weights, -rows.first_seen, MAX_LISTED_ROWS),
+            # By key among equals: rows come in another order in every worker, and most weights are equal.
+            popular_rows=top_rows(members, rows.weights, ~rows.keys, MAX_LISTED_ROWS),
             newest_rows=top_rows(members, rows.published_at, rows.first_seen, MAX_LISTED_ROWS),
             store_generation=self._generation,
         )

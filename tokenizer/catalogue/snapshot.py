@@ -46,7 +46,7 @@ class CatalogueSnapshot:
         index: Item key to its newest row, removed items included.
         row_alive: Rows that stand in a bucket. Shape: (R,).
         market_sets: What `rows.market_sets` points into.
-        popular_rows: At most 1,000 rows alive, heaviest first. Shape: (<= 1000,).
+        popular_rows: At most 1,000 rows alive, heaviest first, equals by key. Shape: (<= 1000,).
         newest_rows: At most 1,000 rows alive, newest first: by published_at, then by when the catalogue first saw the
             item; those without published_at come last. Shape: (<= 1000,).
         store_generation: Counts the compactions of the store.

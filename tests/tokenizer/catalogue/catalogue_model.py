@@ -156,7 +156,7 @@ def check_node(snapshot, level, node, below):
 
 def check_lists(snapshot, model, alive):
     popular = snapshot.item_ids(snapshot.popular_rows)
-    assert popular == sorted(alive, key=lambda i: (-weight_of(i), model.items[i].seen))
+    assert popular == sorted(alive, key=lambda i: (-weight_of(i), item_key(i)))
     newest = snapshot.item_ids(snapshot.newest_rows)
 
     def age(item_id):
