@@ -6,12 +6,15 @@ acks the events, in order. A crash replays whole batches, and readers order valu
 
 On revocation what waits is given up and the batch under way awaited: a value written late by an old owner could become
 the last one of its key and, after compaction, the only one. Events carry the epoch in which they were taken, for one
-more may wait for room in the inbox and come in behind the revocation.
+more may wait for room in the inbox and come in behind the revocation. A process that was paused past its session has
+not heard of the revocation yet: it ends before it writes.
 
 Faust commits past one hole of a compacted topic per commit interval: after a restart some items are tokenized again.
 """
 
 import asyncio
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +36,7 @@ from streams.metrics import Metrics
 
 _MAX_REQUEST_BYTES = 4 << 20
 _REVOKE_WAIT_S = 3.0
+_TICK_S = 0.5
 
 # What data does to numpy, codecs and pydantic. Anything else is a defect of ours, which would bury the whole catalogue.
 _ITEM_ERRORS = (TokenizerError, ValueError, ArithmeticError)
@@ -64,6 +68,7 @@ class CatalogAgent(Service):
         limits: What catalogue records must keep.
         settings: Micro-batches.
         metrics: Counts and times.
+        seconds: Monotonic clock in seconds.
     """
 
     mundane_level = "debug"
@@ -77,8 +82,11 @@ class CatalogAgent(Service):
         limits: Limits,
         settings: AgentSettings,
         metrics: Metrics,
+        seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
+        self._seconds = seconds
+        self._awake_at_s = seconds()
         self._clients = clients
         self._topics = topics
         self._encoder = encoder
@@ -102,6 +110,8 @@ class CatalogAgent(Service):
         producer = self._clients.async_producer(max_request_bytes=_MAX_REQUEST_BYTES)
         await producer.start()
         self._producer = producer
+        self._awake_at_s = self._seconds()
+        self.add_future(self._tick())
         self.add_future(self._work(producer))
 
     async def on_stop(self) -> None:
@@ -169,6 +179,7 @@ class CatalogAgent(Service):
     async def _process(self, producer: AIOKafkaProducer, messages: list[Any]) -> None:
         sources = [_source(message) for message in messages]
         outgoing = await asyncio.get_running_loop().run_in_executor(self._thread, self._outgoing, sources)
+        self._check_awake()
         try:
             acks = [await producer.send(topic, value, key, headers=headers) for topic, key, value, headers in outgoing]
             await asyncio.gather(*acks)
@@ -178,6 +189,24 @@ class CatalogAgent(Service):
                 "check the broker, then restart the worker: they are tokenized again"
             )
             raise LaneError(msg) from exc
+
+    async def _tick(self) -> None:
+        while True:
+            # With nothing in hand there is nothing that another worker could have done meanwhile.
+            if not (self._idle.is_set() and self._inbox.empty()):
+                self._check_awake()
+            self._awake_at_s = self._seconds()
+            await asyncio.sleep(_TICK_S)
+
+    def _check_awake(self) -> None:
+        limit_s = 0.8 * self._clients.settings.session_timeout_ms / 1e3
+        silent_s = self._seconds() - self._awake_at_s
+        if silent_s > limit_s:
+            msg = (
+                f"{self._topics.catalog_items.name}: this process stood still for {silent_s:.1f} s, more than "
+                f"{limit_s:.1f} s: the group may have given its partitions away; it must restart"
+            )
+            raise LaneError(msg)
 
     def _outgoing(self, sources: list[_Source]) -> list[_Outgoing]:
         """Decode and tokenize; runs in a thread. The order of the records of one key is kept."""

@@ -25,6 +25,8 @@ SIDS, DLQ = TOPICS.item_sids.name, TOPICS.catalog_items.name + ".dlq"
 
 
 class FakeProducer:
+    settings = KafkaSettings(bootstrap="127.0.0.1:1", session_timeout_ms=10_000)
+
     def __init__(self):
         self.sent, self.is_open = [], True
 
@@ -75,12 +77,12 @@ class SlowEncoder(FakeEncoder):
 
 @pytest.fixture
 def make(tmp_path):
-    def build(clients=None, encoder=None, **settings):
+    def build(clients=None, encoder=None, seconds=lambda: 0.0, **settings):
         kafka = Clients(KafkaSettings(bootstrap="127.0.0.1:1"))
         app = make_faust_app("test", kafka, LaneSettings(), tmp_path, LaneCounts())
         agent_settings = AgentSettings(**{"batch_ms": 1, **settings})
         return CatalogAgent(
-            app, clients or kafka, TOPICS, encoder or FakeEncoder(), Limits(), agent_settings, Metrics()
+            app, clients or kafka, TOPICS, encoder or FakeEncoder(), Limits(), agent_settings, Metrics(), seconds
         )
 
     return build
@@ -201,3 +203,20 @@ async def test_a_stop_lets_the_batch_under_way_end_before_the_producer_goes(make
     assert not agent.crashed
     assert producer.sent == [(SIDS, b"a")]
     assert stream.acked == [0]
+
+
+async def test_a_process_that_slept_past_its_session_writes_nothing_more(make):
+    """Somebody else has its partitions by then, and may have removed what it is about to write."""
+    encoder, producer, now_s = SlowEncoder(), FakeProducer(), [0.0]
+    agent = make(producer, encoder, seconds=lambda: now_s[0])
+    await agent.start()
+    stream = FakeStream("a")
+    await agent._take(stream)
+    await until(encoder.begun.is_set)
+    now_s[0] = 8.5
+    encoder.released.set()
+    await until(lambda: agent.crashed)
+    assert isinstance(agent.crash_reason, LaneError)
+    assert "8.5 s" in str(agent.crash_reason)
+    assert producer.sent == stream.acked == []
+    await agent.stop()
