@@ -8,6 +8,8 @@ quirks that nobody else should know:
 * its Fetch does not wake on new data, so latency is the fetch wait itself, which is kept small;
 * it knows no CreateTopics, so Faust must not declare topics.
 
+Security (TLS, SASL) is told to all of them alike by `streams.security`.
+
 All clients use the murmur2 partitioner, which Java, aiokafka and kafka-python share (librdkafka's default does not).
 Source: KIP-98 (idempotence, isolation levels); librdkafka `src/rdkafka_mock.c` (limits of the embedded broker).
 """
@@ -18,7 +20,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from pydantic import BaseModel, ConfigDict, Field
 
-from streams.errors import SettingsError
+from streams.errors import AccessError, BrokerError, SettingsError
+from streams.security import Credentials, SecuritySettings, log_in, wait_for_login
 
 BrokerKind = Literal["kafka", "embedded", "external"]
 OffsetReset = Literal["earliest", "latest", "none"]
@@ -30,20 +33,14 @@ EMBEDDED_FETCH_WAIT_MS = 10
 MAX_REQUEST_BYTES = 1_310_720
 # Readers with read_committed are blocked by the open transaction of a dead process for this long at most.
 TRANSACTION_TIMEOUT_MS = 10_000
-
-
-class SecuritySettings(BaseModel):
-    """How clients prove who they are and encrypt; TLS and SASL belong here."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    protocol: Literal["PLAINTEXT"] = Field(default="PLAINTEXT", description="Security protocol of the brokers.")
+# TLS and SCRAM take 30 ms; a broker under load may take seconds.
+LOGIN_TIMEOUT_S = 10.0
 
 
 class KafkaSettings(BaseModel):
     """Where Kafka is and how its clients behave."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     bootstrap: str | None = Field(
         default=None, description="host:port[,host:port…] of an existing Kafka; none: the local broker is used."
@@ -68,7 +65,7 @@ class Clients:
         settings: Where Kafka is.
 
     Raises:
-        SettingsError: No address is given.
+        SettingsError: No address is given, or a certificate or key cannot be used.
     """
 
     def __init__(self, settings: KafkaSettings) -> None:
@@ -77,6 +74,8 @@ class Clients:
             raise SettingsError(msg)
         self.settings = settings
         self.bootstrap = settings.bootstrap
+        self._credentials = Credentials(settings.security)
+        self._was_let_in = settings.security.protocol == "PLAINTEXT"
 
     @property
     def is_embedded(self) -> bool:
@@ -134,7 +133,7 @@ class Clients:
             request_timeout_ms=self.settings.request_timeout_ms,
             session_timeout_ms=self.settings.session_timeout_ms,
             heartbeat_interval_ms=self.settings.heartbeat_interval_ms,
-            security_protocol=self.settings.security.protocol,
+            **self._credentials.aiokafka(),
         )
 
     def async_producer(
@@ -169,7 +168,7 @@ class Clients:
             max_request_size=max_request_bytes,
             max_batch_size=max_batch_bytes,
             request_timeout_ms=self.settings.request_timeout_ms,
-            security_protocol=self.settings.security.protocol,
+            **self._credentials.aiokafka(),
         )
 
     def consumer(
@@ -246,14 +245,40 @@ class Clients:
             "producer_acks": -1,
             "topic_allow_declare": False,
             "topic_disable_leader": True,
+            **self._credentials.faust(),
         }
 
+    async def log_in(self, timeout_s: float = LOGIN_TIMEOUT_S) -> None:
+        """Find out whether this Kafka answers and lets us in, and why not.
+
+        Args:
+            timeout_s: Limit for one address.
+
+        Raises:
+            AccessError: It does not let us in, or shows a certificate that we do not trust.
+            BrokerError: It does not answer.
+        """
+        await log_in(self.bootstrap, self._credentials, timeout_s)
+        self._was_let_in = True
+
+    def _require_access(self) -> None:
+        """Knock once: kafka-python itself tries a refused login again for 30 s and then reports a timeout."""
+        if self._was_let_in:
+            return
+        try:
+            wait_for_login(self.log_in())
+        except AccessError:
+            raise
+        except BrokerError:
+            return  # silent, not refusing: the client itself waits for it
+
     def _kafka_python(self) -> dict[str, Any]:
+        self._require_access()
         return {
+            **self._credentials.kafka_python(),
             "bootstrap_servers": self.bootstrap.split(","),
             "client_id": self.settings.client_id,
             "request_timeout_ms": self.settings.request_timeout_ms,
-            "security_protocol": self.settings.security.protocol,
             "api_version": EMBEDDED_API_VERSION if self.is_embedded else None,
         }
 

@@ -10,6 +10,7 @@
   x EngineError              the ONNX engine refused a request or a catalogue
   x SettingsError            a setting is wrong or missing
   x BrokerError              the local broker cannot be started, reached or stopped
+    + AccessError            a broker answers, but we do not trust it or it refuses us
   x TopicError               topics missing, wrong partition counts, not compacted
   x LaneError                a lane cannot go on without risking the state
     + RestoreError           a table cannot be rebuilt from its changelog
@@ -30,6 +31,7 @@ __all__ = [
     "EngineError",
     "SettingsError",
     "BrokerError",
+    "AccessError",
     "TopicError",
     "LaneError",
     "RestoreError",
@@ -48,6 +50,13 @@ class BrokerError(SidestreamError):
     """The local broker cannot be started, reached or stopped.
 
     Operator action: `sidestream broker status`, then the log file named in the message.
+    """
+
+
+class AccessError(BrokerError):
+    """A broker answers, but we do not trust its certificate, or it refuses our credentials; retrying does not help.
+
+    Operator action: correct the settings under `kafka.security`, or the user on the broker.
     """
 
 

@@ -42,7 +42,8 @@ def set_up_logging(settings: LogSettings, stream: TextIO | None = None) -> None:
     renderer: list[structlog.typing.Processor] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if as_json
-        else [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+        # Plain tracebacks: rich ones, structlog's default, print local variables, among them a client's password.
+        else [structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)]
     )
     handler = logging.StreamHandler(stream)
     handler.addFilter(_without_our_tracebacks)

@@ -7,12 +7,15 @@ A value is found under the same name everywhere: `--set lane.batch_ms=50`, `SIDE
     batch_ms = 50
 
 The settings are read once, by the command line, and passed in; no room looks at the environment itself.
+
+Secrets (`SecretStr` fields) come by environment or file alone: everybody on a machine can read the arguments of its
+processes. They are masked where settings are shown, and no message repeats what was given for one.
 """
 
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError
 from pydantic_settings import (
@@ -56,6 +59,8 @@ class Settings(BaseSettings):
         env_nested_delimiter="__",
         frozen=True,
         extra="forbid",
+        # pydantic's own error, the cause of ours, would print what it got.
+        hide_input_in_errors=True,
         nested_model_default_partial_update=True,
     )
 
@@ -154,6 +159,58 @@ def walk_settings(group: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any
             yield f"{prefix}{name}", MASK if isinstance(value, SecretStr) and value else value, field.description or ""
 
 
+def secret_names(group: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
+    """Name the settings that are secrets.
+
+    Args:
+        group: Class of the settings or of one group of them.
+        prefix: Dotted name of the group, with a trailing dot.
+
+    Yields:
+        Dotted names.
+    """
+    for name, field in group.model_fields.items():
+        kinds = (field.annotation, *get_args(field.annotation))
+        if SecretStr in kinds:
+            yield f"{prefix}{name}"
+        for kind in kinds:
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from secret_names(kind, f"{prefix}{name}.")
+
+
+def given_secrets(flags: Mapping[str, Any]) -> list[str]:
+    """Find secrets among flags, also inside groups that are given whole.
+
+    Args:
+        flags: Values by dotted name.
+
+    Returns:
+        Dotted names of those that are given.
+    """
+    nested = _nest(flags)
+    return [name for name in secret_names() if _has(nested, name.split("."))]
+
+
+def flags_of(group: BaseModel, prefix: str) -> dict[str, Any]:
+    """Write a group as flags, to hand it on to another process.
+
+    Args:
+        group: The group.
+        prefix: Its dotted name, with a trailing dot.
+
+    Returns:
+        Values by dotted name, of those that are not at their defaults; secrets stay `SecretStr`.
+    """
+    flags: dict[str, Any] = {}
+    for name, field in type(group).model_fields.items():
+        value = getattr(group, name)
+        if isinstance(value, BaseModel):
+            flags |= flags_of(value, f"{prefix}{name}.")
+        elif value != field.default:
+            flags[f"{prefix}{name}"] = str(value) if isinstance(value, Path) else value
+    return flags
+
+
 def env_name(name: str) -> str:
     """Give the environment variable of a dotted setting name.
 
@@ -218,8 +275,11 @@ def _has(layer: Mapping[str, Any], path: list[str]) -> bool:
 
 def _explain(exc: ValidationError) -> str:
     lines = []
+    secrets = set(secret_names())
     for error in exc.errors():
         name = ".".join(str(part) for part in error["loc"])
-        got = "" if error["type"] in ("extra_forbidden", "missing") else f", got {error['input']!r}"
+        # A whole group may hold a secret.
+        is_shown = name not in secrets and not isinstance(error["input"], Mapping | BaseModel)
+        got = f", got {error['input']!r}" if is_shown and error["type"] not in ("extra_forbidden", "missing") else ""
         lines.append(f"setting {name} (--set {name}=…, {env_name(name)}): {error['msg'].lower()}{got}")
     return "; ".join(lines) + "; `sidestream config show` lists all settings"

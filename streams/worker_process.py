@@ -1,6 +1,7 @@
 """A worker as a child process: started with given settings, waited for until ready, stopped or killed."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,7 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from streams.errors import SidestreamError
+from pydantic import SecretStr
+
+from streams.errors import SettingsError, SidestreamError
+from streams.settings import env_name, given_secrets
 
 POLL_S = 0.05
 
@@ -21,9 +25,13 @@ class WorkerProcess:
     """One `sidestream worker` in a process of its own.
 
     Args:
-        flags: Settings by dotted name, as `--set` takes them; `web.port` must be among them.
+        flags: Settings by dotted name, as `--set` takes them; `web.port` must be among them. Secrets go by the
+            environment: arguments can be read by everybody on the machine.
         log_file: Where its output goes, appended.
         config: TOML settings file, if any.
+
+    Raises:
+        SettingsError: A secret is given inside a group instead of under its own name.
     """
 
     def __init__(self, flags: Mapping[str, Any], log_file: Path, config: Path | None = None) -> None:
@@ -33,7 +41,10 @@ class WorkerProcess:
         command = [sys.executable, "-m", "streams.cli.main"]
         if config is not None:
             command += ["--config", str(config)]
+        secrets = _secrets_of(flags)
         for name, value in flags.items():
+            if name in secrets:
+                continue
             command += ["--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
         with log_file.open("ab") as log:
             # A session of its own: Ctrl-C in the terminal reaches the parent, which stops the worker in order.
@@ -42,6 +53,7 @@ class WorkerProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
+                env=os.environ | {env_name(name): value for name, value in secrets.items()},
                 start_new_session=True,
             )
 
@@ -139,3 +151,14 @@ class WorkerProcess:
     ) -> None:
         """Stop it."""
         self.stop()
+
+
+def _secrets_of(flags: Mapping[str, Any]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in given_secrets(flags):
+        if name not in flags:
+            msg = f"setting {name}: expected a secret under its own name, got it inside a group; write the names out"
+            raise SettingsError(msg)
+        value = flags[name]
+        found[name] = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+    return found

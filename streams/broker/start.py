@@ -14,7 +14,8 @@ from streams.broker.settings import BrokerSettings
 from streams.connect import BrokerKind, Clients, KafkaSettings
 from streams.contracts.admin import KafkaTopicAdmin
 from streams.contracts.topics import TopicAdmin
-from streams.errors import BrokerError
+from streams.errors import BrokerError, SettingsError
+from streams.security import wait_for_login
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +82,12 @@ def start_broker(settings: BrokerSettings, kafka: KafkaSettings | None = None) -
 
     Raises:
         BrokerError: None can be had; the message says what is missing.
+        SettingsError: Security is asked for without the address of a Kafka that has it.
     """
     kafka = kafka or KafkaSettings()
     if kafka.bootstrap:
         return _external(settings, kafka)
+    refuse_security(kafka)
     if settings.kind == "embedded":
         return _embedded(settings, kafka, "")
     if settings.kind == "auto":
@@ -112,9 +115,11 @@ def broker_status(settings: BrokerSettings, kafka: KafkaSettings | None = None) 
         What is known.
     """
     if kafka is not None and kafka.bootstrap:
-        is_up = _answers(kafka.bootstrap)
-        detail = "" if is_up else "no broker answers there; check kafka.bootstrap"
-        return BrokerStatus("external", is_up, kafka.bootstrap, detail=detail)
+        try:
+            require_answer(kafka)
+        except BrokerError as error:
+            return BrokerStatus("external", False, kafka.bootstrap, detail=str(error))
+        return BrokerStatus("external", True, kafka.bootstrap)
     data_dir = str(settings.data_dir.expanduser().resolve())
     node = local.find(settings)
     if node is None:
@@ -140,10 +145,45 @@ def stop_broker(settings: BrokerSettings) -> bool:
     return local.stop(settings)
 
 
-def _external(settings: BrokerSettings, kafka: KafkaSettings) -> RunningBroker:
-    if not _answers(kafka.bootstrap or ""):
-        msg = f"expected a Kafka at {kafka.bootstrap}, but none answers; check kafka.bootstrap or leave it out"
+def require_answer(kafka: KafkaSettings) -> None:
+    """Refuse an address where no Kafka answers, or one that does not let us in.
+
+    Args:
+        kafka: Client settings with an address.
+
+    Raises:
+        AccessError: A Kafka is there, but does not let us in or is not to be trusted.
+        BrokerError: None answers.
+    """
+    if kafka.security.protocol != "PLAINTEXT":
+        wait_for_login(Clients(kafka).log_in())
+    elif not _answers(kafka.bootstrap or ""):
+        msg = (
+            f"expected a Kafka at {kafka.bootstrap}, but none answers in PLAINTEXT; check kafka.bootstrap and "
+            "kafka.security.protocol, or leave the address out"
+        )
         raise BrokerError(msg)
+
+
+def refuse_security(kafka: KafkaSettings) -> None:
+    """Refuse security without an address: the brokers that we start ourselves serve loopback in PLAINTEXT.
+
+    Args:
+        kafka: Client settings without an address.
+
+    Raises:
+        SettingsError: A security protocol is set.
+    """
+    if kafka.security.protocol != "PLAINTEXT":
+        msg = (
+            f"kafka.security.protocol={kafka.security.protocol} needs kafka.bootstrap, got none: "
+            "the local broker speaks PLAINTEXT on loopback"
+        )
+        raise SettingsError(msg)
+
+
+def _external(settings: BrokerSettings, kafka: KafkaSettings) -> RunningBroker:
+    require_answer(kafka)
     return RunningBroker(kafka, is_ours=False, settings=settings)
 
 

@@ -1,6 +1,7 @@
 """How commands find their Kafka: the address in the settings, else the local broker if it runs."""
 
 from streams.broker import broker_status
+from streams.broker.start import refuse_security, require_answer
 from streams.connect import Clients, KafkaSettings
 from streams.errors import BrokerError
 from streams.settings import Settings
@@ -16,15 +17,19 @@ def reach(settings: Settings) -> KafkaSettings:
         Client settings with the address filled in.
 
     Raises:
-        BrokerError: No address is given and no local broker runs.
+        AccessError: A Kafka is there, but does not let us in.
+        BrokerError: None answers there, or no address is given and no local broker runs.
+        SettingsError: Security is asked for without an address.
     """
+    if settings.kafka.bootstrap:
+        require_answer(settings.kafka)
+        return settings.kafka
+    refuse_security(settings.kafka)
     status = broker_status(settings.broker, settings.kafka)
     if not status.is_running or status.bootstrap is None:
         where = status.bootstrap or f"the local broker of {status.data_dir}"
         msg = f"no Kafka answers: expected one at {where}; run `sidestream broker start` or set kafka.bootstrap"
         raise BrokerError(msg)
-    if settings.kafka.bootstrap:
-        return settings.kafka
     return settings.kafka.model_copy(update={"bootstrap": status.bootstrap, "kind": status.kind})
 
 

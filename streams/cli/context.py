@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from streams.errors import SettingsError
-from streams.settings import Settings, load_settings
+from streams.settings import Settings, env_name, given_secrets, load_settings
 
 
 @dataclass
@@ -75,16 +75,22 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
         Values by dotted name.
 
     Raises:
-        SettingsError: There is no `=` in one of them.
+        SettingsError: There is no `=` in one of them, or one gives a secret.
     """
     flags: dict[str, Any] = {}
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals or not name:
-            msg = f"--set {assignment}: expected name=value, such as --set data_dir=/var/lib/sidestream"
+            msg = f"--set {name}: expected name=value, such as --set data_dir=/var/lib/sidestream"
             raise SettingsError(msg)
         try:
             flags[name] = json.loads(text)
         except ValueError:
             flags[name] = text
+    for name in given_secrets(flags):
+        msg = (
+            f"--set {name}=…: a secret in the arguments can be read by everybody on this machine; "
+            f"give it by {env_name(name)} or in the settings file"
+        )
+        raise SettingsError(msg)
     return flags

@@ -25,7 +25,7 @@ from streams.demo.play import AnswerReader, Pass, play
 from streams.demo.prepare import Programme
 from streams.demo.tell import choose_answer, tell_answer, tell_sids, tell_state
 from streams.replay.publisher import TopicPublisher
-from streams.settings import Settings
+from streams.settings import Settings, flags_of
 from streams.tail import read_topic
 from streams.worker_process import WorkerProcess
 
@@ -112,8 +112,7 @@ class Demo:
     def _worker(self, broker: RunningBroker) -> Iterator[WorkerProcess]:
         shutil.rmtree(self._place / "state", ignore_errors=True)
         flags = {
-            "kafka.bootstrap": broker.bootstrap,
-            "kafka.kind": broker.kind,
+            **flags_of(broker.kafka, "kafka."),
             "topics.prefix": self._topics.prefix,
             "worker.app_id": f"{self._topics.prefix}worker",
             # The log is from another time: items expire and are new by its clock.

@@ -9,7 +9,7 @@ from mode import Service
 from streams.connect import Clients
 from streams.contracts.admin import KafkaTopicAdmin
 from streams.contracts.topics import Topics, check_topics
-from streams.errors import BrokerError, TopicError
+from streams.errors import AccessError, BrokerError, TopicError
 
 _RETRY_S = 0.5
 _CONNECT_S = 2.0
@@ -45,36 +45,32 @@ class TopicGate(Service):
         """Check, in a thread: the admin client blocks.
 
         Raises:
+            AccessError: Kafka does not let us in, or is not to be trusted: waiting would not help.
             BrokerError: Kafka stayed silent.
             TopicError: Topics differ from the contract.
         """
         until_s = self._seconds() + self._wait_s
         while not self.should_stop:
-            if await self._answers():
+            try:
+                # The admin client itself would block for long, and not say why.
+                await self._clients.log_in(_CONNECT_S)
+            except AccessError:
+                raise
+            except BrokerError as exc:
+                silence = str(exc)
+            else:
                 await asyncio.to_thread(self._require)
                 self._reasons = []
                 return
             if self._seconds() >= until_s:
                 msg = (
                     f"kafka: no answer from {self._clients.bootstrap} for {self._wait_s:.0f} s; start it "
-                    "(`sidestream broker start`) or correct --set kafka.bootstrap=… (SIDESTREAM_KAFKA__BOOTSTRAP)"
+                    "(`sidestream broker start`) or correct --set kafka.bootstrap=… (SIDESTREAM_KAFKA__BOOTSTRAP) "
+                    f"and kafka.security; the last try: {silence}"
                 )
                 raise BrokerError(msg)
             self._reasons = [f"kafka: no answer from {self._clients.bootstrap} yet"]
             await self.sleep(_RETRY_S)
-
-    async def _answers(self) -> bool:
-        """Tell whether one of the addresses takes a connection: the admin client itself would block for long."""
-        for address in self._clients.bootstrap.split(","):
-            host, _, port = address.strip().rpartition(":")
-            try:
-                async with asyncio.timeout(_CONNECT_S):
-                    _, writer = await asyncio.open_connection(host, int(port))
-            except (OSError, TimeoutError):
-                continue
-            writer.close()
-            return True
-        return False
 
     def _require(self) -> None:
         admin = KafkaTopicAdmin(self._clients)
