@@ -10,10 +10,11 @@ from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from aiokafka.conn import create_conn
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import (
     AuthenticationFailedError,
     IllegalSaslStateError,
+    KafkaConnectionError,
     KafkaError,
     SaslAuthenticationFailed,
     UnsupportedSaslMechanismError,
@@ -23,6 +24,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 from streams.errors import AccessError, BrokerError
 from streams.security.credentials import Credentials
 
+_CLOSE_S = 1.0
 _REFUSALS = (AuthenticationFailedError, SaslAuthenticationFailed, IllegalSaslStateError, UnsupportedSaslMechanismError)
 
 
@@ -76,7 +78,7 @@ def wait_for_login(attempt: Coroutine[Any, Any, None]) -> None:
 
 
 async def _knock(host: str, port: int, credentials: Credentials, timeout_s: float) -> None:
-    connection = await create_conn(
+    connection = AIOKafkaConnection(
         host,
         port,
         client_id="sidestream-login",
@@ -84,10 +86,20 @@ async def _knock(host: str, port: int, credentials: Credentials, timeout_s: floa
         **credentials.aiokafka(),
     )
     try:
-        # aiokafka takes a token for accepted before the broker has judged it: only an answer proves it.
-        await connection.send(MetadataRequest([]))
+        await connection.connect()
+        answer = await connection.send(MetadataRequest([]))
+        # A broker that refuses a token says so in a challenge, which aiokafka takes for a yes; what is asked next is
+        # then answered with nothing.
+        if not answer.brokers:
+            has_token = credentials.settings.mechanism == "OAUTHBEARER"
+            raise (
+                SaslAuthenticationFailed("invalid token") if has_token else KafkaConnectionError("no brokers known yet")
+            )
     finally:
-        await connection.close()
+        closed = connection.close()
+        # Without a transport nothing would ever say that it is closed.
+        if connection._protocol is not None:
+            await asyncio.wait([closed], timeout=_CLOSE_S)
 
 
 def _untrusted(address: str, error: ssl.SSLCertVerificationError) -> str:

@@ -1,6 +1,7 @@
 """What the tests of the whole worker share: a worker process, its pages, and plain clients around it."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from kafka.partitioner.default import murmur2
 from models.records import CandidateSet
 from streams.broker.probe import free_ports
 from streams.connect import Clients
+from streams.settings import env_name
 
 SCRIPT = Path(__file__).with_name("session_worker.py")
 ROOT = SCRIPT.parents[2]
@@ -32,8 +34,8 @@ def wait_until(condition, timeout_s=20.0, what="condition"):
 class Rig:
     """One installation on a broker: its topics, a worker that may die and come back, producers and readers."""
 
-    def __init__(self, broker, topics, tmp_path, **flags):
-        self.topics, self.clients = topics, Clients(broker.kafka)
+    def __init__(self, broker, topics, tmp_path, secrets=None, **flags):
+        self.topics, self.clients, self.secrets = topics, Clients(broker.kafka), secrets or {}
         self.log = tmp_path / "worker.log"
         (self.port,) = free_ports(1)
         prefix = topics.listens.name.removesuffix("listen-events.v1")
@@ -58,7 +60,11 @@ class Rig:
     def start(self):
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, str(SCRIPT), json.dumps(self.flags)], stdout=log, stderr=log, cwd=ROOT
+                [sys.executable, str(SCRIPT), json.dumps(self.flags)],
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
+                env=os.environ | {env_name(name): secret for name, secret in self.secrets.items()},
             )
         return self
 

@@ -1,6 +1,7 @@
 """A whole worker in a process of its own, with a tokenizer and an engine of a few lines: `session_worker.py SETTINGS`.
 
-SETTINGS is a JSON object of dotted setting names; `engine_sleep_s` beside them makes the engine slow.
+SETTINGS is a JSON object of dotted setting names; `engine_sleep_s` beside them makes the engine slow. Secrets
+come by the environment.
 """
 
 import hashlib
@@ -64,7 +65,7 @@ def vectorize(item_ids, codes, x):
 def main():
     flags = json.loads(sys.argv[1])
     engine = FirstRows(flags.pop("engine_sleep_s", 0.0))
-    settings, _ = load_settings(flags, env={})
+    settings, _ = load_settings(flags)
     return run_worker(settings, Pair(HashTokenizer(), engine, vectorize, DIM, "first-rows"))
 
 

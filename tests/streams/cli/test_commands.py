@@ -63,6 +63,13 @@ def test_world_and_tokenizer_from_the_command_line(tmp_path):
     assert (tmp_path / "pair" / "tokenizer" / "manifest.json").exists()
 
 
+@pytest.mark.parametrize("given", ["kafka.security.password=hush", 'kafka={"security": {"password": "hush"}}'])
+def test_a_secret_among_the_arguments_is_refused_and_not_repeated(given):
+    with pytest.raises(SettingsError, match="SIDESTREAM_KAFKA__SECURITY__PASSWORD") as caught:
+        parse_assignments([given])
+    assert "hush" not in str(caught.value)
+
+
 def test_assignments_are_json_or_text():
     assert parse_assignments(["a.b=1", "c=true", "d=x y", 'e=["p"]']) == {"a.b": 1, "c": True, "d": "x y", "e": ["p"]}
 

@@ -55,3 +55,18 @@ def test_our_own_errors_come_without_a_traceback_others_with():
     ours, other = lines(stream)
     assert "exception" not in ours
     assert "ValueError: defect" in other["exception"]
+
+
+def test_tracebacks_for_people_show_no_local_variables():
+    stream = io.StringIO()
+    set_up_logging(LogSettings(format="text"), stream)
+
+    def connect(password):
+        raise ValueError("defect")
+
+    try:
+        connect("hu" + "sh")
+    except ValueError:
+        logging.getLogger("x").exception("failed")
+    assert "ValueError: defect" in stream.getvalue()
+    assert "hush" not in stream.getvalue()
