@@ -13,6 +13,7 @@
     + AccessError            a broker answers, but we do not trust it or it refuses us
   x TopicError               topics missing, wrong partition counts, not compacted
   x LaneError                a lane cannot go on without risking the state
+    + LaneFenced             another worker owns the partition by now; the broker refused ours
     + RestoreError           a table cannot be rebuilt from its changelog
   x BadRecord                one malformed record (goes to the dead letters, never stops a stream)
 """
@@ -34,6 +35,7 @@ __all__ = [
     "AccessError",
     "TopicError",
     "LaneError",
+    "LaneFenced",
     "RestoreError",
     "BadRecord",
 ]
@@ -71,6 +73,14 @@ class LaneError(SidestreamError):
     """A lane cannot go on without risking the state.
 
     Operator action: restart the worker; it restores from the changelog.
+    """
+
+
+class LaneFenced(LaneError):
+    """The broker refuses this worker's transactions: another one owns the partition, or ours took too long.
+
+    Operator action: none, if it is rare: restart the worker. Often: raise `lane.transaction_timeout_ms`, or look for
+    what pauses the process.
     """
 
 

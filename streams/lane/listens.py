@@ -2,12 +2,13 @@
 
 One assignment is one run of `_serve`, in this order (each step relies on the one before):
 
-1. read the group's committed source offsets, 2. open the tables and restore them to the changelog's end as it is after
-that, 3. open the writer, 4. seek the source to the first listen that is not folded, 5. pump batches until revoked.
+1. open the writer, which with transactions fences older owners and ends what they left open, 2. read the group's
+committed source offsets, 3. open the tables and restore them to the changelog's end as it is after that, 4. seek the
+source to the first listen that is not folded, 5. pump batches until revoked.
 
-One batch: decode, read states, fold, publish values and dead letters and wait for the acks, one RocksDB WriteBatch, and
-only then may the source offset be committed. Readers see folded values at once (overlay), before they are durable; a
-crash in between folds the same listens again to the same values.
+One batch: decode, read states, fold, publish values and dead letters and wait until they are durable, then one RocksDB
+WriteBatch. The source offset is part of the transaction, or committed by Faust after the write (see `writer`). Readers
+see folded values at once (overlay), before they are durable: an answer may rest on a fold that a crash then undoes.
 
 Whatever goes wrong ends the worker: a restart restores a consistent state, going on might not.
 """
@@ -25,13 +26,15 @@ from models.history import SidLookup
 from streams.connect import Clients
 from streams.errors import LaneError, SidestreamError
 from streams.lane.batch import Decode, ListenBatch
+from streams.lane.guarantee import Guarantee, make_writer
 from streams.lane.metrics import LaneMetrics
 from streams.lane.positions import start_positions
 from streams.lane.protocol import LaneHost
 from streams.lane.restore import RestoreProgress, Restorer
 from streams.lane.settings import LaneSettings
 from streams.lane.table import PartitionTable, Positions, UserTable
-from streams.lane.writer import ChangelogWriter, IdempotentWriter
+from streams.lane.together import done_before, together
+from streams.lane.writer import ChangelogWriter
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +55,7 @@ class ListenLane:
         lookup: Item key to the SID that is current now; called once for each listen.
         settings: How to batch.
         metrics: Counters.
-        writer: How batches are published; idempotent by default.
+        writer: How batches are published; by default as `settings.guarantee` says.
         clock: Monotonic seconds.
     """
 
@@ -68,12 +71,11 @@ class ListenLane:
         writer: ChangelogWriter | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        changelog = table.identity.changelog_topic
         self._host, self._clients, self._table = host, clients, table
         self._decode, self._lookup, self._settings = decode, lookup, settings
         self._metrics, self._clock = metrics, clock
-        self._writer = writer or IdempotentWriter(changelog, clients, settings.changelog_batch_bytes)
-        self._restorer = Restorer(changelog, clients, settings.restore_batch_records, metrics)
+        self._writer = writer or make_writer(settings, clients, table.identity, host.group_id)
+        self._restorer = Restorer(table.identity.changelog_topic, clients, settings.restore_batch_records, metrics)
         self._session_s = clients.settings.session_timeout_ms / 1000
         self._task: asyncio.Task[None] | None = None
         self._crashing: asyncio.Task[None] | None = None
@@ -89,6 +91,11 @@ class ListenLane:
     def topic(self) -> str:
         """Source topic."""
         return self._table.identity.source_topic
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """What holds for every listen, whatever happens to the worker."""
+        return "exactly_once" if self._writer.commits_source else "at_least_once"
 
     @property
     def partitions(self) -> frozenset[int]:
@@ -198,12 +205,15 @@ class ListenLane:
     async def _serve(self, partitions: list[int], stop: asyncio.Event) -> None:
         source: AIOKafkaConsumer | None = None
         try:
+            # Nothing to finish yet: a revoke need not wait for a broker that does not answer.
+            if not await done_before(stop, self._writer.open(partitions)):
+                return
             committed = await self._host.committed(self.topic, partitions)
             tables = await asyncio.to_thread(self._table.open, partitions)
             await self._restorer.restore(tables, stop.is_set)
             if stop.is_set():
                 return
-            await self._writer.open({p: table.positions.changelog_offset + 1 for p, table in tables.items()})
+            self._writer.restored({p: table.positions.changelog_offset + 1 for p, table in tables.items()})
             source = self._clients.async_consumer(
                 auto_offset_reset="none",
                 max_partition_fetch_bytes=self._settings.fetch_bytes,
@@ -241,7 +251,7 @@ class ListenLane:
         batches = [await self._fold(tables[partition], partition, records) for partition, records in chunks.items()]
         self._beat()
         results = [batch.result() for batch in batches]
-        offsets = await asyncio.gather(*(self._writer.publish(result) for result in results))
+        offsets = await together(self._writer.publish(result) for result in results)
 
         def write() -> None:
             for result, offset in zip(results, offsets, strict=True):
@@ -271,11 +281,12 @@ class ListenLane:
         return batch
 
     def _beat(self) -> None:
-        # A process that slept past its session may have been replaced: its next write would be a stale one.
+        # A process that slept past its session may have been replaced, and write stale values: brokers refuse only
+        # transactions of such a one.
         limit_s = 0.8 * self._session_s
         now_s = self._clock()
         silent_s, self._alive_at = now_s - self._alive_at, now_s
-        if silent_s > limit_s:
+        if silent_s > limit_s and not self._writer.commits_source:
             msg = (
                 f"{self.topic}: this process made no progress for {silent_s:.1f} s, more than {limit_s:.1f} s: the "
                 "group may have given its partitions away; it must restart"

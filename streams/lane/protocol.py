@@ -38,6 +38,10 @@ class PartitionLane(Protocol):
 class LaneHost(Protocol):
     """The group membership that a lane lives in."""
 
+    @property
+    def group_id(self) -> str:
+        """Name of the consumer group."""
+
     async def committed(self, topic: str, partitions: Collection[int]) -> dict[int, int | None]:
         """Read the group's committed offsets from the broker.
 

@@ -3,14 +3,16 @@
 The rules that make it safe, each learned from lost events:
 
 * no group and no position left over from anybody: every partition is sought to `stored + 1` before the first fetch;
-* the end is read once, after the committed source offset, and reading stops by position, not by record: the last
-  offsets of a transactional changelog are control records that are never delivered, and compaction leaves holes;
+* the end is read once, after the committed source offset and when no transaction is open before it, and reading stops
+  by position, not by record: the last offsets of a transactional changelog are control records that are never
+  delivered, and compaction leaves holes;
 * a database whose stored offset does not fit the changelog (beyond its end, or before its start, where records were
   deleted unseen) is emptied and rebuilt: the changelog is the truth, the database a cache.
 """
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,6 +29,10 @@ logger = logging.getLogger(__name__)
 
 # Bounds how long a revoke waits for a restore to notice; records wake the fetch at once anyway.
 POLL_MS = 200
+# The fence ends the transactions of this changelog's own writers; only a foreign program's may still be open, for as
+# long as its timeout allows.
+STABLE_S = 60.0
+STABLE_POLL_S = 0.02
 
 
 @dataclass(slots=True)
@@ -77,7 +83,7 @@ class Restorer:
         consumer = self._clients.async_consumer(auto_offset_reset="none")
         try:
             await consumer.start()
-            await self._seek(consumer, tables)
+            await self._seek(consumer, tables, is_stopped)
             while not is_stopped() and any(progress.remaining for progress in self.progress.values()):
                 fetched = await consumer.getmany(timeout_ms=POLL_MS, max_records=self._batch_records)
                 for tp, records in fetched.items():
@@ -95,15 +101,44 @@ class Restorer:
         finally:
             await consumer.stop()
 
-    async def _seek(self, consumer: AIOKafkaConsumer, tables: Mapping[int, PartitionTable]) -> None:
+    async def _seek(
+        self, consumer: AIOKafkaConsumer, tables: Mapping[int, PartitionTable], is_stopped: Callable[[], bool]
+    ) -> None:
         partitions = {partition: TopicPartition(self.topic, partition) for partition in tables}
         consumer.assign(list(partitions.values()))
         begins = await consumer.beginning_offsets(list(partitions.values()))
-        ends = await consumer.end_offsets(list(partitions.values()))
+        ends = await self._stable_ends(consumer, list(partitions.values()), is_stopped)
         for partition, tp in partitions.items():
             start = _start(tables[partition], begins[tp], ends[tp])
             consumer.seek(tp, start)
             self.progress[partition] = RestoreProgress(partition, start, start, ends[tp])
+
+    async def _stable_ends(
+        self, consumer: AIOKafkaConsumer, tps: list[TopicPartition], is_stopped: Callable[[], bool]
+    ) -> dict[TopicPartition, int]:
+        """Read the ends once all transactions before them are decided: last stable offset = high watermark."""
+        if self._clients.is_embedded:  # it isolates nothing
+            return dict(await consumer.end_offsets(tps))
+        log = self._clients.async_consumer(auto_offset_reset="none", read_committed=False)
+        until_s = time.monotonic() + STABLE_S
+        try:
+            await log.start()
+            while True:
+                highs = await log.end_offsets(tps)
+                ends: dict[TopicPartition, int] = await consumer.end_offsets(tps)
+                still_open = [tp for tp in tps if ends[tp] < highs[tp]]
+                if not still_open or is_stopped():
+                    return ends
+                if time.monotonic() > until_s:
+                    msg = (
+                        f"changelog {self.topic}/{still_open[0].partition}: expected no open transaction, got one "
+                        f"since offset {ends[still_open[0]]} for {STABLE_S:.0f} s; nobody but workers may write there: "
+                        "find it with `kafka-transactions.sh find-hanging`, abort it, then restart the worker"
+                    )
+                    raise RestoreError(msg)
+                await asyncio.sleep(STABLE_POLL_S)
+        finally:
+            await log.stop()
 
     async def _apply(self, table: PartitionTable, records: Sequence[Any]) -> None:
         last = records[-1].offset

@@ -1,5 +1,7 @@
 """Settings of the lanes: how listens are batched, how the local tables are sized, how Faust holds the group."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -40,6 +42,16 @@ class LaneSettings(BaseModel):
     )
     changelog_batch_bytes: int = Field(
         default=524_288, ge=16_384, description="Producer batch; below the broker's max.message.bytes (1 MB)."
+    )
+    guarantee: Literal["auto", "exactly_once", "at_least_once"] = Field(
+        default="auto",
+        description=(
+            "exactly_once: transactions; at_least_once: idempotent folds, for a Kafka that grants no transactions; "
+            "auto: exactly_once, but at_least_once on the embedded broker. The same for all workers of a group."
+        ),
+    )
+    transaction_timeout_ms: int = Field(
+        default=10_000, ge=1_000, description="After this long the broker aborts a transaction and fences its worker."
     )
     restore_batch_records: int = Field(default=5_000, ge=1, description="Changelog records in one bulk write.")
     commit_interval_ms: int = Field(

@@ -164,6 +164,11 @@ class FaustHost:
     def __init__(self, app: faust.App) -> None:
         self._app = app
 
+    @property
+    def group_id(self) -> str:
+        """Name of the consumer group: Faust gives the app's id to it."""
+        return str(self._app.conf.id)
+
     async def committed(self, topic: str, partitions: Collection[int]) -> dict[int, int | None]:
         """Read the group's committed offsets from the broker."""
         return await committed(self._app, topic, partitions)

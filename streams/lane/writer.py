@@ -5,12 +5,11 @@ dead-letter topic. They differ in what happens to the source offset:
 
 * idempotent (here): it is committed later through the group; a crash in between replays listens, which the watermark
   in every value makes no-ops. At least once, with idempotent folds.
-* transactional (one producer per partition, `transactional.id = app-topic-partition`): it is part of the same
-  transaction, so `commits_source` is true and `next_offset` is used.
+* transactional (`transactions`): it is part of the same transaction, so `commits_source` is true. Exactly once.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,6 +22,9 @@ from streams.errors import LaneError
 
 # A dead letter is its source record with more headers: it must fit where the record itself just fitted.
 MAX_REQUEST_BYTES = 4 << 20
+
+Acks = list[tuple[int, "asyncio.Future[Any]"]]
+_Row = tuple[bytes | None, bytes | None, Sequence[tuple[str, bytes]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +42,21 @@ class ChangelogWriter(Protocol):
 
     commits_source: bool
 
-    async def open(self, changelog_next: Mapping[int, int]) -> None:
-        """Get ready for these partitions; fences older writers where the form can.
+    async def open(self, partitions: Collection[int]) -> None:
+        """Get ready for these partitions, before any position is read; fences older writers where the form can.
 
         Args:
-            changelog_next: Next free changelog offset by partition, as restored.
+            partitions: All partitions that this worker now owns.
+
+        Raises:
+            LaneError: It cannot write for them.
+        """
+
+    def restored(self, changelog_next: Mapping[int, int]) -> None:
+        """Learn where the changelogs end; called once after `open`, before the first batch.
+
+        Args:
+            changelog_next: Next free changelog offset by partition.
         """
 
     async def publish(self, batch: FoldedBatch) -> int | None:
@@ -62,6 +74,64 @@ class ChangelogWriter(Protocol):
 
     async def close(self) -> None:
         """Let go of all partitions."""
+
+
+async def send_values(producer: AIOKafkaProducer, topic: str, batch: FoldedBatch) -> Acks:
+    """Queue the values of a batch for the changelog, in few large producer batches.
+
+    Args:
+        producer: Started producer.
+        topic: Changelog topic.
+        batch: What to send.
+
+    Returns:
+        Number of records and the future of each producer batch, in order.
+
+    Raises:
+        KafkaError: The producer takes no more.
+    """
+    rows: Iterable[_Row] = ((key, value, ()) for key, value in batch.values.items())
+    return await _send_rows(producer, topic, batch.partition, rows)
+
+
+async def send_letters(producer: AIOKafkaProducer, batch: FoldedBatch) -> Acks:
+    """Queue the dead letters of a batch, each for the partition that its record came from.
+
+    Args:
+        producer: Started producer.
+        batch: What to send.
+
+    Returns:
+        Number of records and the future of each producer batch.
+
+    Raises:
+        KafkaError: The producer takes no more.
+    """
+    acks: Acks = []
+    for topic in {letter.topic for letter in batch.dead_letters}:
+        rows = [(x.key, x.value, x.headers) for x in batch.dead_letters if x.topic == topic]
+        acks += await _send_rows(producer, topic, batch.partition, rows)
+    return acks
+
+
+async def _send_rows(producer: AIOKafkaProducer, topic: str, partition: int, rows: Iterable[_Row]) -> Acks:
+    # `producer.send` would refuse a dead letter that has neither key nor value; a producer batch takes it.
+    acks: Acks = []
+    builder = producer.create_batch()
+    for key, value, headers in rows:
+        if builder.append(key=key, value=value, timestamp=None, headers=headers) is None:
+            acks.append((builder.record_count(), await _send(producer, builder, topic, partition)))
+            builder = producer.create_batch()
+            builder.append(key=key, value=value, timestamp=None, headers=headers)
+    if builder.record_count():
+        acks.append((builder.record_count(), await _send(producer, builder, topic, partition)))
+    return acks
+
+
+async def _send(producer: AIOKafkaProducer, builder: Any, topic: str, partition: int) -> "asyncio.Future[Any]":
+    builder.close()
+    future: asyncio.Future[Any] = await producer.send_batch(builder, topic, partition=partition)
+    return future
 
 
 class IdempotentWriter:
@@ -82,17 +152,25 @@ class IdempotentWriter:
         self._producer: AIOKafkaProducer | None = None
         self._next: dict[int, int] = {}
 
-    async def open(self, changelog_next: Mapping[int, int]) -> None:
+    async def open(self, partitions: Collection[int]) -> None:
         """Start the producer.
 
         Args:
-            changelog_next: Next free changelog offset by partition, as restored.
+            partitions: All partitions that this worker now owns.
         """
-        self._next = dict(changelog_next)
+        del partitions  # one producer serves all
         self._producer = self._clients.async_producer(
             max_batch_bytes=self._batch_bytes, max_request_bytes=MAX_REQUEST_BYTES
         )
         await self._producer.start()
+
+    def restored(self, changelog_next: Mapping[int, int]) -> None:
+        """Learn where our first records must land.
+
+        Args:
+            changelog_next: Next free changelog offset by partition.
+        """
+        self._next = dict(changelog_next)
 
     async def publish(self, batch: FoldedBatch) -> int | None:
         """Write values and dead letters and wait for all acks.
@@ -110,14 +188,11 @@ class IdempotentWriter:
             msg = f"changelog {self.topic}: expected an open writer, got a closed one; restart the worker"
             raise LaneError(msg)
         try:
-            sent = await self._send_values(self._producer, batch)
-            letters = [
-                await self._producer.send(letter.topic, letter.value, letter.key, headers=letter.headers)
-                for letter in batch.dead_letters
-            ]
+            sent = await send_values(self._producer, self.topic, batch)
+            letters = await send_letters(self._producer, batch)
             for count, future in sent:
                 self._check_contiguous(batch.partition, (await future).offset, count)
-            await asyncio.gather(*letters)
+            await asyncio.gather(*(future for _, future in letters))
         except KafkaError as exc:
             msg = (
                 f"changelog {self.topic}/{batch.partition}: a batch before source offset {batch.next_offset} was not "
@@ -131,25 +206,6 @@ class IdempotentWriter:
         producer, self._producer = self._producer, None
         if producer is not None:
             await producer.stop()
-
-    async def _send_values(
-        self, producer: AIOKafkaProducer, batch: FoldedBatch
-    ) -> list[tuple[int, "asyncio.Future[Any]"]]:
-        sent = []
-        builder = producer.create_batch()
-        for key, value in batch.values.items():
-            if builder.append(key=key, value=value, timestamp=None) is None:
-                sent.append((builder.record_count(), await self._send(producer, builder, batch.partition)))
-                builder = producer.create_batch()
-                builder.append(key=key, value=value, timestamp=None)
-        if builder.record_count():
-            sent.append((builder.record_count(), await self._send(producer, builder, batch.partition)))
-        return sent
-
-    async def _send(self, producer: AIOKafkaProducer, builder: Any, partition: int) -> "asyncio.Future[Any]":
-        builder.close()
-        future: asyncio.Future[Any] = await producer.send_batch(builder, self.topic, partition=partition)
-        return future
 
     def _check_contiguous(self, partition: int, base_offset: int, count: int) -> None:
         # A hole means another process wrote here: keeping our offset would skip its records for ever.

@@ -27,6 +27,7 @@ from streams.contracts.topics import Topics, build_topics
 from streams.errors import ArtifactError
 from streams.health import Health
 from streams.lane.faust_app import make_faust_app
+from streams.lane.guarantee import Guarantee
 from streams.lane.listens import ListenLane
 from streams.lane.table import TableIdentity, UserTable
 from streams.lane.transport import FaustHost, register
@@ -75,6 +76,7 @@ class WorkerParts:
         self.role = settings.worker.role
         self.folder: Path = settings.data_dir / "worker" / settings.worker.app_id
         self.states: LaneStates | None = None
+        self.guarantee: Guarantee | None = None
         lane_metrics = RegistryLaneMetrics(metrics, self.topics.listens.name)
         self.app: faust.App = make_faust_app(
             _group_id(settings), self.clients, settings.lane, self.folder, lane_metrics
@@ -118,6 +120,7 @@ class WorkerParts:
             self.settings.lane,
             lane_metrics,
         )
+        self.guarantee = lane.guarantee
         self.states = LaneStates(lane, self.topics.listens.partitions, lambda: reader.snapshot)
         self.health.ready_when(partial(_restoring, lane))
         sessions = self._sessions(reader, lane, host)
@@ -174,11 +177,12 @@ class WorkerParts:
         )
 
     def _about(self) -> dict[str, str]:
-        return {
+        about = {
             "role": self.role,
             "tokenizer_version": self.pair.tokenizer.version,
             "model_version": self.pair.model_version,
         }
+        return about if self.guarantee is None else {**about, "guarantee": self.guarantee}
 
 
 def _group_id(settings: Settings) -> str:

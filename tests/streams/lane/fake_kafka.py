@@ -1,4 +1,9 @@
-"""A Kafka in memory, as far as the lane sees one: topics, positions, batches; crashes where a test says so."""
+"""A Kafka in memory, as far as the lane sees one: topics, positions, batches, transactions; crashes where a test says.
+
+Transactions are kept as a broker keeps them: records land in the log at once and are hidden from `read_committed`
+until the commit; starting a producer ends its predecessor's transaction and refuses it from then on; each end of a
+transaction leaves a control record, which is never delivered, in every partition that it touched.
+"""
 
 import asyncio
 import json
@@ -6,6 +11,7 @@ from collections import defaultdict, namedtuple
 from typing import Any
 
 from aiokafka import TopicPartition
+from aiokafka.errors import ProducerFenced
 
 Record = namedtuple("Record", "topic partition offset timestamp key value headers")
 Ack = namedtuple("Ack", "offset")
@@ -19,18 +25,27 @@ class Crash(Exception):
 class FakeKafka:
     """The log, and the only group's committed offsets; also `Clients` and `LaneHost` for a lane."""
 
+    is_embedded = False
+    group_id = "group"
+
     def __init__(self, session_timeout_ms: int = 10_000) -> None:
         self.logs: dict[tuple[str, int], list[Record]] = defaultdict(list)
         self.log_starts: dict[tuple[str, int], int] = defaultdict(int)
         self.offsets: dict[int, int] = {}
         self.crashes: list[BaseException] = []
-        # Changelog batches that are still acknowledged before the process dies.
+        # Steps of producers that are still done before the process dies.
         self.acks_left: int | None = None
+        # What the next transactions answer when they are given their offsets.
+        self.refusals: list[Exception] = []
+        self.steps: list[str] = []
         self.settings = namedtuple("Settings", "session_timeout_ms")(session_timeout_ms)
+        self.epochs: dict[str, int] = defaultdict(int)
+        self.open: dict[str, list[Record]] = {}
+        self.hidden: set[tuple[str, int, int]] = set()
 
     def append(self, topic: str, partition: int, key: bytes | None, value: bytes | None, headers: Any = ()) -> int:
         log = self.logs[topic, partition]
-        offset = log[-1].offset + 1 if log else self.log_starts[topic, partition]
+        offset = self.end(topic, partition)
         log.append(Record(topic, partition, offset, NOW_MS, key, value, tuple(headers)))
         return offset
 
@@ -47,13 +62,39 @@ class FakeKafka:
         log = self.logs[topic, partition]
         return log[-1].offset + 1 if log else self.log_starts[topic, partition]
 
-    def async_consumer(self, **options: Any) -> "FakeConsumer":
-        return FakeConsumer(self)
+    def stable_end(self, topic: str, partition: int) -> int:
+        """The last stable offset: the first of an open transaction, or the end."""
+        waiting = [r.offset for records in self.open.values() for r in records if r[:2] == (topic, partition)]
+        return min([*waiting, self.end(topic, partition)])
 
-    def async_producer(self, **options: Any) -> "FakeProducer":
-        return FakeProducer(self)
+    def visible(self, topic: str, partition: int) -> list[Record]:
+        """What a reader with `read_committed` gets."""
+        end = self.stable_end(topic, partition)
+        return [r for r in self.logs[topic, partition] if r.offset < end and r[:3] not in self.hidden]
+
+    def end_transaction(self, transactional_id: str, commit: bool) -> None:
+        records = self.open.pop(transactional_id, [])
+        if not commit:
+            self.hidden |= {record[:3] for record in records}
+        for topic, partition in {record[:2] for record in records}:
+            self.hidden.add((topic, partition, self.append(topic, partition, None, None)))
+
+    def step(self, name: str) -> None:
+        """Note a step of a process, or end it here."""
+        if self.acks_left is not None:
+            if self.acks_left == 0:
+                raise Crash
+            self.acks_left -= 1
+        self.steps.append(name)
+
+    def async_consumer(self, *, read_committed: bool = True, **options: Any) -> "FakeConsumer":
+        return FakeConsumer(self, read_committed)
+
+    def async_producer(self, *, transactional_id: str | None = None, **options: Any) -> "FakeProducer":
+        return FakeProducer(self, transactional_id)
 
     async def committed(self, topic: str, partitions: Any) -> dict[int, int | None]:
+        self.steps.append("committed")
         return {partition: self.offsets.get(partition) for partition in partitions}
 
     async def crash(self, reason: BaseException) -> None:
@@ -61,9 +102,10 @@ class FakeKafka:
 
 
 class FakeConsumer:
-    def __init__(self, kafka: FakeKafka) -> None:
+    def __init__(self, kafka: FakeKafka, read_committed: bool) -> None:
         self.kafka = kafka
         self.positions: dict[TopicPartition, int] = {}
+        self.end = kafka.stable_end if read_committed else kafka.end
 
     async def start(self) -> None: ...
 
@@ -82,7 +124,8 @@ class FakeConsumer:
         return {tp: self.kafka.log_starts[tuple(tp)] for tp in tps}
 
     async def end_offsets(self, tps: list[TopicPartition]) -> dict[TopicPartition, int]:
-        return {tp: self.kafka.end(*tp) for tp in tps}
+        self.kafka.steps.append("end of " + tps[0].topic)
+        return {tp: self.end(*tp) for tp in tps}
 
     def highwater(self, tp: TopicPartition) -> int:
         return self.kafka.end(*tp)
@@ -91,22 +134,24 @@ class FakeConsumer:
         await asyncio.sleep(0.0005)
         fetched = {}
         for tp, position in self.positions.items():
-            records = [record for record in self.kafka.logs[tuple(tp)] if record.offset >= position][:max_records]
-            if records:
-                fetched[tp] = records
-                self.positions[tp] = records[-1].offset + 1
+            records = [record for record in self.kafka.visible(*tp) if record.offset >= position]
+            if records[:max_records]:
+                fetched[tp] = records[:max_records]
+            # Control records are passed over, but only with a fetch that reaches them.
+            more = len(records) > max_records
+            self.positions[tp] = fetched[tp][-1].offset + 1 if more else max(position, self.end(*tp))
         return fetched
 
 
 class FakeBatch:
     def __init__(self, limit: int) -> None:
-        self.records: list[tuple[bytes, bytes | None]] = []
+        self.records: list[tuple[bytes | None, bytes | None, Any]] = []
         self.limit = limit
 
-    def append(self, *, key: bytes, value: bytes | None, timestamp: None) -> Any:
+    def append(self, *, key: bytes | None, value: bytes | None, timestamp: None, headers: Any) -> Any:
         if len(self.records) == self.limit:
             return None
-        self.records.append((key, value))
+        self.records.append((key, value, headers))
         return self.records
 
     def record_count(self) -> int:
@@ -116,10 +161,17 @@ class FakeBatch:
 
 
 class FakeProducer:
-    def __init__(self, kafka: FakeKafka) -> None:
+    def __init__(self, kafka: FakeKafka, transactional_id: str | None) -> None:
         self.kafka = kafka
+        self.id = transactional_id
+        self.epoch = -1
+        self.offsets: dict[int, int] = {}
 
-    async def start(self) -> None: ...
+    async def start(self) -> None:
+        if self.id is not None:
+            self.kafka.steps.append("fence " + self.id)
+            self.kafka.end_transaction(self.id, commit=False)
+            self.epoch = self.kafka.epochs[self.id] = self.kafka.epochs[self.id] + 1
 
     async def stop(self) -> None: ...
 
@@ -127,18 +179,40 @@ class FakeProducer:
         return FakeBatch(limit=3)
 
     async def send_batch(self, batch: FakeBatch, topic: str, *, partition: int) -> Any:
-        if self.kafka.acks_left is not None:
-            if self.kafka.acks_left == 0:
-                raise Crash
-            self.kafka.acks_left -= 1
-        first, *_ = [self.kafka.append(topic, partition, key, value) for key, value in batch.records]
-        return _acked(first)
+        self.kafka.step("send to " + topic)
+        self._check()
+        offsets = [self.kafka.append(topic, partition, *record) for record in batch.records]
+        if self.id is not None:
+            self.kafka.open[self.id] += self.kafka.logs[topic, partition][-len(offsets) :]
+        future = asyncio.get_running_loop().create_future()
+        future.set_result(Ack(offsets[0]))
+        return future
 
-    async def send(self, topic: str, value: bytes, key: bytes, headers: Any) -> Any:
-        return _acked(self.kafka.append(topic, 0, key, value, headers))
+    async def begin_transaction(self) -> None:
+        self.offsets = {}
+        if self.kafka.epochs[self.id] == self.epoch:
+            self.kafka.open[self.id] = []
 
+    async def send_offsets_to_transaction(self, offsets: dict[TopicPartition, int], group_id: str) -> None:
+        assert group_id == self.kafka.group_id
+        self.kafka.step("send offsets")
+        self._check()
+        if self.kafka.refusals:
+            raise self.kafka.refusals.pop(0)
+        self.offsets = {tp.partition: offset for tp, offset in offsets.items()}
 
-def _acked(offset: int) -> "asyncio.Future[Ack]":
-    future = asyncio.get_running_loop().create_future()
-    future.set_result(Ack(offset))
-    return future
+    async def commit_transaction(self) -> None:
+        self.kafka.step("commit")
+        self._check()
+        self.kafka.end_transaction(self.id, commit=True)
+        self.kafka.offsets.update(self.offsets)
+        self.kafka.step("commit acknowledged")
+
+    async def abort_transaction(self) -> None:
+        self.kafka.steps.append("abort")
+        self._check()
+        self.kafka.end_transaction(self.id, commit=False)
+
+    def _check(self) -> None:
+        if self.id is not None and self.kafka.epochs[self.id] != self.epoch:
+            raise ProducerFenced

@@ -8,81 +8,35 @@ import pytest
 from fake_kafka import Crash, FakeKafka
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lane_scenes import (
+    GUARANTEES,
+    IDENTITY,
+    PARTITIONS,
+    TABLE,
+    bad_records,
+    changelog,
+    dead_letters,
+    done,
+    drain,
+    expected,
+    fill,
+    make_lane,
+    run_to_end,
+)
 
-from models.history import fold
-from streams.contracts.decode import decode_listen
 from streams.errors import LaneError, RestoreError
-from streams.lane.listens import ListenLane
 from streams.lane.metrics import LaneCounts
 from streams.lane.restore import Restorer
-from streams.lane.settings import LaneSettings, TableSettings
-from streams.lane.table import Positions, TableIdentity, UserTable
+from streams.lane.table import Positions, UserTable
 from streams.lane.writer import FoldedBatch, IdempotentWriter
-from tokenizer.catalogue import StoredSid
-
-IDENTITY = TableIdentity("listens", "changelog", 2)
-TABLE = TableSettings(block_cache_bytes=1 << 20, write_buffer_bytes=1 << 20)
-LANE = LaneSettings(max_batch_records=10, slice_records=4, restore_batch_records=7, table=TABLE)
-PARTITIONS = {0, 1}
 
 
-def lookup(key: int) -> StoredSid | None:
-    return None if key % 3 == 0 else StoredSid("0123456789ab", (key % 256, 1, 2))
-
-
-def make_lane(kafka: FakeKafka, folder: Path, **options) -> ListenLane:
-    table = UserTable(folder, IDENTITY, TABLE)
-    return ListenLane(kafka, kafka, table, decode_listen, lookup, LANE, LaneCounts(), **options)
-
-
-def expected(kafka: FakeKafka) -> dict[bytes, bytes]:
-    listens: dict[bytes, list] = {}
-    for partition in PARTITIONS:
-        for record in kafka.logs["listens", partition]:
-            if record.value != b"{bad":
-                listen = decode_listen(record.key, record.value, record.timestamp)
-                listens.setdefault(record.key, []).append((record.offset, listen))
-    return {user: fold(None, of_user, lookup).state for user, of_user in listens.items()}
-
-
-def changelog(kafka: FakeKafka) -> dict[bytes, bytes]:
-    return {r.key: r.value for partition in PARTITIONS for r in kafka.logs["changelog", partition]}
-
-
-async def drain(kafka: FakeKafka, lane: ListenLane) -> None:
-    """Wait until all is folded or the lane died."""
-    async with asyncio.timeout(20):
-        while not kafka.crashes and any(lane.committable().get(p, -1) != kafka.end("listens", p) for p in PARTITIONS):
-            await asyncio.sleep(0.001)
-
-
-async def run_to_end(kafka: FakeKafka, folder: Path, **options) -> dict[bytes, bytes]:
-    lane = make_lane(kafka, folder, **options)
-    await lane.assigned(PARTITIONS)
-    await drain(kafka, lane)
-    states = {}
-    if not kafka.crashes:
-        users = {r.key for p in PARTITIONS for r in kafka.logs["listens", p]}
-        states = {u: v for u in users for p in PARTITIONS if (v := lane.read(p, u.decode())) is not None}
-    await lane.revoked(PARTITIONS)
-    kafka.offsets.update(lane.committable())
-    return states
-
-
-def fill(kafka: FakeKafka, count: int, users: int = 9) -> None:
-    for number in range(count):
-        partition = number % users % 2
-        if number % 11 == 5:
-            kafka.append("listens", partition, b"u", b"{bad")
-        else:
-            kafka.listen(partition, f"u{number % users}", number)
-
-
-async def test_table_changelog_and_dead_letters_after_a_quiet_run(tmp_path):
+@pytest.mark.parametrize("guarantee", GUARANTEES)
+async def test_table_changelog_and_dead_letters_after_a_quiet_run(tmp_path, guarantee):
     kafka = FakeKafka()
     fill(kafka, 100)
-    assert await run_to_end(kafka, tmp_path) == expected(kafka) == changelog(kafka)
-    assert len(kafka.logs["listens.dlq", 0]) == sum(number % 11 == 5 for number in range(100))
+    assert await run_to_end(kafka, tmp_path, guarantee) == expected(kafka) == changelog(kafka)
+    assert dead_letters(kafka) == bad_records(kafka)
     assert kafka.offsets == {p: kafka.end("listens", p) for p in PARTITIONS}
     assert not kafka.crashes
 
@@ -100,14 +54,14 @@ def test_crashes_between_acks_never_lose_or_double_a_listen(crashes, more):
             kafka.acks_left = acks
             generation = folder / str(number if lose_table else "kept")
             before = dict(kafka.offsets)
-            await run_to_end(kafka, generation)
+            await run_to_end(kafka, generation, "at_least_once")
             if not commit:
                 kafka.offsets = before
             kafka.crashes.clear()
             fill(kafka, more)
         kafka.acks_left = None
-        assert await run_to_end(kafka, folder / "kept") == expected(kafka) == changelog(kafka)
-        assert await run_to_end(kafka, folder / "rebuilt") == expected(kafka)
+        assert await run_to_end(kafka, folder / "kept", "at_least_once") == expected(kafka) == changelog(kafka)
+        assert await run_to_end(kafka, folder / "rebuilt", "at_least_once") == expected(kafka)
 
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(scenario(Path(folder)))
@@ -123,14 +77,15 @@ async def test_crash_reaches_the_host_once_in_one_line(tmp_path):
     assert Crash.__name__ in str(kafka.crashes[0])
 
 
-async def test_source_offset_is_not_committable_before_the_changelog_has_it(tmp_path):
+@pytest.mark.parametrize("guarantee", GUARANTEES)
+async def test_source_offset_is_not_committed_before_the_changelog_has_it(tmp_path, guarantee):
     kafka = FakeKafka()
     fill(kafka, 30)
     kafka.acks_left = 1
-    await run_to_end(kafka, tmp_path)
-    folded = {r.key for p in PARTITIONS for r in kafka.logs["changelog", p]}
+    await run_to_end(kafka, tmp_path, guarantee)
+    folded = set(changelog(kafka))
     for partition, offset in kafka.offsets.items():
-        done = [r for r in kafka.logs["listens", partition] if r.offset < offset and r.value != b"{bad"]
+        done = [r for r in kafka.logs["listens", partition] if r.offset < offset and r.value not in (b"{bad", None)]
         assert {r.key for r in done} <= folded
 
 
@@ -169,9 +124,10 @@ async def test_listens_deleted_by_retention_are_skipped(tmp_path, caplog):
     assert "listens 20 to 99 were deleted" in caplog.text
 
 
-async def test_reader_sees_folded_values_before_they_are_durable(tmp_path):
+@pytest.mark.parametrize("guarantee", GUARANTEES)
+async def test_reader_sees_folded_values_before_they_are_durable(tmp_path, guarantee):
     kafka = FakeKafka()
-    lane = make_lane(kafka, tmp_path)
+    lane = make_lane(kafka, tmp_path, guarantee)
     release = asyncio.Event()
     publish = lane._writer.publish
 
@@ -186,7 +142,7 @@ async def test_reader_sees_folded_values_before_they_are_durable(tmp_path):
     async with asyncio.timeout(10):
         while lane.read(0, "u") is None:
             await asyncio.sleep(0.001)
-    assert lane.committable()[0] == 0
+    assert done(kafka, lane).get(0, 0) == 0
     assert lane.read(0, "u") == expected(kafka)[b"u"]
     release.set()
     await drain(kafka, lane)
@@ -229,7 +185,7 @@ async def test_a_batch_that_cannot_end_makes_the_revoke_fail(tmp_path):
 async def test_a_process_that_slept_past_its_session_writes_nothing(tmp_path):
     kafka = FakeKafka()
     times = iter([0.0])
-    lane = make_lane(kafka, tmp_path, clock=lambda: next(times, 100.0))
+    lane = make_lane(kafka, tmp_path, "at_least_once", clock=lambda: next(times, 100.0))
     kafka.listen(0, "u", 1)
     await lane.assigned(PARTITIONS)
     await drain(kafka, lane)
@@ -241,7 +197,8 @@ async def test_a_process_that_slept_past_its_session_writes_nothing(tmp_path):
 async def test_foreign_writes_to_the_changelog_are_noticed():
     kafka = FakeKafka()
     writer = IdempotentWriter("changelog", kafka, 1_000)
-    await writer.open({0: 0})
+    await writer.open({0})
+    writer.restored({0: 0})
     assert await writer.publish(FoldedBatch(0, {bytes([n]): b"v" for n in range(7)}, [], 7)) == 6
     assert await writer.publish(FoldedBatch(0, {}, [], 9)) is None
     kafka.append("changelog", 0, b"theirs", b"v")

@@ -1,0 +1,51 @@
+"""Waiting for several things at the same time: all of them, or whichever comes first."""
+
+import asyncio
+from collections.abc import Coroutine, Iterable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+async def together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Run coroutines at the same time.
+
+    `asyncio.gather` would leave the others running after a failure, and `TaskGroup` alone raises a group.
+
+    Args:
+        coroutines: What to run.
+
+    Returns:
+        Their results, in the same order.
+
+    Raises:
+        BaseException: The first failure; the others are cancelled and have ended by then.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(coroutine) for coroutine in coroutines]
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from failures
+    return [task.result() for task in tasks]
+
+
+async def done_before(stop: asyncio.Event, coroutine: Coroutine[Any, Any, object]) -> bool:
+    """Run a coroutine, but give it up once an event is set.
+
+    Args:
+        stop: The event.
+        coroutine: What to run; its failure is raised here.
+
+    Returns:
+        Whether it ended by itself; else it was cancelled and has ended by now.
+    """
+    work, stopped = asyncio.create_task(coroutine), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            work.result()
+        return work.done()
+    finally:
+        work.cancel()
+        stopped.cancel()
+        await asyncio.gather(work, stopped, return_exceptions=True)
