@@ -25,7 +25,7 @@ async def together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(coroutine) for coroutine in coroutines]
     except BaseExceptionGroup as failures:
-        raise failures.exceptions[0] from failures
+        raise failures.exceptions[0] from None
     return [task.result() for task in tasks]
 
 

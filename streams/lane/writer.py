@@ -24,7 +24,7 @@ from streams.errors import LaneError
 MAX_REQUEST_BYTES = 4 << 20
 
 Acks = list[tuple[int, "asyncio.Future[Any]"]]
-_Row = tuple[bytes | None, bytes | None, Sequence[tuple[str, bytes]]]
+_Row = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ async def send_values(producer: AIOKafkaProducer, topic: str, batch: FoldedBatch
     Raises:
         KafkaError: The producer takes no more.
     """
-    rows: Iterable[_Row] = ((key, value, ()) for key, value in batch.values.items())
+    rows: Iterable[_Row] = ((key, value, []) for key, value in batch.values.items())
     return await _send_rows(producer, topic, batch.partition, rows)
 
 

@@ -19,6 +19,7 @@ from lane_worker import static_lookup, user_table
 
 from models.history import fold
 from streams.connect import Clients, KafkaSettings
+from streams.contracts.deadletters import OFFSET_HEADER, PARTITION_HEADER
 from streams.contracts.decode import decode_listen
 from streams.contracts.topics import Topics
 from streams.errors import BadRecord
@@ -75,6 +76,8 @@ class Rig:
     topics: Topics
     prefix: str
     folder: Path
+    guarantee: str = "auto"
+    session_ms: int = SESSION_MS
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
     produced: int = 0
 
@@ -85,15 +88,17 @@ class Rig:
     def data_dir(self, name: str) -> Path:
         return self.folder / name
 
-    def start_worker(self, name: str = "a") -> subprocess.Popen[bytes]:
-        """Start a worker process with a folder of its own."""
+    def start_worker(self, name: str = "a", fault: dict[str, Any] | None = None) -> subprocess.Popen[bytes]:
+        """Start a worker process with a folder of its own, and perhaps a fault in it."""
         config = {
             "bootstrap": self.kafka.bootstrap,
             "kind": self.kafka.kind,
             "prefix": self.prefix,
             "partitions": self.topics.listens.partitions,
             "data_dir": str(self.data_dir(name)),
-            "session_timeout_ms": SESSION_MS,
+            "session_timeout_ms": self.session_ms,
+            "guarantee": self.guarantee,
+            "fault": fault,
         }
         with (self.folder / f"{name}.log").open("ab") as log:
             worker = subprocess.Popen(
@@ -214,6 +219,28 @@ class Rig:
             return {key: value for table in opened.values() for key, value in table.items()}
         finally:
             tables.close()
+
+    def replays(self) -> list[str]:
+        """What workers said of listens that they folded again."""
+        return [x for path in self.folder.glob("*.log") for x in path.read_text().splitlines() if "replayed" in x]
+
+    def dead_letters(self) -> list[tuple[int, int]]:
+        """Source partition and offset of every dead letter."""
+        headers = [dict(record.headers) for record in self.read_all(self.topics.listens.name + ".dlq")]
+        return sorted((int(h[PARTITION_HEADER]), int(h[OFFSET_HEADER])) for h in headers)
+
+    def assert_exactly_once(self, *names: str) -> None:
+        """Tables, changelog and the pure fold are the same bytes, nothing was replayed, no dead letter is there twice.
+
+        Args:
+            *names: Stopped workers that together hold all partitions, or each of them alone.
+        """
+        states, bad = self.expected()
+        assert self.changelog() == states
+        for name in names:
+            assert self.table(name) == states
+        assert self.dead_letters() == sorted((record.partition, record.offset) for record, _ in bad)
+        assert not self.replays()
 
     def kill(self, worker: subprocess.Popen[bytes]) -> None:
         """End a worker as a crash would."""

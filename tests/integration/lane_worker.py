@@ -1,6 +1,6 @@
 """A worker with nothing but the listen lane, for tests that kill it: `python lane_worker.py '{...}'`.
 
-Keys: bootstrap, kind, prefix, partitions, data_dir, session_timeout_ms.
+Keys: bootstrap, kind, prefix, partitions, data_dir, session_timeout_ms, guarantee; fault (see `lane_faults`) or null.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import faust
+from lane_faults import Fault, FaultyClients
 
 from streams.connect import Clients, KafkaSettings
 from streams.contracts.decode import decode_listen
@@ -33,6 +34,16 @@ def static_lookup(item_key: int) -> StoredSid | None:
     return StoredSid(VERSION, (item_key % 256, item_key // 256 % 256, item_key // 65_536 % 256))
 
 
+class ToldReplays(LaneCounts):
+    """Counts that say at once what a killed process could not say at its end."""
+
+    def folded(self, applied: int, repeats: int, late: int, stale: int) -> None:
+        """Tell of listens that were folded before."""
+        super().folded(applied, repeats, late, stale)
+        if stale:
+            print(f"replayed {stale}", flush=True)
+
+
 def user_table(data_dir: Path, topics: Topics) -> UserTable:
     """The table that a worker with this folder has."""
     identity = TableIdentity(topics.listens.name, topics.user_state_changelog.name, topics.listens.partitions)
@@ -43,18 +54,18 @@ def make_lane(config: dict) -> tuple[faust.App, ListenLane]:
     """The app and its lane."""
     topics = build_topics(TopicSettings(prefix=config["prefix"], user_partitions=config["partitions"]))
     session_ms = config["session_timeout_ms"]
-    clients = Clients(
-        KafkaSettings(
-            bootstrap=config["bootstrap"],
-            kind=config["kind"],
-            session_timeout_ms=session_ms,
-            heartbeat_interval_ms=session_ms // 6,
-        )
+    kafka = KafkaSettings(
+        bootstrap=config["bootstrap"],
+        kind=config["kind"],
+        session_timeout_ms=session_ms,
+        heartbeat_interval_ms=session_ms // 6,
     )
-    data_dir, metrics = Path(config["data_dir"]), LaneCounts()
-    app = make_faust_app(config["prefix"] + "lane", clients, LANE, data_dir, metrics)
+    clients = FaultyClients(kafka, Fault(**config["fault"])) if config["fault"] else Clients(kafka)
+    data_dir, metrics = Path(config["data_dir"]), ToldReplays()
+    settings = LANE.model_copy(update={"guarantee": config["guarantee"]})
+    app = make_faust_app(config["prefix"] + "lane", clients, settings, data_dir, metrics)
     table = user_table(data_dir, topics)
-    lane = ListenLane(FaustHost(app), clients, table, decode_listen, static_lookup, LANE, metrics)
+    lane = ListenLane(FaustHost(app), clients, table, decode_listen, static_lookup, settings, metrics)
     register(app, lane)
     return app, lane
 

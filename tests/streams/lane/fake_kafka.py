@@ -149,6 +149,7 @@ class FakeBatch:
         self.limit = limit
 
     def append(self, *, key: bytes | None, value: bytes | None, timestamp: None, headers: Any) -> Any:
+        assert isinstance(headers, list)  # aiokafka takes nothing else
         if len(self.records) == self.limit:
             return None
         self.records.append((key, value, headers))

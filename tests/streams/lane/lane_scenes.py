@@ -63,8 +63,11 @@ def done(kafka: FakeKafka, lane: ListenLane) -> dict[int, int]:
 async def drain(kafka: FakeKafka, lane: ListenLane) -> None:
     """Wait until all is folded or the lane died."""
     async with asyncio.timeout(20):
-        while not kafka.crashes and any(
-            done(kafka, lane).get(p, 0) != kafka.end("listens", p) or lane._overlay.get(p) for p in PARTITIONS
+        while not kafka.crashes and not (
+            lane._ready.is_set()
+            and all(
+                done(kafka, lane).get(p, 0) == kafka.end("listens", p) and not lane._overlay.get(p) for p in PARTITIONS
+            )
         ):
             await asyncio.sleep(0.001)
 
@@ -75,7 +78,6 @@ async def run_to_end(kafka: FakeKafka, folder: Path, guarantee: str = "exactly_o
     await drain(kafka, lane)
     states = {}
     if not kafka.crashes:
-        await lane.wait_ready()
         users = {r.key for p in PARTITIONS for r in kafka.logs["listens", p] if r.key is not None}
         states = {u: v for u in users for p in PARTITIONS if (v := lane.read(p, u.decode())) is not None}
     await lane.revoked(PARTITIONS)

@@ -62,7 +62,7 @@ async def test_one_batch_is_one_transaction_and_written_after_its_commit(tmp_pat
     ]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     crashes=st.lists(st.tuples(st.integers(0, 25), st.booleans()), max_size=5),
     more=st.integers(1, 40),
@@ -226,14 +226,15 @@ async def test_restore_waits_for_open_transactions(tmp_path, monkeypatch):
     await stranger.start()
     await stranger.begin_transaction()
     batch = stranger.create_batch()
-    batch.append(key=b"open", value=b"2", timestamp=None, headers=())
+    batch.append(key=b"open", value=b"2", timestamp=None, headers=[])
     await stranger.send_batch(batch, "changelog", partition=0)
     tables = UserTable(tmp_path, IDENTITY, TABLE)
     table = tables.open([0])[0]
     restorer = Restorer("changelog", kafka, 7, LaneCounts())
-    with monkeypatch.context() as patch, pytest.raises(RestoreError, match="expected no open transaction"):
+    with monkeypatch.context() as patch:
         patch.setattr(restore, "STABLE_S", 0.0)
-        await restorer.restore({0: table}, lambda: False)
+        with pytest.raises(RestoreError, match="expected no open transaction"):
+            await restorer.restore({0: table}, lambda: False)
     waiting = asyncio.create_task(restorer.restore({0: table}, lambda: False))
     await asyncio.sleep(0.05)
     assert not waiting.done()
