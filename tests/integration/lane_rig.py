@@ -132,6 +132,20 @@ class Rig:
 
         asyncio.run(run())
 
+    def produce_empty(self, partition: int) -> None:
+        """Publish a record with neither key nor value, which only a batch can carry."""
+
+        async def run() -> None:
+            producer = self.clients.async_producer()
+            await producer.start()
+            batch = producer.create_batch()
+            batch.append(key=None, value=None, timestamp=None)
+            await (await producer.send_batch(batch, self.topics.listens.name, partition=partition))
+            await producer.stop()
+
+        asyncio.run(run())
+        self.produced += 1
+
     @contextlib.contextmanager
     def listening(self, seed: int) -> Iterator[None]:
         """Publish listens in a thread of its own, for as long as the block takes."""
@@ -185,11 +199,13 @@ class Rig:
             records: list[Any] = []
 
             def complete() -> bool:
-                for batch in consumer.poll(timeout_ms=100).values():
-                    records.extend(batch)
+                # As much as is there: a pause after each poll would take longer than the reading.
+                while batches := consumer.poll(timeout_ms=100, max_records=5_000):
+                    for batch in batches.values():
+                        records.extend(batch)
                 return all(consumer.position(tp) >= ends[tp] for tp in tps)
 
-            wait_until(complete, 20, f"all of {topic}")
+            wait_until(complete, 40, f"all of {topic}")
             return sorted(records, key=lambda record: (record.partition, record.offset))
         finally:
             consumer.close()

@@ -97,12 +97,14 @@ def test_refused_transactions_are_aborted_and_leave_no_trace(rig):
         worker = rig.start_worker(fault={"point": "offsets", "at": 3, "action": "refuse"})
         wait_fault(rig, "a", "refuse")
         rig.wait_progress(500, "after the abort")
+    rig.produce_empty(2)
     rig.wait_drained()
     assert rig.stop(worker) == 0
     assert "transaction aborted, trying again" in rig.log("a")
     rig.assert_exactly_once("a")
 
 
+@pytest.mark.slow
 def test_workers_that_join_and_are_killed_hand_over_without_a_trace(rig):
     with rig.listening(seed=25):
         first = rig.start_worker("a")

@@ -66,6 +66,21 @@ def test_each_role_starts_its_parts_in_order_before_faust_joins(tmp_path, role, 
 
 
 @pytest.mark.usefixtures("_loop")
+@pytest.mark.parametrize(
+    ("flags", "guarantee"),
+    [
+        ({}, "exactly_once"),
+        ({"kafka.kind": "embedded"}, "at_least_once"),
+        ({"lane.guarantee": "at_least_once"}, "at_least_once"),
+        ({"worker.role": "tokenize"}, None),
+    ],
+)
+def test_the_guarantee_is_told_with_the_readiness(tmp_path, flags, guarantee):
+    parts = create_app(settings_of(tmp_path, **flags), PAIR)
+    assert parts._about().get("guarantee") == guarantee
+
+
+@pytest.mark.usefixtures("_loop")
 def test_the_clock_follows_the_setting(tmp_path):
     assert isinstance(create_app(settings_of(tmp_path), PAIR).clock, WallClock)
     assert isinstance(create_app(settings_of(tmp_path, **{"worker.clock": "log"}), PAIR).clock, LogClock)
