@@ -6,6 +6,9 @@ LOCKS  := deploy/locks
 # What the demo may be given: ONCE=1 ends after one replay, DATA=folder plays real listens.
 ONCE   ?=
 DATA   ?=
+# What is measured: BENCH=listens takes one, BENCH_OPTIONS goes to each (--help lists them).
+BENCH  ?= listens sessions recovery
+BENCH_OPTIONS ?=
 
 SERVE  := $(VENV)/.serve-installed
 DEV    := $(VENV)/.dev-installed
@@ -55,7 +58,7 @@ format: $(DEV)
 	@$(BIN)/ruff format .
 
 bench: $(DEV)
-	@for bench in tests/bench/[a-z]*.py; do $(BIN)/python -m tests.bench.$$(basename $$bench .py) || exit 1; done
+	@for bench in $(BENCH); do $(BIN)/python -m tests.bench.$$bench $(BENCH_OPTIONS) || exit 1; done
 
 # Pins with hashes and without any index address: the client's own settings say where packages come from.
 lock: $(BIN)/uv
@@ -64,6 +67,8 @@ lock: $(BIN)/uv
 	@$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 		--custom-compile-command "make lock" --extra cpu --extra embedded --extra train --extra test --extra check \
 		-c $(LOCKS)/serve.txt pyproject.toml -o $(LOCKS)/dev.txt
+	@$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+		--custom-compile-command "make lock" --group bench -o $(LOCKS)/bench.txt
 
 readme: $(DEV)
 	@$(BIN)/python -m tests.house.readme

@@ -1,0 +1,102 @@
+"""A bare aiokafka loop for the same work: fetch, fold, changelog with its acks awaited, one RocksDB batch. No more.
+
+No group, no check beyond reading the JSON, no dead letters, no metrics, no slices that leave others a turn, no commit.
+It reads with the lane's fetch settings and works in batches of the lane's size, partition by partition, and awaits the
+acks of one round of batches together. Python's own fastest way, by hand.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch
+
+from models.history import fold
+from streams.connect import Clients, KafkaSettings
+from streams.lane.listens import FETCH_MIN_BYTES
+from streams.lane.settings import LaneSettings, TableSettings
+from tests.bench.work import Meter, leave, lookup, peer_config, read
+
+
+def fold_batch(db: Rdict, records: Sequence[Any]) -> dict[bytes, bytes]:
+    """Fold one batch of one partition."""
+    of_user: dict[bytes, list[Any]] = {}
+    for record in records:
+        if (listen := read(record.value)) is not None:
+            of_user.setdefault(record.key, []).append((record.offset, listen))
+    users = list(of_user)
+    states = db.get(users) if users else []
+    return {user: fold(state, of_user[user], lookup).state for user, state in zip(users, states, strict=True)}
+
+
+async def send(producer: AIOKafkaProducer, topic: str, partition: int, values: dict[bytes, bytes]) -> list[Any]:
+    """Hand values over to the producer, whole batches at a time."""
+    acks = []
+    builder = producer.create_batch()
+    for key, value in values.items():
+        if builder.append(key=key, value=value, timestamp=None) is None:
+            acks.append(await producer.send_batch(builder, topic, partition=partition))
+            builder = producer.create_batch()
+            builder.append(key=key, value=value, timestamp=None)
+    if builder.record_count():
+        acks.append(await producer.send_batch(builder, topic, partition=partition))
+    return acks
+
+
+def open_db(folder: Path, partition: int, settings: TableSettings, cache: Cache) -> Rdict:
+    """Open one partition's database with the options of the lane's."""
+    block = BlockBasedOptions()
+    block.set_block_cache(cache)
+    block.set_bloom_filter(settings.bloom_bits, False)
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.set_block_based_table_factory(block)
+    options.set_write_buffer_size(settings.write_buffer_bytes)
+    options.set_max_background_jobs(2)
+    options.set_compression_type(DBCompressionType.lz4())
+    folder.mkdir(parents=True, exist_ok=True)
+    return Rdict(str(folder / f"{partition}.db"), options)
+
+
+async def main() -> None:
+    """Drain the log."""
+    config = peer_config()
+    settings = LaneSettings(**config["lane"])
+    clients = Clients(KafkaSettings(bootstrap=config["bootstrap"], kind=config["kind"]))
+    tps = [TopicPartition(config["source"], number) for number in range(config["partitions"])]
+    folder, cache = Path(config["data_dir"]), Cache(settings.table.block_cache_bytes)
+    dbs = {tp.partition: open_db(folder, tp.partition, settings.table, cache) for tp in tps}
+    producer = clients.async_producer(max_batch_bytes=settings.changelog_batch_bytes, max_request_bytes=4 << 20)
+    await producer.start()
+    consumer = clients.async_consumer(
+        max_partition_fetch_bytes=settings.fetch_bytes,
+        fetch_min_bytes=FETCH_MIN_BYTES,
+        fetch_max_wait_ms=settings.batch_ms,
+    )
+    await consumer.start()
+    consumer.assign(tps)
+    await consumer.seek_to_beginning(*tps)
+    meter, limit, is_done = Meter(config["listens"]), settings.max_batch_records, False
+    meter.start()
+    while not is_done:
+        fetched = {tp.partition: records for tp, records in (await consumer.getmany(timeout_ms=200)).items()}
+        while fetched:
+            chunks = {partition: records[:limit] for partition, records in fetched.items()}
+            folded = {partition: fold_batch(dbs[partition], records) for partition, records in chunks.items()}
+            acks = [await send(producer, config["changelog"], p, values) for p, values in folded.items()]
+            await asyncio.gather(*(ack for of_partition in acks for ack in of_partition))
+            for partition, values in folded.items():
+                batch = WriteBatch(raw_mode=True)
+                for key, value in values.items():
+                    batch.put(key, value)
+                batch.put(b"", b"%d" % chunks[partition][-1].offset)
+                dbs[partition].write(batch)
+                is_done = meter.done(len(chunks[partition]))
+            fetched = {partition: records[limit:] for partition, records in fetched.items() if len(records) > limit}
+    leave(meter.report())
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

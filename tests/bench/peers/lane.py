@@ -1,0 +1,96 @@
+"""The listen lane as a worker runs it: inside Faust, validation, metrics and dead letters on.
+
+Modes: `drain` reports once the log is folded, `restore` once the tables are rebuilt, `steady` goes on until killed.
+"""
+
+import asyncio
+import sys
+import time
+from collections.abc import Collection
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import faust
+
+from streams.connect import Clients, KafkaSettings
+from streams.contracts.decode import DEFAULT_LIMITS, decode_listen
+from streams.lane.faust_app import make_faust_app
+from streams.lane.listens import ListenLane
+from streams.lane.settings import LaneSettings
+from streams.lane.table import TableIdentity, UserTable
+from streams.lane.transport import FaustHost, register
+from streams.metrics import Metrics
+from streams.worker.lane_metrics import RegistryLaneMetrics
+from tests.bench.work import Meter, leave, lookup, peer_config
+
+
+class MeteredMetrics(RegistryLaneMetrics):
+    """The worker's own metrics, which also end a drain."""
+
+    meter: Meter | None = None
+    restored_records = 0
+
+    def batch(self, seconds: float, records: int) -> None:
+        """Time one batch; it is durable by now."""
+        super().batch(seconds, records)
+        if self.meter is not None and self.meter.done(records):
+            leave(self.meter.report())
+
+    def restored(self, records: int) -> None:
+        """Count changelog records."""
+        super().restored(records)
+        self.restored_records += records
+
+
+class TimedLane(ListenLane):
+    """Takes the times of its first assignment."""
+
+    bench: MeteredMetrics
+    _telling: asyncio.Task[None] | None = None
+
+    async def assigned(self, partitions: Collection[int]) -> None:
+        """Take over partitions, and note when they are restored."""
+        if partitions and self._telling is None:
+            self._telling = asyncio.create_task(self._tell(time.perf_counter(), time.process_time()))
+        await super().assigned(partitions)
+
+    async def _tell(self, wall_s: float, cpu_s: float) -> None:
+        await self.wait_ready()
+        if self.bench.meter is not None:
+            self.bench.meter.start()
+            return
+        wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
+        count = self.bench.restored_records
+        leave({"records": count, "cpu_us": cpu_s / max(1, count) * 1e6, "per_s": count / wall_s})
+
+
+def make_lane(config: dict[str, Any]) -> faust.App:
+    """Build the app and its lane, as `streams.worker.build` does without sessions and catalogue."""
+    settings, data_dir = LaneSettings(**config["lane"]), Path(config["data_dir"])
+    clients = Clients(KafkaSettings(bootstrap=config["bootstrap"], kind=config["kind"]))
+    metrics = MeteredMetrics(Metrics(), config["source"])
+    if config["mode"] == "drain":
+        metrics.meter = Meter(config["listens"])
+    app = make_faust_app(config["group"], clients, settings, data_dir, metrics)
+    identity = TableIdentity(config["source"], config["changelog"], config["partitions"])
+    table = UserTable(data_dir / "user-state", identity, settings.table)
+    make = ListenLane if config["mode"] == "steady" else TimedLane
+    decode = partial(decode_listen, limits=DEFAULT_LIMITS)
+    lane = make(FaustHost(app), clients, table, decode, lookup, settings, metrics)
+    if isinstance(lane, TimedLane):
+        lane.bench = metrics
+    register(app, lane)
+    return app
+
+
+def main() -> None:
+    """Run until the report, or until killed."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    app, sys.argv[1:] = make_lane(peer_config()), []
+    faust.Worker(app, loglevel="warn", loop=loop, redirect_stdouts=False).execute_from_commandline()
+
+
+if __name__ == "__main__":
+    main()

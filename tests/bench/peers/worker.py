@@ -1,0 +1,36 @@
+"""The whole worker of the product, pages and metrics and catalogue and both lanes; only its model is a constant."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from streams.app import create_app
+from streams.log import set_up_logging
+from streams.metrics import Metrics
+from streams.settings import load_settings
+from streams.worker.run import run
+from tests.bench.peers.constant import constant_pair
+from tests.bench.peers.progress import note_progress
+from tests.bench.work import peer_config
+
+
+def folded(metrics: Metrics) -> int:
+    """Count the listens that are done with."""
+    counters = (metrics.listens, metrics.dead_letters)
+    samples = [sample for counter in counters for family in counter.collect() for sample in family.samples]
+    return int(sum(sample.value for sample in samples if sample.name.endswith("_total")))
+
+
+def main() -> int:
+    """Run until told to stop."""
+    config = peer_config()
+    settings, _ = load_settings(config["flags"], env={})
+    set_up_logging(settings.log)
+    asyncio.set_event_loop(asyncio.new_event_loop())
+    parts = create_app(settings, constant_pair())
+    note_progress(Path(config["progress"]), lambda: folded(parts.metrics))
+    return run(parts)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

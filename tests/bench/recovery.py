@@ -1,0 +1,111 @@
+"""From an empty database to a restored table: the lane's bulk restore beside stock Faust's recovery, round by round.
+
+Both read the same records, one for each user with a full ring; time and CPU count from the assignment of the
+partitions to the table's being readable, so Kafka's and Python's own start are in neither.
+"""
+
+import argparse
+import statistics
+import sys
+from typing import Any
+
+from models.history import fold
+from streams.contracts.topics import DEAD_LETTER_SUFFIX
+from tests.bench.harness import Bench, alternate, at_least, lane_overrides, median_ratio, option_parser
+from tests.bench.rig import Log, Rig, open_rig, partition_of
+from tests.bench.work import lookup, read
+
+Run = dict[str, Any]
+
+
+def make_states(records: int, partitions: int) -> Log:
+    """Make up a changelog: users with full rings."""
+    listens = [
+        read(b'{"event_id":"e%d","user_id":"u","item_id":"item-%d","at":%d}' % (number, number * 7, number * 1_000))
+        for number in range(60)
+    ]
+    state = fold(None, [(offset, listen) for offset, listen in enumerate(listens) if listen is not None], lookup).state
+    log: Log = [[] for _ in range(partitions)]
+    for number in range(records):
+        key = b"user-%d" % number
+        # The last bytes are codes: every value differs, as real ones do.
+        value = state[:-4] + number.to_bytes(4, "little")
+        log[partition_of(key, partitions)].append((key, value))
+    return log
+
+
+class Restores:
+    """Runs over one changelog.
+
+    Args:
+        rig: The broker.
+        options: Sizes.
+    """
+
+    def __init__(self, rig: Rig, options: argparse.Namespace) -> None:
+        self.rig, self.options = rig, options
+        self.lane = lane_overrides(options.lane)
+        self.stock_group, partitions = rig.name("stock"), options.partitions
+        # The name that Faust gives the changelog of its table; the lane takes any.
+        self.changelog = rig.topic(f"{self.stock_group}-states-changelog", partitions, compacted=True)
+        self.source = rig.topic(rig.name("listens"), partitions)
+        rig.topic(self.source + DEAD_LETTER_SUFFIX, partitions)
+        rig.publish(self.changelog, make_states(options.records, partitions))
+
+    def _run(self, peer: str, group: str) -> Run:
+        config = {
+            "source": self.source,
+            "changelog": self.changelog,
+            "partitions": self.options.partitions,
+            "group": group,
+            "data_dir": str(self.rig.folder / self.rig.name(peer)),
+            "listens": 0,
+            "lane": self.lane,
+            "mode": "restore",
+        }
+        run = self.rig.run(peer, config)
+        if run["records"] != self.options.records:
+            raise RuntimeError(f"{peer} restored {run['records']} of {self.options.records} records")
+        return {key: round(value, 2) for key, value in run.items()}
+
+    def bulk(self, number: int) -> Run:
+        """Restore as the lane does."""
+        return self._run("lane", self.rig.name(f"lane-{number}"))
+
+    def stock(self, number: int) -> Run:
+        """Recover as stock Faust does."""
+        del number  # the group names the changelog, so it stays the same
+        return self._run("stock", self.stock_group)
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the options and fill in the sizes."""
+    parser = option_parser(__doc__ or "")
+    parser.add_argument("--records", type=int, default=None, help="in the changelog")
+    options = parser.parse_args(arguments)
+    options.rounds = options.rounds or (1 if options.smoke else 3)
+    options.records = options.records or (2_000 if options.smoke else 100_000)
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark."""
+    options = parse(arguments)
+    bench = Bench("recovery", options)
+    with open_rig(options.bootstrap) as rig:
+        restores = Restores(rig, options)
+        unjudged = 0 if options.smoke else 1  # the first round warms the broker up
+        runs = alternate({"bulk": restores.bulk, "stock": restores.stock}, unjudged + options.rounds, bench.say)
+        runs = {name: of_peer[unjudged:] for name, of_peer in runs.items()}
+    cpu = {name: [run["cpu_us"] for run in of_peer] for name, of_peer in runs.items()}
+    rates = {name: [run["per_s"] for run in of_peer] for name, of_peer in runs.items()}
+    bench.results = {"cpu_us": cpu, "per_s": rates}
+    bench.checks = [
+        at_least("recovery_per_s", statistics.median(rates["bulk"]), 80_000),
+        at_least("bulk_vs_stock", median_ratio(cpu["stock"], cpu["bulk"]), 8),
+    ]
+    return bench.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,249 @@
+"""From a session-start's scheduled send time to its candidates, idle and while a backlog of listens drains.
+
+The whole worker with a constant for its model; broker and load generator run on the same cores. The backlog is
+published while no worker runs, so that the worker drains it from the moment its partitions are ready; only
+session-starts that were scheduled while it drained are counted. Stock Faust gets a shorter backlog, for it is slow.
+"""
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from streams.broker.probe import free_ports
+from streams.contracts.settings import TopicSettings
+from streams.contracts.topics import build_topics
+from tests.bench.harness import Bench, at_least, at_most, lane_overrides, option_parser, percentile, told
+from tests.bench.open_loop import Load, OpenLoop
+from tests.bench.peers.progress import read_progress
+from tests.bench.rig import Rig, make_log, open_rig, wait_until
+
+STOCK_SHARE = 20
+STOCK_SESSION_SHARE = 4
+MAX_BACKLOGS = 8
+
+Samples = list[tuple[float, int]]
+
+
+class Worker:
+    """A worker that is stopped and started again over the same topics.
+
+    Args:
+        rig: The broker.
+        options: Sizes.
+    """
+
+    def __init__(self, rig: Rig, options: argparse.Namespace) -> None:
+        self.rig, self.options = rig, options
+        prefix = rig.name("")
+        settings = TopicSettings(prefix=prefix, user_partitions=options.partitions)
+        self.topics = build_topics(settings)
+        rig.create(list(self.topics))
+        (self.port,) = free_ports(1)
+        self.flags = {
+            "data_dir": str(rig.folder / "worker"),
+            "kafka.bootstrap": rig.broker.bootstrap,
+            "topics.prefix": prefix,
+            "topics.user_partitions": options.partitions,
+            "worker.app_id": f"{prefix}app",
+            "web.port": self.port,
+            **{f"lane.{name}": value for name, value in lane_overrides(options.lane).items()},
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+        self.progress = Path()
+        self._starts = 0
+        items = [(b"item-%d" % n, self._item(n)) for n in range(options.items)]
+        spec = self.topics.catalog_items
+        rig.publish(spec.name, [items[first :: spec.partitions] for first in range(spec.partitions)])
+
+    @staticmethod
+    def _item(number: int) -> bytes:
+        item = {"item_id": f"item-{number}", "kind": "track", "title": f"Made up {number}", "at": 1_700_000_000_000}
+        return json.dumps(item).encode()
+
+    def start(self) -> None:
+        """Start it; it is not ready yet."""
+        self._starts += 1
+        self.progress = self.rig.folder / f"worker-{self._starts}.progress"
+        self.process = self.rig.start("worker", {"flags": self.flags, "progress": str(self.progress)})
+
+    def is_ready(self) -> bool:
+        """Tell whether `/readyz` says yes."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        """End it in order."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(30)
+
+    def metrics(self) -> str:
+        """Read `/metrics`."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
+            return str(answer.read().decode())
+
+
+def drain_times(samples: Samples, total: int) -> tuple[float, float, list[float]]:
+    """Say when a backlog drained.
+
+    Returns:
+        Its begin and its end, and the listens of every full second between, in listens a second.
+    """
+    first = max((at for at, count in samples if count == 0), default=0.0)
+    last = next((at for at, count in samples if count >= total), samples[-1][0] if samples else 0.0)
+    rates, since = [], None
+    for at, count in samples:
+        if since is None:
+            since = (at, count) if count > 0 else None
+        elif at - since[0] >= 0.99:
+            if at <= last:
+                rates.append((count - since[1]) / (at - since[0]))
+            since = (at, count)
+    return first, last, rates
+
+
+def measure_idle(worker: Worker, loop: OpenLoop, seconds: float, tag: str) -> list[float]:
+    """Measure session-starts with nothing else to do."""
+    load = loop.run(tag, lambda: True, lambda spent_s: spent_s >= seconds, 10.0)
+    if load.unanswered:
+        raise RuntimeError(f"{load.unanswered} of {len(load.scheduled)} idle session-starts got no answer")
+    return list(load.latencies_ms(0.0, float("inf"), 0.0))
+
+
+def measure_backlog(loop: OpenLoop, progress: Path, listens: int, tag: str, patience_s: float) -> dict[str, Any]:
+    """Measure session-starts while a backlog drains."""
+
+    def begun() -> bool:
+        return any(count > 0 for _, count in read_progress(progress))
+
+    def drained(_: float) -> bool:
+        samples = read_progress(progress)
+        return bool(samples) and samples[-1][1] >= listens
+
+    load: Load = loop.run(tag, begun, drained, patience_s)
+    first, last, rates = drain_times(read_progress(progress), listens)
+    give_up_s = max(load.answered.values(), default=last)
+    latencies = load.latencies_ms(first, last, give_up_s)
+    return {
+        "latencies_ms": latencies,
+        "unanswered": load.unanswered,
+        "seconds": last - first,
+        "drained_per_s": listens / max(1e-9, last - first),
+        "rates_per_s": [round(rate) for rate in rates],
+    }
+
+
+def measure_lane(bench: Bench, rig: Rig) -> tuple[list[float], list[dict[str, Any]]]:
+    """Measure the worker: rounds of idle and backlog, until enough session-starts fell into a backlog."""
+    options = bench.options
+    worker = Worker(rig, options)
+    starts, candidates = worker.topics.session_starts.name, worker.topics.candidates.name
+    loop = OpenLoop(rig.clients, starts, candidates, options.partitions, options.users, options.per_s)
+    worker.start()
+    wait_until(worker.is_ready, 60, "the worker is ready")
+    wait_until(lambda: f"sidestream_catalogue_items {options.items:.1f}" in worker.metrics(), 60, "its catalogue")
+    measure_idle(worker, loop, 1.0, "warm-up")
+    idle: list[float] = []
+    backlogs: list[dict[str, Any]] = []
+    while len(backlogs) < options.rounds or (
+        not options.smoke
+        and sum(len(b["latencies_ms"]) for b in backlogs) < options.sessions
+        and len(backlogs) < MAX_BACKLOGS
+    ):
+        number = len(backlogs)
+        if number < options.rounds:
+            idle += measure_idle(worker, loop, options.sessions / options.rounds / options.per_s, f"idle-{number}")
+            bench.say(f"idle {number + 1}: {summary(idle)}")
+        worker.stop()
+        log = make_log(options.backlog, options.users, options.partitions, options.seed + number)
+        rig.publish(worker.topics.listens.name, log)
+        worker.start()
+        backlogs.append(measure_backlog(loop, worker.progress, options.backlog, f"backlog-{number}", 60.0))
+        wait_until(worker.is_ready, 60, "the worker is ready again")
+        told_run = {key: value for key, value in backlogs[-1].items() if key != "latencies_ms"}
+        bench.say(f"backlog {number + 1}: {summary(backlogs[-1]['latencies_ms'])} {told_run}")
+    worker.stop()
+    return idle, backlogs
+
+
+def measure_stock(bench: Bench, rig: Rig) -> dict[str, Any]:
+    """Measure stock Faust under a backlog."""
+    options = bench.options
+    group, partitions, listens = rig.name("stock"), options.partitions, options.backlog // STOCK_SHARE
+    names = {name: rig.topic(f"{group}-{name}", partitions) for name in ("source", "session_starts", "candidates")}
+    rig.topic(f"{group}-states-changelog", partitions, compacted=True)
+    rig.publish(names["source"], make_log(listens, options.users, partitions, options.seed))
+    progress = rig.folder / "stock.progress"
+    config = {"group": group, "partitions": partitions, "data_dir": str(rig.folder / group), "mode": "sessions"}
+    process = rig.start("stock", {**config, **names, "progress": str(progress)})
+    per_s = options.per_s / STOCK_SESSION_SHARE
+    loop = OpenLoop(rig.clients, names["session_starts"], names["candidates"], partitions, options.users, per_s)
+    backlog = measure_backlog(loop, progress, listens, "stock", 60.0)
+    process.kill()
+    bench.say(f"stock: {summary(backlog['latencies_ms'])}, drained {backlog['drained_per_s']:.0f} listens/s")
+    return backlog
+
+
+def summary(latencies: list[float]) -> dict[str, Any]:
+    """Put latencies in a few figures."""
+    shares = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
+    figures = {name: percentile(latencies, share) for name, share in shares.items()}
+    return {"count": len(latencies), **{name: v if v is None else round(v, 1) for name, v in figures.items()}}
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the options and fill in the sizes."""
+    parser = option_parser(__doc__ or "")
+    parser.add_argument("--sessions", type=int, default=None, help="session-starts, idle and in the backlog each")
+    parser.add_argument("--per-s", type=float, default=None, help="their rate")
+    parser.add_argument("--backlog", type=int, default=None, help="listens that wait, each round")
+    parser.add_argument("--users", type=int, default=None, help="who listens and asks")
+    parser.add_argument("--items", type=int, default=None, help="in the catalogue")
+    options = parser.parse_args(arguments)
+    small = options.smoke
+    options.rounds = options.rounds or (1 if small else 3)
+    options.sessions = options.sessions or (20 if small else 3_000)
+    options.per_s = options.per_s or (50.0 if small else 150.0)
+    options.backlog = options.backlog or (20_000 if small else 500_000)
+    options.users = options.users or (200 if small else 10_000)
+    options.items = options.items or (100 if small else 2_000)
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark."""
+    options = parse(arguments)
+    bench = Bench("sessions", options)
+    with open_rig(options.bootstrap) as rig:
+        idle, backlogs = measure_lane(bench, rig)
+        stock = measure_stock(bench, rig)
+    busy = [latency for backlog in backlogs for latency in backlog["latencies_ms"]]
+    rates = [rate for backlog in backlogs for rate in backlog["rates_per_s"]]
+    bench.results = {
+        "idle_ms": summary(idle),
+        "backlog_ms": summary(busy),
+        "stock_backlog_ms": summary(stock["latencies_ms"]),
+        "backlogs": [{**backlog, "latencies_ms": summary(backlog["latencies_ms"])} for backlog in backlogs],
+        "stock_backlog": {**stock, "latencies_ms": summary(stock["latencies_ms"])},
+    }
+    bench.checks = [
+        at_most("idle_p99_ms", percentile(idle, 0.99), 30),
+        at_most("backlog_p99_ms", percentile(busy, 0.99), 60),
+        at_least("backlog_sessions", len(busy), options.sessions),
+        at_least("backlog_drain_per_s", min(rates, default=None), 20_000),
+        told("stock_backlog_p99_ms", percentile(stock["latencies_ms"], 0.99)),
+    ]
+    return bench.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
