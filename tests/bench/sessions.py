@@ -15,12 +15,23 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from streams.broker.probe import free_ports
 from streams.contracts.settings import TopicSettings
 from streams.contracts.topics import build_topics
-from tests.bench.harness import Bench, at_least, at_most, lane_overrides, option_parser, percentile, told
+from tests.bench.harness import (
+    Bench,
+    at_least,
+    at_most,
+    cpu_seconds,
+    lane_overrides,
+    option_parser,
+    percentile,
+    told,
+)
 from tests.bench.open_loop import Load, OpenLoop
-from tests.bench.peers.progress import read_progress
+from tests.bench.peers.progress import INTERVAL_S, read_progress
 from tests.bench.rig import Rig, make_log, open_rig, wait_until
 
 STOCK_SHARE = 20
@@ -56,6 +67,7 @@ class Worker:
         }
         self.process: subprocess.Popen[bytes] | None = None
         self.progress = Path()
+        self.session_cpu_ms: list[float] = []
         self._starts = 0
         items = [(b"item-%d" % n, self._item(n)) for n in range(options.items)]
         spec = self.topics.catalog_items
@@ -86,6 +98,10 @@ class Worker:
             self.process.send_signal(signal.SIGTERM)
             self.process.wait(30)
 
+    def cpu_s(self) -> float:
+        """Return the CPU time that it has taken."""
+        return cpu_seconds(self.process.pid) if self.process is not None else 0.0
+
     def metrics(self) -> str:
         """Read `/metrics`."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
@@ -95,27 +111,30 @@ class Worker:
 def drain_times(samples: Samples, total: int) -> tuple[float, float, list[float]]:
     """Say when a backlog drained.
 
+    Listens are noted when a batch of all partitions is durable, ten thousand at a time: between two such moments they
+    count as spread evenly, for they were worked on all the time.
+
     Returns:
         Its begin and its end, and the listens of every full second between, in listens a second.
     """
     first = max((at for at, count in samples if count == 0), default=0.0)
-    last = next((at for at, count in samples if count >= total), samples[-1][0] if samples else 0.0)
-    rates, since = [], None
+    steps = [(first, 0)]
     for at, count in samples:
-        if since is None:
-            since = (at, count) if count > 0 else None
-        elif at - since[0] >= 0.99:
-            if at <= last:
-                rates.append((count - since[1]) / (at - since[0]))
-            since = (at, count)
-    return first, last, rates
+        if steps[-1][1] < count and steps[-1][1] < total:
+            steps.append((at, count))
+    last = steps[-1][0]
+    seconds = np.arange(first, last, 1.0)
+    counts = np.interp(seconds, [at for at, _ in steps], [count for _, count in steps])
+    return first, last, [round(float(rate), 1) for rate in np.diff(counts)]
 
 
 def measure_idle(worker: Worker, loop: OpenLoop, seconds: float, tag: str) -> list[float]:
     """Measure session-starts with nothing else to do."""
+    cpu_s = worker.cpu_s()
     load = loop.run(tag, lambda: True, lambda spent_s: spent_s >= seconds, 10.0)
     if load.unanswered:
         raise RuntimeError(f"{load.unanswered} of {len(load.scheduled)} idle session-starts got no answer")
+    worker.session_cpu_ms.append((worker.cpu_s() - cpu_s) / len(load.scheduled) * 1e3)
     return list(load.latencies_ms(0.0, float("inf"), 0.0))
 
 
@@ -125,9 +144,14 @@ def measure_backlog(loop: OpenLoop, progress: Path, listens: int, tag: str, pati
     def begun() -> bool:
         return any(count > 0 for _, count in read_progress(progress))
 
-    def drained(_: float) -> bool:
-        samples = read_progress(progress)
-        return bool(samples) and samples[-1][1] >= listens
+    asked_s = 0.0
+
+    def drained(spent_s: float) -> bool:
+        nonlocal asked_s
+        if spent_s < asked_s:
+            return False
+        asked_s = spent_s + INTERVAL_S
+        return read_progress(progress)[-1][1] >= listens
 
     load: Load = loop.run(tag, begun, drained, patience_s)
     first, last, rates = drain_times(read_progress(progress), listens)
@@ -138,7 +162,7 @@ def measure_backlog(loop: OpenLoop, progress: Path, listens: int, tag: str, pati
         "unanswered": load.unanswered,
         "seconds": last - first,
         "drained_per_s": listens / max(1e-9, last - first),
-        "rates_per_s": [round(rate) for rate in rates],
+        "rates_per_s": rates,
     }
 
 
@@ -172,6 +196,7 @@ def measure_lane(bench: Bench, rig: Rig) -> tuple[list[float], list[dict[str, An
         told_run = {key: value for key, value in backlogs[-1].items() if key != "latencies_ms"}
         bench.say(f"backlog {number + 1}: {summary(backlogs[-1]['latencies_ms'])} {told_run}")
     worker.stop()
+    bench.results["session_cpu_ms"] = [round(ms, 2) for ms in worker.session_cpu_ms]
     return idle, backlogs
 
 
@@ -212,7 +237,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     small = options.smoke
     options.rounds = options.rounds or (1 if small else 3)
     options.sessions = options.sessions or (20 if small else 3_000)
-    options.per_s = options.per_s or (50.0 if small else 150.0)
+    options.per_s = options.per_s or 50.0
     options.backlog = options.backlog or (20_000 if small else 500_000)
     options.users = options.users or (200 if small else 10_000)
     options.items = options.items or (100 if small else 2_000)
@@ -228,7 +253,7 @@ def main(arguments: list[str] | None = None) -> int:
         stock = measure_stock(bench, rig)
     busy = [latency for backlog in backlogs for latency in backlog["latencies_ms"]]
     rates = [rate for backlog in backlogs for rate in backlog["rates_per_s"]]
-    bench.results = {
+    bench.results |= {
         "idle_ms": summary(idle),
         "backlog_ms": summary(busy),
         "stock_backlog_ms": summary(stock["latencies_ms"]),

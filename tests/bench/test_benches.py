@@ -89,20 +89,13 @@ def test_open_loop_measures_from_the_schedule_and_counts_open_answers():
 
 
 def test_drain_is_judged_by_its_full_seconds():
-    samples = [
-        (0.0, 0),
-        (0.5, 0),
-        (1.0, 100),
-        (1.5, 300),
-        (2.0, 500),
-        (2.5, 520),
-        (3.0, 600),
-        (3.5, 1_000),
-        (4.0, 1_000),
-    ]
+    # Half a second apart; a thousand listens became durable in two steps, and nothing is noted in between.
+    counts = (0, 0, 0, 0, 400, 400, 400, 400, 1_000, 1_000)
+    samples = [(number / 2, count) for number, count in enumerate(counts)]
     first, last, rates = drain_times(samples, 1_000)
-    assert (first, last) == (0.5, 3.5)
-    assert rates == [400.0, 100.0]
+    assert (first, last) == (1.5, 4.0)
+    assert rates == [550.0, 300.0]
+    assert drain_times([(0.0, 0), (0.1, 50)], 50)[2] == []
 
 
 def test_unknown_lane_setting_is_refused():
