@@ -130,7 +130,7 @@ def lane_overrides(pairs: Sequence[str]) -> dict[str, str]:
 def alternate(
     peers: Mapping[str, Callable[[int], RunT]], rounds: int, say: Callable[[str], None]
 ) -> dict[str, list[RunT]]:
-    """Run every peer once a round, in another order each round.
+    """Run every peer once a round, there and back: each stays beside the same neighbours, whose ratios are judged.
 
     Args:
         peers: By name; called with the number of the round.
@@ -143,8 +143,7 @@ def alternate(
     names = list(peers)
     runs: dict[str, list[RunT]] = {name: [] for name in names}
     for number in range(rounds):
-        first = number % len(names)
-        for name in names[first:] + names[:first]:
+        for name in names if number % 2 == 0 else reversed(names):
             runs[name].append(peers[name](number))
             say(f"round {number + 1}/{rounds} {name}: {runs[name][-1]}")
     return runs

@@ -65,7 +65,7 @@ def test_checks_hold_values_to_their_limits():
 def test_rounds_alternate_their_order():
     seen = []
     runs = alternate({name: lambda n, name=name: seen.append((n, name)) or n for name in "abc"}, 3, lambda text: None)
-    assert seen == [(0, "a"), (0, "b"), (0, "c"), (1, "b"), (1, "c"), (1, "a"), (2, "c"), (2, "a"), (2, "b")]
+    assert [name for _, name in seen] == ["a", "b", "c", "c", "b", "a", "a", "b", "c"]
     assert runs == {"a": [0, 1, 2], "b": [0, 1, 2], "c": [0, 1, 2]}
 
 
