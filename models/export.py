@@ -35,6 +35,8 @@ from models.item_table import ItemTable
 from models.network import GenModel
 
 OPSET = 23
+# Where training keeps the learned item vectors beside the network's own tensors in the weights file.
+ITEM_VECTORS_TENSOR = "item_vectors"
 CONTROL_FLOW = frozenset({"Loop", "If", "Scan", "SequenceMap"})
 
 # Sizes of the example that is traced: distinct, so that no two dimensions are taken for one, and above 1, which the

@@ -19,7 +19,7 @@ from models.artifact import (
     write_model_files,
 )
 from models.data import Manifest
-from models.export import export_onnx
+from models.export import ITEM_VECTORS_TENSOR, export_onnx
 from models.item_table import ItemTable
 from models.training.curve import save_curve_picture, save_curve_table
 from models.training.loop import TrainedGenerator
@@ -75,7 +75,7 @@ class DraftArtifact:
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True)
         weights = {name: value.detach().contiguous() for name, value in trained.model.state_dict().items()}
-        save_file({**weights, "item_vectors": torch.from_numpy(trained.item_vectors)}, self._folder / WEIGHTS_NAME)
+        save_file({**weights, ITEM_VECTORS_TENSOR: torch.from_numpy(trained.item_vectors)}, self._folder / WEIGHTS_NAME)
         save_curve_table(trained.curve, self._folder / CURVE_TABLE_NAME)
         save_curve_picture(trained.curve, self._folder / CURVE_PICTURE_NAME)
         export_onnx(trained.model, self._folder / ONNX_NAME, self._config.graph_metadata())

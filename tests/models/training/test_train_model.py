@@ -1,6 +1,7 @@
 """A tiny world goes through the whole training: artifact, metrics, determinism, refusals."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from models.evaluation import Cases  # noqa: E402
 from models.evaluation.catalogue import item_texts  # noqa: E402
 from models.evaluation.run import evaluate  # noqa: E402
 from models.network import GenModel, NetworkConfig  # noqa: E402
+from models.reexport import reexport  # noqa: E402
 from models.settings import EngineSettings  # noqa: E402
 from models.training.diagnostics import dense_ranks  # noqa: E402
 from models.training.loop import TrainingData, fit  # noqa: E402
@@ -95,6 +97,17 @@ def test_evaluate_repeats_the_figures_of_the_training(trained, folder, tokenizer
     for name in ("popularity", "item_knn", "generator"):
         assert found["rankers"][name] == result.metrics["evaluation"]["rankers"][name]
     assert found["model_version"] == result.artifact.version
+
+
+def test_a_trained_model_is_exported_again_and_nothing_else_changes(trained, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(trained[0].artifact.folder, folder)
+    before = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    found = reexport(folder)
+    after = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert found["after"] == found["before"] == trained[0].artifact.version
+    assert after == before
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 def test_equal_seeds_give_equal_weights_and_others_do_not(folder, tokenizer):
