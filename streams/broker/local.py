@@ -94,6 +94,10 @@ def start(settings: BrokerSettings) -> tuple[LocalKafka, bool]:
                 if "Address already in use" not in str(error):
                     raise
                 lost_race = error
+            except BaseException:
+                # Ctrl-C: nobody was told of this node, so nobody would stop it.
+                process.end(kafka.pid, kafka.mark, settings.stop_timeout_s)
+                raise
             else:
                 return kafka, True
         raise lost_race

@@ -52,8 +52,14 @@ def spawn(command: Sequence[str], log_file: Path) -> int:
     pid = os.posix_spawn(command[0], list(command), os.environ, file_actions=actions, setsid=True)
     # For some 10 ms after its start a process has an empty command line, which would read as "has ended".
     deadline = time.monotonic() + SPAWN_TIMEOUT_S
-    while not command_line(pid) and _exists(pid) and time.monotonic() < deadline:
-        time.sleep(POLL_S / 10)
+    try:
+        while not command_line(pid) and _exists(pid) and time.monotonic() < deadline:
+            time.sleep(POLL_S / 10)
+    except BaseException:
+        # Interrupted before the caller knows the number: it could never end what was started.
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        raise
     return pid
 
 

@@ -10,7 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from streams.broker import BrokerSettings, RunningBroker, broker_status, probe, start, start_broker, stop_broker
+from streams.broker import (
+    BrokerSettings,
+    RunningBroker,
+    broker_status,
+    local,
+    probe,
+    process,
+    start,
+    start_broker,
+    stop_broker,
+)
 from streams.broker.process import end, is_running, spawn
 from streams.connect import KafkaSettings
 from streams.contracts.settings import TopicSettings
@@ -168,3 +178,21 @@ def test_a_local_kafka_is_found_again_and_keeps_its_topics(kafka: RunningBroker,
         admin.close()
     finally:
         stop_broker(settings)
+
+
+def test_ctrl_c_while_kafka_starts_leaves_nothing_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mark, log = str(tmp_path / "server.properties"), tmp_path / "kafka.log"
+    sleeper = [sys.executable, "-c", "import time; time.sleep(60)", "kafka.Kafka", mark]
+    node = local.LocalKafka(process.spawn(sleeper, log), 9, mark, str(log))
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(local, "_launch", lambda *_: node)
+    monkeypatch.setattr(local, "_wait_answering", interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            local.start(BrokerSettings(data_dir=tmp_path))
+        assert not node.is_running
+    finally:
+        process.end(node.pid, node.mark, 1.0)
