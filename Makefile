@@ -34,8 +34,9 @@ $(DEV): $(BIN)/uv $(LOCKS)/dev.txt pyproject.toml
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
-# With DATA a model is trained, which takes the development set; without, the shipped artifact serves.
-demo: $(if $(DATA),$(DEV),$(SERVE))
+# With DATA a model is trained, which takes the development set; without, the shipped artifact serves. A DATA that is
+# not there is refused by the command itself, before anything as large as torch is fetched for it.
+demo: $(if $(shell test -e "$(DATA)" && echo there),$(DEV),$(SERVE))
 	@$(BIN)/sidestream demo $(if $(ONCE),--once) $(if $(DATA),--data "$(DATA)")
 
 demo-artifact: $(DEV)

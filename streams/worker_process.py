@@ -38,7 +38,7 @@ class WorkerProcess:
         self.log_file = log_file
         self.url = f"http://127.0.0.1:{flags['web.port']}"
         log_file.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "streams.cli.main"]
+        command = [sys.executable, "-m", "streams.cli.entry"]
         if config is not None:
             command += ["--config", str(config)]
         secrets = _secrets_of(flags)
@@ -70,9 +70,7 @@ class WorkerProcess:
         deadline = time.monotonic() + timeout_s
         last = ""
         while time.monotonic() < deadline:
-            if self.process.poll() is not None:
-                msg = f"worker ended with code {self.process.returncode}: {self.last_line()} (log: {self.log_file})"
-                raise SidestreamError(msg)
+            self.require_running()
             ready, reasons = self.readiness()
             if ready:
                 return
@@ -83,6 +81,16 @@ class WorkerProcess:
             time.sleep(POLL_S)
         msg = f"worker not ready after {timeout_s:.0f} s: {last or 'no answer'} (log: {self.log_file})"
         raise SidestreamError(msg)
+
+    def require_running(self) -> None:
+        """Refuse to go on with a worker that has ended.
+
+        Raises:
+            SidestreamError: It has; names its code, its last line and the log file.
+        """
+        if self.process.poll() is not None:
+            msg = f"worker ended with code {self.process.returncode}: {self.last_line()} (log: {self.log_file})"
+            raise SidestreamError(msg)
 
     def readiness(self) -> tuple[bool, list[str]]:
         """Ask `/readyz` once.

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,16 +17,24 @@ from streams.contracts.topics import build_topics, create_topics
 from streams.demo.shipped import shipped_pair
 from streams.settings import Settings
 
+if TYPE_CHECKING:
+    from streams.worker.pair import Pair
+
 
 def worker(ctx: typer.Context) -> None:
     """Run one worker until SIGTERM or Ctrl-C."""
     settings = settings_of(ctx)
-    _run_worker(settings.model_copy(update={"kafka": reach(settings)}))
+    settings = settings.model_copy(update={"kafka": reach(settings)})
+    _run_worker(settings, _load(settings))
 
 
 def up(ctx: typer.Context) -> None:
     """Start a broker if none is given, make the topics, and run one worker until Ctrl-C."""
     settings = settings_of(ctx)
+    # First, since it costs nothing: a broker started in vain would take seconds.
+    pair = _load(settings)
+    if not settings.kafka.bootstrap:
+        say("starting a broker …")
     broker = start_broker(settings.broker, settings.kafka)
     try:
         say(broker.note or f"broker: {broker.kind} at {broker.bootstrap}")
@@ -35,7 +43,7 @@ def up(ctx: typer.Context) -> None:
         if broker.embedded is None:
             admin.close()
         say(f"worker: http://{settings.web.host}:{settings.web.port}/readyz tells when it is ready; Ctrl-C ends it")
-        _run_worker(settings.model_copy(update={"kafka": broker.kafka}))
+        _run_worker(settings.model_copy(update={"kafka": broker.kafka}), pair)
     finally:
         broker.stop()
 
@@ -50,21 +58,23 @@ def demo(
 ) -> None:
     """Show the whole loop: broker, worker, a played log, candidates; ends with one JSON line."""
     # The demo's imports (importers, world) are not the worker's.
-    from streams.demo.prepare import prepare_data, prepare_world
+    from streams.demo.place import demo_place
+    from streams.demo.prepare import kind_of_data, prepare_data, prepare_world
     from streams.demo.run import Demo
 
     settings = settings_of(ctx)
     if data is not None and not data.exists():
         msg = f"{data}: expected a folder or file with data, found none; check DATA=… or leave it out"
         raise DataError(msg)
-    place = (settings.data_dir / ("demo" if data is None else f"demo-{data.resolve().name}")).absolute()
-    place.mkdir(parents=True, exist_ok=True)
-    if data is None:
-        programme = prepare_world(place)
-    else:
-        say(f"importing {data} and training on it; later runs reuse what was trained")
-        programme = prepare_data(place, data, settings, _train)
-    summary = Demo(settings, programme, place, console).run(once=once)
+    kind = None if data is None else kind_of_data(data)
+    folder = settings.data_dir / ("demo" if data is None else f"demo-{data.resolve().name}")
+    with demo_place(folder, settings.broker) as place:
+        if data is None or kind is None:
+            programme = prepare_world(place)
+        else:
+            say(f"importing {data} and training on it; later runs reuse what was trained")
+            programme = prepare_data(place, data, kind, settings, _train)
+        summary = Demo(settings, programme, place, console).run(once=once)
     print_json(summary)
     if summary["answered_share"] < 1 or summary["invalid_candidates"]:
         raise typer.Exit(1)
@@ -74,11 +84,17 @@ def _train(settings: Settings, folder: LogFolder, pair: Path) -> dict[str, Any]:
     return train_pair_model(settings, folder, pair)
 
 
-def _run_worker(settings: Settings) -> None:
-    # Faust and ONNX Runtime take a second to import: only for the command that runs them.
-    from streams.app import run_worker
+# Faust and ONNX Runtime take a second to import: only for the commands that run them.
+def _load(settings: Settings) -> "Pair":
+    from streams.worker.pair import load_pair
 
     if settings.artifacts is None:
         say(f"artifacts: none given, serving the shipped demo pair ({shipped_pair()})")
-        settings = settings.model_copy(update={"artifacts": shipped_pair()})
-    sys.exit(run_worker(settings))
+    with_model = settings.worker.role != "tokenize"
+    return load_pair(settings.artifacts or shipped_pair(), settings.engine, with_model=with_model)
+
+
+def _run_worker(settings: Settings, pair: "Pair") -> None:
+    from streams.app import run_worker
+
+    sys.exit(run_worker(settings, pair))

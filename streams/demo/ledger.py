@@ -7,6 +7,7 @@ discovery mode, or makes the set longer than asked for. The judge knows the log 
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -132,6 +133,7 @@ class Ledger:
         """Sum up for the summary line."""
         with self._lock:
             answers = list(self.answered.values())
+        fallbacks = Counter(a.answer.fallback.reason for a in answers if a.answer.fallback is not None)
         delays = np.array([a.delay_ms for a in answers] or [np.nan])
         return {
             "listens": self.listens,
@@ -140,7 +142,8 @@ class Ledger:
             "candidate_sets": len(answers),
             "answered_share": len(answers) / self.num_sessions if self.num_sessions else 0.0,
             "invalid_candidates": len(self.invalid),
-            "fallback_sets": sum(a.answer.fallback is not None for a in answers),
+            "fallback_sets": sum(fallbacks.values()),
+            "fallback_reasons": dict(fallbacks.most_common()),
             "p50_ms": round(float(np.percentile(delays, 50)), 2),
             "p99_ms": round(float(np.percentile(delays, 99)), 2),
         }

@@ -123,7 +123,7 @@ async def play(
         publisher: Where rows go.
         ledger: What notes them.
         how: Which pass it is, and how long it takes.
-        catalogue_ready: Whether the worker's catalogue holds so many items.
+        catalogue_ready: Whether the worker's catalogue holds so many items; raises where it never will.
         on_progress: Called with rows published and rows in all.
     """
     opening = sum(event.at <= (folder.manifest.first_at or 0) for event in folder.catalog())
@@ -136,7 +136,13 @@ async def play(
     waiting: list[asyncio.Task[None]] = []
 
     async def resume_when_known() -> None:
-        await asyncio.to_thread(_wait_until, lambda: catalogue_ready(ledger.num_items))
+        try:
+            # Asked in short calls: one long wait in a thread would outlive Ctrl-C.
+            while not await asyncio.to_thread(catalogue_ready, ledger.num_items):  # noqa: ASYNC110 - another process's page
+                await asyncio.sleep(POLL_S)
+        except BaseException:
+            player.stop()
+            raise
         player.resume()
 
     def _on_progress(published: int, total: int) -> None:
@@ -148,11 +154,6 @@ async def play(
     await player.play()
     for task in waiting:
         await task
-
-
-def _wait_until(condition: Callable[[], bool]) -> None:
-    while not condition():
-        time.sleep(POLL_S)
 
 
 def _renamed(row: LogRow, number: int) -> LogRow:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from models.artifact import load_model_artifact
 from models.data import LogFolder
@@ -20,6 +20,7 @@ from tokenizer.content import WordLlamaEncoder
 from tokenizer.errors import ArtifactError
 
 TrainModel = Callable[[Settings, LogFolder, Path], dict[str, Any]]
+DataKind = Literal["log", "lastfm", "s3rec"]
 _DONE = "trained-on.json"
 
 
@@ -61,12 +62,13 @@ def prepare_world(place: Path) -> Programme:
     return Programme(LogFolder(place / "world"), pair, artifact.metrics, was_trained=False)
 
 
-def prepare_data(place: Path, data: Path, settings: Settings, train_model: TrainModel) -> Programme:
+def prepare_data(place: Path, data: Path, kind: DataKind, settings: Settings, train_model: TrainModel) -> Programme:
     """Import real data and train a pair on it; a pair trained on the same data and recipe before is kept.
 
     Args:
         place: Folder of the demo.
         data: Folder of HetRec Last.fm, a sequence file, or a log folder.
+        kind: Which of them it is.
         settings: Recipes.
         train_model: Trains `pair/model` on `pair/tokenizer`.
 
@@ -74,9 +76,9 @@ def prepare_data(place: Path, data: Path, settings: Settings, train_model: Train
         What is played and what serves it.
 
     Raises:
-        DataError: The folder holds nothing that can be imported.
+        DataError: The data are damaged.
     """
-    folder = _imported(place / "log", data, settings)
+    folder = _imported(place / "log", data, kind, settings)
     pair = place / "pair"
     recipe = {
         "data": folder.manifest.identity,
@@ -95,17 +97,36 @@ def prepare_data(place: Path, data: Path, settings: Settings, train_model: Train
     return Programme(folder, pair, load_model_artifact(pair / "model", tokenizer.version).metrics, was_trained=is_new)
 
 
-def _imported(target: Path, data: Path, settings: Settings) -> LogFolder:
+def kind_of_data(data: Path) -> DataKind:
+    """Recognise what a person wants to play, before anything is made for it.
+
+    Args:
+        data: Folder or file.
+
+    Returns:
+        What it is.
+
+    Raises:
+        DataError: It is nothing that can be played.
+    """
     if (data / "manifest.json").is_file():
-        return LogFolder(data)
+        return "log"
     if (data / "user_taggedartists.dat").is_file():
+        return "lastfm"
+    if data.is_file() and data.suffix == ".txt":
+        return "s3rec"
+    msg = (
+        f"{data}: expected a folder with user_taggedartists.dat (HetRec Last.fm), a sequence file NAME.txt, or a "
+        "log folder with manifest.json; got none of them"
+    )
+    raise DataError(msg)
+
+
+def _imported(target: Path, data: Path, kind: DataKind, settings: Settings) -> LogFolder:
+    if kind == "log":
+        return LogFolder(data)
+    if kind == "lastfm":
         import_lastfm(data, target, settings.importing, overwrite=True)
-    elif data.is_file() and data.suffix == ".txt":
-        import_s3rec(data, target, settings.importing, overwrite=True)
     else:
-        msg = (
-            f"{data}: expected a folder with user_taggedartists.dat (HetRec Last.fm), a sequence file NAME.txt, or a "
-            "log folder with manifest.json; got none of them"
-        )
-        raise DataError(msg)
+        import_s3rec(data, target, settings.importing, overwrite=True)
     return LogFolder(target)

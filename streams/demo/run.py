@@ -7,10 +7,12 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from models.data import LogFolder
 from models.evaluation.report import table
@@ -21,9 +23,11 @@ from streams.connect import Clients
 from streams.contracts.settings import TopicSettings
 from streams.contracts.topics import build_topics, create_topics
 from streams.demo.ledger import Ledger
+from streams.demo.place import KAFKA
 from streams.demo.play import AnswerReader, Pass, play
 from streams.demo.prepare import Programme
 from streams.demo.tell import choose_answer, tell_answer, tell_sids, tell_state
+from streams.errors import SidestreamError
 from streams.replay.publisher import TopicPublisher
 from streams.settings import Settings, flags_of
 from streams.tail import read_topic
@@ -70,6 +74,7 @@ class Demo:
             start_s = time.monotonic() - self._started_s
             self._play(broker, worker, 0, self._settings.demo.play_s)
             reader.wait(self._settings.demo.answer_wait_s)
+            worker.require_running()
             summary = {**self._summary(broker), "start_s": round(start_s, 1)}
             self._tell(broker, worker)
             self._tell_figures(summary)
@@ -90,14 +95,14 @@ class Demo:
 
     @contextmanager
     def _broker(self) -> Iterator[RunningBroker]:
-        settings = self._settings.broker.model_copy(update={"data_dir": self._place / "kafka", "port": 0})
+        settings = self._settings.broker.model_copy(update={"data_dir": self._place / KAFKA, "port": 0})
         if not self._settings.kafka.bootstrap:
             self._say("starting a broker …")
-            shutil.rmtree(self._place / "kafka", ignore_errors=True)
+            shutil.rmtree(self._place / KAFKA, ignore_errors=True)
         broker = start_broker(settings, self._settings.kafka)
         try:
             if broker.note:
-                self._say(f"[yellow]{broker.note}[/yellow]")
+                self._say(f"[yellow]{escape(broker.note)}[/yellow]")
             self._say(f"broker: {_BROKERS[broker.kind]} at {broker.bootstrap}")
             admin = broker.topic_admin()
             made = create_topics(admin, build_topics(self._topics), self._topics.replication_factor)
@@ -150,7 +155,8 @@ class Demo:
         async def run() -> None:
             publisher = TopicPublisher(Clients(broker.kafka), build_topics(self._topics))
             async with publisher:
-                await play(folder, publisher, self._ledger, how, lambda n: _items_known(worker) >= n, progress)
+                known = partial(_knows, worker, time.monotonic() + self._settings.demo.ready_wait_s)
+                await play(folder, publisher, self._ledger, how, known, progress)
 
         asyncio.run(run())
 
@@ -180,13 +186,18 @@ class Demo:
             self._console.print("\n[bold]Held-out next items[/bold] (x: items of the history left out)")
             for row in ([*heads], *rows):
                 self._console.print("  " + "".join(f"{cell:<18}" for cell in row))
+            self._console.print(
+                "  ± one standard error; generator is what serves; dense_head scores every item, no SIDs"
+            )
 
     def _tell_figures(self, summary: dict[str, Any]) -> None:
         for fault in self._ledger.invalid[:MAX_FAULTS_TOLD]:
-            self._say(f"[red]invalid:[/red] {fault}")
+            self._say(f"[red]invalid:[/red] {escape(fault)}")
+        reasons = ", ".join(f"{count:,} {_REASONS.get(why, why)}" for why, count in summary["fallback_reasons"].items())
+        fallbacks = f"{summary['fallback_sets']:,} by popularity" + (f": {reasons}" if reasons else "")
         self._console.print(
             f"\n{summary['candidate_sets']:,} of {summary['sessions']:,} session-starts answered "
-            f"({summary['fallback_sets']:,} by popularity), {summary['invalid_candidates']} invalid candidates, "
+            f"({fallbacks}), {summary['invalid_candidates']} invalid candidates, "
             f"p50 {summary['p50_ms']} ms, p99 {summary['p99_ms']} ms from session-start to candidates"
         )
 
@@ -194,11 +205,26 @@ class Demo:
         self._console.print(f"[dim]{time.monotonic() - self._started_s:6.1f} s[/dim]  {text}")
 
 
+_REASONS = {
+    "no_history": "without any listens",
+    "empty_catalogue": "before any item was known",
+    "deadline": "past the deadline",
+}
 _BROKERS = {
     "kafka": "Apache Kafka, started here",
     "embedded": "embedded librdkafka broker (a stand-in: no compaction, no isolation)",
     "external": "the given Kafka",
 }
+
+
+def _knows(worker: WorkerProcess, until_s: float, num_items: int) -> bool:
+    known = _items_known(worker)
+    if known < num_items:
+        worker.require_running()
+        if time.monotonic() > until_s:
+            msg = f"worker knows {known:,} of {num_items:,} items, and no more are coming (log: {worker.log_file})"
+            raise SidestreamError(msg)
+    return known >= num_items
 
 
 def _items_known(worker: WorkerProcess) -> int:

@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from models.records import CatalogItem, ItemSids
 from streams.demo.ledger import Answered, Ledger
@@ -44,13 +46,15 @@ def tell_state(console: Console, ledger: Ledger, user_id: str, state: Mapping[st
         state: As the worker describes it.
     """
     history: Sequence[Mapping[str, Any]] = state.get("history", [])
-    console.print(f"\n[bold]State of {user_id}[/bold]: the latest of {len(history)} listens, with the SIDs they had")
+    console.print(
+        f"\n[bold]State of {escape(user_id)}[/bold]: the latest of {len(history)} listens, with the SIDs they had"
+    )
     table = _table("when", "SID", "item", "by", "heard")
     for entry in history[:MAX_ROWS]:
         item = ledger.item(entry.get("item_id") or "")
         share = entry.get("share")
         heard = "" if share is None else f"{share:.0%}"
-        table.add_row(_time(entry["at"]), entry.get("sid") or "unknown", _title(item), _by(item), heard)
+        _add(table, _time(entry["at"]), entry.get("sid") or "unknown", _title(item), _by(item), heard)
     console.print(table)
 
 
@@ -73,11 +77,13 @@ def tell_sids(console: Console, sids: Sequence[ItemSids], tokenizer_version: str
         first[found.versions[tokenizer_version].sid[0]].append(found)
     own = chosen.versions[tokenizer_version].sid
     near = sorted(first[own[0]], key=lambda s: (-_shared(s.versions[tokenizer_version].sid, own), s.item_id))
-    console.print(f"\n[bold]SIDs[/bold]: {len(known):,} items; those nearest to [italic]{chosen.title}[/italic]")
+    console.print(
+        f"\n[bold]SIDs[/bold]: {len(known):,} items; those nearest to [italic]{escape(chosen.title)}[/italic]"
+    )
     table = _table("SID", "item", "by", "kind", "tags")
     for found in near[:MAX_ROWS]:
         sid = "-".join(map(str, found.versions[tokenizer_version].sid))
-        table.add_row(sid, found.title, found.show or found.creator or "", found.kind, ", ".join(found.tags[:4]))
+        _add(table, sid, found.title, found.show or found.creator or "", found.kind, ", ".join(found.tags[:4]))
     console.print(table)
 
 
@@ -92,7 +98,7 @@ def tell_answer(console: Console, ledger: Ledger, found: Answered) -> None:
     answer = found.answer
     origin = f"fallback: {answer.fallback.reason}" if answer.fallback else f"model {answer.model_version}"
     console.print(
-        f"\n[bold]Candidates for {answer.user_id}[/bold], session {answer.session_id} "
+        f"\n[bold]Candidates for {escape(answer.user_id)}[/bold], session {escape(answer.session_id)} "
         f"(discovery {answer.discovery}, {origin}, {found.delay_ms:.1f} ms)"
     )
     table = _table("rank", "SID", "item", "by", "familiar", "score", "log prob")
@@ -101,7 +107,7 @@ def tell_answer(console: Console, ledger: Ledger, found: Answered) -> None:
         item = ledger.item(c.item_id)
         origin = "reserved for new" if c.reserved else ("yes" if c.familiar else "no")
         log_prob = "" if c.log_prob is None else f"{c.log_prob:.2f}"
-        table.add_row(str(c.rank), c.sid, _title(item), _by(item), origin, f"{c.score:.2f}", log_prob)
+        _add(table, str(c.rank), c.sid, _title(item), _by(item), origin, f"{c.score:.2f}", log_prob)
     console.print(table)
     console.print("  time per step, ms: " + ", ".join(f"{k} {v:g}" for k, v in answer.timings_ms.items()))
 
@@ -112,6 +118,11 @@ def _table(*heads: str) -> Table:
         # A narrow window may cost titles some letters, never SIDs, ranks or scores.
         table.add_column(head, no_wrap=True, overflow="ellipsis", max_width=34, min_width=_WHOLE.get(head))
     return table
+
+
+def _add(table: Table, *cells: str) -> None:
+    # As `Text`: a title with brackets is no markup.
+    table.add_row(*map(Text, cells))
 
 
 def _shared(sid: Sequence[int], own: Sequence[int]) -> int:

@@ -1,0 +1,53 @@
+import asyncio
+
+import pytest
+
+from models.data import LogFolder
+from models.world import WorldSettings, generate_world
+from streams.demo.ledger import Ledger
+from streams.demo.play import Pass, play
+from streams.errors import SidestreamError
+
+
+class Sink:
+    def __init__(self):
+        self.rows = []
+
+    async def publish(self, rows):
+        self.rows.extend(rows)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("world") / "log"
+    generate_world(path, WorldSettings(listeners=10, shows=2, artists=2, books=1, live_per_day=0, days=2))
+    return LogFolder(path)
+
+
+def _play(folder, sink, ready):
+    counts = folder.manifest
+    how = Pass(0, 0.2, counts.last_at - counts.first_at)
+    asyncio.run(asyncio.wait_for(play(folder, sink, Ledger(), how, ready, lambda done, total: None), 20))
+
+
+def test_listens_wait_until_the_first_items_are_known(folder):
+    sink, asked = Sink(), []
+
+    def ready(num_items):
+        asked.append([row.topic for row in sink.rows])
+        return len(asked) == 3
+
+    _play(folder, sink, ready)
+    assert set(asked[-1]) == {"catalog"}
+    assert {row.topic for row in sink.rows} == {"catalog", "listens", "sessions"}
+
+
+def test_a_worker_that_never_knows_them_ends_the_play(folder):
+    def ready(num_items):
+        msg = "worker ended"
+        raise SidestreamError(msg)
+
+    sink = Sink()
+    with pytest.raises(SidestreamError, match="worker ended"):
+        _play(folder, sink, ready)
+    assert {row.topic for row in sink.rows} == {"catalog"}
