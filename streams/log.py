@@ -80,6 +80,8 @@ def get_log(name: str) -> structlog.stdlib.BoundLogger:
 
 def _without_our_tracebacks(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
-    if isinstance(error, SidestreamError):
-        record.exc_info = None
-    return True
+    if not isinstance(error, SidestreamError):
+        return True
+    record.exc_info = None
+    # Faust tells the end of a worker in its own words; ours follow, with what to do.
+    return record.name != "faust.worker"

@@ -197,7 +197,22 @@ def require_topics(admin: TopicAdmin, specs: Iterable[TopicSpec]) -> None:
     """
     problems = check_topics(admin, specs)
     if problems:
-        raise TopicError("\n".join(str(problem) for problem in problems))
+        raise TopicError(in_one_line(problems))
+
+
+def in_one_line(problems: Sequence[TopicProblem]) -> str:
+    """Tell problems with one breath: topics that share a fault are named together.
+
+    Args:
+        problems: What `check_topics` found.
+
+    Returns:
+        One line.
+    """
+    alike: dict[tuple[str, str], list[str]] = {}
+    for problem in problems:
+        alike.setdefault((problem.detail, problem.action), []).append(problem.topic)
+    return "; ".join(f"{', '.join(names)}: {detail}; {action}" for (detail, action), names in alike.items())
 
 
 def _is_copartitioned(spec: TopicSpec, existing: Mapping[str, TopicState]) -> bool:

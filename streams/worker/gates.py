@@ -8,8 +8,8 @@ from mode import Service
 
 from streams.connect import Clients
 from streams.contracts.admin import KafkaTopicAdmin
-from streams.contracts.topics import Topics, check_topics
-from streams.errors import AccessError, BrokerError, TopicError
+from streams.contracts.topics import Topics, require_topics
+from streams.errors import AccessError, BrokerError
 
 _RETRY_S = 0.5
 _CONNECT_S = 2.0
@@ -75,8 +75,6 @@ class TopicGate(Service):
     def _require(self) -> None:
         admin = KafkaTopicAdmin(self._clients)
         try:
-            problems = check_topics(admin, self._topics)
+            require_topics(admin, self._topics)
         finally:
             admin.close()
-        if problems:
-            raise TopicError("topics: " + "; ".join(str(problem) for problem in problems))

@@ -8,11 +8,13 @@ from streams.connect import Clients, KafkaSettings
 from streams.contracts.admin import KafkaTopicAdmin
 from streams.contracts.settings import TopicSettings
 from streams.contracts.topics import (
+    TopicProblem,
     TopicSpec,
     TopicState,
     build_topics,
     check_topics,
     create_topics,
+    in_one_line,
     require_topics,
 )
 from streams.errors import TopicError
@@ -140,3 +142,12 @@ def test_topics_on_the_embedded_broker_are_made_through_its_handle_alone() -> No
             other.close()
         with pytest.raises(TopicError, match="before it was made"):
             broker.create([TOPICS.listens])
+
+
+def test_alike_problems_are_told_together_in_one_line():
+    problems = [
+        TopicProblem("a", "wrong_partitions", "expected 4 partitions, got 8", "set x = 8"),
+        TopicProblem("b", "not_compacted", "expected compact", "set it"),
+        TopicProblem("c", "wrong_partitions", "expected 4 partitions, got 8", "set x = 8"),
+    ]
+    assert in_one_line(problems) == "a, c: expected 4 partitions, got 8; set x = 8; b: expected compact; set it"

@@ -70,3 +70,15 @@ def test_tracebacks_for_people_show_no_local_variables():
         logging.getLogger("x").exception("failed")
     assert "ValueError: defect" in stream.getvalue()
     assert "hush" not in stream.getvalue()
+
+
+def test_what_faust_says_of_our_own_end_is_left_to_us():
+    stream = io.StringIO()
+    set_up_logging(LogSettings(), stream)
+    for error in (TopicError("say what to do"), ValueError("defect")):
+        try:
+            raise error
+        except (TopicError, ValueError):
+            logging.getLogger("faust.worker").exception("Error")
+    (told,) = lines(stream)
+    assert "ValueError: defect" in told["exception"]
