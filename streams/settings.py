@@ -133,7 +133,7 @@ def load_settings(
     try:
         settings = Settings(**merged)
     except ValidationError as exc:
-        raise SettingsError(_explain(exc)) from exc
+        raise SettingsError(explain(exc)) from exc
     origins = {}
     for name, _, _ in walk_settings(settings):
         found = [origin for origin, layer in layers if _has(layer, name.split("."))]
@@ -252,6 +252,9 @@ def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
         level = nested
         for group in groups:
             level = level.setdefault(group, {})
+            if not isinstance(level, dict):
+                msg = f"--set {name}=…: {group} is a setting and a group at once; give each value by its full name"
+                raise SettingsError(msg)
         level[leaf] = value
     return nested
 
@@ -273,13 +276,23 @@ def _has(layer: Mapping[str, Any], path: list[str]) -> bool:
     return True
 
 
-def _explain(exc: ValidationError) -> str:
+def explain(exc: ValidationError, prefix: str = "") -> str:
+    """Tell in one line which settings do not fit, and how each is set.
+
+    Args:
+        exc: What pydantic found.
+        prefix: Dotted name of the group that was checked, with a trailing dot.
+
+    Returns:
+        One line, without secrets.
+    """
     lines = []
     secrets = set(secret_names())
     for error in exc.errors():
-        name = ".".join(str(part) for part in error["loc"])
+        name = prefix + ".".join(str(part) for part in error["loc"])
         # A whole group may hold a secret.
         is_shown = name not in secrets and not isinstance(error["input"], Mapping | BaseModel)
         got = f", got {error['input']!r}" if is_shown and error["type"] not in ("extra_forbidden", "missing") else ""
-        lines.append(f"setting {name} (--set {name}=…, {env_name(name)}): {error['msg'].lower()}{got}")
+        fault = "there is no such setting" if error["type"] == "extra_forbidden" else error["msg"].lower()
+        lines.append(f"setting {name} (--set {name}=…, {env_name(name)}): {fault}{got}")
     return "; ".join(lines) + "; `sidestream config show` lists all settings"

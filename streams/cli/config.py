@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import typer
+from pydantic_core import to_jsonable_python
 
 from streams.cli.context import context_of
 from streams.cli.output import print_rows, results
@@ -20,10 +21,13 @@ def show(
     """Show the merged settings with their sources; secrets are masked."""
     context = context_of(ctx)
     rows = [
-        {"setting": name, "value": str(value), "source": context.origins[name]}
+        {"setting": name, "value": to_jsonable_python(value), "source": context.origins[name]}
         for name, value, _ in walk_settings(context.settings)
         if not changed or context.origins[name] != "default"
     ]
+    if not as_json:
+        # For people, every value as one would write it.
+        rows = [{**row, "value": str(row["value"])} for row in rows]
     print_rows(rows, ["setting", "value", "source"], as_json=as_json)
 
 

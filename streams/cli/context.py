@@ -1,14 +1,18 @@
 """What every command starts from: the settings, read once, and where each value came from."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import typer
+from pydantic import BaseModel, ValidationError
 
 from streams.errors import SettingsError
-from streams.settings import Settings, env_name, given_secrets, load_settings
+from streams.settings import Settings, env_name, explain, given_secrets, load_settings
+
+Group = TypeVar("Group", bound=BaseModel)
 
 
 @dataclass
@@ -63,6 +67,27 @@ def context_of(ctx: typer.Context) -> Context:
     """
     found = ctx.find_root().obj
     return found if isinstance(found, Context) else Context()
+
+
+def with_values(group: Group, name: str, given: Mapping[str, Any]) -> Group:
+    """Change values of a group as a command's own options ask, checked like any other setting.
+
+    Args:
+        group: The group.
+        name: Its name in the settings.
+        given: New values; None leaves a value as it is.
+
+    Returns:
+        The changed group.
+
+    Raises:
+        SettingsError: A value does not fit.
+    """
+    chosen = {key: value for key, value in given.items() if value is not None}
+    try:
+        return type(group).model_validate({**group.model_dump(), **chosen})
+    except ValidationError as exc:
+        raise SettingsError(explain(exc, f"{name}.")) from exc
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:

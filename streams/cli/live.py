@@ -8,6 +8,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,7 +18,7 @@ from pydantic import ValidationError
 from models.data import LogFolder
 from models.records import CatalogItem, Listen, Record, SessionStart
 from streams.cli.connection import clients_of, reach
-from streams.cli.context import settings_of
+from streams.cli.context import settings_of, with_values
 from streams.cli.output import print_facts, print_json, print_rows, say
 from streams.cli.training import progress_bar
 from streams.client import SidestreamClient
@@ -132,7 +133,7 @@ def replay(
     if restart:
         file.unlink(missing_ok=True)
     file.parent.mkdir(parents=True, exist_ok=True)
-    how = settings.replay if speed is None else settings.replay.model_copy(update={"speed": speed})
+    how = with_values(settings.replay, "replay", {"speed": speed})
     with progress_bar() as step:
 
         async def play() -> dict[str, Any]:
@@ -144,7 +145,10 @@ def replay(
                 progress = await player.play()
                 return {"published": progress.published, "total": progress.total, **progress.sent}
 
-        print_facts(asyncio.run(play()), as_json=as_json)
+        facts = asyncio.run(play())
+    if len(facts) == len(("published", "total")):
+        say(f"nothing was sent: by {file} the whole log has been played; --restart plays it again")
+    print_facts(facts, as_json=as_json)
 
 
 @state_app.command("get")
@@ -160,6 +164,7 @@ def get_state(
         return
     history = state.pop("history", [])
     print_facts(state, as_json=False)
+    history = [{**entry, "at": _time(entry["at"]), "sid": entry.get("sid") or "unknown"} for entry in history]
     print_rows(history, ["item_id", "sid", "at", "share", "signal", "tokenizer_version"], as_json=False)
 
 
@@ -169,10 +174,24 @@ def _fetch(url: str) -> dict[str, Any]:
             found: dict[str, Any] = json.loads(answer.read())
             return found
     except urllib.error.HTTPError as exc:
-        msg = f"{url}: {json.loads(exc.read()).get('error', exc.reason)}"
+        msg = f"{url}: {_told(exc.read()) or exc.reason}"
+    except ValueError:
+        msg = f"{url}: expected JSON from a worker; something else answers there, set web.port to the worker's"
     except OSError as exc:
         msg = f"{url}: no worker answers there ({exc}); start one, or set web.host and web.port to its own"
     raise BrokerError(msg)
+
+
+def _told(body: bytes) -> str:
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return ""
+    return str(answer.get("error", "")) if isinstance(answer, dict) else ""
+
+
+def _time(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1_000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _publish(client: SidestreamClient, record: Record) -> Any:

@@ -8,10 +8,9 @@ import typer
 
 from streams.cli import broker, config, data, live, run, topics, training
 from streams.cli.context import Context, parse_assignments
+from streams.cli.entry import INTERRUPTED
 from streams.cli.output import fail
 from streams.errors import SidestreamError
-
-INTERRUPTED = 130
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -58,11 +57,14 @@ def options(
 
 
 def main() -> None:
-    """Run the command line; our own errors become one line and exit code 1."""
+    """Run the command line; our own errors, and those of files, become one line and exit code 1."""
     try:
         app()
     except SidestreamError as exc:
         fail(str(exc))
+        sys.exit(1)
+    except OSError as exc:
+        fail(f"{exc.filename or 'system'}: {exc.strerror or exc!r}; check the path and its permissions")
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

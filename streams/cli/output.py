@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 # Results go to stdout, everything said on the way to stderr: `--json | jq` must always work.
 console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -22,9 +24,9 @@ def say(text: str) -> None:
     """Tell a person what happens, on stderr.
 
     Args:
-        text: One line, rich markup allowed.
+        text: One line, shown as it is.
     """
-    console.print(text)
+    console.print(text, markup=False, emoji=False)
 
 
 def fail(text: str) -> None:
@@ -33,7 +35,7 @@ def fail(text: str) -> None:
     Args:
         text: The message; new lines are folded.
     """
-    console.print(f"[red]error:[/red] {' '.join(text.split())}", markup=True)
+    console.print(f"[red]error:[/red] {escape(' '.join(text.split()))}", emoji=False)
 
 
 def print_json(value: Any) -> None:
@@ -63,7 +65,7 @@ def print_rows(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, as_
     for column in columns:
         table.add_column(column.replace("_", " "))
     for row in rows:
-        table.add_row(*("" if row.get(c) is None else str(row.get(c)) for c in columns))
+        table.add_row(*(_cell(row.get(c)) for c in columns))
     results.print(table)
 
 
@@ -79,4 +81,13 @@ def print_facts(facts: Mapping[str, Any], *, as_json: bool) -> None:
         return
     width = max((len(name) for name in facts), default=0)
     for name, value in facts.items():
-        results.print(f"[bold]{name:<{width}}[/bold]  {value}")
+        results.print(f"[bold]{name:<{width}}[/bold]  {escape(str(value))}", emoji=False)
+
+
+def _cell(value: Any) -> Text:
+    """Write a value for people; as `Text`, so that brackets in titles and ids are no markup."""
+    if value is None:
+        return Text("")
+    if isinstance(value, bool):
+        return Text("yes" if value else "no")
+    return Text(f"{value:.3f}" if isinstance(value, float) else str(value))

@@ -20,7 +20,7 @@ from models.evaluation.run import evaluate as run_evaluation
 from models.settings import EngineSettings
 from models.training.tokenizer import train_tokenizer
 from models.world import generate_world
-from streams.cli.context import settings_of
+from streams.cli.context import settings_of, with_values
 from streams.cli.data import manifest_facts
 from streams.cli.output import console, print_facts, print_json, print_rows, say
 from streams.errors import SettingsError
@@ -45,13 +45,12 @@ def world(
     as_json: Json = False,
 ) -> None:
     """Make a log folder of an invented audio world, for machines without data."""
-    chosen = {"listeners": listeners, "days": days, "seed": seed}
-    base = settings_of(ctx).world
-    given = {name: value for name, value in chosen.items() if value is not None}
+    given = {"listeners": listeners, "days": days, "seed": seed}
+    chosen = with_values(settings_of(ctx).world, "world", given)
     with progress_bar() as step:
         manifest = generate_world(
             dst,
-            type(base).model_validate({**base.model_dump(), **given}),
+            chosen,
             overwrite=overwrite,
             progress=lambda done, total: step("days", done, total, ""),
         )

@@ -7,6 +7,7 @@ import pytest
 from models.records import Listen
 from streams.cli.context import parse_assignments
 from streams.cli.live import parse_event
+from streams.cli.output import fail, print_facts, print_rows, say
 from streams.errors import SettingsError
 
 
@@ -25,7 +26,7 @@ def _importable(monkeypatch, request):
 
 def test_config_show_speaks_json_and_knows_the_source(tmp_path):
     done = sidestream("--set", "lane.batch_ms=7", "config", "show", "--json", "--changed", cwd=tmp_path)
-    assert json.loads(done.stdout) == [{"setting": "lane.batch_ms", "value": "7", "source": "flag"}]
+    assert json.loads(done.stdout) == [{"setting": "lane.batch_ms", "value": 7, "source": "flag"}]
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,13 @@ def test_config_show_speaks_json_and_knows_the_source(tmp_path):
     [
         (["--set", "lane.batch_ms=0", "config", "show"], "lane.batch_ms"),
         (["--set", "nonsense", "config", "show"], "expected name=value"),
+        (["--set", "lane=5", "--set", "lane.batch_ms=1", "config", "show"], "lane"),
+        (["--set", "lane.batch_ms=[/x]", "config", "show"], "got '[/x]'"),
+        (["--set", "lane.batchms=1", "config", "show"], "there is no such setting"),
+        (["world", "w", "--listeners", "0"], "world.listeners"),
+        (["world", "a-file/w"], "a-file"),
+        (["demo", "--data", "."], "log folder with manifest.json"),
+        (["--artifacts", "absent", "up"], "absent"),
         (["topics", "list"], "sidestream broker start"),
         (["import", "lastfm", "absent", "out"], "absent"),
         (["evaluate", "absent", "absent"], "absent"),
@@ -42,12 +50,29 @@ def test_config_show_speaks_json_and_knows_the_source(tmp_path):
     ],
 )
 def test_an_error_is_one_line_and_a_code(tmp_path, args, message):
+    (tmp_path / "a-file").touch()
     done = sidestream("--set", "web.port=9", *args, cwd=tmp_path, check=False)
     assert done.returncode == 1
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("error: ")
     assert message in line
     assert done.stdout == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["a-file"], "a refused command leaves nothing behind"
+
+
+def test_brackets_in_values_are_shown_as_they_are(capsys):
+    print_rows(
+        [{"title": "[bold]Live[/bold] [/x] :smile:", "score": 12.9354248, "familiar": True}],
+        ["title", "score", "familiar"],
+        as_json=False,
+    )
+    print_facts({"name": "[/x] [red]"}, as_json=False)
+    fail("got '[/x]'")
+    say("[a] of [/b]")
+    shown = capsys.readouterr()
+    for part in ("[bold]Live[/bold] [/x] :smile:", "12.935", "yes", "[/x] [red]"):
+        assert part in shown.out
+    assert shown.err == "error: got '[/x]'\n[a] of [/b]\n"
 
 
 def test_broker_status_says_none_runs(tmp_path):

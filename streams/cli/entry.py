@@ -1,0 +1,18 @@
+"""The first line of the `sidestream` command: Ctrl-C while its modules still load ends it as quietly as later on."""
+
+import sys
+
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Load the command line and run it."""
+    try:
+        from streams.cli.main import main as run
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    run()
+
+
+if __name__ == "__main__":
+    main()
