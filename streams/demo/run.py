@@ -206,7 +206,7 @@ class Demo:
 
 
 _REASONS = {
-    "no_history": "without any listens",
+    "no_history": "no listens yet",
     "empty_catalogue": "before any item was known",
     "deadline": "past the deadline",
 }
