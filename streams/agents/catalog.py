@@ -33,6 +33,7 @@ from streams.contracts.decode import Limits, Reason, decode_catalog_item
 from streams.contracts.topics import Topics
 from streams.errors import BadRecord, LaneError, TokenizerError
 from streams.metrics import Metrics
+from streams.progress import Work
 
 _MAX_REQUEST_BYTES = 4 << 20
 _REVOKE_WAIT_S = 3.0
@@ -97,6 +98,7 @@ class CatalogAgent(Service):
         self._epoch = 0
         self._idle = asyncio.Event()
         self._idle.set()
+        self._batches_done = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tokenizer")
         self._producer: AIOKafkaProducer | None = None
         source = app.topic(
@@ -104,6 +106,10 @@ class CatalogAgent(Service):
         )
         app.agent(source, name="catalog", concurrency=1)(self._take)
         app.on_partitions_revoked.connect(self._on_revoked)
+
+    def work(self) -> Work:
+        """Tell how many events wait for their micro-batch, the one under way counted as one."""
+        return Work(self._inbox.qsize() + (not self._idle.is_set()), self._batches_done)
 
     async def on_start(self) -> None:
         """Open the producer and begin to work."""
@@ -154,6 +160,7 @@ class CatalogAgent(Service):
                 batch = [taken for taken in batch if taken[0] == self._epoch]
                 if batch:
                     await self._do(producer, batch)
+                self._batches_done += 1
             finally:
                 self._idle.set()
 

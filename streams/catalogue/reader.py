@@ -18,6 +18,7 @@ from streams.catalogue.settings import CatalogueSettings
 from streams.connect import Clients
 from streams.contracts.topics import TopicSpec
 from streams.log import get_log
+from streams.progress import IDLE, Work
 from tokenizer.catalogue import CatalogueSnapshot
 
 _log = get_log(__name__)
@@ -68,6 +69,12 @@ class CatalogueReader(Service):
         if self._behind is None:
             return ["catalogue: not read yet"]
         return [f"catalogue: behind by {self._behind:,}"]
+
+    def work(self) -> Work:
+        """Tell how much of the start is left; afterwards nothing waits, for nobody but us knows of news."""
+        if self.caught_up.is_set() or self._behind is None:
+            return IDLE
+        return Work(self._behind, self._behind)
 
     async def on_start(self) -> None:
         """Read from the beginning of every partition; returns once the catalogue has caught up."""

@@ -35,6 +35,7 @@ from streams.lane.settings import LaneSettings
 from streams.lane.table import PartitionTable, Positions, UserTable
 from streams.lane.together import done_before, together
 from streams.lane.writer import ChangelogWriter
+from streams.progress import IDLE, Work
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +85,8 @@ class ListenLane:
         self._assigned: frozenset[int] = frozenset()
         self._next: dict[int, int] = {}
         self._ends: dict[int, int] = {}
+        self._read: dict[int, int] = {}
+        self._num_in_flight = 0
         self._overlay: dict[int, dict[bytes, bytes]] = {}
         self._alive_at = 0.0
 
@@ -111,6 +114,19 @@ class ListenLane:
     def lag(self) -> dict[int, int]:
         """Listens that wait, by owned partition, as of the last fetch."""
         return {partition: max(0, self._ends.get(partition, 0) - offset) for partition, offset in self._next.items()}
+
+    def work(self, ends: Mapping[int, int]) -> Work:
+        """Tell what waits here: a restore, listens not fetched yet, listens not durable yet.
+
+        Args:
+            ends: Of the topic, by partition, as Kafka told them lately.
+        """
+        if self._task is None:
+            return IDLE
+        if not self._ready.is_set():
+            return Work(1, tuple((p, progress.position) for p, progress in self.restore_progress.items()))
+        unread = sum(max(0, ends.get(partition, 0) - position) for partition, position in self._read.items())
+        return Work(unread + self._num_in_flight, (tuple(self._read.items()), tuple(self._next.items())))
 
     def ready(self, partition: int) -> bool:
         """Tell whether a partition's table is restored and may be read.
@@ -164,7 +180,7 @@ class ListenLane:
             partitions: All partitions that this worker now owns.
         """
         await self.revoked(self._assigned)
-        self._assigned, self._next, self._ends = frozenset(partitions), {}, {}
+        self._assigned, self._next, self._ends, self._read = frozenset(partitions), {}, {}, {}
         if not partitions:
             return
         self._stop = asyncio.Event()
@@ -239,11 +255,16 @@ class ListenLane:
         while not stop.is_set():
             fetched = {tp.partition: records for tp, records in (await source.getmany(timeout_ms=POLL_MS)).items()}
             self._beat()
+            self._num_in_flight = sum(len(records) for records in fetched.values())
             for partition in self._next:
-                self._ends[partition] = source.highwater(TopicPartition(self.topic, partition)) or 0
+                tp = TopicPartition(self.topic, partition)
+                self._ends[partition] = source.highwater(tp) or 0
+                # Not `_next`: control records at the end of a log are passed over without ever being folded.
+                self._read[partition] = await source.position(tp)
             while fetched and not stop.is_set():
                 await self._fold_together(tables, {p: records[:limit] for p, records in fetched.items()})
                 fetched = {p: records[limit:] for p, records in fetched.items() if len(records) > limit}
+            self._num_in_flight = 0
 
     async def _fold_together(self, tables: Mapping[int, PartitionTable], chunks: Mapping[int, Sequence[Any]]) -> None:
         # All partitions go through each step together, so that their acks are awaited at the same time.

@@ -22,6 +22,7 @@ from streams.contracts.topics import TopicSpec
 from streams.errors import BadRecord, LaneError
 from streams.lane.protocol import LaneHost
 from streams.metrics import Metrics
+from streams.progress import Work
 from streams.sessions.answerer import Answerer
 from streams.sessions.prefix import OffsetPrefix
 from streams.sessions.settings import SessionSettings
@@ -77,6 +78,9 @@ class SessionLane(Service):
         self._answering: set[asyncio.Task[None]] = set()
         self._room = asyncio.Event()
         self._epoch = 0
+        # Where reading stands in the partitions whose states are ready, and how many answers have ended.
+        self._positions: dict[int, int] = {}
+        self._num_ended = 0
 
     async def on_start(self) -> None:
         """Open the producer; nothing is read before partitions are assigned."""
@@ -99,6 +103,7 @@ class SessionLane(Service):
             partitions: All that this worker now holds.
         """
         self._epoch += 1
+        self._positions = {}
         self._prefixes = {partition: OffsetPrefix() for partition in partitions}
         if partitions:
             self.add_future(self._read(self._epoch, sorted(partitions)))
@@ -111,6 +116,7 @@ class SessionLane(Service):
         """
         del partitions
         self._epoch += 1
+        self._positions = {}
         if not self._answering:
             return
         _, late = await asyncio.wait(set(self._answering), timeout=self._settings.revoke_wait_ms / 1e3)
@@ -126,7 +132,20 @@ class SessionLane(Service):
             if prefix.next_offset is not None
         }
 
+    def work(self, ends: Mapping[int, int]) -> Work:
+        """Tell what waits here; sessions that wait for a restore are the restore's matter.
+
+        Args:
+            ends: Of the topic, by partition, as Kafka told them lately.
+
+        Returns:
+            Session-starts that are not fetched or not answered yet.
+        """
+        unread = sum(max(0, ends.get(partition, 0) - position) for partition, position in self._positions.items())
+        return Work(unread + len(self._answering), (self._num_ended, tuple(self._positions.items())))
+
     async def _read(self, epoch: int, partitions: list[int]) -> None:
+        positions = self._positions  # a revocation puts a new one there, which is not ours
         consumer = self._clients.async_consumer()
         await consumer.start()
         try:
@@ -142,6 +161,9 @@ class SessionLane(Service):
                 batches = await consumer.getmany(timeout_ms=poll_ms, max_records=free)
                 if epoch == self._epoch:
                     self._begin(batches)
+                    for number in partitions:
+                        if (partition := TopicPartition(self.topic, number)) not in waiting:
+                            positions[number] = await consumer.position(partition)
         finally:
             await consumer.stop()
 
@@ -214,6 +236,7 @@ class SessionLane(Service):
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._answering.discard(task)
+        self._num_ended += 1
         self._room.set()
         self._metrics.sessions_in_flight.set(len(self._answering))
         if not task.cancelled() and (error := task.exception()) is not None:

@@ -1,8 +1,9 @@
 """Builds a worker's parts and says in which order they start.
 
-Order: pages (so that everything after can be watched), Kafka and its topics, the catalogue (caught up, so that folded
-listens find their SIDs), the lanes' producers, then Faust, which joins the group and assigns partitions. They stop the
-other way round: Faust commits what the lanes have finished while their producers are still open.
+Order: the watchdog (so that all the rest is watched), pages (so that everything after can be seen), Kafka and its
+topics, the catalogue (caught up, so that folded listens find their SIDs), the lanes' producers, then Faust, which joins
+the group and assigns partitions. They stop the other way round: Faust commits what the lanes have finished while their
+producers are still open.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,7 +22,7 @@ from streams.catalogue.decode import UpdateDecoder
 from streams.catalogue.live import LiveCatalogue
 from streams.catalogue.reader import CatalogueReader
 from streams.clock import Clock, LogClock, WallClock
-from streams.connect import Clients
+from streams.connect import TRANSACTION_TIMEOUT_MS, Clients
 from streams.contracts.decode import Limits, decode_listen, decode_session_start
 from streams.contracts.topics import Topics, build_topics
 from streams.errors import ArtifactError
@@ -32,17 +33,24 @@ from streams.lane.listens import ListenLane
 from streams.lane.table import TableIdentity, UserTable
 from streams.lane.transport import FaustHost, register
 from streams.metrics import Metrics
+from streams.progress import IDLE, Work
 from streams.sessions.answerer import Answerer
 from streams.sessions.lane import SessionLane
 from streams.settings import Settings
 from streams.web.routes import create_web
 from streams.web.server import WebServer
+from streams.worker.backlog import Backlog
 from streams.worker.gates import TopicGate
 from streams.worker.group import Group
+from streams.worker.heartbeat import Heartbeat
 from streams.worker.lane_metrics import RegistryLaneMetrics
 from streams.worker.pair import Pair
 from streams.worker.states import LaneStates
+from streams.worker.watchdog import Watchdog
 from tokenizer.catalogue import Catalogue
+
+# Waiting for a dead worker's session and its open transaction is no lack of progress.
+_NO_PROGRESS_MARGIN_S = 10.0
 
 
 class _Boot(BootStrategy):
@@ -81,22 +89,51 @@ class WorkerParts:
         self.app: faust.App = make_faust_app(
             _group_id(settings), self.clients, settings.lane, self.folder, lane_metrics
         )
+        self.watchdog = self._watchdog()
+        self._heartbeat = Heartbeat(self.watchdog)
         gate = TopicGate(self.clients, self.topics, settings.worker.broker_wait_s)
+        self._backlog = self._watch_backlog()
         self.health.ready_when(gate.not_ready)
-        services: list[Service] = [gate]
+        self.health.ready_when(self._backlog.not_ready)
+        services: list[Service] = [gate, self._backlog]
         if self.role != "tokenize":
             services += self._recommending(lane_metrics)
         if self.role != "recommend":
             services.append(self._tokenizing())
         group = Group(self.app)
         self.health.ready_when(group.not_ready)
+        # A group that cannot meet because Kafka is away is no reason to end; a rebalance may take its whole timeout.
+        self._heartbeat.watch(
+            "group",
+            lambda: group.work() if self._backlog.answers else IDLE,
+            _no_progress_s(settings) + settings.lane.rebalance_timeout_ms / 1e3,
+        )
         self.web = WebServer(create_web(self.health, metrics, self.states, self._about()), settings.web)
         boot = _Boot(self.app)
-        boot.services = (self.web, *services)
+        boot.services = (self._heartbeat, self.web, *services)
         self.app.boot_strategy = boot
 
+    def _watchdog(self) -> Watchdog:
+        app = self.app
+        watchdog = Watchdog(
+            self.settings.worker.watchdog,
+            _no_progress_s(self.settings),
+            is_ending=lambda: bool(app.should_stop),
+            crash_reason=lambda: app.crash_reason,
+        )
+        self.health.alive_when(watchdog.not_alive)
+        return watchdog
+
+    def _watch_backlog(self) -> Backlog:
+        topics = []
+        if self.role != "tokenize":
+            topics += [self.topics.listens, self.topics.session_starts]
+        if self.role != "recommend":
+            topics.append(self.topics.catalog_items)
+        return Backlog(self.clients, topics, self.settings.worker.watchdog.ask_kafka_s, self.app)
+
     def _tokenizing(self) -> Service:
-        return CatalogAgent(
+        agent = CatalogAgent(
             self.app,
             self.clients,
             self.topics,
@@ -105,6 +142,10 @@ class WorkerParts:
             self.settings.agent,
             self.metrics,
         )
+        source = self.topics.catalog_items.name
+        self._heartbeat.watch("catalog agent", agent.work)
+        self._heartbeat.watch(source, lambda: self._backlog.unread(source))
+        return agent
 
     def _recommending(self, lane_metrics: RegistryLaneMetrics) -> list[Service]:
         reader = self._reader()
@@ -127,6 +168,9 @@ class WorkerParts:
         # Sessions read the listen lane's tables: registered last, they stop first.
         register(self.app, lane)
         register(self.app, sessions)
+        self._heartbeat.watch("catalogue", reader.work)
+        for part in (lane, sessions):
+            self._heartbeat.watch(part.topic, partial(_work_of, part, self._backlog))
         return [reader, sessions]
 
     def _reader(self) -> CatalogueReader:
@@ -188,6 +232,16 @@ class WorkerParts:
 def _group_id(settings: Settings) -> str:
     worker = settings.worker
     return worker.app_id if worker.role == "all" else f"{worker.app_id}-{worker.role}"
+
+
+def _no_progress_s(settings: Settings) -> float:
+    if settings.worker.watchdog.no_progress_s is not None:
+        return settings.worker.watchdog.no_progress_s
+    return (settings.kafka.session_timeout_ms + TRANSACTION_TIMEOUT_MS) / 1e3 + _NO_PROGRESS_MARGIN_S
+
+
+def _work_of(lane: ListenLane | SessionLane, backlog: Backlog) -> Work:
+    return lane.work(backlog.ends(lane.topic))
 
 
 def _restoring(lane: ListenLane) -> list[str]:

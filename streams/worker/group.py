@@ -4,6 +4,8 @@ from typing import Any
 
 import faust
 
+from streams.progress import IDLE, Work
+
 
 class Group:
     """Listens to Faust's signals.
@@ -14,6 +16,8 @@ class Group:
 
     def __init__(self, app: faust.App) -> None:
         self._state = "not joined"
+        self._changes = 0
+        self._app = app
         app.on_partitions_assigned.connect(self._on_assigned)
         app.on_partitions_revoked.connect(self._on_revoked)
 
@@ -21,10 +25,19 @@ class Group:
         """Say so while there is no assignment."""
         return [] if self._state == "joined" else [f"kafka: {self._state}"]
 
+    def work(self) -> Work:
+        """Tell whether an assignment is awaited: from the start of Faust's consumer on."""
+        consumer = self._app._consumer
+        if self._state == "joined" or consumer is None or not consumer.started:
+            return IDLE
+        return Work(1, self._changes)
+
     async def _on_assigned(self, *args: Any, **kwargs: Any) -> None:
         del args, kwargs
         self._state = "joined"
+        self._changes += 1
 
     async def _on_revoked(self, *args: Any, **kwargs: Any) -> None:
         del args, kwargs
         self._state = "rebalancing"
+        self._changes += 1

@@ -1,6 +1,6 @@
 """Runs a worker in this process until it is told to stop or cannot go on, and says why in one line.
 
-Exit codes: 0 after SIGTERM or SIGINT, 1 for everything else.
+Exit codes: 0 after SIGTERM or SIGINT, 1 where it could not start, 70 after a crash; the watchdog has others.
 """
 
 import os
@@ -13,11 +13,12 @@ import faust
 from streams.errors import SidestreamError
 from streams.log import get_log, quiet_libraries
 from streams.worker.build import WorkerParts
+from streams.worker.watchdog import ExitCode
 
 _log = get_log(__name__)
 
 # Their pools are shut down by now: what is still alive after this time hangs in a call.
-_OUR_THREADS = ("engine", "fallback", "catalogue", "tokenizer")
+_OUR_THREADS = ("engine", "fallback", "catalogue", "tokenizer", "asyncio")
 _STUCK_S = 2.0
 
 
@@ -62,11 +63,15 @@ def run(parts: WorkerParts) -> int:
     except SystemExit as exc:
         code = int(exc.code or 0)
     reason = worker.crash_reason or worker.failure
-    if code or reason is not None:
-        code = code or 1
-        _log.error("worker ended", reason=_in_one_line(reason))
-    _leave_stuck_threads(code)
-    return code
+    if worker.crash_reason is not None:
+        code = ExitCode.CRASHED
+    elif code or reason is not None:
+        code = ExitCode.NOT_STARTED
+    if code:
+        _log.error("worker ended", reason=_in_one_line(reason), code=int(code))
+    _leave_stuck_threads(int(code))
+    parts.watchdog.close()
+    return int(code)
 
 
 def _in_one_line(reason: BaseException | None) -> str:

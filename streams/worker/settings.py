@@ -7,6 +7,27 @@ from pydantic import BaseModel, ConfigDict, Field
 Role = Literal["all", "recommend", "tokenize"]
 
 
+class WatchdogSettings(BaseModel):
+    """When a worker that is stuck is ended; the exit codes are listed in `streams/worker/watchdog.py`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    shutdown_s: float = Field(default=15.0, gt=0, description="Longest shutdown; then exit code 71 (70 after a crash).")
+    loop_blocked_s: float = Field(
+        default=20.0, ge=2.0, description="Longest time without a turn of the event loop; then exit code 72."
+    )
+    no_progress_s: float | None = Field(
+        default=None,
+        ge=2.0,
+        description="How long work may wait with none done; then exit code 73. None: session timeout + transaction "
+        "timeout + 10 s, because less would end workers that wait for a dead one's leftovers.",
+    )
+    ask_kafka_s: float = Field(
+        default=2.0, gt=0, description="How often Kafka is asked whether it answers and what waits in the topics."
+    )
+    exits: bool = Field(default=True, description="False only reports on /livez: for debuggers.")
+
+
 class WorkerSettings(BaseModel):
     """What a worker does and how it belongs to others."""
 
@@ -30,3 +51,4 @@ class WorkerSettings(BaseModel):
     broker_wait_s: float = Field(
         default=60.0, ge=0, description="How long to wait for a Kafka that does not answer before giving up."
     )
+    watchdog: WatchdogSettings = Field(default=WatchdogSettings(), description="When a stuck worker is ended.")

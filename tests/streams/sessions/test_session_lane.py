@@ -29,6 +29,7 @@ class FakeConsumer:
 
     def __init__(self, log):
         self.log, self.sought, self.paused, self.largest, self.stopped = log, {}, set(), 0, False
+        self.ends = {partition: records[-1].offset + 1 for partition, records in log.items() if records}
 
     async def start(self):
         pass
@@ -44,6 +45,10 @@ class FakeConsumer:
 
     async def seek_to_beginning(self, partition):
         self.sought[partition.partition] = 0
+
+    async def position(self, partition):
+        waiting = self.log.get(partition.partition)
+        return waiting[0].offset if waiting else self.ends.get(partition.partition, 0)
 
     def pause(self, *partitions):
         self.paused |= set(partitions)

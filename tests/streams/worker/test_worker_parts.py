@@ -29,6 +29,7 @@ class FakeTokenizer:
         raise NotImplementedError
 
 
+FIRST = ["Heartbeat", "WebServer", "TopicGate", "Backlog"]
 PAIR = Pair(FakeTokenizer(), None, lambda item_ids, codes, x: (x, x[:, 0]), 4, "m")
 
 
@@ -50,9 +51,9 @@ def _loop():
 @pytest.mark.parametrize(
     ("role", "group", "services"),
     [
-        ("all", "mine", ["WebServer", "TopicGate", "CatalogueReader", "SessionLane", "CatalogAgent"]),
-        ("recommend", "mine-recommend", ["WebServer", "TopicGate", "CatalogueReader", "SessionLane"]),
-        ("tokenize", "mine-tokenize", ["WebServer", "TopicGate", "CatalogAgent"]),
+        ("all", "mine", [*FIRST, "CatalogueReader", "SessionLane", "CatalogAgent"]),
+        ("recommend", "mine-recommend", [*FIRST, "CatalogueReader", "SessionLane"]),
+        ("tokenize", "mine-tokenize", [*FIRST, "CatalogAgent"]),
     ],
 )
 def test_each_role_starts_its_parts_in_order_before_faust_joins(tmp_path, role, group, services):

@@ -1,0 +1,133 @@
+"""Asks Kafka itself, apart from all consumers, whether it answers and how far the worker's topics reach.
+
+A consumer whose fetcher died in silence sees no news and looks idle; only somebody else can tell that work waits. Ends
+are those for `read_committed`: records of an open transaction do not wait for us.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+import faust
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+from faust.types import TP
+from mode import Service
+
+from streams.connect import Clients
+from streams.contracts.topics import TopicSpec
+from streams.progress import Work
+
+_ANSWER_S = 2.0
+
+
+class Backlog(Service):
+    """The ends of topics, a few seconds old at most while Kafka answers.
+
+    Args:
+        clients: The Kafka.
+        topics: What to look at.
+        every_s: How often.
+        app: Where the positions of Faust's own consumer are read.
+        seconds: Monotonic clock.
+    """
+
+    mundane_level = "debug"
+
+    def __init__(
+        self,
+        clients: Clients,
+        topics: Iterable[TopicSpec],
+        every_s: float,
+        app: faust.App,
+        seconds: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__()
+        self._clients = clients
+        self._partitions = [TopicPartition(topic.name, p) for topic in topics for p in range(topic.partitions)]
+        self._every_s = every_s
+        self._app = app
+        self._seconds = seconds
+        self._consumer: AIOKafkaConsumer | None = None
+        self._ends: dict[str, dict[int, int]] = {}
+        self._positions: dict[TP, int] = {}
+        self._answered_at_s: float | None = None
+        self._answers = False
+
+    @property
+    def answers(self) -> bool:
+        """Whether Kafka answered the last question."""
+        return self._answers
+
+    def ends(self, topic: str) -> Mapping[int, int]:
+        """Give the ends of a topic.
+
+        Args:
+            topic: Its name.
+
+        Returns:
+            By partition; empty before the first answer.
+        """
+        return self._ends.get(topic, {})
+
+    def not_ready(self) -> list[str]:
+        """Say so while Kafka does not answer; before the start others do."""
+        if self._answers or self._answered_at_s is None:
+            return []
+        silent_s = self._seconds() - self._answered_at_s
+        return [f"kafka: no answer from {self._clients.bootstrap} for {silent_s:.0f} s"]
+
+    def unread(self, topic: str) -> Work:
+        """Tell what Faust's own consumer has not fetched yet of the partitions that it holds.
+
+        Args:
+            topic: A topic with an agent.
+        """
+        ends = self.ends(topic)
+        read = {tp.partition: position for tp, position in self._positions.items() if tp.topic == topic}
+        waiting = sum(max(0, ends.get(partition, 0) - position) for partition, position in read.items())
+        return Work(waiting, tuple(sorted(read.items())))
+
+    async def on_start(self) -> None:
+        """Connect, and go on asking."""
+        self._consumer = self._clients.async_consumer()
+        await self._consumer.start()
+        self.add_future(self._ask(self._consumer))
+
+    async def on_stop(self) -> None:
+        """Close the connection."""
+        if self._consumer is not None:
+            await self._consumer.stop()
+
+    async def _ask(self, consumer: AIOKafkaConsumer) -> None:
+        while not self.should_stop:
+            try:
+                async with asyncio.timeout(_ANSWER_S):
+                    found = await consumer.end_offsets(self._partitions)
+            except (KafkaError, TimeoutError):
+                self._answers = False
+            else:
+                self._answers, self._answered_at_s = True, self._seconds()
+                for partition, end in found.items():
+                    self._ends.setdefault(partition.topic, {})[partition.partition] = end
+            await self._read_positions()
+            await self.sleep(self._every_s)
+
+    async def _read_positions(self) -> None:
+        """Read where Faust's consumer stands; a consumer that does not even say so stands where it stood."""
+        faust_consumer = self._app._consumer
+        wanted = {partition.topic for partition in self._partitions}
+        lanes = getattr(self._app.transport, "lanes", {})
+        if faust_consumer is None or not faust_consumer.started:
+            return
+        held = {tp for tp in faust_consumer.assignment() if tp.topic in wanted and tp.topic not in lanes}
+        positions: dict[TP, int] = {}
+        for tp in held:
+            try:
+                async with asyncio.timeout(_ANSWER_S):
+                    position = await faust_consumer.position(tp)
+            except (KafkaError, TimeoutError):
+                position = self._positions.get(tp)
+            if position is not None:
+                positions[tp] = position
+        self._positions = positions

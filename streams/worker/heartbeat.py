@@ -1,0 +1,48 @@
+"""The worker's heart: a task on the event loop that tells the watchdog, twice a second, that the loop runs and why."""
+
+import asyncio
+from collections.abc import Callable
+
+from mode import Service
+
+from streams.progress import Work
+from streams.worker.watchdog import Watchdog
+
+BEAT_S = 0.5
+
+
+class Heartbeat(Service):
+    """Started first and stopped last, so that everything in between is watched.
+
+    Args:
+        watchdog: Who listens.
+    """
+
+    mundane_level = "debug"
+
+    def __init__(self, watchdog: Watchdog) -> None:
+        super().__init__()
+        self._watchdog = watchdog
+        self._works: dict[str, Callable[[], Work]] = {}
+
+    def watch(self, part: str, work: Callable[[], Work], limit_s: float | None = None) -> None:
+        """Watch a part's work.
+
+        Args:
+            part: Name for the reason that a person reads.
+            work: Tells its work; called on the event loop, must not block.
+            limit_s: For how long its work may wait; none for the common limit.
+        """
+        self._works[part] = work
+        if limit_s is not None:
+            self._watchdog.limit(part, limit_s)
+
+    async def on_start(self) -> None:
+        """Start the thread and the beat."""
+        self._watchdog.start()
+        self.add_future(self._beat())
+
+    async def _beat(self) -> None:
+        while True:
+            self._watchdog.beat({part: work() for part, work in self._works.items()})
+            await asyncio.sleep(BEAT_S)

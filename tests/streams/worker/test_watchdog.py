@@ -1,0 +1,186 @@
+"""The watchdog's judgement on a clock of its own, and its thread in a process that is really stuck."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from streams.progress import IDLE, Work
+from streams.worker.settings import WatchdogSettings
+from streams.worker.watchdog import ExitCode, Watchdog
+
+LIMIT_S = 30.0
+
+
+class Rig:
+    """A worker as the watchdog sees it; `run` lets time pass."""
+
+    def __init__(self, **settings):
+        self.now_s, self.ending, self.crash = 100.0, False, None
+        self.codes, self.lines, self.works = [], [], {}
+        self.beats = True
+        self.dog = Watchdog(
+            WatchdogSettings(**settings),
+            LIMIT_S,
+            is_ending=lambda: self.ending,
+            crash_reason=lambda: self.crash,
+            leave=self.codes.append,
+            say=self.lines.append,
+            seconds=lambda: self.now_s,
+        )
+        self.dog._checked_at_s = self.now_s
+
+    def run(self, seconds):
+        """Returns after how many seconds it left, None if it did not."""
+        passed = 0.0
+        while passed < seconds:
+            if self.beats:
+                self.dog.beat(dict(self.works))
+            self.now_s += 0.25
+            passed += 0.25
+            self.dog.check()
+            if self.codes:
+                return passed
+        return None
+
+
+@pytest.fixture
+def rig():
+    return Rig()
+
+
+def test_a_healthy_worker_lives_for_ever(rig):
+    for number in range(400):
+        rig.works = {"lane": Work(5, number), "idle": IDLE}
+        assert rig.run(1) is None
+    assert rig.dog.not_alive() == []
+
+
+def test_an_idle_worker_may_be_still_for_ever(rig):
+    rig.works = {"lane": Work(0, "same")}
+    assert rig.run(3_600) is None
+
+
+def test_waiting_work_without_progress_ends_the_worker_at_the_limit(rig):
+    rig.works = {"listens": Work(7, "same")}
+    assert rig.run(60) == pytest.approx(LIMIT_S, abs=1)
+    assert rig.codes == [ExitCode.NO_PROGRESS]
+    assert rig.lines == [
+        "sidestream worker: watchdog: listens: 7 waiting and none done for 30.0 s (limit 30 s); "
+        "exit code 73 (no_progress)"
+    ]
+
+
+def test_news_that_pile_up_are_no_progress(rig):
+    for number in range(29):
+        rig.works = {"listens": Work(number + 1, "same")}
+        assert rig.run(1) is None
+    assert rig.run(3) is not None
+
+
+def test_time_is_counted_from_the_last_progress_not_from_the_last_idleness(rig):
+    rig.works = {"listens": Work(7, 1)}
+    rig.run(20)
+    rig.works = {"listens": Work(7, 2)}
+    assert rig.run(29) is None
+    rig.works = {"listens": Work(0, 2)}
+    rig.run(1)
+    rig.works = {"listens": Work(1, 2)}
+    assert rig.run(29) is None
+
+
+def test_a_part_may_have_a_limit_of_its_own(rig):
+    rig.dog.limit("group", 60)
+    rig.works = {"group": Work(1, 0)}
+    assert rig.run(100) == pytest.approx(60, abs=1)
+
+
+def test_half_a_limit_shows_on_livez_before_the_end(rig):
+    rig.works = {"listens": Work(7, "same")}
+    rig.run(14)
+    assert rig.dog.not_alive() == []
+    rig.run(3)
+    (reason,) = rig.dog.not_alive()
+    assert "listens: 7 waiting" in reason
+    rig.works = {"listens": Work(7, "other")}
+    rig.run(1)
+    assert rig.dog.not_alive() == []
+
+
+def test_a_silent_loop_ends_the_worker(rig):
+    rig.beats = False
+    assert rig.run(60) == pytest.approx(20, abs=1)
+    assert rig.codes == [ExitCode.LOOP_BLOCKED]
+    (line,) = rig.lines
+    assert "event loop blocked for 20" in line
+
+
+def test_a_shutdown_that_takes_too_long_is_ended_even_with_a_closed_loop(rig):
+    rig.run(5)
+    rig.ending, rig.beats = True, False
+    assert rig.run(60) == pytest.approx(15, abs=1)
+    assert rig.codes == [ExitCode.SHUTDOWN_TOO_LONG]
+
+
+def test_a_crash_whose_shutdown_hangs_keeps_its_code_and_reason(rig):
+    rig.ending, rig.crash = True, RuntimeError("fenced\nby another")
+    assert rig.run(60) == pytest.approx(15, abs=1)
+    assert rig.codes == [ExitCode.CRASHED]
+    assert "watchdog: fenced by another; its shutdown takes 15" in rig.lines[0]
+
+
+def test_work_that_stands_still_is_not_given_a_second_limit_by_a_late_crash(rig):
+    rig.works = {"listens": Work(7, "same")}
+    rig.run(29)
+    rig.ending, rig.crash = True, RuntimeError("request timed out")
+    assert rig.run(60) <= 2
+    assert rig.codes == [ExitCode.CRASHED]
+
+
+def test_time_in_which_the_process_was_paused_is_not_counted(rig):
+    rig.works = {"listens": Work(7, "same")}
+    rig.run(10)
+    rig.now_s += 600
+    assert rig.run(15) is None
+
+
+def test_without_exits_it_reports_once_and_goes_on():
+    rig = Rig(exits=False)
+    rig.beats = False
+    assert rig.run(60) is None
+    assert len(rig.lines) == 1
+    assert "event loop blocked" in rig.dog.not_alive()[0]
+
+
+def test_a_part_that_is_no_longer_reported_is_forgotten(rig):
+    rig.works = {"listens": Work(7, "same")}
+    rig.run(20)
+    rig.works = {}
+    assert rig.run(40) is None
+
+
+SCRIPT = """
+    import sys, threading, time
+    from streams.worker.settings import WatchdogSettings
+    from streams.worker.watchdog import Watchdog
+
+    settings = WatchdogSettings(loop_blocked_s=2.0)
+    dog = Watchdog(settings, 5.0, is_ending=lambda: False, crash_reason=lambda: None)
+    dog.start()
+    dog.beat({})
+    {stuck}
+"""
+
+
+@pytest.mark.parametrize(
+    "stuck",
+    ["time.sleep(60)", "import atexit; atexit.register(time.sleep, 60)"],
+)
+def test_the_thread_ends_a_process_that_is_stuck_with_one_line(stuck):
+    script = textwrap.dedent(SCRIPT).replace("{stuck}", stuck)
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == ExitCode.LOOP_BLOCKED
+    (line,) = ended.stderr.splitlines()
+    assert "main thread is in <module> (<string>:" in line or "atexit" in stuck
+    assert line.endswith("exit code 72 (loop_blocked)")
