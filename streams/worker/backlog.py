@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 import faust
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
+from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 from mode import Service
 
@@ -118,15 +119,18 @@ class Backlog(Service):
         faust_consumer = self._app._consumer
         wanted = {partition.topic for partition in self._partitions}
         lanes = getattr(self._app.transport, "lanes", {})
-        if faust_consumer is None or not faust_consumer.started:
+        if faust_consumer is None:
             return
-        held = {tp for tp in faust_consumer.assignment() if tp.topic in wanted and tp.topic not in lanes}
+        try:
+            held = {tp for tp in faust_consumer.assignment() if tp.topic in wanted and tp.topic not in lanes}
+        except ConsumerNotStarted:
+            return
         positions: dict[TP, int] = {}
         for tp in held:
             try:
                 async with asyncio.timeout(_ANSWER_S):
                     position = await faust_consumer.position(tp)
-            except (KafkaError, TimeoutError):
+            except (ConsumerNotStarted, KafkaError, TimeoutError):
                 position = self._positions.get(tp)
             if position is not None:
                 positions[tp] = position

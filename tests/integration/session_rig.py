@@ -34,6 +34,8 @@ def wait_until(condition, timeout_s=20.0, what="condition"):
 class Rig:
     """One installation on a broker: its topics, a worker that may die and come back, producers and readers."""
 
+    script = SCRIPT
+
     def __init__(self, broker, topics, tmp_path, secrets=None, **flags):
         self.topics, self.clients, self.secrets = topics, Clients(broker.kafka), secrets or {}
         self.log = tmp_path / "worker.log"
@@ -60,7 +62,7 @@ class Rig:
     def start(self):
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, str(SCRIPT), json.dumps(self.flags)],
+                [sys.executable, str(self.script), json.dumps(self.flags)],
                 stdout=log,
                 stderr=log,
                 cwd=ROOT,
@@ -169,6 +171,11 @@ class Rig:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait(10)
+        self.close_clients()
+
+    def close_clients(self):
+        """Let go of Kafka; the next use connects anew."""
         for client in (self._producer, self._consumer):
             if client is not None:
                 client.close()
+        self._producer = self._consumer = None

@@ -1,10 +1,8 @@
 """Faust's side of the lanes: what is registered, what is committed, what is dropped, in which order lanes stop."""
 
 import asyncio
-import inspect
 from collections.abc import AsyncIterator
 
-import aiokafka
 import faust
 import pytest
 from faust.transport.consumer import Consumer
@@ -180,24 +178,3 @@ def test_other_versions_are_refused(monkeypatch):
     monkeypatch.setattr(faust_app, "FAUST_VERSION", "0.16.0")
     with pytest.raises(SettingsError, match=r"expected faust-streaming 0\.16\.0"):
         check_versions()
-
-
-def test_overridden_internals_are_still_there():
-    # Signatures of what the transport overrides or calls; a new Faust that changes one must be looked at.
-    for owner, name, arguments in (
-        (driver.Consumer, "_filter_committable_offsets", ["self", "tps"]),
-        (driver.Consumer, "_should_commit", ["self", "tp", "offset"]),
-        (driver.Consumer, "_getmany", ["self", "active_partitions", "timeout"]),
-        (driver.Consumer, "on_partitions_revoked", ["self", "revoked"]),
-        (driver.Consumer, "on_partitions_assigned", ["self", "assigned", "generation_id"]),
-        (driver.Consumer, "_new_consumer_thread", ["self"]),
-        (driver.Consumer, "verify_event_path", ["self", "now", "tp"]),
-        (driver.AIOKafkaConsumerThread, "_create_worker_consumer", ["self", "transport"]),
-        (driver.AIOKafkaConsumerThread, "_ensure_consumer", ["self"]),
-        (driver.AIOKafkaConsumerThread, "call_thread", ["self", "fun", "args", "kwargs"]),
-        (driver.ConsumerRebalanceListener, "on_partitions_assigned", ["self", "assigned"]),
-        (driver.Producer, "_settings_extra", ["self"]),
-        (aiokafka.AIOKafkaConsumer, "pause", ["self", "partitions"]),
-        (aiokafka.AIOKafkaConsumer, "committed", ["self", "partition"]),
-    ):
-        assert list(inspect.signature(getattr(owner, name)).parameters) == arguments, (owner, name)

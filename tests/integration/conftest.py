@@ -1,0 +1,89 @@
+"""What integration tests share beyond the common Kafka: one that may be killed, and the table of failures."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from streams.broker import BrokerSettings, RunningBroker, local, start_broker
+from streams.broker.jars import ensure_jars, require_kafka
+from streams.broker.probe import free_ports
+from streams.contracts.settings import TopicSettings
+from streams.contracts.topics import Topics, build_topics, create_topics
+from streams.errors import BrokerError
+
+
+class MortalKafka:
+    """A Kafka of one's own that can die and come back at the same address with the same data."""
+
+    def __init__(self, data_dir: Path) -> None:
+        (port,) = free_ports(1)
+        self.settings = BrokerSettings(kind="kafka", port=port, data_dir=data_dir)
+        self.broker: RunningBroker = start_broker(self.settings)
+
+    @property
+    def kafka(self):
+        return self.broker.kafka
+
+    @property
+    def bootstrap(self) -> str:
+        return self.broker.bootstrap
+
+    def make_topics(self) -> Topics:
+        topics = build_topics(TopicSettings(prefix="own-", user_partitions=4, item_partitions=2))
+        admin = self.broker.topic_admin()
+        try:
+            create_topics(admin, topics)
+        finally:
+            admin.close()
+        return topics
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        node = local.find(self.settings)
+        os.kill(node.pid, signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while node.is_running:
+            assert time.monotonic() < deadline, "Kafka survived SIGKILL"
+            time.sleep(0.02)
+
+    def restart(self) -> None:
+        """Bring it back."""
+        self.broker = start_broker(self.settings)
+
+
+@pytest.fixture
+def mortal_kafka(tmp_path: Path) -> Iterator[MortalKafka]:
+    """A Kafka for one test alone, which may kill it."""
+    settings = BrokerSettings(kind="kafka")
+    try:
+        require_kafka(settings)
+        ensure_jars(settings)
+    except BrokerError as error:
+        pytest.skip(f"no Apache Kafka for tests: {error}")
+    mortal = MortalKafka(tmp_path / "kafka")
+    yield mortal
+    mortal.broker.stop()
+
+
+@pytest.fixture
+def failure(request: pytest.FixtureRequest, record_property):
+    """Notes a row of the failure table: `failure(what, outcome, seconds, limit_s)`; fails beyond the limit."""
+
+    def note(what: str, outcome: str, seconds: float, limit_s: float) -> None:
+        record_property("failure", (what, outcome, round(seconds, 1), limit_s))
+        assert seconds <= limit_s, f"{what}: {outcome} after {seconds:.1f} s, expected within {limit_s:g} s"
+
+    return note
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, [])]
+    rows = [row for report in reports for name, row in getattr(report, "user_properties", []) if name == "failure"]
+    if rows:
+        terminalreporter.section("failures and how they end")
+        for what, outcome, seconds, limit_s in rows:
+            terminalreporter.write_line(f"{what:<58} {outcome:<24} {seconds:>6.1f} s  (limit {limit_s:g} s)")
