@@ -3,10 +3,14 @@
 Faust, mode and aiokafka log through the standard library; at DEBUG they build two records per message sent, which
 costs more than the message, so they are kept at WARNING whatever our own level is. Errors that we raise on purpose
 say all in their message: they are logged without a traceback.
+
+While Kafka is away its clients complain a hundred times a second: of each complaint one in ten seconds is shown.
 """
 
 import logging
 import sys
+import time
+from collections.abc import Callable
 from typing import TextIO
 
 import structlog
@@ -15,6 +19,37 @@ from streams.errors import SidestreamError
 from streams.log_settings import LogSettings
 
 _QUIET = ("faust", "mode", "aiokafka", "kafka", "asyncio", "uvicorn")
+
+_REPEAT_S = 10.0
+
+
+class OncePerWhile(logging.Filter):
+    """Lets one line of each place in a library through per while, and says how many were left out.
+
+    Args:
+        every_s: The while.
+        seconds: Monotonic clock.
+    """
+
+    def __init__(self, every_s: float = _REPEAT_S, seconds: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._every_s = every_s
+        self._seconds = seconds
+        self._shown: dict[tuple[str, int], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Decide on one record; our own always pass, and so do exceptions."""
+        if record.name.split(".")[0] not in _QUIET or record.exc_info:
+            return True
+        place, now_s = (record.name, record.lineno), self._seconds()
+        shown_at_s, left_out = self._shown.get(place, (-self._every_s, 0))
+        if now_s - shown_at_s < self._every_s:
+            self._shown[place] = (shown_at_s, left_out + 1)
+            return False
+        self._shown[place] = (now_s, 0)
+        if left_out:
+            record.msg, record.args = f"{record.getMessage()} (and {left_out} more like it before)", ()
+        return True
 
 
 def set_up_logging(settings: LogSettings, stream: TextIO | None = None) -> None:
@@ -46,6 +81,7 @@ def set_up_logging(settings: LogSettings, stream: TextIO | None = None) -> None:
         else [structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)]
     )
     handler = logging.StreamHandler(stream)
+    handler.addFilter(OncePerWhile())
     handler.addFilter(_without_our_tracebacks)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

@@ -1,21 +1,30 @@
 """The Faust app with its guard rails: every setting that keeps 0.15.3 from losing, hanging or starving is here.
 
-| setting | answers |
-|---|---|
-| pinned versions | the lanes override internals of exactly these |
-| `stream_wait_empty=False` | hangs on rebalance and shutdown (robinhood #402) |
-| `broker_max_poll_records=500` | members thrown out while they work (robinhood #517) |
-| session 10 s, heartbeat 3 s, rebalance 30 s | a dead worker's partitions were stuck for up to 60 s |
-| `consumer_auto_offset_reset=earliest` | recovery that never ends after deleted segments (#651) |
-| agents keep `concurrency=1` | offsets committed past unprocessed events (#606) |
-| `topic_allow_declare=False`, `topic_disable_leader=True` | topic creation on locked-down brokers (#667) |
-| `table_standby_replicas=1` | with 0 and no tables Faust falls back to round-robin, which does not co-partition |
-| no tables, `store=memory` | RocksDB options, recovery and exactly-once of Faust are not used at all |
-| loggers at INFO | with the root logger at DEBUG, Faust makes 2 log records for every send |
+Each rail with what it answers; numbers are issues of faust-streaming, "r" those of its ancestor, robinhood/faust:
+
+* versions are pinned, and so are the sources of what is overridden (`tests/streams/lane/faust_pins.py`)
+* `stream_wait_empty=False`: hangs on rebalance and shutdown (r402)
+* `broker_max_poll_records=500`: members thrown out while they work (r517, r402, #138)
+* session 10 s, heartbeat 3 s, rebalance 30 s: a dead worker's partitions were stuck for up to 60 s
+* `consumer_auto_offset_reset=earliest`: recovery that never ends after deleted segments (#651)
+* agents with another `concurrency` than 1 are refused: offsets are committed past unprocessed events (#606, #707,
+  r682), one hole blocks commits for ever (#596)
+* the one agent only moves events, and acks them itself: an event whose agent raised is acked and lost (#315, r604)
+* `processing_guarantee=at_least_once`: Faust's exactly-once loses and repeats (#47, #136, #177, #323, #440, #517, #658,
+  r340)
+* tables of every kind are refused, `store=memory`: recovery hangs (#21, #74, #176, r147, r218, r338), databases beyond
+  their changelog (#158), 2 GiB of block cache per partition (#247, r169), global tables that recover for ever (#212,
+  #283, r716), windows whose expiry is lost on restart (#193, #385, r44)
+* `topic_allow_declare=False`, `topic_disable_leader=True`: topic creation on locked-down brokers (#667, r400)
+* `table_standby_replicas=1`: with 0 and no tables Faust falls back to round-robin, which does not co-partition
+* idempotence for Faust's own sends (`LaneTransport`): Faust switches it on for its exactly-once only
+* the watchdog, which asks Kafka itself what waits: consumers that die in silence (#175, #523, #629, #640)
+* loggers at INFO: with the root logger at DEBUG, Faust makes 2 log records for every send
 """
 
 import logging
 from pathlib import Path
+from typing import Any, NoReturn
 
 import aiokafka
 import faust
@@ -28,6 +37,47 @@ from streams.lane.transport import LaneTransport
 
 FAUST_VERSION = "0.15.3"
 AIOKAFKA_VERSION = "0.14."
+
+
+class GuardedApp(faust.App):
+    """Faust's app without the parts that lose, repeat or hang."""
+
+    def agent(self, channel: Any = None, *, concurrency: int = 1, **options: Any) -> Any:
+        """Make an agent; takes one event at a time.
+
+        Args:
+            channel: As Faust has it.
+            concurrency: Only 1.
+            **options: As Faust has them.
+
+        Returns:
+            Faust's decorator.
+
+        Raises:
+            SettingsError: Another concurrency.
+        """
+        if concurrency != 1:
+            msg = (
+                f"agent: expected concurrency 1, got {concurrency}: Faust commits past events that a sibling still "
+                "works on (#606); add partitions and workers instead"
+            )
+            raise SettingsError(msg)
+        return super().agent(channel, concurrency=concurrency, **options)
+
+    def Table(self, *args: Any, **options: Any) -> NoReturn:
+        """Refuse.
+
+        Raises:
+            SettingsError: Always.
+        """
+        del args, options
+        msg = (
+            "Table: Faust's tables double-apply after a crash and recover record by record; keep state in a lane with "
+            "`streams.lane.table.UserTable`"
+        )
+        raise SettingsError(msg)
+
+    SetTable = GlobalTable = SetGlobalTable = Table
 
 
 def make_faust_app(
@@ -52,13 +102,14 @@ def make_faust_app(
     for name in ("faust", "aiokafka", "mode"):
         logging.getLogger(name).setLevel(logging.INFO)
     data_dir.mkdir(parents=True, exist_ok=True)  # Faust makes only the last folder of a path
-    app = faust.App(
+    app = GuardedApp(
         app_id,
         **clients.faust_options(),
         datadir=str(data_dir / "faust"),
         store="memory://",
         autodiscover=False,
         web_enabled=False,
+        processing_guarantee="at_least_once",
         stream_wait_empty=False,
         broker_max_poll_records=500,
         broker_rebalance_timeout=settings.rebalance_timeout_ms / 1000,

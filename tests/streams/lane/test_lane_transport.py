@@ -88,7 +88,20 @@ async def test_guard_rails_are_on(app):
     assert (conf.topic_disable_leader, conf.broker_max_poll_records) == (True, 500)
     assert (conf.broker_session_timeout, conf.broker_heartbeat_interval, conf.broker_rebalance_timeout) == (10, 3, 30)
     assert conf.consumer_auto_offset_reset == "earliest"
+    assert conf.processing_guarantee.value == "at_least_once"
     assert app.producer._settings_extra() == {"acks": "all", "enable_idempotence": True}
+
+
+@pytest.mark.parametrize("kind", ["Table", "SetTable", "GlobalTable", "SetGlobalTable"])
+async def test_faust_tables_are_refused(app, kind):
+    with pytest.raises(SettingsError, match="UserTable"):
+        getattr(app, kind)("counts", default=int)
+
+
+async def test_concurrent_agents_are_refused(app):
+    with pytest.raises(SettingsError, match="#606"):
+        app.agent(app.topic("items"), concurrency=2)
+    assert app.agent(app.topic("items"), name="one")(lambda stream: stream).concurrency == 1
 
 
 async def test_co_partitioning_assignor_is_used(app, lanes):

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from streams.errors import TopicError
-from streams.log import get_log, set_up_logging
+from streams.log import OncePerWhile, get_log, set_up_logging
 from streams.log_settings import LogSettings
 
 
@@ -82,3 +82,21 @@ def test_what_faust_says_of_our_own_end_is_left_to_us():
             logging.getLogger("faust.worker").exception("Error")
     (told,) = lines(stream)
     assert "ValueError: defect" in told["exception"]
+
+
+def test_a_library_that_repeats_itself_is_heard_once_per_while():
+    now_s = [0.0]
+    once = OncePerWhile(10.0, seconds=lambda: now_s[0])
+
+    def record(name, lineno, text, exc_info=None):
+        return logging.LogRecord(name, logging.ERROR, "f.py", lineno, text, ("x",), exc_info)
+
+    assert once.filter(record("aiokafka.conn", 1, "no node %s"))
+    assert not any(once.filter(record("aiokafka.conn", 1, "no node %s")) for _ in range(99))
+    assert once.filter(record("aiokafka.conn", 2, "another place %s"))
+    assert once.filter(record("aiokafka.conn", 1, "failed %s", (ValueError, ValueError(), None)))
+    assert all(once.filter(record("streams.lane", 1, "ours %s")) for _ in range(3))
+    now_s[0] = 10.0
+    later = record("aiokafka.conn", 1, "no node %s")
+    assert once.filter(later)
+    assert later.getMessage() == "no node x (and 99 more like it before)"
