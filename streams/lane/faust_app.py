@@ -42,6 +42,8 @@ AIOKAFKA_VERSION = "0.14."
 class GuardedApp(faust.App):
     """Faust's app without the parts that lose, repeat or hang."""
 
+    logger = logging.getLogger("faust.app")  # it talks like the library that it is, not like us
+
     def agent(self, channel: Any = None, *, concurrency: int = 1, **options: Any) -> Any:
         """Make an agent; takes one event at a time.
 
@@ -66,6 +68,10 @@ class GuardedApp(faust.App):
 
     def Table(self, *args: Any, **options: Any) -> NoReturn:
         """Refuse.
+
+        Args:
+            *args: As Faust has them.
+            **options: As Faust has them.
 
         Raises:
             SettingsError: Always.

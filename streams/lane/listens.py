@@ -120,6 +120,9 @@ class ListenLane:
 
         Args:
             ends: Of the topic, by partition, as Kafka told them lately.
+
+        Returns:
+            What waits, and how far everything is.
         """
         if self._task is None:
             return IDLE

@@ -83,6 +83,9 @@ class Backlog(Service):
 
         Args:
             topic: A topic with an agent.
+
+        Returns:
+            What waits, and where the consumer stands.
         """
         ends = self.ends(topic)
         read = {tp.partition: position for tp, position in self._positions.items() if tp.topic == topic}

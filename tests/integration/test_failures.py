@@ -196,6 +196,8 @@ def test_process_paused_past_its_session_while_another_takes_over(make_rig, kafk
 
     def settled():
         alive = [loop for loop in (first, second) if loop.process.poll() is None]
+        if first in alive and first.get("/readyz")[0] != 200:
+            return False
         return sorted(state_size(loop) for loop in alive) == [-1, 21][2 - len(alive) :]
 
     wait_until(settled, limits.no_progress + 10, "one owner, each listen folded once")
@@ -233,6 +235,7 @@ def test_corrupt_database(rig, limits, failure, how):
             size = file.stat().st_size
             file.write_bytes(os.urandom(size))
     loop.start()
+    wait_until(lambda: loop.get("/readyz")[0] != 0, 60, "the new process")
     began = time.monotonic()
     wait_until(lambda: loop.process.poll() is not None or loop.get("/readyz")[0] == 200, 60, "an end or a recovery")
     if loop.process.poll() is None:
