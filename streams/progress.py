@@ -1,7 +1,10 @@
 """What a part of the worker still has to do and how far it has come: what the watchdog judges."""
 
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,3 +21,42 @@ class Work:
 
 
 IDLE = Work(0)
+
+
+class Reading:
+    """How far a consumer has read, and how much of that is still in hand.
+
+    Positions, not records, say it: control records at the end of a log are passed over without ever being delivered.
+    """
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self._positions: dict[int, int] = {}
+
+    async def note(
+        self, consumer: AIOKafkaConsumer, topic: str, partitions: Iterable[int], fetched: Mapping[int, Collection[Any]]
+    ) -> None:
+        """Note where the consumer stands after a fetch.
+
+        Args:
+            consumer: It; its partitions have valid positions, so this does not wait.
+            topic: What it reads.
+            partitions: Of the topic.
+            fetched: Records by partition, now in hand.
+        """
+        self.in_flight = sum(len(records) for records in fetched.values())
+        for partition in partitions:
+            self._positions[partition] = await consumer.position(TopicPartition(topic, partition))
+
+    def work(self, ends: Mapping[int, int], done: Hashable) -> Work:
+        """Tell what is not read or not done.
+
+        Args:
+            ends: Of the topic by partition, as Kafka told them lately.
+            done: What has become of the records.
+
+        Returns:
+            What waits, and how far everything is.
+        """
+        unread = sum(max(0, ends.get(partition, 0) - position) for partition, position in self._positions.items())
+        return Work(unread + self.in_flight, (tuple(self._positions.items()), done))

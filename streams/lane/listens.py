@@ -35,7 +35,7 @@ from streams.lane.settings import LaneSettings
 from streams.lane.table import PartitionTable, Positions, UserTable
 from streams.lane.together import done_before, together
 from streams.lane.writer import ChangelogWriter
-from streams.progress import IDLE, Work
+from streams.progress import IDLE, Reading, Work
 
 logger = logging.getLogger(__name__)
 
@@ -84,9 +84,7 @@ class ListenLane:
         self._ready = asyncio.Event()
         self._assigned: frozenset[int] = frozenset()
         self._next: dict[int, int] = {}
-        self._ends: dict[int, int] = {}
-        self._read: dict[int, int] = {}
-        self._num_in_flight = 0
+        self._reading = Reading()
         self._overlay: dict[int, dict[bytes, bytes]] = {}
         self._alive_at = 0.0
 
@@ -110,26 +108,13 @@ class ListenLane:
         """How far the restore of each owned partition has come; empty before it begins."""
         return self._restorer.progress
 
-    @property
-    def lag(self) -> dict[int, int]:
-        """Listens that wait, by owned partition, as of the last fetch."""
-        return {partition: max(0, self._ends.get(partition, 0) - offset) for partition, offset in self._next.items()}
-
     def work(self, ends: Mapping[int, int]) -> Work:
-        """Tell what waits here: a restore, listens not fetched yet, listens not durable yet.
-
-        Args:
-            ends: Of the topic, by partition, as Kafka told them lately.
-
-        Returns:
-            What waits, and how far everything is.
-        """
+        """Tell what waits: a restore, listens not fetched or not durable; `ends` of the topic as Kafka told lately."""
         if self._task is None:
             return IDLE
         if not self._ready.is_set():
             return Work(1, tuple((p, progress.position) for p, progress in self.restore_progress.items()))
-        unread = sum(max(0, ends.get(partition, 0) - position) for partition, position in self._read.items())
-        return Work(unread + self._num_in_flight, (tuple(self._read.items()), tuple(self._next.items())))
+        return self._reading.work(ends, tuple(self._next.items()))
 
     def ready(self, partition: int) -> bool:
         """Tell whether a partition's table is restored and may be read.
@@ -183,7 +168,7 @@ class ListenLane:
             partitions: All partitions that this worker now owns.
         """
         await self.revoked(self._assigned)
-        self._assigned, self._next, self._ends, self._read = frozenset(partitions), {}, {}, {}
+        self._assigned, self._next, self._reading = frozenset(partitions), {}, Reading()
         if not partitions:
             return
         self._stop = asyncio.Event()
@@ -258,16 +243,11 @@ class ListenLane:
         while not stop.is_set():
             fetched = {tp.partition: records for tp, records in (await source.getmany(timeout_ms=POLL_MS)).items()}
             self._beat()
-            self._num_in_flight = sum(len(records) for records in fetched.values())
-            for partition in self._next:
-                tp = TopicPartition(self.topic, partition)
-                self._ends[partition] = source.highwater(tp) or 0
-                # Not `_next`: control records at the end of a log are passed over without ever being folded.
-                self._read[partition] = await source.position(tp)
+            await self._reading.note(source, self.topic, self._next, fetched)
             while fetched and not stop.is_set():
                 await self._fold_together(tables, {p: records[:limit] for p, records in fetched.items()})
                 fetched = {p: records[limit:] for p, records in fetched.items() if len(records) > limit}
-            self._num_in_flight = 0
+            self._reading.in_flight = 0
 
     async def _fold_together(self, tables: Mapping[int, PartitionTable], chunks: Mapping[int, Sequence[Any]]) -> None:
         # All partitions go through each step together, so that their acks are awaited at the same time.
