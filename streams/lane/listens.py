@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 from rocksdict import DbClosedError
 
 from models.history import SidLookup
@@ -117,14 +117,7 @@ class ListenLane:
         return self._reading.work(ends, tuple(self._next.items()))
 
     def ready(self, partition: int) -> bool:
-        """Tell whether a partition's table is restored and may be read.
-
-        Args:
-            partition: Which.
-
-        Returns:
-            Whether `read` answers for it.
-        """
+        """Tell whether a partition's table is restored, so that `read` answers for it."""
         return self._ready.is_set() and partition in self._assigned
 
     async def wait_ready(self) -> None:
