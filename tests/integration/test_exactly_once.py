@@ -83,11 +83,14 @@ def finish_on_the_zombies_table(rig: Rig, heir: subprocess.Popen[bytes]) -> None
 
 
 def test_worker_that_was_paused_past_its_session_is_fenced(rig):
-    finish_on_the_zombies_table(rig, pause_past_the_session(rig, "sent"))
+    heir = pause_past_the_session(rig, "sent")
+    rig.wait_drained()
+    assert rig.stop(heir) == 0
+    rig.assert_exactly_once("b")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("point", [point for point in POINTS if point != "sent"])
+@pytest.mark.parametrize("point", POINTS)
 def test_worker_is_fenced_wherever_it_was_paused(rig, point):
     finish_on_the_zombies_table(rig, pause_past_the_session(rig, point))
 
