@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
@@ -81,8 +82,51 @@ def _read(
         found = consumer.poll(timeout_ms=POLL_MS)
         for records in found.values():
             for r in records:
-                yield TopicRecord(r.partition, r.offset, r.timestamp, r.key, r.value, tuple(r.headers or ()))
+                yield _record(r)
         if found:
             quiet_since = time.monotonic()
         elif idle_s is not None and time.monotonic() - quiet_since > idle_s:
             return
+
+
+def read_record(clients: Clients, topic: str, partition: int, offset: int) -> TopicRecord | None:
+    """Read one record.
+
+    Args:
+        clients: The Kafka.
+        topic: Topic name.
+        partition: Partition.
+        offset: Offset.
+
+    Returns:
+        The record; none where the log holds none there (any more).
+
+    Raises:
+        TopicError: There is no such topic or partition.
+        BrokerError: The broker does not answer.
+    """
+    consumer = clients.consumer(auto_offset_reset="earliest")
+    try:
+        if partition not in (consumer.partitions_for_topic(topic) or ()):
+            msg = f"expected {topic}/{partition}, got no such partition; `sidestream topics list` shows what is there"
+            raise TopicError(msg)
+        place = TopicPartition(topic, partition)
+        consumer.assign([place])
+        if not consumer.beginning_offsets([place])[place] <= offset < consumer.end_offsets([place])[place]:
+            return None
+        consumer.seek(place, offset)
+        while consumer.position(place) <= offset:
+            for record in consumer.poll(timeout_ms=POLL_MS).get(place, ()):
+                return _record(record) if record.offset == offset else None
+    except KafkaError as exc:
+        msg = f"topic {topic} at {clients.bootstrap} cannot be read: {exc!r}; check that the broker is up"
+        raise BrokerError(msg) from exc
+    finally:
+        consumer.close()
+    return None
+
+
+def _record(r: Any) -> TopicRecord:
+    return TopicRecord(
+        r.partition, r.offset, r.timestamp, r.key, r.value, tuple((n, v or b"") for n, v in r.headers or ())
+    )

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from streams.cli import broker, config, data, live, run, topics, training
+from streams.cli import broker, config, data, deadletters, live, run, topics, training
 from streams.cli.context import Context, parse_assignments
 from streams.cli.entry import INTERRUPTED
 from streams.cli.output import fail
@@ -22,6 +22,7 @@ app.command()(run.demo)
 app.command()(run.worker)
 app.add_typer(broker.app, name="broker")
 app.add_typer(topics.app, name="topics")
+app.add_typer(deadletters.app, name="dlq")
 app.add_typer(data.app, name="import")
 app.command()(live.replay)
 app.command()(live.send)

@@ -12,6 +12,7 @@ from streams.connect import Clients
 from streams.contracts import deadletters
 from streams.contracts.deadletters import dead_letter
 from streams.contracts.decode import decode_listen
+from streams.contracts.topics import DEAD_LETTER_MAX_BYTES
 from streams.errors import BadRecord
 
 
@@ -44,7 +45,7 @@ def test_dead_letter_names_source_and_reason() -> None:
 )
 def test_dead_letter_keeps_bytes_and_headers(key, value, headers) -> None:
     letter = dead_letter(record(key, value, headers), BadRecord("bad_value", "lone \ud800 surrogate"))
-    assert (letter.key, letter.value) == (key, value)
+    assert (letter.key, letter.value) == (key, b"" if key is None and value is None else value)
     assert letter.headers[: len(headers)] == headers
 
 
@@ -77,3 +78,33 @@ def test_dead_letter_cuts_only_what_no_broker_takes(monkeypatch: pytest.MonkeyPa
     assert deadletters.CUT_HEADER not in dict(whole.headers)
     assert cut.value == b"x" * 10
     assert dict(cut.headers)[deadletters.CUT_HEADER] == b"11"
+
+
+def test_a_record_with_neither_key_nor_value_can_be_buried() -> None:
+    # Clients refuse to send one; a lane that cannot bury it would never get past it.
+    letter = dead_letter(record(None, None), BadRecord("null_value", ""))
+    assert (letter.key, letter.value) == (None, b"")
+    assert dict(letter.headers)[deadletters.NULL_VALUE_HEADER] == b"1"
+    assert deadletters.NULL_VALUE_HEADER not in dict(dead_letter(record(None, b""), BadRecord("not_json", "")).headers)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "headers"),
+    [
+        (b"k" * 3_000_000, b"v" * 3_000_000, []),
+        (b"k", b"v" * 1_048_576, [("h", b"x" * 900_000), ("small", b"1"), ("i" * 900_000, b"")]),
+        (b"k" * 2_000_000, None, [(f"h{n}", b"x" * 100) for n in range(2_000)]),
+    ],
+)
+def test_whatever_was_compressed_small_fits_on_its_dead_letter_topic(key, value, headers) -> None:
+    letter = dead_letter(record(key, value, headers), BadRecord("oversize", "x" * 400))
+    size = len(letter.key) + len(letter.value or b"") + sum(len(name) + len(text) + 10 for name, text in letter.headers)
+    assert size < DEAD_LETTER_MAX_BYTES - 50_000
+    cut = {name for name, _ in letter.headers} & {
+        deadletters.CUT_HEADER,
+        deadletters.CUT_KEY_HEADER,
+        deadletters.CUT_HEADERS_HEADER,
+    }
+    assert cut
+    if ("small", b"1") in headers:
+        assert ("small", b"1") in letter.headers

@@ -1,0 +1,197 @@
+"""`sidestream dlq`: look at dead letters and replay them."""
+
+import asyncio
+import base64
+import sys
+import time
+from collections import Counter
+from typing import Annotated, Any, Literal
+
+import typer
+
+from streams.cli.connection import clients_of
+from streams.cli.context import settings_of
+from streams.cli.output import print_facts, print_json, print_rows, say
+from streams.connect import Clients
+from streams.contracts.topics import build_topics
+from streams.deadletters import (
+    DeadLetterBox,
+    Letter,
+    Place,
+    Replayer,
+    ReplayReport,
+    Selection,
+    parse_moment,
+)
+from streams.errors import SettingsError
+
+app = typer.Typer(no_args_is_help=True, help="List, show and replay dead letters.")
+COLUMNS = ["letter", "source", "died_at", "attempt", "reason", "message", "key", "value_bytes", "replayed"]
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Topic = Annotated[list[str] | None, typer.Option("--topic", help="Source topic, without the prefix; may repeat.")]
+Why = Annotated[list[str] | None, typer.Option("--reason", help="Reason code, such as not_json; may repeat.")]
+Partition = Annotated[list[int] | None, typer.Option("--partition", min=0, help="Source partition; may repeat.")]
+Since = Annotated[str | None, typer.Option(help="Died since: 2h, 7d, 2026-03-01T12:00 (UTC) or epoch ms.")]
+Until = Annotated[str | None, typer.Option(help="Died before that time.")]
+MaxAttempt = Annotated[
+    int | None, typer.Option(min=1, help="Delivered at most so often; 1 leaves out what died again after a replay.")
+]
+
+
+@app.command("list")
+def list_letters(
+    ctx: typer.Context,
+    topic: Topic = None,
+    reason: Why = None,
+    partition: Partition = None,
+    since: Since = None,
+    until: Until = None,
+    max_attempt: MaxAttempt = None,
+    replayed: Annotated[bool, typer.Option("--replayed", help="Also those that were replayed.")] = False,
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="At most so many rows.")] = 100,
+    as_json: Json = False,
+) -> None:
+    """List dead letters, those that were not replayed yet."""
+    _, box = _open(ctx)
+    selection = _selection([], topic, reason, partition, since, until, max_attempt)
+    rows: list[dict[str, Any]] = []
+    reasons: Counter[str] = Counter()
+    for name in box.letter_topics(selection):
+        done = box.replayed(name)
+        for letter in box.letters(name, selection):
+            is_done = letter.place.offset in done.get(letter.place.partition, ())
+            if is_done and not replayed:
+                continue
+            reasons[letter.reason] += 1
+            if len(rows) < limit:
+                rows.append({**_row(letter), "replayed": is_done})
+    print_rows(rows, COLUMNS, as_json=as_json)
+    found = ", ".join(f"{code} {count}" for code, count in reasons.most_common()) or "none"
+    say(f"{reasons.total()} dead letters: {found}" + (f"; the first {limit} shown" if reasons.total() > limit else ""))
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    letter: Annotated[str, typer.Argument(help="topic/partition/offset, as `dlq list` prints it.")],
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Print the original value, byte for byte, and nothing else.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show one dead letter whole."""
+    _, box = _open(ctx)
+    found = box.get(Place.parse(letter))
+    if raw:
+        sys.stdout.buffer.write(found.value or b"")
+        sys.stdout.buffer.flush()
+        return
+    facts = {**_row(found), "exception": found.exception, "cut": dict(found.cut) or None, "obstacle": found.obstacle}
+    if as_json:
+        headers = [{"name": name, **_bytes(value)} for name, value in found.headers]
+        print_json({**facts, "key": _bytes(found.key), "headers": headers, "value": _bytes(found.value)})
+        return
+    print_facts({name: value for name, value in facts.items() if value is not None}, as_json=False)
+    print_rows([{"header": n, "value": _printable(v)} for n, v in found.headers], ["header", "value"], as_json=False)
+    typer.echo("(null)" if found.value is None else _printable(found.value))
+
+
+@app.command()
+def replay(
+    ctx: typer.Context,
+    letters: Annotated[list[str] | None, typer.Argument(help="topic/partition/offset of letters.")] = None,
+    topic: Topic = None,
+    reason: Why = None,
+    partition: Partition = None,
+    since: Since = None,
+    until: Until = None,
+    max_attempt: MaxAttempt = None,
+    everything: Annotated[bool, typer.Option("--everything", help="All that were not replayed yet.")] = False,
+    stamp: Annotated[
+        Literal["now", "original"], typer.Option(help="Kafka timestamp: the present, or the record's own.")
+    ] = "now",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be replayed, and send nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Send dead letters to the topics they came from, each once however often this is run."""
+    selection = _selection(letters or [], topic, reason, partition, since, until, max_attempt)
+    if selection.is_everything and not everything:
+        msg = "dlq replay: expected letters, a restriction such as --reason, or --everything; got none of them"
+        raise SettingsError(msg)
+    clients, box = _open(ctx)
+    if dry_run:
+        rows: list[dict[str, Any]] = []
+        report = Replayer(clients, box, stamp, lambda letter: rows.append(_row(letter))).preview(selection)
+        if not as_json:
+            print_rows(rows, COLUMNS[:-1], as_json=False)
+        print_facts({**_facts(report), "dry_run": True, **({"letters": rows} if as_json else {})}, as_json=as_json)
+        return
+    report = asyncio.run(Replayer(clients, box, stamp).replay(selection))
+    print_facts({**_facts(report), "exactly_once": report.exactly_once, "dry_run": False}, as_json=as_json)
+
+
+def _open(ctx: typer.Context) -> tuple[Clients, DeadLetterBox]:
+    settings = settings_of(ctx)
+    clients = clients_of(settings)
+    return clients, DeadLetterBox(clients, build_topics(settings.topics), settings.topics.prefix)
+
+
+def _selection(
+    letters: list[str],
+    topics: list[str] | None,
+    reasons: list[str] | None,
+    partitions: list[int] | None,
+    since: str | None,
+    until: str | None,
+    max_attempt: int | None,
+) -> Selection:
+    now_ms = time.time_ns() // 1_000_000
+    return Selection(
+        frozenset(map(Place.parse, letters)),
+        frozenset(topics or ()),
+        frozenset(reasons or ()),
+        frozenset(partitions or ()),
+        None if since is None else parse_moment(since, now_ms),
+        None if until is None else parse_moment(until, now_ms),
+        max_attempt,
+    )
+
+
+def _row(letter: Letter) -> dict[str, Any]:
+    return {
+        "letter": str(letter.place),
+        "source": None if letter.source is None else str(letter.source),
+        "timestamp": None if letter.source is None else letter.source.timestamp,
+        "died_at": letter.buried_at,
+        "attempt": letter.attempt,
+        "reason": letter.reason,
+        "message": letter.message,
+        "key": None if letter.key is None else _printable(letter.key[:256]),
+        "value_bytes": None if letter.value is None else len(letter.value),
+    }
+
+
+def _facts(report: ReplayReport) -> dict[str, Any]:
+    return {
+        "replayed": report.replayed.total(),
+        "by_topic": dict(report.replayed),
+        "replayed_before": report.before,
+        "skipped": dict(report.skipped),
+    }
+
+
+def _printable(raw: bytes) -> str:
+    """Return text as it is where a terminal can show it; anything else escaped, so that it cannot steer one."""
+    text = raw.decode(errors="backslashreplace")
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
+def _bytes(raw: bytes | None) -> dict[str, Any]:
+    if raw is None:
+        return {"text": None, "base64": None}
+    try:
+        text: str | None = raw.decode()
+    except UnicodeDecodeError:
+        text = None
+    return {"text": text, "base64": base64.b64encode(raw).decode("ascii")}
