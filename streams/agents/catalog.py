@@ -191,9 +191,10 @@ class CatalogAgent(Service):
             acks = [await producer.send(topic, value, key, headers=headers) for topic, key, value, headers in outgoing]
             await asyncio.gather(*acks)
         except KafkaError as exc:
+            targets = " and ".join(sorted({topic for topic, *_ in outgoing}))
             msg = (
-                f"{self._topics.item_sids.name}: a batch of {len(messages)} items was not acknowledged ({exc!r}); "
-                "check the broker, then restart the worker: they are tokenized again"
+                f"{targets}: what a batch of {len(messages)} catalogue events made was not acknowledged ({exc!r}); "
+                "check the broker, then restart the worker: they are taken again"
             )
             raise LaneError(msg) from exc
 

@@ -4,7 +4,7 @@ import threading
 from types import SimpleNamespace
 
 import pytest
-from aiokafka.errors import ProducerClosed
+from aiokafka.errors import MessageSizeTooLargeError, ProducerClosed
 from test_tokenizing import FakeEncoder
 
 from models.records import ItemSids
@@ -220,3 +220,23 @@ async def test_a_process_that_slept_past_its_session_writes_nothing_more(make):
     assert "8.5 s" in str(agent.crash_reason)
     assert producer.sent == stream.acked == []
     await agent.stop()
+
+
+async def test_a_dead_letter_that_kafka_refuses_fails_its_batch(agent):
+    class Producer:
+        async def send(self, topic, value, key, headers):
+            future = asyncio.get_running_loop().create_future()
+            if topic == DLQ:
+                future.set_exception(MessageSizeTooLargeError())
+            else:
+                future.set_result(None)
+            return future
+
+    def message(offset, value):
+        names = {"topic": TOPICS.catalog_items.name, "partition": 0, "offset": offset, "timestamp": 0.001}
+        return SimpleNamespace(key=b"a", value=value, headers=[], **names)
+
+    await agent._process(Producer(), [message(0, None)])
+    # Not acked by `_work`: the events come again after the restart.
+    with pytest.raises(LaneError, match=r"catalog-items\.v1\.dlq"):
+        await agent._process(Producer(), [message(0, None), message(1, b"{")])

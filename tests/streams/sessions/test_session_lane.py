@@ -3,7 +3,7 @@ from collections import namedtuple
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from models.records import SessionStart
 from streams.contracts.decode import decode_session_start
@@ -234,6 +234,16 @@ async def test_a_bad_record_is_a_dead_letter_before_its_offset_counts(bench):
     await until(lambda: one.lane.committable() == {0: 1})
     assert one.sent == [(TOPICS.session_starts.name + ".dlq", b"u", b"{not json", 0)]
     assert one.metrics.dead_letters.labels(TOPICS.session_starts.name, "not_json")._value.get() == 1
+
+
+async def test_a_dead_letter_that_kafka_refuses_ends_the_worker_before_its_offset(bench):
+    one = await bench(log={0: [record(0, value=b"{not json"), record(1)]})
+    one.clients.producer.error = MessageSizeTooLargeError("no")
+    await one.lane.assigned({0})
+    await until(lambda: one.lane.crashed)
+    assert isinstance(one.lane.crash_reason, LaneError)
+    assert "session-starts.v1.dlq" in str(one.lane.crash_reason)
+    assert one.lane.committable() == {}
 
 
 async def test_sessions_wait_until_the_states_of_their_partition_are_restored(bench):
