@@ -2,10 +2,11 @@
 
 Rules, in this order, for each record (records come in source order):
 1. A source offset at or below the watermark was applied before: skipped, so any replay is a no-op.
-2. An event id among the user's last 32 is a repeat: only the watermark moves.
-3. A listen goes into the ring by (at, source offset), whenever it arrives. One that is older than all of a full ring
+2. A listen at or before the user's last erasure is no longer to be known: only the watermark moves.
+3. An event id among the user's last 32 is a repeat: only the watermark moves.
+4. A listen goes into the ring by (at, source offset), whenever it arrives. One that is older than all of a full ring
    is counted and dropped.
-4. The entry keeps the SID that the catalogue holds now; an item not yet known keeps "SID unknown".
+5. The entry keeps the SID that the catalogue holds now; an item not yet known keeps "SID unknown".
 
 Folding records in one call or in many gives the same bytes. Measured on one busy core with a full ring: 3.3 us a
 record in calls of 100, 4.1 us in calls of 5, 7.4 us alone; a seventh of a record's cost is the hash of its event id.
@@ -88,6 +89,8 @@ class FoldResult(NamedTuple):
     """Records older than all of a full ring."""
     stale: int
     """Records at or below the watermark."""
+    erased: int = 0
+    """Records at or before the user's last erasure."""
 
 
 def fold(state: bytes | None, records: Sequence[tuple[int, ListenFields]], lookup: SidLookup) -> FoldResult:
@@ -105,21 +108,24 @@ def fold(state: bytes | None, records: Sequence[tuple[int, ListenFields]], looku
         StateError: The state cannot be read, or a listen cannot be written: a time or signal outside the contract.
     """
     parts = empty_state() if state is None else decode(state)
-    watermark, event_ids = parts.watermark, parts.event_ids
+    watermark, event_ids, erased_at = parts.watermark, parts.event_ids, parts.erased_at
     newest_at = entry_at(parts.ring, len(parts.ring) - entry_bytes(parts.num_levels)) if parts.ring else 0
-    applied = repeats = late = stale = 0
+    applied = repeats = late = stale = erased = 0
     for offset, listen in records:
         if offset <= watermark:
             stale += 1
             continue
         watermark = offset
+        at = listen.at
+        if at <= erased_at:
+            erased += 1
+            continue
         event = event_id_bytes(listen.event_id)
         # Not `in`: bytes first try their operand as a number, which doubles the cost.
         if event_ids.find(event) >= 0 and _holds(event_ids, event):
             repeats += 1
             continue
         event_ids = (event_ids + event)[-_EVENT_IDS_BYTES:]
-        at = listen.at
         if at >= newest_at:
             parts.fresh.append(_entry(parts, offset, listen, lookup))
             newest_at = at
@@ -133,7 +139,7 @@ def fold(state: bytes | None, records: Sequence[tuple[int, ListenFields]], looku
     parts.watermark, parts.event_ids = watermark, event_ids
     parts.folded = min(parts.folded + applied + late, MAX_COUNT)
     parts.late = min(parts.late + late, MAX_COUNT)
-    return FoldResult(encode(parts), applied, repeats, late, stale)
+    return FoldResult(encode(parts), applied, repeats, late, stale, erased)
 
 
 def _holds(event_ids: bytes, event: bytes) -> bool:

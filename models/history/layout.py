@@ -1,20 +1,21 @@
-"""Owns the bytes of a user's state, version 1.
+"""Owns the bytes of a user's state, versions 1 and 2.
 
 All integers little-endian. L = num_levels, n = ring entries, e = event ids, v = tokenizer versions, s = sections.
 
 ```
 offset  size   field
-0       1      layout version = 1
+0       1      layout version: 2 where there is a section of erasures, else 1
 1       1      num_levels L of the stored SIDs; 0 until a first SID is stored
 2       1      ring entries n, at most 50
 3       1      event ids e, at most 32
 4       1      tokenizer versions v, at most 4
-5       1      sections s = 1
+5       1      sections s: 1, or 2 in version 2
 6       4      listens folded: all but repeats (u32, stays at its maximum)
 10      4      of these, dropped as older than the tail of a full ring (u32, stays at its maximum)
 14      2      bytes of the long-term vector, at the very end; 0 in this version
-16      9 s    sections: u8 source topic (1 = listens), i64 watermark = highest source offset applied, -1 for none
-25      6 v    tokenizer versions
+16      9      section of listens: u8 1, i64 watermark = highest source offset applied, -1 for none
+25      9      version 2: section of erasures: u8 2, i64 highest `at` of the erasures applied
++       6 v    tokenizer versions
 +       6 e    ids of the last events, oldest first: BLAKE2b of the event id, digest of 6 bytes
 +       E n    ring, ascending by (at, source offset), E = 17 + 2 L
 ```
@@ -30,7 +31,10 @@ A ring entry:
 17      2 L    codes (u16)
 ```
 
-A full ring of 50 at three levels with four versions takes 16 + 9 + 24 + 192 + 1,150 = 1,391 bytes. The source offset
+A full ring of 50 at three levels with four versions takes 16 + 9 + 24 + 192 + 1,150 = 1,391 bytes, 1,400 in version 2.
+Version 2 is written for users with an erasure alone: all others read on in releases that know version 1, and a state
+changes its version when it is next folded. Erasures are ordered by `at`, the highest wins, so they need no offset; what
+an erased user leaves are the two watermarks, 34 bytes. The source offset
 of an entry is not stored: records arrive in offset order, so an entry inserted after all of equal `at` keeps the order.
 A tokenizer version is its 12 hexadecimal digits, or the 6-byte BLAKE2b of any other text.
 """
@@ -44,7 +48,8 @@ from typing import Final
 
 from models.errors import StateError
 
-LAYOUT_VERSION: Final = 1
+LAYOUT_VERSION: Final = 2
+"""The newest that is read."""
 MAX_RING: Final = 50
 MAX_EVENT_IDS: Final = 32
 MAX_VERSIONS: Final = 4
@@ -55,12 +60,16 @@ MAX_SHARE: Final = 254
 MAX_AT_MS: Final = 2**48 - 1
 MAX_COUNT: Final = 2**32 - 1
 NO_WATERMARK: Final = -1
+# Before all times, so that the fold needs one comparison.
+NO_ERASURE: Final = -(2**63)
 
 SIGNALS: Final = ("listen", "like", "save", "follow", "share", "skip", "dislike")
 """Signals by number; only ever appended to."""
 
 HEADER: Final = Struct("<6B2IHBq")
+ERASURES: Final = Struct("<Bq")
 _LISTENS_SECTION: Final = 1
+_ERASURES_SECTION: Final = 2
 _AT_END: Final = 14
 VERSION_AT: Final = 16
 
@@ -78,6 +87,7 @@ class State:
         event_ids: Ids of the last events, oldest first, 6 bytes each.
         ring: Entries.
         fresh: Entries to come after those of the ring, not yet joined to it: a join per record would copy 1 KB.
+        erased_at: Highest `at` of the erasures applied, `NO_ERASURE` for none.
     """
 
     num_levels: int
@@ -88,6 +98,7 @@ class State:
     event_ids: bytes
     ring: bytes
     fresh: list[bytes]
+    erased_at: int = NO_ERASURE
 
 
 def empty_state() -> State:
@@ -114,20 +125,34 @@ def decode(value: bytes) -> State:
     except StructError as error:
         msg = _damaged(value, f"at least {HEADER.size} bytes")
         raise StateError(msg) from error
-    ids_at = HEADER.size + versions * VERSION_BYTES
-    ring_at = ids_at + ids * EVENT_ID_BYTES
-    size = ring_at + entries * entry_bytes(levels)
-    if version != LAYOUT_VERSION:
+    if not 1 <= version <= LAYOUT_VERSION:
         msg = (
-            f"user state: expected layout version {LAYOUT_VERSION}, got {version}; "
+            f"user state: expected a layout version up to {LAYOUT_VERSION}, got {version}; "
             "run the release that wrote it, or rebuild the state from the log"
         )
         raise StateError(msg)
-    if (sections, topic, vector) != (1, _LISTENS_SECTION, 0) or len(value) != size:
-        msg = _damaged(value, f"one section of listens, no long-term vector and {size} bytes")
+    versions_at, erased_section, erased_at = HEADER.size, _ERASURES_SECTION, NO_ERASURE
+    if version == LAYOUT_VERSION and len(value) >= HEADER.size + ERASURES.size:
+        erased_section, erased_at = ERASURES.unpack_from(value, HEADER.size)
+        versions_at += ERASURES.size
+    ids_at = versions_at + versions * VERSION_BYTES
+    ring_at = ids_at + ids * EVENT_ID_BYTES
+    size = ring_at + entries * entry_bytes(levels)
+    if (sections, topic, erased_section, vector) != (version, _LISTENS_SECTION, _ERASURES_SECTION, 0) or len(
+        value
+    ) != size:
+        msg = _damaged(value, f"{version} sections, no long-term vector and {size} bytes")
         raise StateError(msg)
     return State(
-        levels, folded, late, watermark, value[HEADER.size : ids_at], value[ids_at:ring_at], value[ring_at:], []
+        levels,
+        folded,
+        late,
+        watermark,
+        value[versions_at:ids_at],
+        value[ids_at:ring_at],
+        value[ring_at:],
+        [],
+        erased_at,
     )
 
 
@@ -141,20 +166,23 @@ def encode(state: State) -> bytes:
         Bytes that `decode` takes apart again.
     """
     settle(state)
+    # Version and number of sections go together: listens alone, or listens and erasures.
+    version = 1 if state.erased_at == NO_ERASURE else 2
     header = HEADER.pack(
-        LAYOUT_VERSION,
+        version,
         state.num_levels,
         len(state.ring) // entry_bytes(state.num_levels),
         len(state.event_ids) // EVENT_ID_BYTES,
         len(state.versions) // VERSION_BYTES,
-        1,
+        version,
         state.folded,
         state.late,
         0,
         _LISTENS_SECTION,
         state.watermark,
     )
-    return b"".join((header, state.versions, state.event_ids, state.ring))
+    erasures = b"" if version == 1 else ERASURES.pack(_ERASURES_SECTION, state.erased_at)
+    return b"".join((header, erasures, state.versions, state.event_ids, state.ring))
 
 
 def settle(state: State) -> None:

@@ -87,6 +87,23 @@ def set_levels(state: State, num_levels: int) -> None:
     state.versions = b""
 
 
+def drop_unused_versions(state: State) -> None:
+    """Give up versions that no entry refers to, and the number of levels with the last of them.
+
+    Args:
+        state: Changed in place.
+    """
+    settle(state)
+    used = set(state.ring[VERSION_AT :: entry_bytes(state.num_levels)]) - {UNKNOWN}
+    if not used:
+        set_levels(state, 0)
+        return
+    kept = sorted(used)
+    state.ring = _with_versions_moved(state, {old: new for new, old in enumerate(kept)})
+    table = [state.versions[at : at + VERSION_BYTES] for at in range(0, len(state.versions), VERSION_BYTES)]
+    state.versions = b"".join(table[place] for place in kept)
+
+
 def _with_versions_moved(state: State, moved: dict[int, int]) -> bytes:
     """Return the ring with versions renumbered; entries whose version is gone lose their SID."""
     step = entry_bytes(state.num_levels)

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from models.history.layout import (
     EVENT_ID_BYTES,
-    LAYOUT_VERSION,
     MAX_SHARE,
+    NO_ERASURE,
     NO_WATERMARK,
     SIGNALS,
     UNKNOWN,
@@ -135,9 +135,10 @@ def describe(state: bytes | None, item_id_of: Callable[[int], str | None] | None
             }
         )
     return {
-        "layout_version": LAYOUT_VERSION,
+        "layout_version": 1 if parts.erased_at == NO_ERASURE else 2,
         "size_bytes": 0 if state is None else len(state),
         "watermarks": {"listens": None if parts.watermark == NO_WATERMARK else parts.watermark},
+        "erased_at": None if parts.erased_at == NO_ERASURE else parts.erased_at,
         "listens_folded": parts.folded,
         "listens_too_late": parts.late,
         "tokenizer_versions": versions,

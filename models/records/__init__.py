@@ -7,6 +7,7 @@ topic version (`listen-events.v2`). Times are UTC epoch milliseconds and end in 
 from models.records.base import Record
 from models.records.candidates import Candidate, CandidateSet, Fallback
 from models.records.catalog import CatalogItem, ItemSids, Kind, Segment, TokenizedItem
+from models.records.erasure import UserErasure
 from models.records.listen import Listen, Signal
 from models.records.session import Discovery, SessionStart
 
@@ -24,4 +25,5 @@ __all__ = [
     "CandidateSet",
     "Candidate",
     "Fallback",
+    "UserErasure",
 ]

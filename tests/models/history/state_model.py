@@ -38,11 +38,24 @@ class Model:
     versions: list[bytes] = field(default_factory=list)
     events: list[bytes] = field(default_factory=list)
     ring: list[dict] = field(default_factory=list)
+    erased_at: int | None = None
+
+    def erase(self, at: int) -> None:
+        if self.erased_at is not None and at <= self.erased_at:
+            return
+        self.erased_at, self.events = at, []
+        self.ring = [entry for entry in self.ring if entry["at"] > at]
+        self.folded, self.late = len(self.ring), 0
+        self.versions = [known for known in self.versions if any(e["version"] == known for e in self.ring)]
+        self.levels = self.levels if self.versions else 0
+        self.forget(set(self.versions))
 
     def fold(self, offset: int, heard: Heard, lookup) -> str:
         if offset <= self.watermark:
             return "stale"
         self.watermark = offset
+        if self.erased_at is not None and heard.at <= self.erased_at:
+            return "erased"
         event = hashlib.blake2b(heard.event_id.encode(), digest_size=6).digest()
         if event in self.events:
             return "repeat"
@@ -82,9 +95,12 @@ class Model:
         def u(value: int, size: int) -> bytes:
             return value.to_bytes(size, "little")
 
-        head = bytes([1, self.levels, len(self.ring), len(self.events), len(self.versions), 1])
+        v = 1 if self.erased_at is None else 2
+        head = bytes([v, self.levels, len(self.ring), len(self.events), len(self.versions), v])
         head += u(self.folded, 4) + u(self.late, 4) + u(0, 2)
         head += b"\x01" + self.watermark.to_bytes(8, "little", signed=True)
+        if self.erased_at is not None:
+            head += b"\x02" + self.erased_at.to_bytes(8, "little", signed=True)
         body = b""
         for e in self.ring:
             place = 255 if e["version"] is NO_SID else self.versions.index(e["version"])

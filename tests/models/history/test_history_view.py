@@ -7,7 +7,7 @@ import pytest
 from state_model import Heard
 
 from models.errors import StateError
-from models.history import SIGNALS, describe, fold, view
+from models.history import SIGNALS, describe, erase, fold, view
 from tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts, StoredSid
 from tokenizer.sid import item_key
 
@@ -29,6 +29,13 @@ def state_of(*item_ids, lookup):
 def test_no_state_is_an_empty_history():
     empty = view(None, catalogue(V1, {}), V1)
     assert (empty.rows.shape, empty.codes.shape, empty.watermark, empty.dropped) == ((0,), (0, 3), -1, 0)
+
+
+def test_an_erased_user_is_an_empty_history_with_a_watermark():
+    snapshot = catalogue(V1, {"a": (1, 1, 1)})
+    state = erase(state_of("a", "a", lookup=snapshot.stored_sid), 10)
+    seen = view(state, snapshot, V1)
+    assert (seen.rows.size, seen.watermark, seen.dropped) == (0, 1, 0)
 
 
 def test_snapshot_sid_goes_before_the_stored_one():

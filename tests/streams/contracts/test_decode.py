@@ -19,6 +19,7 @@ from streams.contracts.decode import (
     decode_catalog_item,
     decode_listen,
     decode_session_start,
+    decode_user_erasure,
 )
 from streams.contracts.settings import TopicSettings
 from streams.errors import BadRecord
@@ -250,3 +251,24 @@ def _plain(schema: dict) -> dict:
             choices.append((choice.get("type", "string"), sorted(kept.items())))
         fields[name] = (sorted(choices), field.get("default"))
     return {"fields": fields, "required": sorted(schema["required"])}
+
+
+def test_user_erasures_are_read_and_judged() -> None:
+    value = b'{"erasure_id":"r1","user_id":"u","at":5000}'
+    erasure = decode_user_erasure(b"u", value, 5_000)
+    assert erasure is not None
+    assert (erasure.user_id, erasure.at, erasure.erasure_id) == ("u", 5_000, "r1")
+    assert decode_user_erasure(b"u", None, 5_000) is None
+    # The past may be erased whatever listens are allowed; the future may not, it would refuse all listens until then.
+    assert decode_user_erasure(b"u", value, 10**12, Limits(max_past_ms=1)) is not None
+    for key, bad, timestamp_ms, reason in (
+        (b"v", value, 5_000, "key_mismatch"),
+        (None, None, 5_000, "key_mismatch"),
+        (b"\xff", None, 5_000, "key_mismatch"),
+        (b"u", value.replace(b"5000", b"605001"), 5_000, "absurd_time"),
+        (b"u", b'{"user_id":"u","at":5000}', 5_000, "missing_field"),
+        (b"u", b"{", 5_000, "not_json"),
+    ):
+        with pytest.raises(BadRecord) as caught:
+            decode_user_erasure(key, bad, timestamp_ms)
+        assert caught.value.reason == reason

@@ -1,0 +1,17 @@
+"""`user-erasures.v1`: a user's data is to go; the key is `user_id`.
+
+The topic is compacted: the erasure stays as long as listens from before it may be read again. A null value ends it: the
+watermarks that it left go too.
+"""
+
+from pydantic import Field
+
+from models.records.base import AtMs, Id, Record
+
+
+class UserErasure(Record):
+    """One request to erase a user."""
+
+    erasure_id: Id = Field(description="Names the request, for audits.")
+    user_id: Id
+    at: AtMs = Field(description="All that happened at or before it goes; later listens are the user's new ones.")
