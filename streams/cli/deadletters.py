@@ -127,7 +127,13 @@ def replay(
             print_rows(rows, COLUMNS[:-1], as_json=False)
         print_facts({**_facts(report), "dry_run": True, **({"letters": rows} if as_json else {})}, as_json=as_json)
         return
-    report = asyncio.run(Replayer(clients, box, stamp).replay(selection))
+
+    async def run() -> ReplayReport:
+        # aiokafka leaves inner futures of a failed transaction unread; the failure itself is raised here.
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+        return await Replayer(clients, box, stamp).replay(selection)
+
+    report = asyncio.run(run())
     print_facts({**_facts(report), "exactly_once": report.exactly_once, "dry_run": False}, as_json=as_json)
 
 

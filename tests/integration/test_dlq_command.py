@@ -5,6 +5,8 @@ import json
 import threading
 
 import pytest
+from aiokafka.errors import TransactionalIdAuthorizationFailed
+from aiokafka.producer.sender import Sender
 from typer.testing import CliRunner
 
 from streams.cli.main import app
@@ -227,6 +229,24 @@ async def test_a_second_replay_takes_over_from_the_first(place, monkeypatch) -> 
         await Replayer(place.clients, place.box, on_letter=interfere).replay(Selection())
     assert (others[0]["replayed"], others[0]["replayed_before"]) == (3, 1)
     assert len(list(read_topic(place.clients, place.topics.listens.name))) == 8
+
+
+def test_without_the_right_to_transactions_marks_follow_the_records(place, monkeypatch, caplog) -> None:
+    allowed = Sender._maybe_wait_for_pid
+
+    async def refuse(self):
+        if self._txn_manager is not None and self._txn_manager.transactional_id is not None:
+            raise TransactionalIdAuthorizationFailed(self._txn_manager.transactional_id)
+        await allowed(self)
+
+    monkeypatch.setattr(Sender, "_maybe_wait_for_pid", refuse)
+    place.send(BAD)
+    place.consume()
+    done = place.json("replay", "--everything")
+    assert (done["replayed"], done["exactly_once"]) == (5, False)
+    assert "at least once" in caplog.text
+    again = place.json("replay", "--everything")
+    assert (again["replayed"], again["replayed_before"]) == (0, 5)
 
 
 def test_replay_wants_a_choice(place) -> None:
