@@ -1,6 +1,7 @@
 """The failure table: whatever breaks, a worker recovers or ends with its code within its limit, and says why.
 
-Every row runs with short limits; with `slow` also with the limits that are the default.
+Every row runs with short limits; with `slow` also with the limits that are the default. Kafkas come before rigs in the
+arguments, so that a test's clients are closed before their Kafka ends.
 """
 
 import contextlib
@@ -103,7 +104,7 @@ def state_size(loop, user="u"):
     return len(state["history"]) if status == 200 else -1
 
 
-def test_broker_gone_with_work_waiting(make_rig, mortal_kafka, limits, failure):
+def test_broker_gone_with_work_waiting(mortal_kafka, make_rig, limits, failure):
     loop = make_rig(
         mortal_kafka, mortal_kafka.make_topics(), **{"lane.max_batch_records": 20, "lane.fetch_bytes": 4096}
     )
@@ -116,7 +117,7 @@ def test_broker_gone_with_work_waiting(make_rig, mortal_kafka, limits, failure):
     failure("broker gone, work waiting", f"exit {code}", seconds, limits.no_progress + MARGIN_S)
 
 
-def test_broker_gone_without_work_and_back(make_rig, mortal_kafka, limits, failure):
+def test_broker_gone_without_work_and_back(mortal_kafka, make_rig, limits, failure):
     loop = ready_with_items(make_rig(mortal_kafka, mortal_kafka.make_topics()))
     loop.close_clients()  # kafka-python leaves sockets behind when its Kafka dies
     mortal_kafka.kill()
@@ -136,7 +137,7 @@ def test_broker_gone_without_work_and_back(make_rig, mortal_kafka, limits, failu
     assert loop.end() == 0
 
 
-def test_broker_gone_then_sigterm(make_rig, mortal_kafka, limits, failure):
+def test_broker_gone_then_sigterm(mortal_kafka, make_rig, limits, failure):
     loop = ready_with_items(make_rig(mortal_kafka, mortal_kafka.make_topics()))
     loop.close_clients()  # kafka-python leaves sockets behind when its Kafka dies
     mortal_kafka.kill()
