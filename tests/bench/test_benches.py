@@ -28,7 +28,9 @@ CHECKS = {
 
 
 @pytest.mark.broker
-@pytest.mark.parametrize("bench", CHECKS)
+@pytest.mark.parametrize(
+    "bench", ["recovery", *(pytest.param(name, marks=pytest.mark.slow) for name in CHECKS if name != "recovery")]
+)
 def test_smallest_size_ends_with_its_checks(kafka, bench):
     names, options = CHECKS[bench]
     answer = subprocess.run(

@@ -1,6 +1,6 @@
 """The failure table: whatever breaks, a worker recovers or ends with its code within its limit, and says why.
 
-Every row runs with short limits; with `slow` also with the limits that are the default. Kafkas come before rigs in the
+Every row runs with short limits and, with `slow`, with the limits that are the default; the longer rows are `slow` alone. Kafkas come before rigs in the
 arguments, so that a test's clients are closed before their Kafka ends.
 """
 
@@ -104,6 +104,7 @@ def state_size(loop, user="u"):
     return len(state["history"]) if status == 200 else -1
 
 
+@pytest.mark.slow
 def test_broker_gone_with_work_waiting(mortal_kafka, make_rig, limits, failure):
     loop = make_rig(
         mortal_kafka, mortal_kafka.make_topics(), **{"lane.max_batch_records": 20, "lane.fetch_bytes": 4096}
@@ -117,6 +118,7 @@ def test_broker_gone_with_work_waiting(mortal_kafka, make_rig, limits, failure):
     failure("broker gone, work waiting", f"exit {code}", seconds, limits.no_progress + MARGIN_S)
 
 
+@pytest.mark.slow
 def test_broker_gone_without_work_and_back(mortal_kafka, make_rig, limits, failure):
     loop = ready_with_items(make_rig(mortal_kafka, mortal_kafka.make_topics()))
     loop.close_clients()  # kafka-python leaves sockets behind when its Kafka dies
@@ -148,6 +150,7 @@ def test_broker_gone_then_sigterm(mortal_kafka, make_rig, limits, failure):
     failure("broker gone, then SIGTERM", f"exit {code}", seconds, limits.shutdown + MARGIN_S)
 
 
+@pytest.mark.slow
 def test_sigterm_under_load(rig, limits, failure):
     loop = rig()
     listens_at_work(loop)
@@ -177,6 +180,7 @@ def test_loop_blocked(rig, limits, failure):
     failure("event loop blocked", "exit 72", seconds, limits.loop_blocked + MARGIN_S)
 
 
+@pytest.mark.slow
 def test_process_paused_past_its_session_while_another_takes_over(make_rig, kafka, make_topics, limits, failure):
     topics = make_topics()
     first = ready_with_items(make_rig(kafka, topics))
@@ -207,6 +211,7 @@ def test_process_paused_past_its_session_while_another_takes_over(make_rig, kafk
     failure("paused past its session, replaced meanwhile", outcome, time.monotonic() - began, 20.0)
 
 
+@pytest.mark.slow
 def test_changelog_topic_deleted(rig, limits, failure):
     loop = ready_with_items(rig())
     admin = loop.clients.admin()
@@ -285,6 +290,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_disk_full(rig, small_disk, limits, failure):
     loop = ready_with_items(rig(data_dir=str(small_disk / "data")))
     filler = small_disk / "filler"
