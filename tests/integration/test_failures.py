@@ -1,7 +1,7 @@
 """The failure table: whatever breaks, a worker recovers or ends with its code within its limit, and says why.
 
-Every row runs with short limits and, with `slow`, with the limits that are the default; the longer rows are `slow` alone. Kafkas come before rigs in the
-arguments, so that a test's clients are closed before their Kafka ends.
+Every row runs with short limits and, with `slow`, with the limits that are the default; the longer rows are `slow`
+alone. Kafkas come before rigs in the arguments, so that a test's clients are closed before their Kafka ends.
 """
 
 import contextlib
