@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from models.records import CandidateSet, CatalogItem, ItemSids, Listen, Record, SessionStart, UserErasure
+from models.records import CandidateSet, CatalogItem, ItemSids, Listen, Record, SessionStart
 from streams.contracts.settings import TopicSettings
 from streams.errors import TopicError
 
@@ -44,12 +44,11 @@ class Topics:
     catalog_items: TopicSpec
     item_sids: TopicSpec
     user_state_changelog: TopicSpec
-    user_erasures: TopicSpec
     dead_letters: tuple[TopicSpec, ...]
 
     def __iter__(self) -> Iterator[TopicSpec]:
         yield from (self.listens, self.session_starts, self.candidates, self.catalog_items, self.item_sids)
-        yield from (self.user_state_changelog, self.user_erasures)
+        yield self.user_state_changelog
         yield from self.dead_letters
 
     @property
@@ -121,10 +120,8 @@ def build_topics(settings: TopicSettings) -> Topics:
         source("listen-events.v1", "user_id", Listen, users, False),
         source("session-starts.v1", "user_id", SessionStart, users, False),
         source("catalog-items.v1", "item_id", CatalogItem, items, True),
-        # Compacted, not deleted: who reads old listens again must meet the erasure too.
-        source("user-erasures.v1", "user_id", UserErasure, users, True),
     )
-    listens, session_starts, catalog_items, user_erasures = sources
+    listens, session_starts, catalog_items = sources
     return Topics(
         listens=listens,
         session_starts=session_starts,
@@ -134,7 +131,6 @@ def build_topics(settings: TopicSettings) -> Topics:
         user_state_changelog=TopicSpec(
             prefix + "user-state-changelog.v1", "user_id", None, users, True, changelog_config
         ),
-        user_erasures=user_erasures,
         dead_letters=tuple(
             TopicSpec(spec.name + DEAD_LETTER_SUFFIX, spec.key, None, spec.partitions, False, dead_letter_config)
             for spec in sources
