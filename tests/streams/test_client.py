@@ -18,9 +18,10 @@ from streams.client import SidestreamClient
 from streams.connect import Clients
 from streams.contracts.decode import decode_catalog_item, decode_listen, decode_session_start
 from streams.contracts.settings import TopicSettings
-from streams.contracts.topics import TopicSpec, create_topics
+from streams.contracts.topics import create_topics
 from streams.errors import BrokerError, TopicError
 from streams.examples import add_item, publish_listens, rank_candidates, request_candidates
+from tests.streams.topic_reading import read
 
 pytestmark = pytest.mark.broker
 NOW = 1_700_000_000_000
@@ -35,19 +36,6 @@ def client(kafka: RunningBroker, topic_prefix) -> Iterator[SidestreamClient]:
         create_topics(admin, made.topics)
         admin.close()
         yield made
-
-
-def read(kafka: RunningBroker, topic: TopicSpec, count: int) -> list:
-    consumer = Clients(kafka.kafka).consumer()
-    consumer.assign([TopicPartition(topic.name, number) for number in range(topic.partitions)])
-    consumer.seek_to_beginning()
-    found: list = []
-    deadline = time.monotonic() + DEADLINE_S
-    while len(found) < count and time.monotonic() < deadline:
-        for records in consumer.poll(timeout_ms=200).values():
-            found += records
-    consumer.close()
-    return found
 
 
 def answer(start: SessionStart, **change) -> CandidateSet:

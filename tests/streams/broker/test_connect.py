@@ -2,41 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
 
 import faust
 import pytest
 from kafka import TopicPartition
 
-from streams.broker import BrokerSettings, RunningBroker, start_broker
+from streams.broker import RunningBroker
 from streams.connect import Clients, KafkaSettings
-from streams.contracts.settings import TopicSettings
-from streams.contracts.topics import Topics, build_topics, create_topics
+from streams.contracts.topics import Topics
 from streams.errors import SettingsError
 
 DEADLINE_S = 30.0
-
-
-@pytest.fixture(scope="module")
-def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBroker]:
-    pytest.importorskip("confluent_kafka")
-    broker = start_broker(BrokerSettings(kind="embedded", data_dir=tmp_path_factory.mktemp("embedded")))
-    yield broker
-    broker.stop()
-
-
-@pytest.fixture(params=[pytest.param("kafka", marks=pytest.mark.broker), "embedded"])
-def broker(request: pytest.FixtureRequest) -> RunningBroker:
-    return request.getfixturevalue(request.param)
-
-
-@pytest.fixture
-def topics(broker: RunningBroker, topic_prefix: Callable[[], str]) -> Topics:
-    made = build_topics(TopicSettings(prefix=topic_prefix(), user_partitions=3))
-    admin = broker.topic_admin()
-    create_topics(admin, made)
-    admin.close()
-    return made
 
 
 def test_clients_need_an_address() -> None:

@@ -1,58 +1,21 @@
 """A log folder reaches the topics: every row once, under its key, in the order of its user."""
 
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from kafka import TopicPartition
 
 from models.data import LogFolder
 from models.world import WorldSettings, generate_world
-from streams.broker import BrokerSettings, RunningBroker, start_broker
+from streams.broker import RunningBroker
 from streams.connect import Clients
 from streams.contracts.settings import TopicSettings
-from streams.contracts.topics import Topics, TopicSpec, build_topics, create_topics
+from streams.contracts.topics import Topics, build_topics
 from streams.errors import BrokerError
 from streams.replay import Player, ReplaySettings
 from streams.replay.publisher import TopicPublisher
+from tests.streams.topic_reading import read
 
 DEADLINE_S = 30.0
-
-
-@pytest.fixture(scope="module")
-def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBroker]:
-    pytest.importorskip("confluent_kafka")
-    broker = start_broker(BrokerSettings(kind="embedded", data_dir=tmp_path_factory.mktemp("embedded")))
-    yield broker
-    broker.stop()
-
-
-@pytest.fixture(params=[pytest.param("kafka", marks=pytest.mark.broker), "embedded"])
-def broker(request: pytest.FixtureRequest) -> RunningBroker:
-    return request.getfixturevalue(request.param)
-
-
-@pytest.fixture
-def topics(broker: RunningBroker, topic_prefix: Callable[[], str]) -> Topics:
-    made = build_topics(TopicSettings(prefix=topic_prefix(), user_partitions=3))
-    admin = broker.topic_admin()
-    create_topics(admin, made)
-    admin.close()
-    return made
-
-
-def read(broker: RunningBroker, topic: TopicSpec, count: int) -> list:
-    consumer = Clients(broker.kafka).consumer()
-    consumer.assign([TopicPartition(topic.name, number) for number in range(topic.partitions)])
-    consumer.seek_to_beginning()
-    found: list = []
-    deadline = time.monotonic() + DEADLINE_S
-    while len(found) < count and time.monotonic() < deadline:
-        for records in consumer.poll(timeout_ms=200).values():
-            found += records
-    consumer.close()
-    return found
 
 
 @pytest.mark.parametrize("stamp", ["now", "log"])
