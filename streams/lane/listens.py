@@ -16,8 +16,7 @@ Whatever goes wrong ends the worker: a restart restores a consistent state, goin
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
 
 from aiokafka import AIOKafkaConsumer
 from rocksdict import DbClosedError
@@ -25,22 +24,21 @@ from rocksdict import DbClosedError
 from models.history import SidLookup
 from streams.connect import Clients
 from streams.errors import LaneError, SidestreamError
-from streams.lane.batch import Decode, ListenBatch
+from streams.lane.batch import Decode
+from streams.lane.folding import Folding
 from streams.lane.guarantee import Guarantee, make_writer
 from streams.lane.metrics import LaneMetrics
 from streams.lane.positions import start_positions
 from streams.lane.protocol import LaneHost
 from streams.lane.restore import RestoreProgress, Restorer
 from streams.lane.settings import LaneSettings
-from streams.lane.table import PartitionTable, Positions, UserTable
-from streams.lane.together import done_before, together
+from streams.lane.table import UserTable
+from streams.lane.together import done_before
 from streams.lane.writer import ChangelogWriter
-from streams.progress import IDLE, Reading, Work
+from streams.progress import IDLE, Work
 
 logger = logging.getLogger(__name__)
 
-# Bounds how long a revoke waits for an idle lane to notice.
-POLL_MS = 200
 # A fetch is held until this much waits or the batch time is over: one wake-up for each batch, not for each listen.
 FETCH_MIN_BYTES = 65_536
 
@@ -77,16 +75,16 @@ class ListenLane:
         self._metrics, self._clock = metrics, clock
         self._writer = writer or make_writer(settings, clients, table.identity, host.group_id)
         self._restorer = Restorer(table.identity.changelog_topic, clients, settings.restore_batch_records, metrics)
+        # A process that slept past its session may have been replaced, and write stale values: brokers refuse only
+        # transactions of such a one.
+        self._silence_s = None if self._writer.commits_source else 0.8 * clients.settings.session_timeout_ms / 1000
         self._session_s = clients.settings.session_timeout_ms / 1000
         self._task: asyncio.Task[None] | None = None
         self._crashing: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
         self._ready = asyncio.Event()
         self._assigned: frozenset[int] = frozenset()
-        self._next: dict[int, int] = {}
-        self._reading = Reading()
-        self._overlay: dict[int, dict[bytes, bytes]] = {}
-        self._alive_at = 0.0
+        self._folding = self._new_folding()
 
     @property
     def topic(self) -> str:
@@ -114,7 +112,7 @@ class ListenLane:
             return IDLE
         if not self._ready.is_set():
             return Work(1, tuple((p, progress.position) for p, progress in self.restore_progress.items()))
-        return self._reading.work(ends, tuple(self._next.items()))
+        return self._folding.work(ends)
 
     def ready(self, partition: int) -> bool:
         """Tell whether a partition's table is restored, so that `read` answers for it."""
@@ -138,7 +136,7 @@ class ListenLane:
             LaneError: The partition is not owned, or not open yet.
         """
         key = user_id.encode()
-        value = self._overlay.get(partition, {}).get(key)
+        value = self._folding.read(partition, key)
         if value is not None:
             return value
         table = self._table.get(partition)
@@ -152,7 +150,7 @@ class ListenLane:
 
     def committable(self) -> Mapping[int, int]:
         """Next source offset by partition; empty where the writer commits them itself."""
-        return {} if self._writer.commits_source else dict(self._next)
+        return {} if self._writer.commits_source else dict(self._folding.next_offsets)
 
     async def assigned(self, partitions: Collection[int]) -> None:
         """Take over partitions; restoring and folding go on in the background.
@@ -161,7 +159,7 @@ class ListenLane:
             partitions: All partitions that this worker now owns.
         """
         await self.revoked(self._assigned)
-        self._assigned, self._next, self._reading = frozenset(partitions), {}, Reading()
+        self._assigned, self._folding = frozenset(partitions), self._new_folding()
         if not partitions:
             return
         self._stop = asyncio.Event()
@@ -193,6 +191,18 @@ class ListenLane:
             )
             raise LaneError(msg)
 
+    def _new_folding(self) -> Folding:
+        return Folding(
+            self.topic,
+            self._decode,
+            self._lookup,
+            self._writer,
+            self._settings,
+            self._metrics,
+            self._silence_s,
+            self._clock,
+        )
+
     def _on_done(self, task: "asyncio.Task[None]") -> None:
         self._ready.clear()
         if not task.cancelled() and (reason := task.exception()) is not None:
@@ -218,77 +228,18 @@ class ListenLane:
                 fetch_max_wait_ms=self._settings.batch_ms,
             )
             await source.start()
-            self._next = await start_positions(source, self.topic, tables, committed)
+            positions = await start_positions(source, self.topic, tables, committed)
+            self._folding.begin(tables, positions)
             if not stop.is_set():
                 self._ready.set()
-            await self._pump(source, tables, stop)
+            await self._folding.run(source, stop)
         finally:
             self._ready.clear()
             if source is not None:
                 await source.stop()
             await self._writer.close()
-            self._overlay = {}
+            self._folding.end()
             await asyncio.to_thread(self._table.close)
-
-    async def _pump(self, source: AIOKafkaConsumer, tables: Mapping[int, PartitionTable], stop: asyncio.Event) -> None:
-        limit = self._settings.max_batch_records
-        self._alive_at = self._clock()
-        while not stop.is_set():
-            fetched = {tp.partition: records for tp, records in (await source.getmany(timeout_ms=POLL_MS)).items()}
-            self._beat()
-            await self._reading.note(source, self.topic, self._next, fetched)
-            while fetched and not stop.is_set():
-                await self._fold_together(tables, {p: records[:limit] for p, records in fetched.items()})
-                fetched = {p: records[limit:] for p, records in fetched.items() if len(records) > limit}
-            self._reading.in_flight = 0
-
-    async def _fold_together(self, tables: Mapping[int, PartitionTable], chunks: Mapping[int, Sequence[Any]]) -> None:
-        # All partitions go through each step together, so that their acks are awaited at the same time.
-        started = time.perf_counter()
-        batches = [await self._fold(tables[partition], partition, records) for partition, records in chunks.items()]
-        self._beat()
-        results = [batch.result() for batch in batches]
-        offsets = await together(self._writer.publish(result) for result in results)
-
-        def write() -> None:
-            for result, offset in zip(results, offsets, strict=True):
-                table = tables[result.partition]
-                changelog_offset = table.positions.changelog_offset if offset is None else offset
-                table.write(result.values, Positions(changelog_offset, result.next_offset))
-
-        await asyncio.to_thread(write)
-        seconds = time.perf_counter() - started
-        for batch in batches:
-            self._next[batch.partition] = batch.next_offset
-            self._overlay.pop(batch.partition, None)
-            batch.count(self._metrics, seconds)
-
-    async def _fold(self, table: PartitionTable, partition: int, records: Sequence[Any]) -> ListenBatch:
-        batch = ListenBatch(partition, self._next[partition], self._decode)
-        step = self._settings.slice_records
-        for first in range(0, len(records), step):
-            batch.add(records[first : first + step])
-            await asyncio.sleep(0)
-        overlay = self._overlay.setdefault(partition, {})
-        users = batch.users
-        for first in range(0, len(users), step):
-            some = users[first : first + step]
-            overlay.update(batch.fold(some, table.get_many(some), self._lookup))
-            await asyncio.sleep(0)
-        return batch
-
-    def _beat(self) -> None:
-        # A process that slept past its session may have been replaced, and write stale values: brokers refuse only
-        # transactions of such a one.
-        limit_s = 0.8 * self._session_s
-        now_s = self._clock()
-        silent_s, self._alive_at = now_s - self._alive_at, now_s
-        if silent_s > limit_s and not self._writer.commits_source:
-            msg = (
-                f"{self.topic}: this process made no progress for {silent_s:.1f} s, more than {limit_s:.1f} s: the "
-                "group may have given its partitions away; it must restart"
-            )
-            raise LaneError(msg)
 
     async def _crash(self, reason: BaseException) -> None:
         if not isinstance(reason, SidestreamError):

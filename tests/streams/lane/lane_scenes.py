@@ -66,7 +66,8 @@ async def drain(kafka: FakeKafka, lane: ListenLane) -> None:
         while not kafka.crashes and not (
             lane._ready.is_set()
             and all(
-                done(kafka, lane).get(p, 0) == kafka.end("listens", p) and not lane._overlay.get(p) for p in PARTITIONS
+                done(kafka, lane).get(p, 0) == kafka.end("listens", p) and not lane._folding._overlay.get(p)
+                for p in PARTITIONS
             )
         ):
             await asyncio.sleep(0.001)
