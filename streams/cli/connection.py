@@ -7,11 +7,12 @@ from streams.errors import BrokerError
 from streams.settings import Settings
 
 
-def reach(settings: Settings) -> KafkaSettings:
+def reach(settings: Settings, *, must_answer: bool = True) -> KafkaSettings:
     """Find the Kafka that a command should talk to.
 
     Args:
         settings: `kafka.bootstrap`, and where the local broker lives.
+        must_answer: Try an address that is given; not for a worker, which waits (`worker.broker_wait_s`).
 
     Returns:
         Client settings with the address filled in.
@@ -22,7 +23,8 @@ def reach(settings: Settings) -> KafkaSettings:
         SettingsError: Security is asked for without an address.
     """
     if settings.kafka.bootstrap:
-        require_answer(settings.kafka)
+        if must_answer:
+            require_answer(settings.kafka)
         return settings.kafka
     refuse_security(settings.kafka)
     status = broker_status(settings.broker, settings.kafka)

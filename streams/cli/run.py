@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def worker(ctx: typer.Context) -> None:
     """Run one worker until SIGTERM or Ctrl-C."""
     settings = settings_of(ctx)
-    settings = settings.model_copy(update={"kafka": reach(settings)})
+    settings = settings.model_copy(update={"kafka": reach(settings, must_answer=False)})
     _run_worker(settings, _load(settings))
 
 

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from models.records import Listen
+from streams.broker.probe import free_ports
 from streams.cli.context import parse_assignments
 from streams.cli.live import parse_event
 from streams.cli.output import fail, print_facts, print_rows, say
@@ -46,7 +47,8 @@ def test_config_show_speaks_json_and_knows_the_source(tmp_path):
         (["evaluate", "absent", "absent"], "absent"),
         (["demo", "--data", "absent"], "absent"),
         (["state", "get", "nobody"], "no worker answers"),
-        (["--artifacts", "absent", "--bootstrap", "127.0.0.1:1", "worker"], "127.0.0.1:1"),
+        (["--artifacts", "absent", "--bootstrap", "127.0.0.1:1", "worker"], "absent"),
+        (["--bootstrap", "127.0.0.1:1", "topics", "list"], "127.0.0.1:1"),
     ],
 )
 def test_an_error_is_one_line_and_a_code(tmp_path, args, message):
@@ -107,3 +109,11 @@ def test_events_are_completed_and_checked():
     for line, part in [('{"user_id": "u"}', "item_id"), ("[1]", "listen"), ("{", "JSON")]:
         with pytest.raises(SettingsError, match=part):
             parse_event("listen", line)
+
+
+def test_a_worker_waits_for_its_kafka_as_long_as_it_is_told(tmp_path):
+    (port,) = free_ports(1)
+    waits = ["--set", "worker.broker_wait_s=1.5", "--set", f"web.port={port}", "--set", f"data_dir={tmp_path / 'data'}"]
+    done = sidestream("--bootstrap", "127.0.0.1:1", *waits, "worker", cwd=tmp_path, check=False)
+    assert done.returncode == 1
+    assert "no answer from 127.0.0.1:1 for 2 s" in done.stdout + done.stderr
