@@ -15,6 +15,7 @@
   x LaneError                a lane cannot go on without risking the state
     + LaneFenced             another worker owns the partition by now; the broker refused ours
     + RestoreError           a table cannot be rebuilt from its changelog
+    + TableDamaged           the files of a table are damaged; the next start rebuilds it
   x BadRecord                one malformed record (goes to the dead letters, never stops a stream)
 """
 
@@ -37,6 +38,7 @@ __all__ = [
     "LaneError",
     "LaneFenced",
     "RestoreError",
+    "TableDamaged",
     "BadRecord",
 ]
 
@@ -88,6 +90,13 @@ class RestoreError(LaneError):
     """A table cannot be rebuilt from its changelog.
 
     Operator action: `sidestream topics check`; if the changelog is gone, rebuild from the source topic.
+    """
+
+
+class TableDamaged(LaneError):
+    """The files of a table are damaged: RocksDB found it while opening, reading or writing.
+
+    Operator action: start the worker again, it rebuilds the table from the changelog; if it comes back, test the disk.
     """
 
 

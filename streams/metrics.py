@@ -117,6 +117,12 @@ class Metrics:
         self.restored_records = Counter(
             "sidestream_restored_records", "Changelog records restored into the user table.", registry=registry
         )
+        self.rebuilt_tables = Counter(
+            "sidestream_rebuilt_tables",
+            "Local tables that were thrown away and rebuilt from their changelog, by why.",
+            ("reason",),
+            registry=registry,
+        )
         self.stray_records = Counter(
             "sidestream_stray_records",
             "Records of a lane that Faust's own consumer fetched and that were dropped there.",

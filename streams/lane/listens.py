@@ -23,14 +23,15 @@ from rocksdict import DbClosedError
 
 from models.history import SidLookup
 from streams.connect import Clients
-from streams.errors import LaneError, SidestreamError
+from streams.errors import LaneError, SidestreamError, TableDamaged
 from streams.lane.batch import Decode
 from streams.lane.folding import Folding
 from streams.lane.guarantee import Guarantee, make_writer
 from streams.lane.metrics import LaneMetrics
 from streams.lane.positions import start_positions
 from streams.lane.protocol import LaneHost
-from streams.lane.restore import RestoreProgress, Restorer
+from streams.lane.progress import RestoreProgress
+from streams.lane.restore import Restorer
 from streams.lane.settings import LaneSettings
 from streams.lane.table import UserTable
 from streams.lane.together import done_before
@@ -134,6 +135,7 @@ class ListenLane:
 
         Raises:
             LaneError: The partition is not owned, or not open yet.
+            TableDamaged: The database is damaged; the worker ends.
         """
         key = user_id.encode()
         value = self._folding.read(partition, key)
@@ -145,6 +147,9 @@ class ListenLane:
                 return table.get(key)
             except DbClosedError:  # a revoke closed it since
                 pass
+            except TableDamaged as exc:
+                self._crashing = asyncio.create_task(self._crash(exc))
+                raise
         msg = f"{self.topic}/{partition}: the user-state table is not open here; ask the worker that owns the partition"
         raise LaneError(msg)
 

@@ -40,6 +40,13 @@ class LaneMetrics(Protocol):
             records: How many.
         """
 
+    def rebuilt(self, reason: str) -> None:
+        """Count one table that is rebuilt from the start of its changelog, though there was a local one.
+
+        Args:
+            reason: damaged, or ahead of or behind what the changelog holds.
+        """
+
     def stray(self, records: int) -> None:
         """Count records of a lane that Faust's own consumer fetched and that were dropped there.
 
@@ -61,6 +68,7 @@ class LaneCounts:
     batch_records: int = 0
     batch_seconds: float = 0.0
     restored_records: int = 0
+    rebuilt_by_reason: Counter[str] = field(default_factory=Counter)
     stray_records: int = 0
 
     def folded(self, applied: int, repeats: int, late: int, stale: int) -> None:
@@ -83,6 +91,10 @@ class LaneCounts:
     def restored(self, records: int) -> None:
         """Count changelog records that were read to rebuild tables."""
         self.restored_records += records
+
+    def rebuilt(self, reason: str) -> None:
+        """Count one table that is rebuilt from the start of its changelog, though there was a local one."""
+        self.rebuilt_by_reason[reason] += 1
 
     def stray(self, records: int) -> None:
         """Count records of a lane that Faust's own consumer fetched and that were dropped there."""

@@ -8,13 +8,16 @@ The rules that make it safe, each learned from lost events:
   delivered, and compaction leaves holes;
 * a database whose stored offset does not fit the changelog (beyond its end, or before its start, where records were
   deleted unseen) is emptied and rebuilt: the changelog is the truth, the database a cache.
+
+While one bulk of a partition is written in a thread, the next one is fetched and read: with two cores this is what the
+wall time is made of. One bulk in flight for each partition bounds the memory and keeps their order.
 """
 
 import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -23,6 +26,7 @@ from aiokafka.errors import KafkaError
 from streams.connect import Clients
 from streams.errors import RestoreError
 from streams.lane.metrics import LaneMetrics
+from streams.lane.progress import ProgressLog, RestoreProgress
 from streams.lane.table import PartitionTable, Positions
 
 logger = logging.getLogger(__name__)
@@ -33,21 +37,6 @@ POLL_MS = 200
 # long as its timeout allows.
 STABLE_S = 60.0
 STABLE_POLL_S = 0.02
-
-
-@dataclass(slots=True)
-class RestoreProgress:
-    """How far one partition's restore has come, in changelog offsets."""
-
-    partition: int
-    start: int
-    position: int
-    end: int
-
-    @property
-    def remaining(self) -> int:
-        """Offsets still to read; compaction makes the number of records smaller."""
-        return max(0, self.end - self.position)
 
 
 class Restorer:
@@ -84,14 +73,7 @@ class Restorer:
         try:
             await consumer.start()
             await self._seek(consumer, tables, is_stopped)
-            while not is_stopped() and any(progress.remaining for progress in self.progress.values()):
-                fetched = await consumer.getmany(timeout_ms=POLL_MS, max_records=self._batch_records)
-                for tp, records in fetched.items():
-                    await self._apply(tables[tp.partition], records)
-                for partition, progress in self.progress.items():
-                    progress.position = await consumer.position(TopicPartition(self.topic, partition))
-            for partition, table in tables.items():
-                self._close_gap(table, self.progress[partition])
+            await self._read(consumer, tables, is_stopped)
         except KafkaError as exc:
             msg = (
                 f"changelog {self.topic}: cannot be read ({exc!r}); check the broker and `sidestream topics check`, "
@@ -101,6 +83,29 @@ class Restorer:
         finally:
             await consumer.stop()
 
+    async def _read(
+        self, consumer: AIOKafkaConsumer, tables: Mapping[int, PartitionTable], is_stopped: Callable[[], bool]
+    ) -> None:
+        log = ProgressLog(self.topic, self.progress)
+        bulks: dict[int, asyncio.Task[None]] = {}
+        try:
+            while not is_stopped() and any(progress.remaining for progress in self.progress.values()):
+                fetched = await consumer.getmany(timeout_ms=POLL_MS, max_records=self._batch_records)
+                for tp, records in fetched.items():
+                    if (before := bulks.get(tp.partition)) is not None:
+                        await before
+                    bulks[tp.partition] = asyncio.create_task(self._apply(tables[tp.partition], records))
+                for partition, progress in self.progress.items():
+                    progress.position = await consumer.position(TopicPartition(self.topic, partition))
+                log.note()
+        finally:
+            # A thread cannot be cancelled, and nobody may close a table under it.
+            await asyncio.gather(*bulks.values(), return_exceptions=True)
+        for bulk in bulks.values():
+            bulk.result()
+        await asyncio.to_thread(self._settle, tables)
+        log.end()
+
     async def _seek(
         self, consumer: AIOKafkaConsumer, tables: Mapping[int, PartitionTable], is_stopped: Callable[[], bool]
     ) -> None:
@@ -109,7 +114,12 @@ class Restorer:
         begins = await consumer.beginning_offsets(list(partitions.values()))
         ends = await self._stable_ends(consumer, list(partitions.values()), is_stopped)
         for partition, tp in partitions.items():
-            start = _start(tables[partition], begins[tp], ends[tp])
+            table, held = tables[partition], tables[partition].positions.changelog_offset
+            start = await asyncio.to_thread(_start, table, begins[tp], ends[tp])
+            if table.was_damaged:
+                self._metrics.rebuilt("damaged")
+            elif table.positions.changelog_offset < held:
+                self._metrics.rebuilt("ahead" if held >= ends[tp] else "behind")
             consumer.seek(tp, start)
             self.progress[partition] = RestoreProgress(partition, start, start, ends[tp])
 
@@ -123,6 +133,7 @@ class Restorer:
         until_s = time.monotonic() + STABLE_S
         try:
             await log.start()
+            log.assign(tps)  # without, it knows nothing of the topic, and waits 100 ms before it asks again
             while True:
                 highs = await log.end_offsets(tps)
                 ends: dict[TopicPartition, int] = await consumer.end_offsets(tps)
@@ -150,13 +161,16 @@ class Restorer:
             )
             raise RestoreError(msg)
         values = {record.key: record.value for record in records}
-        await asyncio.to_thread(table.write, values, replace(table.positions, changelog_offset=last))
+        await asyncio.to_thread(table.load, values, replace(table.positions, changelog_offset=last))
         self._metrics.restored(len(records))
 
-    def _close_gap(self, table: PartitionTable, progress: RestoreProgress) -> None:
-        # Control records and compacted tails up to the position were passed over: they hold nothing for us.
-        if progress.position - 1 > table.positions.changelog_offset:
-            table.write({}, replace(table.positions, changelog_offset=progress.position - 1))
+    def _settle(self, tables: Mapping[int, PartitionTable]) -> None:
+        for partition, table in tables.items():
+            last = self.progress[partition].position - 1
+            # Control records and compacted tails up to the position were passed over: they hold nothing for us.
+            if last > table.positions.changelog_offset:
+                table.load({}, replace(table.positions, changelog_offset=last))
+            table.flush()
 
 
 def _start(table: PartitionTable, begin: int, end: int) -> int:

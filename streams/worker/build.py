@@ -30,6 +30,7 @@ from streams.health import Health
 from streams.lane.faust_app import make_faust_app
 from streams.lane.guarantee import Guarantee
 from streams.lane.listens import ListenLane
+from streams.lane.progress import not_restored
 from streams.lane.table import TableIdentity, UserTable
 from streams.lane.transport import FaustHost, register
 from streams.metrics import Metrics
@@ -163,7 +164,7 @@ class WorkerParts:
         )
         self.guarantee = lane.guarantee
         self.states = LaneStates(lane, self.topics.listens.partitions, lambda: reader.snapshot)
-        self.health.ready_when(partial(_restoring, lane))
+        self.health.ready_when(partial(not_restored, lane))
         sessions = self._sessions(reader, lane, host)
         # Sessions read the listen lane's tables: registered last, they stop first.
         register(self.app, lane)
@@ -242,18 +243,3 @@ def _no_progress_s(settings: Settings) -> float:
 
 def _work_of(lane: ListenLane | SessionLane, backlog: Backlog) -> Work:
     return lane.work(backlog.ends(lane.topic))
-
-
-def _restoring(lane: ListenLane) -> list[str]:
-    """Say which partitions are not restored yet, and how far they are."""
-    reasons = []
-    for partition in sorted(lane.partitions):
-        if lane.ready(partition):
-            continue
-        progress = lane.restore_progress.get(partition)
-        if progress is None or not progress.remaining:
-            reasons.append(f"restoring partition {partition}")
-        else:
-            done, total = progress.position - progress.start, progress.end - progress.start
-            reasons.append(f"restoring partition {partition}: {done:,} of {total:,}")
-    return reasons

@@ -34,6 +34,10 @@ class RegistryLaneMetrics:
         """Count changelog records that were read to rebuild tables."""
         self._metrics.restored_records.inc(records)
 
+    def rebuilt(self, reason: str) -> None:
+        """Count one table that is rebuilt from the start of its changelog, though there was a local one."""
+        self._metrics.rebuilt_tables.labels(reason).inc()
+
     def stray(self, records: int) -> None:
         """Count records of a lane that Faust's own consumer fetched."""
         self._metrics.stray_records.inc(records)

@@ -63,13 +63,6 @@ def test_table_of_another_identity_is_refused(table, other):
         PartitionTable(table.path, other.of(2), SETTINGS, Cache(1 << 20))
 
 
-def test_damaged_table_is_refused_with_what_to_do(table):
-    table.close()
-    (table.path / "CURRENT").write_text("no manifest")
-    with pytest.raises(LaneError, match="delete it: it is rebuilt"):
-        PartitionTable(table.path, IDENTITY.of(2), SETTINGS, Cache(1 << 20))
-
-
 def test_table_in_use_is_refused(table):
     with pytest.raises(LaneError, match="its own data_dir"):
         PartitionTable(table.path, IDENTITY.of(2), SETTINGS, Cache(1 << 20))

@@ -10,10 +10,8 @@ from streams.connect import Clients, KafkaSettings
 from streams.contracts.settings import TopicSettings
 from streams.contracts.topics import build_topics
 from streams.errors import ArtifactError, BrokerError, SettingsError
-from streams.lane.restore import RestoreProgress
 from streams.metrics import Metrics
 from streams.settings import load_settings
-from streams.worker.build import _restoring
 from streams.worker.gates import TopicGate
 from streams.worker.lane_metrics import RegistryLaneMetrics
 from streams.worker.pair import Pair, load_pair
@@ -122,12 +120,6 @@ class FakeLane:
         return partition in self._ready
 
 
-def test_restoring_says_how_far_it_is():
-    progress = {3: RestoreProgress(partition=3, start=100, position=12_500, end=50_100)}
-    assert _restoring(FakeLane(progress)) == ["restoring partition 1", "restoring partition 3: 12,400 of 50,000"]
-    assert _restoring(FakeLane(progress, ready=(1, 3))) == []
-
-
 def test_lane_figures_show_on_the_registry():
     metrics = Metrics()
     lane = RegistryLaneMetrics(metrics, "listen-events.v1")
@@ -135,12 +127,14 @@ def test_lane_figures_show_on_the_registry():
     lane.bad("not_json")
     lane.batch(0.01, 8)
     lane.restored(7)
+    lane.rebuilt("damaged")
     lane.stray(1)
     text = metrics.expose().decode()
     assert 'sidestream_listens_total{outcome="applied"} 5.0' in text
     assert 'sidestream_listens_total{outcome="late"}' not in text
     assert 'sidestream_dead_letters_total{reason="not_json",topic="listen-events.v1"} 1.0' in text
     assert "sidestream_restored_records_total 7.0" in text
+    assert 'sidestream_rebuilt_tables_total{reason="damaged"} 1.0' in text
 
 
 def test_listeners_belong_where_kafka_puts_them():
