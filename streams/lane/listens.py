@@ -29,8 +29,8 @@ from streams.lane.folding import Folding
 from streams.lane.guarantee import Guarantee, make_writer
 from streams.lane.metrics import LaneMetrics
 from streams.lane.positions import start_positions
-from streams.lane.protocol import LaneHost
 from streams.lane.progress import RestoreProgress
+from streams.lane.protocol import LaneHost
 from streams.lane.restore import Restorer
 from streams.lane.settings import LaneSettings
 from streams.lane.table import UserTable

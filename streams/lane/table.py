@@ -187,7 +187,7 @@ class PartitionTable:
             self._db.close()
         except DbClosedError:
             return
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - rocksdict raises bare Exception; what ends the lane is told already
             # What could not be flushed is in the log, or was loaded and is read from the changelog again.
             logger.warning("user-state table %s: closed with an error: %s", self.path, exc)
             if is_damage(exc):

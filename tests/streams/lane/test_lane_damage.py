@@ -91,7 +91,7 @@ def test_damage_found_by_a_read_marks_the_table_for_the_next_opening(path, table
     table = tables.open([2])[2]
     assert not table.was_damaged
     assert table.get(b"u399") == VALUES[b"u399"], "the rest can be read"
-    with pytest.raises(TableDamaged, match="damaged .Corruption: block checksum mismatch.*the next worker that opens"):
+    with pytest.raises(TableDamaged, match=r"damaged .Corruption: block checksum mismatch.*the next worker that opens"):
         read(table)
     tables.close()
     with pytest.raises(TableDamaged, match="block checksum mismatch"):
