@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from failure_rig import FAULTY, SHORT, Limits
+from session_rig import Rig
 
 from streams.broker import BrokerSettings, RunningBroker, local, start_broker
 from streams.broker.jars import ensure_jars, require_kafka
@@ -67,6 +69,33 @@ def mortal_kafka(tmp_path: Path) -> Iterator[MortalKafka]:
     mortal = MortalKafka(tmp_path / "kafka")
     yield mortal
     mortal.broker.stop()
+
+
+@pytest.fixture(params=[SHORT, pytest.param(Limits(), marks=pytest.mark.slow)], ids=["short", "default"])
+def limits(request):
+    return request.param
+
+
+@pytest.fixture
+def make_rig(tmp_path, limits):
+    rigs = []
+
+    def make(broker, topics, **flags):
+        folder = tmp_path / f"rig{len(rigs)}"
+        folder.mkdir()
+        rig = Rig(broker, topics, folder, **{**limits.flags(), **flags})
+        rig.script = FAULTY
+        rigs.append(rig)
+        return rig
+
+    yield make
+    for rig in rigs:
+        rig.close()
+
+
+@pytest.fixture
+def rig(make_rig, kafka, make_topics):
+    return lambda **flags: make_rig(kafka, make_topics(), **flags)
 
 
 @pytest.fixture
