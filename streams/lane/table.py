@@ -20,6 +20,7 @@ Keys are user ids in UTF-8. The empty key, which no user can have (ids have at l
 import logging
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -276,10 +277,10 @@ class UserTable:
         return self._open.get(partition)
 
     def close(self) -> None:
-        """Close all databases; blocking, about 20 ms each."""
-        while self._open:
-            _, table = self._open.popitem()
-            table.close()
+        """Close all databases, side by side; blocking, about 20 ms each, but 1 s each where the disk is full."""
+        tables, self._open = list(self._open.values()), {}
+        with ThreadPoolExecutor(max(1, len(tables)), thread_name_prefix="table") as closers:
+            list(closers.map(PartitionTable.close, tables))
 
     def _open_or_begin_anew(self, path: Path, identity: bytes) -> PartitionTable:
         try:
