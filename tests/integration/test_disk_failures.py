@@ -96,7 +96,7 @@ def fill_changelog(loop, count):
     states = {f"filler{number}": os.urandom(1_400) for number in range(count)}
     for key, value in states.items():
         loop.send(loop.topics.user_state_changelog, key, value)
-    loop.flush()
+    loop._producer.flush(120)  # tens of MB
     return states
 
 
