@@ -1,12 +1,16 @@
 """A listener's recent history: its bytes, the pure fold that writes them, the view that the model reads."""
 
-from models.history.erasure import erase, forget, is_erased, may_forget
+from models.history.blocks import block_key, block_prefix, split_block_key
+from models.history.erasure import Erasure, erase, erase_all, forget, is_erased, may_forget
 from models.history.fold import FoldResult, ListenFields, SidLookup, fold
 from models.history.layout import MAX_EVENT_IDS, MAX_RING, SIGNALS
+from models.history.long_history import HistoryEvent, history
 from models.history.view import HistoryView, describe, view
 
 __all__ = [
+    "Erasure",
     "FoldResult",
+    "HistoryEvent",
     "HistoryView",
     "ListenFields",
     "MAX_EVENT_IDS",
@@ -14,10 +18,15 @@ __all__ = [
     "SIGNALS",
     "SidLookup",
     "describe",
+    "block_key",
+    "block_prefix",
     "erase",
+    "erase_all",
     "fold",
     "forget",
+    "history",
     "is_erased",
     "may_forget",
+    "split_block_key",
     "view",
 ]

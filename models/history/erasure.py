@@ -11,34 +11,91 @@ same entries, so a state rebuilt from the log is the state that was. What cannot
 the last events, which keep no time. A repeat of a later event is therefore folded again if it comes right after.
 """
 
-from models.history.layout import NO_ERASURE, decode, empty_state, encode, entry_at, entry_bytes
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from models.errors import StateError
+from models.history.blocks import decode_block, encode_block
+from models.history.layout import MAX_AT_MS, NO_ERASURE, decode, empty_state, encode, entry_at, entry_bytes
 from models.history.stored_sids import drop_unused_versions
 
 
-def erase(state: bytes | None, at: int) -> bytes:
-    """Remove all that happened at or before a time.
+class Erasure(NamedTuple):
+    """What an erasure changes: state and blocks are one change."""
+
+    state: bytes
+    blocks: Mapping[int, bytes | None]
+    """By slot, those that change; none deletes."""
+
+
+def erase_all(state: bytes | None, blocks: Mapping[int, bytes], at: int) -> Erasure:
+    """Remove all that happened at or before a time, from state and blocks.
 
     Args:
         state: The user's state; None where there is none: listens that come late must be refused all the same.
+        blocks: All of the user's blocks and strays, by slot.
+        at: The erasure's time, UTC epoch ms.
+
+    Returns:
+        The new state, the very same object where the erasure is not newer than the last one, and the blocks' changes.
+
+    Raises:
+        StateError: State or a block cannot be read, or the time is outside the contract.
+    """
+    parts = empty_state() if state is None else decode(state)
+    if state is not None and at <= parts.erased_at:
+        return Erasure(state, {})
+    if not 0 <= at <= MAX_AT_MS:
+        msg = f"erasure: expected at in [0, {MAX_AT_MS}], got {at}; send it to the dead letters before applying it"
+        raise StateError(msg)
+    step, size = entry_bytes(parts.num_levels), len(parts.ring)
+    parts.ring = _newer(parts.ring, step, at)
+    if parts.ring and len(parts.ring) == size:
+        changes = _erase_blocks(blocks, at)
+    else:
+        # The ring holds all that is left: what is in blocks alone is older than what it held.
+        parts.archived = parts.num_blocks = parts.num_strays = 0
+        changes = dict.fromkeys(blocks)
+    parts.event_ids, parts.erased_at = b"", at
+    parts.folded, parts.late = len(parts.ring) // step, 0
+    drop_unused_versions(parts)
+    return Erasure(encode(parts), changes)
+
+
+def erase(state: bytes | None, at: int) -> bytes:
+    """Remove all that happened at or before a time, for a user who has no blocks.
+
+    Args:
+        state: The user's state; None where there is none.
         at: The erasure's time, UTC epoch ms.
 
     Returns:
         The new state; the very same object where the erasure is not newer than the last one.
 
     Raises:
-        StateError: The state cannot be read.
+        StateError: The state cannot be read, or the time is outside the contract.
     """
-    parts = empty_state() if state is None else decode(state)
-    if state is not None and at <= parts.erased_at:
-        return state
-    step, kept_from = entry_bytes(parts.num_levels), 0
-    while kept_from < len(parts.ring) and entry_at(parts.ring, kept_from) <= at:
+    return erase_all(state, {}, at).state
+
+
+def _erase_blocks(blocks: Mapping[int, bytes], at: int) -> dict[int, bytes | None]:
+    changes: dict[int, bytes | None] = {}
+    for slot, value in blocks.items():
+        block = decode_block(value)
+        left = _newer(block.entries, entry_bytes(block.num_levels), at)
+        if not left:
+            changes[slot] = None
+        elif len(left) < len(block.entries):
+            changes[slot] = encode_block(block._replace(entries=left))
+    return changes
+
+
+def _newer(entries: bytes, step: int, at: int) -> bytes:
+    """Return the entries after a time."""
+    kept_from = 0
+    while kept_from < len(entries) and entry_at(entries, kept_from) <= at:
         kept_from += step
-    parts.ring = parts.ring[kept_from:]
-    parts.event_ids, parts.erased_at = b"", at
-    parts.folded, parts.late = len(parts.ring) // step, 0
-    drop_unused_versions(parts)
-    return encode(parts)
+    return entries[kept_from:]
 
 
 def is_erased(state: bytes | None) -> bool:

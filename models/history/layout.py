@@ -1,20 +1,20 @@
-"""Owns the bytes of a user's state, versions 1 and 2.
+"""Owns the bytes of a user's state: version 2 is written, version 1 is read as well.
 
-All integers little-endian. L = num_levels, n = ring entries, e = event ids, v = tokenizer versions, s = sections.
+All integers little-endian. L = num_levels, n = ring entries, e = event ids, v = tokenizer versions.
 
 ```
 offset  size   field
-0       1      layout version: 2 where there is a section of erasures, else 1
+0       1      layout version, 2
 1       1      num_levels L of the stored SIDs; 0 until a first SID is stored
 2       1      ring entries n, at most 50
 3       1      event ids e, at most 32
-4       1      tokenizer versions v, at most 4
-5       1      sections s: 1, or 2 in version 2
-6       4      listens folded: all but repeats (u32, stays at its maximum)
-10      4      of these, dropped as older than the tail of a full ring (u32, stays at its maximum)
-14      2      bytes of the long-term vector, at the very end; 0 in this version
-16      9      section of listens: u8 1, i64 watermark = highest source offset applied, -1 for none
-25      9      version 2: section of erasures: u8 2, i64 highest `at` of the erasures applied
+4       1      low 4 bits: tokenizer versions v, at most 4; +16: section of erasures, +32: section of the archive
+5       4      listens folded: all but repeats (u32, stays at its maximum)
+9       4      of these, dropped as older than the tail of a full ring (u32, stays at its maximum)
+13      8      watermark = highest source offset of a listen applied, -1 for none (i64)
++       6      section of erasures: highest `at` of the erasures applied (u48)
++       7      section of the archive: how many of the oldest ring entries are in a block already (u8), blocks
+               written so far (u24), strays written so far (u24); see `blocks`
 +       6 v    tokenizer versions
 +       6 e    ids of the last events, oldest first: BLAKE2b of the event id, digest of 6 bytes
 +       E n    ring, ascending by (at, source offset), E = 17 + 2 L
@@ -31,16 +31,19 @@ A ring entry:
 17      2 L    codes (u16)
 ```
 
-A full ring of 50 at three levels with four versions takes 16 + 9 + 24 + 192 + 1,150 = 1,391 bytes, 1,400 in version 2.
-Version 2 is written for users with an erasure alone: all others read on in releases that know version 1, and a state
-changes its version when it is next folded. Erasures are ordered by `at`, the highest wins, so they need no offset; what
-an erased user leaves are the two watermarks, 34 bytes. The source offset
-of an entry is not stored: records arrive in offset order, so an entry inserted after all of equal `at` keeps the order.
-A tokenizer version is its 12 hexadecimal digits, or the 6-byte BLAKE2b of any other text.
+A full ring of 50 at three levels with four versions takes 21 + 7 + 24 + 192 + 1,150 = 1,394 bytes, 1,400 after an
+erasure; what an erased user leaves are two watermarks, 27 bytes. Erasures are ordered by `at`, the highest wins, so
+they need no offset. The source offset of an entry is not stored: records arrive in offset order, so an entry inserted
+after all of equal `at` keeps the order. A tokenizer version is its 12 hexadecimal digits, or the 6-byte BLAKE2b of any
+other text.
+
+Version 1 differed before its tokenizer versions: after byte 4 came sections (u8, 1), folded, late, bytes of a vector
+(u16, 0), a tag (u8, 1) and the watermark. A state becomes version 2 when it is next folded; releases that know version
+1 alone refuse it then.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from struct import Struct
 from struct import error as StructError
@@ -66,10 +69,17 @@ NO_ERASURE: Final = -(2**63)
 SIGNALS: Final = ("listen", "like", "save", "follow", "share", "skip", "dislike")
 """Signals by number; only ever appended to."""
 
-HEADER: Final = Struct("<6B2IHBq")
-ERASURES: Final = Struct("<Bq")
-_LISTENS_SECTION: Final = 1
-_ERASURES_SECTION: Final = 2
+_HEADER: Final = Struct("<5B2Iq")
+_HEADER_V1: Final = Struct("<6B2IHBq")
+# Sections, vector and tag of version 1.
+_FIXED_V1: Final = (1, 0, 1)
+_ERASURES: Final = 16
+_ARCHIVE: Final = 32
+_VERSIONS_MASK: Final = 15
+_FLAGS: Final = _ARCHIVE | _ERASURES | _VERSIONS_MASK
+_ERASURES_BYTES: Final = 6
+_ARCHIVE_BYTES: Final = 7
+_U24: Final = 2**24 - 1
 _AT_END: Final = 14
 VERSION_AT: Final = 16
 
@@ -88,6 +98,11 @@ class State:
         ring: Entries.
         fresh: Entries to come after those of the ring, not yet joined to it: a join per record would copy 1 KB.
         erased_at: Highest `at` of the erasures applied, `NO_ERASURE` for none.
+        archived: How many of the oldest ring entries are in a block already.
+        num_blocks: Blocks of the user written so far; 0 while there is no archive.
+        num_strays: Late listens written beside the blocks so far.
+        history_events: How many events the blocks are to hold, 0 for no blocks; a setting, not part of the value.
+        written: Blocks and strays written since `decode`, by slot; values of their own.
     """
 
     num_levels: int
@@ -99,6 +114,11 @@ class State:
     ring: bytes
     fresh: list[bytes]
     erased_at: int = NO_ERASURE
+    archived: int = 0
+    num_blocks: int = 0
+    num_strays: int = 0
+    history_events: int = 0
+    written: dict[int, bytes] = field(default_factory=dict)
 
 
 def empty_state() -> State:
@@ -119,11 +139,13 @@ def decode(value: bytes) -> State:
         StateError: Another layout version, or bytes that do not fit this one.
     """
     try:
-        version, levels, entries, ids, versions, sections, folded, late, vector, topic, watermark = HEADER.unpack_from(
-            value
-        )
+        version, levels, entries, ids, flags, folded, late, watermark = _HEADER.unpack_from(value)
+        start = _HEADER.size
+        if version == 1:
+            levels, entries, ids, flags, folded, late, watermark = _header_v1(value)
+            start = _HEADER_V1.size
     except StructError as error:
-        msg = _damaged(value, f"at least {HEADER.size} bytes")
+        msg = _damaged(value, f"at least {_HEADER.size} bytes")
         raise StateError(msg) from error
     if not 1 <= version <= LAYOUT_VERSION:
         msg = (
@@ -131,17 +153,18 @@ def decode(value: bytes) -> State:
             "run the release that wrote it, or rebuild the state from the log"
         )
         raise StateError(msg)
-    versions_at, erased_section, erased_at = HEADER.size, _ERASURES_SECTION, NO_ERASURE
-    if version == LAYOUT_VERSION and len(value) >= HEADER.size + ERASURES.size:
-        erased_section, erased_at = ERASURES.unpack_from(value, HEADER.size)
-        versions_at += ERASURES.size
-    ids_at = versions_at + versions * VERSION_BYTES
+    erased_at, archive, versions_at = NO_ERASURE, 0, start
+    if flags & _ERASURES:
+        erased_at = int.from_bytes(value[versions_at : versions_at + _ERASURES_BYTES], "little")
+        versions_at += _ERASURES_BYTES
+    if flags & _ARCHIVE:
+        archive = int.from_bytes(value[versions_at : versions_at + _ARCHIVE_BYTES], "little")
+        versions_at += _ARCHIVE_BYTES
+    ids_at = versions_at + (flags & _VERSIONS_MASK) * VERSION_BYTES
     ring_at = ids_at + ids * EVENT_ID_BYTES
     size = ring_at + entries * entry_bytes(levels)
-    if (sections, topic, erased_section, vector) != (version, _LISTENS_SECTION, _ERASURES_SECTION, 0) or len(
-        value
-    ) != size:
-        msg = _damaged(value, f"{version} sections, no long-term vector and {size} bytes")
+    if len(value) != size or flags > _FLAGS or archive & 0xFF > entries:
+        msg = _damaged(value, f"flags up to {_FLAGS}, at most {entries} archived entries and {size} bytes")
         raise StateError(msg)
     return State(
         levels,
@@ -153,7 +176,19 @@ def decode(value: bytes) -> State:
         value[ring_at:],
         [],
         erased_at,
+        archive & 0xFF,
+        archive >> 8 & _U24,
+        archive >> 32,
     )
+
+
+def _header_v1(value: bytes) -> tuple[int, int, int, int, int, int, int]:
+    """Return levels, entries, event ids, flags, folded, late and watermark of a version 1."""
+    _, levels, entries, ids, versions, sections, folded, late, vector, tag, watermark = _HEADER_V1.unpack_from(value)
+    if (sections, vector, tag) != _FIXED_V1 or versions > MAX_VERSIONS:
+        msg = _damaged(value, f"sections, vector and tag of {_FIXED_V1} and at most {MAX_VERSIONS} versions")
+        raise StateError(msg)
+    return levels, entries, ids, versions, folded, late, watermark
 
 
 def encode(state: State) -> bytes:
@@ -164,36 +199,35 @@ def encode(state: State) -> bytes:
 
     Returns:
         Bytes that `decode` takes apart again.
+
+    Raises:
+        StateError: Entries wait to be settled; a programming error.
     """
-    settle(state)
-    # Version and number of sections go together: listens alone, or listens and erasures.
-    version = 1 if state.erased_at == NO_ERASURE else 2
-    header = HEADER.pack(
-        version,
+    if state.fresh:
+        msg = (
+            f"user state: expected a settled ring, got {len(state.fresh)} fresh entries; call `settle` first"
+        )
+        raise StateError(msg)
+    flags, sections = len(state.versions) // VERSION_BYTES, b""
+    if state.erased_at != NO_ERASURE:
+        flags |= _ERASURES
+        sections = state.erased_at.to_bytes(_ERASURES_BYTES, "little")
+    if state.num_blocks or state.archived:
+        # A user of 2^24 blocks starts to count anew, and has a short history for a while.
+        archive = state.archived | (state.num_blocks & _U24) << 8 | (state.num_strays & _U24) << 32
+        flags |= _ARCHIVE
+        sections += archive.to_bytes(_ARCHIVE_BYTES, "little")
+    header = _HEADER.pack(
+        LAYOUT_VERSION,
         state.num_levels,
         len(state.ring) // entry_bytes(state.num_levels),
         len(state.event_ids) // EVENT_ID_BYTES,
-        len(state.versions) // VERSION_BYTES,
-        version,
+        flags,
         state.folded,
         state.late,
-        0,
-        _LISTENS_SECTION,
         state.watermark,
     )
-    erasures = b"" if version == 1 else ERASURES.pack(_ERASURES_SECTION, state.erased_at)
-    return b"".join((header, erasures, state.versions, state.event_ids, state.ring))
-
-
-def settle(state: State) -> None:
-    """Join the fresh entries to the ring and let go of the oldest beyond its size.
-
-    Args:
-        state: Changed in place.
-    """
-    if state.fresh:
-        state.ring = b"".join((state.ring, *state.fresh))[-MAX_RING * entry_bytes(state.num_levels) :]
-        state.fresh.clear()
+    return b"".join((header, sections, state.versions, state.event_ids, state.ring))
 
 
 def entry_bytes(num_levels: int) -> int:

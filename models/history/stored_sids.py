@@ -10,8 +10,8 @@ from models.history.layout import (
     VERSION_BYTES,
     State,
     entry_bytes,
-    settle,
 )
+from models.history.ring import settle
 
 
 @cache

@@ -3,7 +3,7 @@
 Shape legend: T = history entries, oldest first; L = levels.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -16,13 +16,13 @@ from models.history.layout import (
     MAX_SHARE,
     NO_ERASURE,
     NO_WATERMARK,
-    SIGNALS,
     UNKNOWN,
     VERSION_BYTES,
     State,
     decode,
     empty_state,
 )
+from models.history.long_history import HistoryEvent, history
 from models.history.stored_sids import find_version, version_bytes
 from tokenizer.catalogue import CatalogueSnapshot
 from tokenizer.sid import format_sid
@@ -103,47 +103,48 @@ def view(state: bytes | None, snapshot: CatalogueSnapshot, tokenizer_version: st
     )
 
 
-def describe(state: bytes | None, item_id_of: Callable[[int], str | None] | None = None) -> dict[str, Any]:
+def describe(
+    state: bytes | None,
+    item_id_of: Callable[[int], str | None] | None = None,
+    blocks: Mapping[int, bytes] | None = None,
+) -> dict[str, Any]:
     """Put a state into words.
 
     Args:
         state: The user's state; None where there is none.
         item_id_of: Names an item key where it can; keys are printed otherwise.
+        blocks: All of the user's blocks, by slot, to tell the whole history; None for the recent ring alone.
 
     Returns:
         JSON-ready values; the latest entry first.
 
     Raises:
-        StateError: The state cannot be read.
+        StateError: The state or a block cannot be read.
     """
     parts = empty_state() if state is None else decode(state)
-    entries = np.frombuffer(parts.ring, dtype=_entry_dtype(parts.num_levels))
-    versions = _hex_pieces(parts.versions, VERSION_BYTES)
-    history = []
-    for entry, at in zip(entries[::-1], _at(entries)[::-1].tolist(), strict=True):
-        key, version = int(entry["key"]), int(entry["version"])
-        known = version != UNKNOWN
-        history.append(
-            {
-                "item_id": None if item_id_of is None else item_id_of(key),
-                "item_key": f"{key:016x}",
-                "at": at,
-                "share": None if entry["share"] == UNKNOWN else round(int(entry["share"]) / MAX_SHARE, 3),
-                "signal": _signal_name(int(entry["signal"])),
-                "sid": format_sid(entry["codes"]) if known else None,
-                "tokenizer_version": versions[version] if known else None,
-            }
-        )
     return {
-        "layout_version": 1 if parts.erased_at == NO_ERASURE else 2,
+        "layout_version": None if state is None else state[0],
         "size_bytes": 0 if state is None else len(state),
         "watermarks": {"listens": None if parts.watermark == NO_WATERMARK else parts.watermark},
         "erased_at": None if parts.erased_at == NO_ERASURE else parts.erased_at,
         "listens_folded": parts.folded,
         "listens_too_late": parts.late,
-        "tokenizer_versions": versions,
+        "blocks_written": parts.num_blocks,
+        "tokenizer_versions": _hex_pieces(parts.versions, VERSION_BYTES),
         "recent_event_ids": _hex_pieces(parts.event_ids, EVENT_ID_BYTES),
-        "history": history,
+        "history": [_words(event, item_id_of) for event in reversed(history(state, blocks or {}))],
+    }
+
+
+def _words(event: HistoryEvent, item_id_of: Callable[[int], str | None] | None) -> dict[str, Any]:
+    return {
+        "item_id": None if item_id_of is None else item_id_of(event.item_key),
+        "item_key": f"{event.item_key:016x}",
+        "at": event.at,
+        "share": None if event.share is None else round(event.share, 3),
+        "signal": event.signal,
+        "sid": None if event.codes is None else format_sid(event.codes),
+        "tokenizer_version": event.tokenizer_version,
     }
 
 
@@ -174,10 +175,6 @@ def _stored_under(places: npt.NDArray[np.uint8], parts: State, tokenizer_version
     # Place 255 never occurs, so "no such version" matches no entry that stores a SID.
     stored: BoolArray = (places == place) & (places != UNKNOWN)
     return stored
-
-
-def _signal_name(number: int) -> str:
-    return SIGNALS[number] if number < len(SIGNALS) else f"signal {number}"
 
 
 def _hex_pieces(packed: bytes, size: int) -> list[str]:

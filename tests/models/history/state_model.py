@@ -1,4 +1,4 @@
-"""The user state in plain Python, written to bytes from the table in `models.history.layout` alone."""
+"""The user state in plain Python, written to bytes from the tables in `models.history.layout` and `blocks` alone."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -39,12 +39,20 @@ class Model:
     events: list[bytes] = field(default_factory=list)
     ring: list[dict] = field(default_factory=list)
     erased_at: int | None = None
+    history_events: int = 0
+    num_blocks: int = 0
+    num_strays: int = 0
+    blocks: dict[int, bytes] = field(default_factory=dict)
 
     def erase(self, at: int) -> None:
         if self.erased_at is not None and at <= self.erased_at:
             return
         self.erased_at, self.events = at, []
-        self.ring = [entry for entry in self.ring if entry["at"] > at]
+        before, self.ring = self.ring, [entry for entry in self.ring if entry["at"] > at]
+        if len(self.ring) < len(before) or not before:
+            self.num_blocks = self.num_strays = 0
+            for entry in self.ring:
+                entry["archived"] = False
         self.folded, self.late = len(self.ring), 0
         self.versions = [known for known in self.versions if any(e["version"] == known for e in self.ring)]
         self.levels = self.levels if self.versions else 0
@@ -71,8 +79,30 @@ class Model:
         if stored is not None:
             self.make_room(len(stored.sid), tag(stored.tokenizer_version))
             entry |= {"version": tag(stored.tokenizer_version), "codes": stored.sid}
-        self.ring = sorted([*self.ring, entry], key=lambda e: (e["at"], e["offset"]))[-50:]
+        self.ring = sorted([*self.ring, entry | {"archived": False}], key=lambda e: (e["at"], e["offset"]))
+        self.archive(next(place for place, e in enumerate(self.ring) if e["offset"] == offset))
         return "applied"
+
+    def archive(self, new: int) -> None:
+        """Let go of the oldest; what goes is in a block, and a new entry among such entries is in one, too."""
+        if self.history_events or self.num_blocks:
+            if any(e["archived"] for e in self.ring[new:]):
+                self.ring[new]["archived"] = True
+                self.write(2**31 + self.num_strays % (self.history_events or 1), [self.ring[new]])
+                self.num_strays += 1
+            if len(self.ring) > 50 and not self.ring[0]["archived"]:
+                oldest = [e for e in self.ring if not e["archived"]][:16]
+                self.write(self.num_blocks % (-(-self.history_events // 16) + 1), oldest)
+                self.num_blocks += 1
+                for e in oldest:
+                    e["archived"] = True
+        self.ring = self.ring[-50:]
+
+    def write(self, slot: int, entries: list[dict]) -> None:
+        if self.history_events:
+            head = bytes([1, self.levels, len(entries), len(self.versions)])
+            head += self.num_blocks.to_bytes(4, "little") + self.num_strays.to_bytes(4, "little")
+            self.blocks[slot] = head + b"".join(self.versions) + self.entries_to_bytes(entries)
 
     def make_room(self, levels: int, version: bytes) -> None:
         if levels != self.levels:
@@ -95,19 +125,33 @@ class Model:
         def u(value: int, size: int) -> bytes:
             return value.to_bytes(size, "little")
 
-        v = 1 if self.erased_at is None else 2
-        head = bytes([v, self.levels, len(self.ring), len(self.events), len(self.versions), v])
-        head += u(self.folded, 4) + u(self.late, 4) + u(0, 2)
-        head += b"\x01" + self.watermark.to_bytes(8, "little", signed=True)
+        flags = len(self.versions) + 16 * (self.erased_at is not None) + 32 * (self.num_blocks > 0)
+        head = bytes([2, self.levels, len(self.ring), len(self.events), flags])
+        head += u(self.folded, 4) + u(self.late, 4) + self.watermark.to_bytes(8, "little", signed=True)
         if self.erased_at is not None:
-            head += b"\x02" + self.erased_at.to_bytes(8, "little", signed=True)
+            head += u(self.erased_at, 6)
+        if self.num_blocks:
+            head += u(sum(e["archived"] for e in self.ring), 1) + u(self.num_blocks, 3) + u(self.num_strays, 3)
+        return head + b"".join(self.versions) + b"".join(self.events) + self.entries_to_bytes(self.ring)
+
+    def to_bytes_v1(self) -> bytes:
+        """What the first release wrote, which knew neither erasures nor blocks."""
+        head = bytes([1, self.levels, len(self.ring), len(self.events), len(self.versions), 1])
+        head += self.folded.to_bytes(4, "little") + self.late.to_bytes(4, "little") + bytes(2)
+        head += b"\x01" + self.watermark.to_bytes(8, "little", signed=True)
+        return head + b"".join(self.versions) + b"".join(self.events) + self.entries_to_bytes(self.ring)
+
+    def entries_to_bytes(self, entries: list[dict]) -> bytes:
+        def u(value: int, size: int) -> bytes:
+            return value.to_bytes(size, "little")
+
         body = b""
-        for e in self.ring:
+        for e in entries:
             place = 255 if e["version"] is NO_SID else self.versions.index(e["version"])
             codes = e["codes"] or (0,) * self.levels
             body += u(e["key"], 8) + u(e["at"], 6) + bytes([e["share"], e["signal"], place])
             body += b"".join(u(code, 2) for code in codes)
-        return head + b"".join(self.versions) + b"".join(self.events) + body
+        return body
 
 
 def share(heard: Heard) -> int:
