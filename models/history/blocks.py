@@ -78,16 +78,22 @@ def block_prefix(user: bytes) -> bytes:
 
     Args:
         user: User id in UTF-8.
+
+    Returns:
+        The key without its slot.
     """
     return KEY_MARK + user + KEY_MARK
 
 
 def block_key(user: bytes, slot: int) -> bytes:
-    """Return the key of a slot in table and changelog.
+    """Name a slot of a user in table and changelog.
 
     Args:
         user: User id in UTF-8.
         slot: Below `STRAY` of a block, else of a stray.
+
+    Returns:
+        The key.
     """
     return block_prefix(user) + slot.to_bytes(_SLOT_BYTES, "big")
 
