@@ -107,11 +107,16 @@ def split_block_key(key: bytes) -> tuple[bytes, int] | None:
     Returns:
         User id in UTF-8 and slot; none for a key of something else.
     """
-    user, mark, slot = key[1 : -_SLOT_BYTES - 1], key[-_SLOT_BYTES - 1 : -_SLOT_BYTES], key[-_SLOT_BYTES:]
+    user, mark = key[1 : -_SLOT_BYTES - 1], key[-_SLOT_BYTES - 1 : -_SLOT_BYTES]
     # An empty user id is none: keys that begin with two marks belong to the table itself.
     if key[:1] != KEY_MARK or mark != KEY_MARK or not user or KEY_MARK in user:
         return None
-    return user, int.from_bytes(slot, "big")
+    return user, slot_of(key)
+
+
+def slot_of(key: bytes) -> int:
+    """Return the slot in a key that begins with a user's `block_prefix`."""
+    return int.from_bytes(key[-_SLOT_BYTES:], "big")
 
 
 def block_of(state: State, entries: bytes) -> bytes:

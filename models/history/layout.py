@@ -204,9 +204,7 @@ def encode(state: State) -> bytes:
         StateError: Entries wait to be settled; a programming error.
     """
     if state.fresh:
-        msg = (
-            f"user state: expected a settled ring, got {len(state.fresh)} fresh entries; call `settle` first"
-        )
+        msg = f"user state: expected a settled ring, got {len(state.fresh)} fresh entries; call `settle` first"
         raise StateError(msg)
     flags, sections = len(state.versions) // VERSION_BYTES, b""
     if state.erased_at != NO_ERASURE:

@@ -153,11 +153,16 @@ def replay(
 
 @state_app.command("get")
 def get_state(
-    ctx: typer.Context, user: Annotated[str, typer.Argument(help="Listener.")], as_json: Json = False
+    ctx: typer.Context,
+    user: Annotated[str, typer.Argument(help="Listener.")],
+    whole: Annotated[bool, typer.Option("--history", help="All listens that are kept, not the recent 50.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Show a listener's state, as the worker that holds it sees it."""
     web = settings_of(ctx).web
     url = f"http://{web.host}:{web.port}/v1/users/{urllib.parse.quote(user, safe='')}/state"
+    if whole:
+        url += "?history=all"
     state = _fetch(url)
     if as_json:
         print_json(state)

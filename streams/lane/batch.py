@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from models.data.rows import ListenRow
-from models.history import SidLookup, fold
+from models.history import SidLookup, block_key, fold
 from streams.contracts.deadletters import DeadLetter, dead_letter
 from streams.errors import BadRecord
 from streams.lane.metrics import LaneMetrics
@@ -22,15 +22,16 @@ class ListenBatch:
         partition: Source partition.
         next_offset: First source offset that is not folded yet; earlier records were delivered twice and are dropped.
         decode: Reads a record's key, value and timestamp, or raises `BadRecord`.
+        history_events: How many events a user's blocks must hold; 0 for no blocks.
     """
 
-    def __init__(self, partition: int, next_offset: int, decode: Decode) -> None:
+    def __init__(self, partition: int, next_offset: int, decode: Decode, history_events: int = 0) -> None:
         self.partition = partition
         self.next_offset = next_offset
         self.num_records = 0
         self.bad_reasons: list[str] = []
         self.applied = self.repeats = self.late = self.stale = 0
-        self._decode = decode
+        self._decode, self._history_events = decode, history_events
         self._listens: dict[bytes, list[tuple[int, ListenRow]]] = {}
         self._values: dict[bytes, bytes | None] = {}
         self._dead_letters: list[DeadLetter] = []
@@ -82,13 +83,16 @@ class ListenBatch:
         """
         changed: dict[bytes, bytes] = {}
         for user, state in zip(users, states, strict=True):
-            result = fold(state, self._listens[user], lookup)
+            result = fold(state, self._listens[user], lookup, self._history_events)
             self.applied += result.applied
             self.repeats += result.repeats
             self.late += result.late
             self.stale += result.stale
             if result.state != state:
                 changed[user] = result.state
+                # Before the state, which counts them: where a batch may be published in part, none is missing.
+                for slot, block in result.blocks.items():
+                    self._values[block_key(user, slot)] = block
         self._values.update(changed)
         return changed
 

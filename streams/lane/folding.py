@@ -143,7 +143,7 @@ class Folding:
 
     async def _fold(self, partition: int, records: Sequence[Any]) -> ListenBatch:
         table = self._tables[partition]
-        batch = ListenBatch(partition, self.next_offsets[partition], self._decode)
+        batch = ListenBatch(partition, self.next_offsets[partition], self._decode, self._settings.history_events)
         step = self._settings.slice_records
         for first in range(0, len(records), step):
             batch.add(records[first : first + step])

@@ -150,8 +150,28 @@ class ListenLane:
             except TableDamaged as exc:
                 self._crashing = asyncio.create_task(self._crash(exc))
                 raise
-        msg = f"{self.topic}/{partition}: the user-state table is not open here; ask the worker that owns the partition"
-        raise LaneError(msg)
+        raise self._not_open(partition)
+
+    def history(self, partition: int, user_id: str) -> tuple[bytes | None, dict[int, bytes]]:
+        """Read a user's state and blocks as they are on this worker's disk.
+
+        Args:
+            partition: The user's partition.
+            user_id: Listener.
+
+        Returns:
+            The state, or none for an unknown user, and blocks by slot.
+
+        Raises:
+            LaneError: The partition is not owned, or not open yet.
+        """
+        table = self._table.get(partition)
+        if table is not None:
+            try:
+                return table.history(user_id.encode())
+            except DbClosedError:  # a revoke closed it since
+                pass
+        raise self._not_open(partition)
 
     def committable(self) -> Mapping[int, int]:
         """Next source offset by partition; empty where the writer commits them itself."""
@@ -195,6 +215,10 @@ class ListenLane:
                 "restart, because another one may own its partitions by now"
             )
             raise LaneError(msg)
+
+    def _not_open(self, partition: int) -> LaneError:
+        msg = f"{self.topic}/{partition}: the user-state table is not open here; ask the worker that owns the partition"
+        return LaneError(msg)
 
     def _new_folding(self) -> Folding:
         return Folding(

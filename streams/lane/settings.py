@@ -43,6 +43,15 @@ class LaneSettings(BaseModel):
     changelog_batch_bytes: int = Field(
         default=524_288, ge=16_384, description="Producer batch; below the broker's max.message.bytes (1 MB)."
     )
+    history_events: int = Field(
+        default=512,
+        ge=0,
+        le=16_384,
+        description=(
+            "Listens that are kept of a user, at least, once they leave the recent 50: in blocks of 16 beside the "
+            "state, about 24 bytes each. 0 for none."
+        ),
+    )
     guarantee: Literal["auto", "exactly_once", "at_least_once"] = Field(
         default="auto",
         description=(

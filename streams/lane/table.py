@@ -8,7 +8,8 @@ so after any crash those three agree. Bulk loads pass by the write-ahead log: wh
 because a batch never straddles two memtables and these are flushed in their order; and no logged write follows before
 they are flushed, for its positions would survive them.
 
-Keys are user ids in UTF-8. The empty key, which no user can have (ids have at least one character), holds
+Keys are user ids in UTF-8, and after all of them, since they begin with 0xff, those of the users' blocks
+(`models.history.blocks`). The empty key, which no user can have (ids have at least one character), holds
 
     offset  size  field
     0       1     version of this layout (1)
@@ -27,6 +28,7 @@ from typing import cast
 
 from rocksdict import Cache, DbClosedError, Options, WriteBatch, WriteOptions
 
+from models.history.blocks import KEY_MARK, block_prefix, slot_of
 from streams.errors import LaneError, TableDamaged
 from streams.lane.database import damage, discard, is_damage, make_options, mark_damaged, open_database
 from streams.lane.settings import TableSettings
@@ -163,17 +165,50 @@ class PartitionTable:
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Go through all users in key order."""
+        for key, value in self.scan(b""):
+            if key.startswith(KEY_MARK):
+                return
+            if key != META_KEY:
+                yield key, value
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Go through all keys that begin alike, as they are now, in order.
+
+        Args:
+            prefix: First bytes of the keys.
+
+        Yields:
+            Key and value.
+        """
         entry = self._db.iter()
-        entry.seek_to_first()
+        entry.seek(prefix)
         while entry.valid():
-            if entry.key() != META_KEY:
-                yield cast(bytes, entry.key()), cast(bytes, entry.value())
+            key = cast(bytes, entry.key())
+            if not key.startswith(prefix):
+                return
+            yield key, cast(bytes, entry.value())
             entry.next()
         try:
             entry.status()  # a damaged block ends the iteration like the end does
         except Exception as exc:
             self._refuse_damage(exc)
             raise
+
+    def history(self, key: bytes) -> tuple[bytes | None, dict[int, bytes]]:
+        """Read a user's state and blocks, as they were at one moment.
+
+        Args:
+            key: User id in UTF-8.
+
+        Returns:
+            The state, or none, and blocks by slot.
+        """
+        while True:
+            state = self.get(key)
+            blocks = {slot_of(found): value for found, value in self.scan(block_prefix(key))}
+            # Blocks change with their state alone, and in one write.
+            if self.get(key) == state:
+                return state, blocks
 
     def clear(self) -> None:
         """Delete everything, positions too, and start with an empty database; blocking."""

@@ -4,7 +4,7 @@ All answers come from memory in microseconds: they are served on the event loop 
 """
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
@@ -25,8 +25,8 @@ class UserStates(Protocol):
         """Tell whether this worker holds the partition, restored."""
         ...
 
-    def describe(self, user_id: str) -> Mapping[str, Any] | None:
-        """Return a listener's state for people, None for an unknown one."""
+    def describe(self, user_id: str, whole_history: bool = False) -> Mapping[str, Any] | None:
+        """Return a listener's state for people, None for an unknown one; with all listens that are kept if told so."""
         ...
 
 
@@ -64,21 +64,21 @@ def create_web(health: Health, metrics: Metrics, states: UserStates | None, abou
         return Response(metrics.expose(), media_type=CONTENT_TYPE_LATEST)
 
     @web.get("/v1/users/{user_id:path}/state")
-    async def user_state(user_id: str) -> JSONResponse:
-        """Return one listener's state."""
-        return _state_answer(states, user_id)
+    async def user_state(user_id: str, history: Literal["recent", "all"] = "recent") -> JSONResponse:
+        """Return one listener's state, with the recent listens or with all that are kept."""
+        return _state_answer(states, user_id, history == "all")
 
     return web
 
 
-def _state_answer(states: UserStates | None, user_id: str) -> JSONResponse:
+def _state_answer(states: UserStates | None, user_id: str, whole_history: bool) -> JSONResponse:
     if states is None:
         return JSONResponse({"error": "this worker keeps no user states; ask one with role all or recommend"}, 404)
     partition = states.partition_of(user_id)
     if not states.owns(partition):
         message = f"partition {partition} of user {user_id!r} is not held by this worker; ask the one that holds it"
         return JSONResponse({"error": message, "partition": partition}, 421)
-    described = states.describe(user_id)
+    described = states.describe(user_id, whole_history)
     if described is None:
         return JSONResponse({"error": f"no listens of user {user_id!r}", "partition": partition}, 404)
     return JSONResponse({"user_id": user_id, "partition": partition, **described})

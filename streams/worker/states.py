@@ -36,9 +36,21 @@ class LaneStates:
         """Tell whether this worker holds the partition, restored."""
         return self._lane.ready(partition)
 
-    def describe(self, user_id: str) -> Mapping[str, Any] | None:
-        """Return a listener's state for people, None for an unknown one."""
-        state = self._lane.read(self.partition_of(user_id), user_id)
+    def describe(self, user_id: str, whole_history: bool = False) -> Mapping[str, Any] | None:
+        """Return a listener's state for people, None for an unknown one.
+
+        Args:
+            user_id: Listener.
+            whole_history: With all listens that are kept, not with the recent ones alone.
+
+        Returns:
+            JSON-ready values.
+        """
+        partition, blocks = self.partition_of(user_id), None
+        if whole_history:
+            state, blocks = self._lane.history(partition, user_id)
+        else:
+            state = self._lane.read(partition, user_id)
         if state is None:
             return None
         snapshot = self._snapshot()
@@ -47,4 +59,4 @@ class LaneStates:
             row = int(snapshot.row_of_key(np.array([key], dtype=np.uint64))[0])
             return snapshot.item_id(row) if row >= 0 else None
 
-        return describe(state, item_id_of)
+        return describe(state, item_id_of, blocks)

@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from kafka import TopicPartition
-from lane_worker import static_lookup, user_table
+from lane_worker import LANE, static_lookup, user_table
 
-from models.history import fold
+from models.history import block_key, fold
 from streams.connect import Clients, KafkaSettings
 from streams.contracts.deadletters import OFFSET_HEADER, PARTITION_HEADER
 from streams.contracts.decode import decode_listen
 from streams.contracts.topics import Topics
 from streams.errors import BadRecord
+from streams.lane.table import META_KEY
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = Path(__file__).with_name("lane_worker.py")
@@ -211,7 +212,7 @@ class Rig:
             consumer.close()
 
     def expected(self) -> tuple[dict[bytes, bytes], list[Any]]:
-        """The pure fold of the source topic: states by user key, and the bad records."""
+        """The pure fold of the source topic: states by user key, blocks by theirs, and the bad records."""
         listens: dict[bytes, list[Any]] = {}
         bad: list[Any] = []
         for record in self.read_all(self.topics.listens.name):
@@ -221,7 +222,12 @@ class Rig:
                 bad.append((record, error))
             else:
                 listens.setdefault(record.key, []).append((record.offset, listen))
-        return {key: fold(None, records, static_lookup).state for key, records in listens.items()}, bad
+        states: dict[bytes, bytes] = {}
+        for key, records in listens.items():
+            result = fold(None, records, static_lookup, LANE.history_events)
+            states[key] = result.state
+            states.update((block_key(key, slot), block) for slot, block in result.blocks.items())
+        return states, bad
 
     def changelog(self) -> dict[bytes, bytes]:
         """The changelog, last write wins."""
@@ -232,7 +238,7 @@ class Rig:
         tables = user_table(self.data_dir(name), self.topics)
         try:
             opened = tables.open(range(self.topics.listens.partitions))
-            return {key: value for table in opened.values() for key, value in table.items()}
+            return {key: value for table in opened.values() for key, value in table.scan(b"") if key != META_KEY}
         finally:
             tables.close()
 

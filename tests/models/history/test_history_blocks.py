@@ -27,10 +27,11 @@ def late_listens(seed: int, count: int = 250, repeats: int = 3) -> list[tuple[in
     """A log with many late listens, equal times and repeats."""
     rng = random.Random(seed)
     spread = rng.choice([1, 5, 60, 120])
-    return [
-        (n, Heard(f"e{n - rng.randrange(repeats)}", f"item-{rng.randrange(12)}", max(0, n // 2 - rng.randrange(spread))))
-        for n in range(count)
-    ]
+    records = []
+    for n in range(count):
+        at = max(0, n // 2 - rng.randrange(spread))
+        records.append((n, Heard(f"e{n - rng.randrange(repeats)}", f"item-{rng.randrange(12)}", at)))
+    return records
 
 
 def fold_all(records, history_events: int, batches: random.Random | None = None, lookup=lookup):

@@ -1,11 +1,12 @@
 """Lanes on a Kafka in memory, run to the end of their listens, and the pure fold to compare with."""
 
 import asyncio
+import itertools
 from pathlib import Path
 
 from fake_kafka import FakeKafka
 
-from models.history import fold
+from models.history import block_key, fold
 from streams.contracts.decode import decode_listen
 from streams.lane.listens import ListenLane
 from streams.lane.metrics import LaneCounts
@@ -15,7 +16,7 @@ from tokenizer.catalogue import StoredSid
 
 IDENTITY = TableIdentity("listens", "changelog", 2)
 TABLE = TableSettings(block_cache_bytes=1 << 20, write_buffer_bytes=1 << 20)
-LANE = LaneSettings(max_batch_records=10, slice_records=4, restore_batch_records=7, table=TABLE)
+LANE = LaneSettings(max_batch_records=10, slice_records=4, restore_batch_records=7, history_events=20, table=TABLE)
 PARTITIONS = {0, 1}
 GUARANTEES = ("exactly_once", "at_least_once")
 
@@ -38,7 +39,12 @@ def expected(kafka: FakeKafka) -> dict[bytes, bytes]:
             if record.value not in (b"{bad", None):
                 listen = decode_listen(record.key, record.value, record.timestamp)
                 listens.setdefault(record.key, []).append((record.offset, listen))
-    return {user: fold(None, of_user, lookup).state for user, of_user in listens.items()}
+    values: dict[bytes, bytes] = {}
+    for user, of_user in listens.items():
+        result = fold(None, of_user, lookup, LANE.history_events)
+        values[user] = result.state
+        values.update((block_key(user, slot), block) for slot, block in result.blocks.items())
+    return values
 
 
 def changelog(kafka: FakeKafka) -> dict[bytes, bytes]:
@@ -81,6 +87,9 @@ async def run_to_end(kafka: FakeKafka, folder: Path, guarantee: str = "exactly_o
     if not kafka.crashes:
         users = {r.key for p in PARTITIONS for r in kafka.logs["listens", p] if r.key is not None}
         states = {u: v for u in users for p in PARTITIONS if (v := lane.read(p, u.decode())) is not None}
+        for user, partition in itertools.product(users, PARTITIONS):
+            _, blocks = lane.history(partition, user.decode())
+            states.update((block_key(user, slot), block) for slot, block in blocks.items())
     await lane.revoked(PARTITIONS)
     kafka.offsets.update(lane.committable())
     return states

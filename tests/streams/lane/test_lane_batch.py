@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.history import fold
+from models.history import block_key, fold, split_block_key
 from streams.contracts.decode import decode_listen
 from streams.lane.batch import ListenBatch
 from streams.lane.metrics import LaneCounts
@@ -33,12 +33,14 @@ def make_record(offset: int, user: int, event: int = -1, at: int | None = None, 
     return Record("listens", 0, offset, NOW_MS, f"u{user}".encode(), value, ())
 
 
-def run(records: list[Record], cuts: list[int], step: int = 3) -> tuple[dict[bytes, bytes], LaneCounts, int]:
+def run(
+    records: list[Record], cuts: list[int], step: int = 3, history_events: int = 0
+) -> tuple[dict[bytes, bytes], LaneCounts, int]:
     states: dict[bytes, bytes] = {}
     counts = LaneCounts()
     next_offset = 0
     for first, last in zip([0, *cuts], [*cuts, len(records)], strict=True):
-        batch = ListenBatch(0, next_offset, decode_listen)
+        batch = ListenBatch(0, next_offset, decode_listen, history_events)
         for start in range(first, last, step):
             batch.add(records[start : min(start + step, last)])
         users = batch.users
@@ -77,6 +79,34 @@ def test_any_cut_into_batches_gives_the_state_of_one_fold(data):
     assert next_offset == (records[-1].offset + 1 if records else 0)
     assert counts.applied + counts.repeats + counts.late == sum(map(len, listens.values()))
     assert sum(counts.bad_by_reason.values()) == count - sum(map(len, listens.values()))
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_blocks_are_values_of_the_batch_and_come_before_their_state(data):
+    # Two users, so that their rings overflow.
+    records = [
+        make_record(offset, data.draw(st.integers(0, 1)), at=NOW_MS - data.draw(st.integers(0, 2_000)))
+        for offset in range(170)
+    ]
+    cuts = sorted(data.draw(st.lists(st.integers(0, 170), max_size=4)))
+    values, _, _ = run(records, cuts, history_events=40)
+    expected = {}
+    for user in (b"u0", b"u1"):
+        of_user = [(r.offset, decode_listen(*r[4:6], r.timestamp)) for r in records if r.key == user]
+        result = fold(None, of_user, lookup, 40)
+        if of_user:
+            expected[user] = result.state
+        expected.update((block_key(user, slot), block) for slot, block in result.blocks.items())
+    assert values == expected
+    assert any(split_block_key(key) for key in values)
+    batch = ListenBatch(0, 0, decode_listen, 40)
+    batch.add(records)
+    batch.fold(batch.users, [None] * len(batch.users), lookup)
+    keys = list(batch.result().values)
+    for key in keys:
+        if (of := split_block_key(key)) is not None:
+            assert keys.index(key) < keys.index(of[0])
 
 
 def test_bad_records_keep_bytes_and_position():

@@ -24,6 +24,7 @@ from lane_scenes import (
     run_to_end,
 )
 
+from models.history import split_block_key
 from streams.errors import LaneError, RestoreError
 from streams.lane.metrics import LaneCounts
 from streams.lane.restore import Restorer
@@ -35,7 +36,10 @@ from streams.lane.writer import FoldedBatch, IdempotentWriter
 async def test_table_changelog_and_dead_letters_after_a_quiet_run(tmp_path, guarantee):
     kafka = FakeKafka()
     fill(kafka, 100)
-    assert await run_to_end(kafka, tmp_path, guarantee) == expected(kafka) == changelog(kafka)
+    fill(kafka, 150, users=2)
+    values = await run_to_end(kafka, tmp_path, guarantee)
+    assert values == expected(kafka) == changelog(kafka)
+    assert any(split_block_key(key) for key in values)
     assert dead_letters(kafka) == bad_records(kafka)
     assert kafka.offsets == {p: kafka.end("listens", p) for p in PARTITIONS}
     assert not kafka.crashes
@@ -45,11 +49,12 @@ async def test_table_changelog_and_dead_letters_after_a_quiet_run(tmp_path, guar
 @given(
     crashes=st.lists(st.tuples(st.integers(0, 12), st.booleans(), st.booleans()), max_size=4),
     more=st.integers(1, 40),
+    users=st.sampled_from([2, 9]),
 )
-def test_crashes_between_acks_never_lose_or_double_a_listen(crashes, more):
+def test_crashes_between_acks_never_lose_or_double_a_listen(crashes, more, users):
     async def scenario(folder: Path) -> None:
         kafka = FakeKafka()
-        fill(kafka, 60)
+        fill(kafka, 130, users)
         for number, (acks, lose_table, commit) in enumerate(crashes):
             kafka.acks_left = acks
             generation = folder / str(number if lose_table else "kept")
@@ -58,7 +63,7 @@ def test_crashes_between_acks_never_lose_or_double_a_listen(crashes, more):
             if not commit:
                 kafka.offsets = before
             kafka.crashes.clear()
-            fill(kafka, more)
+            fill(kafka, more, users)
         kafka.acks_left = None
         assert await run_to_end(kafka, folder / "kept", "at_least_once") == expected(kafka) == changelog(kafka)
         assert await run_to_end(kafka, folder / "rebuilt", "at_least_once") == expected(kafka)

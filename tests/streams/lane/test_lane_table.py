@@ -3,6 +3,8 @@
 import pytest
 from rocksdict import Cache
 
+from models.history import block_key
+from models.history.blocks import STRAY
 from streams.errors import LaneError
 from streams.lane.settings import TableSettings
 from streams.lane.table import META_KEY, PartitionTable, Positions, TableIdentity, UserTable
@@ -38,6 +40,30 @@ def test_values_and_positions_survive_together(table):
     assert again.get_many([b"u2", b"u1", b"u3"]) == [None, b"new", None]
     assert list(again.items()) == [(b"u1", b"new")]
     again.close()
+
+
+def test_blocks_lie_beside_the_users_and_are_none(table):
+    values = {b"u": b"state", "\U0010ffff".encode(): b"last", b"ab": b"x"}
+    blocks = {
+        block_key(b"a", 1): b"of a",
+        block_key(b"u", STRAY): b"stray",
+        block_key(b"u", 300): b"b",
+        b"\xff\xffz": b"",
+    }
+    table.write(values | blocks, Positions(1, 1))
+    table.write({block_key(b"u", 7): b"c", block_key(b"a", 1): None}, Positions(2, 2))
+    assert dict(table.items()) == values
+    assert table.history(b"u") == (b"state", {7: b"c", 300: b"b", STRAY: b"stray"})
+    assert table.history(b"a") == (None, {})
+    assert table.history(b"ab") == (b"x", {})
+
+
+def test_history_is_of_one_moment(table):
+    """Writes come from another thread: here one comes in the middle of the reading."""
+    table.write({b"u": b"1", block_key(b"u", 0): b"of 1"}, Positions(1, 1))
+    states = [b"0", b"1"]
+    table.get = lambda key: states.pop(0) if states else b"1"
+    assert table.history(b"u") == (b"1", {0: b"of 1"})
 
 
 def test_clear_forgets_values_and_positions(table):

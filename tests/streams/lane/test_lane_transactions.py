@@ -66,16 +66,17 @@ async def test_one_batch_is_one_transaction_and_written_after_its_commit(tmp_pat
 @given(
     crashes=st.lists(st.tuples(st.integers(0, 25), st.booleans()), max_size=5),
     more=st.integers(1, 40),
+    users=st.sampled_from([2, 9]),
 )
-def test_crashes_at_any_step_neither_lose_nor_repeat_a_listen_or_a_dead_letter(crashes, more):
+def test_crashes_at_any_step_neither_lose_nor_repeat_a_listen_or_a_dead_letter(crashes, more, users):
     async def scenario(folder: Path) -> None:
         kafka, counts = FakeKafka(), LaneCounts()
-        fill(kafka, 60)
+        fill(kafka, 130, users)
         for number, (steps, lose_table) in enumerate(crashes):
             kafka.acks_left = steps
             await run_to_end(kafka, folder / str(number if lose_table else "kept"), metrics=counts)
             kafka.crashes.clear()
-            fill(kafka, more)
+            fill(kafka, more, users)
         kafka.acks_left = None
         assert await run_to_end(kafka, folder / "kept", metrics=counts) == expected(kafka) == changelog(kafka)
         assert await run_to_end(kafka, folder / "rebuilt", metrics=counts) == expected(kafka)

@@ -19,7 +19,9 @@ class FakeStates:
     def owns(self, partition):
         return partition != 7
 
-    def describe(self, user_id):
+    def describe(self, user_id, whole_history):
+        if user_id == "known" and whole_history:
+            return {"listens_folded": 3, "history": [1, 2, 3]}
         return {"listens_folded": 3} if user_id in ("known", "a/b c") else None
 
 
@@ -70,6 +72,8 @@ def test_states_are_told_by_those_who_hold_them(parts):
     answer = client.get("/v1/users/known/state")
     assert answer.json() == {"user_id": "known", "partition": 5, "listens_folded": 3}
     assert client.get("/v1/users/a%2Fb%20c/state").json()["user_id"] == "a/b c"
+    assert client.get("/v1/users/known/state?history=all").json()["history"] == [1, 2, 3]
+    assert client.get("/v1/users/known/state?history=none").status_code == 422
     assert client.get("/v1/users/nobody/state").status_code == 404
     elsewhere = client.get("/v1/users/another/state")
     assert (elsewhere.status_code, elsewhere.json()["partition"]) == (421, 7)
