@@ -23,7 +23,8 @@ from streams.lane.table import TableIdentity, UserTable
 from streams.lane.transport import FaustHost, register
 from tokenizer.catalogue import StoredSid
 
-LANE = LaneSettings(commit_interval_ms=200, max_batch_records=500)
+# So few events that blocks are written over.
+LANE = LaneSettings(commit_interval_ms=200, max_batch_records=500, history_events=64)
 VERSION = "0123456789ab"
 
 
