@@ -21,7 +21,7 @@ import numpy as np
 from aiokafka import TopicPartition
 from aiokafka.partitioner import murmur2
 
-from models.history import fold
+from models.history import block_key, fold
 from streams.broker import BrokerSettings, RunningBroker, start_broker
 from streams.connect import Clients, KafkaSettings
 from streams.contracts.topics import TopicSpec
@@ -66,16 +66,19 @@ def make_log(listens: int, users: int, partitions: int, seed: int) -> Log:
     return log
 
 
-def pure_fold(log: Log) -> dict[bytes, bytes]:
-    """Fold a log that begins at offset 0 of each partition."""
-    states: dict[bytes, bytes] = {}
+def pure_fold(log: Log, history_events: int = 0) -> dict[bytes, bytes]:
+    """Fold a log that begins at offset 0 of each partition: states and blocks by their keys."""
+    values: dict[bytes, bytes] = {}
     for records in log:
         of_user: dict[bytes, list[Any]] = {}
         for offset, (key, value) in enumerate(records):
             if (listen := read(value)) is not None:
                 of_user.setdefault(key, []).append((offset, listen))
-        states.update((key, fold(None, listens, lookup).state) for key, listens in of_user.items())
-    return states
+        for key, listens in of_user.items():
+            result = fold(None, listens, lookup, history_events)
+            values[key] = result.state
+            values.update((block_key(key, slot), block) for slot, block in result.blocks.items())
+    return values
 
 
 @dataclass

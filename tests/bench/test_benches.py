@@ -16,8 +16,16 @@ from tests.bench.work import fold_one, lookup, read
 
 CHECKS = {
     "listens": (
-        ["lane_vs_bare", "stock_vs_lane", "quix_vs_lane", "value_bytes", "listens_per_s", "steady_core_share"],
-        ("--peers", "bare,stock"),
+        [
+            "lane_vs_bare",
+            "stock_vs_lane",
+            "quix_vs_lane",
+            "value_bytes",
+            "listens_per_s",
+            "blocks_cost",
+            "steady_core_share",
+        ],
+        ("--peers", "bare,stock,long"),
     ),
     "sessions": (
         ["idle_p99_ms", "backlog_p99_ms", "backlog_sessions", "backlog_drain_per_s", "stock_backlog_p99_ms"],

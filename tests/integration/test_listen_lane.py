@@ -21,7 +21,7 @@ def rig(kafka: RunningBroker, make_topics, tmp_path) -> Iterator[Rig]:
 
 
 def test_table_and_changelog_equal_the_fold_and_bad_records_are_dead_letters(rig):
-    records = make_listens(6_000, users=300, seed=1)
+    records = make_listens(6_000, users=60, seed=1)
     rig.produce(records)
     worker = rig.start_worker()
     rig.wait_drained()

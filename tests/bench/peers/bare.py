@@ -13,14 +13,14 @@ from typing import Any
 from aiokafka import AIOKafkaProducer, TopicPartition
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch
 
-from models.history import fold
+from models.history import block_key, fold
 from streams.connect import Clients, KafkaSettings
 from streams.lane.listens import FETCH_MIN_BYTES
 from streams.lane.settings import LaneSettings, TableSettings
 from tests.bench.work import Meter, leave, lookup, peer_config, read
 
 
-def fold_batch(db: Rdict, records: Sequence[Any]) -> dict[bytes, bytes]:
+def fold_batch(db: Rdict, records: Sequence[Any], history_events: int) -> dict[bytes, bytes]:
     """Fold one batch of one partition."""
     of_user: dict[bytes, list[Any]] = {}
     for record in records:
@@ -28,7 +28,13 @@ def fold_batch(db: Rdict, records: Sequence[Any]) -> dict[bytes, bytes]:
             of_user.setdefault(record.key, []).append((record.offset, listen))
     users = list(of_user)
     states = db.get(users) if users else []
-    return {user: fold(state, of_user[user], lookup).state for user, state in zip(users, states, strict=True)}
+    values: dict[bytes, bytes] = {}
+    for user, state in zip(users, states, strict=True):
+        result = fold(state, of_user[user], lookup, history_events)
+        for slot, block in result.blocks.items():
+            values[block_key(user, slot)] = block
+        values[user] = result.state
+    return values
 
 
 async def send(producer: AIOKafkaProducer, topic: str, partition: int, values: dict[bytes, bytes]) -> list[Any]:
@@ -84,7 +90,7 @@ async def main() -> None:
         fetched = {tp.partition: records for tp, records in (await consumer.getmany(timeout_ms=200)).items()}
         while fetched:
             chunks = {partition: records[:limit] for partition, records in fetched.items()}
-            folded = {partition: fold_batch(dbs[partition], records) for partition, records in chunks.items()}
+            folded = {p: fold_batch(dbs[p], records, settings.history_events) for p, records in chunks.items()}
             acks = [await send(producer, config["changelog"], p, values) for p, values in folded.items()]
             await asyncio.gather(*(ack for of_partition in acks for ack in of_partition))
             for partition, values in folded.items():
