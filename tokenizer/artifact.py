@@ -2,7 +2,8 @@
 
 Layout:
 
-* `config.json`: levels, sizes, dimensions, share of content, encoder name and fingerprint, version.
+* `config.json`: levels, kinds, sizes, beam, dimensions, share of content, encoder name and fingerprint, version.
+  Format 2. Format 1, which knew greedy k-means alone, is read as such; versions are the same in both.
 * `arrays/NAME.npy`: every array of `Tokenizer.arrays`, never pickled.
 * `metrics.json`: the report of the fit, for people.
 * `manifest.json`: SHA-256 of all of these (manifest.py), and `tokenizer_version`.
@@ -20,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tokenizer.content import ContentEncoder, WordLlamaEncoder
 from tokenizer.errors import ArtifactError, TokenizerError
 from tokenizer.fitting import SidReport
+from tokenizer.levels import LevelKind
 from tokenizer.manifest import MANIFEST_NAME, verify_manifest, write_manifest
 from tokenizer.tokenizer import CatalogTokenizer, Tokenizer
 
@@ -34,10 +36,12 @@ class TokenizerConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal["sidestream-tokenizer-1"] = "sidestream-tokenizer-1"
+    format: Literal["sidestream-tokenizer-2"] = "sidestream-tokenizer-2"
     version: str = Field(description="Version of the tokenizer; recomputed from the arrays when loaded.")
     num_levels: int = Field(description="Codes in a SID.")
     codebook_sizes: tuple[int, ...] = Field(description="Codes of each level.")
+    level_kinds: tuple[LevelKind, ...] = Field(description="Kind of each level: kmeans, psrq or fsq.")
+    beam_size: int = Field(ge=1, description="Paths kept from level to level while encoding; 1 is greedy.")
     vector_dim: int = Field(description="Dimensions of a representation vector.")
     content_share: float = Field(ge=0.0, le=1.0, description="Share of the squared length that is content's.")
     encoder_name: str = Field(description="Name of the content encoder.")
@@ -89,13 +93,15 @@ def load_tokenizer(folder: Path, encoder: ContentEncoder | None = None) -> Catal
     """
     manifest = verify_manifest(folder)
     try:
-        config = TokenizerConfig.model_validate_json((folder / _CONFIG_NAME).read_bytes())
+        config = _read_config(folder / _CONFIG_NAME)
         paths = sorted((folder / _ARRAYS_FOLDER).glob("*.npy"))
         tokenizer = Tokenizer.from_arrays(
             {path.stem: np.load(path, allow_pickle=False) for path in paths},
             content_share=config.content_share,
             encoder_name=config.encoder_name,
             encoder_fingerprint=config.encoder_fingerprint,
+            level_kinds=config.level_kinds,
+            beam_size=config.beam_size,
         )
     except (OSError, ValueError, ValidationError, TokenizerError) as error:
         msg = f"{folder} is no tokenizer artifact that this version reads: {error}; fit the tokenizer again"
@@ -115,11 +121,22 @@ def load_tokenizer(folder: Path, encoder: ContentEncoder | None = None) -> Catal
         raise ArtifactError(msg) from error
 
 
+def _read_config(path: Path) -> TokenizerConfig:
+    fields = json.loads(path.read_bytes())
+    if isinstance(fields, dict) and fields.get("format") == "sidestream-tokenizer-1":
+        kinds = ["kmeans"] * len(fields.get("codebook_sizes", []))
+        fields |= {"format": "sidestream-tokenizer-2", "level_kinds": kinds, "beam_size": 1}
+    # From text, since strict JSON rules let lists stand for tuples.
+    return TokenizerConfig.model_validate_json(json.dumps(fields))
+
+
 def _describe(tokenizer: Tokenizer) -> TokenizerConfig:
     return TokenizerConfig(
         version=tokenizer.version,
         num_levels=tokenizer.num_levels,
         codebook_sizes=tokenizer.codebook_sizes,
+        level_kinds=tokenizer.level_kinds,
+        beam_size=tokenizer.levels.beam_size,
         vector_dim=tokenizer.vector_dim,
         content_share=tokenizer.representation.content_share,
         encoder_name=tokenizer.encoder_name,

@@ -84,14 +84,7 @@ def fit_tokenizer(
         collaborative_dim=settings.collaborative_dim,
         content_share=settings.content_share,
     )
-    levels = fit_levels(
-        representation.represent(keys, content),
-        settings.num_levels,
-        settings.codebook_size,
-        settings.kmeans_iterations,
-        settings.kmeans_sample,
-        rng,
-    )
+    levels = fit_levels(representation.represent(keys, content), settings, rng)
     return CatalogTokenizer(Tokenizer(representation, levels, encoder.name, encoder.fingerprint), encoder)
 
 

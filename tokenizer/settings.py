@@ -1,6 +1,6 @@
 """Owns the settings of the tokenizer: what is chosen before it is fitted and frozen afterwards."""
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -19,6 +19,24 @@ class TokenizerSettings(BaseModel):
         le=MAX_CODEBOOK_SIZE,
         description="Codes of each level at most; small catalogues get fewer, about twice the root of their size.",
     )
+    codebook_sizes: tuple[int, ...] = Field(
+        default=(),
+        description="Codes of each level, as in [128, 64, 32]; at most the number of items. Empty: codebook_size.",
+    )
+    level_kinds: tuple[Literal["kmeans", "psrq", "fsq"], ...] = Field(
+        default=(),
+        description="Kind of each level: kmeans, fsq (last level only) or psrq (features rather than addresses: see "
+        "prefix_weight). Empty: all kmeans.",
+    )
+    prefix_weight: float = Field(
+        default=0.3,
+        ge=0.0,
+        le=1.0,
+        description="Weight of the prefix in psrq levels; with 1 most items share their SID.",
+    )
+    beam_size: int = Field(
+        default=1, ge=1, le=64, description="Paths kept from level to level while encoding; 1 is greedy."
+    )
     vector_dim: int = Field(default=128, ge=8, le=1024, description="Dimensions of an item's representation vector.")
     collaborative_dim: int = Field(
         default=64, ge=0, le=1024, description="Dimensions of it that come from listens; 0 uses content alone."
@@ -31,8 +49,18 @@ class TokenizerSettings(BaseModel):
     )
     kmeans_iterations: int = Field(default=25, ge=1, le=1000, description="Rounds of k-means a level at most.")
     kmeans_sample: int = Field(
-        default=100_000, ge=1, description="Items drawn for fitting the codebooks; more are encoded but not fitted on."
+        default=100_000, ge=1, description="Items drawn for the rounds of k-means; memory holds these alone."
     )
+    kmeans_passes: int = Field(
+        default=1, ge=0, le=100, description="Passes a level over all items after the rounds, where there are more."
+    )
+
+    @property
+    def kinds(self) -> tuple[Literal["kmeans", "psrq", "fsq"], ...]:
+        """Kind of each level, one for each."""
+        if self.level_kinds:
+            return self.level_kinds
+        return tuple[Literal["kmeans"], ...](["kmeans"] * self.num_levels)
 
     @model_validator(mode="after")
     def _dimensions_fit(self) -> Self:
@@ -41,5 +69,22 @@ class TokenizerSettings(BaseModel):
                 f"collaborative_dim must be below vector_dim, got {self.collaborative_dim} and {self.vector_dim}; "
                 "the rest is content's"
             )
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _levels_fit(self) -> Self:
+        for name, chosen in (("codebook_sizes", self.codebook_sizes), ("level_kinds", self.level_kinds)):
+            if chosen and len(chosen) != self.num_levels:
+                msg = f"{name} must be empty or name num_levels = {self.num_levels} levels, got {list(chosen)}"
+                raise ValueError(msg)
+        if any(not 2 <= size <= MAX_CODEBOOK_SIZE for size in self.codebook_sizes):
+            msg = f"codebook_sizes must lie from 2 to {MAX_CODEBOOK_SIZE}, got {list(self.codebook_sizes)}"
+            raise ValueError(msg)
+        if "fsq" in self.kinds[:-1]:
+            msg = f"level_kinds may have fsq as the last level only, got {list(self.kinds)}: nothing follows its bits"
+            raise ValueError(msg)
+        if "psrq" in self.kinds and self.beam_size > 1:
+            msg = f"beam_size must be 1 with psrq levels, got {self.beam_size}: prefixes' scores do not compare"
             raise ValueError(msg)
         return self

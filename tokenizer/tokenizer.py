@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from tokenizer.content import ContentEncoder
 from tokenizer.errors import TokenizerError
-from tokenizer.levels import ResidualLevels
+from tokenizer.levels import LevelKind, Quantizer
 from tokenizer.representation import Representation
 from tokenizer.sid import item_keys
 
@@ -49,7 +49,7 @@ class Tokenizer:
     """
 
     representation: Representation
-    levels: ResidualLevels
+    levels: Quantizer
     encoder_name: str
     encoder_fingerprint: str
 
@@ -69,12 +69,17 @@ class Tokenizer:
     @property
     def num_levels(self) -> int:
         """L: codes in a SID."""
-        return len(self.levels.codebooks)
+        return len(self.levels.levels)
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
         """Codes of each level; `0 <= code < codebook_sizes[level]`."""
         return self.levels.sizes
+
+    @property
+    def level_kinds(self) -> tuple[LevelKind, ...]:
+        """Kind of each level."""
+        return self.levels.kinds
 
     @property
     def vector_dim(self) -> int:
@@ -86,7 +91,10 @@ class Tokenizer:
         """First 12 hex digits of a SHA-256 over all arrays, the shares of the halves and the encoder's fingerprint."""
         digest = hashlib.sha256()
         share = self.representation.content_share.hex()
-        for word in (self.encoder_name, self.encoder_fingerprint, share):
+        words = [self.encoder_name, self.encoder_fingerprint, share]
+        # Kinds are told by their arrays' names. Greedy encoding adds no word, so versions from before beams stay.
+        words += [f"beam {self.levels.beam_size}"] if self.levels.beam_size > 1 else []
+        for word in words:
             digest.update(f"{len(word)}:{word}".encode())
         for name, array in sorted(self.arrays().items()):
             digest.update(f"{name}:{array.dtype.str}:{array.shape}".encode())
@@ -95,11 +103,7 @@ class Tokenizer:
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """All arrays by name, as the artifact stores them and the version hashes them."""
-        codebooks = enumerate(self.levels.codebooks)
-        return {
-            **self.representation.arrays(),
-            **{f"codebook_{level:02d}": codebook.astype(np.float32) for level, codebook in codebooks},
-        }
+        return {**self.representation.arrays(), **self.levels.arrays()}
 
     @classmethod
     def from_arrays(
@@ -109,6 +113,8 @@ class Tokenizer:
         content_share: float,
         encoder_name: str,
         encoder_fingerprint: str,
+        level_kinds: Sequence[LevelKind] | None = None,
+        beam_size: int = 1,
     ) -> "Tokenizer":
         """Build a tokenizer from what `arrays` gave.
 
@@ -117,6 +123,8 @@ class Tokenizer:
             content_share: Share of the squared length that the content half gets.
             encoder_name: Name of the content encoder.
             encoder_fingerprint: Its fingerprint.
+            level_kinds: Kind of each level; None where all are k-means, one for each codebook.
+            beam_size: Paths kept from level to level.
 
         Returns:
             A tokenizer of the same version.
@@ -124,8 +132,10 @@ class Tokenizer:
         Raises:
             TokenizerError: An array is missing or they do not fit each other.
         """
-        names = sorted(name for name in arrays if name.startswith("codebook_"))
+        if level_kinds is None:
+            level_kinds = ["kmeans" for name in arrays if name.startswith("codebook_")]
         try:
+            levels = Quantizer.from_arrays(arrays, level_kinds, beam_size)
             representation = Representation(
                 content_mean=arrays["content_mean"].astype(np.float64),
                 projection=arrays["projection"].astype(np.float64),
@@ -137,7 +147,6 @@ class Tokenizer:
         except KeyError as error:
             msg = f"tokenizer: array {error} is missing; fit or copy the tokenizer again"
             raise TokenizerError(msg) from error
-        levels = ResidualLevels(tuple(arrays[name].astype(np.float64) for name in names))
         return cls(representation, levels, encoder_name, encoder_fingerprint)
 
     def encode(self, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:

@@ -1,8 +1,10 @@
+import dataclasses
 import json
 import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,6 +82,50 @@ def test_every_file_is_checked(folder, encoder):
     load_tokenizer(folder, encoder)
 
 
+@pytest.mark.parametrize(
+    "chosen",
+    [{"level_kinds": ("kmeans", "kmeans", "fsq"), "beam_size": 3}, {"level_kinds": ("psrq",) * 3}],
+    ids=["fsq after a beam", "psrq"],
+)
+def test_every_kind_of_level_comes_back(chosen, catalogue, encoder, bundle, tmp_path):
+    settings = TokenizerSettings(vector_dim=32, collaborative_dim=12, codebook_size=16, **chosen)
+    fitted = fit_tokenizer(*catalogue, encoder, settings, np.random.default_rng(0))
+    save_tokenizer(tmp_path / "tokenizer", fitted)
+    loaded = load_tokenizer(tmp_path / "tokenizer", encoder)
+    assert loaded.version == fitted.version != bundle.version
+    assert loaded.tokenizer.level_kinds == fitted.tokenizer.level_kinds
+    assert np.array_equal(loaded.encode_items(*catalogue[:2]).codes, fitted.encode_items(*catalogue[:2]).codes)
+
+
+def test_a_wider_beam_is_another_version(bundle):
+    tokenizer = bundle.tokenizer
+    wide = dataclasses.replace(tokenizer, levels=dataclasses.replace(tokenizer.levels, beam_size=2))
+    assert wide.version != tokenizer.version
+
+
+def test_an_artifact_of_the_first_format_is_read_as_it_was(folder, bundle, catalogue, encoder):
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    assert config.pop("level_kinds") == ["kmeans"] * 3
+    assert config.pop("beam_size") == 1
+    path.write_text(json.dumps({**config, "format": "sidestream-tokenizer-1"}))
+    write_manifest(folder, {"artifact": "tokenizer", "tokenizer_version": bundle.version})
+    loaded = load_tokenizer(folder, encoder)
+    assert loaded.version == bundle.version
+    before, after = bundle.encode_items(*catalogue[:2]), loaded.encode_items(*catalogue[:2])
+    assert np.array_equal(before.codes, after.codes)
+
+
+def test_the_shipped_artifact_of_the_first_format_keeps_its_version(wordllama):
+    shipped = Path(__file__).parents[2] / "streams" / "demo" / "artifact" / "tokenizer"
+    assert json.loads((shipped / "config.json").read_text())["format"] == "sidestream-tokenizer-1"
+    loaded = load_tokenizer(shipped, wordllama)
+    assert loaded.version == "b5dccfb8a970"
+    # Codes that the code of the first format gave.
+    codes = loaded.encode_items(["a", "b", "c"], ["rain on a tin roof", "derby night", ""]).codes
+    assert codes.tolist() == [[104, 76, 57], [0, 51, 87], [43, 70, 122]]
+
+
 def test_another_encoder_is_refused(folder, bundle, encoder):
     with pytest.raises(ArtifactError, match=r"fitted with encoder word-hash .*install that encoder, or fit"):
         load_tokenizer(folder, type(encoder)(dim=48, seed=3))
@@ -96,7 +142,7 @@ def test_missing_folder_says_what_to_do(tmp_path):
     ("change", "message"),
     [
         (lambda text: text.replace('"vector_dim": 32', '"vector_dim": 33'), "33, and manifest"),
-        (lambda text: text.replace("sidestream-tokenizer-1", "sidestream-tokenizer-9"), "no tokenizer"),
+        (lambda text: text.replace("sidestream-tokenizer-2", "sidestream-tokenizer-9"), "no tokenizer"),
         (
             lambda text: text.replace('"content_share": 0.5', '"content_share": 0.25'),
             "arrays are version",

@@ -1,0 +1,184 @@
+"""Owns how levels are fitted: each to what the levels before it left over, on a sample and then over all vectors.
+
+Vectors may be an array, a memory map, or anything that gives blocks again and again: only the sample, one block and
+the codebooks are in memory. Codebooks of k-means hold only codes that some vector of the sample uses. Legend:
+N vectors, D dimensions.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from tokenizer.errors import TokenizerError
+from tokenizer.grid import VECTOR_BITS, Exact, require_rows, snap
+from tokenizer.levels.kinds import MAX_AXES, SCORE_BITS, CentroidLevel, FsqLevel, Level
+from tokenizer.levels.kmeans import kmeans, kmeans_pass, nearest
+from tokenizer.levels.quantizer import Quantizer
+from tokenizer.settings import TokenizerSettings
+
+Singles = npt.NDArray[np.float32]
+# Called for every pass over all vectors; gives the same blocks each time.
+BlockSource = Callable[[], Iterable[Singles]]
+
+_BLOCK_ROWS = 8192
+# Prefixes are sums of centroids; longer ones than the grid holds are cut.
+_MAX_PREFIX = 2.0 - 2.0**-VECTOR_BITS
+
+
+def level_size(num_items: int, codebook_size: int) -> int:
+    """Choose how many codes a level gets: the setting, or fewer where the catalogue is small.
+
+    Twice the root of the catalogue, rounded up to a power of two, leaves far more SIDs than items with two levels and
+    yet several items a code, without which codes say nothing about unseen items. 256 is reached at 4,097 items.
+
+    Args:
+        num_items: Items to fit on, at least 1.
+        codebook_size: The most codes that the settings allow.
+
+    Returns:
+        1 for one item; never more than the number of items.
+    """
+    return min(codebook_size, num_items, 1 << math.ceil(math.log2(2.0 * math.sqrt(num_items))))
+
+
+def fit_levels(vectors: Singles | BlockSource, settings: TokenizerSettings, rng: np.random.Generator) -> Quantizer:
+    """Fit all levels, first level first.
+
+    Args:
+        vectors: Representation vectors of the catalogue, at least one; or what gives them in blocks.
+
+            Shape: (N, D), of each block (num_rows, D).
+        settings: Levels, kinds, sizes, rounds, sample.
+        rng: Draws sample, starts and restarts.
+
+    Returns:
+        The frozen quantizer.
+
+    Raises:
+        TokenizerError: No vectors, or vectors that are not finite.
+    """
+    source = vectors if callable(vectors) else partial(_blocks_of, vectors)
+    chosen, num_vectors = _draw(vectors, settings.kmeans_sample, rng)
+    if not num_vectors:
+        msg = "quantizer: cannot be fitted on an empty catalogue; give at least one item"
+        raise TokenizerError(msg)
+    require_rows(chosen, chosen.shape[-1], "vectors to fit")
+    sample = snap(chosen, VECTOR_BITS)
+    residual, levels = sample.copy(), list[Level]()
+    passes = settings.kmeans_passes if num_vectors > len(sample) else 0
+    for kind, size in zip(settings.kinds, _sizes(settings, len(sample)), strict=True):
+        if kind == "fsq":
+            levels.append(fit_fsq(residual, size))
+            break
+        weight = settings.prefix_weight if kind == "psrq" and levels else None
+        points = _points(residual, sample, weight)
+        centroids = kmeans(points, size, settings.kmeans_iterations, rng)
+        for _ in range(passes):
+            blocks = (_points(*_left_over(levels, block), weight) for block in source())
+            centroids = kmeans_pass(centroids, blocks, points, rng)
+        level = _freeze(centroids, sample.shape[1], weight)
+        used, codes = np.unique(_choose(level, residual, sample), return_inverse=True)
+        levels.append(_keep(level, used))
+        residual -= level.centroids[used][codes]
+    return Quantizer(tuple(levels), settings.beam_size)
+
+
+def fit_fsq(residual: Exact, size: int) -> FsqLevel:
+    """Fit a level of one bit an axis: principal axes, each cut at the median, so that both sides hold as many items.
+
+    Args:
+        residual: What the levels before left over.
+
+            Shape: (N, D).
+        size: Codes at most; the largest power of two up to it is taken, and no more axes than dimensions.
+
+    Returns:
+        The frozen level.
+    """
+    count = max(1, min(int(math.log2(max(size, 2))), residual.shape[1], MAX_AXES))
+    centred = residual - residual.mean(axis=0)
+    axes = np.linalg.eigh(centred.T @ centred)[1][:, ::-1].T[:count]
+    signs = np.sign(axes[np.arange(count), np.abs(axes).argmax(axis=1)])
+    axes = snap(axes * signs[:, None], VECTOR_BITS)
+    places = residual @ axes.T
+    thresholds = snap(np.median(places, axis=0), SCORE_BITS)
+    above = places > thresholds
+    values = np.zeros((count, 2))
+    for bit in (0, 1):
+        side = above == bool(bit)
+        values[:, bit] = np.where(side, places, 0.0).sum(axis=0) / np.maximum(side.sum(axis=0), 1)
+    return FsqLevel(axes, thresholds, snap(values, VECTOR_BITS))
+
+
+def _sizes(settings: TokenizerSettings, num_items: int) -> tuple[int, ...]:
+    if settings.codebook_sizes:
+        return tuple(min(size, num_items) for size in settings.codebook_sizes)
+    return (level_size(num_items, settings.codebook_size),) * settings.num_levels
+
+
+def _blocks_of(vectors: Singles) -> Iterator[Singles]:
+    for start in range(0, len(vectors), _BLOCK_ROWS):
+        yield np.asarray(vectors[start : start + _BLOCK_ROWS])
+
+
+def _draw(vectors: Singles | BlockSource, sample: int, rng: np.random.Generator) -> tuple[Singles, int]:
+    if callable(vectors):
+        return _draw_from_blocks(vectors(), sample, rng)
+    if len(vectors) <= sample:
+        return np.asarray(vectors), len(vectors)
+    return np.asarray(vectors[np.sort(rng.choice(len(vectors), sample, replace=False))]), len(vectors)
+
+
+def _draw_from_blocks(blocks: Iterable[Singles], sample: int, rng: np.random.Generator) -> tuple[Singles, int]:
+    # Each row gets a random key, and the smallest keys stay: every row has the same chance, whatever the blocks.
+    kept, keys, count = np.zeros((0, 0), np.float32), np.zeros(0), 0
+    for block in blocks:
+        count += len(block)
+        kept = np.concatenate([kept, block]) if len(kept) else block
+        keys = np.concatenate([keys, rng.random(len(block))])
+        if len(kept) > sample:
+            stay = np.sort(np.argpartition(keys, sample)[:sample])
+            kept, keys = kept[stay], keys[stay]
+    return kept, count
+
+
+def _left_over(levels: list[Level], block: Singles) -> tuple[Exact, Exact]:
+    exact = snap(require_rows(block, block.shape[-1], "vectors to fit"), VECTOR_BITS)
+    if not levels:
+        return exact, exact
+    before = Quantizer(tuple(levels))
+    return exact - before.decode(before.encode(block)), exact
+
+
+def _points(residual: Exact, vectors: Exact, weight: float | None) -> Singles:
+    if weight is None:
+        return residual.astype(np.float32)
+    return np.concatenate([residual, weight * (vectors - residual)], axis=1, dtype=np.float32, casting="same_kind")
+
+
+def _freeze(centroids: Singles, dim: int, weight: float | None) -> CentroidLevel:
+    own = snap(centroids[:, :dim], VECTOR_BITS)
+    if weight is None:
+        return CentroidLevel(own)
+    # |r - c|^2 + |w s - p|^2 for residual r and prefix s needs s times w p, and the squares of c and p.
+    weighted = centroids[:, dim:].astype(np.float64)
+    squares = (own * own).sum(axis=1) + (weighted * weighted).sum(axis=1)
+    prefixes = snap(np.clip(weight * weighted, -_MAX_PREFIX, _MAX_PREFIX), VECTOR_BITS)
+    return CentroidLevel(own, prefixes, snap(squares, SCORE_BITS))
+
+
+def _choose(level: CentroidLevel, residual: Exact, vectors: Exact) -> npt.NDArray[np.intp]:
+    if level.prefixes is None:
+        return nearest(residual, level.centroids)[0]
+    starts = range(0, len(residual), _BLOCK_ROWS)
+    blocks = [slice(start, start + _BLOCK_ROWS) for start in starts]
+    return np.concatenate([level.scores(residual[block], vectors[block]).argmin(axis=1) for block in blocks])
+
+
+def _keep(level: CentroidLevel, used: npt.NDArray[np.intp]) -> CentroidLevel:
+    if level.prefixes is None or level.offsets is None:
+        return CentroidLevel(level.centroids[used])
+    return CentroidLevel(level.centroids[used], level.prefixes[used], level.offsets[used])

@@ -1,0 +1,178 @@
+"""Owns the quantizer: levels in their order, frozen, with the way from vectors to codes and back.
+
+Encoding is exact on the grid of `tokenizer/grid.py`, so codes do not depend on the batch. Legend: N vectors, L levels,
+D dimensions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from tokenizer.errors import TokenizerError
+from tokenizer.grid import VECTOR_BITS, Exact, require_rows
+from tokenizer.levels.exact import encode_exact
+from tokenizer.levels.kinds import COMPONENT_BOUND, Arrays, CentroidLevel, FsqLevel, Level, LevelKind, read_level
+from tokenizer.levels.mlp import MlpEncoder
+from tokenizer.levels.screen import Screen
+
+MAX_BEAM_SIZE = 64
+_STEPS = float(1 << VECTOR_BITS)
+_BLOCK_ROWS = 512
+
+
+@dataclass(frozen=True, eq=False)
+class Quantizer:
+    """Frozen levels, first level first.
+
+    Attributes:
+        levels: Centroid levels, and at most one FSQ level, which is the last.
+        beam_size: Paths kept from level to level; 1 is greedy. An FSQ level follows the best path.
+        encoder: Trained encoder before the levels, which then live in its space; or None.
+    """
+
+    levels: tuple[Level, ...]
+    beam_size: int = 1
+    encoder: MlpEncoder | None = None
+
+    def __post_init__(self) -> None:
+        if not self.levels:
+            msg = "quantizer: expected at least one codebook, got none; fit the tokenizer again"
+            raise TokenizerError(msg)
+        dim = self.levels[0].dim if self.encoder is None else self.encoder.latent_dim
+        for number, level in enumerate(self.levels):
+            if level.dim != dim or (level.kind == "fsq" and number + 1 < len(self.levels)):
+                msg = (
+                    f"codebook of level {number}: expected {dim} dimensions, and kind fsq as the last level only; got "
+                    f"{level.dim} and {level.kind}; fit or copy the tokenizer again"
+                )
+                raise TokenizerError(msg)
+        if not 1 <= self.beam_size <= MAX_BEAM_SIZE or (self.beam_size > 1 and "psrq" in self.kinds):
+            msg = (
+                f"quantizer: expected a beam of 1 to {MAX_BEAM_SIZE} paths, and 1 with psrq levels, whose scores "
+                f"of different prefixes do not compare; got {self.beam_size} with levels {self.kinds}; set beam_size"
+            )
+            raise TokenizerError(msg)
+
+    @property
+    def dim(self) -> int:
+        """D: dimensions of the vectors it takes."""
+        return self.levels[0].dim if self.encoder is None else self.encoder.dim
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Codes of each level."""
+        return tuple(level.size for level in self.levels)
+
+    @property
+    def kinds(self) -> tuple[LevelKind, ...]:
+        """Kind of each level."""
+        return tuple(level.kind for level in self.levels)
+
+    def encode(self, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
+        """Give each vector its codes, the same alone as in bulk.
+
+        Args:
+            vectors: Representation vectors; other values are first rounded to the 14-bit grid.
+
+                Shape: (N, D).
+
+        Returns:
+            Codes, first level first.
+
+            Shape: (N, L).
+
+        Raises:
+            TokenizerError: The vectors are not finite, have another dimension, or components of 2 and more.
+        """
+        _require_vectors(vectors, self.dim)
+        codes = np.empty((len(vectors), len(self.levels)), dtype=np.int32)
+        for start in range(0, len(vectors), _BLOCK_ROWS):
+            # A product with a power of two is exact, and 16 bits of a component below 2 fit float32.
+            snapped = np.rint(vectors[start : start + _BLOCK_ROWS] * _STEPS) / _STEPS
+            block = snapped if self.encoder is None else self.encoder.encode(snapped.astype(np.float64))
+            screen = self._screen
+            found = self._encode_exact(block.astype(np.float64)) if screen is None else screen.encode(block)
+            codes[start : start + _BLOCK_ROWS] = found
+        return codes
+
+    def decode(self, codes: npt.NDArray[np.int32]) -> Exact:
+        """Give what codes stand for; fewer codes than levels stand for the middle of what begins with them.
+
+        Args:
+            codes: Codes, first level first, at most one a level.
+
+                Shape: (N, L or fewer).
+
+        Returns:
+            Points in the space of the vectors, or of the trained encoder where there is one.
+
+            Shape: (N, D).
+
+        Raises:
+            TokenizerError: More codes than levels, or a code outside its level.
+        """
+        sizes = self.sizes[: codes.shape[-1]] if codes.ndim == 2 else ()
+        if codes.ndim != 2 or codes.shape[1] > len(self.sizes) or np.any((codes < 0) | (codes >= np.array(sizes))):
+            msg = f"codes to decode: expected shape (num_rows, up to {len(self.sizes)}) below {self.sizes}, got " + (
+                f"shape {codes.shape}; use the codes of this tokenizer"
+            )
+            raise TokenizerError(msg)
+        points = np.zeros((len(codes), self.levels[0].dim))
+        for level, column in zip(self.levels, codes.T, strict=False):
+            points += level.decode(column)
+        return points
+
+    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+        """All arrays by name, as an artifact stores them and a version hashes them."""
+        arrays = {} if self.encoder is None else self.encoder.arrays()
+        for number, level in enumerate(self.levels):
+            arrays |= level.arrays(number)
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays, kinds: Sequence[str], beam_size: int = 1) -> "Quantizer":
+        """Build a quantizer from what `arrays` gave.
+
+        Args:
+            arrays: All arrays by name; others may be among them.
+            kinds: Kind of each level.
+            beam_size: Paths kept from level to level.
+
+        Returns:
+            An equal quantizer.
+
+        Raises:
+            KeyError: An array is missing.
+            TokenizerError: The arrays do not fit each other.
+        """
+        levels = tuple(read_level(kind, number, arrays) for number, kind in enumerate(kinds))
+        return cls(levels, beam_size, MlpEncoder.from_arrays(arrays))
+
+    @cached_property
+    def _parts(self) -> tuple[tuple[CentroidLevel, ...], FsqLevel | None]:
+        last = self.levels[-1]
+        centroid_levels = tuple(level for level in self.levels if isinstance(level, CentroidLevel))
+        return centroid_levels, last if isinstance(last, FsqLevel) else None
+
+    @cached_property
+    def _screen(self) -> Screen | None:
+        return Screen.build(*self._parts, self.beam_size)
+
+    def _encode_exact(self, block: Exact) -> npt.NDArray[np.int32]:
+        levels, fsq = self._parts
+        if not levels and fsq is not None:
+            return fsq.choose(block)[:, None]
+        codes, residual = encode_exact(levels, self.beam_size, block)
+        return codes if fsq is None else np.concatenate([codes, fsq.choose(residual)[:, None]], axis=1)
+
+
+def _require_vectors(vectors: npt.NDArray[np.floating], dim: int) -> None:
+    # One pass finds NaN, infinity and large components alike: no comparison with NaN is true.
+    if vectors.ndim == 2 and vectors.shape[1] == dim and np.abs(vectors).max(initial=0.0) < COMPONENT_BOUND:
+        return
+    require_rows(vectors, dim, "vectors to encode")
+    msg = f"vectors to encode: expected length about 1, got a component of {np.abs(vectors).max()}; scale them"
+    raise TokenizerError(msg)

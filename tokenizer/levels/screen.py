@@ -1,0 +1,177 @@
+"""Owns the fast way to the same codes: float32 decides wherever its error cannot, float64 decides the rest.
+
+All products of a vector with all levels are one matrix product; what earlier centroids take off is looked up in tables
+of products between levels, so no residual is made. Whatever order a matrix product adds in, its error is bounded; a
+row in which two paths lie closer than that bound is done again in float64, where on the grid no sum is ever rounded.
+So codes are those of exact arithmetic (`exact.py`), at little more than the price of float32. Legend: N vectors,
+D dimensions, V codes of a level, T codes of all levels, B axes of an FSQ level.
+
+Source: Higham 2002, "Accuracy and Stability of Numerical Algorithms", section 3.1 (|error| <= D u |x||y| for any order
+of D sums, with u = 2^-24); tables of products as in Babenko, Lempitsky 2014, "Additive Quantization", section 3.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from tokenizer.grid import Exact
+from tokenizer.levels.kinds import CentroidLevel, FsqLevel, bit_codes
+from tokenizer.levels.search import Scores, Tables, beam_one, beam_rows, greedy_one, greedy_rows
+
+_UNIT_ROUNDOFF = 2.0**-24
+# Pays for terms of second order and for the rounding of the bound itself.
+_SAFETY = 1.05
+# Tables of 64 MB; larger books are encoded without them.
+_MAX_TABLE_NUMBERS = 1 << 24
+# Scores of all paths of a block stay in the cache.
+_BLOCK_NUMBERS = 1 << 18
+
+
+@dataclass(frozen=True, eq=False)
+class Screen:
+    """Tables of a quantizer, with the error bound of each level's scores in float32.
+
+    Attributes:
+        directions: Minus twice the centroids of all levels, then the axes of an FSQ level. Shape: (T, D).
+        known: Tables of the centroid levels.
+        axis_tables: By earlier level: what a code of that takes off a place on the axes. Shape: (V, B).
+        thresholds: Thresholds of the FSQ level; empty without one. Shape: (B,).
+        slopes: Error of a difference of two scores per length of the vector, by level. Shape: (levels,).
+        intercepts: Error of such a difference whatever the vector, by level. Shape: (levels,).
+        beam_size: Paths kept from level to level.
+    """
+
+    directions: Exact
+    known: Tables
+    axis_tables: tuple[Exact, ...]
+    thresholds: Exact
+    slopes: Exact
+    intercepts: Exact
+    beam_size: int
+
+    @classmethod
+    def build(cls, levels: tuple[CentroidLevel, ...], fsq: FsqLevel | None, beam_size: int) -> Self | None:
+        """Make the tables.
+
+        Args:
+            levels: Levels with centroids, first level first.
+            fsq: The last level where it is of that kind.
+            beam_size: Paths kept from level to level.
+
+        Returns:
+            The screen; None where there is no centroid level, or the tables would be larger than 64 MB.
+        """
+        sizes = [level.size for level in levels]
+        axes = fsq.axes if fsq is not None else np.zeros((0, levels[0].dim if levels else 0))
+        if not levels or sum(size * sum(sizes[:number]) for number, size in enumerate(sizes)) > _MAX_TABLE_NUMBERS:
+            return None
+        tables = [
+            [2.0 * (before.centroids @ level.couplings.T) for before in levels[:n]] for n, level in enumerate(levels)
+        ]
+        axis_tables = tuple(-(level.centroids @ axes.T) for level in levels)
+        thresholds = fsq.thresholds if fsq is not None else np.zeros(0)
+        blocks = [-2.0 * level.centroids for level in levels]
+        lengths = [_longest(block) for block in [*blocks, axes]]
+        terms = [_largest(level.biases) + sum(map(_largest, row)) for level, row in zip(levels, tables, strict=True)]
+        terms.append(_largest(thresholds) + sum(map(_largest, axis_tables)))
+        if beam_size > 1:
+            # Sums over the levels so far are compared, and so the errors add up; axes are compared one by one.
+            lengths[:-1], terms[:-1] = np.cumsum(lengths[:-1]).tolist(), np.cumsum(terms[:-1]).tolist()
+        for level, row in zip(levels[1:], tables[1:], strict=True):
+            row[0] += level.biases
+        # A score adds at most L numbers, a path's cost L scores, each rounded once; twice that, for a difference.
+        additions, scale = 2 * len(levels) + 4, 2.0 * _SAFETY * _UNIT_ROUNDOFF
+        return cls(
+            directions=np.concatenate([*blocks, axes]),
+            known=Tables((0, *np.cumsum(sizes).tolist()), levels[0].biases, tuple(map(tuple, tables))),
+            axis_tables=axis_tables,
+            thresholds=thresholds,
+            slopes=scale * (levels[0].dim + additions) * np.array(lengths),
+            intercepts=scale * additions * np.array(terms),
+            beam_size=beam_size,
+        )
+
+    def encode(self, vectors: Scores) -> npt.NDArray[np.int32]:
+        """Give each vector its codes, those of exact arithmetic.
+
+        Args:
+            vectors: On the 14-bit grid, below 2.
+
+                Shape: (N, D).
+
+        Returns:
+            Codes, first level first.
+
+            Shape: (N, L).
+        """
+        singles = vectors.astype(np.float32, copy=False)
+        if len(vectors) == 1:
+            codes, unsure = self._encode_one(self._singles, singles[0])
+            if not unsure:
+                return np.array([codes], dtype=np.int32)
+            exactly, _ = self._encode_one(self, vectors[0].astype(np.float64))
+            return np.array([exactly], dtype=np.int32)
+        codes_of_rows, unsure_rows = self._encode_rows(self._singles, singles)
+        if unsure_rows.any():
+            codes_of_rows[unsure_rows] = self._encode_rows(self, vectors[unsure_rows].astype(np.float64))[0]
+        return codes_of_rows
+
+    @cached_property
+    def _singles(self) -> "Screen":
+        def single(array: Scores) -> npt.NDArray[np.float32]:
+            return np.ascontiguousarray(array, dtype=np.float32)
+
+        tables = tuple(tuple(map(single, row)) for row in self.known.tables)
+        known = Tables(self.known.starts, single(self.known.biases), tables)
+        parts = (single(self.directions), known, tuple(map(single, self.axis_tables)), single(self.thresholds))
+        return Screen(*parts, self.slopes, self.intercepts, self.beam_size)  # type: ignore[arg-type]  # narrower floats
+
+    def _encode_one(self, at: "Screen", vector: Scores) -> tuple[list[int], bool]:
+        products = at.directions @ vector
+        bounds = (self.slopes * float(vector @ vector) ** 0.5 + self.intercepts).tolist()
+        end = at.known.starts[-1]
+        codes: list[int] = []
+        if self.beam_size == 1:
+            unsure = greedy_one(at.known, products, bounds[:-1], codes)
+        else:
+            unsure = beam_one(at.known, self.beam_size, products, bounds[:-1], codes)
+        if len(at.thresholds):
+            places = products[end:].copy()
+            for table, code in zip(at.axis_tables, codes, strict=True):
+                places += table[code]
+            unsure |= bool((np.abs(places - at.thresholds) <= bounds[-1]).any())
+            codes.append(int(bit_codes(places > at.thresholds)))
+        return codes, unsure
+
+    def _encode_rows(self, at: "Screen", vectors: Scores) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+        num_levels = len(at.known.starts) - 1
+        codes = np.empty((len(vectors), num_levels + bool(len(at.thresholds))), dtype=np.int32)
+        unsure = np.empty(len(vectors), dtype=np.bool_)
+        products = vectors @ at.directions.T
+        lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
+        bounds = lengths[:, None] * self.slopes + self.intercepts
+        step = len(vectors) if self.beam_size == 1 else max(1, _BLOCK_NUMBERS // (products.shape[1] * self.beam_size))
+        for start in range(0, len(vectors), step):
+            block = slice(start, start + step)
+            if self.beam_size == 1:
+                unsure[block] = greedy_rows(at.known, products[block], bounds[block], codes[block])
+            else:
+                unsure[block] = beam_rows(at.known, self.beam_size, products[block], bounds[block], codes[block])
+        if len(at.thresholds):
+            places = products[:, at.known.starts[-1] :]
+            for table, column in zip(at.axis_tables, codes.T, strict=False):
+                places += table.take(column, axis=0)
+            unsure |= (np.abs(places - at.thresholds) <= bounds[:, -1:]).any(axis=1)
+            codes[:, -1] = bit_codes(places > at.thresholds)
+        return codes, unsure
+
+
+def _longest(rows: Exact) -> float:
+    return float(np.sqrt((rows * rows).sum(axis=1).max(initial=0.0)))
+
+
+def _largest(numbers: Exact) -> float:
+    return float(np.abs(numbers).max(initial=0.0))
