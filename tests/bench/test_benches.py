@@ -35,6 +35,29 @@ CHECKS = {
 }
 
 
+def last_line(bench, *options):
+    answer = subprocess.run(
+        [sys.executable, "-m", f"tests.bench.{bench}", "--smoke", *options],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr[-3_000:]
+    line = json.loads(answer.stdout.splitlines()[-1])
+    assert line["bench"] == bench
+    assert line["settings"]["smoke"] is True
+    return line
+
+
+def test_tokenize_ends_with_its_checks():
+    line = last_line("tokenize")
+    assert [check["name"] for check in line["checks"]] == ["single_vs_faiss", "bulk_vs_faiss", "same_codes"]
+    assert all(row["ours_single_us"] > 0 and row["ours_bulk_per_s"] > 0 for row in line["results"].values())
+
+
 @pytest.mark.broker
 @pytest.mark.parametrize(
     "bench", ["recovery", *(pytest.param(name, marks=pytest.mark.slow) for name in CHECKS if name != "recovery")]

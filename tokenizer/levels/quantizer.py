@@ -88,6 +88,8 @@ class Quantizer:
             TokenizerError: The vectors are not finite, have another dimension, or components of 2 and more.
         """
         _require_vectors(vectors, self.dim)
+        if len(vectors) == 1 and self.encoder is None and self._screen is not None and vectors.dtype == np.float32:
+            return np.array([self._screen.encode_one(np.rint(vectors[0] * _STEPS) / _STEPS)], dtype=np.int32)
         codes = np.empty((len(vectors), len(self.levels)), dtype=np.int32)
         for start in range(0, len(vectors), _BLOCK_ROWS):
             # A product with a power of two is exact, and 16 bits of a component below 2 fit float32.

@@ -107,17 +107,26 @@ class Screen:
 
             Shape: (N, L).
         """
-        singles = vectors.astype(np.float32, copy=False)
         if len(vectors) == 1:
-            codes, unsure = self._encode_one(self._singles, singles[0])
-            if not unsure:
-                return np.array([codes], dtype=np.int32)
-            exactly, _ = self._encode_one(self, vectors[0].astype(np.float64))
-            return np.array([exactly], dtype=np.int32)
-        codes_of_rows, unsure_rows = self._encode_rows(self._singles, singles)
-        if unsure_rows.any():
-            codes_of_rows[unsure_rows] = self._encode_rows(self, vectors[unsure_rows].astype(np.float64))[0]
-        return codes_of_rows
+            return np.array([self.encode_one(vectors[0].astype(np.float32, copy=False))], dtype=np.int32)
+        codes, unsure = self._encode_rows(self._singles, vectors.astype(np.float32, copy=False))
+        if unsure.any():
+            codes[unsure] = self._encode_rows(self, vectors[unsure].astype(np.float64))[0]
+        return codes
+
+    def encode_one(self, vector: npt.NDArray[np.float32]) -> list[int]:
+        """Give one vector its codes.
+
+        Args:
+            vector: On the 14-bit grid, below 2.
+
+                Shape: (D,).
+
+        Returns:
+            Codes, first level first.
+        """
+        codes, unsure = self._encode_one(self._singles, vector)
+        return self._encode_one(self, vector.astype(np.float64))[0] if unsure else codes
 
     @cached_property
     def _singles(self) -> "Screen":
@@ -129,9 +138,14 @@ class Screen:
         parts = (single(self.directions), known, tuple(map(single, self.axis_tables)), single(self.thresholds))
         return Screen(*parts, self.slopes, self.intercepts, self.beam_size)  # type: ignore[arg-type]  # narrower floats
 
+    @cached_property
+    def _bounds(self) -> list[tuple[float, float]]:
+        return list(zip(self.slopes.tolist(), self.intercepts.tolist(), strict=True))
+
     def _encode_one(self, at: "Screen", vector: Scores) -> tuple[list[int], bool]:
         products = at.directions @ vector
-        bounds = (self.slopes * float(vector @ vector) ** 0.5 + self.intercepts).tolist()
+        length = float(vector @ vector) ** 0.5
+        bounds = [slope * length + intercept for slope, intercept in self._bounds]
         end = at.known.starts[-1]
         codes: list[int] = []
         if self.beam_size == 1:

@@ -52,7 +52,7 @@ def greedy_rows(known: Tables, products: Scores, bounds: Scores, codes: npt.NDAr
     rows, unsure = np.arange(len(products)), np.zeros(len(products), dtype=np.bool_)
     chosen: list[Places] = []
     for level in range(len(known.starts) - 1):
-        scores = _row_scores(known, products, level, chosen)
+        scores = _look_up(known, products[:, known.starts[level] : known.starts[level + 1]], level, chosen)
         best = scores.argmin(axis=1)
         least = scores[rows, best]
         scores[rows, best] = np.inf
@@ -85,9 +85,9 @@ def greedy_one(known: Tables, products: Scores, bounds: list[float], codes: list
         for table, code in zip(known.tables[level][1:], codes[1:], strict=False):
             scores += table[code]
         best = int(scores.argmin())
-        least = float(scores[best])
+        least = scores.item(best)
         scores[best] = np.inf
-        unsure |= not float(scores[scores.argmin()]) - least > bound
+        unsure |= not scores.item(scores.argmin()) - least > bound
         codes.append(best)
     return unsure
 
@@ -118,7 +118,7 @@ def beam_rows(
     paths: list[Places] = []
     costs: Scores = np.zeros((len(products), 1), dtype=products.dtype)
     for level in range(num_levels):
-        scores = _path_scores(known, products, level, paths)
+        scores = _look_up(known, products[:, None, known.starts[level] : known.starts[level + 1]], level, paths)
         scores += costs[:, :, None]
         flat = scores.reshape(len(products), -1)
         kept = 1 if level == num_levels - 1 else min(beam_size, flat.shape[1])
@@ -148,50 +148,35 @@ def beam_one(known: Tables, beam_size: int, products: Scores, bounds: list[float
     Returns:
         Whether rounding may have decided which paths were kept.
     """
-    unsure, paths, costs = False, [codes], np.zeros((1, 1), dtype=products.dtype)
+    unsure, columns, costs = False, list[list[int]](), np.zeros((1, 1), dtype=products.dtype)
     for level, bound in enumerate(bounds):
         own = products[known.starts[level] : known.starts[level + 1]]
-        if level:
-            columns = np.array(paths).T
-            scores = known.tables[level][0].take(columns[0], axis=0)
-            for table, column in zip(known.tables[level][1:], columns[1:], strict=True):
-                scores += table.take(column, axis=0)
-            scores += own
-            scores += costs
-        else:
-            scores = (own + known.biases)[None]
+        # Rows are paths: what the vector says, what each path cost so far, what each of its codes takes off.
+        scores = own + costs if level else (own + known.biases)[None]
+        for table, column in zip(known.tables[level], columns, strict=True):
+            scores += table.take(column, axis=0)
         flat, size = scores.ravel(), scores.shape[1]
         kept = 1 if level == len(bounds) - 1 else min(beam_size, len(flat))
         found, values = [], []
         for _ in range(kept):
             best = int(flat.argmin())
             found.append(best)
-            values.append(float(flat[best]))
+            values.append(flat.item(best))
             flat[best] = np.inf
-        unsure |= not float(flat[flat.argmin()]) - values[-1] > bound
-        paths = [[*paths[place // size], place % size] for place in found]
+        unsure |= not flat.item(flat.argmin()) - values[-1] > bound
+        parents = [place // size for place in found]
+        columns = [[column[parent] for parent in parents] for column in columns]
+        columns.append([place % size for place in found])
         costs = np.array(values, dtype=products.dtype)[:, None]
-    codes[:] = paths[0]
+    codes.extend(column[0] for column in columns)
     return unsure
 
 
-def _row_scores(known: Tables, products: Scores, level: int, chosen: list[Places]) -> Scores:
-    own = products[:, known.starts[level] : known.starts[level + 1]]
+def _look_up(known: Tables, own: Scores, level: int, codes_of: list[Places]) -> Scores:
     if not level:
         return own + known.biases
-    scores: Scores = known.tables[level][0].take(chosen[0], axis=0)
-    for table, codes in zip(known.tables[level][1:], chosen[1:], strict=True):
-        scores += table.take(codes, axis=0)
-    scores += own
-    return scores
-
-
-def _path_scores(known: Tables, products: Scores, level: int, paths: list[Places]) -> Scores:
-    own = products[:, None, known.starts[level] : known.starts[level + 1]]
-    if not level:
-        return own + known.biases
-    scores: Scores = known.tables[level][0].take(paths[0], axis=0)
-    for table, codes in zip(known.tables[level][1:], paths[1:], strict=True):
+    scores: Scores = known.tables[level][0].take(codes_of[0], axis=0)
+    for table, codes in zip(known.tables[level][1:], codes_of[1:], strict=True):
         scores += table.take(codes, axis=0)
     scores += own
     return scores

@@ -1,4 +1,4 @@
-"""The environment of the quixstreams peer: made once, from pins with hashes, beside the product's own."""
+"""The environment of the peers that need other libraries than the product (quixstreams, FAISS), made once from pins."""
 
 import subprocess
 import sys
@@ -36,6 +36,6 @@ def ensure_python() -> str:
     for step in steps:
         answer = subprocess.run(step, capture_output=True, text=True, check=False)
         if answer.returncode != 0:
-            raise RuntimeError(f"the environment of quixstreams cannot be made: {answer.stderr.strip()[-1_000:]}")
+            raise RuntimeError(f"the environment of the peers cannot be made: {answer.stderr.strip()[-1_000:]}")
     (FOLDER / "made-from.txt").write_text(LOCK.read_text())
     return str(new)
