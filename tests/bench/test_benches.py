@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -56,6 +57,24 @@ def test_tokenize_ends_with_its_checks():
     line = last_line("tokenize")
     assert [check["name"] for check in line["checks"]] == ["single_vs_faiss", "bulk_vs_faiss", "same_codes"]
     assert all(row["ours_single_us"] > 0 and row["ours_bulk_per_s"] > 0 for row in line["results"].values())
+
+
+@pytest.mark.data
+def test_tokenizers_end_with_their_checks():
+    data = Path(os.environ.get("SIDESTREAM_TEST_DATA", "shared/data"))
+    if not (data / "amazon18-office").exists():
+        pytest.skip(f"no real data at {data}; set SIDESTREAM_TEST_DATA to the folder that holds it")
+    line = last_line("tokenizers", "--sets", "office", "--data", str(data))
+    assert [check["name"] for check in line["checks"]] == ["fsq_shared_vs_kmeans_office"]
+    table = line["results"]["office"]
+    assert table["kmeans + fsq"]["shared_share"] < table["kmeans"]["shared_share"] < table["psrq 1.0"]["shared_share"]
+    assert table["kmeans"]["bucket_cosine"] > 0.5 > 0.1 > abs(table["random"]["bucket_cosine"])
+
+
+def test_tokenizers_say_what_they_skip(tmp_path):
+    line = last_line("tokenizers", "--data", str(tmp_path))
+    assert line["results"] == {"lastfm": None, "beauty": None, "office": None}
+    assert [check["value"] for check in line["checks"]] == [None] * 3
 
 
 @pytest.mark.broker

@@ -26,6 +26,9 @@ _UNIT_ROUNDOFF = 2.0**-24
 _SAFETY = 1.05
 # Tables of 64 MB; larger books are encoded without them.
 _MAX_TABLE_NUMBERS = 1 << 24
+# One vector is multiplied in parts of so many components, added up afterwards: a sum of 768 in one go has a bound five
+# times as wide, and a fourth level's near misses made half of the vectors unsure.
+_PART_WIDTH = 128
 # Scores of all paths of a block stay in the cache.
 _BLOCK_NUMBERS = 1 << 18
 
@@ -39,7 +42,7 @@ class Screen:
         known: Tables of the centroid levels.
         axis_tables: By earlier level: what a code of that takes off a place on the axes. Shape: (V, B).
         thresholds: Thresholds of the FSQ level; empty without one. Shape: (B,).
-        slopes: Error of a difference of two scores per length of the vector, by level. Shape: (levels,).
+        lengths: Longest direction of each level, of all levels so far with a beam. Shape: (levels,).
         intercepts: Error of such a difference whatever the vector, by level. Shape: (levels,).
         beam_size: Paths kept from level to level.
     """
@@ -48,7 +51,7 @@ class Screen:
     known: Tables
     axis_tables: tuple[Exact, ...]
     thresholds: Exact
-    slopes: Exact
+    lengths: Exact
     intercepts: Exact
     beam_size: int
 
@@ -82,15 +85,13 @@ class Screen:
             lengths[:-1], terms[:-1] = np.cumsum(lengths[:-1]).tolist(), np.cumsum(terms[:-1]).tolist()
         for level, row in zip(levels[1:], tables[1:], strict=True):
             row[0] += level.biases
-        # A score adds at most L numbers, a path's cost L scores, each rounded once; twice that, for a difference.
-        additions, scale = 2 * len(levels) + 4, 2.0 * _SAFETY * _UNIT_ROUNDOFF
         return cls(
             directions=np.concatenate([*blocks, axes]),
             known=Tables((0, *np.cumsum(sizes).tolist()), levels[0].biases, tuple(map(tuple, tables))),
             axis_tables=axis_tables,
             thresholds=thresholds,
-            slopes=scale * (levels[0].dim + additions) * np.array(lengths),
-            intercepts=scale * additions * np.array(terms),
+            lengths=np.array(lengths),
+            intercepts=_error_of(0, len(levels)) * np.array(terms),
             beam_size=beam_size,
         )
 
@@ -136,16 +137,24 @@ class Screen:
         tables = tuple(tuple(map(single, row)) for row in self.known.tables)
         known = Tables(self.known.starts, single(self.known.biases), tables)
         parts = (single(self.directions), known, tuple(map(single, self.axis_tables)), single(self.thresholds))
-        return Screen(*parts, self.slopes, self.intercepts, self.beam_size)  # type: ignore[arg-type]  # narrower floats
+        return Screen(*parts, self.lengths, self.intercepts, self.beam_size)  # type: ignore[arg-type]  # narrower floats
+
+    @cached_property
+    def _parts(self) -> Scores:
+        count = max(1, self.directions.shape[1] // _PART_WIDTH if self.directions.shape[1] % _PART_WIDTH == 0 else 1)
+        return np.ascontiguousarray(np.stack(np.split(self.directions, count, axis=1)))
 
     @cached_property
     def _bounds(self) -> list[tuple[float, float]]:
-        return list(zip(self.slopes.tolist(), self.intercepts.tolist(), strict=True))
+        count, _, width = self._parts.shape
+        slopes = _error_of(width + count, len(self.known.starts) - 1) * self.lengths
+        return list(zip(slopes.tolist(), self.intercepts.tolist(), strict=True))
 
     def _encode_one(self, at: "Screen", vector: Scores) -> tuple[list[int], bool]:
-        products = at.directions @ vector
+        parts = at._parts
+        products = (parts @ vector.reshape(len(parts), -1, 1)).sum(axis=0)[:, 0]
         length = float(vector @ vector) ** 0.5
-        bounds = [slope * length + intercept for slope, intercept in self._bounds]
+        bounds = [slope * length + intercept for slope, intercept in at._bounds]
         end = at.known.starts[-1]
         codes: list[int] = []
         if self.beam_size == 1:
@@ -166,7 +175,8 @@ class Screen:
         unsure = np.empty(len(vectors), dtype=np.bool_)
         products = vectors @ at.directions.T
         lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
-        bounds = lengths[:, None] * self.slopes + self.intercepts
+        slopes = _error_of(vectors.shape[1], num_levels) * self.lengths
+        bounds = lengths[:, None] * slopes + self.intercepts
         step = len(vectors) if self.beam_size == 1 else max(1, _BLOCK_NUMBERS // (products.shape[1] * self.beam_size))
         for start in range(0, len(vectors), step):
             block = slice(start, start + step)
@@ -181,6 +191,11 @@ class Screen:
             unsure |= (np.abs(places - at.thresholds) <= bounds[:, -1:]).any(axis=1)
             codes[:, -1] = bit_codes(places > at.thresholds)
         return codes, unsure
+
+
+def _error_of(num_terms: int, num_levels: int) -> float:
+    # A score adds at most L numbers to a product, a path's cost L scores, each rounded once; all twice: a difference.
+    return 2.0 * _SAFETY * _UNIT_ROUNDOFF * (num_terms + 2 * num_levels + 4)
 
 
 def _longest(rows: Exact) -> float:
