@@ -1,0 +1,232 @@
+"""Owns levels trained end to end: an RQ-VAE with PLUM's options, frozen into a quantizer that numpy runs.
+
+Encoder, codebooks and decoder learn together from item vectors; the encoder and the books are exported, the decoder
+stays here. Legend: N items, B batch, D dimensions of a vector, Z of the latent space, L levels, V codes of a level.
+
+Source: TIGER, arXiv 2305.05065, section 3.1 (RQ-VAE, commitment 0.25, start by k-means); PLUM, arXiv 2510.07784
+(books that halve, reconstruction from a drawn number of levels, items heard together pulled together).
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.errors import TrainingError
+from tokenizer.grid import VECTOR_BITS, snap
+from tokenizer.levels import CentroidLevel, MlpEncoder, Quantizer
+from tokenizer.levels.kmeans import kmeans
+
+Float32Array = npt.NDArray[np.float32]
+
+# Axes on which items hardly differ are not blown up to the size of the others.
+_LEAST_SPREAD = 0.25
+_WEIGHT_LIMIT = 8.0
+_KMEANS_ROUNDS = 10
+
+
+class VqSettings(BaseModel):
+    """How an RQ-VAE is trained."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    codebook_sizes: tuple[int, ...] = Field(
+        default=(256, 256, 256), min_length=1, description="Codes of each level; halving sizes are PLUM's."
+    )
+    latent_dim: int = Field(default=32, ge=2, le=512, description="Dimensions that are quantized.")
+    hidden_dim: int = Field(default=128, ge=2, le=4096, description="Units of the hidden layer on either side.")
+    epochs: int = Field(default=60, ge=1, description="Passes over the items.")
+    batch_items: int = Field(default=256, ge=2, description="Items, and pairs, a step.")
+    learning_rate: float = Field(default=1e-3, gt=0.0, description="Of Adam.")
+    commitment: float = Field(default=0.25, ge=0.0, description="Weight of the pull of latents to their codes.")
+    progressive_masking: bool = Field(
+        default=False, description="Reconstruct from a drawn number of levels, so that every prefix means something."
+    )
+    contrastive_weight: float = Field(
+        default=0.0, ge=0.0, description="Weight of the pull between items heard together; needs pairs."
+    )
+    temperature: float = Field(default=0.1, gt=0.0, description="Of that pull's softmax.")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedVq:
+    """What came out.
+
+    Args:
+        quantizer: Frozen encoder and levels.
+        decoder: From the quantizer's latent space, as scaled by it, to vectors.
+    """
+
+    quantizer: Quantizer
+    decoder: nn.Module
+
+    def decode(self, codes: npt.NDArray[np.int32]) -> Float32Array:
+        """Give the vectors that codes stand for; fewer codes than levels stand for the middle of what follows.
+
+        Args:
+            codes: Codes, first level first.
+
+                Shape: (N, L or fewer).
+
+        Returns:
+            Vectors.
+
+            Shape: (N, D).
+        """
+        latent = torch.from_numpy(self.quantizer.decode(codes).astype(np.float32))
+        with torch.no_grad():
+            vectors: Float32Array = self.decoder(latent).numpy()
+        return vectors
+
+
+class _RqVae(nn.Module):
+    def __init__(self, dim: int, settings: VqSettings) -> None:
+        super().__init__()
+        hidden, latent = settings.hidden_dim, settings.latent_dim
+        self.first, self.last = nn.Linear(dim, hidden), nn.Linear(hidden, latent)
+        self.inner, self.outer = nn.Linear(latent, hidden), nn.Linear(hidden, dim)
+        self.encoder = nn.Sequential(self.first, nn.ReLU(), self.last)
+        self.decoder = nn.Sequential(self.inner, nn.ReLU(), self.outer)
+        self.books = nn.ParameterList(nn.Parameter(torch.zeros(size, latent)) for size in settings.codebook_sizes)
+        self.commitment = settings.commitment
+
+    def quantize(self, latent: Tensor, kept: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Give the sum of the chosen codes with the latent's gradient, the loss of books and latents, and the codes."""
+        residual, chosen, loss = latent, torch.zeros_like(latent), latent.new_zeros(())
+        codes = []
+        for number, book in enumerate(self.books):
+            code = torch.cdist(residual.detach(), book.detach()).argmin(dim=1)
+            picked = book[code]
+            codes.append(code)
+            loss = loss + functional.mse_loss(picked, residual.detach())
+            loss = loss + self.commitment * functional.mse_loss(residual, picked.detach())
+            residual = residual - picked.detach()
+            chosen = chosen + picked * (kept > number)[:, None]
+        return latent + (chosen - latent).detach(), loss, codes
+
+
+def train_vq(
+    vectors: Float32Array, settings: VqSettings, seed: int = 0, pairs: npt.NDArray[np.integer] | None = None
+) -> TrainedVq:
+    """Train an RQ-VAE on a catalogue and freeze it.
+
+    Args:
+        vectors: Representation vectors of the items.
+
+            Shape: (N, D).
+        settings: Sizes, steps, options.
+        seed: Of weights, batches and restarts.
+        pairs: Items heard together, in the training part of the log only.
+
+            Shape: (num_pairs, 2).
+
+    Returns:
+        The frozen quantizer and the decoder.
+
+    Raises:
+        TrainingError: Fewer items than codes of a level, or pairs are missing for the pull between them.
+    """
+    wants_pairs = settings.contrastive_weight > 0 and (pairs is None or not len(pairs))
+    if len(vectors) < max(settings.codebook_sizes) or wants_pairs:
+        msg = (
+            f"rq-vae: expected at least {max(settings.codebook_sizes)} items, and pairs for contrastive_weight "
+            f"{settings.contrastive_weight}; got {len(vectors)} items and {0 if pairs is None else len(pairs)} pairs; "
+            "use smaller books or contrastive_weight 0"
+        )
+        raise TrainingError(msg)
+    rng = np.random.default_rng(seed)
+    # Unit vectors as they are collapse onto one code: their components are far smaller than weights expect.
+    mean, spread = vectors.mean(axis=0), vectors.std(axis=0)
+    spread = np.maximum(spread, max(_LEAST_SPREAD * float(np.sqrt((spread**2).mean())), 1e-6)).astype(np.float32)
+    inputs = torch.from_numpy(((vectors - mean) / spread).astype(np.float32))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = _RqVae(vectors.shape[1], settings)
+        _start_books(model, inputs, rng)
+        _train(model, inputs, settings, pairs, rng)
+    return _freeze(model, inputs, mean, spread)
+
+
+def _train(
+    model: _RqVae, inputs: Tensor, settings: VqSettings, pairs: npt.NDArray[np.integer] | None, rng: np.random.Generator
+) -> None:
+    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+    num_levels = len(model.books)
+    for _ in range(settings.epochs):
+        used = [torch.zeros(len(book), dtype=torch.bool) for book in model.books]
+        order = rng.permutation(len(inputs))
+        for start in range(0, len(order), settings.batch_items):
+            batch = inputs[order[start : start + settings.batch_items]]
+            least = 1 if settings.progressive_masking else num_levels
+            kept = torch.from_numpy(rng.integers(least, num_levels + 1, len(batch)))
+            quantized, loss, codes = model.quantize(model.encoder(batch), kept)
+            loss = loss + functional.mse_loss(model.decoder(quantized), batch)
+            if settings.contrastive_weight > 0 and pairs is not None:
+                drawn = pairs[rng.integers(0, len(pairs), settings.batch_items)]
+                loss = loss + settings.contrastive_weight * _pull(model, inputs, drawn, settings.temperature)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            optimizer.step()
+            for seen, code in zip(used, codes, strict=True):
+                seen[code] = True
+        _restart_dead(model, inputs, used, rng)
+
+
+def _pull(model: _RqVae, inputs: Tensor, pairs: npt.NDArray[np.integer], temperature: float) -> Tensor:
+    # InfoNCE within the batch, on what the codes stand for: the signal is in the loss and never in the input.
+    kept = torch.full((len(pairs),), len(model.books))
+    sides = [model.quantize(model.encoder(inputs[column]), kept)[0] for column in pairs.T]
+    left, right = (functional.normalize(side, dim=1) for side in sides)
+    # The same item elsewhere in the batch is no negative.
+    same = torch.from_numpy(pairs[:, None, 1] == pairs[None, :, 1]) & ~torch.eye(len(pairs), dtype=torch.bool)
+    scores = (left @ right.T / temperature).masked_fill(same, -math.inf)
+    return functional.cross_entropy(scores, torch.arange(len(pairs)))
+
+
+def _residuals(model: _RqVae, inputs: Tensor) -> list[Float32Array]:
+    residual, left = model.encoder(inputs), []
+    for book in model.books:
+        left.append(residual.numpy().copy())
+        residual = residual - book[torch.cdist(residual, book).argmin(dim=1)]
+    return left
+
+
+def _start_books(model: _RqVae, inputs: Tensor, rng: np.random.Generator) -> None:
+    with torch.no_grad():
+        for number, book in enumerate(model.books):
+            book.copy_(torch.from_numpy(kmeans(_residuals(model, inputs)[number], len(book), _KMEANS_ROUNDS, rng)))
+
+
+def _restart_dead(model: _RqVae, inputs: Tensor, used: list[Tensor], rng: np.random.Generator) -> None:
+    with torch.no_grad():
+        left = _residuals(model, inputs)
+        for book, seen, residual in zip(model.books, used, left, strict=True):
+            dead = np.flatnonzero(~seen.numpy())
+            book[dead] = torch.from_numpy(residual[rng.choice(len(residual), len(dead), replace=False)])
+
+
+def _freeze(model: _RqVae, inputs: Tensor, mean: Float32Array, spread: Float32Array) -> TrainedVq:
+    with torch.no_grad():
+        weights = [layer.weight.numpy().T.astype(np.float64) for layer in (model.first, model.last)]
+        biases = [layer.bias.numpy().astype(np.float64) for layer in (model.first, model.last)]
+        weights[0] /= spread[:, None]
+        biases[0] -= mean @ weights[0]
+        # ReLU passes a positive factor on, so large weights of one layer may be paid for by the next.
+        factor = 2.0 ** -max(
+            0, math.ceil(math.log2(max(np.abs(weights[0]).max(), np.abs(biases[0]).max()) / _WEIGHT_LIMIT))
+        )
+        weights[0], biases[0], weights[1] = weights[0] * factor, biases[0] * factor, weights[1] / factor
+        books = [book.numpy().astype(np.float64) for book in model.books]
+        largest = max(float(model.encoder(inputs).abs().max()), *(float(np.abs(book).max()) for book in books))
+        scale = 2.0 ** -math.ceil(math.log2(max(largest, 1e-9)))
+        model.inner.weight /= scale
+        model.outer.weight *= torch.from_numpy(spread)[:, None]
+        model.outer.bias.copy_(model.outer.bias * torch.from_numpy(spread) + torch.from_numpy(mean))
+    encoder = MlpEncoder.freeze([weights[0], weights[1] * scale], [biases[0], biases[1] * scale])
+    levels = tuple(CentroidLevel(snap(book * scale, VECTOR_BITS)) for book in books)
+    return TrainedVq(Quantizer(levels, 1, encoder), model.decoder)
