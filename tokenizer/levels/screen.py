@@ -26,8 +26,8 @@ _UNIT_ROUNDOFF = 2.0**-24
 _SAFETY = 1.05
 # Tables of 64 MB; larger books are encoded without them.
 _MAX_TABLE_NUMBERS = 1 << 24
-# One vector is multiplied in parts of so many components, added up afterwards: a sum of 768 in one go has a bound five
-# times as wide, and a fourth level's near misses made half of the vectors unsure.
+# One vector is multiplied in parts of so many components, added up afterwards: the bound of a sum of 768 in one go is
+# five times as wide, and with it a beam of 5 over four levels was unsure of every fourth vector.
 _PART_WIDTH = 128
 # Scores of all paths of a block stay in the cache.
 _BLOCK_NUMBERS = 1 << 18
