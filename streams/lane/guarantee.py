@@ -4,6 +4,7 @@ from typing import Literal
 
 from streams.connect import Clients
 from streams.errors import SettingsError
+from streams.lane.pacing import Pacer
 from streams.lane.settings import LaneSettings
 from streams.lane.table import TableIdentity
 from streams.lane.transactions import TransactionalWriter
@@ -36,7 +37,9 @@ def choose_guarantee(settings: LaneSettings, clients: Clients) -> Guarantee:
     return settings.guarantee
 
 
-def make_writer(settings: LaneSettings, clients: Clients, identity: TableIdentity, group_id: str) -> ChangelogWriter:
+def make_writer(
+    settings: LaneSettings, clients: Clients, identity: TableIdentity, group_id: str, pacer: Pacer
+) -> ChangelogWriter:
     """Make the writer of the chosen guarantee.
 
     Args:
@@ -44,6 +47,7 @@ def make_writer(settings: LaneSettings, clients: Clients, identity: TableIdentit
         clients: Factory of Kafka clients.
         identity: Names source topic and changelog.
         group_id: Consumer group of the lane.
+        pacer: Lets session-starts go first.
 
     Returns:
         The writer, not open.
@@ -53,5 +57,5 @@ def make_writer(settings: LaneSettings, clients: Clients, identity: TableIdentit
     """
     source, changelog, size = identity.source_topic, identity.changelog_topic, settings.changelog_batch_bytes
     if choose_guarantee(settings, clients) == "at_least_once":
-        return IdempotentWriter(changelog, clients, size)
-    return TransactionalWriter(source, changelog, group_id, clients, size, settings.transaction_timeout_ms)
+        return IdempotentWriter(changelog, clients, size, pacer)
+    return TransactionalWriter(source, changelog, group_id, clients, size, settings.transaction_timeout_ms, pacer)

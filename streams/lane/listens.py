@@ -26,8 +26,10 @@ from streams.connect import Clients
 from streams.errors import LaneError, SidestreamError, TableDamaged
 from streams.lane.batch import Decode
 from streams.lane.folding import Folding
+from streams.lane.garbage import settle
 from streams.lane.guarantee import Guarantee, make_writer
 from streams.lane.metrics import LaneMetrics
+from streams.lane.pacing import Pacer
 from streams.lane.positions import start_positions
 from streams.lane.progress import RestoreProgress
 from streams.lane.protocol import LaneHost
@@ -56,6 +58,7 @@ class ListenLane:
         settings: How to batch.
         metrics: Counters.
         writer: How batches are published; by default as `settings.guarantee` says.
+        pacer: Lets session-starts go first; shared with the session lane.
         clock: Monotonic seconds.
     """
 
@@ -69,12 +72,14 @@ class ListenLane:
         settings: LaneSettings,
         metrics: LaneMetrics,
         writer: ChangelogWriter | None = None,
+        pacer: Pacer | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._host, self._clients, self._table = host, clients, table
         self._decode, self._lookup, self._settings = decode, lookup, settings
         self._metrics, self._clock = metrics, clock
-        self._writer = writer or make_writer(settings, clients, table.identity, host.group_id)
+        self._pacer = pacer or Pacer(settings.slice_ms, settings.listen_share)
+        self._writer = writer or make_writer(settings, clients, table.identity, host.group_id, self._pacer)
         self._restorer = Restorer(table.identity.changelog_topic, clients, settings.restore_batch_records, metrics)
         # A process that slept past its session may have been replaced, and write stale values: brokers refuse only
         # transactions of such a one.
@@ -228,6 +233,7 @@ class ListenLane:
             self._writer,
             self._settings,
             self._metrics,
+            self._pacer,
             self._silence_s,
             self._clock,
         )
@@ -259,6 +265,7 @@ class ListenLane:
             await source.start()
             positions = await start_positions(source, self.topic, tables, committed)
             self._folding.begin(tables, positions)
+            settle()  # nobody is answered yet who would notice
             if not stop.is_set():
                 self._ready.set()
             await self._folding.run(source, stop)

@@ -34,8 +34,14 @@ class LaneSettings(BaseModel):
     max_batch_records: int = Field(
         default=2_000, ge=1, description="Listens of one partition that are folded and published together."
     )
-    slice_records: int = Field(
-        default=250, ge=1, description="Listens worked on before the event loop gets a turn; small keeps sessions fast."
+    slice_ms: float = Field(
+        default=2.0, gt=0, le=100, description="Work on listens before the event loop turns; small keeps sessions fast."
+    )
+    listen_share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Share of the time that listens keep while session-starts wait; the rest of it they stand back.",
     )
     fetch_bytes: int = Field(
         default=262_144, ge=1_024, description="Bytes of one partition in one fetch: bounds what a backlog can pile up."

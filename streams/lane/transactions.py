@@ -28,6 +28,7 @@ from aiokafka.errors import KafkaError, ProducerFenced, TransactionalIdAuthoriza
 
 from streams.connect import Clients
 from streams.errors import LaneError, LaneFenced
+from streams.lane.pacing import Pacer
 from streams.lane.together import together
 from streams.lane.writer import MAX_REQUEST_BYTES, FoldedBatch, send_letters, send_values
 
@@ -53,6 +54,7 @@ class TransactionalWriter:
         clients: Factory of Kafka clients.
         batch_bytes: Size of one producer batch.
         transaction_timeout_ms: After this long the broker aborts an open transaction and fences its producer.
+        pacer: Lets session-starts go first.
     """
 
     commits_source = True
@@ -65,11 +67,13 @@ class TransactionalWriter:
         clients: Clients,
         batch_bytes: int,
         transaction_timeout_ms: int,
+        pacer: Pacer | None = None,
     ) -> None:
         self.source_topic, self.changelog_topic, self.group_id = source_topic, changelog_topic, group_id
         self._clients = clients
         self._batch_bytes = batch_bytes
         self._timeout_ms = transaction_timeout_ms
+        self._pacer = pacer or Pacer()
         self._producers: dict[int, AIOKafkaProducer] = {}
 
     def transactional_id(self, partition: int) -> str:
@@ -166,8 +170,8 @@ class TransactionalWriter:
     async def _send(self, producer: AIOKafkaProducer, batch: FoldedBatch) -> int | None:
         """Begin a transaction and have the broker take all of it; aiokafka would commit without refused records."""
         await producer.begin_transaction()
-        values = await send_values(producer, self.changelog_topic, batch)
-        letters = await send_letters(producer, batch)
+        values = await send_values(producer, self.changelog_topic, batch, self._pacer)
+        letters = await send_letters(producer, batch, self._pacer)
         source = TopicPartition(self.source_topic, batch.partition)
         acks = await asyncio.gather(
             *(future for _, future in (*values, *letters)),

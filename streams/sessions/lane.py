@@ -20,6 +20,7 @@ from streams.connect import Clients
 from streams.contracts.deadletters import dead_letter
 from streams.contracts.topics import TopicSpec
 from streams.errors import BadRecord, LaneError
+from streams.lane.pacing import Pacer
 from streams.lane.protocol import LaneHost
 from streams.metrics import Metrics
 from streams.progress import Work
@@ -47,6 +48,7 @@ class SessionLane(Service):
         is_ready: Whether the states of a partition are restored.
         settings: Bounds.
         metrics: Counts and times.
+        pacer: Makes listens stand back while session-starts are in flight; shared with the listen lane.
     """
 
     mundane_level = "debug"
@@ -62,6 +64,7 @@ class SessionLane(Service):
         is_ready: Callable[[int], bool],
         settings: SessionSettings,
         metrics: Metrics,
+        pacer: Pacer,
     ) -> None:
         super().__init__()
         self.topic = source.name
@@ -73,6 +76,7 @@ class SessionLane(Service):
         self._is_ready = is_ready
         self._settings = settings
         self._metrics = metrics
+        self._pacer = pacer
         self._producer: AIOKafkaProducer | None = None
         self._prefixes: dict[int, OffsetPrefix] = {}
         self._answering: set[asyncio.Task[None]] = set()
@@ -193,6 +197,7 @@ class SessionLane(Service):
                 prefix.begin(record.offset)
                 task = asyncio.create_task(self._handle(self._epoch, record, prefix, fetched_s))
                 self._answering.add(task)
+                self._pacer.session_begins()
                 task.add_done_callback(self._ended)
         self._metrics.sessions_in_flight.set(len(self._answering))
 
@@ -236,6 +241,7 @@ class SessionLane(Service):
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._answering.discard(task)
+        self._pacer.session_ends()
         self._num_ended += 1
         self._room.set()
         self._metrics.sessions_in_flight.set(len(self._answering))

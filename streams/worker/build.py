@@ -30,6 +30,7 @@ from streams.health import Health
 from streams.lane.faust_app import make_faust_app
 from streams.lane.guarantee import Guarantee
 from streams.lane.listens import ListenLane
+from streams.lane.pacing import Pacer
 from streams.lane.progress import not_restored
 from streams.lane.table import TableIdentity, UserTable
 from streams.lane.transport import FaustHost, register
@@ -153,6 +154,7 @@ class WorkerParts:
         self.health.ready_when(reader.not_ready)
         host = FaustHost(self.app)
         lookup: SidLookup = lambda key: reader.snapshot.stored_sid(key)  # noqa: E731 - the snapshot changes
+        pacer = Pacer(self.settings.lane.slice_ms, self.settings.lane.listen_share)
         lane = ListenLane(
             host,
             self.clients,
@@ -161,11 +163,12 @@ class WorkerParts:
             lookup,
             self.settings.lane,
             lane_metrics,
+            pacer=pacer,
         )
         self.guarantee = lane.guarantee
         self.states = LaneStates(lane, self.topics.listens.partitions, lambda: reader.snapshot)
         self.health.ready_when(partial(not_restored, lane))
-        sessions = self._sessions(reader, lane, host)
+        sessions = self._sessions(reader, lane, host, pacer)
         # Sessions read the listen lane's tables: registered last, they stop first.
         register(self.app, lane)
         register(self.app, sessions)
@@ -196,7 +199,7 @@ class WorkerParts:
         )
         return UserTable(self.folder / "user-state", identity, self.settings.lane.table)
 
-    def _sessions(self, reader: CatalogueReader, lane: ListenLane, host: FaustHost) -> SessionLane:
+    def _sessions(self, reader: CatalogueReader, lane: ListenLane, host: FaustHost, pacer: Pacer) -> SessionLane:
         recommender = Recommender(
             self.pair.engine, self.pair.tokenizer.version, self.pair.model_version, self.settings.recommend
         )
@@ -219,6 +222,7 @@ class WorkerParts:
             lane.ready,
             self.settings.session,
             self.metrics,
+            pacer,
         )
 
     def _about(self) -> dict[str, str]:

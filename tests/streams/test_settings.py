@@ -7,12 +7,12 @@ from streams.settings import MASK, Settings, env_name, load_settings, walk_setti
 
 def test_flag_wins_over_environment_and_environment_over_file(tmp_path):
     file = tmp_path / "s.toml"
-    file.write_text("[lane]\nbatch_ms = 1\nmax_batch_records = 11\nslice_records = 21\n")
+    file.write_text("[lane]\nbatch_ms = 1\nmax_batch_records = 11\nfetch_bytes = 2100\n")
     env = {"SIDESTREAM_LANE__BATCH_MS": "2", "SIDESTREAM_LANE__MAX_BATCH_RECORDS": "12"}
     settings, origins = load_settings({"lane.batch_ms": 3}, file, env)
     lane = settings.lane
-    assert (lane.batch_ms, lane.max_batch_records, lane.slice_records) == (3, 12, 21)
-    names = ("lane.batch_ms", "lane.max_batch_records", "lane.slice_records", "lane.fetch_bytes")
+    assert (lane.batch_ms, lane.max_batch_records, lane.fetch_bytes) == (3, 12, 2100)
+    names = ("lane.batch_ms", "lane.max_batch_records", "lane.fetch_bytes", "lane.slice_ms")
     assert [origins[name] for name in names] == ["flag", "environment", "file", "default"]
 
 

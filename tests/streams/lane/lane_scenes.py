@@ -16,7 +16,7 @@ from tokenizer.catalogue import StoredSid
 
 IDENTITY = TableIdentity("listens", "changelog", 2)
 TABLE = TableSettings(block_cache_bytes=1 << 20, write_buffer_bytes=1 << 20)
-LANE = LaneSettings(max_batch_records=10, slice_records=4, restore_batch_records=7, history_events=20, table=TABLE)
+LANE = LaneSettings(max_batch_records=10, restore_batch_records=7, history_events=20, table=TABLE)
 PARTITIONS = {0, 1}
 GUARANTEES = ("exactly_once", "at_least_once")
 

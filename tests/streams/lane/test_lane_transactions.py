@@ -30,6 +30,7 @@ from streams.errors import LaneError, LaneFenced, RestoreError, SettingsError
 from streams.lane import restore, transactions
 from streams.lane.guarantee import choose_guarantee, make_writer
 from streams.lane.metrics import LaneCounts
+from streams.lane.pacing import Pacer
 from streams.lane.restore import Restorer
 from streams.lane.table import UserTable
 from streams.lane.transactions import ATTEMPTS, TransactionalWriter
@@ -258,7 +259,7 @@ def test_guarantee_follows_the_setting_and_the_broker():
     for (asked, clients), promised in expected.items():
         lane_settings = LANE.model_copy(update={"guarantee": asked})
         assert choose_guarantee(lane_settings, clients) == promised
-        writer = make_writer(lane_settings, clients, IDENTITY, "group")
+        writer = make_writer(lane_settings, clients, IDENTITY, "group", Pacer())
         assert type(writer) is (TransactionalWriter if promised == "exactly_once" else IdempotentWriter)
     with pytest.raises(SettingsError, match="does not isolate"):
         choose_guarantee(LANE.model_copy(update={"guarantee": "exactly_once"}), embedded)

@@ -10,6 +10,7 @@ from streams.contracts.decode import decode_session_start
 from streams.contracts.settings import TopicSettings
 from streams.contracts.topics import build_topics
 from streams.errors import LaneError
+from streams.lane.pacing import Pacer
 from streams.metrics import Metrics
 from streams.sessions.lane import SessionLane
 from streams.sessions.settings import SessionSettings
@@ -158,6 +159,7 @@ class Bench:
         self.clients, self.answerer = FakeClients(self.log), FakeAnswerer()
         self.ready = {0, 1}
         self.metrics = Metrics()
+        self.pacer = Pacer()
         self.lane = SessionLane(
             self.clients,
             TOPICS.session_starts,
@@ -168,6 +170,7 @@ class Bench:
             lambda partition: partition in self.ready,
             SessionSettings(**{"poll_ms": 1, "revoke_wait_ms": 50, **fields}),
             self.metrics,
+            self.pacer,
         )
 
     @property
