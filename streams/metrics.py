@@ -38,6 +38,12 @@ class Metrics:
             ("topic", "reason"),
             registry=registry,
         )
+        self.unread = Gauge(
+            "sidestream_unread",
+            "Records of a partition of this worker that it has not fetched.",
+            ("topic", "partition"),
+            registry=registry,
+        )
         self.ready = Gauge("sidestream_ready", "1 while /readyz says yes.", registry=registry)
 
     def expose(self) -> bytes:
@@ -69,6 +75,12 @@ class Metrics:
         )
         self.sessions_in_flight = Gauge(
             "sidestream_sessions_in_flight", "Session-starts fetched and not yet answered.", registry=registry
+        )
+        self.lane_waits = Counter(
+            "sidestream_lane_waits",
+            "Session-starts that waited for listens to be folded, by how it ended.",
+            ("outcome",),
+            registry=registry,
         )
         self.candidates = Counter(
             "sidestream_candidates", "Published candidates by how they came in.", ("origin",), registry=registry

@@ -31,7 +31,7 @@ class Reading:
 
     def __init__(self) -> None:
         self.in_flight = 0
-        self._positions: dict[int, int] = {}
+        self.positions: dict[int, int] = {}
 
     async def note(
         self, consumer: AIOKafkaConsumer, topic: str, partitions: Iterable[int], fetched: Mapping[int, Collection[Any]]
@@ -46,7 +46,18 @@ class Reading:
         """
         self.in_flight = sum(len(records) for records in fetched.values())
         for partition in partitions:
-            self._positions[partition] = await consumer.position(TopicPartition(topic, partition))
+            self.positions[partition] = await consumer.position(TopicPartition(topic, partition))
+
+    def unread(self, ends: Mapping[int, int]) -> dict[int, int]:
+        """Count what is not fetched.
+
+        Args:
+            ends: Of the topic by partition, as Kafka told them lately.
+
+        Returns:
+            Records by partition that is read; markers of transactions count until they are passed over.
+        """
+        return {p: max(0, ends.get(p, 0) - position) for p, position in self.positions.items()}
 
     def work(self, ends: Mapping[int, int], done: Hashable) -> Work:
         """Tell what is not read or not done.
@@ -58,5 +69,4 @@ class Reading:
         Returns:
             What waits, and how far everything is.
         """
-        unread = sum(max(0, ends.get(partition, 0) - position) for partition, position in self._positions.items())
-        return Work(unread + self.in_flight, (tuple(self._positions.items()), done))
+        return Work(sum(self.unread(ends).values()) + self.in_flight, (tuple(self.positions.items()), done))

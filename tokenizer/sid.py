@@ -30,7 +30,7 @@ def format_sid(sid: Iterable[int]) -> str:
     Returns:
         The codes joined by dashes, for example `13-65-188`.
     """
-    return _SEPARATOR.join(str(int(code)) for code in sid)
+    return _SEPARATOR.join([str(int(code)) for code in sid])
 
 
 def parse_sid(text: str) -> Sid:

@@ -19,29 +19,43 @@ BoolArray = npt.NDArray[np.bool_]
 Int32Array = npt.NDArray[np.int32]
 
 
-def familiar(snapshot: CatalogueSnapshot, history: HistoryView, rows: Int32Array | None = None) -> BoolArray:
-    """Tell which items are familiar to a listener.
+def familiar(snapshot: CatalogueSnapshot, history: HistoryView) -> BoolArray:
+    """Tell which items of the whole store are familiar to a listener.
 
     Args:
         snapshot: Pinned catalogue.
         history: The listener's recent history under this snapshot.
-        rows: Rows to judge; None judges the whole store.
-            Shape: (n,).
 
     Returns:
         True where the item, its show or its creator is in the history.
-            Shape: (n,), or (R,) without rows.
+            Shape: (R,).
     """
     known = np.unique(history.rows[history.rows >= 0])
-    creators = snapshot.creator_key if rows is None else snapshot.creator_key[rows]
-    shows = snapshot.show_key if rows is None else snapshot.show_key[rows]
-    result: BoolArray = np.isin(creators, _named(snapshot.creator_key[known]))
-    result |= np.isin(shows, _named(snapshot.show_key[known]))
-    if rows is None:
-        result[known] = True
-    else:
-        result |= np.isin(rows, known)
+    result: BoolArray = np.isin(snapshot.creator_key, _named(snapshot.creator_key[known]))
+    result |= np.isin(snapshot.show_key, _named(snapshot.show_key[known]))
+    result[known] = True
     return result
+
+
+def are_familiar(snapshot: CatalogueSnapshot, history: HistoryView, rows: Int32Array) -> list[bool]:
+    """Tell which of a few items are familiar; for so few, sets take a tenth of the time of arrays.
+
+    Args:
+        snapshot: Pinned catalogue.
+        history: The listener's recent history under this snapshot.
+        rows: Rows to judge.
+            Shape: (n,).
+
+    Returns:
+        What `familiar` says of each row.
+    """
+    known = history.rows[history.rows >= 0]
+    heard = set(known.tolist())
+    creators = set(snapshot.creator_key[known].tolist()) - {0}
+    shows = set(snapshot.show_key[known].tolist()) - {0}
+    columns = (rows, snapshot.creator_key[rows], snapshot.show_key[rows])
+    of_rows = zip(*(column.tolist() for column in columns), strict=True)
+    return [row in heard or creator in creators or show in shows for row, creator, show in of_rows]
 
 
 def eligibility_of(start: SessionStart, snapshot: CatalogueSnapshot, history: HistoryView, now_ms: int) -> Eligibility:

@@ -15,6 +15,12 @@ from models.records.session import Discovery
 CANDIDATE_SET_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "sidestream:candidate-set")
 
 
+# Why an answer did not come from the model. overload: its deadline would have passed before its turn.
+FallbackReason = Literal[
+    "no_history", "empty_catalogue", "deadline", "overload", "engine_error", "state_error", "no_model", "no_candidates"
+]
+
+
 class Candidate(Record):
     """One item of the answer."""
 
@@ -30,9 +36,7 @@ class Candidate(Record):
 class Fallback(Record):
     """Why the answer did not come from the model."""
 
-    reason: Literal[
-        "no_history", "empty_catalogue", "deadline", "engine_error", "state_error", "no_model", "no_candidates"
-    ]
+    reason: FallbackReason
 
 
 class CandidateSet(Record):
@@ -48,6 +52,11 @@ class CandidateSet(Record):
     tokenizer_version: str
     catalogue_version: str = Field(description="Names the pinned snapshot within its worker.")
     state_watermark: int = Field(description="Highest listen offset folded into the state that was read; -1 if none.")
+    listens_missing: int | None = Field(
+        default=None,
+        ge=1,
+        description="Listens of this partition not folded when session.wait_for_lane_ms passed; null if none.",
+    )
     discovery: Discovery
     candidates: tuple[Candidate, ...]
     fallback: Fallback | None = None

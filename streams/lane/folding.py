@@ -47,6 +47,7 @@ class Folding:
 
     Attributes:
         next_offsets: By partition, the first source offset that is not durable; empty before `begin`.
+        folded_to: By partition, the first source offset that `read` and the tables do not show.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Folding:
         clock: Callable[[], float],
     ) -> None:
         self.next_offsets: dict[int, int] = {}
+        self.folded_to: dict[int, int] = {}
         self._topic, self._decode, self._lookup = topic, decode, lookup
         self._writer, self._settings, self._metrics = writer, settings, metrics
         self._pacer, self._limit_s, self._clock = pacer, silence_s, clock
@@ -77,7 +79,7 @@ class Folding:
             tables: By partition.
             positions: By partition, the first source offset that is not folded.
         """
-        self._tables, self.next_offsets = tables, positions
+        self._tables, self.next_offsets, self.folded_to = tables, positions, dict(positions)
 
     def end(self) -> None:
         """Forget what was folded and did not become durable."""
@@ -106,6 +108,10 @@ class Folding:
         """
         return self._reading.work(ends, tuple(self.next_offsets.items()))
 
+    def unread(self, ends: Mapping[int, int]) -> dict[int, int]:
+        """Count, by partition, the listens that are not fetched; `ends` of the topic as Kafka told them lately."""
+        return self._reading.unread(ends)
+
     async def run(self, source: AIOKafkaConsumer, stop: asyncio.Event) -> None:
         """Fold until stopped; the batch in flight is finished.
 
@@ -127,6 +133,9 @@ class Folding:
                 await together(self._fold_one(p, records) for p, records in chunks.items())
                 fetched = {p: records[limit:] for p, records in fetched.items() if len(records) > limit}
             self._reading.in_flight = 0
+            if not fetched:  # markers of transactions, which are never delivered, are passed now
+                self.folded_to.update(self._reading.positions)
+                self._pacer.listens_folded()
 
     async def _collect(self, source: AIOKafkaConsumer) -> dict[int, list[Any]]:
         # aiokafka parses records when they are taken: all that a backlog piles up would be 40 ms at a time.
@@ -145,6 +154,8 @@ class Folding:
         async with self._pacer.working:
             started = time.perf_counter()
             batch = await self._fold(partition, records)
+        self.folded_to[partition] = batch.next_offset
+        self._pacer.listens_folded()
         self._beat()
         result = batch.result()
         offset = await self._writer.publish(result)

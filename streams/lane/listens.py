@@ -120,6 +120,14 @@ class ListenLane:
             return Work(1, tuple((p, progress.position) for p, progress in self.restore_progress.items()))
         return self._folding.work(ends)
 
+    def unread(self, ends: Mapping[int, int]) -> Mapping[int, int]:
+        """Count, by owned partition, the listens that are not fetched; `ends` as Kafka told them lately."""
+        return self._folding.unread(ends) if self._ready.is_set() else {}
+
+    def folded_to(self, partition: int) -> int | None:
+        """Tell the first listen of a partition that `read` does not show; none where it is not ready."""
+        return self._folding.folded_to.get(partition) if self.ready(partition) else None
+
     def ready(self, partition: int) -> bool:
         """Tell whether a partition's table is restored, so that `read` answers for it."""
         return self._ready.is_set() and partition in self._assigned

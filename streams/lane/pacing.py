@@ -11,6 +11,7 @@ they do not use of it is saved up to a bound.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 
@@ -45,6 +46,7 @@ class Pacer:
         self._began_s = clock()
         self._free = asyncio.Event()
         self._free.set()
+        self._folded = asyncio.Event()
 
     def session_begins(self) -> None:
         """Note a session-start that was fetched."""
@@ -56,6 +58,21 @@ class Pacer:
         self.sessions_waiting -= 1
         if not self.sessions_waiting:
             self._free.set()
+
+    def listens_folded(self) -> None:
+        """Wake those who wait for listens."""
+        folded, self._folded = self._folded, asyncio.Event()
+        folded.set()
+
+    async def wait_folded(self, limit_s: float) -> None:
+        """Wait until more listens are folded.
+
+        Args:
+            limit_s: Longest wait.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await self._folded.wait()
 
     async def turn(self) -> None:
         """Go on within a slice; at its end let others work, and stand back while session-starts wait."""
@@ -71,9 +88,7 @@ class Pacer:
 
     async def _stand_back(self) -> None:
         began_s = self._clock()
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._saved_s):
                 await self._free.wait()
-        except TimeoutError:
-            pass
         self._saved_s -= self._clock() - began_s

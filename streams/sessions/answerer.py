@@ -7,14 +7,16 @@ model's answer, never the session's.
 import asyncio
 import os
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Protocol
 
 from models.errors import StateError
 from models.recommend import Recommender, Steps
-from models.recommend.recommender import FallbackReason
 from models.records import CandidateSet, SessionStart
+from models.records.candidates import FallbackReason
 from streams.clock import Clock
 from streams.log import get_log
 from streams.metrics import Metrics
@@ -66,6 +68,8 @@ class Answerer:
         self._clock = clock
         self._wall_ms = wall_ms
         self._engines = ThreadPoolExecutor(settings.engine_threads or os.cpu_count() or 1, thread_name_prefix="engine")
+        # Looking a label up costs as much as the observation.
+        self._step_seconds = cache(metrics.step_seconds.labels)
         # A thread of its own: when every engine thread hangs, fallbacks still come out.
         self._fallbacks = ThreadPoolExecutor(1, thread_name_prefix="fallback")
 
@@ -87,13 +91,23 @@ class Answerer:
         self._engines.shutdown(wait=False, cancel_futures=True)
         self._fallbacks.shutdown(wait=False, cancel_futures=True)
 
-    async def answer(self, start: SessionStart, partition: int, fetched_s: float) -> CandidateSet:
+    async def answer(
+        self,
+        start: SessionStart,
+        partition: int,
+        fetched_s: float,
+        *,
+        shed: bool = False,
+        listens_missing: int | None = None,
+    ) -> CandidateSet:
         """Answer one session-start.
 
         Args:
             start: The session-start.
             partition: Where it came from: the listener's partition.
             fetched_s: When it was fetched, by the monotonic clock.
+            shed: Do not ask the model: there is no time left for it.
+            listens_missing: What was not folded when the wait for it ended; told in the answer.
 
         Returns:
             The candidate set with its timings; `total` runs from the fetch to now.
@@ -103,10 +117,15 @@ class Answerer:
         steps.add("queue", (self.seconds() - fetched_s) * 1e3)
         with steps.time("state"):
             state = self._state(partition, start.user_id)
-        candidate_set, steps = await self._in_time(start, state, fetched_s, steps)
+        if shed:
+            pinned = (start, state, self._snapshot(), self._clock())
+            candidate_set = await self._fall_back_at_last(*pinned, "overload", steps)
+        else:
+            candidate_set, steps = await self._in_time(start, state, fetched_s, steps)
         timings_ms = steps.report_ms()
         self._count(candidate_set, timings_ms)
-        return candidate_set.model_copy(update={"timings_ms": timings_ms, "produced_at": self._wall_ms()})
+        told = {"timings_ms": timings_ms, "produced_at": self._wall_ms(), "listens_missing": listens_missing}
+        return candidate_set.model_copy(update=told)
 
     async def _in_time(
         self, start: SessionStart, state: bytes | None, fetched_s: float, steps: Steps
@@ -133,8 +152,19 @@ class Answerer:
         spare = Steps(self.seconds, fetched_s)
         spare.add("queue", (asked_s - fetched_s) * 1e3)
         spare.add("engine", (self.seconds() - asked_s) * 1e3)
+        return await self._fall_back_at_last(start, state, snapshot, now_ms, reason, spare), spare
+
+    async def _fall_back_at_last(
+        self,
+        start: SessionStart,
+        state: bytes | None,
+        snapshot: CatalogueSnapshot,
+        now_ms: int,
+        reason: FallbackReason,
+        steps: Steps,
+    ) -> CandidateSet:
         try:
-            return await self._fall_back(start, state, snapshot, now_ms, reason, spare), spare
+            return await self._fall_back(start, state, snapshot, now_ms, reason, steps)
         except StateError as exc:
             if state is None:
                 raise
@@ -145,7 +175,7 @@ class Answerer:
                 raise
             _log.exception("popularity fallback failed", session_id=start.session_id, user_id=start.user_id)
         # What the model breaks on may break the fallback too: without the state there is little left to break on.
-        return await self._fall_back(start, None, snapshot, now_ms, reason, spare), spare
+        return await self._fall_back(start, None, snapshot, now_ms, reason, steps)
 
     async def _fall_back(
         self,
@@ -164,10 +194,10 @@ class Answerer:
         fallback = candidate_set.fallback
         self._metrics.sessions.labels(fallback.reason if fallback is not None else "model").inc()
         for step, ms in timings_ms.items():
-            self._metrics.step_seconds.labels(step).observe(ms / 1e3)
-        origins = [
+            self._step_seconds(step).observe(ms / 1e3)
+        origins = Counter(
             "reserved" if c.reserved else "ranked" if c.log_prob is not None else "popular"
             for c in candidate_set.candidates
-        ]
-        for origin in set(origins):
-            self._metrics.candidates.labels(origin).inc(origins.count(origin))
+        )
+        for origin, count in origins.items():
+            self._metrics.candidates.labels(origin).inc(count)

@@ -1,4 +1,4 @@
-"""The session lane: its own consumer on the partitions that Faust assigned, a bounded number of answers in flight.
+"""The session lane: its own consumer on the partitions that Faust assigned, a bounded number of starts in hand.
 
 Why not an agent: agents take one event at a time, which caps a worker at 100-150 sessions a second; listens and
 sessions of one process would also share one fetcher, and sessions would wait behind listens.
@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from mode import Service
 
-from models.records import SessionStart
+from models.records import CandidateSet, SessionStart
 from streams.connect import Clients
 from streams.contracts.deadletters import dead_letter
 from streams.contracts.topics import TopicSpec
@@ -24,13 +24,17 @@ from streams.lane.pacing import Pacer
 from streams.lane.protocol import LaneHost
 from streams.metrics import Metrics
 from streams.progress import Work
+from streams.sessions.admission import Admission
 from streams.sessions.answerer import Answerer
+from streams.sessions.lane_wait import LaneWait
 from streams.sessions.prefix import OffsetPrefix
 from streams.sessions.settings import SessionSettings
 
 # While a partition's states are restored its sessions wait; this is how often the lane looks.
 _READY_POLL_MS = 20
 _MAX_DELAY_S = 3_600.0
+# Session-starts begun in one turn of the loop: 0.1 ms each.
+_TAKE_RECORDS = 64
 
 Decode = Callable[[bytes | None, bytes | None, int], SessionStart]
 
@@ -49,6 +53,7 @@ class SessionLane(Service):
         settings: Bounds.
         metrics: Counts and times.
         pacer: Makes listens stand back while session-starts are in flight; shared with the listen lane.
+        lane_wait: Waits for listens, where that is set.
     """
 
     mundane_level = "debug"
@@ -65,6 +70,7 @@ class SessionLane(Service):
         settings: SessionSettings,
         metrics: Metrics,
         pacer: Pacer,
+        lane_wait: LaneWait,
     ) -> None:
         super().__init__()
         self.topic = source.name
@@ -77,6 +83,8 @@ class SessionLane(Service):
         self._settings = settings
         self._metrics = metrics
         self._pacer = pacer
+        self._lane_wait = lane_wait
+        self._admission = Admission(settings, answerer.seconds)
         self._producer: AIOKafkaProducer | None = None
         self._prefixes: dict[int, OffsetPrefix] = {}
         self._answering: set[asyncio.Task[None]] = set()
@@ -136,6 +144,17 @@ class SessionLane(Service):
             if prefix.next_offset is not None
         }
 
+    def unread(self, ends: Mapping[int, int]) -> dict[int, int]:
+        """Count the session-starts that are not fetched.
+
+        Args:
+            ends: Of the topic, by partition, as Kafka told them lately.
+
+        Returns:
+            By partition that is read here.
+        """
+        return {p: max(0, ends.get(p, 0) - position) for p, position in self._positions.items()}
+
     def work(self, ends: Mapping[int, int]) -> Work:
         """Tell what waits here; sessions that wait for a restore are the restore's matter.
 
@@ -145,7 +164,7 @@ class SessionLane(Service):
         Returns:
             Session-starts that are not fetched or not answered yet.
         """
-        unread = sum(max(0, ends.get(partition, 0) - position) for partition, position in self._positions.items())
+        unread = sum(self.unread(ends).values())
         return Work(unread + len(self._answering), (self._num_ended, tuple(self._positions.items())))
 
     async def _read(self, epoch: int, partitions: list[int]) -> None:
@@ -156,18 +175,20 @@ class SessionLane(Service):
             waiting = await self._open(consumer, partitions)
             while epoch == self._epoch and not self.should_stop:
                 waiting = self._resume(consumer, waiting)
-                if (free := self._settings.max_in_flight - len(self._answering)) <= 0:
+                if (free := self._settings.max_waiting - len(self._answering)) <= 0:
                     self._room.clear()
                     await self._room.wait()
                     continue
                 poll_ms = _READY_POLL_MS if waiting else self._settings.poll_ms
-                # Never more than can be worked on now: what waits, waits in the log, not under its deadline.
-                batches = await consumer.getmany(timeout_ms=poll_ms, max_records=free)
+                batches = await consumer.getmany(timeout_ms=poll_ms, max_records=min(free, _TAKE_RECORDS))
+                fetched_s = self._answerer.seconds()
+                ends = await self._lane_wait.ends(consumer, [partition.partition for partition in batches])
                 if epoch == self._epoch:
-                    self._begin(batches)
-                    for number in partitions:
-                        if (partition := TopicPartition(self.topic, number)) not in waiting:
-                            positions[number] = await consumer.position(partition)
+                    self._begin(batches, fetched_s, ends)
+                    # Without records a position still moves, over markers of transactions: seen at the next idle poll.
+                    for partition in batches or (TopicPartition(self.topic, number) for number in partitions):
+                        if partition not in waiting:
+                            positions[partition.partition] = await consumer.position(partition)
         finally:
             await consumer.stop()
 
@@ -189,19 +210,20 @@ class SessionLane(Service):
             consumer.resume(*ready)
         return waiting - ready
 
-    def _begin(self, batches: Mapping[TopicPartition, list[Any]]) -> None:
-        fetched_s = self._answerer.seconds()
+    def _begin(self, batches: Mapping[TopicPartition, list[Any]], fetched_s: float, ends: Mapping[int, int]) -> None:
         for partition, records in batches.items():
             prefix = self._prefixes[partition.partition]
             for record in records:
                 prefix.begin(record.offset)
-                task = asyncio.create_task(self._handle(self._epoch, record, prefix, fetched_s))
+                task = asyncio.create_task(self._handle(self._epoch, record, prefix, fetched_s, ends))
                 self._answering.add(task)
                 self._pacer.session_begins()
                 task.add_done_callback(self._ended)
         self._metrics.sessions_in_flight.set(len(self._answering))
 
-    async def _handle(self, epoch: int, record: Any, prefix: OffsetPrefix, fetched_s: float) -> None:
+    async def _handle(
+        self, epoch: int, record: Any, prefix: OffsetPrefix, fetched_s: float, ends: Mapping[int, int]
+    ) -> None:
         try:
             start = self._decode(record.key, record.value, record.timestamp)
         except BadRecord as bad:
@@ -210,7 +232,7 @@ class SessionLane(Service):
             await self._send(record, topic, key, value, headers)
         else:
             try:
-                candidate_set = await self._answerer.answer(start, record.partition, fetched_s)
+                candidate_set = await self._answer(start, record.partition, fetched_s, ends)
             except LaneError:
                 if epoch != self._epoch:
                     return  # revoked meanwhile: the next owner answers
@@ -222,6 +244,18 @@ class SessionLane(Service):
             if 0.0 <= delay_s < _MAX_DELAY_S:
                 self._metrics.session_delay_seconds.observe(delay_s)
         prefix.done(record.offset)
+
+    async def _answer(
+        self, start: SessionStart, partition: int, fetched_s: float, ends: Mapping[int, int]
+    ) -> CandidateSet:
+        missing = await self._lane_wait.missing(partition, ends.get(partition), fetched_s)
+        if not await self._admission.enter(fetched_s):
+            return await self._answerer.answer(start, partition, fetched_s, shed=True, listens_missing=missing)
+        begun_s = self._answerer.seconds()
+        try:
+            return await self._answerer.answer(start, partition, fetched_s, listens_missing=missing)
+        finally:
+            self._admission.leave(self._answerer.seconds() - begun_s)
 
     async def _send(
         self, record: Any, topic: str, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]]

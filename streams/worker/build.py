@@ -38,6 +38,7 @@ from streams.metrics import Metrics
 from streams.progress import IDLE, Work
 from streams.sessions.answerer import Answerer
 from streams.sessions.lane import SessionLane
+from streams.sessions.lane_wait import LaneWait
 from streams.settings import Settings
 from streams.web.routes import create_web
 from streams.web.server import WebServer
@@ -175,6 +176,9 @@ class WorkerParts:
         self._heartbeat.watch("catalogue", reader.work)
         for part in (lane, sessions):
             self._heartbeat.watch(part.topic, partial(_work_of, part, self._backlog))
+            for partition in range(self.topics.listens.partitions):
+                unread = self.metrics.unread.labels(part.topic, str(partition))
+                unread.set_function(partial(_unread_of, part, self._backlog, partition))
         return [reader, sessions]
 
     def _reader(self) -> CatalogueReader:
@@ -223,6 +227,9 @@ class WorkerParts:
             self.settings.session,
             self.metrics,
             pacer,
+            LaneWait(
+                self.topics.listens.name, lane.folded_to, self.settings.session.wait_for_lane_ms, pacer, self.metrics
+            ),
         )
 
     def _about(self) -> dict[str, str]:
@@ -247,3 +254,7 @@ def _no_progress_s(settings: Settings) -> float:
 
 def _work_of(lane: ListenLane | SessionLane, backlog: Backlog) -> Work:
     return lane.work(backlog.ends(lane.topic))
+
+
+def _unread_of(lane: ListenLane | SessionLane, backlog: Backlog, partition: int) -> int:
+    return lane.unread(backlog.ends(lane.topic)).get(partition, 0)

@@ -157,6 +157,21 @@ async def test_a_defect_that_the_fallback_meets_too_costs_the_listeners_history_
     assert counted(metrics, "engine_error") == 1
 
 
+async def test_what_is_shed_never_reaches_the_model_and_says_why(make):
+    recommender = FakeRecommender()
+    answerer, metrics = make(recommender, {(0, "u"): b"state"})
+    answer = await answerer.answer(START, 0, answerer.seconds(), shed=True, listens_missing=3)
+    assert [call[:2] for call in recommender.calls] == [("fall_back", b"state")]
+    assert answer.fallback.reason == "overload"
+    assert b'"listens_missing":3' in answer.to_json()
+    assert counted(metrics, "overload") == 1
+
+
+async def test_an_answer_on_all_listens_says_nothing_of_them(make):
+    answerer, _ = make(FakeRecommender())
+    assert b"listens_missing" not in (await answerer.answer(START, 0, answerer.seconds())).to_json()
+
+
 async def test_a_table_that_is_gone_is_the_lanes_affair(make):
     answerer, _ = make(FakeRecommender(), LaneError("not open"))
     with pytest.raises(LaneError):

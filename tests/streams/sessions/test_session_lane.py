@@ -1,4 +1,5 @@
 import asyncio
+import time
 from collections import namedtuple
 
 import pytest
@@ -13,6 +14,7 @@ from streams.errors import LaneError
 from streams.lane.pacing import Pacer
 from streams.metrics import Metrics
 from streams.sessions.lane import SessionLane
+from streams.sessions.lane_wait import LaneWait
 from streams.sessions.settings import SessionSettings
 
 TOPICS = build_topics(TopicSettings(user_partitions=2))
@@ -50,6 +52,12 @@ class FakeConsumer:
     async def position(self, partition):
         waiting = self.log.get(partition.partition)
         return waiting[0].offset if waiting else self.ends.get(partition.partition, 0)
+
+    async def end_offsets(self, partitions):
+        if isinstance(self.listen_ends, Exception):
+            raise self.listen_ends
+        assert {partition.topic for partition in partitions} == {"listens"}
+        return {partition: self.listen_ends[partition.partition] for partition in partitions}
 
     def pause(self, *partitions):
         self.paused |= set(partitions)
@@ -93,9 +101,11 @@ class FakeProducer:
 class FakeClients:
     def __init__(self, log):
         self.log, self.producer, self.consumers = log, FakeProducer(), []
+        self.listen_ends = {}
 
     def async_consumer(self, **_):
         self.consumers.append(FakeConsumer(self.log))
+        self.consumers[-1].listen_ends = self.listen_ends
         return self.consumers[-1]
 
     def async_producer(self, **_):
@@ -115,9 +125,10 @@ class FakeAnswer:
 class FakeAnswerer:
     def __init__(self):
         self.gates, self.active, self.most, self.error = {}, 0, 0, None
+        self.shed, self.missing = [], {}
 
     def seconds(self):
-        return 0.0
+        return time.perf_counter()
 
     def close(self):
         pass
@@ -125,7 +136,11 @@ class FakeAnswerer:
     async def warm_up(self):
         pass
 
-    async def answer(self, start, partition, fetched_s):
+    async def answer(self, start, partition, fetched_s, *, shed=False, listens_missing=None):
+        self.missing[start.session_id] = listens_missing
+        if shed:
+            self.shed.append(start.session_id)
+            return FakeAnswer(start.session_id)
         self.active += 1
         self.most = max(self.most, self.active)
         try:
@@ -159,7 +174,8 @@ class Bench:
         self.clients, self.answerer = FakeClients(self.log), FakeAnswerer()
         self.ready = {0, 1}
         self.metrics = Metrics()
-        self.pacer = Pacer()
+        self.pacer, self.folded = Pacer(), {}
+        sessions = SessionSettings(**{"poll_ms": 1, "revoke_wait_ms": 50, "deadline_ms": 5_000, **fields})
         self.lane = SessionLane(
             self.clients,
             TOPICS.session_starts,
@@ -168,9 +184,10 @@ class Bench:
             self.answerer,
             FakeHost(committed or {}),
             lambda partition: partition in self.ready,
-            SessionSettings(**{"poll_ms": 1, "revoke_wait_ms": 50, **fields}),
+            sessions,
             self.metrics,
             self.pacer,
+            LaneWait("listens", self.folded.get, sessions.wait_for_lane_ms, self.pacer, self.metrics),
         )
 
     @property
@@ -221,10 +238,79 @@ async def test_no_more_are_in_flight_than_the_setting_says(bench):
     await one.lane.assigned({0})
     await until(lambda: len(one.sent) == 39)
     assert one.answerer.most <= 4
-    assert one.clients.consumers[0].largest <= 4
     assert one.lane.committable() == {}
     gates["s0"].set()
     await until(lambda: one.lane.committable() == {0: 40})
+
+
+async def test_a_burst_is_answered_once_each_within_bounds_and_what_comes_too_late_is_shed(bench):
+    one = await bench(
+        log={0: [record(n) for n in range(2_000)]}, max_in_flight=2, max_waiting=100, deadline_ms=40, poll_ms=1
+    )
+    # The engine hangs: two session-starts hold its places for good.
+    one.gate("s0", "s1")
+    most_waiting = 0
+
+    def shed_all_others():
+        nonlocal most_waiting
+        most_waiting = max(most_waiting, one.pacer.sessions_waiting)
+        return len(one.sent) == 1_998
+
+    await one.lane.assigned({0})
+    await until(shed_all_others)
+    assert sorted(one.answerer.shed) == sorted(f"s{n}" for n in range(2, 2_000))
+    assert one.answerer.most == 2
+    assert 2 < most_waiting <= 100
+    assert one.lane.committable() == {}
+    for gate in one.answerer.gates.values():
+        gate.set()
+    await until(lambda: one.lane.committable() == {0: 2_000})
+    answered = [value for _, _, value, _ in one.sent]
+    assert len(answered) == len(set(answered)) == 2_000
+    assert one.pacer.sessions_waiting == 0
+
+
+async def test_nothing_is_shed_while_the_engine_keeps_up(bench):
+    one = await bench(log={0: [record(n) for n in range(500)]}, max_in_flight=2, max_waiting=50)
+    await one.lane.assigned({0})
+    await until(lambda: len(one.sent) == 500)
+    assert one.answerer.shed == []
+
+
+async def test_listens_from_before_a_session_start_are_waited_for(bench):
+    one = await bench(log={0: [record(0)]}, wait_for_lane_ms=4_000)
+    one.clients.listen_ends, one.folded[0] = {0: 7}, 5
+    await one.lane.assigned({0})
+    await until(lambda: not one.log[0])
+    # It waits, and listens are not held up for it.
+    await until(lambda: one.pacer.sessions_waiting == 0)
+    assert not one.sent
+    one.folded[0] = 7
+    one.pacer.listens_folded()
+    await until(lambda: one.sent)
+    assert one.answerer.missing == {"s0": None}
+    assert waits(one, "folded") == 1
+
+
+async def test_the_wait_for_listens_ends_and_the_answer_says_what_is_missing(bench):
+    one = await bench(log={0: [record(0)]}, wait_for_lane_ms=20)
+    one.clients.listen_ends, one.folded[0] = {0: 7}, 5
+    await one.lane.assigned({0})
+    await until(lambda: one.sent)
+    assert one.answerer.missing == {"s0": 2}
+    assert waits(one, "late") == 1
+
+
+async def test_a_kafka_that_does_not_tell_the_end_of_the_listens_holds_nobody_up(bench):
+    one = await bench(log={0: [record(0)]}, wait_for_lane_ms=20)
+    one.clients.listen_ends = KafkaError("no")
+    await one.lane.assigned({0})
+    await until(lambda: one.sent)
+    assert waits(one, "unknown") == 1
+
+
+def waits(bench, outcome):
+    return bench.metrics.lane_waits.labels(outcome)._value.get()
 
 
 async def test_a_bad_record_is_a_dead_letter_before_its_offset_counts(bench):
