@@ -4,7 +4,7 @@ Both lanes of a worker share one thread. A session-start takes about ten turns o
 acknowledged answer, and waits for the listens in each of them: under a backlog, slices of 4 ms made that 40 ms. So the
 listen lane asks here before every small piece of work (`turn`). At the end of a slice the loop turns a few times, which
 lets whatever came in meanwhile reach the session lane, and while a session-start is in flight the listen lane works no
-further, until it is answered.
+further, until the answer is on its way to Kafka.
 
 Listens still drain under any number of session-starts: they stand back for a share of the time, never longer. What
 they do not use of it is saved up to a bound.
@@ -13,7 +13,7 @@ they do not use of it is saved up to a bound.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 # A record takes four turns of the loop from the socket to the lane that waits for it; one turn costs about 20 us.
 TURNS = 4
@@ -31,14 +31,13 @@ class Pacer:
 
     Attributes:
         working: Held by whoever works in slices; two of them would make slices of twice the length.
-        sessions_waiting: Session-starts fetched and not answered.
     """
 
     def __init__(
         self, slice_ms: float = 2.0, listen_share: float = 0.5, clock: Callable[[], float] = time.perf_counter
     ) -> None:
         self.working = asyncio.Lock()
-        self.sessions_waiting = 0
+        self._waiting: set[Hashable] = set()
         self._slice_s = slice_ms / 1e3
         self._hold_per_work = (1.0 - listen_share) / listen_share
         self._clock = clock
@@ -48,15 +47,28 @@ class Pacer:
         self._free.set()
         self._folded = asyncio.Event()
 
-    def session_begins(self) -> None:
-        """Note a session-start that was fetched."""
-        self.sessions_waiting += 1
+    @property
+    def sessions_waiting(self) -> int:
+        """How many session-starts are fetched, and their answers not on their way to Kafka."""
+        return len(self._waiting)
+
+    def session_begins(self, session: Hashable) -> None:
+        """Note a session-start that needs the event loop.
+
+        Args:
+            session: Names it.
+        """
+        self._waiting.add(session)
         self._free.clear()
 
-    def session_ends(self) -> None:
-        """Note a session-start that is answered, or given up."""
-        self.sessions_waiting -= 1
-        if not self.sessions_waiting:
+    def session_ends(self, session: Hashable) -> None:
+        """Note that a session-start needs the event loop no more; another call changes nothing.
+
+        Args:
+            session: Names it.
+        """
+        self._waiting.discard(session)
+        if not self._waiting:
             self._free.set()
 
     def listens_folded(self) -> None:
@@ -80,10 +92,11 @@ class Pacer:
         if worked_s < self._slice_s:
             return
         self._saved_s = min(MAX_SAVED_S, self._saved_s + worked_s * self._hold_per_work)
-        for _ in range(TURNS):
-            await asyncio.sleep(0)
-        while self.sessions_waiting and self._saved_s > 0.0:
-            await self._stand_back()
+        await _let_others_turn()
+        if self._waiting:
+            while self._waiting and self._saved_s > 0.0:
+                await self._stand_back()
+            await _let_others_turn()  # the answer has as far to go to the socket as the question had from there
         self._began_s = self._clock()
 
     async def _stand_back(self) -> None:
@@ -92,3 +105,8 @@ class Pacer:
             async with asyncio.timeout(self._saved_s):
                 await self._free.wait()
         self._saved_s -= self._clock() - began_s
+
+
+async def _let_others_turn() -> None:
+    for _ in range(TURNS):
+        await asyncio.sleep(0)

@@ -8,7 +8,8 @@ acknowledged. After a crash the open ones are answered again under the same `can
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
+from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -217,8 +218,8 @@ class SessionLane(Service):
                 prefix.begin(record.offset)
                 task = asyncio.create_task(self._handle(self._epoch, record, prefix, fetched_s, ends))
                 self._answering.add(task)
-                self._pacer.session_begins()
-                task.add_done_callback(self._ended)
+                self._pacer.session_begins(_name(record))
+                task.add_done_callback(partial(self._ended, _name(record)))
         self._metrics.sessions_in_flight.set(len(self._answering))
 
     async def _handle(
@@ -232,7 +233,7 @@ class SessionLane(Service):
             await self._send(record, topic, key, value, headers)
         else:
             try:
-                candidate_set = await self._answer(start, record.partition, fetched_s, ends)
+                candidate_set = await self._answer(start, record, fetched_s, ends)
             except LaneError:
                 if epoch != self._epoch:
                     return  # revoked meanwhile: the next owner answers
@@ -246,9 +247,10 @@ class SessionLane(Service):
         prefix.done(record.offset)
 
     async def _answer(
-        self, start: SessionStart, partition: int, fetched_s: float, ends: Mapping[int, int]
+        self, start: SessionStart, record: Any, fetched_s: float, ends: Mapping[int, int]
     ) -> CandidateSet:
-        missing = await self._lane_wait.missing(partition, ends.get(partition), fetched_s)
+        partition: int = record.partition
+        missing = await self._lane_wait.missing(_name(record), partition, ends.get(partition), fetched_s)
         if not await self._admission.enter(fetched_s):
             return await self._answerer.answer(start, partition, fetched_s, shed=True, listens_missing=missing)
         begun_s = self._answerer.seconds()
@@ -265,7 +267,10 @@ class SessionLane(Service):
             raise LaneError(msg)
         try:
             # The record's own partition: a set stays beside its listener even where a producer hashes in its own way.
-            await self._producer.send_and_wait(topic, value, key, partition=record.partition, headers=headers)
+            sent = await self._producer.send(topic, value, key, partition=record.partition, headers=headers)
+            # From here on its reader waits for Kafka, not for us.
+            self._pacer.session_ends(_name(record))
+            await sent
         except KafkaError as exc:
             msg = (
                 f"{topic}: the answer to {record.topic}/{record.partition}/{record.offset} was not acknowledged "
@@ -273,11 +278,15 @@ class SessionLane(Service):
             )
             raise LaneError(msg) from exc
 
-    def _ended(self, task: "asyncio.Task[None]") -> None:
+    def _ended(self, session: Hashable, task: "asyncio.Task[None]") -> None:
         self._answering.discard(task)
-        self._pacer.session_ends()
+        self._pacer.session_ends(session)
         self._num_ended += 1
         self._room.set()
         self._metrics.sessions_in_flight.set(len(self._answering))
         if not task.cancelled() and (error := task.exception()) is not None:
             self.add_future(self.crash(error))
+
+
+def _name(record: Any) -> Hashable:
+    return record.partition, record.offset

@@ -6,7 +6,7 @@ the bound passes, the session-start is answered with what is folded, and the ans
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -63,10 +63,11 @@ class LaneWait:
             return {}
         return {partition.partition: end for partition, end in ends.items()}
 
-    async def missing(self, partition: int, end: int | None, fetched_s: float) -> int | None:
+    async def missing(self, session: Hashable, partition: int, end: int | None, fetched_s: float) -> int | None:
         """Wait for the listens of a partition.
 
         Args:
+            session: Names the session-start that waits, as the pacer knows it.
             partition: The listener's.
             end: The first listen that need not be folded; none waits for nothing.
             fetched_s: When the session-start was fetched, by the monotonic clock.
@@ -76,13 +77,13 @@ class LaneWait:
         """
         if end is None or not self._bound_s:
             return None
-        self._pacer.session_ends()
+        self._pacer.session_ends(session)
         try:
             until_s = fetched_s + self._bound_s
             while (lag := self._lag(partition, end)) and (left_s := until_s - self._seconds()) > 0.0:
                 await self._pacer.wait_folded(left_s)
         finally:
-            self._pacer.session_begins()
+            self._pacer.session_begins(session)
         self._metrics.lane_waits.labels("late" if lag else "folded").inc()
         return lag or None
 

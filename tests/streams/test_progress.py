@@ -18,6 +18,7 @@ async def test_records_wait_until_they_are_read_and_done():
     reading = Reading()
     assert reading.work({0: 7, 1: 9}, ()).waiting == 0, "nothing is read yet: the assignment is the restore's matter"
     await reading.note(consumer, "t", [0, 1], {1: [1, 2, 3]})
+    assert reading.unread({0: 7, 1: 9}) == {0: 2, 1: 0}
     before = reading.work({0: 7, 1: 9}, (3,))
     assert before.waiting == 2 + 3
     reading.in_flight = 0

@@ -242,7 +242,7 @@ class CatalogueSnapshot:
         try:
             return self._sids[key]
         except KeyError:
-            row = int(self.index.find(np.array([key], dtype=np.uint64))[0])
+            row = self.index.find_one(key)
             found = None if row < 0 else StoredSid(self.tokenizer_version, self.sid_of_row(row))
             if len(self._sids) < _MAX_KEPT_SIDS:
                 self._sids[key] = found

@@ -240,3 +240,22 @@ async def test_restore_refuses_records_from_before_its_position(tmp_path):
     with pytest.raises(RestoreError, match="expected records after offset 5"):
         await Restorer("changelog", kafka, 7, LaneCounts())._apply(table, kafka.logs["changelog", 0])
     tables.close()
+
+
+async def test_it_tells_up_to_where_its_states_show_the_log(tmp_path):
+    kafka = FakeKafka()
+    fill(kafka, 40)
+    for partition in PARTITIONS:
+        marker = kafka.append("listens", partition, None, None)
+        kafka.hidden.add(("listens", partition, marker))
+    ends = {partition: kafka.end("listens", partition) for partition in PARTITIONS}
+    lane = make_lane(kafka, tmp_path)
+    assert lane.folded_to(0) is None
+    await lane.assigned(PARTITIONS)
+    async with asyncio.timeout(20):
+        while {partition: lane.folded_to(partition) for partition in PARTITIONS} != ends:
+            await asyncio.sleep(0.001)
+    assert lane.unread({0: ends[0] + 3, 1: ends[1]}) == {0: 3, 1: 0}
+    await lane.revoked(PARTITIONS)
+    assert lane.folded_to(0) is None
+    assert lane.unread(ends) == {}

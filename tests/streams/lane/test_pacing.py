@@ -31,7 +31,7 @@ async def turns_of_the_loop(coroutine):
 
 async def test_within_a_slice_nobody_is_asked(clock):
     pacer = Pacer(slice_ms=1_000, clock=clock)
-    pacer.session_begins()
+    pacer.session_begins("a")
     assert await turns_of_the_loop(pacer.turn()) == 1
 
 
@@ -44,17 +44,18 @@ async def test_at_the_end_of_a_slice_the_loop_turns_and_a_new_one_begins(clock):
 
 async def test_listens_stand_back_until_the_last_session_is_answered(clock):
     pacer = Pacer(slice_ms=1, listen_share=0.001, clock=clock)
-    pacer.session_begins()
-    pacer.session_begins()
+    pacer.session_begins("a")
+    pacer.session_begins("b")
     clock.ahead_s += 1.0
     waiting = asyncio.create_task(pacer.turn())
     for _ in range(10):
         await asyncio.sleep(0)
-    pacer.session_ends()
+    pacer.session_ends("a")
+    pacer.session_ends("a")
     for _ in range(10):
         await asyncio.sleep(0)
     assert not waiting.done()
-    pacer.session_ends()
+    pacer.session_ends("b")
     async with asyncio.timeout(5):
         await waiting
 
@@ -63,7 +64,7 @@ async def test_listens_stand_back_until_the_last_session_is_answered(clock):
 async def test_listens_keep_their_share_of_the_time_however_long_sessions_wait(clock, listen_share):
     pacer = Pacer(slice_ms=2, listen_share=listen_share, clock=clock)
     await pacer.turn()
-    pacer.session_begins()
+    pacer.session_begins("a")
     begun_s = clock()
     worked_s = 0.0
     async with asyncio.timeout(10):
@@ -78,7 +79,7 @@ async def test_listens_keep_their_share_of_the_time_however_long_sessions_wait(c
 
 async def test_with_the_whole_share_listens_never_stand_back(clock):
     pacer = Pacer(slice_ms=1, listen_share=1.0, clock=clock)
-    pacer.session_begins()
+    pacer.session_begins("a")
     async with asyncio.timeout(1):
         for _ in range(50):
             clock.ahead_s += 0.01

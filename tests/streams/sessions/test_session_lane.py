@@ -90,7 +90,10 @@ class FakeProducer:
     async def stop(self):
         pass
 
-    async def send_and_wait(self, topic, value, key, partition, headers):
+    async def send(self, *args, **kwargs):
+        return asyncio.ensure_future(self._acknowledged(*args, **kwargs))
+
+    async def _acknowledged(self, topic, value, key, partition, headers):
         if self.hold is not None:
             await self.hold.wait()
         if self.error is not None:
@@ -323,6 +326,20 @@ async def test_a_bad_record_is_a_dead_letter_before_its_offset_counts(bench):
     await until(lambda: one.lane.committable() == {0: 1})
     assert one.sent == [(TOPICS.session_starts.name + ".dlq", b"u", b"{not json", 0)]
     assert one.metrics.dead_letters.labels(TOPICS.session_starts.name, "not_json")._value.get() == 1
+
+
+async def test_listens_go_on_once_an_answer_is_on_its_way_to_kafka(bench):
+    one = await bench(log={0: [record(0)]})
+    gates = one.gate("s0")
+    one.clients.producer.hold = asyncio.Event()
+    await one.lane.assigned({0})
+    await until(lambda: one.pacer.sessions_waiting == 1)
+    gates["s0"].set()
+    await until(lambda: one.pacer.sessions_waiting == 0)
+    assert not one.sent
+    assert one.lane.committable() == {}
+    one.clients.producer.hold.set()
+    await until(lambda: one.lane.committable() == {0: 1})
 
 
 async def test_a_dead_letter_that_kafka_refuses_ends_the_worker_before_its_offset(bench):

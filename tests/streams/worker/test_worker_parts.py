@@ -80,6 +80,18 @@ def test_the_guarantee_is_told_with_the_readiness(tmp_path, flags, guarantee):
 
 
 @pytest.mark.usefixtures("_loop")
+def test_unread_records_show_by_topic_and_partition(tmp_path):
+    parts = create_app(settings_of(tmp_path, **{"topics.user_partitions": 2}), PAIR)
+    sessions = parts.app.transport.lanes[parts.topics.session_starts.name]
+    sessions._positions = {1: 5}
+    parts._backlog._ends = {parts.topics.session_starts.name: {0: 9, 1: 12}}
+    shown = parts.metrics.expose().decode()
+    assert 'sidestream_unread{partition="1",topic="session-starts.v1"} 7.0' in shown
+    assert 'sidestream_unread{partition="0",topic="session-starts.v1"} 0.0' in shown
+    assert 'sidestream_unread{partition="1",topic="listen-events.v1"} 0.0' in shown
+
+
+@pytest.mark.usefixtures("_loop")
 def test_the_clock_follows_the_setting(tmp_path):
     assert isinstance(create_app(settings_of(tmp_path), PAIR).clock, WallClock)
     assert isinstance(create_app(settings_of(tmp_path, **{"worker.clock": "log"}), PAIR).clock, LogClock)
