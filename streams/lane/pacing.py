@@ -19,6 +19,8 @@ from collections.abc import Callable, Hashable
 TURNS = 4
 # Saved standing back: enough for a few session-starts in a row, too little to be seen in how fast listens drain.
 MAX_SAVED_S = 0.05
+# A piece of work may outlast its slice by this factor.
+MAX_SLICES = 4
 
 
 class Pacer:
@@ -34,7 +36,7 @@ class Pacer:
     """
 
     def __init__(
-        self, slice_ms: float = 2.0, listen_share: float = 0.5, clock: Callable[[], float] = time.perf_counter
+        self, slice_ms: float = 2.0, listen_share: float = 0.75, clock: Callable[[], float] = time.perf_counter
     ) -> None:
         self.working = asyncio.Lock()
         self._waiting: set[Hashable] = set()
@@ -91,7 +93,9 @@ class Pacer:
         worked_s = self._clock() - self._began_s
         if worked_s < self._slice_s:
             return
-        self._saved_s = min(MAX_SAVED_S, self._saved_s + worked_s * self._hold_per_work)
+        # A longer time was no work: an ack was waited for, or other processes had the cores.
+        self._saved_s += min(worked_s, MAX_SLICES * self._slice_s) * self._hold_per_work
+        self._saved_s = min(MAX_SAVED_S, self._saved_s)
         await _let_others_turn()
         if self._waiting:
             while self._waiting and self._saved_s > 0.0:

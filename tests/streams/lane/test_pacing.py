@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from streams.lane.pacing import MAX_SAVED_S, Pacer
+from streams.lane.pacing import MAX_SAVED_S, MAX_SLICES, Pacer
 
 
 class Clock:
@@ -84,3 +84,10 @@ async def test_with_the_whole_share_listens_never_stand_back(clock):
         for _ in range(50):
             clock.ahead_s += 0.01
             await pacer.turn()
+
+
+async def test_a_wait_for_kafka_earns_no_more_standing_back_than_work_would(clock):
+    pacer = Pacer(slice_ms=1, listen_share=0.5, clock=clock)
+    clock.ahead_s += 60.0
+    await pacer.turn()
+    assert pacer._saved_s == pytest.approx(MAX_SLICES * 0.001)
