@@ -5,6 +5,7 @@ from models.history.erasure import Erasure, erase, erase_all, forget, is_erased,
 from models.history.fold import FoldResult, ListenFields, SidLookup, fold
 from models.history.layout import MAX_EVENT_IDS, MAX_RING, SIGNALS
 from models.history.long_history import HistoryEvent, history
+from models.history.rebase import rebase
 from models.history.view import HistoryView, describe, view
 
 __all__ = [
@@ -28,5 +29,6 @@ __all__ = [
     "is_erased",
     "may_forget",
     "split_block_key",
+    "rebase",
     "view",
 ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from typing import Any
+from uuid import UUID
 
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError, TopicAlreadyExistsError
@@ -45,13 +46,14 @@ class KafkaTopicAdmin:
         """
         try:
             # All, then filtered: asking the embedded broker for one that is not there would create it.
-            found = self._admin.describe_topics()
-            counts = {topic["name"]: len(topic["partitions"]) for topic in found if topic["name"] in names}
+            found = [topic for topic in self._admin.describe_topics() if topic["name"] in names]
+            counts = {topic["name"]: len(topic["partitions"]) for topic in found}
+            ids = {topic["name"]: _topic_id(topic.get("topic_id")) for topic in found}
             policies = {} if self._clients.is_embedded or not counts else self._cleanup_policies(list(counts))
         except KafkaError as error:
             msg = f"topics of {self._clients.bootstrap} cannot be listed: {error!r}; check that the broker is up"
             raise TopicError(msg) from error
-        return {name: TopicState(count, policies.get(name)) for name, count in counts.items()}
+        return {name: TopicState(count, policies.get(name), ids[name]) for name, count in counts.items()}
 
     def create(self, specs: Sequence[TopicSpec], replication_factor: int) -> None:
         """Make topics and wait until every partition has a leader.
@@ -102,3 +104,9 @@ class KafkaTopicAdmin:
         refused = [f"{a['name']}: {a['error_message']}" for a in answers if a["error_code"] not in allowed]
         if refused:
             raise TopicError("the broker refused to make topics: " + "; ".join(refused))
+
+
+def _topic_id(given: Any) -> str | None:
+    # A broker that knows no ids leaves the field out, or sends zeros.
+    found = None if given is None else UUID(str(given))
+    return str(found) if found is not None and found.int else None

@@ -59,10 +59,11 @@ class Topics:
 
 @dataclass(frozen=True, slots=True)
 class TopicState:
-    """One topic as a Kafka has it; `cleanup_policy` is none where the broker cannot say."""
+    """One topic as a Kafka has it; `cleanup_policy` and `topic_id` are none where the broker cannot say."""
 
     partitions: int
     cleanup_policy: str | None
+    topic_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,9 @@
 One assignment is one run of `_serve`, in this order (each step relies on the one before):
 
 1. open the writer, which with transactions fences older owners and ends what they left open, 2. read the group's
-committed source offsets, 3. open the tables and restore them to the changelog's end as it is after that, 4. seek the
-source to the first listen that is not folded, 5. pump batches until revoked.
+committed source offsets, 3. open the tables and restore them to the changelog's end as it is after that, 4. refuse
+states of another source (`admission`), 5. seek the source to the first listen that is not folded, 6. pump batches until
+revoked.
 
 One batch: decode, read states, fold, publish values and dead letters and wait until they are durable, then one RocksDB
 WriteBatch. The source offset is part of the transaction, or committed by Faust after the write (see `writer`). Readers
@@ -17,6 +18,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 
 from aiokafka import AIOKafkaConsumer
 from rocksdict import DbClosedError
@@ -24,13 +26,15 @@ from rocksdict import DbClosedError
 from models.history import SidLookup
 from streams.connect import Clients
 from streams.errors import LaneError, SidestreamError, TableDamaged
+from streams.lane.admission import Admission
 from streams.lane.batch import Decode
 from streams.lane.folding import Folding
 from streams.lane.garbage import settle
 from streams.lane.guarantee import Guarantee, make_writer
 from streams.lane.metrics import LaneMetrics
+from streams.lane.origin import LookUp, look_up
 from streams.lane.pacing import Pacer
-from streams.lane.positions import start_positions
+from streams.lane.positions import start_positions, write_origins
 from streams.lane.progress import RestoreProgress
 from streams.lane.protocol import LaneHost
 from streams.lane.restore import Restorer
@@ -60,6 +64,7 @@ class ListenLane:
         writer: How batches are published; by default as `settings.guarantee` says.
         pacer: Lets session-starts go first; shared with the session lane.
         clock: Monotonic seconds.
+        topics: Asks Kafka for source and changelog as they are; by default over the wire.
     """
 
     def __init__(
@@ -74,12 +79,16 @@ class ListenLane:
         writer: ChangelogWriter | None = None,
         pacer: Pacer | None = None,
         clock: Callable[[], float] = time.monotonic,
+        topics: LookUp | None = None,
     ) -> None:
         self._host, self._clients, self._table = host, clients, table
         self._decode, self._lookup, self._settings = decode, lookup, settings
         self._metrics, self._clock = metrics, clock
         self._pacer = pacer or Pacer(settings.slice_ms, settings.listen_share)
         self._writer = writer or make_writer(settings, clients, table.identity, host.group_id, self._pacer)
+        identity = table.identity
+        names = (identity.source_topic, identity.changelog_topic)
+        self._admission = Admission(identity, clients, topics or partial(look_up, clients, *names))
         self._restorer = Restorer(table.identity.changelog_topic, clients, settings.restore_batch_records, metrics)
         # A process that slept past its session may have been replaced, and write stale values: brokers refuse only
         # transactions of such a one.
@@ -258,11 +267,15 @@ class ListenLane:
             # Nothing to finish yet: a revoke need not wait for a broker that does not answer.
             if not await done_before(stop, self._writer.open(partitions)):
                 return
+            if not await done_before(stop, self._admission.look()):
+                return
             committed = await self._host.committed(self.topic, partitions)
             tables = await asyncio.to_thread(self._table.open, partitions)
+            await self._admission.before_restore(tables)
             await self._restorer.restore(tables, stop.is_set)
             if stop.is_set():
                 return
+            unrecorded = self._admission.after_restore(tables, committed)
             self._writer.restored({p: table.positions.changelog_offset + 1 for p, table in tables.items()})
             source = self._clients.async_consumer(
                 auto_offset_reset="none",
@@ -272,6 +285,7 @@ class ListenLane:
             )
             await source.start()
             positions = await start_positions(source, self.topic, tables, committed)
+            await write_origins(self._writer, tables, positions, unrecorded)
             self._folding.begin(tables, positions)
             settle()  # nobody is answered yet who would notice
             if not stop.is_set():

@@ -1,12 +1,16 @@
-"""Where the source consumer of an assignment begins: explicit positions, checked against the log."""
+"""Where an assignment begins: explicit positions, checked against the log, and the record of what it folds onto."""
 
+import asyncio
 import logging
 from collections.abc import Mapping
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.errors import LaneError
-from streams.lane.table import PartitionTable
+from streams.lane.admission import REBASE
+from streams.lane.origin import ORIGIN_KEY, Origin
+from streams.lane.table import PartitionTable, Positions
+from streams.lane.writer import ChangelogWriter, FoldedBatch
 
 logger = logging.getLogger(__name__)
 
@@ -40,9 +44,8 @@ async def start_positions(
         wanted = max(committed[partition] or 0, tables[partition].positions.source_next, 0)
         if wanted > ends[tp]:
             msg = (
-                f"{topic}/{partition}: listens before offset {wanted} are folded already, but the topic ends at "
-                f"{ends[tp]}: it was recreated, and its first listens would be taken for repeats; give the new topic a "
-                "new topics.prefix, or delete the changelog topic and this worker's data_dir to start with no state"
+                f"{topic}/{partition}: source topic recreated or cut: expected it to reach offset {wanted}, before "
+                f"which all is folded, got an end of {ends[tp]}; its first listens would be taken for repeats; {REBASE}"
             )
             raise LaneError(msg)
         if wanted < begins[tp] and (committed[partition] is not None or tables[partition].positions.source_next >= 0):
@@ -56,3 +59,28 @@ async def start_positions(
         positions[partition] = max(wanted, begins[tp])
         source.seek(tp, positions[partition])
     return positions
+
+
+async def write_origins(
+    writer: ChangelogWriter,
+    tables: Mapping[int, PartitionTable],
+    positions: Mapping[int, int],
+    origins: Mapping[int, Origin],
+) -> None:
+    """Record what the states are folded from, before the first is.
+
+    Args:
+        writer: Open, and told of the changelogs' ends.
+        tables: Restored tables by partition.
+        positions: By partition, the first source offset that is not folded.
+        origins: The records to write; partitions that have theirs are left out.
+
+    Raises:
+        LaneError: It is not known to be durable.
+    """
+    for partition, origin in origins.items():
+        values = {ORIGIN_KEY: origin.to_bytes()}
+        offset = await writer.publish(FoldedBatch(partition, values, (), positions[partition]))
+        stored = tables[partition].positions
+        changelog_offset = stored.changelog_offset if offset is None else offset
+        await asyncio.to_thread(tables[partition].write, values, Positions(changelog_offset, positions[partition]))

@@ -12,10 +12,15 @@ Keys are user ids in UTF-8, and after all of them, since they begin with 0xff, t
 (`models.history.blocks`). The empty key, which no user can have (ids have at least one character), holds
 
     offset  size  field
-    0       1     version of this layout (1)
+    0       1     version of this layout (2)
     1       8     changelog offset: everything up to and including it is in the database, -1 for nothing (i64 LE)
     9       8     next source offset: everything before it is folded, -1 if never folded (i64 LE)
-    17      n     identity: `source topic|changelog topic|partition count|partition`, UTF-8
+    17      16    topic id of the source that the second offset belongs to; zeros: not known
+    33      16    topic id of the changelog that the first offset belongs to; zeros: not known
+    49      n     identity: `source topic|changelog topic|partition count|partition`, UTF-8
+
+Version 1 had no topic ids; it is read, and written anew as version 2. Keys that begin with 0xff 0xff are no users but
+records about the changelog (`origin`).
 """
 
 import logging
@@ -25,19 +30,22 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
+from uuid import UUID
 
 from rocksdict import Cache, DbClosedError, Options, WriteBatch, WriteOptions
 
 from models.history.blocks import KEY_MARK, block_prefix, slot_of
 from streams.errors import LaneError, TableDamaged
 from streams.lane.database import damage, discard, is_damage, make_options, mark_damaged, open_database
+from streams.lane.origin import is_reserved
 from streams.lane.settings import TableSettings
 
 logger = logging.getLogger(__name__)
 
 META_KEY = b""
-META_VERSION = 1
+META_VERSION = 2
 _META = struct.Struct("<Bqq")
+_META_IDS = struct.Struct("<Bqq16s16s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +76,14 @@ class Positions:
     source_next: int = -1
 
 
+@dataclass(frozen=True, slots=True)
+class TableTopics:
+    """Which topics a database's offsets belong to; an id is none where it is not known."""
+
+    source_id: str | None = None
+    changelog_id: str | None = None
+
+
 class PartitionTable:
     """The database of one partition. Reads and writes may come from different threads.
 
@@ -96,6 +112,7 @@ class PartitionTable:
         self._unlogged.disable_wal = True  # type: ignore[method-assign, assignment]
         self._is_loading = False
         self._db = open_database(path, self._make_options())
+        self.topics = TableTopics()
         try:
             self.positions = self._read_positions()
         except LaneError:
@@ -183,10 +200,15 @@ class PartitionTable:
         entry = self._db.iter()
         entry.seek(prefix)
         while entry.valid():
+<<<<<<< HEAD
             key = cast(bytes, entry.key())
             if not key.startswith(prefix):
                 return
             yield key, cast(bytes, entry.value())
+=======
+            if entry.key() != META_KEY and not is_reserved(cast(bytes, entry.key())):
+                yield cast(bytes, entry.key()), cast(bytes, entry.value())
+>>>>>>> 095da12 (Keep the identity of source and changelog with the states)
             entry.next()
         try:
             entry.status()  # a damaged block ends the iteration like the end does
@@ -236,14 +258,25 @@ class PartitionTable:
                 batch.delete(key)
             else:
                 batch.put(key, value)
-        packed = _META.pack(META_VERSION, positions.changelog_offset, positions.source_next)
-        batch.put(META_KEY, packed + self._identity)
+        offsets = (positions.changelog_offset, positions.source_next)
+        ids = (_id_bytes(self.topics.source_id), _id_bytes(self.topics.changelog_id))
+        batch.put(META_KEY, _META_IDS.pack(META_VERSION, *offsets, *ids) + self._identity)
         try:
             self._db.write(batch, options)
         except Exception as exc:
             self._refuse_damage(exc)
             raise
         self.positions = positions
+
+    def belong_to(self, topics: TableTopics) -> None:
+        """Learn the topics that are there now; what is stored about other ones no longer holds.
+
+        Args:
+            topics: Their ids; from the next write on they are stored with the offsets.
+        """
+        stored, self.topics = self.topics, topics
+        if stored.source_id and topics.source_id and stored.source_id != topics.source_id:
+            self.positions = Positions(self.positions.changelog_offset)
 
     def _refuse_damage(self, error: Exception) -> None:
         if is_damage(error):
@@ -255,13 +288,16 @@ class PartitionTable:
         if meta is None:
             return Positions()
         version, changelog_offset, source_next = _META.unpack_from(meta)
-        identity = meta[_META.size :]
-        if version == META_VERSION and identity == self._identity:
+        header = _META if version == 1 else _META_IDS
+        identity = meta[header.size :]
+        if version in (1, META_VERSION) and _without_count(identity) == _without_count(self._identity):
+            if version == META_VERSION:
+                self.topics = TableTopics(*map(_id_of, _META_IDS.unpack_from(meta)[3:]))
             return Positions(changelog_offset, source_next)
         msg = (
-            f"user-state table {self.path}: expected layout {META_VERSION} of {self._identity.decode()}, got layout "
-            f"{version} of {identity.decode(errors='replace')}; stop the worker and delete the folder: it is rebuilt "
-            "from the changelog"
+            f"user-state table {self.path}: expected layout up to {META_VERSION} of {self._identity.decode()}, got "
+            f"layout {version} of {identity.decode(errors='replace')}; stop the worker and delete the folder: it is "
+            "rebuilt from the changelog"
         )
         raise LaneError(msg)
 
@@ -326,3 +362,17 @@ class UserTable:
         table = PartitionTable(path, identity, self._settings, self._cache)
         table.was_damaged = True
         return table
+
+
+def _without_count(identity: bytes) -> list[bytes]:
+    # A topic may grow: whether the states may then be used is `admission`'s to say.
+    names, _, partition = identity.rsplit(b"|", 2)
+    return [names, partition]
+
+
+def _id_bytes(topic_id: str | None) -> bytes:
+    return UUID(topic_id).bytes if topic_id else bytes(16)
+
+
+def _id_of(stored: bytes) -> str | None:
+    return str(UUID(bytes=stored)) if any(stored) else None

@@ -90,7 +90,7 @@ class WorkerParts:
         self.guarantee: Guarantee | None = None
         lane_metrics = RegistryLaneMetrics(metrics, self.topics.listens.name)
         self.app: faust.App = make_faust_app(
-            _group_id(settings), self.clients, settings.lane, self.folder, lane_metrics
+            settings.worker.group_id, self.clients, settings.lane, self.folder, lane_metrics
         )
         self.watchdog = self._watchdog()
         self._heartbeat = Heartbeat(self.watchdog)
@@ -239,11 +239,6 @@ class WorkerParts:
             "model_version": self.pair.model_version,
         }
         return about if self.guarantee is None else {**about, "guarantee": self.guarantee}
-
-
-def _group_id(settings: Settings) -> str:
-    worker = settings.worker
-    return worker.app_id if worker.role == "all" else f"{worker.app_id}-{worker.role}"
 
 
 def _no_progress_s(settings: Settings) -> float:

@@ -52,3 +52,8 @@ class WorkerSettings(BaseModel):
         default=60.0, ge=0, description="How long to wait for a Kafka that does not answer before giving up."
     )
     watchdog: WatchdogSettings = Field(default=WatchdogSettings(), description="When a stuck worker is ended.")
+
+    @property
+    def group_id(self) -> str:
+        """The consumer group: each role that runs apart has its own."""
+        return self.app_id if self.role == "all" else f"{self.app_id}-{self.role}"

@@ -23,7 +23,11 @@ from streams.contracts.deadletters import OFFSET_HEADER, PARTITION_HEADER
 from streams.contracts.decode import decode_listen
 from streams.contracts.topics import Topics
 from streams.errors import BadRecord
+<<<<<<< HEAD
 from streams.lane.table import META_KEY
+=======
+from streams.lane.origin import is_reserved
+>>>>>>> 095da12 (Keep the identity of source and changelog with the states)
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = Path(__file__).with_name("lane_worker.py")
@@ -231,7 +235,8 @@ class Rig:
 
     def changelog(self) -> dict[bytes, bytes]:
         """The changelog, last write wins."""
-        return {record.key: record.value for record in self.read_all(self.topics.user_state_changelog.name)}
+        records = self.read_all(self.topics.user_state_changelog.name)
+        return {record.key: record.value for record in records if not is_reserved(record.key)}
 
     def table(self, name: str = "a") -> dict[bytes, bytes]:
         """What a stopped worker has on its disk."""

@@ -9,9 +9,12 @@ import asyncio
 import json
 from collections import defaultdict, namedtuple
 from typing import Any
+from uuid import UUID
 
 from aiokafka import TopicPartition
 from aiokafka.errors import ProducerFenced
+
+from streams.contracts.topics import TopicState
 
 Record = namedtuple("Record", "topic partition offset timestamp key value headers")
 Ack = namedtuple("Ack", "offset")
@@ -42,6 +45,10 @@ class FakeKafka:
         self.epochs: dict[str, int] = defaultdict(int)
         self.open: dict[str, list[Record]] = {}
         self.hidden: set[tuple[str, int, int]] = set()
+        self.topics = {
+            name: TopicState(2, None, str(UUID(int=number)))
+            for number, name in enumerate(("listens", "changelog"), start=1)
+        }
 
     def append(self, topic: str, partition: int, key: bytes | None, value: bytes | None, headers: Any = ()) -> int:
         log = self.logs[topic, partition]

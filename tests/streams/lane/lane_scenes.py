@@ -10,6 +10,7 @@ from models.history import block_key, fold
 from streams.contracts.decode import decode_listen
 from streams.lane.listens import ListenLane
 from streams.lane.metrics import LaneCounts
+from streams.lane.origin import is_reserved
 from streams.lane.settings import LaneSettings, TableSettings
 from streams.lane.table import TableIdentity, UserTable
 from tokenizer.catalogue import StoredSid
@@ -29,6 +30,7 @@ def make_lane(kafka: FakeKafka, folder: Path, guarantee: str = "exactly_once", *
     table = UserTable(folder, IDENTITY, TABLE)
     lane_settings = LANE.model_copy(update={"guarantee": guarantee})
     metrics = options.pop("metrics", None) or LaneCounts()
+    options.setdefault("topics", lambda: kafka.topics)
     return ListenLane(kafka, kafka, table, decode_listen, lookup, lane_settings, metrics, **options)
 
 
@@ -48,7 +50,8 @@ def expected(kafka: FakeKafka) -> dict[bytes, bytes]:
 
 
 def changelog(kafka: FakeKafka) -> dict[bytes, bytes]:
-    return {r.key: r.value for partition in PARTITIONS for r in kafka.visible("changelog", partition)}
+    records = [r for partition in PARTITIONS for r in kafka.visible("changelog", partition)]
+    return {r.key: r.value for r in records if not is_reserved(r.key)}
 
 
 def dead_letters(kafka: FakeKafka) -> list[tuple[int, int]]:

@@ -1,0 +1,102 @@
+"""`sidestream state verify`, `rebase` and `reset`: all states of an installation, while no worker runs."""
+
+import asyncio
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from models.records import ItemSids
+from streams.cli.connection import clients_of
+from streams.cli.context import settings_of
+from streams.cli.output import print_facts, say
+from streams.contracts.decode import Limits
+from streams.contracts.topics import build_topics
+from streams.errors import SettingsError
+from streams.settings import Settings
+from streams.states import Offline, rebase_states, reset_states, verify_states
+from streams.tail import read_topic
+from tokenizer.catalogue import StoredSid
+from tokenizer.sid import item_key
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def verify(
+    ctx: typer.Context,
+    tables: Annotated[bool, typer.Option(help="Also compare this machine's local tables.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Compare changelog and pure fold of the log, and local tables with the changelog; exit code 1 if they differ."""
+    settings = settings_of(ctx)
+    offline = _offline(settings)
+    report = asyncio.run(
+        verify_states(offline, _sids_now(offline).get, Limits.from_settings(settings.topics), with_tables=tables)
+    )
+    for line in (*report.differences, *report.notes):
+        say(line)
+    facts = asdict(report)
+    if not as_json:
+        facts = {name: value for name, value in facts.items() if name not in ("differences", "notes")}
+    print_facts(facts, as_json=as_json)
+    if report.wrong:
+        raise typer.Exit(1)
+
+
+def rebase(
+    ctx: typer.Context,
+    refold: Annotated[
+        bool, typer.Option("--refold", help="Where no state is left, fold anew what the listens topic still holds.")
+    ] = False,
+    leave_unfolded: Annotated[
+        bool, typer.Option("--leave-unfolded", help="Let users move away from listens that nobody has folded.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Carry the states over to a recreated or repartitioned listens topic, or to a recreated changelog."""
+    report = asyncio.run(rebase_states(_offline(settings_of(ctx)), refold=refold, leave_unfolded=leave_unfolded))
+    for reason in report.reasons:
+        say(reason)
+    print_facts(asdict(report), as_json=as_json)
+
+
+def reset(
+    ctx: typer.Context,
+    partition: Annotated[list[int] | None, typer.Option(min=0, help="Only these; may repeat.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also the changelog and the group's offsets: states are folded anew.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove this machine's local tables; workers rebuild them from the changelog."""
+    settings = settings_of(ctx)
+    offline = _offline(settings)
+    count = offline.identity.num_partitions
+    partitions = sorted(set(range(count) if partition is None else partition))
+    if partitions and partitions[-1] >= count:
+        msg = f"--partition: expected less than {count} (topics.user_partitions), got {partitions[-1]}"
+        raise SettingsError(msg)
+    if everything and not yes:
+        typer.confirm(
+            f"Remove the states of {len(partitions)} partitions from {offline.identity.changelog_topic} and fold them "
+            "anew from what the listens topic still holds?",
+            abort=True,
+            err=True,
+        )
+    print_facts(asdict(asyncio.run(reset_states(offline, partitions, everything=everything))), as_json=as_json)
+
+
+def _offline(settings: Settings) -> Offline:
+    folder = settings.data_dir / "worker" / settings.worker.app_id / "user-state"
+    return Offline(clients_of(settings), build_topics(settings.topics), settings.lane, settings.worker.group_id, folder)
+
+
+def _sids_now(offline: Offline) -> dict[int, StoredSid]:
+    sids = {}
+    for record in read_topic(offline.clients, offline.topics.item_sids.name):
+        if record.value is not None:
+            value = ItemSids.from_json(record.value)
+            for version, tokenized in value.versions.items():
+                sids[item_key(value.item_id)] = StoredSid(version, tokenized.sid)
+    return sids

@@ -1,0 +1,56 @@
+"""Starting over: local tables are removed and rebuilt; with `everything`, the states themselves are."""
+
+import asyncio
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from streams.states.offline import Offline, publish_all
+
+
+@dataclass(frozen=True, slots=True)
+class ResetReport:
+    """What a reset removed: local tables, and values of the changelog."""
+
+    tables: int
+    values: int
+
+
+async def reset_states(offline: Offline, partitions: Sequence[int], *, everything: bool = False) -> ResetReport:
+    """Remove local tables, which the worker rebuilds from the changelog.
+
+    Args:
+        offline: The installation.
+        partitions: Which.
+        everything: Also empty their changelog and forget the group's source offsets, so that the states are folded
+            anew from what the source still holds.
+
+    Returns:
+        What was removed.
+
+    Raises:
+        LaneError: A worker runs, or Kafka refuses.
+    """
+    await asyncio.to_thread(offline.require_idle)
+    values = await _empty(offline, partitions) if everything else 0
+    paths = [path for path in map(offline.local_path, partitions) if path.exists()]
+    for path in paths:
+        await asyncio.to_thread(shutil.rmtree, path)
+    return ResetReport(len(paths), values)
+
+
+async def _empty(offline: Offline, partitions: Sequence[int]) -> int:
+    removed = 0
+    writer = await offline.open_writer()
+    try:
+        for partition in partitions:
+            # Records cannot be cut from a compacted topic: a tombstone for each key.
+            found = await offline.changelog(partition)
+            await publish_all(writer, partition, dict.fromkeys(found), 0)
+            removed += len(found)
+    finally:
+        await writer.close()
+    committed = await asyncio.to_thread(offline.committed)
+    if known := [partition for partition in partitions if partition in committed]:
+        await asyncio.to_thread(offline.forget_offsets, known)
+    return removed
