@@ -1,15 +1,19 @@
 """The local table: atomic values and positions, identity, damage."""
 
+import struct
+
 import pytest
 from rocksdict import Cache
 
 from models.history import block_key
 from models.history.blocks import STRAY
 from streams.errors import LaneError
+from streams.lane.origin import ORIGIN_KEY
 from streams.lane.settings import TableSettings
-from streams.lane.table import META_KEY, PartitionTable, Positions, TableIdentity, UserTable
+from streams.lane.table import META_KEY, PartitionTable, Positions, TableIdentity, TableTopics, UserTable
 
 IDENTITY = TableIdentity("listens", "changelog", 4)
+ID_1, ID_2 = (f"00000000-0000-0000-0000-00000000000{n}" for n in (1, 2))
 SETTINGS = TableSettings(block_cache_bytes=1 << 20, write_buffer_bytes=1 << 20)
 
 
@@ -79,13 +83,12 @@ def test_clear_forgets_values_and_positions(table):
     [
         TableIdentity("other", "changelog", 4),
         TableIdentity("listens", "other", 4),
-        TableIdentity("listens", "changelog", 8),
     ],
 )
 def test_table_of_another_identity_is_refused(table, other):
     table.write({}, Positions(1, 1))
     table.close()
-    with pytest.raises(LaneError, match=r"expected layout 1 of .*; stop the worker and delete the folder"):
+    with pytest.raises(LaneError, match=r"expected layout up to 2 of .*; stop the worker and delete the folder"):
         PartitionTable(table.path, other.of(2), SETTINGS, Cache(1 << 20))
 
 
@@ -101,3 +104,32 @@ def test_closed_tables_can_be_opened_again(tmp_path):
     assert tables.get(1) is None
     assert tables.open([1])[1].get(b"u") == b"v"
     tables.close()
+
+
+def test_table_of_the_first_layout_is_read_and_written_anew(tmp_path):
+    tables = UserTable(tmp_path, IDENTITY, SETTINGS)
+    table = tables.open([2])[2]
+    table._db[META_KEY] = struct.pack("<Bqq", 1, 7, 40) + b"listens|changelog|4|2"
+    again = reopen(table)
+    assert again.positions == Positions(7, 40)
+    assert again.topics == TableTopics()
+    again.belong_to(TableTopics(ID_1, ID_2))
+    again.write({b"u": b"v"}, again.positions)
+    third = reopen(again)
+    assert (third.positions, third.topics) == (Positions(7, 40), TableTopics(ID_1, ID_2))
+    third.close()
+
+
+def test_offsets_of_another_source_do_not_hold(table):
+    table.belong_to(TableTopics(ID_1, ID_2))
+    table.write({}, Positions(7, 40))
+    again = reopen(table)
+    again.belong_to(TableTopics(ID_2, ID_2))
+    assert again.positions == Positions(7, -1)
+    again.close()
+
+
+def test_records_about_the_changelog_are_no_users(table):
+    table.write({b"u": b"v", ORIGIN_KEY: b"{}"}, Positions(1, 1))
+    assert list(table.items()) == [(b"u", b"v")]
+    assert table.get(ORIGIN_KEY) == b"{}"
