@@ -196,8 +196,9 @@ class _Rebase:
                     continue
                 self._report.moved += 1
             begins_again = plan.begins_again or target != partition
-            if begins_again or key in local:
-                fresh = rebase(value) if begins_again and key == user else value
+            fresh = rebase(value) if begins_again and key == user else value
+            # What is there already was written by this run or one before it.
+            if target != partition or key in local or fresh != value:
                 by_target.setdefault(target, {})[key] = fresh
         for target, states in by_target.items():
             self._report.states += len(states)
