@@ -84,6 +84,9 @@ class Offline:
     def live_topics(self) -> Mapping[str, TopicState]:
         """Ask Kafka for source and changelog.
 
+        Returns:
+            Both, by name.
+
         Raises:
             LaneError: One is missing.
         """
