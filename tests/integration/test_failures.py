@@ -9,7 +9,6 @@ import time
 
 import pytest
 from failure_rig import MARGIN_S, ended, ready_with_items, state_size
-from kafka.admin import ConfigResource, ConfigResourceType
 from session_rig import wait_until
 
 from streams.worker.watchdog import ExitCode
@@ -148,27 +147,6 @@ def test_changelog_topic_deleted(rig, limits, failure):
     assert code == ExitCode.NOT_STARTED
     assert loop.topics.user_state_changelog.name in last
     failure("changelog topic missing at the start", "exit 1", seconds, 20.0)
-
-
-@pytest.mark.slow
-def test_transaction_log_unavailable(mortal_kafka, make_rig, limits, failure):
-    loop = ready_with_items(make_rig(mortal_kafka, mortal_kafka.make_topics()))
-    transaction_log = ConfigResource(ConfigResourceType.TOPIC, "__transaction_state", {"min.insync.replicas": "2"})
-    admin = loop.clients.admin()
-    admin.alter_configs([transaction_log])
-    loop.listen("u", "i1", 3_000)
-    loop.flush()
-    code, seconds, last = ended(loop, limits.no_progress + 30)
-    assert code in (ExitCode.NO_PROGRESS, ExitCode.CRASHED), last
-    failure("transaction log unavailable", f"exit {code}", seconds, limits.no_progress + MARGIN_S)
-    transaction_log.configs["min.insync.replicas"] = "1"
-    admin.alter_configs([transaction_log])
-    admin.close()
-    began = time.monotonic()
-    loop.start().ready(90)
-    wait_until(lambda: state_size(loop) == 2, 30, "the listen that waited is folded once")
-    failure("transaction log back", "recovered", time.monotonic() - began, 60.0)
-    assert loop.end() == 0
 
 
 def test_poison_batch(rig, limits, failure):

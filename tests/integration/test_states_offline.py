@@ -11,6 +11,7 @@ from lane_rig import Rig, make_listens, wait_until
 from lane_worker import LANE, static_lookup
 
 from models.history import describe
+from streams.contracts.admin import KafkaTopicAdmin
 from streams.contracts.decode import Limits
 from streams.contracts.settings import TopicSettings
 from streams.contracts.topics import build_topics, create_topics
@@ -54,8 +55,6 @@ def recreate(rig: Rig, *specs) -> None:
 
 
 def make(rig: Rig, specs) -> None:
-    from streams.contracts.admin import KafkaTopicAdmin
-
     admin = KafkaTopicAdmin(rig.clients)
     create_topics(admin, specs)
     admin.close()
@@ -167,7 +166,8 @@ def test_repartitioned_source_moves_each_user_home(rig, tmp_path):
     folded_once(rig)
     before = rig.changelog()
     admin = rig.clients.admin()
-    admin.create_partitions({rig.topics.listens.name: 8})
+    # The changelog is left to the command.
+    admin.create_partitions({rig.topics.listens.name: 8, rig.topics.listens.dead_letters: 8})
     admin.close()
     rig.topics = build_topics(TopicSettings(prefix=rig.prefix, user_partitions=8, item_partitions=2))
     wait_until(lambda: offline(rig).live_topics()[rig.topics.listens.name].partitions == 8, 20, "partitions")
