@@ -37,7 +37,6 @@ from rocksdict import Cache, DbClosedError, Options, WriteBatch, WriteOptions
 from models.history.blocks import KEY_MARK, block_prefix, slot_of
 from streams.errors import LaneError, TableDamaged
 from streams.lane.database import damage, discard, is_damage, make_options, mark_damaged, open_database
-from streams.lane.origin import is_reserved
 from streams.lane.settings import TableSettings
 
 logger = logging.getLogger(__name__)
@@ -200,15 +199,10 @@ class PartitionTable:
         entry = self._db.iter()
         entry.seek(prefix)
         while entry.valid():
-<<<<<<< HEAD
             key = cast(bytes, entry.key())
             if not key.startswith(prefix):
                 return
             yield key, cast(bytes, entry.value())
-=======
-            if entry.key() != META_KEY and not is_reserved(cast(bytes, entry.key())):
-                yield cast(bytes, entry.key()), cast(bytes, entry.value())
->>>>>>> 095da12 (Keep the identity of source and changelog with the states)
             entry.next()
         try:
             entry.status()  # a damaged block ends the iteration like the end does

@@ -16,9 +16,9 @@ from streams.connect import Clients
 from streams.contracts.topics import Topics, TopicState
 from streams.errors import BrokerError, LaneError, SettingsError
 from streams.lane.guarantee import make_writer
-from streams.lane.origin import look_up
+from streams.lane.origin import is_reserved, look_up
 from streams.lane.settings import LaneSettings
-from streams.lane.table import TableIdentity, UserTable
+from streams.lane.table import META_KEY, Positions, TableIdentity, TableTopics, UserTable
 from streams.lane.writer import ChangelogWriter, FoldedBatch
 
 _POLL_MS = 200
@@ -185,13 +185,28 @@ class Offline:
         writer.restored({partition: end for partition, (_, end) in bounds.items()})
         return writer
 
-    def local_tables(self) -> UserTable:
-        """Give the tables of this machine; none is opened yet."""
-        return UserTable(self.folder, self.identity, self.lane.table)
-
     def local_path(self, partition: int) -> Path:
         """Return the folder of a local database."""
         return self.folder / self.identity.source_topic / f"{partition}.db"
+
+    def read_table(self, partition: int) -> tuple[dict[bytes, bytes], Positions, TableTopics]:
+        """Read a local database; one that is not there is empty.
+
+        Args:
+            partition: Partition.
+
+        Returns:
+            What it holds of users, its positions, and the topics that they belong to.
+        """
+        if not self.local_path(partition).exists():
+            return {}, Positions(), TableTopics()
+        tables = UserTable(self.folder, self.identity, self.lane.table)
+        try:
+            table = tables.open([partition])[partition]
+            found = {key: value for key, value in table.scan(b"") if key != META_KEY and not is_reserved(key)}
+            return found, table.positions, table.topics
+        finally:
+            tables.close()
 
     def _members(self) -> int:
         admin = self.clients.admin()

@@ -206,17 +206,12 @@ class _Rebase:
 
     def _local(self, partition: int, origin: Origin | None, is_empty: bool) -> tuple[dict[bytes, bytes], int]:
         """Read a local table whose changelog is gone: its values, and its source offset."""
-        if origin is not None or not self._offline.local_path(partition).exists():
+        if origin is not None:
             return {}, 0
-        tables = self._offline.local_tables()
-        try:
-            table = tables.open([partition])[partition]
-            made_from = table.topics.changelog_id
-            if made_from == self._changelog_id or (made_from is None and not is_empty):
-                return {}, 0
-            return dict(table.items()), table.positions.source_next
-        finally:
-            tables.close()
+        values, positions, topics = self._offline.read_table(partition)
+        if topics.changelog_id == self._changelog_id or (topics.changelog_id is None and not is_empty):
+            return {}, 0
+        return values, positions.source_next
 
 
 def _user_of(key: bytes) -> bytes:

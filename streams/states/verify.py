@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from models.data.rows import ListenRow
 from models.errors import StateError
 from models.history import SidLookup, erase, fold
+from models.history.blocks import KEY_MARK
 from models.history.layout import NO_ERASURE, decode, entry_bytes
 from streams.contracts.decode import Limits, decode_listen
 from streams.errors import BadRecord
@@ -80,7 +81,7 @@ async def verify_states(offline: Offline, lookup: SidLookup, limits: Limits, *, 
         values = await offline.changelog(partition)
         record = values.get(ORIGIN_KEY)
         states = {key: value for key, value in values.items() if not is_reserved(key)}
-        users = {key: value for key, value in states.items() if not key.startswith(b"\xff")}
+        users = {key: value for key, value in states.items() if not key.startswith(KEY_MARK)}
         report.users += len(users)
         begin = bounds[partition][0]
         if begin > 0 or (record is not None and Origin.from_bytes(record).carried):
@@ -118,7 +119,7 @@ async def _compare_fold(
             # Without transactions the changelog may be ahead of the committed offset.
             folded = [(offset, listen) for offset, listen in of_user if offset < committed or offset <= watermark]
             start = None if erased_at == NO_ERASURE else erase(None, erased_at)
-            expected = fold(start, folded, lookup).state if folded or start else None
+            expected = fold(start, folded, lookup, offline.lane.history_events).state if folded or start else None
             if state == expected:
                 report.same_bytes += state is not None
             elif state is not None and expected is not None and _facts(state) == _facts(expected):
@@ -133,12 +134,8 @@ def _compare_table(offline: Offline, partition: int, states: Mapping[bytes, byte
     if not offline.local_path(partition).exists():
         report.notes.append(f"partition {partition}: no local table here")
         return
-    tables = offline.local_tables()
-    try:
-        found = dict(tables.open([partition])[partition].items())
-    finally:
-        tables.close()
-    report.table_users += len(found)
+    found, _, _ = offline.read_table(partition)
+    report.table_users += sum(not key.startswith(KEY_MARK) for key in found)
     for key in found.keys() | states.keys():
         if found.get(key) != states.get(key):
             expected, got = _tell(states.get(key)), _tell(found.get(key))
@@ -163,8 +160,6 @@ def _facts(state: bytes) -> tuple[object, ...]:
 def _tell(state: bytes | None) -> str:
     if state is None:
         return "no state"
-    if state.startswith(b"\xff") or len(state) == 0:
-        return f"{len(state)} bytes"
     try:
         parts = decode(state)
     except StateError:

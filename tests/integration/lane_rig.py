@@ -23,11 +23,8 @@ from streams.contracts.deadletters import OFFSET_HEADER, PARTITION_HEADER
 from streams.contracts.decode import decode_listen
 from streams.contracts.topics import Topics
 from streams.errors import BadRecord
-<<<<<<< HEAD
-from streams.lane.table import META_KEY
-=======
 from streams.lane.origin import is_reserved
->>>>>>> 095da12 (Keep the identity of source and changelog with the states)
+from streams.lane.table import META_KEY
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = Path(__file__).with_name("lane_worker.py")
@@ -243,7 +240,9 @@ class Rig:
         tables = user_table(self.data_dir(name), self.topics)
         try:
             opened = tables.open(range(self.topics.listens.partitions))
-            return {key: value for table in opened.values() for key, value in table.scan(b"") if key != META_KEY}
+            found = {key: value for table in opened.values() for key, value in table.scan(b"") if not is_reserved(key)}
+            found.pop(META_KEY, None)
+            return found
         finally:
             tables.close()
 

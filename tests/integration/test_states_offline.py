@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from kafka.partitioner.default import murmur2
 from lane_rig import Rig, make_listens, wait_until
-from lane_worker import LANE, static_lookup
+from lane_worker import LANE, static_lookup, user_table
 
 from models.history import describe
 from streams.contracts.admin import KafkaTopicAdmin
@@ -84,7 +84,7 @@ def test_verify_finds_nothing_then_every_planted_difference(rig):
     assert report.users == report.same_bytes == report.table_users > 0
     assert not report.notes
     user, state = next(iter(rig.changelog().items()))
-    tables = offline(rig).local_tables()
+    tables = user_table(rig.data_dir("a"), rig.topics)
     partition = (murmur2(user) & 0x7FFFFFFF) % 4
     table = tables.open([partition])[partition]
     table.write({user: None, b"nobody": state}, table.positions)
