@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tokenizer.catalogue import CatalogueSnapshot
-from tokenizer.catalogue.catalogue import top_rows
+from tokenizer.catalogue.standing import top_rows
 
 BoolArray = npt.NDArray[np.bool_]
 Int32Array = npt.NDArray[np.int32]
@@ -29,4 +29,4 @@ def popular(snapshot: CatalogueSnapshot, allowed: BoolArray, wanted: int) -> Int
         return rows
     # The short list ends before a narrow rule (one creator, one market) is served: look at the whole store.
     every = np.flatnonzero(allowed).astype(np.int32)
-    return top_rows(every, snapshot.item_weight, ~snapshot.item_key, wanted)
+    return top_rows(every, snapshot.item_weight[every], ~snapshot.item_key[every], wanted)

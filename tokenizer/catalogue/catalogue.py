@@ -11,7 +11,6 @@ item, keys 12). Beyond some 100k items a sorted merge has to take the rebuild's 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +18,10 @@ import numpy.typing as npt
 from tokenizer.catalogue.encoding import EncodedItem, MarketSets, encode_item, item_columns
 from tokenizer.catalogue.facts import CatalogueUpdate
 from tokenizer.catalogue.key_index import KeyIndex
+from tokenizer.catalogue.nodes import quantize
 from tokenizer.catalogue.rows import RowStore, grown
 from tokenizer.catalogue.snapshot import CatalogueSnapshot
-from tokenizer.catalogue.trie import build_trie, quantize
+from tokenizer.catalogue.standing import Standing, built, compacted, merged
 from tokenizer.catalogue.validation import check_trie, check_update, check_vectors
 from tokenizer.errors import CatalogueError
 from tokenizer.sid import MAX_CODEBOOK_SIZE, item_key
@@ -32,7 +32,6 @@ Float32Array = npt.NDArray[np.float32]
 Vectorize = Callable[[Sequence[str], Int32Array, Float32Array], tuple[Float32Array, Float32Array]]
 """Maps (item ids, codes [n, L], representation vectors [n, x_dim]) to (item vectors [n, d], weights [n])."""
 
-MAX_LISTED_ROWS = 1_000
 # Outdated rows are given back once they outnumber the items, but not for a handful.
 _MIN_DEAD_ROWS = 4_096
 _BEFORE_ALL = -(2**63)
@@ -92,6 +91,8 @@ class Catalogue:
         self._num_seen = 0
         self._generation = 0
         self._num_snapshots = 0
+        nobody = np.empty(0, dtype=np.bool_)
+        self._standing = built(self._store.rows(), nobody, self.codebook_sizes)
         self._latest: CatalogueSnapshot | None = None
         self._latest_at = _BEFORE_ALL
 
@@ -144,14 +145,12 @@ class Catalogue:
             return self._latest
         self._index = self._index.merged(self._moved)
         self._moved = {}
-        self._compact()
         rows = self._store.rows()
-        alive = self._alive[: self._store.size].copy()
-        alive &= rows.expires_at > at
-        alive.flags.writeable = False
-        members = np.flatnonzero(alive).astype(np.int32)
-        trie = build_trie(rows, members, self.codebook_sizes)
-        check_trie(trie, self.codebook_sizes, rows.keys.size)
+        alive = self._alive[: self._store.size] & (rows.expires_at > at)
+        standing, _ = merged(self._standing, rows, alive, self.codebook_sizes)
+        check_trie(standing.trie, self.codebook_sizes, rows.keys.size)
+        self._standing = self._compacted(standing)
+        rows = self._store.rows()
         self._num_snapshots += 1
         self._latest_at = at
         self._latest = CatalogueSnapshot(
@@ -160,13 +159,12 @@ class Catalogue:
             codebook_sizes=self.codebook_sizes,
             rows=rows,
             text=self._store.text(),
-            trie=trie,
+            trie=self._standing.trie,
             index=self._index,
-            row_alive=alive,
+            row_alive=self._standing.alive,
             market_sets=self._markets.listed(),
-            # By key among equals: rows come in another order in every worker, and most weights are equal.
-            popular_rows=top_rows(members, rows.weights, ~rows.keys, MAX_LISTED_ROWS),
-            newest_rows=top_rows(members, rows.published_at, rows.first_seen, MAX_LISTED_ROWS),
+            popular_rows=self._standing.popular,
+            newest_rows=self._standing.newest,
             store_generation=self._generation,
         )
         return self._latest
@@ -240,38 +238,14 @@ class Catalogue:
         self._num_seen += count
         return first_seen
 
-    def _compact(self) -> None:
+    def _compacted(self, standing: Standing) -> Standing:
         """Give outdated rows back once they outnumber the items; readers keep the old store as long as they need it."""
-        items = self._index.rows.size
-        if self._store.size - items <= max(_MIN_DEAD_ROWS, items):
-            return
+        items, size = self._index.rows.size, self._store.size
+        if size - items <= max(_MIN_DEAD_ROWS, items):
+            return standing
         kept = np.sort(self._index.rows)
         self._store = self._store.kept(kept)
         self._offsets, self._alive = self._offsets[kept], self._alive[kept]
         self._index = KeyIndex(self._index.keys, np.searchsorted(kept, self._index.rows).astype(np.int32))
         self._generation += 1
-
-
-def top_rows(members: Int32Array, values: npt.NDArray[Any], tie_breaks: npt.NDArray[Any], count: int) -> Int32Array:
-    """List rows by value, then by tie break, both descending.
-
-    Args:
-        members: Rows to choose from.
-            Shape: (m,).
-        values: By row.
-            Shape: (R,).
-        tie_breaks: By row, all different.
-            Shape: (R,).
-        count: How many at most.
-
-    Returns:
-        Rows, best first.
-        Shape: (min(m, count),).
-    """
-    ranked = values[members]
-    if members.size > count:
-        # A partition first: sorting a million values for the best thousand would cost more than the trie.
-        least = np.partition(ranked, members.size - count)[members.size - count]
-        near = ranked >= least
-        members, ranked = members[near], ranked[near]
-    return members[np.lexsort((tie_breaks[members], ranked))[::-1][:count]]
+        return compacted(standing, kept, size)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tokenizer.catalogue.nodes import ranges
 from tokenizer.catalogue.rows import NEVER_MS, Rows
 from tokenizer.catalogue.trie import Trie
 
@@ -111,7 +112,7 @@ def without_rows(
         if not touched.size:
             break
         is_last = level == len(nodes) - 1
-        places, firsts = _ranges(trie.bucket_offsets if is_last else trie.level_offsets[level + 1], touched)
+        places, firsts = ranges(trie.below(level), touched)
         below = item[trie.bucket_rows[places]] if is_last else nodes[level + 1][places]
         dead = touched[~np.logical_or.reduceat(below, firsts)]
         if not dead.size:
@@ -146,13 +147,3 @@ def _any_of_ranges(values: BoolArray, offsets: npt.NDArray[np.int32]) -> BoolArr
     if offsets.size <= 1 or not values.size:
         return np.zeros(0, dtype=np.bool_)
     return np.logical_or.reduceat(values, offsets[:-1])
-
-
-def _ranges(
-    offsets: npt.NDArray[np.int32], parents: npt.NDArray[np.integer]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the children of some nodes, one node after the other, and where each node's begin."""
-    starts = offsets[parents].astype(np.int64)
-    lengths = offsets[parents + 1] - starts
-    firsts = np.cumsum(lengths) - lengths
-    return np.repeat(starts - firsts, lengths) + np.arange(lengths.sum()), firsts

@@ -17,7 +17,7 @@ from tokenizer.catalogue.eligibility import Eligibility, compile_rules, narrowed
 from tokenizer.catalogue.facts import ItemFacts, StoredSid
 from tokenizer.catalogue.key_index import KeyIndex
 from tokenizer.catalogue.rows import NEVER_MS, Rows
-from tokenizer.catalogue.trie import Trie, find_leaves, node_keys
+from tokenizer.catalogue.trie import Trie, find_leaves
 from tokenizer.sid import Sid
 
 Int8Array = npt.NDArray[np.int8]
@@ -216,7 +216,7 @@ class CatalogueSnapshot:
             Node of the last level, which is also the bucket; -1 where no item alive has that SID.
             Shape: (n,).
         """
-        return find_leaves(self._node_keys, codes, self.codebook_sizes)
+        return find_leaves(self.trie, codes, self.codebook_sizes)
 
     def item_id(self, row: int) -> str:
         """Return the id of one row."""
@@ -285,7 +285,3 @@ class CatalogueSnapshot:
             if len(self._rules) < _MAX_KEPT_RULES or name in self._rules:
                 self._rules[name] = kept
         return kept if item_mask is None else narrowed(kept, self.trie, item_mask)
-
-    @cached_property
-    def _node_keys(self) -> tuple[Int64Array, ...]:
-        return node_keys(self.trie, self.codebook_sizes)

@@ -10,11 +10,11 @@ Shape legend: m = items in buckets, n_l = nodes of level l, L = levels, d = dime
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from tokenizer.catalogue.nodes import Nodes, means
 from tokenizer.catalogue.rows import Rows
 
 Int8Array = npt.NDArray[np.int8]
@@ -22,11 +22,7 @@ Int32Array = npt.NDArray[np.int32]
 Int64Array = npt.NDArray[np.int64]
 Float32Array = npt.NDArray[np.float32]
 
-# Leaves whose item vectors are widened to float at a time: bounds the build's peak at some 16 MB for d = 128.
-_LEAVES_PER_CHUNK = 32_768
 _MAX_PACKED = 2**64
-# Fewer ranges than this are summed one by one: a step over all of them would not pay for its overhead.
-_MIN_STEP_RANGES = 64
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -38,9 +34,10 @@ class Trie:
         level_offsets: Children ranges. Shape: L x (n_{l-1} + 1,), with n_{-1} = 1.
         bucket_offsets: Item ranges of the SIDs. Shape: (n_{L-1} + 1,).
         bucket_rows: Rows of the items, best first within a bucket. Shape: (m,).
-        node_vectors: Weighted mean of the item vectors below a node, int8. Shape: L x (n_l, d).
+        node_vectors: Weighted mean of what lies below a node, int8. Shape: L x (n_l, d).
         node_scales: Component = int8 * scale. Shape: L x (n_l,).
-        node_log_mass: Logarithm of the sum of the weights below a node. Shape: L x (n_l,).
+        node_masses: Sum of the weights below a node. Shape: L x (n_l,).
+        node_log_mass: Its logarithm. Shape: L x (n_l,).
     """
 
     level_codes: tuple[Int32Array, ...]
@@ -49,16 +46,21 @@ class Trie:
     bucket_rows: Int32Array
     node_vectors: tuple[Int8Array, ...]
     node_scales: tuple[Float32Array, ...]
+    node_masses: tuple[Float32Array, ...]
     node_log_mass: tuple[Float32Array, ...]
 
+    @property
+    def num_levels(self) -> int:
+        """Return L."""
+        return len(self.level_codes)
 
-class _Nodes(NamedTuple):
-    """Items or nodes of one level while the tree is summed up: vector, scale, weight sum, sum of weight * vector."""
+    def below(self, level: int) -> Int32Array:
+        """Return where the children of each node lie: nodes of the next level, or items. Shape: (n_level + 1,)."""
+        return self.bucket_offsets if level == self.num_levels - 1 else self.level_offsets[level + 1]
 
-    vectors: Int8Array
-    scales: Float32Array
-    masses: Float32Array
-    sums: Float32Array
+    def nodes(self, level: int) -> Nodes:
+        """Return the nodes of a level as things to take means of."""
+        return Nodes(self.node_vectors[level], self.node_scales[level], self.node_masses[level])
 
 
 def build_trie(rows: Rows, members: Int32Array, codebook_sizes: tuple[int, ...]) -> Trie:
@@ -83,12 +85,11 @@ def build_trie(rows: Rows, members: Int32Array, codebook_sizes: tuple[int, ...])
         np.append(np.searchsorted(starts[level], first_of_parent[level]), starts[level].size).astype(np.int32)
         for level in range(num_levels)
     )
-    below = _leaves(rows, ordered, starts[-1])
-    nodes = [below]
-    for offsets in reversed(level_offsets[1:]):
-        below = _above(below, offsets)
-        nodes.append(below)
-    nodes.reverse()
+    # The last two levels are means of items, each one further up of the nodes below it.
+    items = items_of(rows)
+    nodes = [means(items, ordered, np.append(first, ordered.size)) for first in starts[-2:]]
+    for offsets in reversed(level_offsets[1 : num_levels - 1]):
+        nodes.insert(0, means(nodes[0], np.arange(offsets[-1]), offsets))
     return Trie(
         level_codes=level_codes,
         level_offsets=level_offsets,
@@ -96,34 +97,21 @@ def build_trie(rows: Rows, members: Int32Array, codebook_sizes: tuple[int, ...])
         bucket_rows=ordered,
         node_vectors=tuple(node.vectors for node in nodes),
         node_scales=tuple(node.scales for node in nodes),
+        node_masses=tuple(node.masses for node in nodes),
         node_log_mass=tuple(np.log(node.masses) for node in nodes),
     )
 
 
-def node_keys(trie: Trie, codebook_sizes: tuple[int, ...]) -> tuple[Int64Array, ...]:
-    """Name each node by its parent and code, for searching.
-
-    Args:
-        trie: The trie.
-        codebook_sizes: Codes per level.
-
-    Returns:
-        parent * codebook size + code, ascending.
-        Shape: L x (n_l,).
-    """
-    keys = []
-    for codes, offsets, size in zip(trie.level_codes, trie.level_offsets, codebook_sizes, strict=True):
-        parents = np.repeat(np.arange(offsets.size - 1, dtype=np.int64), np.diff(offsets))
-        keys.append(parents * size + codes)
-    return tuple(keys)
+def items_of(rows: Rows) -> Nodes:
+    """Return the items of a store as things to take means of."""
+    return Nodes(rows.vectors, rows.scales, rows.weights)
 
 
-def find_leaves(keys: tuple[Int64Array, ...], codes: Int32Array, codebook_sizes: tuple[int, ...]) -> Int32Array:
+def find_leaves(trie: Trie, codes: Int32Array, codebook_sizes: tuple[int, ...]) -> Int32Array:
     """Find SIDs in a trie.
 
     Args:
-        keys: What `node_keys` returned.
-            Shape: L x (n_l,).
+        trie: The trie.
         codes: SIDs, any codes.
             Shape: (n, L).
         codebook_sizes: Codes per level.
@@ -133,33 +121,47 @@ def find_leaves(keys: tuple[Int64Array, ...], codes: Int32Array, codebook_sizes:
         Shape: (n,).
     """
     node = np.zeros(len(codes), dtype=np.int64)
+    alive = np.ones(len(codes), dtype=np.bool_)
     for level, size in enumerate(codebook_sizes):
-        children = keys[level]
-        if not children.size:
+        offsets, children, wanted = trie.level_offsets[level], trie.level_codes[level], codes[:, level]
+        alive &= (wanted >= 0) & (wanted < size)
+        if not (children.size and alive.any()):
             return np.full(len(codes), -1, dtype=np.int32)
-        wanted = node * size + codes[:, level]
-        place = np.minimum(np.searchsorted(children, wanted), children.size - 1)
-        # A code out of range would otherwise name a child of a neighbour.
-        in_range = (node >= 0) & (codes[:, level] >= 0) & (codes[:, level] < size)
-        node = np.where(in_range & (children[place] == wanted), place, -1)
-    return node.astype(np.int32)
+        node[~alive] = 0
+        ends = offsets[node + 1].astype(np.int64)
+        place = lower_bounds(children, offsets[node].astype(np.int64), ends, wanted)
+        alive &= place < ends
+        alive &= children[np.minimum(place, children.size - 1)] == wanted
+        node = place
+    return np.where(alive, node, -1).astype(np.int32)
 
 
-def quantize(vectors: Float32Array) -> tuple[Int8Array, Float32Array]:
-    """Round vectors to int8 with one scale a row.
+def lower_bounds(values: Int32Array, starts: Int64Array, ends: Int64Array, wanted: npt.NDArray[np.integer]) -> Int64Array:
+    """Find, in ascending ranges, the first value that is not below a wanted one; all ranges are halved in step.
 
     Args:
-        vectors: Finite values.
-            Shape: (n, d).
+        values: Ascending within each range.
+            Shape: (n,).
+        starts: Where each range begins.
+            Shape: (q,).
+        ends: Where each range ends.
+            Shape: (q,).
+        wanted: One value for each range.
+            Shape: (q,).
 
     Returns:
-        Components in [-127, 127] and scales; a zero vector has scale 0.
-        Shape: (n, d) and (n,).
+        Places, the end of the range where all its values are below.
+        Shape: (q,).
     """
-    scales = (np.abs(vectors).max(axis=1, initial=0.0) / 127.0).astype(np.float32)
-    steps = vectors / np.where(scales > 0, scales, np.float32(1))[:, None]
-    # The largest component is 127 up to rounding, so nothing is left to clip.
-    return np.rint(steps, out=steps).astype(np.int8), scales
+    low, width = starts.copy(), ends - starts
+    for _ in range(int(width.max(initial=0)).bit_length()):
+        half = width >> 1
+        middle = low + half
+        # An empty range stays where it is, whatever stands behind it.
+        below = (values.take(middle, mode="clip") < wanted) & (width > 0)
+        low = np.where(below, middle + 1, low)
+        width = np.where(below, width - half - 1, half)
+    return low
 
 
 def _bucket_order(rows: Rows, members: Int32Array, codebook_sizes: tuple[int, ...]) -> npt.NDArray[np.intp]:
@@ -182,47 +184,3 @@ def _node_starts(codes: npt.NDArray[np.uint16]) -> list[npt.NDArray[np.int64]]:
     opens = np.ones(codes.shape, dtype=np.bool_)
     opens[1:] = np.logical_or.accumulate(codes[1:] != codes[:-1], axis=1)
     return [np.flatnonzero(opens[:, level]) for level in range(codes.shape[1])]
-
-
-def _leaves(rows: Rows, ordered: Int32Array, starts: npt.NDArray[np.int64]) -> _Nodes:
-    """Return the nodes of the last level."""
-    parts = []
-    ends = np.append(starts[1:], ordered.size)
-    for first in range(0, max(starts.size, 1), _LEAVES_PER_CHUNK):
-        last = min(first + _LEAVES_PER_CHUNK, starts.size)
-        offsets = np.append(starts[first:last], ends[first:last][-1:]) if starts.size else np.zeros(1, dtype=np.int64)
-        chunk = ordered[offsets[0] : offsets[-1]]
-        vectors, scales, weights = rows.vectors[chunk], rows.scales[chunk], rows.weights[chunk]
-        items = _Nodes(vectors, scales, weights, vectors * (scales * weights)[:, None])
-        parts.append(_above(items, offsets - offsets[0]))
-    return _Nodes(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
-
-
-def _above(children: _Nodes, offsets: npt.NDArray[np.integer]) -> _Nodes:
-    """Return the nodes over consecutive non-empty ranges of children."""
-    first = offsets[:-1]
-    sums = _sum_ranges(children.sums, offsets)
-    masses = np.add.reduceat(children.masses, first) if first.size else np.empty(0, dtype=np.float32)
-    # A node over one child has its vector: most nodes are such, and need not be rounded anew.
-    vectors, scales = children.vectors[first], children.scales[first]
-    many = np.flatnonzero(np.diff(offsets) > 1)
-    vectors[many], scales[many] = quantize(sums[many] / masses[many, None])
-    return _Nodes(vectors, scales, masses, sums)
-
-
-def _sum_ranges(values: Float32Array, offsets: npt.NDArray[np.integer]) -> Float32Array:
-    """Sum rows over consecutive non-empty ranges.
-
-    All ranges take one step at a time: for rows of 128 floats, 4 to 10 times faster than `np.add.reduceat`.
-    """
-    starts, lengths = offsets[:-1], np.diff(offsets)
-    sums: Float32Array = values[starts]
-    longer = np.flatnonzero(lengths > 1)
-    step = 1
-    while longer.size >= _MIN_STEP_RANGES:
-        sums[longer] += values[starts[longer] + step]
-        step += 1
-        longer = longer[lengths[longer] > step]
-    for place in longer.tolist():
-        sums[place] = values[offsets[place] : offsets[place + 1]].sum(axis=0)
-    return sums

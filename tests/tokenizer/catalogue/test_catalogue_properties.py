@@ -1,12 +1,14 @@
 """Whatever the order of updates, a snapshot equals the dict model, and those before it do not move."""
 
+import dataclasses
+
 import catalogue_model as cm
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenizer.catalogue import CatalogueUpdate, ItemFacts, catalogue, rows, trie
+from tokenizer.catalogue import CatalogueUpdate, ItemFacts, catalogue, nodes, rows, standing
 
 ITEM_IDS = [f"item-{n}" for n in range(9)] + ["", "ünïcode ♪", "x" * 256]
 facts = st.builds(
@@ -40,8 +42,10 @@ def small_buffers():
         patch.setattr(rows, "_INITIAL_ROWS", 2)
         patch.setattr(rows, "_INITIAL_TEXT_BYTES", 16)
         patch.setattr(catalogue, "_MIN_DEAD_ROWS", 3)
-        patch.setattr(trie, "_LEAVES_PER_CHUNK", 3)
-        patch.setattr(trie, "_MIN_STEP_RANGES", 2)
+        patch.setattr(nodes, "_PICKS_PER_CHUNK", 3)
+        patch.setattr(nodes, "_MIN_STEP_RANGES", 2)
+        patch.setattr(standing, "_MAX_MERGED_SHARE", 2.0)
+        patch.setattr(standing, "MAX_LISTED_ROWS", 4)
         yield
 
 
@@ -111,3 +115,20 @@ def test_eligibility_equals_rules_on_facts(updates, market, allow_explicit, now_
                 for child in range(offsets[parent], offsets[parent + 1])
             ]
             assert alive.tolist() == [p in {sid[: level + 1] for sid in reachable} for p in prefixes]
+
+
+@given(batches, st.lists(clock, min_size=8, max_size=8))
+@settings(max_examples=150, deadline=None)
+def test_merged_snapshots_equal_one_built_from_scratch(updates, clocks):
+    subject = cm.new_catalogue()
+    for batch, now_ms in zip(updates, clocks, strict=False):
+        subject.apply(batch)
+        snapshot = subject.snapshot(now_ms)
+        scratch = standing.built(snapshot.rows, snapshot.row_alive, cm.SIZES)
+        assert snapshot.popular_rows.tolist() == scratch.popular.tolist()
+        assert snapshot.newest_rows.tolist() == scratch.newest.tolist()
+        for field in dataclasses.fields(scratch.trie):
+            got, wanted = getattr(snapshot.trie, field.name), getattr(scratch.trie, field.name)
+            for one, other in zip(*((x if isinstance(x, tuple) else (x,)) for x in (got, wanted)), strict=True):
+                assert one.dtype == other.dtype
+                np.testing.assert_array_equal(one, other, err_msg=field.name)

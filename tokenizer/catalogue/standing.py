@@ -1,0 +1,175 @@
+"""Owns who stands where: the rows alive with their trie and short lists, built from scratch or merged from before.
+
+A merge gives what a build gives, array by array; which of the two is taken is a question of cost alone.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tokenizer.catalogue.merge import Splice, merge_trie
+from tokenizer.catalogue.rows import Rows
+from tokenizer.catalogue.trie import Trie, build_trie
+
+BoolArray = npt.NDArray[np.bool_]
+Int32Array = npt.NDArray[np.int32]
+
+MAX_LISTED_ROWS = 1_000
+# A merge copies all and computes what changed: beyond this share of changed rows a build costs no more.
+_MAX_MERGED_SHARE = 0.25
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Standing:
+    """The rows alive.
+
+    Attributes:
+        alive: Rows that stand in a bucket. Shape: (R,).
+        trie: Where they stand.
+        popular: At most 1,000 of them, heaviest first, equals by key. Shape: (<= 1000,).
+        newest: At most 1,000 of them, newest first. Shape: (<= 1000,).
+    """
+
+    alive: BoolArray
+    trie: Trie
+    popular: Int32Array
+    newest: Int32Array
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Step:
+    """What led from one standing to the next.
+
+    Attributes:
+        gone: Rows that stand in no bucket any more. Shape: (rows gone,).
+        come: Rows that do now. Shape: (rows come,).
+        splices: How each level of the trie came about; None where it was built from scratch.
+    """
+
+    gone: Int32Array
+    come: Int32Array
+    splices: tuple[Splice, ...] | None
+
+
+def built(rows: Rows, alive: BoolArray, codebook_sizes: tuple[int, ...]) -> Standing:
+    """Build the standing of some rows from scratch.
+
+    Args:
+        rows: The store.
+        alive: Rows that get a place.
+            Shape: (R,).
+        codebook_sizes: Codes per level.
+
+    Returns:
+        The standing.
+    """
+    members = np.flatnonzero(alive).astype(np.int32)
+    return Standing(
+        alive=alive,
+        trie=build_trie(rows, members, codebook_sizes),
+        popular=_most_popular(rows, members),
+        newest=_newest(rows, members),
+    )
+
+
+def merged(before: Standing, rows: Rows, alive: BoolArray, codebook_sizes: tuple[int, ...]) -> tuple[Standing, Step]:
+    """Make the next standing of the one before.
+
+    Args:
+        before: The standing of fewer or as many rows of the same store.
+        rows: The store.
+        alive: Rows that stand in a bucket from now on.
+            Shape: (R,).
+        codebook_sizes: Codes per level.
+
+    Returns:
+        What `built` returns for the same rows, and what has changed.
+    """
+    known = before.alive.size
+    gone = np.flatnonzero(before.alive & ~alive[:known]).astype(np.int32)
+    come = np.flatnonzero(alive[:known] & ~before.alive).astype(np.int32)
+    come = np.concatenate((come, known + np.flatnonzero(alive[known:]).astype(np.int32)))
+    num_changed = gone.size + come.size
+    if not num_changed:
+        return replace(before, alive=alive), Step(gone, come, ())
+    if num_changed > _MAX_MERGED_SHARE * before.trie.bucket_rows.size:
+        return built(rows, alive, codebook_sizes), Step(gone, come, None)
+    trie = merge_trie(before.trie, rows, gone, come, codebook_sizes)
+    num_before = before.trie.bucket_rows.size
+    popular = _listed_anew(before.popular, num_before, alive, come, lambda some: _most_popular(rows, some))
+    newest = _listed_anew(before.newest, num_before, alive, come, lambda some: _newest(rows, some))
+    return Standing(alive, trie.trie, popular, newest), Step(gone, come, trie.splices)
+
+
+def compacted(standing: Standing, kept: Int32Array, num_rows: int) -> Standing:
+    """Renumber rows after a compaction of the store.
+
+    Args:
+        standing: The standing before it.
+        kept: Rows that the store keeps, ascending, all those alive among them: the order in a bucket stays.
+            Shape: (n,).
+        num_rows: Rows of the store before it.
+
+    Returns:
+        The same standing in the new numbers.
+    """
+    numbers = np.full(num_rows, -1, dtype=np.int32)
+    numbers[kept] = np.arange(kept.size, dtype=np.int32)
+    return Standing(
+        alive=standing.alive[kept],
+        trie=replace(standing.trie, bucket_rows=numbers[standing.trie.bucket_rows]),
+        popular=numbers[standing.popular],
+        newest=numbers[standing.newest],
+    )
+
+
+def top_rows(members: Int32Array, values: npt.NDArray[Any], tie_breaks: npt.NDArray[Any], count: int) -> Int32Array:
+    """List rows by value, then by tie break, both descending.
+
+    Args:
+        members: Rows to choose from.
+            Shape: (m,).
+        values: By member.
+            Shape: (m,).
+        tie_breaks: By member, all different.
+            Shape: (m,).
+        count: How many at most.
+
+    Returns:
+        Rows, best first.
+        Shape: (min(m, count),).
+    """
+    if members.size > count:
+        # A partition first: sorting a million values for the best thousand would cost more than the trie.
+        near = values >= np.partition(values, members.size - count)[members.size - count]
+        members, values, tie_breaks = members[near], values[near], tie_breaks[near]
+    return members[np.lexsort((tie_breaks, values))[::-1][:count]]
+
+
+def _most_popular(rows: Rows, members: Int32Array) -> Int32Array:
+    # By key among equals: rows come in another order in every worker, and most weights are equal.
+    return top_rows(members, rows.weights[members], ~rows.keys[members], MAX_LISTED_ROWS)
+
+
+def _newest(rows: Rows, members: Int32Array) -> Int32Array:
+    return top_rows(members, rows.published_at[members], rows.first_seen[members], MAX_LISTED_ROWS)
+
+
+def _listed_anew(
+    listed: Int32Array, num_before: int, alive: BoolArray, come: Int32Array, best_of: Callable[[Int32Array], Int32Array]
+) -> Int32Array:
+    """Make a list of the one before: its rows that are left and those that came, as far as others cannot be better."""
+    left = listed[alive[listed]]
+    best = best_of(np.concatenate((left, come)))
+    if listed.size == num_before:
+        return best
+    if left.size:
+        # Rows that were never listed are no better than the last one left.
+        best = best[: int(np.flatnonzero(best == left[-1])[0]) + 1] if left[-1] in best else best
+    else:
+        best = best[:0]
+    num_alive = int(np.count_nonzero(alive))
+    return best if best.size == min(MAX_LISTED_ROWS, num_alive) else best_of(np.flatnonzero(alive).astype(np.int32))
