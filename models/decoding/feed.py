@@ -79,11 +79,14 @@ def catalogue_feed(snapshot: CatalogueSnapshot, config: NetworkConfig, tokenizer
     for level in range(config.num_levels):
         feed[f"offsets_{level}"] = snapshot.level_offsets[level]
         feed[f"codes_{level}"] = snapshot.level_codes[level]
-        feed[f"node_vectors_{level}"] = snapshot.node_vectors[level]
-        feed[f"node_scales_{level}"] = snapshot.node_scales[level]
+        if level < config.num_levels - 1:
+            feed[f"node_vectors_{level}"] = snapshot.trie.node_vectors[level]
+            feed[f"node_scales_{level}"] = snapshot.trie.node_scales[level]
+        else:
+            feed["leaf_rows"] = snapshot.trie.leaf_rows
         feed[f"node_log_mass_{level}"] = snapshot.node_log_mass[level]
     feed["bucket_offsets"], feed["bucket_rows"] = snapshot.bucket_offsets, snapshot.bucket_rows
-    feed["item_vectors"], feed["item_scales"] = snapshot.item_vectors, snapshot.item_scales
+    feed["item_vectors"], feed["item_scales"] = snapshot.rows.vector_table, snapshot.rows.scale_table
     # A view with gaps would be copied on every call.
     return {name: np.ascontiguousarray(array) for name, array in feed.items()}
 

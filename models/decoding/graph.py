@@ -41,7 +41,7 @@ class Beams(NamedTuple):
 
 
 class LevelInputs(NamedTuple):
-    """One trie level, in the order of `signature.level_specs`."""
+    """One trie level, in the order of `signature.level_specs`; `rows` name the nodes' vectors, None = by node."""
 
     offsets: Tensor
     codes: Tensor
@@ -50,6 +50,7 @@ class LevelInputs(NamedTuple):
     log_mass: Tensor
     eligible: Tensor
     fan: Tensor
+    rows: Tensor | None = None
 
 
 class ItemInputs(NamedTuple):
@@ -88,11 +89,17 @@ class RecommendGraph(nn.Module):
             The tensors of `signature.output_names`, in that order.
         """
         config = self.model.config
-        per_level, num_items = len(level_specs(0, config.d_model)), len(item_specs(config.d_model))
-        levels = [LevelInputs(*inputs[2 + i * per_level :][:per_level]) for i in range(config.num_levels)]
-        rest = inputs[2 + config.num_levels * per_level :]
+        num_items = len(item_specs(config.d_model))
+        parts, rest = [], inputs[2:]
+        for index in range(config.num_levels):
+            size = len(level_specs(index, config.num_levels, config.d_model))
+            parts.append(rest[:size])
+            rest = rest[size:]
         items, (beam, leaf_beam, out, gamma, beta) = ItemInputs(*rest[:num_items]), rest[num_items:]
         weights = Weights(gamma, beta)
+        offsets, codes, leaf_rows, *others = parts.pop()
+        levels = [LevelInputs(*part) for part in parts]
+        levels.append(LevelInputs(offsets, codes, items.vectors, items.scales, *others, rows=leaf_rows))
         h = self.encode(inputs[0], inputs[1], items)
         beams: Beams | None = None
         trace: list[Tensor] = []
@@ -129,7 +136,8 @@ class RecommendGraph(nn.Module):
         child, found = _children(level.offsets, beams, level.fan)  # (P, F)
         log_probs = pick(log_p, take(level.codes, child))
         log_probs = log_probs if beams is None else log_probs + beams.log_probs
-        guide = _dot(level.vectors, level.scales, child, h) + take(level.log_mass, child)
+        rows = child if level.rows is None else take(level.rows, child)
+        guide = _dot(level.vectors, level.scales, rows, h) + take(level.log_mass, child)
         scores = weights.gamma * log_probs + weights.beta * guide
         scores = torch.where(found & take(level.eligible, child), scores, _NEG_INF)
         scores, chosen = scores.flatten().topk(width)

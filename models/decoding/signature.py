@@ -1,6 +1,6 @@
 """The names and types of the graph's inputs and outputs: declared by the export, filled by the engine.
 
-Shape legend: T listens, L levels, N_l trie nodes of level l, R rows of the item store, S items in buckets, X excluded
+Shape legend: T listens, L levels, N_l trie nodes of level l, R rows of the item store, Q rows of the table of vectors, S items in buckets, X excluded
 rows, W beams, V beams of the last level (leaves), C candidates, D d_model. Each name below is one dynamic dimension.
 """
 
@@ -30,23 +30,29 @@ def history_specs(num_levels: int) -> tuple[TensorSpec, ...]:
     return (TensorSpec("history_rows", "int32", ("T",)), TensorSpec("history_codes", "int32", ("T", num_levels)))
 
 
-def level_specs(level: int, d_model: int) -> tuple[TensorSpec, ...]:
+def level_specs(level: int, num_levels: int, d_model: int) -> tuple[TensorSpec, ...]:
     """List the inputs of one trie level.
 
     Args:
         level: 0-based level.
+        num_levels: Levels of a SID.
         d_model: Width of node vectors.
 
     Returns:
-        CSR offsets (one more than the nodes above), codes, guide vectors with scale and log mass, eligibility, and
-        `fan`: an arange at least as wide as the widest node, and wide enough that parents x fan >= beams kept.
+        CSR offsets (one more than the nodes above), codes, guide vectors with scale (on the last level: their rows in
+        the table of item vectors, since most of its nodes have one item), log mass, eligibility, and `fan`: an arange at least as wide as the widest node, and wide enough that parents x fan >= beams kept.
     """
     nodes = f"N{level}"
+    guide: tuple[TensorSpec, ...] = (
+        TensorSpec(f"node_vectors_{level}", "int8", (nodes, d_model)),
+        TensorSpec(f"node_scales_{level}", "float32", (nodes,)),
+    )
+    if level == num_levels - 1:
+        guide = (TensorSpec("leaf_rows", "int32", (nodes,)),)
     return (
         TensorSpec(f"offsets_{level}", "int32", (f"offsets_{level}",)),
         TensorSpec(f"codes_{level}", "int32", (nodes,)),
-        TensorSpec(f"node_vectors_{level}", "int8", (nodes, d_model)),
-        TensorSpec(f"node_scales_{level}", "float32", (nodes,)),
+        *guide,
         TensorSpec(f"node_log_mass_{level}", "float32", (nodes,)),
         TensorSpec(f"node_eligible_{level}", "bool", (nodes,)),
         TensorSpec(f"fan_{level}", "int32", (f"fan_{level}",)),
@@ -60,14 +66,15 @@ def item_specs(d_model: int) -> tuple[TensorSpec, ...]:
         d_model: Width of item vectors.
 
     Returns:
-        Buckets (CSR over the last level's nodes), the item store, eligibility, excluded rows (-1 = padding).
+        Buckets (CSR over the last level's nodes), the table of vectors (items from its front, means of SIDs that
+        several items share from its end: their rows are below zero), eligibility, excluded rows (-1 = padding).
     """
     return (
         TensorSpec("bucket_offsets", "int32", ("bucket_offsets",)),
         TensorSpec("bucket_rows", "int32", ("S",)),
         TensorSpec("fan_bucket", "int32", ("fan_bucket",)),
-        TensorSpec("item_vectors", "int8", ("R", d_model)),
-        TensorSpec("item_scales", "float32", ("R",)),
+        TensorSpec("item_vectors", "int8", ("Q", d_model)),
+        TensorSpec("item_scales", "float32", ("Q",)),
         TensorSpec("item_eligible", "bool", ("R",)),
         TensorSpec("excluded_rows", "int32", ("X",)),
     )
@@ -94,7 +101,7 @@ def input_specs(num_levels: int, d_model: int) -> tuple[TensorSpec, ...]:
     Returns:
         History, then each level, then items, then controls.
     """
-    levels = (spec for level in range(num_levels) for spec in level_specs(level, d_model))
+    levels = (spec for level in range(num_levels) for spec in level_specs(level, num_levels, d_model))
     return (*history_specs(num_levels), *levels, *item_specs(d_model), *control_specs())
 
 

@@ -92,7 +92,7 @@ class Catalogue:
         self._generation = 0
         self._num_snapshots = 0
         nobody = np.empty(0, dtype=np.bool_)
-        self._standing = built(self._store.rows(), nobody, self.codebook_sizes)
+        self._standing = built(self._store, nobody, self.codebook_sizes)
         self._latest: CatalogueSnapshot | None = None
         self._latest_at = _BEFORE_ALL
 
@@ -147,10 +147,10 @@ class Catalogue:
         self._moved = {}
         rows = self._store.rows()
         alive = self._alive[: self._store.size] & (rows.expires_at > at)
-        standing, _ = merged(self._standing, rows, alive, self.codebook_sizes)
-        check_trie(standing.trie, self.codebook_sizes, rows.keys.size)
-        self._standing = self._compacted(standing)
+        self._standing, _ = merged(self._standing, self._store, alive, self.codebook_sizes)
+        self._compact()
         rows = self._store.rows()
+        check_trie(self._standing.trie, self.codebook_sizes, rows)
         self._num_snapshots += 1
         self._latest_at = at
         self._latest = CatalogueSnapshot(
@@ -238,14 +238,13 @@ class Catalogue:
         self._num_seen += count
         return first_seen
 
-    def _compacted(self, standing: Standing) -> Standing:
-        """Give outdated rows back once they outnumber the items; readers keep the old store as long as they need it."""
-        items, size = self._index.rows.size, self._store.size
-        if size - items <= max(_MIN_DEAD_ROWS, items):
-            return standing
+    def _compact(self) -> None:
+        """Leave outdated rows and means behind once they outnumber the items; readers keep the old store."""
+        items, means = self._index.rows.size, int(np.count_nonzero(self._standing.trie.leaf_rows < 0))
+        if self._store.size - items + self._store.num_means - means <= max(_MIN_DEAD_ROWS, items):
+            return
         kept = np.sort(self._index.rows)
-        self._store = self._store.kept(kept)
+        self._standing, self._store = compacted(self._standing, self._store, kept)
         self._offsets, self._alive = self._offsets[kept], self._alive[kept]
         self._index = KeyIndex(self._index.keys, np.searchsorted(kept, self._index.rows).astype(np.int32))
         self._generation += 1
-        return compacted(standing, kept, size)

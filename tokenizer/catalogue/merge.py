@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tokenizer.catalogue.nodes import Nodes, means, ranges
-from tokenizer.catalogue.rows import Rows
-from tokenizer.catalogue.trie import Trie, items_of, lower_bounds
+from tokenizer.catalogue.rows import Rows, RowStore
+from tokenizer.catalogue.trie import Trie, items_of, leaves_of, lower_bounds
 
 Int32Array = npt.NDArray[np.int32]
 Int64Array = npt.NDArray[np.int64]
@@ -64,23 +64,23 @@ class _Touched(NamedTuple):
 
 
 class _Level(NamedTuple):
-    """One level after the merge; `below` are the offsets of what lies below it."""
+    """One level after the merge; `below` are the offsets of what lies below it, `nodes` is None on the last level."""
 
     codes: Int32Array
     below: Int32Array
-    nodes: Nodes
+    nodes: Nodes | None
     log_mass: npt.NDArray[np.float32]
     splice: Splice
 
 
 def merge_trie(
-    trie: Trie, rows: Rows, gone: Int32Array, come: Int32Array, codebook_sizes: tuple[int, ...]
+    trie: Trie, store: RowStore, gone: Int32Array, come: Int32Array, codebook_sizes: tuple[int, ...]
 ) -> Merged:
     """Take rows out of a trie and put others in.
 
     Args:
         trie: The trie before; it is not changed.
-        rows: The store, which holds both.
+        store: The store, which holds both; means of SIDs that several items share are appended to it.
         gone: Rows in buckets that leave them.
             Shape: (rows gone,).
         come: Rows in no bucket that get a place.
@@ -90,32 +90,40 @@ def merge_trie(
     Returns:
         The trie afterwards: the same arrays as `build_trie` gives for the same rows.
     """
+    rows = store.rows()
     touched, owners = _touch(trie, rows.codes[np.concatenate((gone, come))], codebook_sizes)
     picks, counts, bucket_rows = _buckets(trie, rows, touched[-1], gone, come, owners[gone.size :])
+    leaf_rows, masses = leaves_of(store, picks, _offsets(counts[counts > 0]))
     levels: list[_Level] = []
     for level in reversed(range(trie.num_levels)):
         here = touched[level]
         live = np.flatnonzero(counts > 0)
         splice = _splice(trie.level_codes[level].size, here.old[here.old >= 0], here.places[live])
         below = _offsets(splice.applied(np.diff(trie.below(level)), counts[live]))
-        fresh = _fresh_nodes(rows, picks, counts[live], bucket_rows, below, splice.fresh, levels)
-        old = trie.nodes(level)
-        nodes = Nodes(*(splice.applied(before, after) for before, after in zip(old, fresh, strict=True)))
-        log_mass = splice.applied(trie.node_log_mass[level], np.log(fresh.masses))
+        nodes = None
+        if levels:
+            fresh = _fresh_nodes(rows, bucket_rows, below, splice.fresh, levels)
+            nodes = Nodes(*map(splice.applied, trie.nodes(level), fresh))
+            masses = fresh.masses
+        else:
+            leaf_rows = splice.applied(trie.leaf_rows, leaf_rows)
+        log_mass = splice.applied(trie.node_log_mass[level], np.log(masses))
         codes = splice.applied(trie.level_codes[level], here.codes[live])
         levels.append(_Level(codes, below, nodes, log_mass, splice))
         if level:
             counts = _counts_above(trie.below(level - 1), touched[level - 1], here, live)
     levels.reverse()
+    upper = [level.nodes for level in levels if level.nodes is not None]
     root = np.array([0, levels[0].codes.size], dtype=np.int32)
     merged = Trie(
         level_codes=tuple(level.codes for level in levels),
         level_offsets=(root, *(level.below for level in levels[:-1])),
         bucket_offsets=levels[-1].below,
         bucket_rows=bucket_rows,
-        node_vectors=tuple(level.nodes.vectors for level in levels),
-        node_scales=tuple(level.nodes.scales for level in levels),
-        node_masses=tuple(level.nodes.masses for level in levels),
+        node_vectors=tuple(nodes.vectors for nodes in upper),
+        node_scales=tuple(nodes.scales for nodes in upper),
+        node_masses=tuple(nodes.masses for nodes in upper),
+        leaf_rows=leaf_rows,
         node_log_mass=tuple(level.log_mass for level in levels),
     )
     return Merged(merged, tuple(level.splice for level in levels))
@@ -163,23 +171,15 @@ def _buckets(
 
 
 def _fresh_nodes(
-    rows: Rows,
-    picks: Int32Array,
-    counts: Int64Array,
-    bucket_rows: Int32Array,
-    below: Int32Array,
-    fresh: Int64Array,
-    levels: list[_Level],
+    rows: Rows, bucket_rows: Int32Array, below: Int32Array, fresh: Int64Array, levels: list[_Level]
 ) -> Nodes:
     """Take the means of the touched nodes of a level; `levels` are those below it, the last one first."""
-    if not levels:
-        return means(items_of(rows), picks, _offsets(counts))
-    children, firsts = ranges(below, fresh)
-    if len(levels) > 1:
-        return means(levels[-1].nodes, children, np.append(firsts, children.size))
+    nodes_below = levels[-1].nodes
+    if nodes_below is not None:
+        children, firsts = ranges(below, fresh)
+        return means(nodes_below, children, np.append(firsts, children.size))
     # SIDs below one prefix are neighbours, and so are their items.
-    ends = levels[0].below[below]
-    items, firsts = ranges(ends, fresh)
+    items, firsts = ranges(levels[-1].below[below], fresh)
     return means(items_of(rows), bucket_rows[items], np.append(firsts, items.size))
 
 

@@ -53,9 +53,7 @@ def means(source: Nodes, picks: IntArray, offsets: IntArray) -> Nodes:
     """
     first = picks[offsets[:-1]]
     vectors, scales = source.vectors[first], source.scales[first]
-    if not first.size:
-        return Nodes(vectors, scales, np.empty(0, dtype=np.float32))
-    masses = np.add.reduceat(source.masses[picks], offsets[:-1])
+    masses = sum_masses(source.masses, picks, offsets)
     many = np.flatnonzero(np.diff(offsets) > 1)
     for nodes in _chunks(many, offsets):
         places, starts = ranges(offsets, nodes)
@@ -65,6 +63,27 @@ def means(source: Nodes, picks: IntArray, offsets: IntArray) -> Nodes:
         sums /= masses[nodes, None]
         vectors[nodes], scales[nodes] = quantize(sums)
     return Nodes(vectors, scales, masses)
+
+
+def sum_masses(masses: Float32Array, picks: IntArray, offsets: IntArray) -> Float32Array:
+    """Sum masses over ranges.
+
+    Args:
+        masses: What is summed.
+            Shape: (any,).
+        picks: Places in them, range after range.
+            Shape: (k,).
+        offsets: Where the ranges of picks begin and end, none of them empty.
+            Shape: (n + 1,).
+
+    Returns:
+        One sum a range.
+        Shape: (n,).
+    """
+    if offsets.size <= 1:
+        return np.empty(0, dtype=np.float32)
+    sums: Float32Array = np.add.reduceat(masses[picks], offsets[:-1])
+    return sums
 
 
 def ranges(offsets: IntArray, parents: IntArray) -> tuple[Int64Array, Int64Array]:

@@ -5,9 +5,11 @@ Invariants:
 - Readers see read-only views of the first `size` rows. Appending writes only behind them; growing (by doubling)
   moves the store to new buffers and leaves the old ones to the views that hold them. So no reader is ever disturbed
   and a swap copies nothing.
+- Item vectors share one table with the means of SIDs that several items have: items from its front, means from its
+  end, so that row r is an item and row -k a mean, in numpy as in the graph. What lies between is undefined.
 - Texts (ids, facts) lie packed in one byte buffer: no Python object per item.
 
-Shape legend: R = rows, d = dimensions of an item vector, L = levels.
+Shape legend: R = rows, C = rows of the table of vectors (C >= R), d = dimensions of an item vector, L = levels.
 """
 
 from dataclasses import dataclass, fields
@@ -32,8 +34,8 @@ class Rows:
     """Columns of item rows, each contiguous.
 
     Attributes:
-        vectors: Item vector, int8 components. Shape: (R, d).
-        scales: Component = int8 * scale. Shape: (R,).
+        vector_table: Item vectors from the front, means of shared SIDs from the end, int8. Shape: (C, d).
+        scale_table: Component = int8 * scale. Shape: (C,).
         weights: Weight of the item in node vectors and in popularity. Shape: (R,).
         codes: SID. Shape: (R, L).
         keys: Item key. Shape: (R,).
@@ -50,8 +52,8 @@ class Rows:
         facts_bytes: Length of the packed facts. Shape: (R,).
     """
 
-    vectors: npt.NDArray[np.int8]
-    scales: npt.NDArray[np.float32]
+    vector_table: npt.NDArray[np.int8]
+    scale_table: npt.NDArray[np.float32]
     weights: npt.NDArray[np.float32]
     codes: npt.NDArray[np.uint16]
     keys: npt.NDArray[np.uint64]
@@ -67,6 +69,16 @@ class Rows:
     id_bytes: npt.NDArray[np.int32]
     facts_bytes: npt.NDArray[np.int32]
 
+    @property
+    def vectors(self) -> npt.NDArray[np.int8]:
+        """Return the item vectors. Shape: (R, d)."""
+        return self.vector_table[: self.keys.size]
+
+    @property
+    def scales(self) -> npt.NDArray[np.float32]:
+        """Return the scales of the item vectors. Shape: (R,)."""
+        return self.scale_table[: self.keys.size]
+
     def item_id(self, text: npt.NDArray[np.uint8], row: int) -> str:
         """Return the id of a row."""
         start = int(self.text_starts[row])
@@ -78,10 +90,9 @@ class Rows:
         return _facts_decoder.decode(text[start : start + int(self.facts_bytes[row])].data)
 
 
-_COLUMNS = tuple(field.name for field in fields(Rows))
+_TABLES = {"vectors": "vector_table", "scales": "scale_table"}
+_COLUMNS = tuple(field.name for field in fields(Rows) if field.name not in _TABLES.values())
 _DTYPES: dict[str, type[np.generic]] = {
-    "vectors": np.int8,
-    "scales": np.float32,
     "weights": np.float32,
     "codes": np.uint16,
     "keys": np.uint64,
@@ -112,37 +123,65 @@ class RowStore:
         self.num_levels = num_levels
         self.size = 0
         self.text_size = 0
-        widths = {"vectors": (dim,), "codes": (num_levels,)}
+        self.num_means = 0
+        widths = {"codes": (num_levels,)}
         self._columns: dict[str, npt.NDArray[Any]] = {
             name: np.empty((_INITIAL_ROWS, *widths.get(name, ())), dtype=_DTYPES[name]) for name in _COLUMNS
+        }
+        self._tables: dict[str, npt.NDArray[Any]] = {
+            "vectors": np.empty((_INITIAL_ROWS, dim), dtype=np.int8),
+            "scales": np.empty(_INITIAL_ROWS, dtype=np.float32),
         }
         self._text = np.empty(_INITIAL_TEXT_BYTES, dtype=np.uint8)
 
     @property
     def num_bytes(self) -> int:
         """Return the bytes in use, without the spare capacity."""
-        rows = self.rows()
-        return self.text_size + sum(int(getattr(rows, name).nbytes) for name in _COLUMNS)
+        columns = sum(int(column[: self.size].nbytes) for column in self._columns.values())
+        tables = sum(int(table[: self.size + self.num_means].nbytes) for table in self._tables.values())
+        return self.text_size + columns + tables
 
     def append(self, columns: dict[str, npt.NDArray[Any]], texts: bytes) -> None:
         """Append rows.
 
         Args:
-            columns: Every column of `Rows`; `text_starts` relative to `texts`.
+            columns: Every column of `Rows`, `vectors` and `scales`; `text_starts` relative to `texts`.
             texts: Ids and facts of these rows, in order.
         """
         count = len(columns["keys"])
         end, text_end = self.size + count, self.text_size + len(texts)
         self._reserve(end, text_end)
-        for name, column in self._columns.items():
+        for name, column in (*self._columns.items(), *self._tables.items()):
             column[self.size : end] = columns[name]
         self._columns["text_starts"][self.size : end] += np.int64(self.text_size)
         self._text[self.text_size : text_end] = np.frombuffer(texts, dtype=np.uint8)
         self.size, self.text_size = end, text_end
 
+    def append_means(self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
+        """Append means of SIDs that several items share.
+
+        Args:
+            vectors: int8 components.
+                Shape: (n, d).
+            scales: Component = int8 * scale.
+                Shape: (n,).
+
+        Returns:
+            Their places in the table, below zero: counted from its end.
+            Shape: (n,).
+        """
+        first, end = self.num_means, self.num_means + len(vectors)
+        self._reserve_vectors(self.size, end)
+        capacity = len(self._tables["scales"])
+        self._tables["vectors"][capacity - end : capacity - first] = vectors[::-1]
+        self._tables["scales"][capacity - end : capacity - first] = scales[::-1]
+        self.num_means = end
+        return -1 - np.arange(first, end, dtype=np.int32)
+
     def rows(self) -> Rows:
         """Return read-only views of all rows so far; later appends do not show in them."""
-        return Rows(**{name: _view(column, self.size) for name, column in self._columns.items()})
+        tables = {_TABLES[name]: _view(table, len(table)) for name, table in self._tables.items()}
+        return Rows(**tables, **{name: _view(column, self.size) for name, column in self._columns.items()})
 
     def text(self) -> npt.NDArray[np.uint8]:
         """Return a read-only view of the text buffer so far."""
@@ -156,14 +195,14 @@ class RowStore:
                 Shape: (n,).
 
         Returns:
-            The new store; this one is unchanged.
+            The new store, without means; this one is unchanged.
         """
         old, text = self.rows(), self.text()
         lengths = (old.id_bytes[rows] + old.facts_bytes[rows]).astype(np.int64)
         starts = np.concatenate(([0], np.cumsum(lengths)))
         # One index per kept byte: fine for a step that is taken once per doubling of dead rows.
         places = np.arange(starts[-1]) + np.repeat(old.text_starts[rows] - starts[:-1], lengths)
-        columns = {name: getattr(old, name)[rows] for name in _COLUMNS}
+        columns = {name: getattr(old, name)[rows] for name in (*_COLUMNS, *_TABLES)}
         columns["text_starts"] = starts[:-1]
         store = RowStore(self.dim, self.num_levels)
         store.append(columns, text[places].tobytes())
@@ -174,8 +213,20 @@ class RowStore:
         if rows > capacity:
             capacity = max(rows, 2 * capacity)
             self._columns = {name: grown(column, self.size, capacity) for name, column in self._columns.items()}
+        self._reserve_vectors(rows, self.num_means)
         if text_bytes > self._text.size:
             self._text = grown(self._text, self.text_size, max(text_bytes, 2 * self._text.size))
+
+
+    def _reserve_vectors(self, rows: int, num_means: int) -> None:
+        capacity = len(self._tables["scales"])
+        if rows + num_means <= capacity:
+            return
+        larger = max(rows + num_means, 2 * capacity)
+        for name, table in self._tables.items():
+            moved = grown(table, self.size, larger)
+            moved[larger - self.num_means :] = table[capacity - self.num_means :]
+            self._tables[name] = moved
 
 
 def _view(buffer: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:

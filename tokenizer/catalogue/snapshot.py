@@ -95,15 +95,15 @@ class CatalogueSnapshot:
         """Return the children ranges of each level. Shape: L x (n_{l-1} + 1,)."""
         return self.trie.level_offsets
 
-    @property
+    @cached_property
     def node_vectors(self) -> tuple[Int8Array, ...]:
-        """Return the int8 vectors of the nodes. Shape: L x (n_l, d)."""
-        return self.trie.node_vectors
+        """Return the int8 vectors of all nodes; copies those of the last level: for checks. Shape: L x (n_l, d)."""
+        return (*self.trie.node_vectors, self.rows.vector_table[self.trie.leaf_rows])
 
-    @property
+    @cached_property
     def node_scales(self) -> tuple[Float32Array, ...]:
-        """Return the scales of the node vectors. Shape: L x (n_l,)."""
-        return self.trie.node_scales
+        """Return the scales of all node vectors; copies like them. Shape: L x (n_l,)."""
+        return (*self.trie.node_scales, self.rows.scale_table[self.trie.leaf_rows])
 
     @property
     def node_log_mass(self) -> tuple[Float32Array, ...]:

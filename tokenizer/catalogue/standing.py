@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tokenizer.catalogue.merge import Splice, merge_trie
-from tokenizer.catalogue.rows import Rows
+from tokenizer.catalogue.rows import Rows, RowStore
 from tokenizer.catalogue.trie import Trie, build_trie
 
 BoolArray = npt.NDArray[np.bool_]
@@ -54,11 +54,11 @@ class Step:
     splices: tuple[Splice, ...] | None
 
 
-def built(rows: Rows, alive: BoolArray, codebook_sizes: tuple[int, ...]) -> Standing:
+def built(store: RowStore, alive: BoolArray, codebook_sizes: tuple[int, ...]) -> Standing:
     """Build the standing of some rows from scratch.
 
     Args:
-        rows: The store.
+        store: The store; means of SIDs that several items share are appended to it.
         alive: Rows that get a place.
             Shape: (R,).
         codebook_sizes: Codes per level.
@@ -66,21 +66,21 @@ def built(rows: Rows, alive: BoolArray, codebook_sizes: tuple[int, ...]) -> Stan
     Returns:
         The standing.
     """
-    members = np.flatnonzero(alive).astype(np.int32)
+    rows, members = store.rows(), np.flatnonzero(alive).astype(np.int32)
     return Standing(
         alive=alive,
-        trie=build_trie(rows, members, codebook_sizes),
+        trie=build_trie(store, members, codebook_sizes),
         popular=_most_popular(rows, members),
         newest=_newest(rows, members),
     )
 
 
-def merged(before: Standing, rows: Rows, alive: BoolArray, codebook_sizes: tuple[int, ...]) -> tuple[Standing, Step]:
+def merged(before: Standing, store: RowStore, alive: BoolArray, codebook_sizes: tuple[int, ...]) -> tuple[Standing, Step]:
     """Make the next standing of the one before.
 
     Args:
         before: The standing of fewer or as many rows of the same store.
-        rows: The store.
+        store: The store; means of SIDs that several items share are appended to it.
         alive: Rows that stand in a bucket from now on.
             Shape: (R,).
         codebook_sizes: Codes per level.
@@ -96,34 +96,35 @@ def merged(before: Standing, rows: Rows, alive: BoolArray, codebook_sizes: tuple
     if not num_changed:
         return replace(before, alive=alive), Step(gone, come, ())
     if num_changed > _MAX_MERGED_SHARE * before.trie.bucket_rows.size:
-        return built(rows, alive, codebook_sizes), Step(gone, come, None)
-    trie = merge_trie(before.trie, rows, gone, come, codebook_sizes)
-    num_before = before.trie.bucket_rows.size
+        return built(store, alive, codebook_sizes), Step(gone, come, None)
+    trie = merge_trie(before.trie, store, gone, come, codebook_sizes)
+    rows, num_before = store.rows(), before.trie.bucket_rows.size
     popular = _listed_anew(before.popular, num_before, alive, come, lambda some: _most_popular(rows, some))
     newest = _listed_anew(before.newest, num_before, alive, come, lambda some: _newest(rows, some))
     return Standing(alive, trie.trie, popular, newest), Step(gone, come, trie.splices)
 
 
-def compacted(standing: Standing, kept: Int32Array, num_rows: int) -> Standing:
-    """Renumber rows after a compaction of the store.
+def compacted(standing: Standing, store: RowStore, kept: Int32Array) -> tuple[Standing, RowStore]:
+    """Leave outdated rows and means behind.
 
     Args:
         standing: The standing before it.
-        kept: Rows that the store keeps, ascending, all those alive among them: the order in a bucket stays.
+        store: The store; it is not changed.
+        kept: Rows that the new store keeps, ascending, all those alive among them: the order in a bucket stays.
             Shape: (n,).
-        num_rows: Rows of the store before it.
 
     Returns:
-        The same standing in the new numbers.
+        The same standing in the numbers of the new store, and that store.
     """
-    numbers = np.full(num_rows, -1, dtype=np.int32)
+    numbers = np.full(store.size, -1, dtype=np.int32)
     numbers[kept] = np.arange(kept.size, dtype=np.int32)
-    return Standing(
-        alive=standing.alive[kept],
-        trie=replace(standing.trie, bucket_rows=numbers[standing.trie.bucket_rows]),
-        popular=numbers[standing.popular],
-        newest=numbers[standing.newest],
-    )
+    fresh, old, trie = store.kept(kept), store.rows(), standing.trie
+    leaf_rows = numbers[trie.leaf_rows]
+    shared = np.flatnonzero(trie.leaf_rows < 0)
+    places = trie.leaf_rows[shared]
+    leaf_rows[shared] = fresh.append_means(old.vector_table[places], old.scale_table[places])
+    trie = replace(trie, bucket_rows=numbers[trie.bucket_rows], leaf_rows=leaf_rows)
+    return Standing(standing.alive[kept], trie, numbers[standing.popular], numbers[standing.newest]), fresh
 
 
 def top_rows(members: Int32Array, values: npt.NDArray[Any], tie_breaks: npt.NDArray[Any], count: int) -> Int32Array:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.catalogue.nodes import Nodes, means
-from tokenizer.catalogue.rows import Rows
+from tokenizer.catalogue.nodes import Nodes, means, ranges, sum_masses
+from tokenizer.catalogue.rows import Rows, RowStore
 
 Int8Array = npt.NDArray[np.int8]
 Int32Array = npt.NDArray[np.int32]
@@ -34,10 +34,12 @@ class Trie:
         level_offsets: Children ranges. Shape: L x (n_{l-1} + 1,), with n_{-1} = 1.
         bucket_offsets: Item ranges of the SIDs. Shape: (n_{L-1} + 1,).
         bucket_rows: Rows of the items, best first within a bucket. Shape: (m,).
-        node_vectors: Weighted mean of what lies below a node, int8. Shape: L x (n_l, d).
-        node_scales: Component = int8 * scale. Shape: L x (n_l,).
-        node_masses: Sum of the weights below a node. Shape: L x (n_l,).
-        node_log_mass: Its logarithm. Shape: L x (n_l,).
+        node_vectors: Weighted mean of what lies below a node, int8, of all levels but the last. Shape: (L - 1) x (n_l, d).
+        node_scales: Component = int8 * scale. Shape: (L - 1) x (n_l,).
+        node_masses: Sum of the weights below a node. Shape: (L - 1) x (n_l,).
+        leaf_rows: Where the store's table has the mean of a SID: the row of its only item, or below zero, from the end
+            of the table. Shape: (n_{L-1},).
+        node_log_mass: Logarithm of the sum of the weights below a node. Shape: L x (n_l,).
     """
 
     level_codes: tuple[Int32Array, ...]
@@ -47,6 +49,7 @@ class Trie:
     node_vectors: tuple[Int8Array, ...]
     node_scales: tuple[Float32Array, ...]
     node_masses: tuple[Float32Array, ...]
+    leaf_rows: Int32Array
     node_log_mass: tuple[Float32Array, ...]
 
     @property
@@ -59,15 +62,15 @@ class Trie:
         return self.bucket_offsets if level == self.num_levels - 1 else self.level_offsets[level + 1]
 
     def nodes(self, level: int) -> Nodes:
-        """Return the nodes of a level as things to take means of."""
+        """Return the nodes of a level other than the last as things to take means of."""
         return Nodes(self.node_vectors[level], self.node_scales[level], self.node_masses[level])
 
 
-def build_trie(rows: Rows, members: Int32Array, codebook_sizes: tuple[int, ...]) -> Trie:
+def build_trie(store: RowStore, members: Int32Array, codebook_sizes: tuple[int, ...]) -> Trie:
     """Build the trie over some rows.
 
     Args:
-        rows: The store.
+        store: The store; means of SIDs that several items share are appended to it.
         members: Rows that get a place in a bucket.
             Shape: (m,).
         codebook_sizes: Codes per level, all above those used.
@@ -75,6 +78,7 @@ def build_trie(rows: Rows, members: Int32Array, codebook_sizes: tuple[int, ...])
     Returns:
         The trie; equal inputs give equal arrays, whatever the order of `members`.
     """
+    rows = store.rows()
     ordered = members[_bucket_order(rows, members, codebook_sizes)]
     codes = rows.codes[ordered]
     starts = _node_starts(codes)
@@ -85,21 +89,50 @@ def build_trie(rows: Rows, members: Int32Array, codebook_sizes: tuple[int, ...])
         np.append(np.searchsorted(starts[level], first_of_parent[level]), starts[level].size).astype(np.int32)
         for level in range(num_levels)
     )
-    # The last two levels are means of items, each one further up of the nodes below it.
-    items = items_of(rows)
-    nodes = [means(items, ordered, np.append(first, ordered.size)) for first in starts[-2:]]
+    bucket_offsets = np.append(starts[-1], ordered.size).astype(np.int32)
+    leaf_rows, masses = leaves_of(store, ordered, bucket_offsets)
+    nodes: list[Nodes] = []
+    if num_levels > 1:
+        nodes = [means(items_of(rows), ordered, np.append(starts[-2], ordered.size))]
     for offsets in reversed(level_offsets[1 : num_levels - 1]):
         nodes.insert(0, means(nodes[0], np.arange(offsets[-1]), offsets))
     return Trie(
         level_codes=level_codes,
         level_offsets=level_offsets,
-        bucket_offsets=np.append(starts[-1], ordered.size).astype(np.int32),
+        bucket_offsets=bucket_offsets,
         bucket_rows=ordered,
         node_vectors=tuple(node.vectors for node in nodes),
         node_scales=tuple(node.scales for node in nodes),
         node_masses=tuple(node.masses for node in nodes),
-        node_log_mass=tuple(np.log(node.masses) for node in nodes),
+        leaf_rows=leaf_rows,
+        node_log_mass=(*(np.log(node.masses) for node in nodes), np.log(masses)),
     )
+
+
+def leaves_of(
+    store: RowStore, picks: Int32Array, offsets: npt.NDArray[np.integer]
+) -> tuple[Int32Array, Float32Array]:
+    """Find a vector for each of some SIDs: that of its only item, or the mean of its items, appended to the store.
+
+    Args:
+        store: The store.
+        picks: Rows of the items, bucket after bucket.
+            Shape: (k,).
+        offsets: Where the buckets begin and end, none of them empty.
+            Shape: (n + 1,).
+
+    Returns:
+        Places in the store's table, and the sum of the weights.
+        Shape: (n,) and (n,).
+    """
+    items = items_of(store.rows())
+    masses = sum_masses(items.masses, picks, offsets)
+    leaf_rows: Int32Array = picks[offsets[:-1]]
+    shared = np.flatnonzero(np.diff(offsets) > 1)
+    places, firsts = ranges(offsets, shared)
+    found = means(items, picks[places], np.append(firsts, places.size))
+    leaf_rows[shared] = store.append_means(found.vectors, found.scales)
+    return leaf_rows, masses
 
 
 def items_of(rows: Rows) -> Nodes:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tokenizer.catalogue.facts import CatalogueUpdate
+from tokenizer.catalogue.rows import Rows
 from tokenizer.catalogue.trie import Trie
 from tokenizer.errors import CatalogueError
 
@@ -70,13 +71,13 @@ def check_vectors(vectors: npt.NDArray[np.float32], weights: npt.NDArray[np.floa
         raise CatalogueError(msg)
 
 
-def check_trie(trie: Trie, codebook_sizes: tuple[int, ...], num_rows: int) -> None:
+def check_trie(trie: Trie, codebook_sizes: tuple[int, ...], rows: Rows) -> None:
     """Refuse a trie that a search could get lost in.
 
     Args:
         trie: The trie.
         codebook_sizes: Codes per level.
-        num_rows: Rows of the store.
+        rows: The store that it points into.
 
     Raises:
         CatalogueError: Offsets not ascending or not covering, codes unsorted or out of range, bucket rows out of range
@@ -93,15 +94,24 @@ def check_trie(trie: Trie, codebook_sizes: tuple[int, ...], num_rows: int) -> No
         rising[1:-1] = np.diff(codes) > 0
         rising[offsets] = True
         _require(bool(rising.all()), where, "codes strictly ascending below each node")
-        masses, scales = trie.node_log_mass[level], trie.node_scales[level]
-        lengths = {codes.size, masses.size, scales.size, len(trie.node_vectors[level])}
+        is_last = level == trie.num_levels - 1
+        table = len(rows.scale_table)
+        if is_last:
+            in_table = bool((trie.leaf_rows >= -table).all() and (trie.leaf_rows < table).all())
+            _require(in_table, where, f"leaf rows in a table of {table}")
+        masses = trie.node_log_mass[level]
+        scales = rows.scale_table[trie.leaf_rows] if is_last else trie.node_scales[level]
+        lengths = {codes.size, masses.size, scales.size}
+        lengths |= set() if is_last else {len(trie.node_vectors[level])}
         _require(len(lengths) == 1, where, "one vector, scale and mass per node")
         _require(bool(np.isfinite(masses).all() and np.isfinite(scales).all()), where, "finite scales and masses")
         parents = codes.size
-    rows = trie.bucket_rows
-    _check_offsets(trie.bucket_offsets, parents, rows.size, "buckets")
-    _require(rows.size == 0 or bool(rows.min() >= 0 and rows.max() < num_rows), "buckets", f"rows in [0, {num_rows})")
-    counts = np.bincount(rows, minlength=1)
+    items, num_rows = trie.bucket_rows, rows.keys.size
+    _check_offsets(trie.bucket_offsets, parents, items.size, "buckets")
+    _require(
+        items.size == 0 or bool(items.min() >= 0 and items.max() < num_rows), "buckets", f"rows in [0, {num_rows})"
+    )
+    counts = np.bincount(items, minlength=1)
     _require(bool(counts.max() <= 1), "buckets", "every row at most once")
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tokenizer.catalogue import Catalogue, CatalogueSnapshot, CatalogueUpdate, ItemFacts, standing
+from tokenizer.catalogue.rows import RowStore
 from tokenizer.sid import item_key
 
 SIZES = (3, 2, 4)
@@ -168,12 +169,16 @@ def check_lists(snapshot, model, alive):
 
 def arrays_of(snapshot: CatalogueSnapshot) -> list[np.ndarray]:
     """Every array that a reader may hold."""
-    rows = [getattr(snapshot.rows, name) for name in snapshot.rows.__dataclass_fields__]
+    names = [name for name in snapshot.rows.__dataclass_fields__ if not name.endswith("_table")]
+    rows = [getattr(snapshot.rows, name) for name in ("vectors", "scales", *names)]
     tries = [getattr(snapshot.trie, name) for name in snapshot.trie.__dataclass_fields__]
     flat = [array for value in tries for array in (value if isinstance(value, tuple) else (value,))]
     return [
         *rows,
         *flat,
+        # Of the table of vectors only what the trie points to is said to stay.
+        snapshot.rows.vector_table[snapshot.trie.leaf_rows],
+        snapshot.rows.scale_table[snapshot.trie.leaf_rows],
         snapshot.text,
         snapshot.index.keys,
         snapshot.index.rows,
@@ -181,3 +186,11 @@ def arrays_of(snapshot: CatalogueSnapshot) -> list[np.ndarray]:
         snapshot.popular_rows,
         snapshot.newest_rows,
     ]
+
+
+def store_of(snapshot: CatalogueSnapshot) -> RowStore:
+    """A store of the same rows, without means."""
+    store = RowStore(DIM, len(SIZES))
+    names = [name for name in snapshot.rows.__dataclass_fields__ if not name.endswith("_table")]
+    store.append({name: getattr(snapshot.rows, name) for name in ("vectors", "scales", *names)}, snapshot.text.tobytes())
+    return store

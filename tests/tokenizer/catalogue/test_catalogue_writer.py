@@ -208,7 +208,8 @@ def test_widest_codebooks_and_many_levels_sort_like_tuples():
 def trie_of_two():
     subject = cm.new_catalogue()
     subject.apply([upsert("a", sid=(0, 0, 0)), upsert("b", sid=(0, 1, 1))])
-    return subject.snapshot().trie
+    snapshot = subject.snapshot()
+    return snapshot.trie, snapshot.rows
 
 
 @pytest.mark.parametrize(
@@ -222,17 +223,20 @@ def trie_of_two():
         ("level_codes", 0, [-1], "codes in"),
         ("node_log_mass", 2, [0.0, np.nan], "finite"),
         ("node_scales", 1, [1.0], "one vector"),
+        ("leaf_rows", None, [0], "one vector"),
+        ("leaf_rows", None, [0, 10**6], "leaf rows"),
         ("bucket_offsets", None, [0, 0, 2], "buckets"),
         ("bucket_rows", None, [0, 2], "rows in"),
         ("bucket_rows", None, [1, 1], "at most once"),
     ],
 )
 def test_trie_that_a_search_would_get_lost_in_is_refused(trie_of_two, field, level, value, words):
-    validation.check_trie(trie_of_two, cm.SIZES, 2)
-    old = getattr(trie_of_two, field)
+    trie, rows = trie_of_two
+    validation.check_trie(trie, cm.SIZES, rows)
+    old = getattr(trie, field)
     if level is None:
         new = np.array(value, dtype=old.dtype)
     else:
         new = (*old[:level], np.array(value, dtype=old[level].dtype), *old[level + 1 :])
     with pytest.raises(CatalogueError, match=words):
-        validation.check_trie(dataclasses.replace(trie_of_two, **{field: new}), cm.SIZES, 2)
+        validation.check_trie(dataclasses.replace(trie, **{field: new}), cm.SIZES, rows)
