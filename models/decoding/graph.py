@@ -97,9 +97,9 @@ class RecommendGraph(nn.Module):
             rest = rest[size:]
         items, (beam, leaf_beam, out, gamma, beta) = ItemInputs(*rest[:num_items]), rest[num_items:]
         weights = Weights(gamma, beta)
-        offsets, codes, leaf_rows, *others = parts.pop()
+        offsets, codes, leaf_rows, log_mass, eligible, fan = parts.pop()
         levels = [LevelInputs(*part) for part in parts]
-        levels.append(LevelInputs(offsets, codes, items.vectors, items.scales, *others, rows=leaf_rows))
+        levels.append(LevelInputs(offsets, codes, items.vectors, items.scales, log_mass, eligible, fan, leaf_rows))
         h = self.encode(inputs[0], inputs[1], items)
         beams: Beams | None = None
         trace: list[Tensor] = []

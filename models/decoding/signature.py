@@ -1,7 +1,7 @@
 """The names and types of the graph's inputs and outputs: declared by the export, filled by the engine.
 
-Shape legend: T listens, L levels, N_l trie nodes of level l, R rows of the item store, Q rows of the table of vectors, S items in buckets, X excluded
-rows, W beams, V beams of the last level (leaves), C candidates, D d_model. Each name below is one dynamic dimension.
+Shape legend: T listens, L levels, N_l trie nodes of level l, R rows of the item store, Q rows of
+the table of vectors, S items in buckets, X excluded rows, W beams, V beams of the last level (leaves), C candidates, D d_model. Each name below is one dynamic dimension.
 """
 
 from collections.abc import Iterator
@@ -39,8 +39,9 @@ def level_specs(level: int, num_levels: int, d_model: int) -> tuple[TensorSpec, 
         d_model: Width of node vectors.
 
     Returns:
-        CSR offsets (one more than the nodes above), codes, guide vectors with scale (on the last level: their rows in
-        the table of item vectors, since most of its nodes have one item), log mass, eligibility, and `fan`: an arange at least as wide as the widest node, and wide enough that parents x fan >= beams kept.
+        CSR offsets (one more than the nodes above), codes, guide vectors with scale (on the last level their rows
+        in the table of item vectors, since most of its nodes have one item), log mass, eligibility, and
+        `fan`: an arange at least as wide as the widest node, and wide enough that parents x fan >= beams kept.
     """
     nodes = f"N{level}"
     guide: tuple[TensorSpec, ...] = (

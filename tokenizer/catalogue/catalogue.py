@@ -21,7 +21,7 @@ from tokenizer.catalogue.key_index import KeyIndex
 from tokenizer.catalogue.nodes import quantize
 from tokenizer.catalogue.rows import RowStore, grown
 from tokenizer.catalogue.snapshot import CatalogueSnapshot
-from tokenizer.catalogue.standing import Standing, built, compacted, merged
+from tokenizer.catalogue.standing import built, compacted, merged
 from tokenizer.catalogue.validation import check_trie, check_update, check_vectors
 from tokenizer.errors import CatalogueError
 from tokenizer.sid import MAX_CODEBOOK_SIZE, item_key
@@ -147,6 +147,7 @@ class Catalogue:
         self._moved = {}
         rows = self._store.rows()
         alive = self._alive[: self._store.size] & (rows.expires_at > at)
+        alive.flags.writeable = False
         self._standing, _ = merged(self._standing, self._store, alive, self.codebook_sizes)
         self._compact()
         rows = self._store.rows()

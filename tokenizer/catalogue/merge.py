@@ -103,7 +103,7 @@ def merge_trie(
         nodes = None
         if levels:
             fresh = _fresh_nodes(rows, bucket_rows, below, splice.fresh, levels)
-            nodes = Nodes(*map(splice.applied, trie.nodes(level), fresh))
+            nodes = Nodes(*(splice.applied(old, new) for old, new in zip(trie.nodes(level), fresh, strict=True)))
             masses = fresh.masses
         else:
             leaf_rows = splice.applied(trie.leaf_rows, leaf_rows)

@@ -18,10 +18,10 @@ Int64Array = npt.NDArray[np.int64]
 Float32Array = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.integer]
 
-# Vectors widened to float at a time: bounds the peak at some 32 MB for d = 128.
-_PICKS_PER_CHUNK = 65_536
-# Fewer ranges than this are summed one by one: a step over all of them would not pay for its overhead.
-_MIN_STEP_RANGES = 64
+# Vectors widened to float at a time: 4 MB for d = 128, which stays in a core's cache.
+_PICKS_PER_CHUNK = 8_192
+# Ranges up to this length are summed in step, all at once; longer ones each by a call of its own.
+_MAX_STEPS = 4
 
 
 class Nodes(NamedTuple):
@@ -58,8 +58,9 @@ def means(source: Nodes, picks: IntArray, offsets: IntArray) -> Nodes:
     for nodes in _chunks(many, offsets):
         places, starts = ranges(offsets, nodes)
         chosen = picks[places]
-        values = source.vectors[chosen] * (source.scales[chosen] * source.masses[chosen])[:, None]
-        sums = _sum_ranges(values, np.append(starts, chosen.size))
+        values = source.vectors.take(chosen, axis=0).astype(np.float32)
+        weights = source.scales[chosen] * source.masses[chosen]
+        sums = _weighted_sums(values, weights, np.append(starts, chosen.size))
         sums /= masses[nodes, None]
         vectors[nodes], scales[nodes] = quantize(sums)
     return Nodes(vectors, scales, masses)
@@ -133,20 +134,18 @@ def _chunks(nodes: Int64Array, offsets: IntArray) -> Iterator[Int64Array]:
         begin = end
 
 
-def _sum_ranges(values: Float32Array, offsets: IntArray) -> Float32Array:
-    """Sum rows over consecutive non-empty ranges, each in order.
+def _weighted_sums(values: Float32Array, weights: Float32Array, offsets: IntArray) -> Float32Array:
+    """Sum weighted rows over consecutive non-empty ranges; what a range gives depends on nothing outside it.
 
-    All ranges take one step at a time: for rows of 128 floats, 4 to 10 times faster than `np.add.reduceat`.
+    Not by `np.add.reduceat`, which is ten times slower on rows of 128 floats, nor by BLAS, whose order is its own.
     """
     starts, lengths = offsets[:-1], np.diff(offsets)
-    sums: Float32Array = values[starts]
-    longer = np.flatnonzero(lengths > 1)
-    step = 1
-    while longer.size >= _MIN_STEP_RANGES:
-        sums[longer] += values[starts[longer] + step]
-        step += 1
-        longer = longer[lengths[longer] > step]
-    for place in longer.tolist():
-        # From the rows themselves, for a sum must not depend on how many other ranges are summed with it.
-        sums[place] = np.add.accumulate(values[offsets[place] : offsets[place + 1]], axis=0)[-1]
+    sums: Float32Array = values[starts] * weights[starts, None]
+    for step in range(1, _MAX_STEPS):
+        longer = np.flatnonzero((lengths > step) & (lengths <= _MAX_STEPS))
+        places = starts[longer] + step
+        sums[longer] += values[places] * weights[places, None]
+    for place in np.flatnonzero(lengths > _MAX_STEPS).tolist():
+        here = slice(int(offsets[place]), int(offsets[place + 1]))
+        np.einsum("k,kd->d", weights[here], values[here], out=sums[place])
     return sums

@@ -217,7 +217,6 @@ class RowStore:
         if text_bytes > self._text.size:
             self._text = grown(self._text, self.text_size, max(text_bytes, 2 * self._text.size))
 
-
     def _reserve_vectors(self, rows: int, num_means: int) -> None:
         capacity = len(self._tables["scales"])
         if rows + num_means <= capacity:

@@ -18,6 +18,8 @@ BoolArray = npt.NDArray[np.bool_]
 Int32Array = npt.NDArray[np.int32]
 
 MAX_LISTED_ROWS = 1_000
+# Kept beyond those listed, so that rows which go leave the lists full without a look at all others.
+_RESERVE_ROWS = 1_000
 # A merge copies all and computes what changed: beyond this share of changed rows a build costs no more.
 _MAX_MERGED_SHARE = 0.25
 
@@ -29,14 +31,24 @@ class Standing:
     Attributes:
         alive: Rows that stand in a bucket. Shape: (R,).
         trie: Where they stand.
-        popular: At most 1,000 of them, heaviest first, equals by key. Shape: (<= 1000,).
-        newest: At most 1,000 of them, newest first. Shape: (<= 1000,).
+        heaviest: The first of them, heaviest first, equals by key; more than are listed. Shape: (<= 2000,).
+        latest: The first of them, newest first; more than are listed. Shape: (<= 2000,).
     """
 
     alive: BoolArray
     trie: Trie
-    popular: Int32Array
-    newest: Int32Array
+    heaviest: Int32Array
+    latest: Int32Array
+
+    @property
+    def popular(self) -> Int32Array:
+        """Return the rows listed as popular. Shape: (<= 1000,)."""
+        return self.heaviest[:MAX_LISTED_ROWS]
+
+    @property
+    def newest(self) -> Int32Array:
+        """Return the rows listed as new. Shape: (<= 1000,)."""
+        return self.latest[:MAX_LISTED_ROWS]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -70,12 +82,14 @@ def built(store: RowStore, alive: BoolArray, codebook_sizes: tuple[int, ...]) ->
     return Standing(
         alive=alive,
         trie=build_trie(store, members, codebook_sizes),
-        popular=_most_popular(rows, members),
-        newest=_newest(rows, members),
+        heaviest=_heaviest(rows, members),
+        latest=_latest(rows, members),
     )
 
 
-def merged(before: Standing, store: RowStore, alive: BoolArray, codebook_sizes: tuple[int, ...]) -> tuple[Standing, Step]:
+def merged(
+    before: Standing, store: RowStore, alive: BoolArray, codebook_sizes: tuple[int, ...]
+) -> tuple[Standing, Step]:
     """Make the next standing of the one before.
 
     Args:
@@ -99,9 +113,9 @@ def merged(before: Standing, store: RowStore, alive: BoolArray, codebook_sizes: 
         return built(store, alive, codebook_sizes), Step(gone, come, None)
     trie = merge_trie(before.trie, store, gone, come, codebook_sizes)
     rows, num_before = store.rows(), before.trie.bucket_rows.size
-    popular = _listed_anew(before.popular, num_before, alive, come, lambda some: _most_popular(rows, some))
-    newest = _listed_anew(before.newest, num_before, alive, come, lambda some: _newest(rows, some))
-    return Standing(alive, trie.trie, popular, newest), Step(gone, come, trie.splices)
+    heaviest = _listed_anew(before.heaviest, num_before, alive, come, lambda some: _heaviest(rows, some))
+    latest = _listed_anew(before.latest, num_before, alive, come, lambda some: _latest(rows, some))
+    return Standing(alive, trie.trie, heaviest, latest), Step(gone, come, trie.splices)
 
 
 def compacted(standing: Standing, store: RowStore, kept: Int32Array) -> tuple[Standing, RowStore]:
@@ -124,7 +138,7 @@ def compacted(standing: Standing, store: RowStore, kept: Int32Array) -> tuple[St
     places = trie.leaf_rows[shared]
     leaf_rows[shared] = fresh.append_means(old.vector_table[places], old.scale_table[places])
     trie = replace(trie, bucket_rows=numbers[trie.bucket_rows], leaf_rows=leaf_rows)
-    return Standing(standing.alive[kept], trie, numbers[standing.popular], numbers[standing.newest]), fresh
+    return Standing(standing.alive[kept], trie, numbers[standing.heaviest], numbers[standing.latest]), fresh
 
 
 def top_rows(members: Int32Array, values: npt.NDArray[Any], tie_breaks: npt.NDArray[Any], count: int) -> Int32Array:
@@ -150,13 +164,13 @@ def top_rows(members: Int32Array, values: npt.NDArray[Any], tie_breaks: npt.NDAr
     return members[np.lexsort((tie_breaks, values))[::-1][:count]]
 
 
-def _most_popular(rows: Rows, members: Int32Array) -> Int32Array:
+def _heaviest(rows: Rows, members: Int32Array) -> Int32Array:
     # By key among equals: rows come in another order in every worker, and most weights are equal.
-    return top_rows(members, rows.weights[members], ~rows.keys[members], MAX_LISTED_ROWS)
+    return top_rows(members, rows.weights[members], ~rows.keys[members], MAX_LISTED_ROWS + _RESERVE_ROWS)
 
 
-def _newest(rows: Rows, members: Int32Array) -> Int32Array:
-    return top_rows(members, rows.published_at[members], rows.first_seen[members], MAX_LISTED_ROWS)
+def _latest(rows: Rows, members: Int32Array) -> Int32Array:
+    return top_rows(members, rows.published_at[members], rows.first_seen[members], MAX_LISTED_ROWS + _RESERVE_ROWS)
 
 
 def _listed_anew(
@@ -172,5 +186,6 @@ def _listed_anew(
         best = best[: int(np.flatnonzero(best == left[-1])[0]) + 1] if left[-1] in best else best
     else:
         best = best[:0]
-    num_alive = int(np.count_nonzero(alive))
-    return best if best.size == min(MAX_LISTED_ROWS, num_alive) else best_of(np.flatnonzero(alive).astype(np.int32))
+    if best.size < MAX_LISTED_ROWS:
+        return best_of(np.flatnonzero(alive).astype(np.int32))
+    return best

@@ -34,7 +34,8 @@ class Trie:
         level_offsets: Children ranges. Shape: L x (n_{l-1} + 1,), with n_{-1} = 1.
         bucket_offsets: Item ranges of the SIDs. Shape: (n_{L-1} + 1,).
         bucket_rows: Rows of the items, best first within a bucket. Shape: (m,).
-        node_vectors: Weighted mean of what lies below a node, int8, of all levels but the last. Shape: (L - 1) x (n_l, d).
+        node_vectors: Weighted mean of what lies below a node, int8; of all levels but the last, like its scale and mass.
+            Shape: (L - 1) x (n_l, d).
         node_scales: Component = int8 * scale. Shape: (L - 1) x (n_l,).
         node_masses: Sum of the weights below a node. Shape: (L - 1) x (n_l,).
         leaf_rows: Where the store's table has the mean of a SID: the row of its only item, or below zero, from the end
@@ -109,9 +110,7 @@ def build_trie(store: RowStore, members: Int32Array, codebook_sizes: tuple[int, 
     )
 
 
-def leaves_of(
-    store: RowStore, picks: Int32Array, offsets: npt.NDArray[np.integer]
-) -> tuple[Int32Array, Float32Array]:
+def leaves_of(store: RowStore, picks: Int32Array, offsets: npt.NDArray[np.integer]) -> tuple[Int32Array, Float32Array]:
     """Find a vector for each of some SIDs: that of its only item, or the mean of its items, appended to the store.
 
     Args:
@@ -169,7 +168,9 @@ def find_leaves(trie: Trie, codes: Int32Array, codebook_sizes: tuple[int, ...]) 
     return np.where(alive, node, -1).astype(np.int32)
 
 
-def lower_bounds(values: Int32Array, starts: Int64Array, ends: Int64Array, wanted: npt.NDArray[np.integer]) -> Int64Array:
+def lower_bounds(
+    values: Int32Array, starts: Int64Array, ends: Int64Array, wanted: npt.NDArray[np.integer]
+) -> Int64Array:
     """Find, in ascending ranges, the first value that is not below a wanted one; all ranges are halved in step.
 
     Args:

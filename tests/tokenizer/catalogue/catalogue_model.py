@@ -192,5 +192,7 @@ def store_of(snapshot: CatalogueSnapshot) -> RowStore:
     """A store of the same rows, without means."""
     store = RowStore(DIM, len(SIZES))
     names = [name for name in snapshot.rows.__dataclass_fields__ if not name.endswith("_table")]
-    store.append({name: getattr(snapshot.rows, name) for name in ("vectors", "scales", *names)}, snapshot.text.tobytes())
+    store.append(
+        {name: getattr(snapshot.rows, name) for name in ("vectors", "scales", *names)}, snapshot.text.tobytes()
+    )
     return store

@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts
@@ -22,6 +22,7 @@ SIDS = st.lists(st.tuples(*(st.integers(0, size - 1) for size in SIZES)), min_si
 
 
 @given(SIDS, st.data())
+@settings(deadline=None)
 def test_taking_rows_out_equals_compiling_the_mask_without_them(sids, data):
     snapshot = snapshot_of(sids)
     some_rows = st.lists(st.integers(0, len(sids) - 1))
