@@ -1,7 +1,8 @@
 """The names and types of the graph's inputs and outputs: declared by the export, filled by the engine.
 
 Shape legend: T listens, L levels, N_l trie nodes of level l, R rows of the item store, Q rows of
-the table of vectors, S items in buckets, X excluded rows, W beams, V beams of the last level (leaves), C candidates, D d_model. Each name below is one dynamic dimension.
+the table of vectors, S items in buckets, X excluded rows, W beams, V beams of the last level (leaves), C candidates,
+D d_model. Each name below is one dynamic dimension.
 """
 
 from collections.abc import Iterator

@@ -94,6 +94,7 @@ class Catalogue:
         nobody = np.empty(0, dtype=np.bool_)
         self._standing = built(self._store, nobody, self.codebook_sizes)
         self._latest: CatalogueSnapshot | None = None
+        self._before: CatalogueSnapshot | None = None
         self._latest_at = _BEFORE_ALL
 
     def apply(self, updates: Sequence[CatalogueUpdate]) -> None:
@@ -148,13 +149,14 @@ class Catalogue:
         rows = self._store.rows()
         alive = self._alive[: self._store.size] & (rows.expires_at > at)
         alive.flags.writeable = False
-        self._standing, _ = merged(self._standing, self._store, alive, self.codebook_sizes)
+        generation = self._generation
+        self._standing, step = merged(self._standing, self._store, alive, self.codebook_sizes)
         self._compact()
         rows = self._store.rows()
         check_trie(self._standing.trie, self.codebook_sizes, rows)
         self._num_snapshots += 1
         self._latest_at = at
-        self._latest = CatalogueSnapshot(
+        self._latest = snapshot = CatalogueSnapshot(
             version=f"{self.tokenizer_version}.{self._num_snapshots}",
             tokenizer_version=self.tokenizer_version,
             codebook_sizes=self.codebook_sizes,
@@ -168,7 +170,10 @@ class Catalogue:
             newest_rows=self._standing.newest,
             store_generation=self._generation,
         )
-        return self._latest
+        if self._before is not None and step.splices is not None and generation == self._generation:
+            snapshot.carry_rules(self._before, step)
+        self._before = snapshot
+        return snapshot
 
     def _plan(self, updates: Sequence[CatalogueUpdate]) -> dict[int, _Change]:
         """Reduce updates to one change per item, touching nothing; items in the order of their first upsert."""

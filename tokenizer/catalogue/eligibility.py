@@ -4,15 +4,18 @@ Shape legend: R = rows of the store, n_l = nodes of level l, L = levels.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from tokenizer.catalogue.nodes import ranges
 from tokenizer.catalogue.rows import NEVER_MS, Rows
+from tokenizer.catalogue.standing import Step
 from tokenizer.catalogue.trie import Trie
 
 BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.integer]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -32,43 +35,105 @@ class Eligibility:
     valid_until_at: int
 
 
-def compile_rules(
+class Rule(NamedTuple):
+    """What decides by facts alone whether an item may be shown.
+
+    Attributes:
+        market: Only items that may be played there; None means no rule.
+        allow_explicit: Whether explicit items pass.
+    """
+
+    market: str | None
+    allow_explicit: bool
+
+    def passes(self, rows: Rows, market_sets: tuple[frozenset[str], ...], some: IntArray | slice) -> BoolArray:
+        """Tell which of some rows pass.
+
+        Args:
+            rows: The store.
+            market_sets: The catalogue's list of market sets.
+            some: Rows to look at.
+
+        Returns:
+            One answer a row.
+        """
+        passing = np.ones(rows.explicit[some].size, dtype=np.bool_)
+        if self.market is not None:
+            open_sets = np.fromiter((not names or self.market in names for names in market_sets), dtype=np.bool_)
+            passing &= open_sets[rows.market_sets[some]]
+        if not self.allow_explicit:
+            passing &= ~rows.explicit[some]
+        return passing
+
+
+def compile_rule(
     name: str,
+    rule: Rule,
     rows: Rows,
     trie: Trie,
     alive: BoolArray,
     market_sets: tuple[frozenset[str], ...],
-    *,
-    market: str | None,
-    allow_explicit: bool,
     now_ms: int | None,
 ) -> Eligibility:
-    """Turn rules into masks.
+    """Turn a rule into masks.
 
     Args:
-        name: Names snapshot and rules.
+        name: Names snapshot and rule.
+        rule: The rule.
         rows: The store.
         trie: The trie over the rows alive.
         alive: Rows to start from.
             Shape: (R,).
         market_sets: The catalogue's list of market sets.
-        market: Only items that may be played there; None means no rule.
-        allow_explicit: Whether explicit items pass.
         now_ms: Items expired by then are out; None means no rule.
 
     Returns:
         The masks, and the time from which on they are too generous.
     """
-    item = alive.copy()
-    if market is not None:
-        open_sets = np.fromiter((not names or market in names for names in market_sets), dtype=np.bool_)
-        item &= open_sets[rows.market_sets]
-    if not allow_explicit:
-        item &= ~rows.explicit
+    item = alive & rule.passes(rows, market_sets, slice(None))
     if now_ms is not None:
         item &= rows.expires_at > now_ms
     until_at = int(np.min(rows.expires_at, where=item, initial=NEVER_MS))
     return Eligibility(f"{name}/until={until_at}", item, live_nodes(trie, item), until_at)
+
+
+def carried(
+    before: Eligibility,
+    name: str,
+    rule: Rule,
+    rows: Rows,
+    trie: Trie,
+    step: Step,
+    market_sets: tuple[frozenset[str], ...],
+) -> Eligibility:
+    """Make the masks of a rule from those of the snapshot before: only rows and nodes that changed are looked at.
+
+    Args:
+        before: The rule compiled for the snapshot before.
+        name: Names snapshot and rule.
+        rule: The rule.
+        rows: The store.
+        trie: The trie after the step.
+        step: What has changed since; its trie was merged.
+        market_sets: The catalogue's list of market sets.
+
+    Returns:
+        The masks that `compile_rule` would return, valid no longer than what they are made from.
+    """
+    item = np.zeros(rows.keys.size, dtype=np.bool_)
+    item[: before.item.size] = before.item
+    item[step.gone] = False
+    item[step.come] = rule.passes(rows, market_sets, step.come)
+    nodes = list(before.nodes)
+    below = item[trie.bucket_rows] if step.splices else item
+    for level in reversed(range(len(step.splices or ()))):
+        splice = (step.splices or ())[level]
+        places, firsts = ranges(trie.below(level), splice.fresh)
+        fresh = np.logical_or.reduceat(below[places], firsts) if firsts.size else np.zeros(0, dtype=np.bool_)
+        below = nodes[level] = splice.applied(before.nodes[level], fresh)
+    shown = step.come[item[step.come]]
+    until_at = min(before.valid_until_at, int(rows.expires_at[shown].min(initial=NEVER_MS)))
+    return Eligibility(f"{name}/until={until_at}", item, tuple(nodes), until_at)
 
 
 def narrowed(base: Eligibility, trie: Trie, item_mask: BoolArray) -> Eligibility:

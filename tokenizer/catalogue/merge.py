@@ -103,7 +103,12 @@ def merge_trie(
         nodes = None
         if levels:
             fresh = _fresh_nodes(rows, bucket_rows, below, splice.fresh, levels)
-            nodes = Nodes(*(splice.applied(old, new) for old, new in zip(trie.nodes(level), fresh, strict=True)))
+            old = trie.nodes(level)
+            nodes = Nodes(
+                splice.applied(old.vectors, fresh.vectors),
+                splice.applied(old.scales, fresh.scales),
+                splice.applied(old.masses, fresh.masses),
+            )
             masses = fresh.masses
         else:
             leaf_rows = splice.applied(trie.leaf_rows, leaf_rows)

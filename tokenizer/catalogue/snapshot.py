@@ -13,10 +13,11 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.catalogue.eligibility import Eligibility, compile_rules, narrowed
+from tokenizer.catalogue.eligibility import Eligibility, Rule, carried, compile_rule, narrowed
 from tokenizer.catalogue.facts import ItemFacts, StoredSid
 from tokenizer.catalogue.key_index import KeyIndex
 from tokenizer.catalogue.rows import NEVER_MS, Rows
+from tokenizer.catalogue.standing import Step
 from tokenizer.catalogue.trie import Trie, find_leaves
 from tokenizer.sid import Sid
 
@@ -29,6 +30,8 @@ BoolArray = npt.NDArray[np.bool_]
 
 # Compiled rules and looked-up SIDs are kept per snapshot up to these numbers, then computed anew each time.
 _MAX_KEPT_RULES = 64
+# Rules that the next snapshot has masks for at once; they cost the writer a pass over the last level each.
+_MAX_CARRIED_RULES = 8
 _MAX_KEPT_SIDS = 65_536
 
 
@@ -64,7 +67,8 @@ class CatalogueSnapshot:
     popular_rows: Int32Array
     newest_rows: Int32Array
     store_generation: int
-    _rules: dict[str, Eligibility] = field(default_factory=dict, repr=False)
+    _rules: dict[Rule, Eligibility] = field(default_factory=dict, repr=False)
+    _asked: set[Rule] = field(default_factory=set, repr=False)
     _sids: dict[int, StoredSid | None] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:
@@ -268,20 +272,31 @@ class CatalogueSnapshot:
         Returns:
             The masks. They never let a row pass that stands in no bucket.
         """
-        name = f"{self.version}/market={market}/explicit={int(allow_explicit)}"
-        kept = self._rules.get(name)
+        rule = Rule(market, allow_explicit)
+        self._asked.add(rule)
+        kept = self._rules.get(rule)
         if kept is None or (now_ms is not None and now_ms >= kept.valid_until_at):
             # Time only takes items away, so masks compiled for a later time are never too generous for an earlier one.
-            kept = compile_rules(
-                name,
-                self.rows,
-                self.trie,
-                self.row_alive,
-                self.market_sets,
-                market=market,
-                allow_explicit=allow_explicit,
-                now_ms=now_ms,
+            kept = compile_rule(
+                self._name_of(rule), rule, self.rows, self.trie, self.row_alive, self.market_sets, now_ms
             )
-            if len(self._rules) < _MAX_KEPT_RULES or name in self._rules:
-                self._rules[name] = kept
+            if len(self._rules) < _MAX_KEPT_RULES or rule in self._rules:
+                self._rules[rule] = kept
         return kept if item_mask is None else narrowed(kept, self.trie, item_mask)
+
+    def carry_rules(self, before: "CatalogueSnapshot", step: Step) -> None:
+        """Take over the masks of the snapshot before, those asked for first: no request has to wait for them.
+
+        Args:
+            before: The snapshot before, of the same generation of the store.
+            step: What has changed since; its trie was merged.
+        """
+        kept = dict(before._rules)
+        asked = set(before._asked)
+        for rule in sorted(kept, key=lambda known: known not in asked)[:_MAX_CARRIED_RULES]:
+            self._rules[rule] = carried(
+                kept[rule], self._name_of(rule), rule, self.rows, self.trie, step, self.market_sets
+            )
+
+    def _name_of(self, rule: Rule) -> str:
+        return f"{self.version}/market={rule.market}/explicit={int(rule.allow_explicit)}"

@@ -34,7 +34,7 @@ class Trie:
         level_offsets: Children ranges. Shape: L x (n_{l-1} + 1,), with n_{-1} = 1.
         bucket_offsets: Item ranges of the SIDs. Shape: (n_{L-1} + 1,).
         bucket_rows: Rows of the items, best first within a bucket. Shape: (m,).
-        node_vectors: Weighted mean of what lies below a node, int8; of all levels but the last, like its scale and mass.
+        node_vectors: Weighted mean of what lies below a node, int8; of all levels but the last, like scale and mass.
             Shape: (L - 1) x (n_l, d).
         node_scales: Component = int8 * scale. Shape: (L - 1) x (n_l,).
         node_masses: Sum of the weights below a node. Shape: (L - 1) x (n_l,).

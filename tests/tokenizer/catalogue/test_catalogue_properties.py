@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenizer.catalogue import CatalogueUpdate, ItemFacts, catalogue, nodes, rows, standing
+from tokenizer.catalogue import CatalogueUpdate, ItemFacts, catalogue, nodes, rows, snapshot, standing
 
 ITEM_IDS = [f"item-{n}" for n in range(9)] + ["", "ünïcode ♪", "x" * 256]
 facts = st.builds(
@@ -137,6 +137,35 @@ def test_merged_snapshots_equal_one_built_from_scratch(updates, clocks):
             for one, other in zip(*((x if isinstance(x, tuple) else (x,)) for x in (got, wanted)), strict=True):
                 assert one.dtype == other.dtype
                 np.testing.assert_array_equal(one, other, err_msg=field.name)
+
+
+RULES = [{}, {"market": "SE"}, {"market": "FR"}, {"allow_explicit": False}]
+
+
+@given(batches, st.data())
+@settings(max_examples=100, deadline=None)
+def test_masks_carried_to_the_next_snapshot_equal_masks_compiled_anew(updates, data):
+    subject = cm.new_catalogue()
+    for now_ms, batch in enumerate(updates):
+        subject.apply(batch)
+        snapshot = subject.snapshot(now_ms)
+        anew = dataclasses.replace(snapshot, _rules={}, _asked=set())
+        for rule in data.draw(st.lists(st.sampled_from(RULES))):
+            got, wanted = snapshot.eligibility(**rule, now_ms=now_ms), anew.eligibility(**rule, now_ms=now_ms)
+            assert got.item.tolist() == wanted.item.tolist()
+            assert [nodes.tolist() for nodes in got.nodes] == [nodes.tolist() for nodes in wanted.nodes]
+            assert got.valid_until_at <= wanted.valid_until_at
+
+
+def test_masks_are_carried_not_compiled_anew(monkeypatch):
+    subject = cm.new_catalogue()
+    facts = ItemFacts(market=("SE",))
+    subject.apply([CatalogueUpdate(f"i{n}", n, facts, (n % 3, 0, 0), b"\1\2\3\4", 1.0) for n in range(9)])
+    subject.snapshot(0).eligibility(market="SE", now_ms=0)
+    subject.apply([CatalogueUpdate("new", 9, facts, (0, 1, 0), b"\1\2\3\4", 1.0), CatalogueUpdate("i0", 10)])
+    after = subject.snapshot(0)
+    monkeypatch.setattr(snapshot, "compile_rule", None)
+    assert after.eligibility(market="SE", now_ms=0).item.tolist() == [False] + [True] * 9
 
 
 def tables_of(rows):
