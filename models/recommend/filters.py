@@ -106,6 +106,6 @@ def excluded_rows(
     return rows[rows >= 0]
 
 
-def _named(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+def _named(keys: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
     """Return the keys that name someone: 0 stands for "no creator" and "no show"."""
     return np.unique(keys[keys != 0])

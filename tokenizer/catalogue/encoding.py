@@ -18,8 +18,8 @@ from tokenizer.errors import CatalogueError
 from tokenizer.sid import Sid, item_key, item_keys
 
 _encoder = msgspec.msgpack.Encoder()
-# Creators and shows repeat; a hit costs a twentieth of the hash.
-_name_key = lru_cache(maxsize=65_536)(item_key)
+_MAX_MARKET_SETS = 2**16 - 1
+_MAX_ID_BYTES = 2**16 - 1
 
 
 class EncodedItem(NamedTuple):
@@ -42,8 +42,23 @@ class MarketSets:
         self._numbers: dict[frozenset[str], int] = {frozenset(): 0}
 
     def number(self, market: Sequence[str]) -> int:
-        """Return the number of a set, the next free one where it is new."""
-        return self._numbers.setdefault(frozenset(market), len(self._numbers))
+        """Return the number of a set, the next free one where it is new.
+
+        Args:
+            market: Names of the markets.
+
+        Returns:
+            The number.
+
+        Raises:
+            CatalogueError: There are as many different sets already as a row can tell apart.
+        """
+        number = self._numbers.setdefault(frozenset(market), len(self._numbers))
+        if number > _MAX_MARKET_SETS:
+            del self._numbers[frozenset(market)]
+            msg = f"items name more than {_MAX_MARKET_SETS} different sets of markets; list fewer combinations"
+            raise CatalogueError(msg)
+        return number
 
     def listed(self) -> tuple[frozenset[str], ...]:
         """Return all sets by number."""
@@ -60,10 +75,14 @@ def encode_item(update: CatalogueUpdate) -> EncodedItem:
         The packed item.
 
     Raises:
-        CatalogueError: The update is none.
+        CatalogueError: The update is none, or its id is too long.
     """
     if update.facts is None or update.sid is None or update.x_int8 is None:
         msg = f"item {update.item_id!r}: expected an upsert with facts, SID and vector to encode, got a removal"
+        raise CatalogueError(msg)
+    id_text = update.item_id.encode("utf-8", "surrogatepass")
+    if len(id_text) > _MAX_ID_BYTES:
+        msg = f"item {update.item_id[:40]!r}...: expected an id of at most {_MAX_ID_BYTES} bytes, got {len(id_text)}"
         raise CatalogueError(msg)
     sid = tuple(map(int, update.sid))
     x_int8 = update.components.tobytes()
@@ -76,7 +95,7 @@ def encode_item(update: CatalogueUpdate) -> EncodedItem:
         sid,
         x_int8,
         update.x_scale,
-        update.item_id.encode("utf-8", "surrogatepass"),
+        id_text,
         facts_text,
         fingerprint,
     )
@@ -93,9 +112,9 @@ def item_columns(items: Sequence[EncodedItem], markets: MarketSets) -> dict[str,
         Columns by name; `text_starts` counts from the first of these items.
     """
     facts = [item.facts for item in items]
-    id_bytes = np.array([len(item.id_text) for item in items], dtype=np.int32)
-    facts_bytes = np.array([len(item.facts_text) for item in items], dtype=np.int32)
-    lengths = (id_bytes + facts_bytes).astype(np.int64)
+    id_bytes = np.array([len(item.id_text) for item in items], dtype=np.int64)
+    facts_bytes = np.array([len(item.facts_text) for item in items], dtype=np.int64)
+    lengths = id_bytes + facts_bytes
     return {
         "codes": np.array([item.sid for item in items], dtype=np.uint16),
         "keys": item_keys(item.item_id for item in items),
@@ -108,12 +127,18 @@ def item_columns(items: Sequence[EncodedItem], markets: MarketSets) -> dict[str,
         "fingerprints": np.array([item.fingerprint for item in items], dtype=np.uint64),
         "text_starts": np.cumsum(lengths) - lengths,
         "id_bytes": id_bytes,
-        "facts_bytes": facts_bytes,
     }
 
 
-def _name_keys(names: Sequence[str | None]) -> npt.NDArray[np.uint64]:
-    return np.array([_name_key(name) if name else 0 for name in names], dtype=np.uint64)
+# Creators and shows repeat; a hit costs a twentieth of the hash.
+@lru_cache(maxsize=65_536)
+def name_key(name: str) -> int:
+    """Return the 32-bit hash of a creator or show: two of a listener's fifty share it with one item in 10^8."""
+    return (item_key(name) & 0xFFFFFFFF) or 1
+
+
+def _name_keys(names: Sequence[str | None]) -> npt.NDArray[np.uint32]:
+    return np.array([name_key(name) if name else 0 for name in names], dtype=np.uint32)
 
 
 def _times(times: Sequence[int | None], absent: int) -> npt.NDArray[np.int64]:

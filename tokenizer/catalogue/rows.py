@@ -20,10 +20,13 @@ import numpy as np
 import numpy.typing as npt
 
 from tokenizer.catalogue.facts import ItemFacts
+from tokenizer.errors import CatalogueError
 
 NEVER_MS = np.iinfo(np.int64).max
 UNKNOWN_MS = -1
 
+# What a 32-bit start can point to.
+MAX_TEXT_BYTES = 2**32 - 1
 _INITIAL_ROWS = 256
 _INITIAL_TEXT_BYTES = 16_384
 _facts_decoder = msgspec.msgpack.Decoder(ItemFacts)
@@ -39,17 +42,16 @@ class Rows:
         weights: Weight of the item in node vectors and in popularity. Shape: (R,).
         codes: SID. Shape: (R, L).
         keys: Item key. Shape: (R,).
-        creator_keys: Hash of the creator, 0 for none. Shape: (R,).
-        show_keys: Hash of the show, 0 for none. Shape: (R,).
+        creator_keys: 32-bit hash of the creator, 0 for none. Shape: (R,).
+        show_keys: 32-bit hash of the show, 0 for none. Shape: (R,).
         published_at: UTC epoch ms, -1 where unknown. Shape: (R,).
         expires_at: UTC epoch ms, the largest int64 for never. Shape: (R,).
         explicit: Shape: (R,).
         market_sets: Place in the catalogue's list of market sets, 0 for everywhere. Shape: (R,).
         first_seen: Counts up with each item that was not known before; kept when an item changes. Shape: (R,).
         fingerprints: Hash of all that the update said, to recognise one that changes nothing. Shape: (R,).
-        text_starts: Start of the row's id in the text buffer; its facts follow. Shape: (R,).
+        text_starts: Start of the row's id in the text buffer; its facts follow, up to the next row's. Shape: (R,).
         id_bytes: Length of the id. Shape: (R,).
-        facts_bytes: Length of the packed facts. Shape: (R,).
     """
 
     vector_table: npt.NDArray[np.int8]
@@ -57,17 +59,16 @@ class Rows:
     weights: npt.NDArray[np.float32]
     codes: npt.NDArray[np.uint16]
     keys: npt.NDArray[np.uint64]
-    creator_keys: npt.NDArray[np.uint64]
-    show_keys: npt.NDArray[np.uint64]
+    creator_keys: npt.NDArray[np.uint32]
+    show_keys: npt.NDArray[np.uint32]
     published_at: npt.NDArray[np.int64]
     expires_at: npt.NDArray[np.int64]
     explicit: npt.NDArray[np.bool_]
-    market_sets: npt.NDArray[np.int32]
-    first_seen: npt.NDArray[np.int64]
+    market_sets: npt.NDArray[np.uint16]
+    first_seen: npt.NDArray[np.uint32]
     fingerprints: npt.NDArray[np.uint64]
-    text_starts: npt.NDArray[np.int64]
-    id_bytes: npt.NDArray[np.int32]
-    facts_bytes: npt.NDArray[np.int32]
+    text_starts: npt.NDArray[np.uint32]
+    id_bytes: npt.NDArray[np.uint16]
 
     @property
     def vectors(self) -> npt.NDArray[np.int8]:
@@ -87,7 +88,8 @@ class Rows:
     def facts(self, text: npt.NDArray[np.uint8], row: int) -> ItemFacts:
         """Return the facts of a row."""
         start = int(self.text_starts[row]) + int(self.id_bytes[row])
-        return _facts_decoder.decode(text[start : start + int(self.facts_bytes[row])].data)
+        end = int(self.text_starts[row + 1]) if row + 1 < self.keys.size else text.size
+        return _facts_decoder.decode(text[start:end].data)
 
 
 _TABLES = {"vectors": "vector_table", "scales": "scale_table"}
@@ -96,17 +98,16 @@ _DTYPES: dict[str, type[np.generic]] = {
     "weights": np.float32,
     "codes": np.uint16,
     "keys": np.uint64,
-    "creator_keys": np.uint64,
-    "show_keys": np.uint64,
+    "creator_keys": np.uint32,
+    "show_keys": np.uint32,
     "published_at": np.int64,
     "expires_at": np.int64,
     "explicit": np.bool_,
-    "market_sets": np.int32,
-    "first_seen": np.int64,
+    "market_sets": np.uint16,
+    "first_seen": np.uint32,
     "fingerprints": np.uint64,
-    "text_starts": np.int64,
-    "id_bytes": np.int32,
-    "facts_bytes": np.int32,
+    "text_starts": np.uint32,
+    "id_bytes": np.uint16,
 }
 
 
@@ -147,13 +148,22 @@ class RowStore:
         Args:
             columns: Every column of `Rows`, `vectors` and `scales`; `text_starts` relative to `texts`.
             texts: Ids and facts of these rows, in order.
+
+        Raises:
+            CatalogueError: The store would hold more than 4 GiB of texts.
         """
         count = len(columns["keys"])
+        if self.text_size + len(texts) > MAX_TEXT_BYTES:
+            msg = (
+                f"catalogue: ids and facts of {self.size + count} rows take more than {MAX_TEXT_BYTES} bytes; "
+                "shorten titles and tags"
+            )
+            raise CatalogueError(msg)
         end, text_end = self.size + count, self.text_size + len(texts)
         self._reserve(end, text_end)
         for name, column in (*self._columns.items(), *self._tables.items()):
             column[self.size : end] = columns[name]
-        self._columns["text_starts"][self.size : end] += np.int64(self.text_size)
+        self._columns["text_starts"][self.size : end] += np.uint32(self.text_size)
         self._text[self.text_size : text_end] = np.frombuffer(texts, dtype=np.uint8)
         self.size, self.text_size = end, text_end
 
@@ -188,24 +198,26 @@ class RowStore:
         return _view(self._text, self.text_size)
 
     def kept(self, rows: npt.NDArray[np.int32]) -> "RowStore":
-        """Copy some rows into a new store, in the given order.
+        """Copy some rows into a new store.
 
         Args:
-            rows: Rows to keep.
+            rows: Rows to keep, ascending.
                 Shape: (n,).
 
         Returns:
             The new store, without means; this one is unchanged.
         """
         old, text = self.rows(), self.text()
-        lengths = (old.id_bytes[rows] + old.facts_bytes[rows]).astype(np.int64)
-        starts = np.concatenate(([0], np.cumsum(lengths)))
-        # One index per kept byte: fine for a step that is taken once per doubling of dead rows.
-        places = np.arange(starts[-1]) + np.repeat(old.text_starts[rows] - starts[:-1], lengths)
+        ends = np.append(old.text_starts[1:], np.uint32(text.size))
+        starts = old.text_starts[rows].astype(np.int64)
+        lengths = ends[rows] - starts
+        stays = np.zeros(text.size, dtype=np.bool_)
+        for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
+            stays[start : start + length] = True
         columns = {name: getattr(old, name)[rows] for name in (*_COLUMNS, *_TABLES)}
-        columns["text_starts"] = starts[:-1]
+        columns["text_starts"] = np.cumsum(lengths) - lengths
         store = RowStore(self.dim, self.num_levels)
-        store.append(columns, text[places].tobytes())
+        store.append(columns, text[stays].tobytes())
         return store
 
     def _reserve(self, rows: int, text_bytes: int) -> None:

@@ -145,13 +145,13 @@ class CatalogueSnapshot:
         return self.rows.keys
 
     @property
-    def creator_key(self) -> UInt64Array:
-        """Return the hashes of the creators, 0 for none. Shape: (R,)."""
+    def creator_key(self) -> npt.NDArray[np.uint32]:
+        """Return the 32-bit hashes of the creators, 0 for none. Shape: (R,)."""
         return self.rows.creator_keys
 
     @property
-    def show_key(self) -> UInt64Array:
-        """Return the hashes of the shows, 0 for none. Shape: (R,)."""
+    def show_key(self) -> npt.NDArray[np.uint32]:
+        """Return the 32-bit hashes of the shows, 0 for none. Shape: (R,)."""
         return self.rows.show_keys
 
     @property

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tokenizer.catalogue import Catalogue, CatalogueSnapshot, CatalogueUpdate, ItemFacts, standing
+from tokenizer.catalogue.encoding import name_key
 from tokenizer.catalogue.rows import RowStore
 from tokenizer.sid import item_key
 
@@ -101,7 +102,7 @@ def check_lookups(snapshot, model, alive):
         assert np.abs(got - vector_of(upsert)).max() <= 0.51 * snapshot.item_scales[row] + 1e-5
         assert snapshot.item_weight[row] == weight_of(item_id)
         assert snapshot.published_at[row] == (-1 if upsert.facts.published_at is None else upsert.facts.published_at)
-        assert snapshot.creator_key[row] == (item_key(upsert.facts.creator) if upsert.facts.creator else 0)
+        assert snapshot.creator_key[row] == (name_key(upsert.facts.creator) if upsert.facts.creator else 0)
     assert np.count_nonzero(snapshot.row_alive) == len(alive) == snapshot.num_items
 
 

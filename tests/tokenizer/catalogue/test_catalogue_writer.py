@@ -6,7 +6,7 @@ import catalogue_model as cm
 import numpy as np
 import pytest
 
-from tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts, catalogue, validation
+from tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts, catalogue, encoding, rows, validation
 from tokenizer.errors import CatalogueError
 from tokenizer.sid import item_key
 
@@ -187,6 +187,28 @@ def test_item_table_that_computes_nonsense_is_refused(broken):
     assert subject.snapshot().num_rows == 0
 
 
+def test_more_sets_of_markets_than_a_row_can_name_are_refused(monkeypatch):
+    monkeypatch.setattr(encoding, "_MAX_MARKET_SETS", 2)
+    subject = cm.new_catalogue()
+    subject.apply([upsert("a", market=("SE",)), upsert("b", market=("DE",))])
+    with pytest.raises(CatalogueError, match="more than 2 different sets"):
+        subject.apply([upsert("c", market=("SE", "DE"))])
+    subject.apply([upsert("c", market=("DE",))])
+    assert subject.snapshot().num_items == 3
+
+
+def test_texts_beyond_what_a_row_can_point_to_are_refused(monkeypatch):
+    subject = cm.new_catalogue()
+    subject.apply([upsert("a", title="x" * 100)])
+    monkeypatch.setattr(rows, "MAX_TEXT_BYTES", 250)
+    with pytest.raises(CatalogueError, match="more than 250 bytes"):
+        subject.apply([upsert("b", title="x" * 200)])
+    with pytest.raises(CatalogueError, match="at most 65535 bytes"):
+        subject.apply([upsert("c" * 65_536)])
+    subject.apply([upsert("b", title="x")])
+    assert subject.snapshot().num_items == 2
+
+
 @pytest.mark.parametrize("sizes", [(), (0,), (65_537,)])
 def test_codebooks_that_u16_cannot_hold_are_refused(sizes):
     with pytest.raises(CatalogueError, match="codebook sizes"):
@@ -231,12 +253,12 @@ def trie_of_two():
     ],
 )
 def test_trie_that_a_search_would_get_lost_in_is_refused(trie_of_two, field, level, value, words):
-    trie, rows = trie_of_two
-    validation.check_trie(trie, cm.SIZES, rows)
+    trie, store = trie_of_two
+    validation.check_trie(trie, cm.SIZES, store)
     old = getattr(trie, field)
     if level is None:
         new = np.array(value, dtype=old.dtype)
     else:
         new = (*old[:level], np.array(value, dtype=old[level].dtype), *old[level + 1 :])
     with pytest.raises(CatalogueError, match=words):
-        validation.check_trie(dataclasses.replace(trie, **{field: new}), cm.SIZES, rows)
+        validation.check_trie(dataclasses.replace(trie, **{field: new}), cm.SIZES, store)
