@@ -32,6 +32,20 @@ CHECKS = {
         ["idle_p99_ms", "backlog_p99_ms", "backlog_sessions", "backlog_drain_per_s", "stock_backlog_p99_ms"],
         (),
     ),
+    "catalogue": (
+        [
+            "bytes_per_item_1m",
+            "text_bytes_per_item_1m",
+            "merge_vs_rebuild_1m",
+            "start_s_1m",
+            "swap_ms",
+            "visible_p99_s",
+            "invalid_sids",
+            "dict_trie_build_vs_ours",
+            "dict_trie_bytes_vs_ours",
+        ],
+        (),
+    ),
     "recovery": (["recovery_per_s", "bulk_vs_stock"], ()),
 }
 

@@ -175,6 +175,24 @@ class Catalogue:
         self._before = snapshot
         return snapshot
 
+    def num_bytes(self) -> dict[str, int]:
+        """Return the memory that the catalogue and its latest snapshot take together, by part.
+
+        Returns:
+            Bytes in use; spare capacity of the store is left out, since its pages are never touched.
+        """
+        trie = self._standing.trie
+        arrays = [*trie.level_codes, *trie.level_offsets, *trie.node_log_mass]
+        arrays += [trie.bucket_offsets, trie.bucket_rows, trie.leaf_rows]
+        inner = [*trie.node_vectors, *trie.node_scales, *trie.node_masses]
+        return {
+            **self._store.num_bytes(),
+            "inner_nodes": sum(array.nbytes for array in inner),
+            "trie": sum(array.nbytes for array in arrays),
+            "index": self._index.keys.nbytes + self._index.rows.nbytes,
+            "writer": self._store.size * (self._offsets.itemsize + self._alive.itemsize + 1),
+        }
+
     def _plan(self, updates: Sequence[CatalogueUpdate]) -> dict[int, _Change]:
         """Reduce updates to one change per item, touching nothing; items in the order of their first upsert."""
         keys = [item_key(update.item_id) for update in updates]

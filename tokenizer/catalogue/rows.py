@@ -135,12 +135,15 @@ class RowStore:
         }
         self._text = np.empty(_INITIAL_TEXT_BYTES, dtype=np.uint8)
 
-    @property
-    def num_bytes(self) -> int:
-        """Return the bytes in use, without the spare capacity."""
-        columns = sum(int(column[: self.size].nbytes) for column in self._columns.values())
-        tables = sum(int(table[: self.size + self.num_means].nbytes) for table in self._tables.values())
-        return self.text_size + columns + tables
+    def num_bytes(self) -> dict[str, int]:
+        """Return the bytes in use by part, without the spare capacity."""
+        a_vector = self._tables["vectors"].itemsize * self.dim + self._tables["scales"].itemsize
+        return {
+            "item_vectors": self.size * a_vector,
+            "shared_means": self.num_means * a_vector,
+            "columns": sum(int(column[: self.size].nbytes) for column in self._columns.values()),
+            "texts": self.text_size,
+        }
 
     def append(self, columns: dict[str, npt.NDArray[Any]], texts: bytes) -> None:
         """Append rows.

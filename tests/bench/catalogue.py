@@ -1,0 +1,245 @@
+"""The living catalogue by itself: memory, merge beside rebuild, start, and readers while items come, go and move.
+
+Records pass through the worker's own decoder and writer; Kafka is left out, so the start is that of a worker whose
+records have arrived. CPU seconds where two ways are compared, wall seconds where somebody waits.
+"""
+
+import argparse
+import queue
+import statistics
+import sys
+import threading
+import time
+from typing import Any
+
+import numpy as np
+
+from streams.catalogue.decode import UpdateDecoder
+from streams.catalogue.live import LiveCatalogue
+from streams.catalogue.settings import CatalogueSettings
+from streams.clock import LogClock
+from streams.metrics import Metrics
+from tests.bench import catalogue_items as items
+from tests.bench.harness import Bench, at_most, option_parser, percentile, told
+from tokenizer.catalogue import Catalogue
+
+MILLION = 1_000_000
+_READERS = 2
+_CHECKS_A_PIN = 1_000
+
+
+class Sized:
+    """One catalogue filled to a size.
+
+    Args:
+        source: Makes up the items.
+        size: How many.
+    """
+
+    def __init__(self, source: items.Items, size: int) -> None:
+        self.source, self.size = source, size
+        self.catalogue: Catalogue = items.new_catalogue()
+        decoder = UpdateDecoder(items.VERSION, items.SIZES, items.DIM)
+        self.live = LiveCatalogue(self.catalogue, decoder, CatalogueSettings(), Metrics(), LogClock())
+        self.start_s = 0.0
+        for batch in source.batches(size):
+            begun = time.perf_counter()
+            self.live.apply(batch, begun)
+            self.start_s += time.perf_counter() - begun
+        begun = time.perf_counter()
+        self.live.build()
+        self.start_s += time.perf_counter() - begun
+        self.next_item, self.generation = size, 0
+
+    def change(self, count: int) -> list[tuple[bytes, bytes | None]]:
+        """Make up changes: half new items, a quarter under another SID, a quarter removed."""
+        self.generation += 1
+        new, moved = count // 2, count // 4
+        records: list[tuple[bytes, bytes | None]] = list(self.source.records(self.next_item, new))
+        self.next_item += new
+        first = (self.generation * count) % (self.size - count)
+        records += self.source.records(first, moved, self.generation)
+        records += [(b"item-%08d" % number, None) for number in range(first + moved, first + 2 * moved)]
+        return records
+
+    def merge_and_rebuild(self, rounds: int) -> tuple[list[float], list[float]]:
+        """Merge 1 % and build the same state from scratch, round by round; CPU seconds of each."""
+        merges, rebuilds = [], []
+        for _ in range(rounds):
+            self.live.apply(self.change(max(4, self.size // 100)), time.perf_counter())
+            begun = time.process_time()
+            snapshot = self.live.build()
+            merges.append(time.process_time() - begun)
+            store = items.store_of(snapshot)
+            begun = time.process_time()
+            items.rebuild(store, snapshot.row_alive)
+            rebuilds.append(time.process_time() - begun)
+        return merges, rebuilds
+
+    def beside_dicts(self) -> dict[str, float]:
+        """Build a trie of dicts over the same SIDs; a ratio above one is in our favour."""
+        snapshot = self.live.snapshot
+        sids = snapshot.codes_of_rows(np.sort(snapshot.bucket_rows)).tolist()
+        begun = time.process_time()
+        root = items.dict_trie(sids)
+        seconds = time.process_time() - begun
+        return {"build_s": seconds, "bytes": items.bytes_of_dicts(root)}
+
+
+class Churn:
+    """Writer and readers at once: open-loop adds, and readers that pin, check and let go.
+
+    Args:
+        sized: The catalogue.
+        seconds: How long adds come.
+        per_s: Adds a second.
+        checks: SIDs that the readers look up in all.
+    """
+
+    def __init__(self, sized: Sized, seconds: float, per_s: int, checks: int) -> None:
+        self.sized, self.seconds, self.per_s, self.checks = sized, seconds, per_s, checks
+        self.visible_s: list[float] = []
+        self.pins_s: list[float] = []
+        self.builds_s: list[float] = []
+        self.invalid = self.checked = 0
+        self._arrivals: queue.SimpleQueue[tuple[float, list[tuple[bytes, bytes | None]]]] = queue.SimpleQueue()
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+
+    def run(self) -> None:
+        """Run it to the end: every add is visible and every check made."""
+        readers = [threading.Thread(target=self._read, args=(number,)) for number in range(_READERS)]
+        adds = threading.Thread(target=self._add)
+        for thread in (*readers, adds):
+            thread.start()
+        self._write(adds)
+        self._ended.set()
+        for thread in readers:
+            thread.join()
+
+    def _add(self) -> None:
+        step_s = 0.01
+        a_step = max(1, round(self.per_s * step_s))
+        made = [self.sized.change(2 * a_step) for _ in range(round(self.seconds / step_s))]
+        begun = time.perf_counter()
+        for number, records in enumerate(made):
+            due = begun + number * step_s
+            time.sleep(max(0.0, due - time.perf_counter()))
+            # From the schedule, not from when a late thread got to it.
+            self._arrivals.put((due, records))
+
+    def _write(self, adds: threading.Thread) -> None:
+        live, waiting = self.sized.live, []
+        while adds.is_alive() or not self._arrivals.empty() or waiting:
+            arrived = [self._arrivals.get() for _ in range(self._arrivals.qsize())]
+            for due, records in arrived:
+                live.apply(records, due)
+                waiting.append(due)
+            if waiting and live.pace.wait_s() == 0.0:
+                begun = time.perf_counter()
+                live.build()
+                now = time.perf_counter()
+                self.builds_s.append(now - begun)
+                self.visible_s += [now - due for due in waiting]
+                waiting.clear()
+            elif not arrived:
+                time.sleep(0.002)
+
+    def _read(self, number: int) -> None:
+        rng = np.random.default_rng(number)
+        mine, left = [], self.checks // _READERS
+        invalid = checked = 0
+        pause_s = self.seconds / max(1, left // _CHECKS_A_PIN)
+        while left > checked or not self._ended.is_set():
+            begun = time.perf_counter()
+            snapshot = self.sized.live.snapshot
+            mine.append(time.perf_counter() - begun)
+            invalid += items.invalid_among(snapshot, _CHECKS_A_PIN, rng)
+            checked += _CHECKS_A_PIN
+            snapshot.eligibility()
+            time.sleep(pause_s / 2)
+        with self._lock:
+            self.pins_s += mine
+            self.invalid += invalid
+            self.checked += checked
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the options and fill in the sizes."""
+    parser = option_parser(__doc__ or "")
+    parser.add_argument("--sizes", default=None, help="items, comma-separated; the largest but 10M is judged")
+    parser.add_argument("--ten-million", action="store_true", help="10M items, too: 4 GB of memory and some minutes")
+    parser.add_argument("--seconds", type=float, default=None, help="of churn")
+    parser.add_argument("--per-s", type=int, default=1_000, help="adds a second under churn")
+    parser.add_argument("--checks", type=int, default=None, help="SIDs looked up by readers under churn")
+    options = parser.parse_args(arguments)
+    sizes = options.sizes or ("2000,20000" if options.smoke else f"10000,{MILLION}")
+    options.sizes = [int(size) for size in sizes.split(",")]
+    options.rounds = options.rounds or (1 if options.smoke else 3)
+    options.seconds = options.seconds or (1.0 if options.smoke else 30.0)
+    options.checks = options.checks or (10_000 if options.smoke else MILLION)
+    return options
+
+
+def measure(bench: Bench, size: int, *, with_churn: bool) -> dict[str, Any]:
+    """Fill a catalogue and take its figures."""
+    options = bench.options
+    sized = Sized(items.Items(options.seed), size)
+    parts = sized.catalogue.num_bytes()
+    texts = parts.pop("texts")
+    dicts = sized.beside_dicts()
+    merges, rebuilds = sized.merge_and_rebuild(options.rounds)
+    found = {
+        "start_s": sized.start_s,
+        "bytes_per_item": sum(parts.values()) / size,
+        "text_bytes_per_item": texts / size,
+        "bytes_by_part": {name: round(value / size, 2) for name, value in parts.items()},
+        "merge_s": merges,
+        "rebuild_s": rebuilds,
+        "merge_vs_rebuild": statistics.median(m / r for m, r in zip(merges, rebuilds, strict=True)),
+        "dict_trie_build_vs_ours": dicts["build_s"] / statistics.median(rebuilds),
+        "dict_trie_bytes_vs_ours": dicts["bytes"] / (parts["trie"] or 1),
+    }
+    bench.say(f"{size:,} items: {found}")
+    if with_churn:
+        churn = Churn(sized, options.seconds, options.per_s, options.checks)
+        churn.run()
+        found |= {
+            "swap_ms": (percentile(churn.pins_s, 0.999) or 0.0) * 1e3,
+            "swap_max_ms": max(churn.pins_s) * 1e3,
+            "visible_p99_s": percentile(churn.visible_s, 0.99),
+            "visible_p50_s": percentile(churn.visible_s, 0.5),
+            "snapshots": len(churn.builds_s),
+            "snapshot_p50_s": percentile(churn.builds_s, 0.5),
+            "checked_sids": churn.checked,
+            "invalid_sids": churn.invalid,
+        }
+    return found
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark."""
+    options = parse(arguments)
+    bench = Bench("catalogue", options)
+    judged = max(options.sizes)
+    for size in options.sizes:
+        bench.results[f"{size}"] = measure(bench, size, with_churn=size == judged)
+    if options.ten_million:
+        bench.results[f"{10 * MILLION}"] = measure(bench, 10 * MILLION, with_churn=False)
+    found = bench.results[f"{judged}"]
+    bench.checks = [
+        at_most("bytes_per_item_1m", found["bytes_per_item"], 250),
+        told("text_bytes_per_item_1m", found["text_bytes_per_item"]),
+        at_most("merge_vs_rebuild_1m", found["merge_vs_rebuild"], 0.1),
+        at_most("start_s_1m", found["start_s"], 15),
+        at_most("swap_ms", found["swap_ms"], 1),
+        at_most("visible_p99_s", found["visible_p99_s"], 1),
+        at_most("invalid_sids", found["invalid_sids"], 0),
+        told("dict_trie_build_vs_ours", found["dict_trie_build_vs_ours"]),
+        told("dict_trie_bytes_vs_ours", found["dict_trie_bytes_vs_ours"]),
+    ]
+    return bench.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
