@@ -94,10 +94,10 @@ def new_catalogue() -> Catalogue:
 def store_of(snapshot: CatalogueSnapshot) -> RowStore:
     """Copy the rows of a snapshot into a store of their own, without means."""
     store = RowStore(DIM, len(SIZES))
-    names = [name for name in snapshot.rows.__dataclass_fields__ if not name.endswith("_table")]
-    store.append(
-        {name: getattr(snapshot.rows, name) for name in ("vectors", "scales", *names)}, snapshot.text.tobytes()
-    )
+    names = [name for name in snapshot.rows.__dataclass_fields__ if not name.endswith(("_table", "expiries"))]
+    columns = {name: getattr(snapshot.rows, name) for name in ("vectors", "scales", *names)}
+    columns["expires_at"] = snapshot.rows.expiries.by_row(snapshot.num_rows)
+    store.append(columns, snapshot.text.tobytes())
     return store
 
 

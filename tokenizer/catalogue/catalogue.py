@@ -147,7 +147,8 @@ class Catalogue:
         self._index = self._index.merged(self._moved)
         self._moved = {}
         rows = self._store.rows()
-        alive = self._alive[: self._store.size] & (rows.expires_at > at)
+        alive = self._alive[: self._store.size].copy()
+        alive[rows.expiries.due(at)] = False
         alive.flags.writeable = False
         generation = self._generation
         self._standing, step = merged(self._standing, self._store, alive, self.codebook_sizes)
@@ -182,13 +183,14 @@ class Catalogue:
             Bytes in use; spare capacity of the store is left out, since its pages are never touched.
         """
         trie = self._standing.trie
-        arrays = [*trie.level_codes, *trie.level_offsets, *trie.node_log_mass]
-        arrays += [trie.bucket_offsets, trie.bucket_rows, trie.leaf_rows]
-        inner = [*trie.node_vectors, *trie.node_scales, *trie.node_masses]
+        arrays = (*trie.level_codes, *trie.level_offsets, *trie.node_log_mass)
+        buckets = (trie.bucket_offsets, trie.bucket_rows, trie.leaf_rows)
+        vectors = sum(array.nbytes for array in trie.node_vectors)
+        numbers = sum(array.nbytes for array in (*trie.node_scales, *trie.node_masses))
         return {
             **self._store.num_bytes(),
-            "inner_nodes": sum(array.nbytes for array in inner),
-            "trie": sum(array.nbytes for array in arrays),
+            "inner_nodes": vectors + numbers,
+            "trie": sum(array.nbytes for array in (*arrays, *buckets)),
             "index": self._index.keys.nbytes + self._index.rows.nbytes,
             "writer": self._store.size * (self._offsets.itemsize + self._alive.itemsize + 1),
         }

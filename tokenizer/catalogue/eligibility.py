@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tokenizer.catalogue.nodes import ranges
-from tokenizer.catalogue.rows import NEVER_MS, Rows
+from tokenizer.catalogue.rows import Rows
 from tokenizer.catalogue.standing import Step
 from tokenizer.catalogue.trie import Trie
 
@@ -92,8 +92,8 @@ def compile_rule(
     """
     item = alive & rule.passes(rows, market_sets, slice(None))
     if now_ms is not None:
-        item &= rows.expires_at > now_ms
-    until_at = int(np.min(rows.expires_at, where=item, initial=NEVER_MS))
+        item[rows.expiries.due(now_ms)] = False
+    until_at = rows.expiries.next_at(item)
     return Eligibility(f"{name}/until={until_at}", item, live_nodes(trie, item), until_at)
 
 
@@ -131,8 +131,9 @@ def carried(
         places, firsts = ranges(trie.below(level), splice.fresh)
         fresh = np.logical_or.reduceat(below[places], firsts) if firsts.size else np.zeros(0, dtype=np.bool_)
         below = nodes[level] = splice.applied(before.nodes[level], fresh)
-    shown = step.come[item[step.come]]
-    until_at = min(before.valid_until_at, int(rows.expires_at[shown].min(initial=NEVER_MS)))
+    come = np.zeros(item.size, dtype=np.bool_)
+    come[step.come] = item[step.come]
+    until_at = min(before.valid_until_at, rows.expiries.next_at(come))
     return Eligibility(f"{name}/until={until_at}", item, tuple(nodes), until_at)
 
 

@@ -12,8 +12,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from tokenizer.catalogue.expiries import NEVER_MS
 from tokenizer.catalogue.facts import CatalogueUpdate, ItemFacts
-from tokenizer.catalogue.rows import NEVER_MS, UNKNOWN_MS
+from tokenizer.catalogue.rows import UNKNOWN_MS
 from tokenizer.errors import CatalogueError
 from tokenizer.sid import Sid, item_key, item_keys
 

@@ -19,10 +19,10 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from tokenizer.catalogue.expiries import NEVER_MS, Expiries
 from tokenizer.catalogue.facts import ItemFacts
 from tokenizer.errors import CatalogueError
 
-NEVER_MS = np.iinfo(np.int64).max
 UNKNOWN_MS = -1
 
 # What a 32-bit start can point to.
@@ -45,13 +45,13 @@ class Rows:
         creator_keys: 32-bit hash of the creator, 0 for none. Shape: (R,).
         show_keys: 32-bit hash of the show, 0 for none. Shape: (R,).
         published_at: UTC epoch ms, -1 where unknown. Shape: (R,).
-        expires_at: UTC epoch ms, the largest int64 for never. Shape: (R,).
         explicit: Shape: (R,).
         market_sets: Place in the catalogue's list of market sets, 0 for everywhere. Shape: (R,).
         first_seen: Counts up with each item that was not known before; kept when an item changes. Shape: (R,).
         fingerprints: Hash of all that the update said, to recognise one that changes nothing. Shape: (R,).
         text_starts: Start of the row's id in the text buffer; its facts follow, up to the next row's. Shape: (R,).
         id_bytes: Length of the id. Shape: (R,).
+        expiries: When rows expire, of those that do.
     """
 
     vector_table: npt.NDArray[np.int8]
@@ -62,13 +62,13 @@ class Rows:
     creator_keys: npt.NDArray[np.uint32]
     show_keys: npt.NDArray[np.uint32]
     published_at: npt.NDArray[np.int64]
-    expires_at: npt.NDArray[np.int64]
     explicit: npt.NDArray[np.bool_]
     market_sets: npt.NDArray[np.uint16]
     first_seen: npt.NDArray[np.uint32]
     fingerprints: npt.NDArray[np.uint64]
     text_starts: npt.NDArray[np.uint32]
     id_bytes: npt.NDArray[np.uint16]
+    expiries: Expiries
 
     @property
     def vectors(self) -> npt.NDArray[np.int8]:
@@ -93,7 +93,7 @@ class Rows:
 
 
 _TABLES = {"vectors": "vector_table", "scales": "scale_table"}
-_COLUMNS = tuple(field.name for field in fields(Rows) if field.name not in _TABLES.values())
+_COLUMNS = tuple(field.name for field in fields(Rows) if field.name not in (*_TABLES.values(), "expiries"))
 _DTYPES: dict[str, type[np.generic]] = {
     "weights": np.float32,
     "codes": np.uint16,
@@ -101,7 +101,6 @@ _DTYPES: dict[str, type[np.generic]] = {
     "creator_keys": np.uint32,
     "show_keys": np.uint32,
     "published_at": np.int64,
-    "expires_at": np.int64,
     "explicit": np.bool_,
     "market_sets": np.uint16,
     "first_seen": np.uint32,
@@ -133,6 +132,9 @@ class RowStore:
             "vectors": np.empty((_INITIAL_ROWS, dim), dtype=np.int8),
             "scales": np.empty(_INITIAL_ROWS, dtype=np.float32),
         }
+        self._num_expiring = 0
+        self._expiring = np.empty(0, dtype=np.int32)
+        self._expires_at = np.empty(0, dtype=np.int64)
         self._text = np.empty(_INITIAL_TEXT_BYTES, dtype=np.uint8)
 
     def num_bytes(self) -> dict[str, int]:
@@ -142,6 +144,7 @@ class RowStore:
             "item_vectors": self.size * a_vector,
             "shared_means": self.num_means * a_vector,
             "columns": sum(int(column[: self.size].nbytes) for column in self._columns.values()),
+            "expiries": self._num_expiring * (self._expiring.itemsize + self._expires_at.itemsize),
             "texts": self.text_size,
         }
 
@@ -149,7 +152,7 @@ class RowStore:
         """Append rows.
 
         Args:
-            columns: Every column of `Rows`, `vectors` and `scales`; `text_starts` relative to `texts`.
+            columns: Every column of `Rows`, `vectors`, `scales` and `expires_at`; `text_starts` relative to `texts`.
             texts: Ids and facts of these rows, in order.
 
         Raises:
@@ -166,6 +169,7 @@ class RowStore:
         self._reserve(end, text_end)
         for name, column in (*self._columns.items(), *self._tables.items()):
             column[self.size : end] = columns[name]
+        self._append_expiries(columns["expires_at"])
         self._columns["text_starts"][self.size : end] += np.uint32(self.text_size)
         self._text[self.text_size : text_end] = np.frombuffer(texts, dtype=np.uint8)
         self.size, self.text_size = end, text_end
@@ -194,7 +198,9 @@ class RowStore:
     def rows(self) -> Rows:
         """Return read-only views of all rows so far; later appends do not show in them."""
         tables = {_TABLES[name]: _view(table, len(table)) for name, table in self._tables.items()}
-        return Rows(**tables, **{name: _view(column, self.size) for name, column in self._columns.items()})
+        expiries = Expiries(_view(self._expiring, self._num_expiring), _view(self._expires_at, self._num_expiring))
+        columns = {name: _view(column, self.size) for name, column in self._columns.items()}
+        return Rows(**tables, **columns, expiries=expiries)
 
     def text(self) -> npt.NDArray[np.uint8]:
         """Return a read-only view of the text buffer so far."""
@@ -218,10 +224,22 @@ class RowStore:
         for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
             stays[start : start + length] = True
         columns = {name: getattr(old, name)[rows] for name in (*_COLUMNS, *_TABLES)}
+        columns["expires_at"] = old.expiries.by_row(self.size)[rows]
         columns["text_starts"] = np.cumsum(lengths) - lengths
         store = RowStore(self.dim, self.num_levels)
         store.append(columns, text[stays].tobytes())
         return store
+
+    def _append_expiries(self, expires_at: npt.NDArray[np.int64]) -> None:
+        """Note which of the rows that are being appended expire; they are numbered from the present size on."""
+        fresh = np.flatnonzero(expires_at != NEVER_MS)
+        used, end = self._num_expiring, self._num_expiring + fresh.size
+        if end > self._expiring.size:
+            self._expiring = grown(self._expiring, used, 2 * end)
+            self._expires_at = grown(self._expires_at, used, 2 * end)
+        self._expiring[used:end] = fresh + self.size
+        self._expires_at[used:end] = expires_at[fresh]
+        self._num_expiring = end
 
     def _reserve(self, rows: int, text_bytes: int) -> None:
         capacity = len(self._columns["keys"])

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from tokenizer.catalogue.eligibility import Eligibility, Rule, carried, compile_rule, narrowed
 from tokenizer.catalogue.facts import ItemFacts, StoredSid
 from tokenizer.catalogue.key_index import KeyIndex
-from tokenizer.catalogue.rows import NEVER_MS, Rows
+from tokenizer.catalogue.rows import Rows
 from tokenizer.catalogue.standing import Step
 from tokenizer.catalogue.trie import Trie, find_leaves
 from tokenizer.sid import Sid
@@ -159,15 +159,10 @@ class CatalogueSnapshot:
         """Return when the items were published, UTC epoch ms, -1 where unknown. Shape: (R,)."""
         return self.rows.published_at
 
-    @property
-    def expires_at(self) -> Int64Array:
-        """Return when the items expire, UTC epoch ms, the largest int64 for never. Shape: (R,)."""
-        return self.rows.expires_at
-
     @cached_property
     def next_expiry_at(self) -> int:
         """Return when the next item alive expires, UTC epoch ms, the largest int64 for never."""
-        return int(np.min(self.rows.expires_at, where=self.row_alive, initial=NEVER_MS))
+        return self.rows.expiries.next_at(self.row_alive)
 
     @cached_property
     def max_children(self) -> tuple[int, ...]:

@@ -170,7 +170,7 @@ def check_lists(snapshot, model, alive):
 
 def arrays_of(snapshot: CatalogueSnapshot) -> list[np.ndarray]:
     """Every array that a reader may hold."""
-    names = [name for name in snapshot.rows.__dataclass_fields__ if not name.endswith("_table")]
+    names = [name for name in snapshot.rows.__dataclass_fields__ if not name.endswith(("_table", "expiries"))]
     rows = [getattr(snapshot.rows, name) for name in ("vectors", "scales", *names)]
     tries = [getattr(snapshot.trie, name) for name in snapshot.trie.__dataclass_fields__]
     flat = [array for value in tries for array in (value if isinstance(value, tuple) else (value,))]
@@ -180,6 +180,8 @@ def arrays_of(snapshot: CatalogueSnapshot) -> list[np.ndarray]:
         # Of the table of vectors only what the trie points to is said to stay.
         snapshot.rows.vector_table[snapshot.trie.leaf_rows],
         snapshot.rows.scale_table[snapshot.trie.leaf_rows],
+        snapshot.rows.expiries.rows,
+        snapshot.rows.expiries.expires_at,
         snapshot.text,
         snapshot.index.keys,
         snapshot.index.rows,
@@ -192,8 +194,8 @@ def arrays_of(snapshot: CatalogueSnapshot) -> list[np.ndarray]:
 def store_of(snapshot: CatalogueSnapshot) -> RowStore:
     """A store of the same rows, without means."""
     store = RowStore(DIM, len(SIZES))
-    names = [name for name in snapshot.rows.__dataclass_fields__ if not name.endswith("_table")]
-    store.append(
-        {name: getattr(snapshot.rows, name) for name in ("vectors", "scales", *names)}, snapshot.text.tobytes()
-    )
+    names = [name for name in snapshot.rows.__dataclass_fields__ if not name.endswith(("_table", "expiries"))]
+    columns = {name: getattr(snapshot.rows, name) for name in ("vectors", "scales", *names)}
+    columns["expires_at"] = snapshot.rows.expiries.by_row(snapshot.num_rows)
+    store.append(columns, snapshot.text.tobytes())
     return store
