@@ -97,26 +97,9 @@ def merge_trie(
     levels: list[_Level] = []
     for level in reversed(range(trie.num_levels)):
         here = touched[level]
-        live = np.flatnonzero(counts > 0)
-        splice = _splice(trie.level_codes[level].size, here.old[here.old >= 0], here.places[live])
-        below = _offsets(splice.applied(np.diff(trie.below(level)), counts[live]))
-        nodes = None
-        if levels:
-            fresh = _fresh_nodes(rows, bucket_rows, below, splice.fresh, levels)
-            old = trie.nodes(level)
-            nodes = Nodes(
-                splice.applied(old.vectors, fresh.vectors),
-                splice.applied(old.scales, fresh.scales),
-                splice.applied(old.masses, fresh.masses),
-            )
-            masses = fresh.masses
-        else:
-            leaf_rows = splice.applied(trie.leaf_rows, leaf_rows)
-        log_mass = splice.applied(trie.node_log_mass[level], np.log(masses))
-        codes = splice.applied(trie.level_codes[level], here.codes[live])
-        levels.append(_Level(codes, below, nodes, log_mass, splice))
+        levels.append(_merge_level(trie, level, here, counts, rows, bucket_rows, masses, levels))
         if level:
-            counts = _counts_above(trie.below(level - 1), touched[level - 1], here, live)
+            counts = _counts_above(trie.below(level - 1), touched[level - 1], here, np.flatnonzero(counts > 0))
     levels.reverse()
     upper = [level.nodes for level in levels if level.nodes is not None]
     root = np.array([0, levels[0].codes.size], dtype=np.int32)
@@ -128,10 +111,38 @@ def merge_trie(
         node_vectors=tuple(nodes.vectors for nodes in upper),
         node_scales=tuple(nodes.scales for nodes in upper),
         node_masses=tuple(nodes.masses for nodes in upper),
-        leaf_rows=leaf_rows,
+        leaf_rows=levels[-1].splice.applied(trie.leaf_rows, leaf_rows),
         node_log_mass=tuple(level.log_mass for level in levels),
     )
     return Merged(merged, tuple(level.splice for level in levels))
+
+
+def _merge_level(
+    trie: Trie,
+    level: int,
+    here: _Touched,
+    counts: Int64Array,
+    rows: Rows,
+    bucket_rows: Int32Array,
+    leaf_masses: npt.NDArray[np.float32],
+    levels: list[_Level],
+) -> _Level:
+    """Merge one level; `counts` are the children of its touched nodes afterwards, `levels` those below, last first."""
+    live = np.flatnonzero(counts > 0)
+    splice = _splice(trie.level_codes[level].size, here.old[here.old >= 0], here.places[live])
+    below = _offsets(splice.applied(np.diff(trie.below(level)), counts[live]))
+    nodes, masses = None, leaf_masses
+    if levels:
+        fresh = _fresh_nodes(rows, bucket_rows, below, splice.fresh, levels)
+        old, masses = trie.nodes(level), fresh.masses
+        nodes = Nodes(
+            splice.applied(old.vectors, fresh.vectors),
+            splice.applied(old.scales, fresh.scales),
+            splice.applied(old.masses, fresh.masses),
+        )
+    log_mass = splice.applied(trie.node_log_mass[level], np.log(masses))
+    codes = splice.applied(trie.level_codes[level], here.codes[live])
+    return _Level(codes, below, nodes, log_mass, splice)
 
 
 def _touch(
