@@ -4,8 +4,8 @@ One writer, no locks: `apply` and `snapshot` are called from one thread at a tim
 readers. An update older than what is stored is ignored, one of equal offset is applied: the same catalogue event may
 come again under more tokenizer versions.
 
-Each snapshot is merged from the one before (`standing`, `merge`): only SIDs that changed and the prefixes above them are
-computed. An update refused or a defect found by the checks leaves the snapshot before it in use.
+Each snapshot is merged from the one before (`standing`, `merge`): only SIDs that changed and the prefixes above them
+are computed. An update refused or a defect found by the checks leaves the snapshot before it in use.
 """
 
 from collections.abc import Callable, Sequence

@@ -43,7 +43,6 @@ def small_buffers():
         patch.setattr(rows, "_INITIAL_TEXT_BYTES", 16)
         patch.setattr(catalogue, "_MIN_DEAD_ROWS", 3)
         patch.setattr(nodes, "_PICKS_PER_CHUNK", 3)
-        patch.setattr(nodes, "_MAX_STEPS", 2)
         patch.setattr(standing, "_MAX_MERGED_SHARE", 2.0)
         patch.setattr(standing, "MAX_LISTED_ROWS", 4)
         patch.setattr(standing, "_RESERVE_ROWS", 2)
