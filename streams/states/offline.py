@@ -17,6 +17,7 @@ from streams.contracts.topics import Topics, TopicState
 from streams.errors import BrokerError, LaneError, SettingsError
 from streams.lane.guarantee import make_writer
 from streams.lane.origin import is_reserved, look_up
+from streams.lane.pacing import Pacer
 from streams.lane.settings import LaneSettings
 from streams.lane.table import META_KEY, Positions, TableIdentity, TableTopics, UserTable
 from streams.lane.writer import ChangelogWriter, FoldedBatch
@@ -179,7 +180,8 @@ class Offline:
 
     async def open_writer(self) -> ChangelogWriter:
         """Open the lane's own writer, which ends and fences whatever a worker left open."""
-        writer = make_writer(self.lane, self.clients, self.identity, self.group_id)
+        pacer = Pacer(self.lane.slice_ms, self.lane.listen_share)
+        writer = make_writer(self.lane, self.clients, self.identity, self.group_id, pacer)
         await writer.open(range(self.identity.num_partitions))
         bounds = await self.bounds(self.identity.changelog_topic)
         writer.restored({partition: end for partition, (_, end) in bounds.items()})

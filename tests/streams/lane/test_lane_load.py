@@ -24,7 +24,7 @@ from streams.lane.settings import TableSettings
 from streams.lane.table import PartitionTable, Positions
 
 settings = TableSettings(block_cache_bytes=1 << 20, write_buffer_bytes=1 << 20)
-table = PartitionTable(Path(sys.argv[1]), b"table", settings, Cache(1 << 20))
+table = PartitionTable(Path(sys.argv[1]), b"listens|changelog|8|0", settings, Cache(1 << 20))
 logged_from, junk = int(sys.argv[2]), Random(0).randbytes(1000)
 first = table.positions.changelog_offset + 1
 while True:
@@ -56,7 +56,7 @@ def kill_after(path, offset, logged_from):
 
 def check(path):
     """Compare each key with what the changelog says of it up to the position; give the position."""
-    table = PartitionTable(path, b"table", SETTINGS, Cache(1 << 20))
+    table = PartitionTable(path, b"listens|changelog|8|0", SETTINGS, Cache(1 << 20))
     end = table.positions.changelog_offset + 1
     held = {int(key): int(value.split(b" ", 1)[0]) for key, value in table.items()}
     table.close()
@@ -93,11 +93,11 @@ def test_a_flushed_load_survives_a_kill(tmp_path):
 
 
 def test_loaded_values_are_read_at_once_and_kept_by_a_close(tmp_path):
-    table = PartitionTable(tmp_path / "0.db", b"table", SETTINGS, Cache(1 << 20))
+    table = PartitionTable(tmp_path / "0.db", b"listens|changelog|8|0", SETTINGS, Cache(1 << 20))
     table.write({b"gone": b"v"}, Positions(0, 3))
     table.load({b"u": b"1", b"gone": None}, Positions(2, 3))
     assert table.get_many([b"u", b"gone"]) == [b"1", None]
     table.close()
-    again = PartitionTable(tmp_path / "0.db", b"table", SETTINGS, Cache(1 << 20))
+    again = PartitionTable(tmp_path / "0.db", b"listens|changelog|8|0", SETTINGS, Cache(1 << 20))
     assert (again.positions, list(again.items())) == (Positions(2, 3), [(b"u", b"1")])
     again.close()
