@@ -15,13 +15,14 @@ after a rebase that another machine ran.
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 
 from aiokafka import TopicPartition
 from aiokafka.partitioner import murmur2
 
 from streams.connect import Clients
 from streams.errors import LaneError
-from streams.lane.origin import ORIGIN_KEY, LookUp, Origin
+from streams.lane.origin import ORIGIN_KEY, LookUp, Origin, look_up
 from streams.lane.table import PartitionTable, TableIdentity, TableTopics
 
 REBASE = (
@@ -37,11 +38,13 @@ class Admission:
     Args:
         identity: Names and partition count that the lane is set to.
         clients: Factory of Kafka clients.
-        look_up: Asks Kafka for the topics.
+        topics: Asks Kafka for source and changelog as they are; by default over the wire.
     """
 
-    def __init__(self, identity: TableIdentity, clients: Clients, look_up: LookUp) -> None:
-        self._identity, self._clients, self._look_up = identity, clients, look_up
+    def __init__(self, identity: TableIdentity, clients: Clients, topics: LookUp | None = None) -> None:
+        self._identity, self._clients = identity, clients
+        names = (identity.source_topic, identity.changelog_topic)
+        self._look_up: LookUp = topics or partial(look_up, clients, *names)
         self._topics = TableTopics()
 
     @property

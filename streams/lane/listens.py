@@ -3,9 +3,8 @@
 One assignment is one run of `_serve`, in this order (each step relies on the one before):
 
 1. open the writer, which with transactions fences older owners and ends what they left open, 2. read the group's
-committed source offsets, 3. open the tables and restore them to the changelog's end as it is after that, 4. refuse
-states of another source (`admission`), 5. seek the source to the first listen that is not folded, 6. pump batches until
-revoked.
+committed source offsets, 3. open the tables, restore them to the changelog's end as it is after that, and refuse states
+of another source (`admission`), 4. seek the source to the first listen that is not folded, 5. pump until revoked.
 
 One batch: decode, read states, fold, publish values and dead letters and wait until they are durable, then one RocksDB
 WriteBatch. The source offset is part of the transaction, or committed by Faust after the write (see `writer`). Readers
@@ -18,7 +17,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping
-from functools import partial
 
 from aiokafka import AIOKafkaConsumer
 from rocksdict import DbClosedError
@@ -32,7 +30,7 @@ from streams.lane.folding import Folding
 from streams.lane.garbage import settle
 from streams.lane.guarantee import Guarantee, make_writer
 from streams.lane.metrics import LaneMetrics
-from streams.lane.origin import LookUp, look_up
+from streams.lane.origin import LookUp
 from streams.lane.pacing import Pacer
 from streams.lane.positions import start_positions, write_origins
 from streams.lane.progress import RestoreProgress
@@ -40,7 +38,7 @@ from streams.lane.protocol import LaneHost
 from streams.lane.restore import Restorer
 from streams.lane.settings import LaneSettings
 from streams.lane.table import UserTable
-from streams.lane.together import done_before
+from streams.lane.together import done_before, together
 from streams.lane.writer import ChangelogWriter
 from streams.progress import IDLE, Work
 
@@ -86,9 +84,7 @@ class ListenLane:
         self._metrics, self._clock = metrics, clock
         self._pacer = pacer or Pacer(settings.slice_ms, settings.listen_share)
         self._writer = writer or make_writer(settings, clients, table.identity, host.group_id, self._pacer)
-        identity = table.identity
-        names = (identity.source_topic, identity.changelog_topic)
-        self._admission = Admission(identity, clients, topics or partial(look_up, clients, *names))
+        self._admission = Admission(table.identity, clients, topics)
         self._restorer = Restorer(table.identity.changelog_topic, clients, settings.restore_batch_records, metrics)
         # A process that slept past its session may have been replaced, and write stale values: brokers refuse only
         # transactions of such a one.
@@ -265,9 +261,7 @@ class ListenLane:
         source: AIOKafkaConsumer | None = None
         try:
             # Nothing to finish yet: a revoke need not wait for a broker that does not answer.
-            if not await done_before(stop, self._writer.open(partitions)):
-                return
-            if not await done_before(stop, self._admission.look()):
+            if not await done_before(stop, together((self._writer.open(partitions), self._admission.look()))):
                 return
             committed = await self._host.committed(self.topic, partitions)
             tables = await asyncio.to_thread(self._table.open, partitions)

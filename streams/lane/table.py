@@ -9,78 +9,27 @@ because a batch never straddles two memtables and these are flushed in their ord
 they are flushed, for its positions would survive them.
 
 Keys are user ids in UTF-8, and after all of them, since they begin with 0xff, those of the users' blocks
-(`models.history.blocks`). The empty key, which no user can have (ids have at least one character), holds
-
-    offset  size  field
-    0       1     version of this layout (2)
-    1       8     changelog offset: everything up to and including it is in the database, -1 for nothing (i64 LE)
-    9       8     next source offset: everything before it is folded, -1 if never folded (i64 LE)
-    17      16    topic id of the source that the second offset belongs to; zeros: not known
-    33      16    topic id of the changelog that the first offset belongs to; zeros: not known
-    49      n     identity: `source topic|changelog topic|partition count|partition`, UTF-8
-
-Version 1 had no topic ids; it is read, and written anew as version 2. Keys that begin with 0xff 0xff are no users but
-records about the changelog (`origin`).
+(`models.history.blocks`) and records about the changelog (`origin`). The empty key, which no user can have, holds what
+the database says of itself (`meta`).
 """
 
 import logging
-import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
-from uuid import UUID
 
 from rocksdict import Cache, DbClosedError, Options, WriteBatch, WriteOptions
 
 from models.history.blocks import KEY_MARK, block_prefix, slot_of
 from streams.errors import LaneError, TableDamaged
 from streams.lane.database import damage, discard, is_damage, make_options, mark_damaged, open_database
+from streams.lane.meta import META_KEY, META_VERSION, Positions, TableIdentity, TableTopics, pack_meta, unpack_meta
 from streams.lane.settings import TableSettings
 
 logger = logging.getLogger(__name__)
 
-META_KEY = b""
-META_VERSION = 2
-_META = struct.Struct("<Bqq")
-_META_IDS = struct.Struct("<Bqq16s16s")
-
-
-@dataclass(frozen=True, slots=True)
-class TableIdentity:
-    """What a table is made from; a database of another identity is never read."""
-
-    source_topic: str
-    changelog_topic: str
-    num_partitions: int
-
-    def of(self, partition: int) -> bytes:
-        """Name one partition's database.
-
-        Args:
-            partition: Partition of the source topic and of the changelog.
-
-        Returns:
-            Text that is stored in the database.
-        """
-        return f"{self.source_topic}|{self.changelog_topic}|{self.num_partitions}|{partition}".encode()
-
-
-@dataclass(frozen=True, slots=True)
-class Positions:
-    """Up to where a database holds its changelog, and from where its source goes on; -1 for never."""
-
-    changelog_offset: int = -1
-    source_next: int = -1
-
-
-@dataclass(frozen=True, slots=True)
-class TableTopics:
-    """Which topics a database's offsets belong to; an id is none where it is not known."""
-
-    source_id: str | None = None
-    changelog_id: str | None = None
+__all__ = ["META_KEY", "PartitionTable", "Positions", "TableIdentity", "TableTopics", "UserTable"]
 
 
 class PartitionTable:
@@ -252,9 +201,7 @@ class PartitionTable:
                 batch.delete(key)
             else:
                 batch.put(key, value)
-        offsets = (positions.changelog_offset, positions.source_next)
-        ids = (_id_bytes(self.topics.source_id), _id_bytes(self.topics.changelog_id))
-        batch.put(META_KEY, _META_IDS.pack(META_VERSION, *offsets, *ids) + self._identity)
+        batch.put(META_KEY, pack_meta(positions, self.topics, self._identity))
         try:
             self._db.write(batch, options)
         except Exception as exc:
@@ -263,10 +210,10 @@ class PartitionTable:
         self.positions = positions
 
     def belong_to(self, topics: TableTopics) -> None:
-        """Learn the topics that are there now; what is stored about other ones no longer holds.
+        """Learn the topics that are there now, stored from the next write on; offsets of other ones no longer hold.
 
         Args:
-            topics: Their ids; from the next write on they are stored with the offsets.
+            topics: Their ids.
         """
         stored, self.topics = self.topics, topics
         if stored.source_id and topics.source_id and stored.source_id != topics.source_id:
@@ -281,17 +228,12 @@ class PartitionTable:
         meta = self.get(META_KEY)
         if meta is None:
             return Positions()
-        version, changelog_offset, source_next = _META.unpack_from(meta)
-        header = _META if version == 1 else _META_IDS
-        identity = meta[header.size :]
-        if version in (1, META_VERSION) and _without_count(identity) == _without_count(self._identity):
-            if version == META_VERSION:
-                self.topics = TableTopics(*map(_id_of, _META_IDS.unpack_from(meta)[3:]))
-            return Positions(changelog_offset, source_next)
+        if (found := unpack_meta(meta, self._identity)) is not None:
+            self.topics = found[1]
+            return found[0]
         msg = (
-            f"user-state table {self.path}: expected layout up to {META_VERSION} of {self._identity.decode()}, got "
-            f"layout {version} of {identity.decode(errors='replace')}; stop the worker and delete the folder: it is "
-            "rebuilt from the changelog"
+            f"user-state table {self.path}: expected layout up to {META_VERSION} of {self._identity.decode()}, "
+            f"got layout {meta[0]} of {meta[17:].decode(errors='replace')}; stop the worker, delete the folder"
         )
         raise LaneError(msg)
 
@@ -356,17 +298,3 @@ class UserTable:
         table = PartitionTable(path, identity, self._settings, self._cache)
         table.was_damaged = True
         return table
-
-
-def _without_count(identity: bytes) -> list[bytes]:
-    # A topic may grow: whether the states may then be used is `admission`'s to say.
-    names, _, partition = identity.rsplit(b"|", 2)
-    return [names, partition]
-
-
-def _id_bytes(topic_id: str | None) -> bytes:
-    return UUID(topic_id).bytes if topic_id else bytes(16)
-
-
-def _id_of(stored: bytes) -> str | None:
-    return str(UUID(bytes=stored)) if any(stored) else None

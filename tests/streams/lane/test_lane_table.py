@@ -88,7 +88,7 @@ def test_clear_forgets_values_and_positions(table):
 def test_table_of_another_identity_is_refused(table, other):
     table.write({}, Positions(1, 1))
     table.close()
-    with pytest.raises(LaneError, match=r"expected layout up to 2 of .*; stop the worker and delete the folder"):
+    with pytest.raises(LaneError, match=r"expected layout up to 2 of .*; stop the worker, delete the folder"):
         PartitionTable(table.path, other.of(2), SETTINGS, Cache(1 << 20))
 
 

@@ -1,0 +1,103 @@
+"""What a local database says of itself: the record of its empty key, in its layouts 1 and 2.
+
+    offset  size  field
+    0       1     version of this layout (2)
+    1       8     changelog offset: everything up to and including it is in the database, -1 for nothing (i64 LE)
+    9       8     next source offset: everything before it is folded, -1 if never folded (i64 LE)
+    17      16    topic id of the source that the second offset belongs to; zeros: not known
+    33      16    topic id of the changelog that the first offset belongs to; zeros: not known
+    49      n     identity: `source topic|changelog topic|partition count|partition`, UTF-8
+
+Version 1 had no topic ids: its identity begins at 17. It is read, and written anew as version 2.
+"""
+
+import struct
+from dataclasses import dataclass
+from uuid import UUID
+
+META_KEY = b""
+META_VERSION = 2
+_OFFSETS = struct.Struct("<Bqq")
+_WITH_IDS = struct.Struct("<Bqq16s16s")
+
+
+@dataclass(frozen=True, slots=True)
+class TableIdentity:
+    """What a table is made from; a database of another identity is never read."""
+
+    source_topic: str
+    changelog_topic: str
+    num_partitions: int
+
+    def of(self, partition: int) -> bytes:
+        """Name one partition's database.
+
+        Args:
+            partition: Partition of the source topic and of the changelog.
+
+        Returns:
+            Text that is stored in the database.
+        """
+        return f"{self.source_topic}|{self.changelog_topic}|{self.num_partitions}|{partition}".encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Positions:
+    """Up to where a database holds its changelog, and from where its source goes on; -1 for never."""
+
+    changelog_offset: int = -1
+    source_next: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class TableTopics:
+    """Which topics a database's offsets belong to; an id is none where it is not known."""
+
+    source_id: str | None = None
+    changelog_id: str | None = None
+
+
+def pack_meta(positions: Positions, topics: TableTopics, identity: bytes) -> bytes:
+    """Write the record.
+
+    Args:
+        positions: Offsets.
+        topics: Which topics they belong to.
+        identity: What the database is made from.
+
+    Returns:
+        Its bytes, in the newest layout.
+    """
+    ids = (_id_bytes(topics.source_id), _id_bytes(topics.changelog_id))
+    return _WITH_IDS.pack(META_VERSION, positions.changelog_offset, positions.source_next, *ids) + identity
+
+
+def unpack_meta(meta: bytes, identity: bytes) -> tuple[Positions, TableTopics] | None:
+    """Read the record.
+
+    Args:
+        meta: Its bytes.
+        identity: What the database must be made from; another partition count is `admission`'s to judge.
+
+    Returns:
+        Offsets and the topics that they belong to; none for a later layout or a database of something else.
+    """
+    version, changelog_offset, source_next = _OFFSETS.unpack_from(meta)
+    header = _OFFSETS if version == 1 else _WITH_IDS
+    if not 1 <= version <= META_VERSION or _without_count(meta[header.size :]) != _without_count(identity):
+        return None
+    topics = TableTopics() if version == 1 else TableTopics(*map(_id_of, _WITH_IDS.unpack_from(meta)[3:]))
+    return Positions(changelog_offset, source_next), topics
+
+
+def _without_count(identity: bytes) -> list[bytes]:
+    parts = identity.rsplit(b"|", 2)
+    return [parts[0], parts[-1]]
+
+
+def _id_bytes(topic_id: str | None) -> bytes:
+    return UUID(topic_id).bytes if topic_id else bytes(16)
+
+
+def _id_of(stored: bytes) -> str | None:
+    return str(UUID(bytes=stored)) if any(stored) else None
