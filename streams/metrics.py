@@ -126,6 +126,12 @@ class Metrics:
             buckets=_SLOW_BUCKETS,
             registry=registry,
         )
+        self.erasures = Counter(
+            "sidestream_erasures",
+            "Users by what an erasure took: erased, their data; forgotten, the watermarks that it left.",
+            ("outcome",),
+            registry=registry,
+        )
         self.restored_records = Counter(
             "sidestream_restored_records", "Changelog records restored into the user table.", registry=registry
         )

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from models.records import CandidateSet, CatalogItem, ItemSids, Listen, Record, SessionStart
+from models.records import CandidateSet, CatalogItem, ItemSids, Listen, Record, SessionStart, UserErasure
 from streams.contracts.settings import TopicSettings
 from streams.errors import TopicError
 
@@ -44,11 +44,12 @@ class Topics:
     catalog_items: TopicSpec
     item_sids: TopicSpec
     user_state_changelog: TopicSpec
+    user_erasures: TopicSpec
     dead_letters: tuple[TopicSpec, ...]
 
     def __iter__(self) -> Iterator[TopicSpec]:
         yield from (self.listens, self.session_starts, self.candidates, self.catalog_items, self.item_sids)
-        yield self.user_state_changelog
+        yield from (self.user_state_changelog, self.user_erasures)
         yield from self.dead_letters
 
     @property
@@ -109,29 +110,32 @@ def build_topics(settings: TopicSettings) -> Topics:
     }
     # A worker that was away longer than this could miss a tombstone and keep what was deleted.
     compacted_config = {"cleanup.policy": "compact", "delete.retention.ms": str(7 * DAY_MS)}
-    # Only closed segments are compacted, and a quiet partition closes none by size.
-    changelog_config = {**compacted_config, "segment.ms": "3600000"}
+    # Only closed segments are compacted, and a quiet partition closes none by size. The last one bounds how long what
+    # an erased user had stays readable: a broker compacts by itself only once half of a log is superseded.
+    user_config = {**compacted_config, "segment.ms": "3600000", "max.compaction.lag.ms": str(DAY_MS)}
 
-    def source(name: str, key: KeyField, model: type[Record], partitions: int, compacted: bool) -> TopicSpec:
-        config = compacted_config if compacted else {}
-        full = prefix + name
+    def source(
+        name: str, key: KeyField, model: type[Record], partitions: int, config: Mapping[str, str] | None = None
+    ) -> TopicSpec:
+        full, compacted, config = prefix + name, config is not None, config or {}
         return TopicSpec(full, key, model, partitions, compacted, config, dead_letters=full + DEAD_LETTER_SUFFIX)
 
     sources = (
-        source("listen-events.v1", "user_id", Listen, users, False),
-        source("session-starts.v1", "user_id", SessionStart, users, False),
-        source("catalog-items.v1", "item_id", CatalogItem, items, True),
+        source("listen-events.v1", "user_id", Listen, users),
+        source("session-starts.v1", "user_id", SessionStart, users),
+        source("catalog-items.v1", "item_id", CatalogItem, items, compacted_config),
+        # Compacted, not deleted: who reads old listens again must meet the erasure too.
+        source("user-erasures.v1", "user_id", UserErasure, users, user_config),
     )
-    listens, session_starts, catalog_items = sources
+    listens, session_starts, catalog_items, user_erasures = sources
     return Topics(
         listens=listens,
         session_starts=session_starts,
         candidates=TopicSpec(prefix + "candidates.v1", "user_id", CandidateSet, users),
         catalog_items=catalog_items,
         item_sids=TopicSpec(prefix + "item-sids.v1", "item_id", ItemSids, items, True, compacted_config),
-        user_state_changelog=TopicSpec(
-            prefix + "user-state-changelog.v1", "user_id", None, users, True, changelog_config
-        ),
+        user_state_changelog=TopicSpec(prefix + "user-state-changelog.v1", "user_id", None, users, True, user_config),
+        user_erasures=user_erasures,
         dead_letters=tuple(
             TopicSpec(spec.name + DEAD_LETTER_SUFFIX, spec.key, None, spec.partitions, False, dead_letter_config)
             for spec in sources

@@ -1,16 +1,18 @@
 """One batch of listens of one partition: records and old states in, new states and dead letters out. No I/O."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from models.data.rows import ListenRow
 from models.history import SidLookup, block_key, fold
 from streams.contracts.deadletters import DeadLetter, dead_letter
+from streams.erasure.requests import Requests, erasure_changes
 from streams.errors import BadRecord
 from streams.lane.metrics import LaneMetrics
 from streams.lane.writer import FoldedBatch
 
 Decode = Callable[[bytes | None, bytes | None, int], ListenRow]
+Values = dict[bytes, bytes | None]
 
 
 class ListenBatch:
@@ -30,16 +32,28 @@ class ListenBatch:
         self.next_offset = next_offset
         self.num_records = 0
         self.bad_reasons: list[str] = []
-        self.applied = self.repeats = self.late = self.stale = 0
+        self.applied = self.repeats = self.late = self.stale = self.refused = self.erased = 0
         self._decode, self._history_events = decode, history_events
         self._listens: dict[bytes, list[tuple[int, ListenRow]]] = {}
-        self._values: dict[bytes, bytes | None] = {}
+        self._values: Values = {}
         self._dead_letters: list[DeadLetter] = []
+        self._requests: Requests | None = None
+        self._erasures: Mapping[bytes, list[int | None]] = {}
+        self._blocks: Mapping[bytes, Mapping[int, bytes]] = {}
 
     @property
     def users(self) -> list[bytes]:
-        """Keys of the users with listens in this batch, in order of their first."""
-        return list(self._listens)
+        """Keys of the users with listens or erasures in this batch, in order of their first."""
+        return list(dict.fromkeys((*self._listens, *self._erasures)))
+
+    def erase(self, requests: Requests, blocks: Mapping[bytes, Mapping[int, bytes]]) -> None:
+        """Take erasure requests; they are applied before the listens, which then keep what guards against repeats.
+
+        Args:
+            requests: Of the partition.
+            blocks: All blocks of their users: by key, then by slot.
+        """
+        self._requests, self._erasures, self._blocks = requests, requests.by_user, blocks
 
     def add(self, records: Sequence[Any]) -> None:
         """Decode records and sort them by user.
@@ -67,8 +81,8 @@ class ListenBatch:
         self.num_records += len(records)
         self.next_offset = next_offset
 
-    def fold(self, users: Sequence[bytes], states: Sequence[bytes | None], lookup: SidLookup) -> dict[bytes, bytes]:
-        """Fold the listens of some users.
+    def fold(self, users: Sequence[bytes], states: Sequence[bytes | None], lookup: SidLookup) -> Values:
+        """Fold the erasures and listens of some users.
 
         Args:
             users: Keys from `users`.
@@ -76,14 +90,24 @@ class ListenBatch:
             lookup: Item key to the SID that is current now.
 
         Returns:
-            New states by user key; users whose state did not change are left out.
+            New values by key, none for what is deleted; users whose state did not change are left out.
 
         Raises:
             StateError: A stored state cannot be read.
         """
-        changed: dict[bytes, bytes] = {}
+        changed: Values = {}
         for user, state in zip(users, states, strict=True):
+            if (asked := self._erasures.get(user)) is not None:
+                changes = erasure_changes(user, state, self._blocks[user], asked)
+                if user in changes:
+                    state = changed[user] = changes.pop(user)
+                    self.erased += 1
+                # At once: the fold may write to the same slots.
+                self._values.update(changes)
+                if user not in self._listens:
+                    continue
             result = fold(state, self._listens[user], lookup, self._history_events)
+            self.refused += result.erased
             self.applied += result.applied
             self.repeats += result.repeats
             self.late += result.late
@@ -98,7 +122,11 @@ class ListenBatch:
 
     def result(self) -> FoldedBatch:
         """Say what the batch changes."""
-        return FoldedBatch(self.partition, self._values, self._dead_letters, self.next_offset)
+        if (requests := self._requests) is None:
+            return FoldedBatch(self.partition, self._values, self._dead_letters, self.next_offset)
+        letters = [*self._dead_letters, *requests.dead_letters]
+        side_offsets = {requests.topic: requests.next_offset}
+        return FoldedBatch(self.partition, self._values, letters, self.next_offset, side_offsets)
 
     def count(self, metrics: LaneMetrics, seconds: float) -> None:
         """Report the batch, once it is durable.
@@ -111,3 +139,9 @@ class ListenBatch:
         metrics.folded(self.applied, self.repeats, self.late, self.stale)
         for reason in self.bad_reasons:
             metrics.bad(reason)
+        if self.refused:
+            metrics.refused(self.refused)
+        if self._requests is not None:
+            metrics.erased(self.erased)
+            for reason in self._requests.bad_reasons:
+                metrics.bad(reason, self._requests.topic)

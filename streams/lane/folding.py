@@ -12,6 +12,8 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer
 
 from models.history import SidLookup
+from streams.erasure.feed import ErasureFeed
+from streams.erasure.requests import Requests
 from streams.errors import LaneError
 from streams.lane.batch import Decode, ListenBatch
 from streams.lane.metrics import LaneMetrics
@@ -19,7 +21,7 @@ from streams.lane.pacing import Pacer
 from streams.lane.settings import LaneSettings
 from streams.lane.table import PartitionTable, Positions
 from streams.lane.together import together
-from streams.lane.writer import ChangelogWriter
+from streams.lane.writer import ChangelogWriter, FoldedBatch
 from streams.progress import Reading, Work
 
 # Bounds how long a revoke waits for an idle lane to notice.
@@ -44,6 +46,7 @@ class Folding:
         silence_s: After so long without progress this process may have been replaced; none where the broker refuses
             what a replaced one writes.
         clock: Monotonic seconds.
+        erasures: Requests to erase users, open before `run`; none without.
 
     Attributes:
         next_offsets: By partition, the first source offset that is not durable; empty before `begin`.
@@ -61,15 +64,16 @@ class Folding:
         pacer: Pacer,
         silence_s: float | None,
         clock: Callable[[], float],
+        erasures: ErasureFeed | None = None,
     ) -> None:
         self.next_offsets: dict[int, int] = {}
         self.folded_to: dict[int, int] = {}
         self._topic, self._decode, self._lookup = topic, decode, lookup
         self._writer, self._settings, self._metrics = writer, settings, metrics
-        self._pacer, self._limit_s, self._clock = pacer, silence_s, clock
+        self._pacer, self._limit_s, self._clock, self._erasures = pacer, silence_s, clock, erasures
         self._tables: Mapping[int, PartitionTable] = {}
         self._reading = Reading()
-        self._overlay: dict[int, dict[bytes, bytes]] = {}
+        self._overlay: dict[int, dict[bytes, bytes | None]] = {}
         self._alive_at = 0.0
 
     def begin(self, tables: Mapping[int, PartitionTable], positions: dict[int, int]) -> None:
@@ -85,17 +89,16 @@ class Folding:
         """Forget what was folded and did not become durable."""
         self._overlay = {}
 
-    def read(self, partition: int, key: bytes) -> bytes | None:
-        """Read a folded value that may not be in the table yet.
+    def pending(self, partition: int) -> Mapping[bytes, bytes | None]:
+        """Give the folded values that may not be in the table yet.
 
         Args:
-            partition: The user's partition.
-            key: User id in UTF-8.
+            partition: Of the users.
 
         Returns:
-            The value; none where the table has the newest.
+            Values by key, none for what is deleted; of all other keys the table has the newest.
         """
-        return self._overlay.get(partition, {}).get(key)
+        return self._overlay.get(partition, {})
 
     def work(self, ends: Mapping[int, int]) -> Work:
         """Tell what waits: listens not fetched or not durable.
@@ -128,14 +131,20 @@ class Folding:
             fetched = await self._collect(source)
             self._beat()
             await self._reading.note(source, self._topic, self.next_offsets, fetched)
-            while fetched and not stop.is_set():
+            requests = await self._erasures.take() if self._erasures is not None else {}
+            while (fetched or requests) and not stop.is_set():
                 chunks = {p: records[:limit] for p, records in fetched.items()}
-                await together(self._fold_one(p, records) for p, records in chunks.items())
+                partitions = dict.fromkeys((*chunks, *requests))
+                await together(self._fold_one(p, chunks.get(p, ()), requests.get(p)) for p in partitions)
+                if self._erasures is not None:
+                    self._erasures.done(requests)
                 fetched = {p: records[limit:] for p, records in fetched.items() if len(records) > limit}
+                requests = {}
             self._reading.in_flight = 0
             if not fetched:  # markers of transactions, which are never delivered, are passed now
                 self.folded_to.update(self._reading.positions)
                 self._pacer.listens_folded()
+            await self._sweep()
 
     async def _collect(self, source: AIOKafkaConsumer) -> dict[int, list[Any]]:
         # aiokafka parses records when they are taken: all that a backlog piles up would be 40 ms at a time.
@@ -149,33 +158,49 @@ class Folding:
             await self._pacer.turn()
         return collected
 
-    async def _fold_one(self, partition: int, records: Sequence[Any]) -> None:
+    async def _fold_one(self, partition: int, records: Sequence[Any], requests: Requests | None) -> None:
         # The partitions take turns with what costs time here, and wait for their acks at the same time.
         async with self._pacer.working:
             started = time.perf_counter()
-            batch = await self._fold(partition, records)
+            batch = await self._fold(partition, records, requests)
         self.folded_to[partition] = batch.next_offset
         self._pacer.listens_folded()
         self._beat()
-        result = batch.result()
+        await self._keep(batch.result())
+        self.next_offsets[partition] = batch.next_offset
+        self._overlay.pop(partition, None)
+        batch.count(self._metrics, time.perf_counter() - started)
+
+    async def _sweep(self) -> None:
+        if self._erasures is None:
+            return
+        await self._pacer.turn()
+        for batch in self._erasures.sweep(self.next_offsets, self.folded_to):
+            await self._keep(batch)
+            self._metrics.forgotten(len(batch.values))
+
+    async def _keep(self, result: FoldedBatch) -> None:
         offset = await self._writer.publish(result)
-        table = self._tables[partition]
+        table = self._tables[result.partition]
         changelog_offset = table.positions.changelog_offset if offset is None else offset
         async with self._pacer.working:
             await self._pacer.turn()
             # Not in a thread: rocksdict keeps the interpreter to itself while it writes (3 us a value), so that a
             # thread stops the event loop as well, and nobody would know for how long.
             table.write(result.values, Positions(changelog_offset, result.next_offset))
-        self.next_offsets[partition] = batch.next_offset
-        self._overlay.pop(partition, None)
-        batch.count(self._metrics, time.perf_counter() - started)
 
-    async def _fold(self, partition: int, records: Sequence[Any]) -> ListenBatch:
+    async def _fold(self, partition: int, records: Sequence[Any], requests: Requests | None) -> ListenBatch:
         table = self._tables[partition]
         batch = ListenBatch(partition, self.next_offsets[partition], self._decode, self._settings.history_events)
         for first in range(0, len(records), DECODE_RECORDS):
             await self._pacer.turn()
             batch.add(records[first : first + DECODE_RECORDS])
+        if requests is not None:
+            blocks: dict[bytes, dict[int, bytes]] = {}
+            for user in requests.by_user:
+                await self._pacer.turn()
+                blocks[user] = table.history(user)[1]
+            batch.erase(requests, blocks)
         overlay = self._overlay.setdefault(partition, {})
         users = batch.users
         for first in range(0, len(users), FOLD_USERS):

@@ -4,10 +4,11 @@ One assignment is one run of `_serve`, in this order (each step relies on the on
 
 1. open the writer, which with transactions fences older owners and ends what they left open, 2. read the group's
 committed source offsets, 3. open the tables, restore them to the changelog's end as it is after that, and refuse states
-of another source (`admission`), 4. seek the source to the first listen that is not folded, 5. pump until revoked.
+of another source (`admission`), 4. seek the source to the first listen that is not folded, and the erasures likewise,
+5. pump until revoked.
 
-One batch: decode, read states, fold, publish values and dead letters and wait until they are durable, then one RocksDB
-WriteBatch. The source offset is part of the transaction, or committed by Faust after the write (see `writer`). Readers
+One batch: decode, read states, erase, fold, publish values and dead letters and wait until they are durable, then one
+RocksDB WriteBatch. Offsets are part of the transaction, or committed by Faust after the write (see `writer`). Readers
 see folded values at once (overlay), before they are durable: an answer may rest on a fold that a crash then undoes.
 
 Whatever goes wrong ends the worker: a restart restores a consistent state, going on might not.
@@ -23,6 +24,7 @@ from rocksdict import DbClosedError
 
 from models.history import SidLookup
 from streams.connect import Clients
+from streams.erasure.feed import ErasureFeed
 from streams.errors import LaneError, SidestreamError, TableDamaged
 from streams.lane.admission import Admission
 from streams.lane.batch import Decode
@@ -63,6 +65,7 @@ class ListenLane:
         pacer: Lets session-starts go first; shared with the session lane.
         clock: Monotonic seconds.
         topics: Asks Kafka for source and changelog as they are; by default over the wire.
+        erasures: Requests to erase users of the same partitions; none folds listens alone.
     """
 
     def __init__(
@@ -78,10 +81,11 @@ class ListenLane:
         pacer: Pacer | None = None,
         clock: Callable[[], float] = time.monotonic,
         topics: LookUp | None = None,
+        erasures: ErasureFeed | None = None,
     ) -> None:
         self._host, self._clients, self._table = host, clients, table
         self._decode, self._lookup, self._settings = decode, lookup, settings
-        self._metrics, self._clock = metrics, clock
+        self._metrics, self._clock, self._erasures = metrics, clock, erasures
         self._pacer = pacer or Pacer(settings.slice_ms, settings.listen_share)
         self._writer = writer or make_writer(settings, clients, table.identity, host.group_id, self._pacer)
         self._admission = Admission(table.identity, clients, topics)
@@ -156,9 +160,9 @@ class ListenLane:
             TableDamaged: The database is damaged; the worker ends.
         """
         key = user_id.encode()
-        value = self._folding.read(partition, key)
-        if value is not None:
-            return value
+        pending = self._folding.pending(partition)
+        if key in pending:
+            return pending[key]
         table = self._table.get(partition)
         if table is not None:
             try:
@@ -249,6 +253,7 @@ class ListenLane:
             self._pacer,
             self._silence_s,
             self._clock,
+            self._erasures,
         )
 
     def _on_done(self, task: "asyncio.Task[None]") -> None:
@@ -280,6 +285,8 @@ class ListenLane:
             await source.start()
             positions = await start_positions(source, self.topic, tables, committed)
             await write_origins(self._writer, tables, positions, unrecorded)
+            if self._erasures is not None:
+                await self._erasures.open(self._host, tables, commits=not self._writer.commits_source)
             self._folding.begin(tables, positions)
             settle()  # nobody is answered yet who would notice
             if not stop.is_set():
@@ -289,6 +296,8 @@ class ListenLane:
             self._ready.clear()
             if source is not None:
                 await source.stop()
+            if self._erasures is not None:
+                await self._erasures.close()
             await self._writer.close()
             self._folding.end()
             await asyncio.to_thread(self._table.close)

@@ -18,11 +18,33 @@ class LaneMetrics(Protocol):
             stale: At or below the state's watermark: replays.
         """
 
-    def bad(self, reason: str) -> None:
+    def bad(self, reason: str, topic: str | None = None) -> None:
         """Count one record that went to the dead letters.
 
         Args:
             reason: Reason code of `BadRecord`.
+            topic: Where it came from; none for the listens.
+        """
+
+    def refused(self, listens: int) -> None:
+        """Count listens from before their user's erasure.
+
+        Args:
+            listens: How many.
+        """
+
+    def erased(self, users: int) -> None:
+        """Count users whose data an erasure request took.
+
+        Args:
+            users: How many.
+        """
+
+    def forgotten(self, users: int) -> None:
+        """Count erased users whose watermarks went, too.
+
+        Args:
+            users: How many.
         """
 
     def batch(self, seconds: float, records: int) -> None:
@@ -70,6 +92,9 @@ class LaneCounts:
     restored_records: int = 0
     rebuilt_by_reason: Counter[str] = field(default_factory=Counter)
     stray_records: int = 0
+    refused_listens: int = 0
+    erased_users: int = 0
+    forgotten_users: int = 0
 
     def folded(self, applied: int, repeats: int, late: int, stale: int) -> None:
         """Count listens by what the fold did with them."""
@@ -78,9 +103,22 @@ class LaneCounts:
         self.late += late
         self.stale += stale
 
-    def bad(self, reason: str) -> None:
+    def bad(self, reason: str, topic: str | None = None) -> None:
         """Count one record that went to the dead letters."""
+        del topic
         self.bad_by_reason[reason] += 1
+
+    def refused(self, listens: int) -> None:
+        """Count listens from before their user's erasure."""
+        self.refused_listens += listens
+
+    def erased(self, users: int) -> None:
+        """Count users whose data an erasure request took."""
+        self.erased_users += users
+
+    def forgotten(self, users: int) -> None:
+        """Count erased users whose watermarks went, too."""
+        self.forgotten_users += users
 
     def batch(self, seconds: float, records: int) -> None:
         """Count one batch of one partition."""

@@ -75,4 +75,12 @@ class LaneSettings(BaseModel):
     rebalance_timeout_ms: int = Field(
         default=30_000, ge=1_000, description="How long the group waits for a member to let go of its partitions."
     )
+    erasure_keep_days: float = Field(
+        default=7.0,
+        ge=0,
+        description="Watermarks of an erased user stay at least so long, to refuse late listens from before.",
+    )
+    erasure_sweep_s: float = Field(
+        default=3_600.0, gt=0, description="How often watermarks that may go are looked for; the first time at once."
+    )
     table: TableSettings = Field(default=TableSettings(), description="Size of the local tables.")

@@ -128,25 +128,26 @@ class PartitionTable:
             raise
         self._is_loading = False
 
-    def items(self) -> Iterator[tuple[bytes, bytes]]:
-        """Go through all users in key order."""
-        for key, value in self.scan(b""):
+    def items(self, from_key: bytes = META_KEY) -> Iterator[tuple[bytes, bytes]]:
+        """Go through all users in key order, from a key on."""
+        for key, value in self.scan(b"", from_key):
             if key.startswith(KEY_MARK):
                 return
             if key != META_KEY:
                 yield key, value
 
-    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+    def scan(self, prefix: bytes, from_key: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """Go through all keys that begin alike, as they are now, in order.
 
         Args:
             prefix: First bytes of the keys.
+            from_key: Where to begin among them.
 
         Yields:
             Key and value.
         """
         entry = self._db.iter()
-        entry.seek(prefix)
+        entry.seek(max(prefix, from_key))
         while entry.valid():
             key = cast(bytes, entry.key())
             if not key.startswith(prefix):

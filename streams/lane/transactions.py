@@ -172,10 +172,11 @@ class TransactionalWriter:
         await producer.begin_transaction()
         values = await send_values(producer, self.changelog_topic, batch, self._pacer)
         letters = await send_letters(producer, batch, self._pacer)
-        source = TopicPartition(self.source_topic, batch.partition)
+        next_offsets = {self.source_topic: batch.next_offset, **batch.side_offsets}
+        offsets = {TopicPartition(topic, batch.partition): offset for topic, offset in next_offsets.items()}
         acks = await asyncio.gather(
             *(future for _, future in (*values, *letters)),
-            producer.send_offsets_to_transaction({source: batch.next_offset}, self.group_id),
+            producer.send_offsets_to_transaction(offsets, self.group_id),
         )
         if not values:
             return None

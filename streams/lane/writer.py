@@ -10,7 +10,7 @@ dead-letter topic. They differ in what happens to the source offset:
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaProducer
@@ -32,12 +32,13 @@ _Row = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
 
 @dataclass(frozen=True, slots=True)
 class FoldedBatch:
-    """What one batch of one partition changes."""
+    """What one batch of one partition changes; `side_offsets` are next offsets of other topics, same partition."""
 
     partition: int
     values: Mapping[bytes, bytes | None]
     dead_letters: Sequence[DeadLetter]
     next_offset: int
+    side_offsets: Mapping[str, int] = field(default_factory=dict)
 
 
 class ChangelogWriter(Protocol):

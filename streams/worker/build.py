@@ -6,6 +6,7 @@ the group and assigns partitions. They stop the other way round: Faust commits w
 producers are still open.
 """
 
+import time
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -23,8 +24,10 @@ from streams.catalogue.live import LiveCatalogue
 from streams.catalogue.reader import CatalogueReader
 from streams.clock import Clock, LogClock, WallClock
 from streams.connect import TRANSACTION_TIMEOUT_MS, Clients
-from streams.contracts.decode import Limits, decode_listen, decode_session_start
+from streams.contracts.decode import Limits, decode_listen, decode_session_start, decode_user_erasure
 from streams.contracts.topics import Topics, build_topics
+from streams.erasure.feed import ErasureFeed
+from streams.erasure.sweep import Sweep
 from streams.errors import ArtifactError
 from streams.health import Health
 from streams.lane.faust_app import make_faust_app
@@ -130,7 +133,7 @@ class WorkerParts:
     def _watch_backlog(self) -> Backlog:
         topics = []
         if self.role != "tokenize":
-            topics += [self.topics.listens, self.topics.session_starts]
+            topics += [self.topics.listens, self.topics.user_erasures, self.topics.session_starts]
         if self.role != "recommend":
             topics.append(self.topics.catalog_items)
         return Backlog(self.clients, topics, self.settings.worker.watchdog.ask_kafka_s, self.app)
@@ -154,6 +157,7 @@ class WorkerParts:
         reader = self._reader()
         self.health.ready_when(reader.not_ready)
         host = FaustHost(self.app)
+        erasures = self._erasures()
         lookup: SidLookup = lambda key: reader.snapshot.stored_sid(key)  # noqa: E731 - the snapshot changes
         pacer = Pacer(self.settings.lane.slice_ms, self.settings.lane.listen_share)
         lane = ListenLane(
@@ -165,16 +169,17 @@ class WorkerParts:
             self.settings.lane,
             lane_metrics,
             pacer=pacer,
+            erasures=erasures,
         )
         self.guarantee = lane.guarantee
         self.states = LaneStates(lane, self.topics.listens.partitions, lambda: reader.snapshot)
         self.health.ready_when(partial(not_restored, lane))
         sessions = self._sessions(reader, lane, host, pacer)
         # Sessions read the listen lane's tables: registered last, they stop first.
-        register(self.app, lane)
-        register(self.app, sessions)
+        for part in (lane, erasures, sessions):
+            register(self.app, part)
         self._heartbeat.watch("catalogue", reader.work)
-        for part in (lane, sessions):
+        for part in (lane, erasures, sessions):
             self._heartbeat.watch(part.topic, partial(_work_of, part, self._backlog))
             for partition in range(self.topics.listens.partitions):
                 unread = self.metrics.unread.labels(part.topic, str(partition))
@@ -196,6 +201,11 @@ class WorkerParts:
         decoder = UpdateDecoder(tokenizer.version, tokenizer.codebook_sizes, tokenizer.vector_dim)
         live = LiveCatalogue(catalogue, decoder, self.settings.catalogue, self.metrics, self.clock)
         return CatalogueReader(self.clients, self.topics.item_sids, live, self.settings.catalogue)
+
+    def _erasures(self) -> ErasureFeed:
+        topic = self.topics.user_erasures.name
+        sweep = Sweep(self.topics.listens.name, topic, self.clients, self.settings.lane, WallClock(), time.monotonic)
+        return ErasureFeed(topic, self.clients, partial(decode_user_erasure, limits=self.limits), sweep)
 
     def _table(self) -> UserTable:
         identity = TableIdentity(
@@ -247,9 +257,9 @@ def _no_progress_s(settings: Settings) -> float:
     return (settings.kafka.session_timeout_ms + TRANSACTION_TIMEOUT_MS) / 1e3 + _NO_PROGRESS_MARGIN_S
 
 
-def _work_of(lane: ListenLane | SessionLane, backlog: Backlog) -> Work:
+def _work_of(lane: ListenLane | ErasureFeed | SessionLane, backlog: Backlog) -> Work:
     return lane.work(backlog.ends(lane.topic))
 
 
-def _unread_of(lane: ListenLane | SessionLane, backlog: Backlog, partition: int) -> int:
+def _unread_of(lane: ListenLane | ErasureFeed | SessionLane, backlog: Backlog, partition: int) -> int:
     return lane.unread(backlog.ends(lane.topic)).get(partition, 0)

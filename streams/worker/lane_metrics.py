@@ -21,9 +21,21 @@ class RegistryLaneMetrics:
             if count:
                 self._metrics.listens.labels(outcome).inc(count)
 
-    def bad(self, reason: str) -> None:
+    def bad(self, reason: str, topic: str | None = None) -> None:
         """Count one record that went to the dead letters."""
-        self._metrics.dead_letters.labels(self._topic, reason).inc()
+        self._metrics.dead_letters.labels(topic or self._topic, reason).inc()
+
+    def refused(self, listens: int) -> None:
+        """Count listens from before their user's erasure."""
+        self._metrics.listens.labels("erased").inc(listens)
+
+    def erased(self, users: int) -> None:
+        """Count users whose data an erasure request took."""
+        self._metrics.erasures.labels("erased").inc(users)
+
+    def forgotten(self, users: int) -> None:
+        """Count erased users whose watermarks went, too."""
+        self._metrics.erasures.labels("forgotten").inc(users)
 
     def batch(self, seconds: float, records: int) -> None:
         """Time one batch of one partition."""

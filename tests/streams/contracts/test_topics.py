@@ -48,6 +48,8 @@ def test_build_topics_keeps_the_contract() -> None:
         "catalog-items.v1",
         "item-sids.v1",
         "user-state-changelog.v1",
+        "user-erasures.v1",
+        "user-erasures.v1.dlq",
         "listen-events.v1.dlq",
         "session-starts.v1.dlq",
         "catalog-items.v1.dlq",
@@ -57,6 +59,7 @@ def test_build_topics_keeps_the_contract() -> None:
     assert {spec.name for spec in TOPICS if spec.compacted} == {
         "catalog-items.v1",
         "item-sids.v1",
+        "user-erasures.v1",
         "user-state-changelog.v1",
     }
     assert all((spec.config.get("cleanup.policy") == "compact") == spec.compacted for spec in TOPICS)

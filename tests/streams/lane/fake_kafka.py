@@ -35,6 +35,7 @@ class FakeKafka:
         self.logs: dict[tuple[str, int], list[Record]] = defaultdict(list)
         self.log_starts: dict[tuple[str, int], int] = defaultdict(int)
         self.offsets: dict[int, int] = {}
+        self.erasure_offsets: dict[int, int] = {}
         self.crashes: list[BaseException] = []
         # Steps of producers that are still done before the process dies.
         self.acks_left: int | None = None
@@ -102,7 +103,8 @@ class FakeKafka:
 
     async def committed(self, topic: str, partitions: Any) -> dict[int, int | None]:
         self.steps.append("committed")
-        return {partition: self.offsets.get(partition) for partition in partitions}
+        offsets = self.erasure_offsets if topic == "erasures" else self.offsets
+        return {partition: offsets.get(partition) for partition in partitions}
 
     async def crash(self, reason: BaseException) -> None:
         self.crashes.append(reason)
@@ -137,10 +139,13 @@ class FakeConsumer:
     def highwater(self, tp: TopicPartition) -> int:
         return self.kafka.end(*tp)
 
-    async def getmany(self, timeout_ms: int = 0, max_records: int = 100) -> dict[TopicPartition, list[Record]]:
+    async def getmany(
+        self, *only: TopicPartition, timeout_ms: int = 0, max_records: int = 100
+    ) -> dict[TopicPartition, list[Record]]:
         await asyncio.sleep(0.0005)
         fetched = {}
-        for tp, position in self.positions.items():
+        for tp in only or tuple(self.positions):
+            position = self.positions[tp]
             records = [record for record in self.kafka.visible(*tp) if record.offset >= position]
             if records[:max_records]:
                 fetched[tp] = records[:max_records]
@@ -174,6 +179,7 @@ class FakeProducer:
         self.id = transactional_id
         self.epoch = -1
         self.offsets: dict[int, int] = {}
+        self.erasure_offsets: dict[int, int] = {}
 
     async def start(self) -> None:
         if self.id is not None:
@@ -197,7 +203,7 @@ class FakeProducer:
         return future
 
     async def begin_transaction(self) -> None:
-        self.offsets = {}
+        self.offsets, self.erasure_offsets = {}, {}
         if self.kafka.epochs[self.id] == self.epoch:
             self.kafka.open[self.id] = []
 
@@ -207,13 +213,15 @@ class FakeProducer:
         self._check()
         if self.kafka.refusals:
             raise self.kafka.refusals.pop(0)
-        self.offsets = {tp.partition: offset for tp, offset in offsets.items()}
+        self.offsets = {tp.partition: offset for tp, offset in offsets.items() if tp.topic != "erasures"}
+        self.erasure_offsets = {tp.partition: offset for tp, offset in offsets.items() if tp.topic == "erasures"}
 
     async def commit_transaction(self) -> None:
         self.kafka.step("commit")
         self._check()
         self.kafka.end_transaction(self.id, commit=True)
         self.kafka.offsets.update(self.offsets)
+        self.kafka.erasure_offsets.update(self.erasure_offsets)
         self.kafka.step("commit acknowledged")
 
     async def abort_transaction(self) -> None:

@@ -59,7 +59,9 @@ def test_each_role_starts_its_parts_in_order_before_faust_joins(tmp_path, role, 
     assert [type(service).__name__ for service in parts.app.boot_strategy.services] == services
     assert parts.app.conf.id == group
     lanes = list(parts.app.transport.lanes)
-    assert lanes == ([] if role == "tokenize" else [parts.topics.listens.name, parts.topics.session_starts.name])
+    topics = parts.topics
+    names = [topics.listens.name, topics.user_erasures.name, topics.session_starts.name]
+    assert lanes == ([] if role == "tokenize" else names)
     assert "kafka: not joined" in parts.health.not_ready()
     assert (parts.states is None) == (role == "tokenize")
 
@@ -137,6 +139,10 @@ def test_lane_figures_show_on_the_registry():
     lane = RegistryLaneMetrics(metrics, "listen-events.v1")
     lane.folded(5, 1, 0, 2)
     lane.bad("not_json")
+    lane.bad("bad_value", "user-erasures.v1")
+    lane.refused(3)
+    lane.erased(2)
+    lane.forgotten(1)
     lane.batch(0.01, 8)
     lane.restored(7)
     lane.rebuilt("damaged")
@@ -145,6 +151,10 @@ def test_lane_figures_show_on_the_registry():
     assert 'sidestream_listens_total{outcome="applied"} 5.0' in text
     assert 'sidestream_listens_total{outcome="late"}' not in text
     assert 'sidestream_dead_letters_total{reason="not_json",topic="listen-events.v1"} 1.0' in text
+    assert 'sidestream_dead_letters_total{reason="bad_value",topic="user-erasures.v1"} 1.0' in text
+    assert 'sidestream_listens_total{outcome="erased"} 3.0' in text
+    assert 'sidestream_erasures_total{outcome="erased"} 2.0' in text
+    assert 'sidestream_erasures_total{outcome="forgotten"} 1.0' in text
     assert "sidestream_restored_records_total 7.0" in text
     assert 'sidestream_rebuilt_tables_total{reason="damaged"} 1.0' in text
 
