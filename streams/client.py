@@ -5,6 +5,7 @@ candidate set per request although the wire delivers at least once. It needs a K
 """
 
 import time
+import uuid
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Self
@@ -14,8 +15,9 @@ from kafka.errors import KafkaError
 from kafka.producer.future import FutureRecordMetadata
 from pydantic import ValidationError
 
-from models.records import CandidateSet, CatalogItem, Listen, Record, SessionStart
+from models.records import CandidateSet, CatalogItem, Listen, Record, SessionStart, UserErasure
 from models.records.candidates import candidate_set_id
+from streams.clock import WallClock
 from streams.connect import Clients, KafkaSettings, OffsetReset
 from streams.contracts.settings import TopicSettings
 from streams.contracts.topics import TopicSpec, build_topics
@@ -150,6 +152,21 @@ class SidestreamClient:
     def publish_session_start(self, start: SessionStart) -> FutureRecordMetadata:
         """Ask for candidates; they come on the candidates topic, see `consume_candidates`."""
         return self._send(self.topics.session_starts, start.user_id, start)
+
+    def erase_user(self, user_id: str, at: int | None = None) -> FutureRecordMetadata:
+        """Ask for all of a user's listens to be forgotten; sent in the background, see `flush`.
+
+        Args:
+            user_id: Listener.
+            at: All that happened at or before it goes, however late it comes in, UTC epoch ms; none for now. Of several
+                requests for one user the topic keeps the last, so let it never be earlier.
+
+        Returns:
+            Becomes the record's place on the topic.
+        """
+        at = WallClock()() if at is None else at
+        erasure = UserErasure(erasure_id=str(uuid.uuid4()), user_id=user_id, at=at)
+        return self._send(self.topics.user_erasures, user_id, erasure)
 
     def flush(self, timeout_s: float = 30.0) -> None:
         """Wait until everything published so far is acknowledged by Kafka.

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from streams.cli import broker, config, data, deadletters, live, run, states, topics, training
+from streams.cli import broker, config, data, deadletters, erasure, live, run, states, topics, training
 from streams.cli.context import Context, parse_assignments
 from streams.cli.entry import INTERRUPTED
 from streams.cli.output import fail
@@ -28,7 +28,7 @@ app.command()(live.replay)
 app.command()(live.send)
 app.command()(live.tail)
 app.add_typer(live.state_app, name="state")
-for _command in (states.verify, states.rebase, states.reset):
+for _command in (states.verify, states.rebase, states.reset, erasure.erase):
     live.state_app.command()(_command)
 app.command()(training.world)
 app.add_typer(training.train_app, name="train")

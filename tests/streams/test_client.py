@@ -16,7 +16,7 @@ from models.records.candidates import candidate_set_id
 from streams.broker import RunningBroker
 from streams.client import SidestreamClient
 from streams.connect import Clients
-from streams.contracts.decode import decode_catalog_item, decode_listen, decode_session_start
+from streams.contracts.decode import decode_catalog_item, decode_listen, decode_session_start, decode_user_erasure
 from streams.contracts.settings import TopicSettings
 from streams.contracts.topics import create_topics
 from streams.errors import BrokerError, TopicError
@@ -98,6 +98,8 @@ def test_published_values_pass_the_decoders(kafka: RunningBroker, client: Sidest
     client.publish_item(item)
     client.remove_item("i")
     client.publish_session_start(start)
+    client.erase_user("üser", NOW)
+    client.erase_user("üser")
     client.flush()
     assert place.get().offset == 0
     topics = client.topics
@@ -111,6 +113,13 @@ def test_published_values_pass_the_decoders(kafka: RunningBroker, client: Sidest
     assert decode_catalog_item(second.key, second.value, NOW) is None
     (record,) = read(kafka, topics.session_starts, 1)
     assert decode_session_start(record.key, record.value, NOW) == start
+    first, second = (
+        decode_user_erasure(record.key, record.value, record.timestamp)
+        for record in read(kafka, topics.user_erasures, 2)
+    )
+    assert (first.user_id, first.at) == ("üser", NOW)
+    assert second.at > NOW
+    assert first.erasure_id != second.erasure_id
 
 
 def test_flush_tells_of_records_that_were_not_delivered(client: SidestreamClient) -> None:

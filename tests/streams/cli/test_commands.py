@@ -49,6 +49,8 @@ def test_config_show_speaks_json_and_knows_the_source(tmp_path):
         (["state", "get", "nobody"], "no worker answers"),
         (["--artifacts", "absent", "--bootstrap", "127.0.0.1:1", "worker"], "absent"),
         (["--bootstrap", "127.0.0.1:1", "topics", "list"], "127.0.0.1:1"),
+        (["state", "erase", "u"], "sidestream broker start"),
+        (["state", "erase", "u", "--at", "soon"], "expected a time such as"),
     ],
 )
 def test_an_error_is_one_line_and_a_code(tmp_path, args, message):

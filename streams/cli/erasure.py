@@ -1,0 +1,49 @@
+"""`sidestream state erase`: ask for a user to be forgotten."""
+
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from streams.cli.connection import reach
+from streams.cli.context import settings_of
+from streams.cli.output import print_facts
+from streams.client import SidestreamClient
+from streams.clock import WallClock
+from streams.deadletters import parse_moment
+from streams.errors import SettingsError
+
+
+def erase(
+    ctx: typer.Context,
+    user: Annotated[str, typer.Argument(help="Listener.")],
+    at: Annotated[
+        str | None,
+        typer.Option(help="Erase what happened until then: 2h, 7d (ago), 2026-03-01T12:00 (UTC) or epoch ms; now."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Erase all listens of a user up to now; the worker that holds the user does it within a batch.
+
+    Args:
+        ctx: Global options.
+        user: Listener.
+        at: Until when; none for now.
+        as_json: Print JSON.
+
+    Raises:
+        SettingsError: No such user or time can be.
+    """
+    settings, now_ms = settings_of(ctx), WallClock()()
+    at_ms = now_ms if at is None else parse_moment(at, now_ms)
+    with SidestreamClient(reach(settings), settings.topics) as client:
+        try:
+            future = client.erase_user(user, at_ms)
+        except ValidationError as exc:
+            faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors())
+            msg = f"erase: {faults}; got {user!r} at {at_ms}"
+            raise SettingsError(msg) from exc
+        client.flush()
+        place = future.get(timeout=1)
+    facts = {"topic": place.topic, "partition": place.partition, "offset": place.offset, "at": at_ms}
+    print_facts(facts, as_json=as_json)
