@@ -82,6 +82,7 @@ class Rig:
     session_ms: int = SESSION_MS
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
     produced: int = 0
+    lane: dict[str, Any] = field(default_factory=dict)
 
     @property
     def clients(self) -> Clients:
@@ -101,6 +102,7 @@ class Rig:
             "session_timeout_ms": self.session_ms,
             "guarantee": self.guarantee,
             "fault": fault,
+            "lane": self.lane,
         }
         with (self.folder / f"{name}.log").open("ab") as log:
             worker = subprocess.Popen(
@@ -165,11 +167,11 @@ class Rig:
         before = self.committed()
         wait_until(lambda: self.committed_unharmed() >= before + listens, 40, what)
 
-    def committed(self) -> int:
-        """Sum of the group's committed offsets."""
+    def committed(self, topic: str | None = None) -> int:
+        """Sum of the group's committed offsets, of the listens if no other topic is named."""
         consumer = self.clients.consumer(group_id=self.prefix + "lane")
         try:
-            return sum(consumer.committed(tp) or 0 for tp in self._partitions(self.topics.listens.name))
+            return sum(consumer.committed(tp) or 0 for tp in self._partitions(topic or self.topics.listens.name))
         finally:
             consumer.close()
 

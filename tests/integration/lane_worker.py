@@ -1,20 +1,25 @@
 """A worker with nothing but the listen lane, for tests that kill it: `python lane_worker.py '{...}'`.
 
-Keys: bootstrap, kind, prefix, partitions, data_dir, session_timeout_ms, guarantee; fault (see `lane_faults`) or null.
+Keys: bootstrap, kind, prefix, partitions, data_dir, session_timeout_ms, guarantee; fault (see `lane_faults`) or null;
+lane, more settings of it.
 """
 
 import asyncio
 import json
 import sys
+import time
 from pathlib import Path
 
 import faust
 from lane_faults import Fault, FaultyClients
 
+from streams.clock import WallClock
 from streams.connect import Clients, KafkaSettings
-from streams.contracts.decode import decode_listen
+from streams.contracts.decode import decode_listen, decode_user_erasure
 from streams.contracts.settings import TopicSettings
 from streams.contracts.topics import Topics, build_topics
+from streams.erasure.feed import ErasureFeed
+from streams.erasure.sweep import Sweep
 from streams.lane.faust_app import make_faust_app
 from streams.lane.listens import ListenLane
 from streams.lane.metrics import LaneCounts
@@ -63,11 +68,17 @@ def make_lane(config: dict) -> tuple[faust.App, ListenLane]:
     )
     clients = FaultyClients(kafka, Fault(**config["fault"])) if config["fault"] else Clients(kafka)
     data_dir, metrics = Path(config["data_dir"]), ToldReplays()
-    settings = LANE.model_copy(update={"guarantee": config["guarantee"]})
+    settings = LANE.model_copy(update={"guarantee": config["guarantee"], **config["lane"]})
     app = make_faust_app(config["prefix"] + "lane", clients, settings, data_dir, metrics)
     table = user_table(data_dir, topics)
-    lane = ListenLane(FaustHost(app), clients, table, decode_listen, static_lookup, settings, metrics)
+    asked = topics.user_erasures.name
+    sweep = Sweep(topics.listens.name, asked, clients, settings, WallClock(), time.monotonic)
+    erasures = ErasureFeed(asked, clients, decode_user_erasure, sweep)
+    lane = ListenLane(
+        FaustHost(app), clients, table, decode_listen, static_lookup, settings, metrics, erasures=erasures
+    )
     register(app, lane)
+    register(app, erasures)
     return app, lane
 
 
