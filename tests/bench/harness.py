@@ -83,7 +83,7 @@ class Bench:
                 "results": self.results,
                 "checks": [asdict(check) for check in self.checks],
             },
-            default=str,
+            default=lambda value: value.name if isinstance(value, Path) else str(value),
         )
         if self.options.result is not None:
             self.options.result.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,212 @@
+"""Faults inside a worker: at the n-th time that it comes to a point, it kills or stops itself.
+
+Points of one batch, in order: fold, folded, begin, send (first changelog batch), dead_letters (acknowledged), sent (all
+acknowledged), offsets (taken into the transaction), commit, committed, write (RocksDB), written. Of an assignment:
+assigned, fence, fenced, positions (committed offsets read), restore (changelog records read), restore_write, restored.
+Of the group: revoke, revoked. Of a session-start: answer, answered.
+"""
+
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from streams.connect import Clients, KafkaSettings
+from streams.lane.batch import ListenBatch
+from streams.lane.listens import ListenLane
+from streams.lane.table import PartitionTable
+from streams.lane.transport import FaustHost
+from streams.worker import build
+
+TRANSACTION_POINTS = ("begin", "send", "dead_letters", "sent", "offsets", "commit", "committed")
+BATCH_POINTS = ("fold", "folded", *TRANSACTION_POINTS, "write", "written")
+RESTORE_POINTS = ("restore", "restore_write", "restored")
+ASSIGNMENT_POINTS = ("assigned", "fence", "fenced", "positions", *RESTORE_POINTS)
+REVOKE_POINTS = ("revoke", "revoked")
+SESSION_POINTS = ("answer", "answered")
+POINTS = (*BATCH_POINTS, *ASSIGNMENT_POINTS, *REVOKE_POINTS, *SESSION_POINTS)
+# Only transactions have these.
+TRANSACTIONAL_ONLY = frozenset({"fence", "fenced", "begin", "sent", "offsets", "commit", "committed"})
+
+CHANGELOG = "user-state-changelog.v1"
+Wrap = Callable[[Any], Any]
+
+
+class Fault:
+    """What happens, where, and at which time.
+
+    Args:
+        point: One of `POINTS`; none for nowhere.
+        at: Which time, from 1.
+        action: kill (SIGKILL), or pause (SIGSTOP, until somebody continues it).
+    """
+
+    def __init__(self, point: str | None, at: int = 1, action: str = "kill") -> None:
+        self.point, self.at, self.action = point, at, action
+        self.count = 0
+        self.is_restoring = False
+
+    def reach(self, point: str) -> None:
+        """Come to a point."""
+        if point != self.point:
+            return
+        self.count += 1
+        if self.count == self.at:
+            os.write(1, f"fault: {self.action} at {point}\n".encode())
+            os.kill(os.getpid(), signal.SIGKILL if self.action == "kill" else signal.SIGSTOP)
+
+
+class FaultyProducer:
+    """A producer that comes to the points of a fault."""
+
+    def __init__(self, producer: Any, fault: Fault, is_transactional: bool) -> None:
+        self._producer, self._fault, self._is_transactional = producer, fault, is_transactional
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._producer, name)
+
+    async def start(self) -> None:
+        if self._is_transactional:
+            self._fault.reach("fence")
+        await self._producer.start()
+        if self._is_transactional:
+            self._fault.reach("fenced")
+
+    async def begin_transaction(self) -> None:
+        self._fault.reach("begin")
+        await self._producer.begin_transaction()
+
+    async def send_batch(self, builder: Any, topic: str, *, partition: int) -> Any:
+        if topic.endswith(CHANGELOG):
+            self._fault.reach("send")
+        future = await self._producer.send_batch(builder, topic, partition=partition)
+        if topic.endswith(".dlq") and self._fault.point == "dead_letters":
+            await self._producer.flush()
+            self._fault.reach("dead_letters")
+        return future
+
+    async def send_and_wait(self, topic: str, *args: Any, **options: Any) -> Any:
+        is_answer = topic.endswith("candidates.v1")
+        if is_answer:
+            self._fault.reach("answer")
+        ack = await self._producer.send_and_wait(topic, *args, **options)
+        if is_answer:
+            self._fault.reach("answered")
+        return ack
+
+    async def send_offsets_to_transaction(self, offsets: Any, group_id: str) -> None:
+        if self._fault.point == "sent":
+            await self._producer.flush()
+            self._fault.reach("sent")
+        await self._producer.send_offsets_to_transaction(offsets, group_id)
+        self._fault.reach("offsets")
+
+    async def commit_transaction(self) -> None:
+        self._fault.reach("commit")
+        await self._producer.commit_transaction()
+        self._fault.reach("committed")
+
+
+class FaultyConsumer:
+    """A consumer that comes to the points of a restore, where it reads a changelog."""
+
+    def __init__(self, consumer: Any, fault: Fault, skip: int) -> None:
+        self._consumer, self._fault, self._skip = consumer, fault, skip
+        self._restores = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._consumer, name)
+
+    def assign(self, partitions: Any) -> None:
+        self._restores = any(tp.topic.endswith(CHANGELOG) for tp in partitions)
+        self._fault.is_restoring = self._fault.is_restoring or self._restores
+        self._consumer.assign(partitions)
+
+    def seek(self, partition: Any, offset: int) -> None:
+        self._consumer.seek(partition, offset + (self._skip if self._restores else 0))
+
+    async def getmany(self, *args: Any, **options: Any) -> Any:
+        records = await self._consumer.getmany(*args, **options)
+        if self._restores and records:
+            self._fault.reach("restore")
+        return records
+
+    async def stop(self) -> None:
+        if self._restores:
+            self._fault.is_restoring = False
+            self._fault.reach("restored")
+        await self._consumer.stop()
+
+
+class FaultyClients(Clients):
+    """A factory whose clients come to the points of a fault; `broken` builds change what it makes."""
+
+    fault = Fault(None)
+    restore_skip = 0
+    isolates = True
+    rename: Callable[[str], str] = staticmethod(lambda transactional_id: transactional_id)
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        super().__init__(settings)
+
+    def async_producer(self, **options: Any) -> Any:
+        name = options.get("transactional_id")
+        if name is not None:
+            options["transactional_id"] = type(self).rename(name)
+        return FaultyProducer(super().async_producer(**options), self.fault, name is not None)
+
+    def async_consumer(self, *topics: str, **options: Any) -> Any:
+        if not self.isolates:
+            options["read_committed"] = False
+        return FaultyConsumer(super().async_consumer(*topics, **options), self.fault, self.restore_skip)
+
+
+def install(fault: Fault) -> None:
+    """Put a fault into this process; call it once, before the worker is built."""
+    FaultyClients.fault = fault
+    build.Clients = FaultyClients
+    _around(ListenBatch, "fold", fault, lambda _: ("fold", "folded"))
+    for name in ("write", "load"):  # a restore may have a way of its own into the database
+        if hasattr(PartitionTable, name):
+            _around(PartitionTable, name, fault, lambda _: _write_points(fault))
+    _around_async(ListenLane, "revoked", fault, lambda lane: _revoke_points(lane))
+    _around_async(ListenLane, "assigned", fault, lambda _: (None, "assigned"))
+    _around_async(FaustHost, "committed", fault, lambda _: (None, "positions"))
+
+
+def _write_points(fault: Fault) -> tuple[str | None, str | None]:
+    return ("restore_write", None) if fault.is_restoring else ("write", "written")
+
+
+def _revoke_points(lane: Any) -> tuple[str | None, str | None]:
+    return ("revoke", "revoked") if lane._task is not None else (None, None)
+
+
+def _around(owner: type, name: str, fault: Fault, points: Callable[[Any], tuple[str | None, str | None]]) -> None:
+    inner = getattr(owner, name)
+
+    def outer(self: Any, *args: Any, **options: Any) -> Any:
+        before, after = points(self)
+        if before is not None:
+            fault.reach(before)
+        result = inner(self, *args, **options)
+        if after is not None:
+            fault.reach(after)
+        return result
+
+    setattr(owner, name, outer)
+
+
+def _around_async(owner: type, name: str, fault: Fault, points: Callable[[Any], tuple[str | None, str | None]]) -> None:
+    inner = getattr(owner, name)
+
+    async def outer(self: Any, *args: Any, **options: Any) -> Any:
+        before, after = points(self)
+        if before is not None:
+            fault.reach(before)
+        result = await inner(self, *args, **options)
+        if after is not None:
+            fault.reach(after)
+        return result
+
+    setattr(owner, name, outer)

@@ -1,0 +1,61 @@
+"""One worker of the matrix, in a process that was forked for it: the whole worker, its model a constant.
+
+Configuration: `flags` (settings by dotted name), `fault` (arguments of `Fault`, or none), `broken` (a name, or none).
+"""
+
+import asyncio
+import importlib
+import os
+import random
+import tempfile
+import threading
+from typing import Any
+
+from streams.app import create_app
+from streams.log import set_up_logging
+from streams.settings import load_settings
+from streams.worker.lane_metrics import RegistryLaneMetrics
+from streams.worker.run import run
+from tests.bench.matrix.broken import BROKEN
+from tests.bench.matrix.faults import Fault, install
+from tests.bench.peers.constant import constant_pair
+
+
+def tell_replays() -> None:
+    """Tell of listens that were folded again at once: a killed worker cannot say it at its end."""
+    folded = RegistryLaneMetrics.folded
+
+    def tell(self: RegistryLaneMetrics, applied: int, repeats: int, late: int, stale: int) -> None:
+        folded(self, applied, repeats, late, stale)
+        if stale:
+            os.write(1, b"replayed %d\n" % stale)
+
+    RegistryLaneMetrics.folded = tell  # type: ignore[method-assign]
+
+
+def warm_up() -> None:
+    """Build a worker once and forget it: what is imported or looked up late is there before the first fork."""
+    for module in ("uvicorn.protocols.http.h11_impl", "uvicorn.lifespan.off", "uvicorn.loops.asyncio"):
+        importlib.import_module(module)
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    with tempfile.TemporaryDirectory() as folder:
+        settings, _ = load_settings({"kafka.bootstrap": "127.0.0.1:1", "data_dir": folder}, env={})
+        create_app(settings, constant_pair())
+    asyncio.set_event_loop(None)
+    loop.close()
+    if threading.active_count() > 1:
+        raise RuntimeError(f"expected one thread before a fork, got {threading.enumerate()}")
+
+
+def serve(config: dict[str, Any]) -> int:
+    """Run until told to stop, killed, or unable to go on; returns the exit code."""
+    random.seed()  # every fork has the same otherwise
+    tell_replays()
+    if config["broken"] is not None:
+        BROKEN[config["broken"]].install()
+    install(Fault(**(config["fault"] or {"point": None})))
+    settings, _ = load_settings(config["flags"], env={})
+    set_up_logging(settings.log)
+    asyncio.set_event_loop(asyncio.new_event_loop())
+    return run(create_app(settings, constant_pair()))
