@@ -12,6 +12,8 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +49,15 @@ class Worker:
     Args:
         rig: The broker.
         options: Sizes.
+        topic_config: Of all its topics, beside their own.
     """
 
-    def __init__(self, rig: Rig, options: argparse.Namespace) -> None:
+    def __init__(self, rig: Rig, options: argparse.Namespace, topic_config: Mapping[str, str] | None = None) -> None:
         self.rig, self.options = rig, options
         prefix = rig.name("")
         settings = TopicSettings(prefix=prefix, user_partitions=options.partitions)
         self.topics = build_topics(settings)
-        rig.create(list(self.topics))
+        rig.create([replace(spec, config={**(topic_config or {}), **spec.config}) for spec in self.topics])
         (self.port,) = free_ports(1)
         self.flags = {
             "data_dir": str(rig.folder / "worker"),
