@@ -171,10 +171,12 @@ class Offline:
             admin.close()
 
     def forget_offsets(self, partitions: list[int]) -> None:
-        """Delete the group's source offsets."""
-        admin, name = self.clients.admin(), self.identity.source_topic
+        """Delete the group's source offsets, and those of erasures: who folds old listens anew must meet them again."""
+        admin = self.clients.admin()
+        names = (self.identity.source_topic, self.topics.user_erasures.name)
         try:
-            self._refuse_errors(admin.delete_group_offsets(self.group_id, [Place(name, p) for p in partitions]))
+            places = [Place(name, partition) for name in names for partition in partitions]
+            self._refuse_errors(admin.delete_group_offsets(self.group_id, places))
         finally:
             admin.close()
 

@@ -1,5 +1,6 @@
 """Erased users on a real Kafka: gone from tables, reads and changelog, at once, after crashes and for good."""
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 from kafka import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 from lane_rig import Rig, make_listens, wait_until
-from lane_worker import static_lookup
+from lane_worker import LANE, static_lookup
 from session_rig import ROOT
 from session_rig import Rig as SessionRig
 
@@ -24,6 +25,8 @@ from streams.connect import Clients
 from streams.contracts.decode import decode_listen, decode_user_erasure
 from streams.contracts.settings import TopicSettings
 from streams.errors import BadRecord
+from streams.states.offline import Offline
+from streams.states.reset import reset_states
 from streams.tail import read_topic
 from tokenizer.sid import item_key
 
@@ -281,3 +284,23 @@ def test_an_erased_listener_is_answered_as_a_stranger(kafka, make_topics, tmp_pa
         assert rig.end() == 0
     finally:
         rig.close()
+
+
+def test_states_that_are_folded_anew_meet_their_erasures_again(make_rig):
+    rig = make_rig("exactly_once")
+    rig.produce(make_listens(1_000, users=20, seed=33))
+    worker = rig.start_worker()
+    ask(rig, ["user-3"], FIRST_AT + 9_000_000)
+    wait_asked(rig, 1)
+    rig.wait_drained()
+    assert rig.stop(worker) == 0
+    offline = Offline(rig.clients, rig.topics, LANE, rig.prefix + "lane", rig.data_dir("a") / "user-state")
+    asyncio.run(reset_states(offline, range(4), everything=True))
+    assert living(rig) == {}
+    worker = rig.start_worker()
+    wait_asked(rig, 1)
+    rig.wait_drained()
+    assert rig.stop(worker) == 0
+    table = rig.table("a")
+    assert is_erased(table[b"user-3"])
+    assert lasting(table) == lasting(expected(rig))

@@ -39,7 +39,15 @@ class Scene:
         sweep = Sweep("listens", "erasures", kafka, lane_settings, lambda: now_ms, asyncio.get_running_loop().time)
         self.feed = ErasureFeed("erasures", kafka, decode_user_erasure, sweep)
         self.lane = ListenLane(
-            kafka, kafka, self.table, decode_listen, lookup, lane_settings, self.counts, erasures=self.feed
+            kafka,
+            kafka,
+            self.table,
+            decode_listen,
+            lookup,
+            lane_settings,
+            self.counts,
+            topics=lambda: kafka.topics,
+            erasures=self.feed,
         )
 
     async def __aenter__(self) -> "Scene":
