@@ -12,9 +12,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from streams.connect import Clients
 from streams.erasure.requests import Decode, Requests, read_requests
 from streams.erasure.sweep import Sweep
-from streams.lane.protocol import LaneHost
-from streams.lane.table import PartitionTable
-from streams.lane.writer import FoldedBatch
+from streams.lane.group.protocol import LaneHost
+from streams.lane.table.partition import PartitionTable
+from streams.lane.writing.writer import FoldedBatch
 from streams.progress import IDLE, Reading, Work
 
 logger = logging.getLogger(__name__)

@@ -21,8 +21,8 @@ from streams.connect import Clients
 from streams.contracts.deadletters import DeadLetter
 from streams.erasure.requests import SWEPT_HEADER
 from streams.lane.settings import LaneSettings
-from streams.lane.table import PartitionTable
-from streams.lane.writer import FoldedBatch
+from streams.lane.table.partition import PartitionTable
+from streams.lane.writing.writer import FoldedBatch
 
 logger = logging.getLogger(__name__)
 

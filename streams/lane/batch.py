@@ -9,7 +9,7 @@ from streams.contracts.deadletters import DeadLetter, dead_letter
 from streams.erasure.requests import Requests, erasure_changes
 from streams.errors import BadRecord
 from streams.lane.metrics import LaneMetrics
-from streams.lane.writer import FoldedBatch
+from streams.lane.writing.writer import FoldedBatch
 
 Decode = Callable[[bytes | None, bytes | None, int], ListenRow]
 Values = dict[bytes, bytes | None]

@@ -19,9 +19,10 @@ from streams.lane.batch import Decode, ListenBatch
 from streams.lane.metrics import LaneMetrics
 from streams.lane.pacing import Pacer
 from streams.lane.settings import LaneSettings
-from streams.lane.table import PartitionTable, Positions
+from streams.lane.table.meta import Positions
+from streams.lane.table.partition import PartitionTable
 from streams.lane.together import together
-from streams.lane.writer import ChangelogWriter, FoldedBatch
+from streams.lane.writing.writer import ChangelogWriter, FoldedBatch
 from streams.progress import Reading, Work
 
 # Bounds how long a revoke waits for an idle lane to notice.

@@ -26,22 +26,22 @@ from models.history import SidLookup
 from streams.connect import Clients
 from streams.erasure.feed import ErasureFeed
 from streams.errors import LaneError, SidestreamError, TableDamaged
-from streams.lane.admission import Admission
 from streams.lane.batch import Decode
 from streams.lane.folding import Folding
 from streams.lane.garbage import settle
-from streams.lane.guarantee import Guarantee, make_writer
+from streams.lane.group.protocol import LaneHost
 from streams.lane.metrics import LaneMetrics
-from streams.lane.origin import LookUp
 from streams.lane.pacing import Pacer
-from streams.lane.positions import start_positions, write_origins
-from streams.lane.progress import RestoreProgress
-from streams.lane.protocol import LaneHost
-from streams.lane.restore import Restorer
+from streams.lane.restoring.admission import Admission
+from streams.lane.restoring.origin import LookUp
+from streams.lane.restoring.positions import start_positions, write_origins
+from streams.lane.restoring.progress import RestoreProgress
+from streams.lane.restoring.restorer import Restorer
 from streams.lane.settings import LaneSettings
-from streams.lane.table import UserTable
+from streams.lane.table.users import UserTable
 from streams.lane.together import done_before, together
-from streams.lane.writer import ChangelogWriter
+from streams.lane.writing.guarantee import Guarantee, make_writer
+from streams.lane.writing.writer import ChangelogWriter
 from streams.progress import IDLE, Work
 
 logger = logging.getLogger(__name__)

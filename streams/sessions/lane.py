@@ -21,8 +21,8 @@ from streams.connect import Clients
 from streams.contracts.deadletters import dead_letter
 from streams.contracts.topics import TopicSpec
 from streams.errors import BadRecord, LaneError
+from streams.lane.group.protocol import LaneHost
 from streams.lane.pacing import Pacer
-from streams.lane.protocol import LaneHost
 from streams.metrics import Metrics
 from streams.progress import Work
 from streams.sessions.admission import Admission

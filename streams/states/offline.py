@@ -15,12 +15,13 @@ from kafka.structs import OffsetAndMetadata
 from streams.connect import Clients
 from streams.contracts.topics import Topics, TopicState
 from streams.errors import BrokerError, LaneError, SettingsError
-from streams.lane.guarantee import make_writer
-from streams.lane.origin import is_reserved, look_up
 from streams.lane.pacing import Pacer
+from streams.lane.restoring.origin import is_reserved, look_up
 from streams.lane.settings import LaneSettings
-from streams.lane.table import META_KEY, Positions, TableIdentity, TableTopics, UserTable
-from streams.lane.writer import ChangelogWriter, FoldedBatch
+from streams.lane.table.meta import META_KEY, Positions, TableIdentity, TableTopics
+from streams.lane.table.users import UserTable
+from streams.lane.writing.guarantee import make_writer
+from streams.lane.writing.writer import ChangelogWriter, FoldedBatch
 
 _POLL_MS = 200
 _IDLE = ("Empty", "Dead")

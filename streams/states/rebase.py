@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, replace
 
 from models.history import rebase
 from streams.errors import LaneError
-from streams.lane.admission import partition_of
-from streams.lane.origin import ORIGIN_KEY, Origin, is_reserved
-from streams.lane.writer import ChangelogWriter
+from streams.lane.restoring.admission import partition_of
+from streams.lane.restoring.origin import ORIGIN_KEY, Origin, is_reserved
+from streams.lane.writing.writer import ChangelogWriter
 from streams.states.offline import Offline, publish_all
 
 _BLOCK = b"\xff"

@@ -20,7 +20,7 @@ from models.history.blocks import KEY_MARK
 from models.history.layout import NO_ERASURE, decode, entry_bytes
 from streams.contracts.decode import Limits, decode_listen
 from streams.errors import BadRecord
-from streams.lane.origin import ORIGIN_KEY, Origin, is_reserved
+from streams.lane.restoring.origin import ORIGIN_KEY, Origin, is_reserved
 from streams.states.offline import Offline
 
 MAX_DIFFERENCES = 20

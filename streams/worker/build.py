@@ -30,13 +30,14 @@ from streams.erasure.feed import ErasureFeed
 from streams.erasure.sweep import Sweep
 from streams.errors import ArtifactError
 from streams.health import Health
-from streams.lane.faust_app import make_faust_app
-from streams.lane.guarantee import Guarantee
+from streams.lane.group.faust_app import make_faust_app
+from streams.lane.group.transport import FaustHost, register
 from streams.lane.listens import ListenLane
 from streams.lane.pacing import Pacer
-from streams.lane.progress import not_restored
-from streams.lane.table import TableIdentity, UserTable
-from streams.lane.transport import FaustHost, register
+from streams.lane.restoring.progress import not_restored
+from streams.lane.table.meta import TableIdentity
+from streams.lane.table.users import UserTable
+from streams.lane.writing.guarantee import Guarantee
 from streams.metrics import Metrics
 from streams.progress import IDLE, Work
 from streams.sessions.answerer import Answerer

@@ -11,7 +11,7 @@ from typing import Any
 from aiokafka.errors import NotEnoughReplicasError
 
 from streams.connect import Clients, KafkaSettings
-from streams.lane.table import PartitionTable
+from streams.lane.table.partition import PartitionTable
 
 POINTS = ("begin", "sent", "offsets", "committed", "written")
 

@@ -23,8 +23,8 @@ from streams.contracts.deadletters import OFFSET_HEADER, PARTITION_HEADER
 from streams.contracts.decode import decode_listen
 from streams.contracts.topics import Topics
 from streams.errors import BadRecord
-from streams.lane.origin import is_reserved
-from streams.lane.table import META_KEY
+from streams.lane.restoring.origin import is_reserved
+from streams.lane.table.meta import META_KEY
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = Path(__file__).with_name("lane_worker.py")

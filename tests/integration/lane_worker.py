@@ -20,12 +20,13 @@ from streams.contracts.settings import TopicSettings
 from streams.contracts.topics import Topics, build_topics
 from streams.erasure.feed import ErasureFeed
 from streams.erasure.sweep import Sweep
-from streams.lane.faust_app import make_faust_app
+from streams.lane.group.faust_app import make_faust_app
+from streams.lane.group.transport import FaustHost, register
 from streams.lane.listens import ListenLane
 from streams.lane.metrics import LaneCounts
 from streams.lane.settings import LaneSettings
-from streams.lane.table import TableIdentity, UserTable
-from streams.lane.transport import FaustHost, register
+from streams.lane.table.meta import TableIdentity
+from streams.lane.table.users import UserTable
 from tokenizer.catalogue import StoredSid
 
 # So few events that blocks are written over.

@@ -19,7 +19,7 @@ from streams.contracts.topics import build_topics
 from streams.demo.ledger import Ledger
 from streams.demo.play import AnswerReader
 from streams.demo.shipped import shipped_pair
-from streams.lane.origin import is_reserved
+from streams.lane.restoring.origin import is_reserved
 from streams.replay import Player, ReplaySettings
 from streams.replay.publisher import TopicPublisher
 from streams.tail import read_topic

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from streams.lane.table import UserTable
-from streams.lane.transactions import TransactionalWriter
-from streams.lane.writer import FoldedBatch
+from streams.lane.table.users import UserTable
+from streams.lane.writing.transactions import TransactionalWriter
+from streams.lane.writing.writer import FoldedBatch
 from tests.bench.matrix.faults import TRANSACTION_POINTS, FaultyClients
 
 SKIPPED_RECORDS = 3

@@ -13,9 +13,9 @@ from typing import Any
 
 from streams.connect import Clients, KafkaSettings
 from streams.lane.batch import ListenBatch
+from streams.lane.group.transport import FaustHost
 from streams.lane.listens import ListenLane
-from streams.lane.table import PartitionTable
-from streams.lane.transport import FaustHost
+from streams.lane.table.partition import PartitionTable
 from streams.worker import build
 
 TRANSACTION_POINTS = ("begin", "send", "dead_letters", "sent", "offsets", "commit", "committed")

@@ -27,9 +27,9 @@ from streams.contracts.deadletters import OFFSET_HEADER, PARTITION_HEADER
 from streams.contracts.decode import decode_listen
 from streams.contracts.topics import Topics
 from streams.errors import BadRecord
-from streams.lane import origin
+from streams.lane.restoring import origin
 from streams.lane.settings import LaneSettings
-from streams.lane.table import META_KEY
+from streams.lane.table.meta import META_KEY
 from tokenizer.catalogue import StoredSid
 from tokenizer.sid import item_key
 

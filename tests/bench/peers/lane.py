@@ -15,11 +15,12 @@ import faust
 
 from streams.connect import Clients, KafkaSettings
 from streams.contracts.decode import DEFAULT_LIMITS, decode_listen
-from streams.lane.faust_app import make_faust_app
+from streams.lane.group.faust_app import make_faust_app
+from streams.lane.group.transport import FaustHost, register
 from streams.lane.listens import ListenLane
 from streams.lane.settings import LaneSettings
-from streams.lane.table import TableIdentity, UserTable
-from streams.lane.transport import FaustHost, register
+from streams.lane.table.meta import TableIdentity
+from streams.lane.table.users import UserTable
 from streams.metrics import Metrics
 from streams.worker.lane_metrics import RegistryLaneMetrics
 from tests.bench.work import Meter, leave, lookup, peer_config

@@ -15,7 +15,7 @@ from streams.contracts.decode import Limits
 from streams.contracts.settings import TopicSettings
 from streams.contracts.topics import build_topics
 from streams.errors import LaneError
-from streams.lane.faust_app import make_faust_app
+from streams.lane.group.faust_app import make_faust_app
 from streams.lane.metrics import LaneCounts
 from streams.lane.settings import LaneSettings
 from streams.metrics import Metrics

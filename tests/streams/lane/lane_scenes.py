@@ -10,9 +10,10 @@ from models.history import block_key, fold
 from streams.contracts.decode import decode_listen
 from streams.lane.listens import ListenLane
 from streams.lane.metrics import LaneCounts
-from streams.lane.origin import is_reserved
+from streams.lane.restoring.origin import is_reserved
 from streams.lane.settings import LaneSettings, TableSettings
-from streams.lane.table import TableIdentity, UserTable
+from streams.lane.table.meta import TableIdentity
+from streams.lane.table.users import UserTable
 from tokenizer.catalogue import StoredSid
 
 IDENTITY = TableIdentity("listens", "changelog", 2)

@@ -10,7 +10,7 @@ from aiokafka.producer import sender
 from faust.transport.drivers import aiokafka as driver
 from faust_pins import PINS, digest_of
 
-from streams.lane.faust_app import AIOKAFKA_VERSION, FAUST_VERSION
+from streams.lane.group.faust_app import AIOKAFKA_VERSION, FAUST_VERSION
 
 VERSIONS = {"faust-streaming": "0.15.3", "aiokafka": "0.14.0", "mode-streaming": "0.7.1"}
 
@@ -78,4 +78,4 @@ def test_overridden_and_called_internals_take_the_same_arguments():
         (aiokafka.AIOKafkaProducer, "send_offsets_to_transaction", ["self", "offsets", "group_id"]),
     ):
         found = list(inspect.signature(getattr(owner, name)).parameters)
-        assert found == arguments, f"{owner.__name__}.{name}: re-check streams/lane/transport.py and its callers"
+        assert found == arguments, f"{owner.__name__}.{name}: re-check streams/lane/group/transport.py and its callers"

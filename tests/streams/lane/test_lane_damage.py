@@ -8,9 +8,11 @@ import pytest
 from rocksdict import Cache
 
 from streams.errors import LaneError, TableDamaged
-from streams.lane.database import discard
 from streams.lane.settings import TableSettings
-from streams.lane.table import PartitionTable, Positions, TableIdentity, UserTable
+from streams.lane.table.database import discard
+from streams.lane.table.meta import Positions, TableIdentity
+from streams.lane.table.partition import PartitionTable
+from streams.lane.table.users import UserTable
 
 IDENTITY = TableIdentity("listens", "changelog", 4)
 SETTINGS = TableSettings(block_cache_bytes=1 << 20, write_buffer_bytes=1 << 20)

@@ -24,7 +24,7 @@ from streams.erasure.sweep import Sweep
 from streams.lane.batch import ListenBatch
 from streams.lane.listens import ListenLane
 from streams.lane.metrics import LaneCounts
-from streams.lane.table import UserTable
+from streams.lane.table.users import UserTable
 
 FIRST_AT = NOW_MS - 10_000  # of listen 0; `FakeKafka.listen` puts a millisecond between two
 DAY_MS = 86_400_000

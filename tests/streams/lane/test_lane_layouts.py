@@ -8,7 +8,7 @@ from lane_scenes import changelog, run_to_end
 
 from models.history import describe, erase
 from models.history.layout import LAYOUT_VERSION
-from streams.lane.admission import partition_of
+from streams.lane.restoring.admission import partition_of
 
 # One listen at 1,600,000,000,000 of item 0102030405060708, as layout 1 was written by the release that had it alone.
 FIRST_LAYOUT = bytes.fromhex(

@@ -27,10 +27,11 @@ from lane_scenes import (
 from models.history import split_block_key
 from streams.errors import LaneError, RestoreError
 from streams.lane.metrics import LaneCounts
-from streams.lane.origin import ORIGIN_KEY, Origin
-from streams.lane.restore import Restorer
-from streams.lane.table import Positions, UserTable
-from streams.lane.writer import FoldedBatch, IdempotentWriter
+from streams.lane.restoring.origin import ORIGIN_KEY, Origin
+from streams.lane.restoring.restorer import Restorer
+from streams.lane.table.meta import Positions
+from streams.lane.table.users import UserTable
+from streams.lane.writing.writer import FoldedBatch, IdempotentWriter
 
 
 @pytest.mark.parametrize("guarantee", GUARANTEES)

@@ -8,7 +8,8 @@ import pytest
 from rocksdict import Cache
 
 from streams.lane.settings import TableSettings
-from streams.lane.table import PartitionTable, Positions
+from streams.lane.table.meta import Positions
+from streams.lane.table.partition import PartitionTable
 
 SETTINGS = TableSettings(block_cache_bytes=1 << 20, write_buffer_bytes=1 << 20)
 KEYS = 50
@@ -21,7 +22,8 @@ from pathlib import Path
 from random import Random
 from rocksdict import Cache
 from streams.lane.settings import TableSettings
-from streams.lane.table import PartitionTable, Positions
+from streams.lane.table.partition import PartitionTable
+from streams.lane.table.meta import Positions
 
 settings = TableSettings(block_cache_bytes=1 << 20, write_buffer_bytes=1 << 20)
 table = PartitionTable(Path(sys.argv[1]), b"listens|changelog|8|0", settings, Cache(1 << 20))

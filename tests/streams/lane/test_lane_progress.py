@@ -3,7 +3,7 @@
 import pytest
 import structlog
 
-from streams.lane.progress import LOG_EVERY_S, ProgressLog, RestoreProgress, not_restored
+from streams.lane.restoring.progress import LOG_EVERY_S, ProgressLog, RestoreProgress, not_restored
 
 
 class FakeLane:

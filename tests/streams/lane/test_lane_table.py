@@ -8,9 +8,11 @@ from rocksdict import Cache
 from models.history import block_key
 from models.history.blocks import STRAY
 from streams.errors import LaneError
-from streams.lane.origin import ORIGIN_KEY
+from streams.lane.restoring.origin import ORIGIN_KEY
 from streams.lane.settings import TableSettings
-from streams.lane.table import META_KEY, PartitionTable, Positions, TableIdentity, TableTopics, UserTable
+from streams.lane.table.meta import META_KEY, Positions, TableIdentity, TableTopics
+from streams.lane.table.partition import PartitionTable
+from streams.lane.table.users import UserTable
 
 IDENTITY = TableIdentity("listens", "changelog", 4)
 ID_1, ID_2 = (f"00000000-0000-0000-0000-00000000000{n}" for n in (1, 2))

@@ -27,14 +27,15 @@ from lane_scenes import (
 
 from streams.connect import TRANSACTION_BACKOFF_S, Clients, KafkaSettings
 from streams.errors import LaneError, LaneFenced, RestoreError, SettingsError
-from streams.lane import restore, transactions
-from streams.lane.guarantee import choose_guarantee, make_writer
 from streams.lane.metrics import LaneCounts
 from streams.lane.pacing import Pacer
-from streams.lane.restore import Restorer
-from streams.lane.table import UserTable
-from streams.lane.transactions import ATTEMPTS, TransactionalWriter
-from streams.lane.writer import FoldedBatch, IdempotentWriter
+from streams.lane.restoring import restorer as restoring
+from streams.lane.restoring import transactions
+from streams.lane.restoring.restorer import Restorer
+from streams.lane.table.users import UserTable
+from streams.lane.writing.guarantee import choose_guarantee, make_writer
+from streams.lane.writing.transactions import ATTEMPTS, TransactionalWriter
+from streams.lane.writing.writer import FoldedBatch, IdempotentWriter
 
 
 def make_writer_on(kafka: FakeKafka) -> TransactionalWriter:
@@ -238,7 +239,7 @@ async def test_restore_waits_for_open_transactions(tmp_path, monkeypatch):
     table = tables.open([0])[0]
     restorer = Restorer("changelog", kafka, 7, LaneCounts())
     with monkeypatch.context() as patch:
-        patch.setattr(restore, "STABLE_S", 0.0)
+        patch.setattr(restoring, "STABLE_S", 0.0)
         with pytest.raises(RestoreError, match="expected no open transaction"):
             await restorer.restore({0: table}, lambda: False)
     waiting = asyncio.create_task(restorer.restore({0: table}, lambda: False))

@@ -11,11 +11,11 @@ from faust.types import TP
 
 from streams.connect import Clients, KafkaSettings
 from streams.errors import LaneError, SettingsError
-from streams.lane import faust_app
-from streams.lane.faust_app import check_versions, make_faust_app
+from streams.lane.group import faust_app
+from streams.lane.group.faust_app import check_versions, make_faust_app
+from streams.lane.group.transport import LaneTransport, register
 from streams.lane.metrics import LaneCounts
 from streams.lane.settings import LaneSettings
-from streams.lane.transport import LaneTransport, register
 
 
 class Lane:

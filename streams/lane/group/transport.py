@@ -23,8 +23,8 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from streams.errors import SettingsError, SidestreamError
+from streams.lane.group.protocol import LaneHost, PartitionLane
 from streams.lane.metrics import LaneMetrics
-from streams.lane.protocol import LaneHost, PartitionLane
 
 __all__ = ["LaneHost", "PartitionLane", "LaneTransport", "FaustHost", "register", "committed"]
 

@@ -22,8 +22,9 @@ from aiokafka.partitioner import murmur2
 
 from streams.connect import Clients
 from streams.errors import LaneError
-from streams.lane.origin import ORIGIN_KEY, LookUp, Origin, look_up
-from streams.lane.table import PartitionTable, TableIdentity, TableTopics
+from streams.lane.restoring.origin import ORIGIN_KEY, LookUp, Origin, look_up
+from streams.lane.table.meta import TableIdentity, TableTopics
+from streams.lane.table.partition import PartitionTable
 
 REBASE = (
     "nothing was folded or changed; stop all workers of the group and run `sidestream state rebase`, which carries the "

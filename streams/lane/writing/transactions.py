@@ -30,7 +30,7 @@ from streams.connect import Clients
 from streams.errors import LaneError, LaneFenced
 from streams.lane.pacing import Pacer
 from streams.lane.together import together
-from streams.lane.writer import MAX_REQUEST_BYTES, FoldedBatch, send_letters, send_values
+from streams.lane.writing.writer import MAX_REQUEST_BYTES, FoldedBatch, send_letters, send_values
 
 logger = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ from streams.connect import Clients
 from streams.errors import SettingsError
 from streams.lane.pacing import Pacer
 from streams.lane.settings import LaneSettings
-from streams.lane.table import TableIdentity
-from streams.lane.transactions import TransactionalWriter
-from streams.lane.writer import ChangelogWriter, IdempotentWriter
+from streams.lane.table.meta import TableIdentity
+from streams.lane.writing.transactions import TransactionalWriter
+from streams.lane.writing.writer import ChangelogWriter, IdempotentWriter
 
 Guarantee = Literal["exactly_once", "at_least_once"]
 

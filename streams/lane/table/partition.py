@@ -15,21 +15,25 @@ the database says of itself (`meta`).
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import cast
 
 from rocksdict import Cache, DbClosedError, Options, WriteBatch, WriteOptions
 
 from models.history.blocks import KEY_MARK, block_prefix, slot_of
-from streams.errors import LaneError, TableDamaged
-from streams.lane.database import damage, discard, is_damage, make_options, mark_damaged, open_database
-from streams.lane.meta import META_KEY, META_VERSION, Positions, TableIdentity, TableTopics, pack_meta, unpack_meta
+from streams.errors import LaneError
 from streams.lane.settings import TableSettings
+from streams.lane.table.database import damage, discard, is_damage, make_options, mark_damaged, open_database
+from streams.lane.table.meta import (
+    META_KEY,
+    META_VERSION,
+    Positions,
+    TableTopics,
+    pack_meta,
+    unpack_meta,
+)
 
 logger = logging.getLogger(__name__)
-
-__all__ = ["META_KEY", "PartitionTable", "Positions", "TableIdentity", "TableTopics", "UserTable"]
 
 
 class PartitionTable:
@@ -237,65 +241,3 @@ class PartitionTable:
             f"got layout {meta[0]} of {meta[17:].decode(errors='replace')}; stop the worker, delete the folder"
         )
         raise LaneError(msg)
-
-
-class UserTable:
-    """The databases of all partitions that this worker owns.
-
-    Args:
-        folder: Where they live, one subfolder each.
-        identity: What they are made from.
-        settings: Sizes.
-    """
-
-    def __init__(self, folder: Path, identity: TableIdentity, settings: TableSettings) -> None:
-        self.folder = folder
-        self.identity = identity
-        self._settings = settings
-        self._cache = Cache(settings.block_cache_bytes)
-        self._open: dict[int, PartitionTable] = {}
-
-    def open(self, partitions: Sequence[int]) -> dict[int, PartitionTable]:
-        """Open databases; blocking, 10 to 20 ms each. Damaged ones are thrown away and begun anew.
-
-        Args:
-            partitions: Those that this worker now owns.
-
-        Returns:
-            Their databases.
-
-        Raises:
-            LaneError: One is locked, cannot be opened, or is made from something else.
-        """
-        for partition in partitions:
-            if partition not in self._open:
-                path = self.folder / self.identity.source_topic / f"{partition}.db"
-                self._open[partition] = self._open_or_begin_anew(path, self.identity.of(partition))
-        return {partition: self._open[partition] for partition in partitions}
-
-    def get(self, partition: int) -> PartitionTable | None:
-        """Give the database of a partition.
-
-        Args:
-            partition: Which.
-
-        Returns:
-            The database, or none where it is not open.
-        """
-        return self._open.get(partition)
-
-    def close(self) -> None:
-        """Close all databases, side by side; blocking, about 20 ms each, but 1 s each where the disk is full."""
-        tables, self._open = list(self._open.values()), {}
-        with ThreadPoolExecutor(max(1, len(tables)), thread_name_prefix="table") as closers:
-            list(closers.map(PartitionTable.close, tables))
-
-    def _open_or_begin_anew(self, path: Path, identity: bytes) -> PartitionTable:
-        try:
-            return PartitionTable(path, identity, self._settings, self._cache)
-        except TableDamaged as exc:
-            logger.warning("%s: this one, now", exc)
-        discard(path)
-        table = PartitionTable(path, identity, self._settings, self._cache)
-        table.was_damaged = True
-        return table

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.errors import LaneError
-from streams.lane.admission import REBASE
-from streams.lane.origin import ORIGIN_KEY, Origin
-from streams.lane.table import PartitionTable, Positions
-from streams.lane.writer import ChangelogWriter, FoldedBatch
+from streams.lane.restoring.admission import REBASE
+from streams.lane.restoring.origin import ORIGIN_KEY, Origin
+from streams.lane.table.meta import Positions
+from streams.lane.table.partition import PartitionTable
+from streams.lane.writing.writer import ChangelogWriter, FoldedBatch
 
 logger = logging.getLogger(__name__)
 

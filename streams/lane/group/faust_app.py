@@ -31,9 +31,9 @@ import faust
 
 from streams.connect import Clients
 from streams.errors import SettingsError
+from streams.lane.group.transport import LaneTransport
 from streams.lane.metrics import LaneMetrics
 from streams.lane.settings import LaneSettings
-from streams.lane.transport import LaneTransport
 
 FAUST_VERSION = "0.15.3"
 AIOKAFKA_VERSION = "0.14."

@@ -26,8 +26,9 @@ from aiokafka.errors import KafkaError
 from streams.connect import Clients
 from streams.errors import RestoreError
 from streams.lane.metrics import LaneMetrics
-from streams.lane.progress import ProgressLog, RestoreProgress
-from streams.lane.table import PartitionTable, Positions
+from streams.lane.restoring.progress import ProgressLog, RestoreProgress
+from streams.lane.table.meta import Positions
+from streams.lane.table.partition import PartitionTable
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""Faust's share: membership, assignment, commits."""

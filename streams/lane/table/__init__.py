@@ -1,0 +1,1 @@
+"""The user-state table on a worker's disk."""

@@ -1,0 +1,1 @@
+"""How batches become durable: transactions, or an idempotent producer."""
