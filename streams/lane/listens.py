@@ -33,8 +33,7 @@ from streams.lane.group.protocol import LaneHost
 from streams.lane.metrics import LaneMetrics
 from streams.lane.pacing import Pacer
 from streams.lane.restoring.admission import Admission
-from streams.lane.restoring.origin import LookUp
-from streams.lane.restoring.positions import start_positions, write_origins
+from streams.lane.restoring.positions import source_consumer, start_positions, write_origins
 from streams.lane.restoring.progress import RestoreProgress
 from streams.lane.restoring.restorer import Restorer
 from streams.lane.settings import LaneSettings
@@ -45,9 +44,6 @@ from streams.lane.writing.writer import ChangelogWriter
 from streams.progress import IDLE, Work
 
 logger = logging.getLogger(__name__)
-
-# A fetch is held until this much waits or the batch time is over: one wake-up for each batch, not for each listen.
-FETCH_MIN_BYTES = 65_536
 
 
 class ListenLane:
@@ -64,7 +60,6 @@ class ListenLane:
         writer: How batches are published; by default as `settings.guarantee` says.
         pacer: Lets session-starts go first; shared with the session lane.
         clock: Monotonic seconds.
-        topics: Asks Kafka for source and changelog as they are; by default over the wire.
         erasures: Requests to erase users of the same partitions; none folds listens alone.
     """
 
@@ -80,7 +75,6 @@ class ListenLane:
         writer: ChangelogWriter | None = None,
         pacer: Pacer | None = None,
         clock: Callable[[], float] = time.monotonic,
-        topics: LookUp | None = None,
         erasures: ErasureFeed | None = None,
     ) -> None:
         self._host, self._clients, self._table = host, clients, table
@@ -88,7 +82,7 @@ class ListenLane:
         self._metrics, self._clock, self._erasures = metrics, clock, erasures
         self._pacer = pacer or Pacer(settings.slice_ms, settings.listen_share)
         self._writer = writer or make_writer(settings, clients, table.identity, host.group_id, self._pacer)
-        self._admission = Admission(table.identity, clients, topics)
+        self._admission = Admission(table.identity, clients)
         self._restorer = Restorer(table.identity.changelog_topic, clients, settings.restore_batch_records, metrics)
         # A process that slept past its session may have been replaced, and write stale values: brokers refuse only
         # transactions of such a one.
@@ -276,12 +270,7 @@ class ListenLane:
                 return
             unrecorded = self._admission.after_restore(tables, committed)
             self._writer.restored({p: table.positions.changelog_offset + 1 for p, table in tables.items()})
-            source = self._clients.async_consumer(
-                auto_offset_reset="none",
-                max_partition_fetch_bytes=self._settings.fetch_bytes,
-                fetch_min_bytes=FETCH_MIN_BYTES,
-                fetch_max_wait_ms=self._settings.batch_ms,
-            )
+            source = source_consumer(self._clients, self._settings)
             await source.start()
             positions = await start_positions(source, self.topic, tables, committed)
             await write_origins(self._writer, tables, positions, unrecorded)

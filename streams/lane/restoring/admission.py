@@ -15,14 +15,13 @@ after a rebase that another machine ran.
 
 import asyncio
 from collections.abc import Mapping
-from functools import partial
 
 from aiokafka import TopicPartition
 from aiokafka.partitioner import murmur2
 
 from streams.connect import Clients
 from streams.errors import LaneError
-from streams.lane.restoring.origin import ORIGIN_KEY, LookUp, Origin, look_up
+from streams.lane.restoring.origin import ORIGIN_KEY, Origin, look_up
 from streams.lane.table.meta import TableIdentity, TableTopics
 from streams.lane.table.partition import PartitionTable
 
@@ -39,13 +38,10 @@ class Admission:
     Args:
         identity: Names and partition count that the lane is set to.
         clients: Factory of Kafka clients.
-        topics: Asks Kafka for source and changelog as they are; by default over the wire.
     """
 
-    def __init__(self, identity: TableIdentity, clients: Clients, topics: LookUp | None = None) -> None:
+    def __init__(self, identity: TableIdentity, clients: Clients) -> None:
         self._identity, self._clients = identity, clients
-        names = (identity.source_topic, identity.changelog_topic)
-        self._look_up: LookUp = topics or partial(look_up, clients, *names)
         self._topics = TableTopics()
 
     @property
@@ -60,8 +56,8 @@ class Admission:
             LaneError: One is missing, or has another partition count than the lane is set to.
             TopicError: Kafka does not answer.
         """
-        found = await asyncio.to_thread(self._look_up)
         names, count = (self._identity.source_topic, self._identity.changelog_topic), self._identity.num_partitions
+        found = await asyncio.to_thread(look_up, self._clients, *names)
         for name in names:
             state = found.get(name)
             if state is None or state.partitions != count:

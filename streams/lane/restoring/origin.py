@@ -14,7 +14,7 @@ Source: KIP-516 (topic ids).
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from streams.connect import Clients
@@ -25,9 +25,6 @@ from streams.errors import LaneError
 RESERVED = b"\xff\xff"
 ORIGIN_KEY = RESERVED + b"origin"
 _FORMAT = 1
-
-LookUp = Callable[[], Mapping[str, TopicState]]
-"""Asks Kafka for the topics of a lane as they are now; blocking."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,37 @@ from collections.abc import Mapping
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from streams.connect import Clients
 from streams.errors import LaneError
 from streams.lane.restoring.admission import REBASE
 from streams.lane.restoring.origin import ORIGIN_KEY, Origin
+from streams.lane.settings import LaneSettings
 from streams.lane.table.meta import Positions
 from streams.lane.table.partition import PartitionTable
 from streams.lane.writing.writer import ChangelogWriter, FoldedBatch
 
 logger = logging.getLogger(__name__)
+
+# A fetch is held until this much waits or the batch time is over: one wake-up for each batch, not for each listen.
+FETCH_MIN_BYTES = 65_536
+
+
+def source_consumer(clients: Clients, settings: LaneSettings) -> AIOKafkaConsumer:
+    """Make the consumer of an assignment's listens.
+
+    Args:
+        clients: Factory of Kafka clients.
+        settings: How much and for how long it collects.
+
+    Returns:
+        The consumer, not started.
+    """
+    return clients.async_consumer(
+        auto_offset_reset="none",
+        max_partition_fetch_bytes=settings.fetch_bytes,
+        fetch_min_bytes=FETCH_MIN_BYTES,
+        fetch_max_wait_ms=settings.batch_ms,
+    )
 
 
 async def start_positions(

@@ -215,11 +215,7 @@ class PartitionTable:
         self.positions = positions
 
     def belong_to(self, topics: TableTopics) -> None:
-        """Learn the topics that are there now, stored from the next write on; offsets of other ones no longer hold.
-
-        Args:
-            topics: Their ids.
-        """
+        """Learn the topics that are there now, stored from the next write on; offsets of other ones no longer hold."""
         stored, self.topics = self.topics, topics
         if stored.source_id and topics.source_id and stored.source_id != topics.source_id:
             self.positions = Positions(self.positions.changelog_offset)

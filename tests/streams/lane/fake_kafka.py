@@ -101,6 +101,9 @@ class FakeKafka:
     def async_producer(self, *, transactional_id: str | None = None, **options: Any) -> "FakeProducer":
         return FakeProducer(self, transactional_id)
 
+    def admin(self) -> "FakeAdmin":
+        return FakeAdmin(self)
+
     async def committed(self, topic: str, partitions: Any) -> dict[int, int | None]:
         self.steps.append("committed")
         offsets = self.erasure_offsets if topic == "erasures" else self.offsets
@@ -108,6 +111,22 @@ class FakeKafka:
 
     async def crash(self, reason: BaseException) -> None:
         self.crashes.append(reason)
+
+
+class FakeAdmin:
+    """As much of kafka-python's admin client as tells of topics."""
+
+    def __init__(self, kafka: FakeKafka) -> None:
+        self.kafka = kafka
+
+    def describe_topics(self) -> list[dict[str, Any]]:
+        topics = self.kafka.topics.items()
+        return [{"name": n, "partitions": [None] * t.partitions, "topic_id": t.topic_id} for n, t in topics]
+
+    def describe_configs(self, resources: Any, config_filter: str) -> dict[str, Any]:
+        return {"topic": {}}
+
+    def close(self) -> None: ...
 
 
 class FakeConsumer:

@@ -31,7 +31,6 @@ def make_lane(kafka: FakeKafka, folder: Path, guarantee: str = "exactly_once", *
     table = UserTable(folder, IDENTITY, TABLE)
     lane_settings = LANE.model_copy(update={"guarantee": guarantee})
     metrics = options.pop("metrics", None) or LaneCounts()
-    options.setdefault("topics", lambda: kafka.topics)
     return ListenLane(kafka, kafka, table, decode_listen, lookup, lane_settings, metrics, **options)
 
 

@@ -46,7 +46,6 @@ class Scene:
             lookup,
             lane_settings,
             self.counts,
-            topics=lambda: kafka.topics,
             erasures=self.feed,
         )
 
