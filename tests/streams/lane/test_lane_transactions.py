@@ -30,9 +30,9 @@ from streams.errors import LaneError, LaneFenced, RestoreError, SettingsError
 from streams.lane.metrics import LaneCounts
 from streams.lane.pacing import Pacer
 from streams.lane.restoring import restorer as restoring
-from streams.lane.restoring import transactions
 from streams.lane.restoring.restorer import Restorer
 from streams.lane.table.users import UserTable
+from streams.lane.writing import transactions
 from streams.lane.writing.guarantee import choose_guarantee, make_writer
 from streams.lane.writing.transactions import ATTEMPTS, TransactionalWriter
 from streams.lane.writing.writer import FoldedBatch, IdempotentWriter
