@@ -44,6 +44,8 @@ def test_short_schedule_leaves_no_trace(kafka, tmp_path):
     # How long a takeover lasts is judged where nothing else runs.
     wrong = [check for name, check in checks.items() if not check.ok and not name.startswith("failover")]
     assert not wrong, results
+    # A point that the product no longer comes to is missed every time; a busy machine misses one now and then.
+    assert sum(results["missed"].values()) <= 3, results["missed"]
     assert results["compared_keys"] > 10_000
     assert results["answers"] >= results["sessions"] > 100
     assert set(results["tables"]) == {"kept", "lost", "stale"}
@@ -151,4 +153,5 @@ async def test_judge_compares_every_key_and_leaves_reserved_ones_aside(judge):
 def test_judge_counts_dead_letters_that_are_missing_or_there_twice(judge):
     judge.bad.update([(0, 1), (0, 2), (1, 1)])
     judge.letters.update([(0, 1), (0, 2), (0, 2)])
-    assert judge.wrong_dead_letters() == 2
+    assert judge.wrong_dead_letters(may_repeat=False) == 2
+    assert judge.wrong_dead_letters(may_repeat=True) == 1

@@ -27,7 +27,7 @@ POLL_S = 0.05
 # A machine that does other work, too, may be slow: this ends what hangs, and judges nothing.
 PATIENCE_S = 90.0
 # So many deaths after it was made, an old copy of a database is replaced by a newer one.
-COPY_AGE = 3
+COPY_AGE = 2
 
 
 class StepError(Exception):
@@ -179,9 +179,12 @@ class Cell:
         self._deaths += 1
         tables = self.tables(name)
         if tables.exists() and self._deaths - self._copied.get(name, -COPY_AGE) >= COPY_AGE:
-            copy = tables.with_name("old-copy")
-            shutil.rmtree(copy, ignore_errors=True)
-            shutil.copytree(tables, copy)
+            # The newest copy may lack nothing yet: it is put back only after the next one was made.
+            newest, copy = tables.with_name("new-copy"), tables.with_name("old-copy")
+            if newest.exists():
+                shutil.rmtree(copy, ignore_errors=True)
+                newest.rename(copy)
+            shutil.copytree(tables, newest)
             self._copied[name] = self._deaths
 
     def tables(self, name: str) -> Path:

@@ -6,6 +6,7 @@ assigned, fence, fenced, positions (committed offsets read), restore (changelog 
 Of the group: revoke, revoked. Of a session-start: answer, answered.
 """
 
+import asyncio
 import os
 import signal
 from collections.abc import Callable
@@ -29,6 +30,7 @@ POINTS = (*BATCH_POINTS, *ASSIGNMENT_POINTS, *REVOKE_POINTS, *SESSION_POINTS)
 TRANSACTIONAL_ONLY = frozenset({"fence", "fenced", "begin", "sent", "offsets", "commit", "committed"})
 
 CHANGELOG = "user-state-changelog.v1"
+CANDIDATES = "candidates.v1"
 Wrap = Callable[[Any], Any]
 
 
@@ -85,14 +87,15 @@ class FaultyProducer:
             self._fault.reach("dead_letters")
         return future
 
-    async def send_and_wait(self, topic: str, *args: Any, **options: Any) -> Any:
-        is_answer = topic.endswith("candidates.v1")
-        if is_answer:
-            self._fault.reach("answer")
-        ack = await self._producer.send_and_wait(topic, *args, **options)
-        if is_answer:
+    async def send(self, topic: str, *args: Any, **options: Any) -> Any:
+        if not topic.endswith(CANDIDATES):
+            return await self._producer.send(topic, *args, **options)
+        self._fault.reach("answer")
+        future = await self._producer.send(topic, *args, **options)
+        if self._fault.point == "answered":
+            await asyncio.shield(future)
             self._fault.reach("answered")
-        return ack
+        return future
 
     async def send_offsets_to_transaction(self, offsets: Any, group_id: str) -> None:
         if self._fault.point == "sent":
@@ -117,13 +120,12 @@ class FaultyConsumer:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._consumer, name)
 
-    def assign(self, partitions: Any) -> None:
-        self._restores = any(tp.topic.endswith(CHANGELOG) for tp in partitions)
-        self._fault.is_restoring = self._fault.is_restoring or self._restores
-        self._consumer.assign(partitions)
-
     def seek(self, partition: Any, offset: int) -> None:
-        self._consumer.seek(partition, offset + (self._skip if self._restores else 0))
+        # Who only asks a changelog for its end does not seek in it.
+        restores = partition.topic.endswith(CHANGELOG)
+        self._restores = self._restores or restores
+        self._fault.is_restoring = self._fault.is_restoring or restores
+        self._consumer.seek(partition, offset + (self._skip if restores else 0))
 
     async def getmany(self, *args: Any, **options: Any) -> Any:
         records = await self._consumer.getmany(*args, **options)

@@ -206,9 +206,10 @@ class Judge:
         """Tell whether a database claims to hold all of the changelog."""
         return table.changelog_offset >= self._last[table.partition]
 
-    def wrong_dead_letters(self) -> int:
+    def wrong_dead_letters(self, may_repeat: bool) -> int:
         """Count records that are no dead letter and should be, or the other way round, or are there twice."""
-        return sum(((self.bad - self.letters) + (self.letters - self.bad)).values())
+        letters = Counter(dict.fromkeys(self.letters, 1)) if may_repeat else self.letters
+        return sum(((self.bad - letters) + (letters - self.bad)).values())
 
 
 def _digest(value: bytes | None) -> bytes | None:

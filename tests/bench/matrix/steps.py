@@ -200,8 +200,9 @@ async def compare(cell: Cell) -> None:
     behind = [f"no worker's database holds all of partition {p}" for p in sorted(partitions - current)]
     behind += [f"the rebuilt database is behind in partition {p}" for p in sorted(partitions - rebuilt)]
     tally.note_wrong(cell.where, behind)
-    tally.wrong_dead_letters += judge.wrong_dead_letters() - cell.known_wrong_letters
-    cell.known_wrong_letters = judge.wrong_dead_letters()
+    wrong_letters = judge.wrong_dead_letters(may_repeat=cell.options.guarantee == "at_least_once")
+    tally.wrong_dead_letters += wrong_letters - cell.known_wrong_letters
+    cell.known_wrong_letters = wrong_letters
     cell.count_replays()
     tally.checks += 1
 
