@@ -143,6 +143,7 @@ def _is_idle(rig: Rig) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_recreated_changelog_is_refused_and_filled_from_the_local_table(rig):
     folded_once(rig)
     before = rig.changelog()
@@ -162,6 +163,7 @@ def test_recreated_changelog_is_refused_and_filled_from_the_local_table(rig):
     assert verified(rig).wrong == 0
 
 
+@pytest.mark.slow
 def test_repartitioned_source_moves_each_user_home(rig, tmp_path):
     folded_once(rig)
     before = rig.changelog()
@@ -189,6 +191,7 @@ def test_repartitioned_source_moves_each_user_home(rig, tmp_path):
     assert sum(lengths(rig.changelog()).values()) > sum(lengths(before).values())
 
 
+@pytest.mark.slow
 def test_reset_rebuilds_tables_and_with_everything_folds_the_log_anew(rig):
     folded_once(rig)
     before, path = rig.changelog(), offline(rig).local_path(0)
