@@ -15,7 +15,7 @@ from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdic
 
 from models.history import block_key, fold
 from streams.connect import Clients, KafkaSettings
-from streams.lane.listens import FETCH_MIN_BYTES
+from streams.lane.restoring.positions import FETCH_MIN_BYTES
 from streams.lane.settings import LaneSettings, TableSettings
 from tests.bench.work import Meter, leave, lookup, peer_config, read
 
