@@ -270,7 +270,7 @@ class ListenLane:
                 return
             unrecorded = self._admission.after_restore(tables, committed)
             self._writer.restored({p: table.positions.changelog_offset + 1 for p, table in tables.items()})
-            source = source_consumer(self._clients, self._settings)
+            source = source_consumer(self._clients, self._settings, len(partitions))
             await source.start()
             positions = await start_positions(source, self.topic, tables, committed)
             await write_origins(self._writer, tables, positions, unrecorded)

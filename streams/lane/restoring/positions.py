@@ -19,14 +19,18 @@ logger = logging.getLogger(__name__)
 
 # A fetch is held until this much waits or the batch time is over: one wake-up for each batch, not for each listen.
 FETCH_MIN_BYTES = 65_536
+# A transaction costs about 1.4 ms of CPU however little is in it, and a batch is one in every partition: 16 partitions
+# of 1,000 listens a second in all took 26 % of a core with batches of 100 ms.
+PARTITION_MS = 12.5
 
 
-def source_consumer(clients: Clients, settings: LaneSettings) -> AIOKafkaConsumer:
+def source_consumer(clients: Clients, settings: LaneSettings, num_partitions: int) -> AIOKafkaConsumer:
     """Make the consumer of an assignment's listens.
 
     Args:
         clients: Factory of Kafka clients.
         settings: How much and for how long it collects.
+        num_partitions: Of the assignment.
 
     Returns:
         The consumer, not started.
@@ -35,7 +39,7 @@ def source_consumer(clients: Clients, settings: LaneSettings) -> AIOKafkaConsume
         auto_offset_reset="none",
         max_partition_fetch_bytes=settings.fetch_bytes,
         fetch_min_bytes=FETCH_MIN_BYTES,
-        fetch_max_wait_ms=settings.batch_ms,
+        fetch_max_wait_ms=max(settings.batch_ms, round(PARTITION_MS * num_partitions)),
     )
 
 
