@@ -126,10 +126,10 @@ class Folding:
         Raises:
             LaneError: This process made no progress for so long that another one may have its partitions.
         """
-        limit = self._settings.max_batch_records
         self._alive_at = self._clock()
         while not stop.is_set():
-            fetched = await self._collect(source)
+            limit = self._pacer.batch_records(self._settings.max_batch_records)
+            fetched = await self._collect(source, limit * len(self.next_offsets))
             self._beat()
             await self._reading.note(source, self._topic, self.next_offsets, fetched)
             requests = await self._erasures.take() if self._erasures is not None else {}
@@ -147,10 +147,10 @@ class Folding:
                 self._pacer.listens_folded()
             await self._sweep()
 
-    async def _collect(self, source: AIOKafkaConsumer) -> dict[int, list[Any]]:
+    async def _collect(self, source: AIOKafkaConsumer, room: int) -> dict[int, list[Any]]:
         # aiokafka parses records when they are taken: all that a backlog piles up would be 40 ms at a time.
         collected: dict[int, list[Any]] = {}
-        wait_ms, room = POLL_MS, self._settings.max_batch_records * len(self.next_offsets)
+        wait_ms = POLL_MS
         while room > 0 and (taken := await source.getmany(timeout_ms=wait_ms, max_records=min(room, TAKE_RECORDS))):
             for tp, records in taken.items():
                 collected.setdefault(tp.partition, []).extend(records)

@@ -21,6 +21,10 @@ TURNS = 4
 MAX_SAVED_S = 0.05
 # A piece of work may outlast its slice by this factor.
 MAX_SLICES = 4
+# While session-starts come, batches keep this share of their size: what a batch does in one piece (its write, its
+# transaction) gets shorter, and listens become durable more evenly. For so long after the last one.
+BUSY_BATCH_SHARE = 0.4
+BUSY_S = 1.0
 
 
 class Pacer:
@@ -36,7 +40,7 @@ class Pacer:
     """
 
     def __init__(
-        self, slice_ms: float = 2.0, listen_share: float = 0.75, clock: Callable[[], float] = time.perf_counter
+        self, slice_ms: float = 2.0, listen_share: float = 0.85, clock: Callable[[], float] = time.perf_counter
     ) -> None:
         self.working = asyncio.Lock()
         self._waiting: set[Hashable] = set()
@@ -45,6 +49,7 @@ class Pacer:
         self._clock = clock
         self._saved_s = 0.0
         self._began_s = clock()
+        self._busy_until_s = self._began_s
         self._free = asyncio.Event()
         self._free.set()
         self._folded = asyncio.Event()
@@ -61,6 +66,7 @@ class Pacer:
             session: Names it.
         """
         self._waiting.add(session)
+        self._busy_until_s = self._clock() + BUSY_S
         self._free.clear()
 
     def session_ends(self, session: Hashable) -> None:
@@ -72,6 +78,19 @@ class Pacer:
         self._waiting.discard(session)
         if not self._waiting:
             self._free.set()
+
+    def batch_records(self, most: int) -> int:
+        """Say how many listens of a partition may go into one batch now.
+
+        Args:
+            most: Where no session-start came lately.
+
+        Returns:
+            At least one.
+        """
+        if self._waiting or self._clock() < self._busy_until_s:
+            return max(1, round(BUSY_BATCH_SHARE * most))
+        return most
 
     def listens_folded(self) -> None:
         """Wake those who wait for listens."""

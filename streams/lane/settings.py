@@ -41,7 +41,7 @@ class LaneSettings(BaseModel):
         default=2.0, gt=0, le=100, description="Work on listens before the event loop turns; small keeps sessions fast."
     )
     listen_share: float = Field(
-        default=0.75,
+        default=0.85,
         gt=0,
         le=1,
         description="Share of the time that listens keep while session-starts wait; the rest of it they stand back.",

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from streams.lane.pacing import MAX_SAVED_S, MAX_SLICES, Pacer
+from streams.lane.pacing import BUSY_BATCH_SHARE, BUSY_S, MAX_SAVED_S, MAX_SLICES, Pacer
 
 
 class Clock:
@@ -91,3 +91,18 @@ async def test_a_wait_for_kafka_earns_no_more_standing_back_than_work_would(cloc
     clock.ahead_s += 60.0
     await pacer.turn()
     assert pacer._saved_s == pytest.approx(MAX_SLICES * 0.001)
+
+
+async def test_batches_are_smaller_while_sessions_come_and_for_a_while_after(clock):
+    pacer = Pacer(slice_ms=1, clock=clock)
+    assert pacer.batch_records(1_000) == 1_000
+    pacer.session_begins("a")
+    assert pacer.batch_records(1_000) == round(1_000 * BUSY_BATCH_SHARE)
+    assert pacer.batch_records(1) == 1
+    clock.ahead_s += 2 * BUSY_S
+    assert pacer.batch_records(1_000) < 1_000, "it waits still"
+    pacer.session_ends("a")
+    assert pacer.batch_records(1_000) == 1_000
+    pacer.session_begins("b")
+    pacer.session_ends("b")
+    assert pacer.batch_records(1_000) < 1_000, "the next one may be on its way"
