@@ -35,7 +35,10 @@ def make_states(records: int, partitions: int) -> Log:
 
 
 class Restores:
-    """Runs over one changelog.
+    """Runs over two changelogs of the same states.
+
+    The lane records in its own what it belongs to, in a transaction, and Faust's recovery never ends on a changelog
+    that ends with a transaction's marker.
 
     Args:
         rig: The broker.
@@ -46,16 +49,18 @@ class Restores:
         self.rig, self.options = rig, options
         self.lane = lane_overrides(options.lane)
         self.stock_group, partitions = rig.name("stock"), options.partitions
-        # The name that Faust gives the changelog of its table; the lane takes any.
-        self.changelog = rig.topic(f"{self.stock_group}-states-changelog", partitions, compacted=True)
+        # Faust names the changelog of a table itself; the lane takes any.
+        self.changelogs = {"stock": f"{self.stock_group}-states-changelog", "lane": rig.name("states-changelog")}
         self.source = rig.topic(rig.name("listens"), partitions)
         rig.topic(self.source + DEAD_LETTER_SUFFIX, partitions)
-        rig.publish(self.changelog, make_states(options.records, partitions))
+        states = make_states(options.records, partitions)
+        for changelog in self.changelogs.values():
+            rig.publish(rig.topic(changelog, partitions, compacted=True), states)
 
     def _run(self, peer: str, group: str) -> Run:
         config = {
             "source": self.source,
-            "changelog": self.changelog,
+            "changelog": self.changelogs[peer],
             "partitions": self.options.partitions,
             "group": group,
             "data_dir": str(self.rig.folder / self.rig.name(peer)),
@@ -64,7 +69,7 @@ class Restores:
             "mode": "restore",
         }
         run = self.rig.run(peer, config)
-        if run["records"] != self.options.records:
+        if not 0 <= run["records"] - self.options.records <= self.options.partitions:  # the lane's own records
             raise RuntimeError(f"{peer} restored {run['records']} of {self.options.records} records")
         return {key: round(value, 2) for key, value in run.items()}
 

@@ -106,7 +106,10 @@ def test_nothing_offline_is_done_while_a_worker_runs(rig):
     assert asyncio.run(rebase_states(offline(rig))).current == 4
 
 
-@pytest.mark.parametrize("lose_table", [False, True], ids=["table kept", "table lost"])
+@pytest.mark.parametrize(
+    "lose_table",
+    [pytest.param(False, id="table kept"), pytest.param(True, id="table lost", marks=pytest.mark.slow)],
+)
 def test_recreated_source_is_refused_and_its_states_carried_over(rig, lose_table):
     folded_once(rig)
     before = rig.changelog()

@@ -55,6 +55,7 @@ def wait_compacted(clients: Clients, topic: str, key: bytes, count: int) -> list
     raise AssertionError(f"{len(left)} records of {key!r} after 60 s, expected {count}")
 
 
+@pytest.mark.slow
 def test_compaction_leaves_two_watermarks_and_then_nothing(kafka, make_topics):
     clients, topics = Clients(kafka.kafka), make_topics(user_partitions=1)
     changelog = topics.user_state_changelog.name
@@ -286,6 +287,7 @@ def test_an_erased_listener_is_answered_as_a_stranger(kafka, make_topics, tmp_pa
         rig.close()
 
 
+@pytest.mark.slow
 def test_states_that_are_folded_anew_meet_their_erasures_again(make_rig):
     rig = make_rig("exactly_once")
     rig.produce(make_listens(1_000, users=20, seed=33))

@@ -1,5 +1,7 @@
 """Topics: what an installation has, what is made, and every way in which a Kafka can differ."""
 
+from uuid import UUID
+
 import pytest
 
 from streams.broker import RunningBroker
@@ -118,7 +120,13 @@ def test_topics_on_a_real_kafka_are_made_checked_and_refused(kafka: RunningBroke
         assert len(create_topics(admin, topics)) == len(list(topics))
         assert check_topics(admin, topics) == []
         found = admin.describe([topics.listens.name, topics.item_sids.name, "never-made"])
-        assert found == {topics.listens.name: TopicState(3, "delete"), topics.item_sids.name: TopicState(4, "compact")}
+        ids = {name: state.topic_id for name, state in found.items()}
+        assert all(UUID(topic_id) for topic_id in ids.values())
+        assert len(set(ids.values())) == 2
+        assert found == {
+            topics.listens.name: TopicState(3, "delete", ids[topics.listens.name]),
+            topics.item_sids.name: TopicState(4, "compact", ids[topics.item_sids.name]),
+        }
         # Making one that is there is no error: two `topics create` may run at once.
         admin.create([topics.listens], -1)
         bad = TopicSpec(settings.prefix + "bad", "user_id", None, 1, config={"no.such.setting": "1"})
