@@ -100,6 +100,9 @@ class Cell:
             return await self.judge.read_catalogue() == NUM_KNOWN_ITEMS
 
         await self.until(is_known, "the catalogue is tokenized")
+        # On the topic is not yet in the worker's catalogue: listens folded before would keep no SID.
+        await self.end("a", signal.SIGTERM)
+        await self.start("a")
         self.load.go()
         await self.taken_over(time.monotonic())
         await self.end("a", signal.SIGTERM)
