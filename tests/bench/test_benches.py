@@ -1,9 +1,6 @@
 """The benchmarks themselves: each runs in its smallest size on a real Kafka and ends with the line that is promised."""
 
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,8 +8,9 @@ import pytest
 from models.history import fold
 from tests.bench.harness import alternate, at_least, at_most, lane_overrides, median_ratio, percentile, told
 from tests.bench.open_loop import Load
-from tests.bench.rig import ROOT, make_log, partition_of, pure_fold
+from tests.bench.rig import make_log, partition_of, pure_fold
 from tests.bench.sessions import drain_times
+from tests.bench.smoke import last_line
 from tests.bench.work import fold_one, lookup, read
 
 CHECKS = {
@@ -50,23 +48,6 @@ CHECKS = {
 }
 
 
-def last_line(bench, *options):
-    answer = subprocess.run(
-        [sys.executable, "-m", f"tests.bench.{bench}", "--smoke", *options],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        check=False,
-    )
-    assert answer.returncode == 0, answer.stderr[-3_000:]
-    line = json.loads(answer.stdout.splitlines()[-1])
-    assert line["bench"] == bench
-    assert line["settings"]["smoke"] is True
-    return line
-
-
 def test_tokenize_ends_with_its_checks():
     line = last_line("tokenize")
     assert [check["name"] for check in line["checks"]] == ["single_vs_faiss", "bulk_vs_faiss", "same_codes"]
@@ -97,20 +78,8 @@ def test_tokenizers_say_what_they_skip(tmp_path):
 )
 def test_smallest_size_ends_with_its_checks(kafka, bench):
     names, options = CHECKS[bench]
-    answer = subprocess.run(
-        [sys.executable, "-m", f"tests.bench.{bench}", "--smoke", "--bootstrap", kafka.bootstrap, *options],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        check=False,
-    )
-    assert answer.returncode == 0, answer.stderr[-3_000:]
-    line = json.loads(answer.stdout.splitlines()[-1])
-    assert line["bench"] == bench
+    line = last_line(bench, "--bootstrap", kafka.bootstrap, *options)
     assert line["machine"]["cores"] >= 1
-    assert line["settings"]["smoke"] is True
     assert [check["name"] for check in line["checks"]] == names
     assert all(set(check) == {"name", "value", "limit", "ok"} for check in line["checks"])
     unmeasured = {check["name"] for check in line["checks"] if check["value"] is None}

@@ -1,16 +1,13 @@
 """The soak: its lines through samples, and its smallest size on a real Kafka."""
 
-import json
-import os
 import random
-import subprocess
-import sys
 
 import pytest
 
 from tests.bench.open_loop import Load
 from tests.bench.peers.mixed import catalogue_change, listens
-from tests.bench.rig import ROOT, partition_of
+from tests.bench.rig import partition_of
+from tests.bench.smoke import last_line
 from tests.bench.soak import Samples, by_minute, slope
 from tests.bench.work import read
 
@@ -18,17 +15,7 @@ from tests.bench.work import read
 @pytest.mark.slow
 @pytest.mark.broker
 def test_smallest_size_ends_with_its_checks(kafka):
-    answer = subprocess.run(
-        [sys.executable, "-m", "tests.bench.soak", "--smoke", "--bootstrap", kafka.bootstrap],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        check=False,
-    )
-    assert answer.returncode == 0, answer.stderr[-3_000:]
-    line = json.loads(answer.stdout.splitlines()[-1])
+    line = last_line("soak", "--bootstrap", kafka.bootstrap)
     values = {check["name"]: check["value"] for check in line["checks"]}
     assert list(values) == ["rss_slope_mb_per_hour", "lag_growth", "unanswered_sessions", "lag_p99_s", "session_p99_ms"]
     assert None not in values.values()
