@@ -84,10 +84,10 @@ class ListenLane:
         self._writer = writer or make_writer(settings, clients, table.identity, host.group_id, self._pacer)
         self._admission = Admission(table.identity, clients)
         self._restorer = Restorer(table.identity.changelog_topic, clients, settings.restore_batch_records, metrics)
+        self._session_s = clients.settings.session_timeout_ms / 1000
         # A process that slept past its session may have been replaced, and write stale values: brokers refuse only
         # transactions of such a one.
-        self._silence_s = None if self._writer.commits_source else 0.8 * clients.settings.session_timeout_ms / 1000
-        self._session_s = clients.settings.session_timeout_ms / 1000
+        self._silence_s = None if self._writer.commits_source else 0.8 * self._session_s
         self._task: asyncio.Task[None] | None = None
         self._crashing: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
