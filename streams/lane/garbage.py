@@ -5,6 +5,8 @@ of them: 0.1 s on a busy core, every two seconds under a backlog of listens, in 
 """
 
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def settle() -> None:
@@ -15,3 +17,15 @@ def settle() -> None:
     gc.unfreeze()
     gc.collect()
     gc.freeze()
+
+
+@contextmanager
+def paused() -> Iterator[None]:
+    """Let no collection run for a burst of short-lived objects that make no cycles: a fifth of a restore's time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

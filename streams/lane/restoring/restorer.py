@@ -25,6 +25,7 @@ from aiokafka.errors import KafkaError
 
 from streams.connect import Clients
 from streams.errors import RestoreError
+from streams.lane.garbage import paused
 from streams.lane.metrics import LaneMetrics
 from streams.lane.restoring.progress import ProgressLog, RestoreProgress
 from streams.lane.table.meta import Positions
@@ -74,7 +75,8 @@ class Restorer:
         try:
             await consumer.start()
             await self._seek(consumer, tables, is_stopped)
-            await self._read(consumer, tables, is_stopped)
+            with paused():
+                await self._read(consumer, tables, is_stopped)
         except KafkaError as exc:
             msg = (
                 f"changelog {self.topic}: cannot be read ({exc!r}); check the broker and `sidestream topics check`, "
@@ -104,7 +106,11 @@ class Restorer:
             await asyncio.gather(*bulks.values(), return_exceptions=True)
         for bulk in bulks.values():
             bulk.result()
-        await asyncio.to_thread(self._settle, tables)
+        # Flushes wait for the disk: side by side they take half as long. None is left running when one fails.
+        settled = [asyncio.to_thread(self._settle, *entry) for entry in tables.items()]
+        for outcome in await asyncio.gather(*settled, return_exceptions=True):
+            if outcome is not None:
+                raise outcome
         log.end()
 
     async def _seek(
@@ -165,13 +171,12 @@ class Restorer:
         await asyncio.to_thread(table.load, values, replace(table.positions, changelog_offset=last))
         self._metrics.restored(len(records))
 
-    def _settle(self, tables: Mapping[int, PartitionTable]) -> None:
-        for partition, table in tables.items():
-            last = self.progress[partition].position - 1
-            # Control records and compacted tails up to the position were passed over: they hold nothing for us.
-            if last > table.positions.changelog_offset:
-                table.load({}, replace(table.positions, changelog_offset=last))
-            table.flush()
+    def _settle(self, partition: int, table: PartitionTable) -> None:
+        last = self.progress[partition].position - 1
+        # Control records and compacted tails up to the position were passed over: they hold nothing for us.
+        if last > table.positions.changelog_offset:
+            table.load({}, replace(table.positions, changelog_offset=last))
+        table.flush()
 
 
 def _start(table: PartitionTable, begin: int, end: int) -> int:
