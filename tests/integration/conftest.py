@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from failure_rig import FAULTY, SHORT, Limits
 from session_rig import Rig
+from two_nodes import TwoNodeKafka
 
 from streams.broker import BrokerSettings, RunningBroker, local, start_broker
 from streams.broker.jars import ensure_jars, require_kafka
@@ -58,17 +59,30 @@ class MortalKafka:
 
 
 @pytest.fixture
-def mortal_kafka(tmp_path: Path) -> Iterator[MortalKafka]:
-    """A Kafka for one test alone, which may kill it."""
+def kafka_jars() -> None:
+    """Skips where no Apache Kafka can be started."""
     settings = BrokerSettings(kind="kafka")
     try:
         require_kafka(settings)
         ensure_jars(settings)
     except BrokerError as error:
         pytest.skip(f"no Apache Kafka for tests: {error}")
+
+
+@pytest.fixture
+def mortal_kafka(tmp_path: Path, kafka_jars: None) -> Iterator[MortalKafka]:
+    """A Kafka for one test alone, which may kill it."""
     mortal = MortalKafka(tmp_path / "kafka")
     yield mortal
     mortal.broker.stop()
+
+
+@pytest.fixture
+def two_nodes(tmp_path: Path, kafka_jars: None) -> Iterator[TwoNodeKafka]:
+    """A Kafka for one test alone, whose second node may be killed."""
+    nodes = TwoNodeKafka(tmp_path / "nodes")
+    yield nodes
+    nodes.stop()
 
 
 @pytest.fixture(params=[SHORT, pytest.param(Limits(), marks=pytest.mark.slow)], ids=["short", "default"])

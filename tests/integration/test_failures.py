@@ -133,6 +133,28 @@ def test_process_paused_past_its_session_while_another_takes_over(make_rig, kafk
 
 
 @pytest.mark.slow
+def test_transaction_log_below_its_min_isr(two_nodes, make_rig, limits, failure):
+    topics = two_nodes.make_topics()
+    two_nodes.start_second()
+    loop = ready_with_items(make_rig(two_nodes, topics))
+    two_nodes.kill_second()
+    began = time.monotonic()
+    for number in range(50):
+        loop.listen(f"u{number}", "i1", 3_000 + number)
+    loop.listen("u", "i1", 4_000)
+    loop.flush()
+    code, seconds, last = ended(loop, limits.no_progress + 40)
+    assert code in (ExitCode.NO_PROGRESS, ExitCode.CRASHED), last
+    assert loop.topics.listens.name in last or loop.topics.user_state_changelog.name in last
+    failure("transaction log below its min ISR", f"exit {code}", seconds, limits.no_progress + MARGIN_S)
+    two_nodes.start_second()
+    loop.start().ready(90)
+    wait_until(lambda: state_size(loop) == 2, 30, "each listen folded once")
+    failure("transaction log whole again, worker restarted", "recovered", time.monotonic() - began, 120.0)
+    assert loop.end() == 0
+
+
+@pytest.mark.slow
 def test_changelog_topic_deleted(rig, limits, failure):
     loop = ready_with_items(rig())
     admin = loop.clients.admin()
