@@ -13,7 +13,7 @@ from streams.contracts.topics import build_topics
 from tests.bench.harness import Check
 from tests.bench.matrix.broken import BROKEN
 from tests.bench.matrix.faults import POINTS, RESTORE_POINTS, TRANSACTIONAL_ONLY
-from tests.bench.matrix.judge import Judge, Table, is_reserved
+from tests.bench.matrix.judge import Judge, Table, is_reserved, read_tables
 from tests.bench.matrix.schedule import GROUP_OPERATIONS, RANDOM, make_cells
 from tests.bench.matrix.tally import Progress, Tally
 from tests.bench.rig import ROOT
@@ -148,6 +148,11 @@ async def test_judge_compares_every_key_and_leaves_reserved_ones_aside(judge):
     assert judge.wrong_in_changelog() == ["changelog: b'gone'", "changelog: b'\\xffu\\xff1'"]
     assert is_reserved(b"")
     assert not is_reserved(b"\xffu")
+
+
+def test_database_whose_maker_was_killed_in_the_making_is_an_empty_one(tmp_path):
+    (tmp_path / "3.db").mkdir()
+    assert list(read_tables(tmp_path)) == [Table(3, -1, {})]
 
 
 def test_judge_counts_dead_letters_that_are_missing_or_there_twice(judge):

@@ -86,7 +86,8 @@ class _Consumer(driver.Consumer):
         """Stop the lanes and commit what they finished, then let Faust let go."""
         if self._handed is not None:
             await self._stop_lanes(self._handed)
-            await self.commit()
+            if not self.app.crashed:  # a fenced worker's commit would wait for a group that knows it no more
+                await self.commit()
             self._handed = None
         await super().on_partitions_revoked(revoked)
 

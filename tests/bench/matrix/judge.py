@@ -62,6 +62,9 @@ class Table:
 def read_tables(folder: Path) -> Iterator[Table]:
     """Read the databases of a worker that has ended, without changing them."""
     for path in sorted(folder.rglob("*.db")):
+        if not (path / "CURRENT").exists():  # killed before RocksDB had made it: the next worker does
+            yield Table(int(path.stem), -1, {})
+            continue
         database = Rdict(str(path), Options(raw_mode=True), access_type=AccessType.read_only())
         try:
             entries = dict(database.items())
