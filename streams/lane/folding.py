@@ -31,6 +31,9 @@ POLL_MS = 200
 TAKE_RECORDS = 256
 DECODE_RECORDS = 128
 FOLD_USERS = 32
+# Partitions between their first listen of a batch and its last ack. All at once would fold all of them first and make
+# them durable together, half a second of listens at a time; with fewer than three, acks would be waited for.
+AT_ONCE = 3
 
 
 class Folding:
@@ -76,6 +79,7 @@ class Folding:
         self._reading = Reading()
         self._overlay: dict[int, dict[bytes, bytes | None]] = {}
         self._alive_at = 0.0
+        self._at_once = asyncio.Semaphore(AT_ONCE)
 
     def begin(self, tables: Mapping[int, PartitionTable], positions: dict[int, int]) -> None:
         """Take restored tables.
@@ -160,16 +164,17 @@ class Folding:
         return collected
 
     async def _fold_one(self, partition: int, records: Sequence[Any], requests: Requests | None) -> None:
-        # The partitions take turns with what costs time here, and wait for their acks at the same time.
-        async with self._pacer.working:
-            started = time.perf_counter()
-            batch = await self._fold(partition, records, requests)
-        self.folded_to[partition] = batch.next_offset
-        self._pacer.listens_folded()
-        self._beat()
-        await self._keep(batch.result())
-        self.next_offsets[partition] = batch.next_offset
-        self._overlay.pop(partition, None)
+        # The partitions take turns with what costs time here, and some wait for their acks at the same time.
+        async with self._at_once:
+            async with self._pacer.working:
+                started = time.perf_counter()
+                batch = await self._fold(partition, records, requests)
+            self.folded_to[partition] = batch.next_offset
+            self._pacer.listens_folded()
+            self._beat()
+            await self._keep(batch.result())
+            self.next_offsets[partition] = batch.next_offset
+            self._overlay.pop(partition, None)
         batch.count(self._metrics, time.perf_counter() - started)
 
     async def _sweep(self) -> None:

@@ -23,7 +23,7 @@ MAX_SAVED_S = 0.05
 MAX_SLICES = 4
 # While session-starts come, batches keep this share of their size: what a batch does in one piece (its write, its
 # transaction) gets shorter, and listens become durable more evenly. For so long after the last one.
-BUSY_BATCH_SHARE = 0.4
+BUSY_BATCH_SHARE = 0.7
 BUSY_S = 1.0
 
 

@@ -41,17 +41,19 @@ def partition_of(key: bytes, partitions: int) -> int:
     return int((murmur2(key) & 0x7FFFFFFF) % partitions)
 
 
-def make_log(listens: int, users: int, partitions: int, seed: int) -> Log:
+def make_log(listens: int, users: int, partitions: int, seed: int, ended_ms_ago: int = 0) -> Log:
     """Make up listens: some users listen much more than others, items are popular unevenly, one in 1,000 is unreadable.
 
-    Event ids hold the seed, so that logs of different seeds never repeat one another's events.
+    Event ids hold the seed, so that logs of different seeds never repeat one another's events. A log has a listen in
+    each millisecond: where one follows another on a topic, the first must have ended long enough ago, or all of the
+    second would come late.
     """
     rng = np.random.default_rng(seed)
     weights = rng.lognormal(0.0, 1.0, users)
     of_user = rng.choice(users, listens, p=weights / weights.sum())
     items = (NUM_ITEMS * rng.random(listens) ** 2).astype(int)
     shares = rng.integers(0, 240_000, listens)
-    first_at = time.time_ns() // 1_000_000 - listens
+    first_at = time.time_ns() // 1_000_000 - ended_ms_ago - listens
     log: Log = [[] for _ in range(partitions)]
     for number, (user, item, ms) in enumerate(zip(of_user.tolist(), items.tolist(), shares.tolist(), strict=True)):
         key = b"user-%d" % user

@@ -191,7 +191,8 @@ def measure_lane(bench: Bench, rig: Rig) -> tuple[list[float], list[dict[str, An
             idle += measure_idle(worker, loop, options.sessions / options.rounds / options.per_s, f"idle-{number}")
             bench.say(f"idle {number + 1}: {summary(idle)}")
         worker.stop()
-        log = make_log(options.backlog, options.users, options.partitions, options.seed + number)
+        ended_ms_ago = (MAX_BACKLOGS - number) * options.backlog
+        log = make_log(options.backlog, options.users, options.partitions, options.seed + number, ended_ms_ago)
         rig.publish(worker.topics.listens.name, log)
         worker.start()
         backlogs.append(measure_backlog(loop, worker.progress, options.backlog, f"backlog-{number}", 60.0))
