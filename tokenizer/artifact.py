@@ -2,8 +2,10 @@
 
 Layout:
 
-* `config.json`: levels, kinds, sizes, beam, dimensions, share of content, encoder name and fingerprint, version.
-  Format 2. Format 1, which knew greedy k-means alone, is read as such; versions are the same in both.
+* `config.json`: views, levels, kinds, sizes, beam, dimensions, share of content, encoder name and fingerprint, version.
+  Format 3. Format 2, which knew words alone, and format 1, which knew greedy k-means alone, are read as such; versions
+  are the same in all three.
+* `encoder/`: the files of a content encoder that no package brings; see encoders/onnx_text.py.
 * `arrays/NAME.npy`: every array of `Tokenizer.arrays`, never pickled.
 * `metrics.json`: the report of the fit, for people.
 * `manifest.json`: SHA-256 of all of these (manifest.py), and `tokenizer_version`.
@@ -18,7 +20,8 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tokenizer.content import ContentEncoder, WordLlamaEncoder
+from tokenizer.content import ContentEncoder
+from tokenizer.encoders import store_encoder, stored_encoder
 from tokenizer.errors import ArtifactError, TokenizerError
 from tokenizer.fitting import SidReport
 from tokenizer.levels import LevelKind
@@ -28,6 +31,7 @@ from tokenizer.tokenizer import CatalogTokenizer, Tokenizer
 _CONFIG_NAME = "config.json"
 _METRICS_NAME = "metrics.json"
 _ARRAYS_FOLDER = "arrays"
+_ENCODER_FOLDER = "encoder"
 _ARTIFACT_KIND = "tokenizer"
 
 
@@ -36,8 +40,9 @@ class TokenizerConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal["sidestream-tokenizer-2"] = "sidestream-tokenizer-2"
+    format: Literal["sidestream-tokenizer-3"] = "sidestream-tokenizer-3"
     version: str = Field(description="Version of the tokenizer; recomputed from the arrays when loaded.")
+    views: tuple[str, ...] = Field(description="Views that are fused; empty where words alone are read.")
     num_levels: int = Field(description="Codes in a SID.")
     codebook_sizes: tuple[int, ...] = Field(description="Codes of each level.")
     level_kinds: tuple[LevelKind, ...] = Field(description="Kind of each level: kmeans, psrq or fsq.")
@@ -53,7 +58,8 @@ def save_tokenizer(folder: Path, tokenizer: Tokenizer | CatalogTokenizer, report
 
     Args:
         folder: Where to; an older tokenizer artifact there is replaced.
-        tokenizer: What to write; the encoder is recorded by name and fingerprint, not stored.
+        tokenizer: What to write. The encoder is recorded by name and fingerprint; the files of one that no package
+            brings are stored with a `CatalogTokenizer`.
         report: Counts for people, if known.
 
     Raises:
@@ -66,6 +72,8 @@ def save_tokenizer(folder: Path, tokenizer: Tokenizer | CatalogTokenizer, report
     (fresh / _ARRAYS_FOLDER).mkdir(parents=True)
     for name, array in arrays_of.arrays().items():
         np.save(fresh / _ARRAYS_FOLDER / f"{name}.npy", array, allow_pickle=False)
+    if isinstance(tokenizer, CatalogTokenizer):
+        store_encoder(tokenizer.encoder, fresh / _ENCODER_FOLDER)
     config = _describe(arrays_of)
     (fresh / _CONFIG_NAME).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
     metrics = asdict(report) if report else {}
@@ -83,7 +91,7 @@ def load_tokenizer(folder: Path, encoder: ContentEncoder | None = None) -> Catal
 
     Args:
         folder: What `save_tokenizer` wrote.
-        encoder: The content encoder; None takes the default, `WordLlamaEncoder`.
+        encoder: The content encoder; None takes the one in the artifact, or the default where it carries none.
 
     Returns:
         The tokenizer, ready to encode.
@@ -102,6 +110,7 @@ def load_tokenizer(folder: Path, encoder: ContentEncoder | None = None) -> Catal
             encoder_fingerprint=config.encoder_fingerprint,
             level_kinds=config.level_kinds,
             beam_size=config.beam_size,
+            views=config.views,
         )
     except (OSError, ValueError, ValidationError, TokenizerError) as error:
         msg = f"{folder} is no tokenizer artifact that this version reads: {error}; fit the tokenizer again"
@@ -115,7 +124,9 @@ def load_tokenizer(folder: Path, encoder: ContentEncoder | None = None) -> Catal
         )
         raise ArtifactError(msg)
     try:
-        return CatalogTokenizer(tokenizer, encoder if encoder is not None else WordLlamaEncoder())
+        if encoder is None:
+            encoder = stored_encoder(config.encoder_name, folder / _ENCODER_FOLDER)
+        return CatalogTokenizer(tokenizer, encoder)
     except TokenizerError as error:
         msg = f"tokenizer artifact {folder}: {error}"
         raise ArtifactError(msg) from error
@@ -126,6 +137,8 @@ def _read_config(path: Path) -> TokenizerConfig:
     if isinstance(fields, dict) and fields.get("format") == "sidestream-tokenizer-1":
         kinds = ["kmeans"] * len(fields.get("codebook_sizes", []))
         fields |= {"format": "sidestream-tokenizer-2", "level_kinds": kinds, "beam_size": 1}
+    if isinstance(fields, dict) and fields.get("format") == "sidestream-tokenizer-2":
+        fields |= {"format": "sidestream-tokenizer-3", "views": []}
     # From text, since strict JSON rules let lists stand for tuples.
     return TokenizerConfig.model_validate_json(json.dumps(fields))
 
@@ -133,6 +146,7 @@ def _read_config(path: Path) -> TokenizerConfig:
 def _describe(tokenizer: Tokenizer) -> TokenizerConfig:
     return TokenizerConfig(
         version=tokenizer.version,
+        views=tokenizer.views,
         num_levels=tokenizer.num_levels,
         codebook_sizes=tokenizer.codebook_sizes,
         level_kinds=tokenizer.level_kinds,

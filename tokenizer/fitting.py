@@ -14,6 +14,7 @@ from tokenizer.representation import Representation
 from tokenizer.settings import TokenizerSettings
 from tokenizer.sid import item_keys
 from tokenizer.tokenizer import CatalogTokenizer, Tokenizer
+from tokenizer.views import TEXT_VIEW, Fusion, ItemContent, fit_fusion, read_views, view_dims
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,7 @@ class SidReport:
 
 
 def fit_tokenizer(
-    item_ids: Sequence[str],
-    texts: Sequence[str],
+    items: Sequence[ItemContent],
     sequences: Sequence[npt.NDArray[np.integer]],
     encoder: ContentEncoder,
     settings: TokenizerSettings,
@@ -50,32 +50,32 @@ def fit_tokenizer(
     """Fit a tokenizer; equal inputs and seed give an equal version on one machine.
 
     Args:
-        item_ids: The catalogue, no two equal.
-        texts: What `item_text` made of each item.
-        sequences: One array of indices into `item_ids` for each listener, oldest first; the training part only. May be
+        items: The catalogue, no two ids equal.
+        sequences: One array of indices into `items` for each listener, oldest first; the training part only. May be
             empty: then content alone decides.
         encoder: Turns texts into content vectors.
-        settings: Levels, sizes, dimensions.
+        settings: Views, levels, sizes, dimensions.
         rng: Draws the random parts.
 
     Returns:
         The frozen tokenizer with the encoder.
 
     Raises:
-        TokenizerError: The catalogue is empty, ids repeat, texts are too few or many, or a sequence holds an index
-            outside the catalogue.
+        TokenizerError: The catalogue is empty, ids repeat, a view's vectors do not fit or no item has them, or a
+            sequence holds an index outside the catalogue.
     """
-    if not item_ids or len(item_ids) != len(texts) or len(set(item_ids)) != len(item_ids):
+    item_ids = [item.item_id for item in items]
+    if not item_ids or len(set(item_ids)) != len(item_ids):
         msg = (
-            f"expected at least one item, ids without repeats and a text for each, got {len(item_ids)} ids "
-            f"({len(set(item_ids))} distinct) and {len(texts)} texts; check the catalogue"
+            f"expected at least one item and ids without repeats, got {len(item_ids)} ids ({len(set(item_ids))} "
+            "distinct); check the catalogue"
         )
         raise TokenizerError(msg)
     keys = item_keys(item_ids)
-    content = encoder.encode(texts)
     collaborative = cooccurrence_vectors(
         sequences, len(item_ids), settings.collaborative_dim, rng, settings.cooccurrence_window
     )
+    fusion, content = _content(items, encoder, settings, collaborative)
     representation = Representation.fit(
         keys,
         content,
@@ -85,7 +85,21 @@ def fit_tokenizer(
         content_share=settings.content_share,
     )
     levels = fit_levels(representation.represent(keys, content), settings, rng)
-    return CatalogTokenizer(Tokenizer(representation, levels, encoder.name, encoder.fingerprint), encoder)
+    return CatalogTokenizer(Tokenizer(representation, levels, encoder.name, encoder.fingerprint, fusion), encoder)
+
+
+def _content(
+    items: Sequence[ItemContent],
+    encoder: ContentEncoder,
+    settings: TokenizerSettings,
+    collaborative: npt.NDArray[np.float32],
+) -> tuple[Fusion | None, npt.NDArray[np.float32]]:
+    if settings.views in ((), (TEXT_VIEW,)):
+        return None, encoder.encode([item.text for item in items])
+    dims = view_dims(settings.views, items, encoder)
+    blocks = read_views(items, dims, encoder)
+    fusion = fit_fusion(settings.views, blocks, settings.view_weights, collaborative)
+    return fusion, fusion.fuse(blocks)
 
 
 def report_sids(tokenizer: Tokenizer, codes: npt.NDArray[np.int32]) -> SidReport:

@@ -12,6 +12,20 @@ class TokenizerSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    encoder: str = Field(
+        default="wordllama",
+        min_length=1,
+        description="What turns words into vectors: wordllama, or the folder of a sentence encoder with model.onnx and "
+        "tokenizer.json, as `sidestream export-encoder` makes it; the folder's files go into the artifact.",
+    )
+    views: tuple[str, ...] = Field(
+        default=(),
+        description='What an item\'s content half is made of, as in ["text", "segments.dialogue", "cover"]: words, '
+        "segments of all fields or one, precomputed vectors by name. Empty: text.",
+    )
+    view_weights: tuple[float, ...] = Field(
+        default=(), description="Weight of each view. Empty: learned from which items are heard together."
+    )
     num_levels: int = Field(default=3, ge=1, le=MAX_LEVELS, description="Codes in a SID.")
     codebook_size: int = Field(
         default=256,
@@ -61,6 +75,13 @@ class TokenizerSettings(BaseModel):
         if self.level_kinds:
             return self.level_kinds
         return tuple[Literal["kmeans"], ...](["kmeans"] * self.num_levels)
+
+    @model_validator(mode="after")
+    def _weights_fit(self) -> Self:
+        if self.view_weights and len(self.view_weights) != len(self.views):
+            msg = f"view_weights must be empty or one for each of {list(self.views)}, got {list(self.view_weights)}"
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _dimensions_fit(self) -> Self:

@@ -1,7 +1,7 @@
-"""Owns the frozen tokenizer, from an item's words to its SID, and the version that names it.
+"""Owns the frozen tokenizer, from an item's content to its SID, and the version that names it.
 
-`Tokenizer` is arrays alone: representation and codebooks. `CatalogTokenizer` adds the live content encoder, and takes
-items. One item alone and a million in bulk get the same vectors and codes.
+`Tokenizer` is arrays alone: fusion, representation and codebooks. `CatalogTokenizer` adds the live content encoder, and
+takes items. One item alone and a million in bulk get the same vectors and codes.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from tokenizer.errors import TokenizerError
 from tokenizer.levels import LevelKind, Quantizer
 from tokenizer.representation import Representation
 from tokenizer.sid import item_keys
+from tokenizer.views import Fusion, ItemContent, read_views
 
 VERSION_CHARS = 12
 _INT8_MAX = 127
@@ -39,21 +40,29 @@ class EncodedItems:
 
 @dataclass(frozen=True, eq=False)
 class Tokenizer:
-    """Frozen representation and codebooks, paired with one content encoder by its fingerprint.
+    """Frozen fusion, representation and codebooks, paired with one content encoder by its fingerprint.
 
     Attributes:
         representation: Content vectors to representation vectors.
         levels: Representation vectors to codes.
         encoder_name: Name of the content encoder it was fitted with.
         encoder_fingerprint: Its fingerprint.
+        fusion: An item's views to its content vector; None where the words' vector is the content vector.
     """
 
     representation: Representation
     levels: Quantizer
     encoder_name: str
     encoder_fingerprint: str
+    fusion: Fusion | None = None
 
     def __post_init__(self) -> None:
+        if self.fusion is not None and self.fusion.dim != self.representation.content_dim:
+            msg = (
+                f"tokenizer: its views have {self.fusion.dim} dimensions, its representation takes "
+                f"{self.representation.content_dim}; fit or copy the tokenizer again"
+            )
+            raise TokenizerError(msg)
         if self.representation.dim != self.levels.dim:
             msg = (
                 f"tokenizer: representation gives {self.representation.dim} dimensions, its codebooks take "
@@ -94,6 +103,7 @@ class Tokenizer:
         words = [self.encoder_name, self.encoder_fingerprint, share]
         # Kinds are told by their arrays' names. Greedy encoding adds no word, so versions from before beams stay.
         words += [f"beam {self.levels.beam_size}"] if self.levels.beam_size > 1 else []
+        words += [f"view {name}" for name in self.views]
         for word in words:
             digest.update(f"{len(word)}:{word}".encode())
         for name, array in sorted(self.arrays().items()):
@@ -103,7 +113,13 @@ class Tokenizer:
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """All arrays by name, as the artifact stores them and the version hashes them."""
-        return {**self.representation.arrays(), **self.levels.arrays()}
+        fusion = {} if self.fusion is None else self.fusion.arrays()
+        return {**self.representation.arrays(), **self.levels.arrays(), **fusion}
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The views that are fused; none where words alone are read."""
+        return () if self.fusion is None else self.fusion.names
 
     @classmethod
     def from_arrays(
@@ -115,6 +131,7 @@ class Tokenizer:
         encoder_fingerprint: str,
         level_kinds: Sequence[LevelKind] | None = None,
         beam_size: int = 1,
+        views: Sequence[str] = (),
     ) -> "Tokenizer":
         """Build a tokenizer from what `arrays` gave.
 
@@ -125,6 +142,7 @@ class Tokenizer:
             encoder_fingerprint: Its fingerprint.
             level_kinds: Kind of each level; None where all are k-means, one for each codebook.
             beam_size: Paths kept from level to level.
+            views: The views that are fused; empty where words alone are read.
 
         Returns:
             A tokenizer of the same version.
@@ -136,6 +154,7 @@ class Tokenizer:
             level_kinds = ["kmeans" for name in arrays if name.startswith("codebook_")]
         try:
             levels = Quantizer.from_arrays(arrays, level_kinds, beam_size)
+            fusion = Fusion.from_arrays(views, arrays) if views else None
             representation = Representation(
                 content_mean=arrays["content_mean"].astype(np.float64),
                 projection=arrays["projection"].astype(np.float64),
@@ -147,7 +166,7 @@ class Tokenizer:
         except KeyError as error:
             msg = f"tokenizer: array {error} is missing; fit or copy the tokenizer again"
             raise TokenizerError(msg) from error
-        return cls(representation, levels, encoder_name, encoder_fingerprint)
+        return cls(representation, levels, encoder_name, encoder_fingerprint, fusion)
 
     def encode(self, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
         """Give representation vectors their codes.
@@ -179,7 +198,7 @@ class CatalogTokenizer:
     Example:
         ```python
         tokenizer = load_tokenizer(Path("artifact/tokenizer"))
-        encoded = tokenizer.encode_items(["e1"], [item_text("Rain on a tin roof", tags=["sleep"])])
+        encoded = tokenizer.encode_items([ItemContent("e1", item_text("Rain on a tin roof", tags=["sleep"]))])
         print(format_sid(encoded.codes[0]))
         ```
     """
@@ -189,7 +208,8 @@ class CatalogTokenizer:
 
     def __post_init__(self) -> None:
         expected, got = self.tokenizer.encoder_fingerprint, self.encoder.fingerprint
-        if expected != got or self.encoder.dim != self.tokenizer.representation.content_dim:
+        fused = self.tokenizer.fusion is not None
+        if expected != got or not (fused or self.encoder.dim == self.tokenizer.representation.content_dim):
             msg = (
                 f"tokenizer {self.tokenizer.version} was fitted with encoder {self.tokenizer.encoder_name} "
                 f"{expected[:12]}, got {self.encoder.name} {got[:12]}; install that encoder, or fit the tokenizer again"
@@ -216,25 +236,41 @@ class CatalogTokenizer:
         """D: dimensions of a representation vector."""
         return self.tokenizer.vector_dim
 
-    def encode_items(self, item_ids: Sequence[str], texts: Sequence[str]) -> EncodedItems:
+    def encode_items(self, items: Sequence[ItemContent]) -> EncodedItems:
         """Give each item its SID and its vector, each as if it came alone.
 
         Args:
-            item_ids: The items; one heard in training keeps what its listeners said.
-            texts: What `item_text` made of each item.
+            items: The items; one heard in training keeps what its listeners said.
 
         Returns:
             Codes and vectors in the same order; empty for no items.
 
         Raises:
-            TokenizerError: Ids and texts differ in number, or the encoder gave vectors that do not fit.
+            TokenizerError: An item's precomputed vector does not fit, or the encoder's does not.
         """
-        if len(item_ids) != len(texts):
-            msg = f"expected one text for each item, got {len(item_ids)} items and {len(texts)} texts"
-            raise TokenizerError(msg)
-        vectors = self.tokenizer.representation.represent(item_keys(item_ids), self.encoder.encode(texts))
+        keys = item_keys([item.item_id for item in items])
+        vectors = self.tokenizer.representation.represent(keys, self.content_vectors(items))
         quantized, scales = quantize_rows(vectors)
         return EncodedItems(self.tokenizer.encode(vectors), quantized, scales)
+
+    def content_vectors(self, items: Sequence[ItemContent]) -> npt.NDArray[np.float32]:
+        """Give each item its content vector, as the representation takes it.
+
+        Args:
+            items: The items.
+
+        Returns:
+            One row an item.
+
+            Shape: (N, C).
+
+        Raises:
+            TokenizerError: An item's precomputed vector does not fit, or the encoder's does not.
+        """
+        fusion = self.tokenizer.fusion
+        if fusion is None:
+            return self.encoder.encode([item.text for item in items])
+        return fusion.fuse(read_views(items, fusion.dims, self.encoder))
 
 
 def quantize_rows(vectors: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:

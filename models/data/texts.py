@@ -1,7 +1,8 @@
-"""Owns the text that stands for a catalogue item: one function for training, replay and the live tokenizer."""
+"""Owns what stands for a catalogue item where it is tokenized: the same for training, replay and the live tokenizer."""
 
 from models.records import CatalogItem
 from tokenizer.content import item_text
+from tokenizer.views import ContentSegment, ItemContent
 
 
 def text_of(item: CatalogItem) -> str:
@@ -21,3 +22,19 @@ def text_of(item: CatalogItem) -> str:
         kind=item.kind,
         description=item.description,
     )
+
+
+def content_of(item: CatalogItem) -> ItemContent:
+    """Return all that a tokenizer may read of an item.
+
+    Args:
+        item: The item as its owner published it.
+
+    Returns:
+        Its words, its precomputed vectors and its segments.
+
+    Raises:
+        TokenizerError: A segment is malformed, or a vector has the name of a view that is made of words.
+    """
+    segments = tuple(ContentSegment(part.start_ms, part.end_ms, part.text, part.field) for part in item.segments or ())
+    return ItemContent(item.item_id, text_of(item), item.views or {}, segments)

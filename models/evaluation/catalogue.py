@@ -13,12 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from models.data import LogFolder
-from models.data.texts import text_of
+from models.data.texts import content_of, text_of
 from models.errors import DataError
 from models.records import CatalogItem
 from tokenizer.catalogue import Catalogue, CatalogueSnapshot, CatalogueUpdate, ItemFacts, Vectorize
+from tokenizer.errors import TokenizerError
 from tokenizer.sid import item_keys
 from tokenizer.tokenizer import CatalogTokenizer, EncodedItems
+from tokenizer.views import ItemContent
 
 Int32Array = npt.NDArray[np.int32]
 
@@ -78,6 +80,29 @@ def item_texts(folder: LogFolder, item_ids: Sequence[str]) -> list[str]:
         DataError: An item was never published.
     """
     return [text_of(item) for item in last_items(folder, item_ids)]
+
+
+def item_contents(folder: LogFolder, item_ids: Sequence[str]) -> list[ItemContent]:
+    """Read items as fit and encoding take them.
+
+    Args:
+        folder: Log folder.
+        item_ids: Items, each published at least once.
+
+    Returns:
+        One item for each id, in order.
+
+    Raises:
+        DataError: An item was never published, or its content is malformed.
+    """
+    contents: list[ItemContent] = []
+    for item in last_items(folder, item_ids):
+        try:
+            contents.append(content_of(item))
+        except TokenizerError as error:
+            msg = f"{folder.path}: catalog.jsonl, item {item.item_id!r}: {error}"
+            raise DataError(msg) from error
+    return contents
 
 
 def build_catalogue(

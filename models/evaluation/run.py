@@ -10,7 +10,7 @@ from models.baselines import ItemKnn, Popularity, Ranker
 from models.data import LogFolder, Role, Sequences, training_sequences
 from models.engine import Engine
 from models.errors import DataError
-from models.evaluation.catalogue import EvaluationCatalogue, build_catalogue, item_texts
+from models.evaluation.catalogue import EvaluationCatalogue, build_catalogue, item_contents
 from models.evaluation.generator import GeneratorRanker
 from models.evaluation.leave_one_out import Cases, Progress, evaluate_rankers
 from models.evaluation.report import report
@@ -81,7 +81,7 @@ def evaluate(
         raise DataError(msg)
     if max_listeners is not None:
         cases = cases.sample(max_listeners, np.random.default_rng(0))
-    encoded = tokenizer.encode_items(sequences.item_ids, item_texts(folder, sequences.item_ids))
+    encoded = tokenizer.encode_items(item_contents(folder, sequences.item_ids))
     catalogue = build_catalogue(
         sequences.item_ids, encoded, tokenizer, artifact.config.network.d_model, artifact.item_table.vectorize
     )

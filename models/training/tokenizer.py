@@ -8,7 +8,7 @@ import numpy as np
 
 from models.data import LogFolder, training_sequences
 from models.errors import DataError
-from models.evaluation.catalogue import item_texts
+from models.evaluation.catalogue import item_contents
 from tokenizer.artifact import save_tokenizer
 from tokenizer.content import ContentEncoder
 from tokenizer.fitting import fit_tokenizer, report_sids
@@ -38,7 +38,7 @@ def train_tokenizer(
         folder: Log folder.
         out_dir: The tokenizer artifact to write; an older one there is replaced.
         encoder: Turns texts into content vectors.
-        settings: Levels, sizes, dimensions.
+        settings: Views, levels, sizes, dimensions.
         seed: Of k-means and of the randomised SVD.
 
     Returns:
@@ -52,10 +52,10 @@ def train_tokenizer(
     if not sequences.item_ids:
         msg = f"{folder.path}: expected at least one item in catalog.jsonl, got none; there is nothing to tokenize"
         raise DataError(msg)
-    texts = item_texts(folder, sequences.item_ids)
+    items = item_contents(folder, sequences.item_ids)
     rng = np.random.default_rng(seed)
-    tokenizer = fit_tokenizer(sequences.item_ids, texts, sequences.train, encoder, settings, rng)
-    counts = report_sids(tokenizer.tokenizer, tokenizer.encode_items(sequences.item_ids, texts).codes)
+    tokenizer = fit_tokenizer(items, sequences.train, encoder, settings, rng)
+    counts = report_sids(tokenizer.tokenizer, tokenizer.encode_items(items).codes)
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     save_tokenizer(out_dir, tokenizer, counts)
     return FittedTokenizer(tokenizer, {"tokenizer_version": tokenizer.version, **asdict(counts)})

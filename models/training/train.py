@@ -17,7 +17,7 @@ import numpy.typing as npt
 from models.artifact import ModelArtifact
 from models.data import LogFolder, Sequences, training_sequences
 from models.evaluation import Cases, evaluate_rankers, report
-from models.evaluation.catalogue import EvaluationCatalogue, build_catalogue, item_texts
+from models.evaluation.catalogue import EvaluationCatalogue, build_catalogue, item_contents
 from models.evaluation.run import baselines, generator_ranker, headline, held_out_cases
 from models.item_table import ItemTable
 from models.settings import EngineSettings
@@ -124,7 +124,7 @@ class _Training:
         return TrainResult(draft.finish(metrics), metrics, self._seconds)
 
     def _items(self, sequences: Sequences) -> _Items:
-        encoded = self._tokenizer.encode_items(sequences.item_ids, item_texts(self._folder, sequences.item_ids))
+        encoded = self._tokenizer.encode_items(item_contents(self._folder, sequences.item_ids))
         # As workers read it: int8 with a scale.
         x = encoded.vectors.astype(np.float32) * encoded.scales[:, None]
         listens = np.concatenate([*sequences.train, np.empty(0, np.int32)]).astype(np.int64)

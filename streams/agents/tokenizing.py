@@ -7,8 +7,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from models.data.texts import text_of
+from models.data.texts import content_of
 from models.records import CatalogItem, ItemSids, TokenizedItem
+from tokenizer.views import ItemContent
 
 
 class EncodedItems(Protocol):
@@ -38,8 +39,8 @@ class ItemEncoder(Protocol):
         """Version that gives the codes their meaning."""
         ...
 
-    def encode_items(self, item_ids: Sequence[str], texts: Sequence[str]) -> EncodedItems:
-        """Encode items by id and text."""
+    def encode_items(self, items: Sequence[ItemContent]) -> EncodedItems:
+        """Encode items by what is known of their content."""
         ...
 
 
@@ -55,11 +56,11 @@ def item_sids(encoder: ItemEncoder, items: Sequence[CatalogItem], offsets: Seque
         One value per item, in order.
 
     Raises:
-        TokenizerError: An item cannot be encoded.
+        TokenizerError: An item is malformed or cannot be encoded.
     """
     if not items:
         return []
-    encoded = encoder.encode_items([item.item_id for item in items], [text_of(item) for item in items])
+    encoded = encoder.encode_items([content_of(item) for item in items])
     return [
         _value(item, offset, encoder.version, encoded, row)
         for row, (item, offset) in enumerate(zip(items, offsets, strict=True))

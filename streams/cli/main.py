@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from streams.cli import broker, config, data, deadletters, erasure, live, run, states, topics, training
+from streams.cli import broker, config, data, deadletters, encoders, erasure, live, run, states, topics, training
 from streams.cli.context import Context, parse_assignments
 from streams.cli.entry import INTERRUPTED
 from streams.cli.output import fail
@@ -34,6 +34,7 @@ app.command()(training.world)
 app.add_typer(training.train_app, name="train")
 app.command()(training.evaluate)
 app.command()(training.export)
+app.command()(encoders.export_encoder)
 app.add_typer(config.app, name="config")
 
 

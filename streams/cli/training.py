@@ -26,7 +26,7 @@ from streams.cli.output import console, print_facts, print_json, print_rows, say
 from streams.errors import SettingsError
 from streams.settings import Settings
 from tokenizer.artifact import load_tokenizer
-from tokenizer.content import WordLlamaEncoder
+from tokenizer.encoders import open_encoder
 
 train_app = typer.Typer(no_args_is_help=True, help="Train a tokenizer, then a model on it.")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -62,7 +62,11 @@ def tokenizer(ctx: typer.Context, log: LogArgument, pair: PairArgument, as_json:
     """Fit a tokenizer on a log folder: PAIR/tokenizer."""
     settings = settings_of(ctx)
     fitted = train_tokenizer(
-        LogFolder(log), pair / "tokenizer", WordLlamaEncoder(), settings.tokenizer, settings.train.seed
+        LogFolder(log),
+        pair / "tokenizer",
+        open_encoder(settings.tokenizer.encoder),
+        settings.tokenizer,
+        settings.train.seed,
     )
     print_facts(fitted.report, as_json=as_json)
 

@@ -16,7 +16,7 @@ from models.world import generate_world
 from streams.demo.shipped import SHIPPED_WORLD, shipped_pair
 from streams.settings import Settings
 from tokenizer.artifact import load_tokenizer
-from tokenizer.content import WordLlamaEncoder
+from tokenizer.encoders import open_encoder
 from tokenizer.errors import ArtifactError
 
 TrainModel = Callable[[Settings, LogFolder, Path], dict[str, Any]]
@@ -90,7 +90,8 @@ def prepare_data(place: Path, data: Path, kind: DataKind, settings: Settings, tr
     is_new = not mark.is_file() or json.loads(mark.read_text()) != recipe
     if is_new:
         mark.unlink(missing_ok=True)
-        train_tokenizer(folder, pair / "tokenizer", WordLlamaEncoder(), settings.tokenizer, settings.train.seed)
+        encoder = open_encoder(settings.tokenizer.encoder)
+        train_tokenizer(folder, pair / "tokenizer", encoder, settings.tokenizer, settings.train.seed)
         train_model(settings, folder, pair)
         mark.write_text(json.dumps(recipe))
     tokenizer = load_tokenizer(pair / "tokenizer")

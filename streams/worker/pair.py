@@ -13,6 +13,7 @@ from streams.agents.tokenizing import EncodedItems, ItemEncoder
 from tokenizer.artifact import load_tokenizer
 from tokenizer.catalogue import Vectorize
 from tokenizer.errors import ArtifactError
+from tokenizer.views import ItemContent
 
 
 class ServedTokenizer(ItemEncoder, Protocol):
@@ -28,8 +29,8 @@ class ServedTokenizer(ItemEncoder, Protocol):
         """Components of a representation vector."""
         ...
 
-    def encode_items(self, item_ids: Sequence[str], texts: Sequence[str]) -> EncodedItems:
-        """Encode items by id and text."""
+    def encode_items(self, items: Sequence[ItemContent]) -> EncodedItems:
+        """Encode items by what is known of their content."""
         ...
 
 

@@ -34,7 +34,8 @@ class HashTokenizer:
     codebook_sizes = (16, 16)
     vector_dim = DIM
 
-    def encode_items(self, item_ids, texts):
+    def encode_items(self, items):
+        texts = [item.text for item in items]
         digests = np.array([list(hashlib.blake2b(text.encode(), digest_size=DIM).digest()) for text in texts], np.uint8)
         return Encoded(
             codes=(digests[:, :2] % 16).astype(np.int32),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tokenizer.content import WordLlamaEncoder
+from tokenizer.views import plain_items
 
 
 class WordHashEncoder:
@@ -47,4 +48,4 @@ def catalogue():
     item_ids = [f"item-{index}" for index in range(60)]
     texts = [" ".join(rng.choice(words[index % 3], 3)) + f" part {index}" for index in range(60)]
     sequences = [rng.choice(np.arange(listener % 3, 57, 3), 12) for listener in range(80)]
-    return item_ids, texts, sequences
+    return plain_items(item_ids, texts), sequences

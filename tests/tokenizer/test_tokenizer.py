@@ -9,6 +9,7 @@ from tokenizer.errors import TokenizerError
 from tokenizer.fitting import fit_tokenizer, report_sids
 from tokenizer.settings import TokenizerSettings
 from tokenizer.tokenizer import CatalogTokenizer, Tokenizer, quantize_rows
+from tokenizer.views import plain_items
 
 WORDS = [
     "rain",
@@ -30,8 +31,8 @@ WORDS = [
 SMALL = TokenizerSettings(vector_dim=32, collaborative_dim=12, codebook_size=16)
 
 
-def fit(item_ids, texts, sequences, encoder, settings=SMALL, seed=0):
-    return fit_tokenizer(item_ids, texts, sequences, encoder, settings, np.random.default_rng(seed))
+def fit(items, sequences, encoder, settings=SMALL, seed=0):
+    return fit_tokenizer(items, sequences, encoder, settings, np.random.default_rng(seed))
 
 
 @pytest.fixture(scope="module")
@@ -48,37 +49,34 @@ text = st.one_of(
 @given(items=st.lists(st.tuples(st.integers(0, 120), text), min_size=1, max_size=40))
 def test_items_get_the_same_codes_and_vectors_alone_and_in_bulk(wordllama_tokenizer, items):
     # Texts from none to 5,000 characters in one batch, known and unknown ids: company must not show in a single bit.
-    ids = [f"item-{number}" for number, _ in items]
-    texts = [words for _, words in items]
-    bulk = wordllama_tokenizer.encode_items(ids, texts)
+    items = plain_items([f"item-{number}" for number, _ in items], [words for _, words in items])
+    bulk = wordllama_tokenizer.encode_items(items)
     for row in range(len(items)):
-        alone = wordllama_tokenizer.encode_items(ids[row : row + 1], texts[row : row + 1])
+        alone = wordllama_tokenizer.encode_items(items[row : row + 1])
         assert alone.codes[0].tolist() == bulk.codes[row].tolist()
         assert alone.vectors[0].tobytes() == bulk.vectors[row].tobytes()
         assert alone.scales[0].tobytes() == bulk.scales[row].tobytes()
 
 
 def test_encoded_items_have_the_promised_form(wordllama_tokenizer, catalogue):
-    item_ids, texts, _ = catalogue
-    encoded = wordllama_tokenizer.encode_items(item_ids, texts)
+    encoded = wordllama_tokenizer.encode_items(catalogue[0])
     assert (encoded.codes.dtype, encoded.vectors.dtype, encoded.scales.dtype) == (np.int32, np.int8, np.float32)
     assert encoded.codes.shape == (60, wordllama_tokenizer.num_levels)
     assert encoded.vectors.shape == (60, wordllama_tokenizer.vector_dim)
     assert (encoded.codes < np.array(wordllama_tokenizer.codebook_sizes)).all()
     restored = encoded.vectors * encoded.scales[:, None]
     assert np.linalg.norm(restored, axis=1) == pytest.approx(1.0, abs=0.02)
-    none = wordllama_tokenizer.encode_items([], [])
+    none = wordllama_tokenizer.encode_items([])
     assert none.codes.shape == (0, 3)
     assert none.vectors.shape == (0, 32)
 
 
 def test_listening_and_words_both_decide_codes(wordllama_tokenizer, catalogue):
-    item_ids, texts, _ = catalogue
-    first = wordllama_tokenizer.encode_items(item_ids, texts).codes[:, 0]
+    first = wordllama_tokenizer.encode_items(catalogue[0]).codes[:, 0]
     genres = np.arange(60) % 3
     # Listeners stay within a genre, so no first code may hold two genres.
     assert all(len(set(genres[first == code])) == 1 for code in set(first.tolist()))
-    new = wordllama_tokenizer.encode_items(["new"], ["detective in court, a crime case"]).codes[0, 0]
+    new = wordllama_tokenizer.encode_items(plain_items(["new"], ["detective in court, a crime case"])).codes[0, 0]
     assert set(genres[first == new]) == {2}
 
 
@@ -126,7 +124,7 @@ def test_parts_that_do_not_fit_are_refused(catalogue, encoder):
     with pytest.raises(TokenizerError, match=r"was fitted with encoder word-hash .* install that encoder"):
         CatalogTokenizer(bundle.tokenizer, type(encoder)(dim=48, seed=1))
     with pytest.raises(TokenizerError, match="got 1 items and 2 texts"):
-        bundle.encode_items(["a"], ["b", "c"])
+        plain_items(["a"], ["b", "c"])
 
 
 @pytest.mark.parametrize("num_items", [1, 3])
@@ -134,28 +132,28 @@ def test_parts_that_do_not_fit_are_refused(catalogue, encoder):
 def test_a_catalogue_of_one_or_three_items_is_defined(encoder, num_items, heard):
     item_ids = [f"item-{index}" for index in range(num_items)]
     sequences = [np.arange(num_items)] if heard else []
-    bundle = fit(item_ids, WORDS[:num_items], sequences, encoder, TokenizerSettings())
-    codes = bundle.encode_items(item_ids, WORDS[:num_items]).codes
+    items = plain_items(item_ids, WORDS[:num_items])
+    bundle = fit(items, sequences, encoder, TokenizerSettings())
+    codes = bundle.encode_items(items).codes
     assert len(np.unique(codes, axis=0)) == num_items
     assert bundle.num_levels == 3
-    assert bundle.encode_items(["new", "newer"], ["", "goal"]).codes.shape == (2, 3)
+    assert bundle.encode_items(plain_items(["new", "newer"], ["", "goal"])).codes.shape == (2, 3)
 
 
 def test_items_without_any_words_are_defined(encoder):
-    bundle = fit(["a", "b"], ["", ""], [], encoder)
-    assert bundle.encode_items(["a", "b", "c"], ["", "", "goal"]).codes.shape == (3, 3)
+    bundle = fit(plain_items(["a", "b"], ["", ""]), [], encoder)
+    assert bundle.encode_items(plain_items(["a", "b", "c"], ["", "", "goal"])).codes.shape == (3, 3)
 
 
-@pytest.mark.parametrize(("ids", "texts"), [([], []), (["a", "a"], ["b", "c"]), (["a"], ["b", "c"])])
-def test_fit_refuses_a_bad_catalogue(encoder, ids, texts):
+@pytest.mark.parametrize("items", [[], plain_items(["a", "a"], ["b", "c"])])
+def test_fit_refuses_a_bad_catalogue(encoder, items):
     with pytest.raises(TokenizerError, match="check the catalogue"):
-        fit(ids, texts, [], encoder)
+        fit(items, [], encoder)
 
 
 def test_report_counts_sids(catalogue, encoder):
-    item_ids, texts, sequences = catalogue
-    bundle = fit(item_ids, texts, sequences, encoder)
-    codes = bundle.encode_items(item_ids, texts).codes
+    bundle = fit(*catalogue, encoder)
+    codes = bundle.encode_items(catalogue[0]).codes
     codes[:3] = codes[0]
     report = report_sids(bundle.tokenizer, codes)
     assert report.num_items == 60

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from models.engine import EngineResult
 from streams.worker.pair import Pair
 from tokenizer.catalogue import CatalogueSnapshot
+from tokenizer.views import ItemContent
 
 DIM = 8
 
@@ -30,8 +31,9 @@ class HashTokenizer:
     codebook_sizes = (256, 256, 256)
     vector_dim = DIM
 
-    def encode_items(self, item_ids: Sequence[str], texts: Sequence[str]) -> Encoded:
+    def encode_items(self, items: Sequence[ItemContent]) -> Encoded:
         """Encode items."""
+        texts = [item.text for item in items]
         digests = np.array([list(hashlib.blake2b(text.encode(), digest_size=DIM).digest()) for text in texts], np.uint8)
         scales = np.full(len(texts), 0.01, np.float32)
         return Encoded(digests[:, :3].astype(np.int32), digests.view(np.int8), scales)

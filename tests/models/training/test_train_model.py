@@ -13,7 +13,7 @@ pytestmark = pytest.mark.train
 from models.artifact import load_model_artifact  # noqa: E402
 from models.data import LogFolder, training_sequences  # noqa: E402
 from models.evaluation import Cases  # noqa: E402
-from models.evaluation.catalogue import item_texts  # noqa: E402
+from models.evaluation.catalogue import item_contents  # noqa: E402
 from models.evaluation.run import evaluate  # noqa: E402
 from models.network import GenModel, NetworkConfig  # noqa: E402
 from models.reexport import reexport  # noqa: E402
@@ -50,8 +50,7 @@ def folder(tmp_path_factory):
 def tokenizer(folder):
     sequences = training_sequences(folder)
     return fit_tokenizer(
-        sequences.item_ids,
-        item_texts(folder, sequences.item_ids),
+        item_contents(folder, sequences.item_ids),
         sequences.train,
         WordLlamaEncoder(),
         TokenizerSettings(),
@@ -112,7 +111,7 @@ def test_a_trained_model_is_exported_again_and_nothing_else_changes(trained, tmp
 
 def test_equal_seeds_give_equal_weights_and_others_do_not(folder, tokenizer):
     sequences = training_sequences(folder)
-    codes = tokenizer.encode_items(sequences.item_ids, item_texts(folder, sequences.item_ids)).codes
+    codes = tokenizer.encode_items(item_contents(folder, sequences.item_ids)).codes
     vectors = np.random.default_rng(3).normal(size=(len(codes), SETTINGS.d_model)).astype(np.float32)
     data = TrainingData(sequences.train, codes, vectors, Cases([], np.empty(0, np.int32)))
 

@@ -69,10 +69,10 @@ class SlowEncoder(FakeEncoder):
         super().__init__()
         self.begun, self.released = threading.Event(), threading.Event()
 
-    def encode_items(self, item_ids, texts):
+    def encode_items(self, items):
         self.begun.set()
         assert self.released.wait(10)
-        return super().encode_items(item_ids, texts)
+        return super().encode_items(items)
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_an_item_that_numpy_or_a_codec_chokes_on_costs_only_itself(agent):
 
 
 def test_an_encoder_that_cannot_work_at_all_buries_nothing(agent):
-    def broken(item_ids, texts):
+    def broken(items):
         raise OSError("the model's file is gone")
 
     agent._encoder.encode_items = broken

