@@ -35,6 +35,11 @@ def encoder():
 
 
 @pytest.fixture(scope="session")
+def word_hash():
+    return WordHashEncoder()
+
+
+@pytest.fixture(scope="session")
 def wordllama():
     return WordLlamaEncoder()
 
