@@ -241,8 +241,9 @@ class CatalogAgent(Service):
             values = item_sids(self._encoder, [item for _, item in upserts], offsets)
         except _ITEM_ERRORS as exc:
             if len(upserts) > 1:
-                # One item spoils the batch: find it, let the others through.
-                return [made for upsert in upserts for made in self._encoded(sources, [upsert])]
+                # One item spoils the batch: find it by halves, let the others through.
+                half = len(upserts) // 2
+                return self._encoded(sources, upserts[:half]) + self._encoded(sources, upserts[half:])
             place = upserts[0][0]
             return [(place, self._bury(sources[place], BadRecord(Reason.BAD_VALUE, str(exc))))]
         self._metrics.tokenized_items.labels("tokenized").inc(len(values))

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 import unicodedata
@@ -20,6 +21,15 @@ def test_clean_text_is_idempotent_and_bounded(text, max_chars):
     assert len(cleaned) <= max_chars
     assert unicodedata.is_normalized("NFKC", cleaned)
     cleaned.encode()
+
+
+@given(
+    st.text(st.sampled_from("ab é\u00a0\u00ad\u2003\u200b\x1f\x85\n\ufb01\ue000日"), max_size=12), st.integers(1, 12)
+)
+def test_a_text_that_needs_no_cleaning_is_told_apart_rightly(text, max_chars):
+    head = unicodedata.normalize("NFKC", text[:max_chars])
+    spaced = re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", head)
+    assert clean_text(text, max_chars) == spaced.strip()[:max_chars].rstrip()
 
 
 def test_clean_text_examples():

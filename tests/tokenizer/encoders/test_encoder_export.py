@@ -72,7 +72,7 @@ def test_what_is_no_bert_that_averages_is_refused(tmp_path):
         export_encoder(tmp_path / "a", tmp_path / "none")
     source = write_source(tmp_path / "source")
     change(source / "config.json", model_type="roberta")
-    with pytest.raises(TokenizerError, match="got .*'roberta'"):
+    with pytest.raises(TokenizerError, match="roberta"):
         export_encoder(tmp_path / "b", source)
     change(source / "config.json", model_type="bert", num_hidden_layers=3)
     with pytest.raises(TokenizerError, match=r"the weights hold no encoder\.layer\.2\."):
