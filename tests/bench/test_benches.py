@@ -45,11 +45,12 @@ CHECKS = {
         (),
     ),
     "recovery": (["recovery_per_s", "bulk_vs_stock"], ()),
+    "tokenize": (["items_per_s", "item_p99_ms", "item_cpu_us"], ("--parts", "items")),
 }
 
 
 def test_tokenize_ends_with_its_checks():
-    line = last_line("tokenize")
+    line = last_line("tokenize", "--parts", "codes")
     assert [check["name"] for check in line["checks"]] == ["single_vs_faiss", "bulk_vs_faiss", "same_codes"]
     assert all(row["ours_single_us"] > 0 and row["ours_bulk_per_s"] > 0 for row in line["results"].values())
 

@@ -1,8 +1,9 @@
-"""Codes per second beside FAISS's ResidualQuantizer: alone and in bulk, greedy and with a beam of 5, one thread each.
+"""Codes per second beside FAISS's ResidualQuantizer, and items per second through a worker.
 
-Both encode the same vectors with the same books, in processes of their own that take turns. The vectors are made up:
-clusters in 64 dimensions, spread over all, as sentence vectors are. A first round, which no figure comes from, compares
-the codes: where they differ, FAISS's float32 rounds otherwise than exact arithmetic decides.
+Codes: alone and in bulk, greedy and with a beam of 5, one thread each. Both encode the same vectors with the same
+books, in processes of their own that take turns. The vectors are made up: clusters in 64 dimensions, spread over all,
+as sentence vectors are. A first round, which no figure comes from, compares the codes: where they differ, FAISS's
+float32 rounds otherwise than exact arithmetic decides. Items: `item_stream.py`.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tests.bench import item_stream
 from tests.bench.harness import Bench, alternate, at_least, median_ratio, option_parser, told
 from tests.bench.peers.quix_env import ROOT, ensure_python, find_python
 from tokenizer.levels import fit_levels
@@ -36,11 +38,15 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the options and fill in sizes."""
     parser = option_parser("Codes per second beside FAISS.")
     parser.add_argument("--vectors", type=int, default=None, help="encoded in bulk")
+    parser.add_argument("--parts", default="codes,items", help="what is measured: codes, items or both")
+    item_stream.add_options(parser)
     options = parser.parse_args(arguments)
     options.rounds = options.rounds or (1 if options.smoke else 5)
     options.vectors = options.vectors or (2_000 if options.smoke else 20_000)
     options.shapes = SHAPES[:1] if options.smoke else SHAPES
     options.singles = 100 if options.smoke else 1_000
+    options.parts = options.parts.split(",")
+    item_stream.fill_in(options)
     return options
 
 
@@ -109,10 +115,9 @@ def summarize(runs: dict[str, list[Run]], beam: int) -> dict[str, Any]:
     return row
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark."""
-    options = parse(arguments)
-    bench = Bench("tokenize", options)
+def measure_codes(bench: Bench) -> None:
+    """Add the figures and checks of codes beside FAISS."""
+    options = bench.options
     # The smallest size fetches nothing: FAISS takes part where its environment is made.
     faiss = find_python() if options.smoke else ensure_python()
     pythons = {"ours": sys.executable, **({"faiss": faiss} if faiss else {})}
@@ -133,6 +138,16 @@ def main(arguments: list[str] | None = None) -> int:
         bench.checks.append(at_least(check, min(ratios) if ratios else None, limit))
     agreements = [row["same_codes"] for row in bench.results.values() if row["same_codes"] is not None]
     bench.checks.append(told("same_codes", min(agreements) if agreements else None))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark."""
+    options = parse(arguments)
+    bench = Bench("tokenize", options)
+    if "codes" in options.parts:
+        measure_codes(bench)
+    if "items" in options.parts:
+        item_stream.measure_items(bench)
     return bench.finish()
 
 

@@ -1,13 +1,18 @@
-"""The whole worker of the product, pages and metrics and catalogue and both lanes; only its model is a constant."""
+"""The whole worker of the product, pages and metrics and catalogue and both lanes.
+
+Its tokenizer and model are constants, or it only tokenizes, with the tokenizer of a pair folder.
+"""
 
 import asyncio
 import sys
 from pathlib import Path
 
+from models.settings import EngineSettings
 from streams.app import create_app
 from streams.log import set_up_logging
 from streams.metrics import Metrics
 from streams.settings import load_settings
+from streams.worker.pair import load_pair
 from streams.worker.run import run
 from tests.bench.peers.constant import constant_pair
 from tests.bench.peers.progress import note_progress
@@ -27,7 +32,9 @@ def main() -> int:
     settings, _ = load_settings(config["flags"], env={})
     set_up_logging(settings.log)
     asyncio.set_event_loop(asyncio.new_event_loop())
-    parts = create_app(settings, constant_pair())
+    folder = config.get("artifacts")
+    pair = load_pair(Path(folder), EngineSettings(), with_model=False) if folder else constant_pair()
+    parts = create_app(settings, pair)
     note_progress(Path(config["progress"]), lambda: folded(parts.metrics))
     return run(parts)
 
