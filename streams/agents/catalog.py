@@ -176,6 +176,10 @@ class CatalogAgent(Service):
         until = loop.time() + self._settings.batch_ms / 1e3
         batch: list[Any] = []
         while len(batch) < self._settings.max_batch - 1:
+            if not self._inbox.empty():
+                # What is there needs no timer, which costs more than the rest of the way.
+                batch.append(self._inbox.get_nowait())
+                continue
             try:
                 async with asyncio.timeout_at(until):
                     batch.append(await self._inbox.get())

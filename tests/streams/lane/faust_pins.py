@@ -135,6 +135,18 @@ PINS = (
         "lane.transport._Consumer",
     ),
     Pin(
+        "faust.transport.consumer:Consumer._drain_messages",
+        "fc0f1b9abdb1",
+        "hands each message over beside the suspension of the flow, and makes nothing of what wait_first returns",
+        "lane.transport._Consumer.wait_first",
+    ),
+    Pin(
+        "mode.services:Service.wait_first",
+        "f801bc9f49cd",
+        "four tasks for each message; we take the first step of handing it over ourselves",
+        "lane.transport._Consumer.wait_first",
+    ),
+    Pin(
         "faust.transport.consumer:ThreadDelegateConsumer._getmany",
         "30984c83c56d",
         "we drop stray lane records from its answer",

@@ -191,3 +191,64 @@ def test_other_versions_are_refused(monkeypatch):
     monkeypatch.setattr(faust_app, "FAUST_VERSION", "0.16.0")
     with pytest.raises(SettingsError, match=r"expected faust-streaming 0\.16\.0"):
         check_versions()
+
+
+async def test_a_message_that_nothing_keeps_is_handed_over_without_a_task(app):
+    consumer, flow, tasks = app.consumer, asyncio.Event(), asyncio.all_tasks()
+
+    async def hand_over():
+        return asyncio.all_tasks() - tasks
+
+    for _ in range(40):
+        answer = await consumer.wait_first(hand_over(), flow.wait())
+        assert answer.results == [set()]
+        assert not answer.stopped
+    with pytest.raises(ValueError, match="refused"):
+        await consumer.wait_first(fail(), flow.wait())
+
+
+async def fail():
+    msg = "refused"
+    raise ValueError(msg)
+
+
+async def test_a_message_that_has_to_wait_goes_on_as_faust_has_it(app):
+    consumer, flow, room = app.consumer, asyncio.Event(), asyncio.Event()
+    steps = []
+
+    async def hand_over():
+        steps.append("begun")
+        await asyncio.sleep(0)
+        try:
+            await room.wait()
+        except asyncio.CancelledError:
+            steps.append("given up")
+            raise
+        steps.append("handed over")
+        return 7
+
+    waiting = asyncio.create_task(consumer.wait_first(hand_over(), flow.wait()))
+    await asyncio.sleep(0)
+    assert steps == ["begun"]
+    room.set()
+    assert (await waiting).results == [7]
+    room.clear()
+    # A rebalance suspends the flow: who still waits is given up.
+    waiting = asyncio.create_task(consumer.wait_first(hand_over(), flow.wait()))
+    await asyncio.sleep(0)
+    flow.set()
+    assert (await waiting).results == [True]
+    await asyncio.sleep(0)
+    assert steps == ["begun", "handed over", "begun", "given up"]
+
+
+async def test_others_get_their_turn_while_messages_are_handed_over(app):
+    consumer, flow, turns = app.consumer, asyncio.Event(), []
+
+    async def hand_over():
+        return None
+
+    asyncio.get_running_loop().call_soon(turns.append, 1)
+    for _ in range(16):
+        await consumer.wait_first(hand_over(), flow.wait())
+    assert turns == [1]
