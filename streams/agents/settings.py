@@ -9,4 +9,4 @@ class AgentSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_batch: int = Field(default=256, ge=1, le=10_000, description="Catalogue items tokenized together.")
-    batch_ms: int = Field(default=20, ge=0, le=1_000, description="How long a micro-batch waits for company.")
+    batch_ms: int = Field(default=5, ge=0, le=1_000, description="How long a micro-batch waits for company.")
