@@ -25,6 +25,7 @@ from models.history.layout import (
 from models.history.long_history import HistoryEvent, history
 from models.history.stored_sids import find_version, version_bytes
 from tokenizer.catalogue import CatalogueSnapshot
+from tokenizer.generations import Alignment
 from tokenizer.sid import format_sid
 
 BoolArray = npt.NDArray[np.bool_]
@@ -44,6 +45,7 @@ class HistoryView:
         signal: Place in `SIGNALS`. Shape: (T,).
         watermark: Highest source offset folded, -1 for none.
         dropped: Entries left out because no SID under that version is known.
+        aligned: Entries whose SID is the stored one of an older version, translated.
     """
 
     rows: Int32Array
@@ -54,18 +56,22 @@ class HistoryView:
     signal: npt.NDArray[np.uint8]
     watermark: int
     dropped: int
+    aligned: int = 0
 
 
-def view(state: bytes | None, snapshot: CatalogueSnapshot, tokenizer_version: str) -> HistoryView:
+def view(
+    state: bytes | None, snapshot: CatalogueSnapshot, tokenizer_version: str, alignment: Alignment | None = None
+) -> HistoryView:
     """Read a state as the model's arrays.
 
-    The SID of an entry is the snapshot's, else the stored one if it is of the same tokenizer version, else the entry
-    is dropped and counted.
+    The SID of an entry is the snapshot's, else the stored one if it is of the same tokenizer version, else the stored
+    one of an older version by the alignment map, else the entry is dropped and counted.
 
     Args:
         state: The user's state; None where there is none.
         snapshot: Pinned catalogue.
         tokenizer_version: Version that the model was trained on. A snapshot of another version says nothing.
+        alignment: Map from an older version's SIDs to this one's; None, or a map between other versions, says nothing.
 
     Returns:
         The arrays, oldest entry first.
@@ -87,6 +93,10 @@ def view(state: bytes | None, snapshot: CatalogueSnapshot, tokenizer_version: st
         # A code outside the codebook would make the graph read beside its tables.
         fallback &= (stored < np.array(snapshot.codebook_sizes)).all(axis=1)
         codes[fallback] = stored[fallback]
+    aligned = 0
+    if alignment is not None and alignment.new_version == tokenizer_version:
+        old = (codes[:, 0] < 0) & _stored_under(entries["version"], parts, alignment.old_version)
+        aligned = _translate(codes, entries["codes"], old, alignment, snapshot)
     known = codes[:, 0] >= 0
     entries = entries[known]
     share = entries["share"].astype(np.float32) / np.float32(MAX_SHARE)
@@ -100,6 +110,7 @@ def view(state: bytes | None, snapshot: CatalogueSnapshot, tokenizer_version: st
         signal=entries["signal"].copy(),
         watermark=parts.watermark,
         dropped=int(keys.size - entries.size),
+        aligned=aligned,
     )
 
 
@@ -175,6 +186,22 @@ def _stored_under(places: npt.NDArray[np.uint8], parts: State, tokenizer_version
     # Place 255 never occurs, so "no such version" matches no entry that stores a SID.
     stored: BoolArray = (places == place) & (places != UNKNOWN)
     return stored
+
+
+def _translate(
+    codes: Int32Array,
+    stored: npt.NDArray[np.uint16],
+    rows: BoolArray,
+    alignment: Alignment,
+    snapshot: CatalogueSnapshot,
+) -> int:
+    """Fill in what an alignment says of stored SIDs; return of how many entries it said something."""
+    # A map made for other codebooks would make the graph read beside its tables.
+    fits = alignment.new_sizes == tuple(snapshot.codebook_sizes) and len(alignment.old_sizes) == stored.shape[1]
+    if not fits or not rows.any():
+        return 0
+    codes[rows] = alignment.translate(stored[rows].astype(np.int32))
+    return int((codes[rows, 0] >= 0).sum())
 
 
 def _hex_pieces(packed: bytes, size: int) -> list[str]:

@@ -9,6 +9,7 @@ from state_model import Heard
 from models.errors import StateError
 from models.history import SIGNALS, describe, erase, fold, view
 from tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts, StoredSid
+from tokenizer.generations import CodedBy, align
 from tokenizer.sid import item_key
 
 V1, V2 = "0123456789ab", "ba9876543210"
@@ -112,3 +113,24 @@ def test_describe_nothing():
 def test_view_of_damaged_state_is_refused():
     with pytest.raises(StateError):
         view(b"\x07", catalogue(V1, {}), V1)
+
+
+def test_alignment_gives_the_sid_of_an_entry_stored_under_an_older_version():
+    state = state_of("gone", "kept", "new", lookup=catalogue(V1, {"gone": (1, 1, 1), "kept": (2, 2, 2)}).stored_sid)
+    versions = [CodedBy(version, (8, 8, 8), np.array(codes, np.int32)) for version, codes in
+                ((V1, [[1, 1, 0], [2, 2, 2]]), (V2, [[7, 6, 5], [4, 4, 4]]))]  # fmt: skip
+    made = align(*versions)
+    now = catalogue(V2, {"kept": (3, 3, 3)})
+    seen = view(state, now, V2, made)
+    # The snapshot's SID goes first; the map reads the rest by the longest prefix; without a stored SID nothing helps.
+    assert (seen.codes.tolist(), seen.rows[0]) == ([[7, 6, 5], [3, 3, 3]], -1)
+    assert (seen.aligned, seen.dropped) == (1, 1)
+    assert (view(state, now, V2).codes.tolist(), view(state, now, V2).dropped) == ([[3, 3, 3]], 2)
+
+
+@pytest.mark.parametrize("sizes", [((8, 8), (8, 8, 8)), ((8, 8, 8), (9, 9, 9))])
+def test_alignment_between_other_codebooks_or_versions_says_nothing(sizes):
+    state = state_of("a", lookup=catalogue(V1, {"a": (1, 1, 1)}).stored_sid)
+    old, new = (CodedBy(name, of, np.ones((1, len(of)), np.int32)) for name, of in zip((V1, V2), sizes, strict=True))
+    assert view(state, catalogue(V2, {}), V2, align(old, new)).dropped == 1
+    assert view(state, catalogue("0" * 12, {}), "0" * 12, align(old, new)).dropped == 1
