@@ -1,6 +1,6 @@
 """Owns the way from a catalogue and its listening sequences to a frozen tokenizer, and the report on what came out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,12 +9,17 @@ import numpy.typing as npt
 from tokenizer.content import ContentEncoder
 from tokenizer.cooccurrence import cooccurrence_vectors
 from tokenizer.errors import TokenizerError
-from tokenizer.levels import fit_levels
+from tokenizer.levels import Quantizer, fit_levels
 from tokenizer.representation import Representation
 from tokenizer.settings import TokenizerSettings
 from tokenizer.sid import item_keys
 from tokenizer.tokenizer import CatalogTokenizer, Tokenizer
 from tokenizer.views import TEXT_VIEW, Fusion, ItemContent, fit_fusion, read_views, view_dims
+
+# Vectors of the catalogue, listening sequences, settings, random numbers: frozen levels.
+TrainLevels = Callable[
+    [npt.NDArray[np.float32], Sequence[npt.NDArray[np.integer]], TokenizerSettings, np.random.Generator], Quantizer
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,7 @@ def fit_tokenizer(
     encoder: ContentEncoder,
     settings: TokenizerSettings,
     rng: np.random.Generator,
+    train_levels: TrainLevels | None = None,
 ) -> CatalogTokenizer:
     """Fit a tokenizer; equal inputs and seed give an equal version on one machine.
 
@@ -56,6 +62,7 @@ def fit_tokenizer(
         encoder: Turns texts into content vectors.
         settings: Views, levels, sizes, dimensions.
         rng: Draws the random parts.
+        train_levels: Makes levels of kind vq; without it only the other kinds can be had.
 
     Returns:
         The frozen tokenizer with the encoder.
@@ -84,7 +91,11 @@ def fit_tokenizer(
         collaborative_dim=settings.collaborative_dim,
         content_share=settings.content_share,
     )
-    levels = fit_levels(representation.represent(keys, content), settings, rng)
+    vectors = representation.represent(keys, content)
+    if "vq" in settings.kinds and train_levels is not None:
+        levels = train_levels(vectors, sequences, settings, rng)
+    else:
+        levels = fit_levels(vectors, settings, rng)
     return CatalogTokenizer(Tokenizer(representation, levels, encoder.name, encoder.fingerprint, fusion), encoder)
 
 

@@ -7,6 +7,31 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from tokenizer.sid import MAX_CODEBOOK_SIZE, MAX_LEVELS
 
 
+class VqSettings(BaseModel):
+    """How levels of kind vq are trained."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    latent_dim: int = Field(default=32, ge=2, le=512, description="Dimensions that are quantized.")
+    hidden_dim: int = Field(default=256, ge=2, le=4096, description="Units of the hidden layer on either side.")
+    epochs: int = Field(
+        default=120, ge=1, description="Passes over the items; with half of them masking showed nothing yet."
+    )
+    batch_items: int = Field(default=256, ge=2, description="Items, and pairs, a step.")
+    learning_rate: float = Field(default=1e-3, gt=0.0, description="Of Adam.")
+    commitment: float = Field(default=0.25, ge=0.0, description="Weight of the pull of latents to their codes.")
+    progressive_masking: bool = Field(
+        default=False, description="Reconstruct from a drawn number of levels, so that every prefix means something."
+    )
+    contrastive_weight: float = Field(
+        default=0.0, ge=0.0, description="Weight of the pull between items heard together in the training part."
+    )
+    temperature: float = Field(default=0.1, gt=0.0, description="Of that pull's softmax.")
+
+
+LevelKindSetting = Literal["kmeans", "psrq", "fsq", "vq"]
+
+
 class TokenizerSettings(BaseModel):
     """How a tokenizer is fitted."""
 
@@ -37,11 +62,12 @@ class TokenizerSettings(BaseModel):
         default=(),
         description="Codes of each level, as in [128, 64, 32]; at most the number of items. Empty: codebook_size.",
     )
-    level_kinds: tuple[Literal["kmeans", "psrq", "fsq"], ...] = Field(
+    level_kinds: tuple[LevelKindSetting, ...] = Field(
         default=(),
-        description="Kind of each level: kmeans, fsq (last level only) or psrq (features rather than addresses: see "
-        "prefix_weight). Empty: all kmeans.",
+        description="Kind of each level: kmeans, fsq (last level only), psrq (features rather than addresses: see "
+        "prefix_weight), or vq for all (an RQ-VAE; needs the extra `train`). Empty: all kmeans.",
     )
+    vq: VqSettings = VqSettings()
     prefix_weight: float = Field(
         default=0.3,
         ge=0.0,
@@ -70,7 +96,7 @@ class TokenizerSettings(BaseModel):
     )
 
     @property
-    def kinds(self) -> tuple[Literal["kmeans", "psrq", "fsq"], ...]:
+    def kinds(self) -> tuple[LevelKindSetting, ...]:
         """Kind of each level, one for each."""
         if self.level_kinds:
             return self.level_kinds
@@ -104,6 +130,9 @@ class TokenizerSettings(BaseModel):
             raise ValueError(msg)
         if "fsq" in self.kinds[:-1]:
             msg = f"level_kinds may have fsq as the last level only, got {list(self.kinds)}: nothing follows its bits"
+            raise ValueError(msg)
+        if "vq" in self.kinds and set(self.kinds) != {"vq"}:
+            msg = f"level_kinds must be vq for all levels or for none, got {list(self.kinds)}: they learn together"
             raise ValueError(msg)
         if "psrq" in self.kinds and self.beam_size > 1:
             msg = f"beam_size must be 1 with psrq levels, got {self.beam_size}: prefixes' scores do not compare"

@@ -1,19 +1,27 @@
-"""Owns the one call that fits a tokenizer on a log folder (torch-free)."""
+"""Owns the one call that fits a tokenizer on a log folder; torch is needed for levels of kind vq alone."""
 
-from dataclasses import asdict, dataclass
+import importlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from models.data import LogFolder, training_sequences
-from models.errors import DataError
+from models.errors import DataError, TrainingError
 from models.evaluation.catalogue import item_contents
 from tokenizer.artifact import save_tokenizer
 from tokenizer.content import ContentEncoder
 from tokenizer.fitting import fit_tokenizer, report_sids
+from tokenizer.levels import Quantizer, level_sizes
 from tokenizer.settings import TokenizerSettings
+from tokenizer.sid import item_keys
 from tokenizer.tokenizer import CatalogTokenizer
+from tokenizer.unheard import report_unheard
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +38,13 @@ class FittedTokenizer:
 
 
 def train_tokenizer(
-    folder: LogFolder, out_dir: Path, encoder: ContentEncoder, settings: TokenizerSettings, seed: int = 0
+    folder: LogFolder,
+    out_dir: Path,
+    encoder: ContentEncoder,
+    settings: TokenizerSettings,
+    seed: int = 0,
+    *,
+    measure_unheard: bool = False,
 ) -> FittedTokenizer:
     """Fit a tokenizer on the training part of a log folder and save it.
 
@@ -40,12 +54,14 @@ def train_tokenizer(
         encoder: Turns texts into content vectors.
         settings: Views, levels, sizes, dimensions.
         seed: Of k-means and of the randomised SVD.
+        measure_unheard: Also fit without a part of the items, to tell how well content places items without listens.
 
     Returns:
         The tokenizer and its report.
 
     Raises:
         DataError: The folder is damaged or publishes no item.
+        TrainingError: Levels of kind vq are asked for, and torch is not installed or no listens give pairs.
         ArtifactError: `out_dir` holds something else.
     """
     sequences = training_sequences(folder)
@@ -54,8 +70,77 @@ def train_tokenizer(
         raise DataError(msg)
     items = item_contents(folder, sequences.item_ids)
     rng = np.random.default_rng(seed)
-    tokenizer = fit_tokenizer(items, sequences.train, encoder, settings, rng)
+    tokenizer = fit_tokenizer(items, sequences.train, encoder, settings, rng, train_levels)
     counts = report_sids(tokenizer.tokenizer, tokenizer.encode_items(items).codes)
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     save_tokenizer(out_dir, tokenizer, counts)
-    return FittedTokenizer(tokenizer, {"tokenizer_version": tokenizer.version, **asdict(counts)})
+    report = {"tokenizer_version": tokenizer.version, **asdict(counts), "listens_until": _log_end(folder)}
+    if measure_unheard:
+        keys = item_keys(sequences.item_ids)
+        content = tokenizer.content_vectors(items)
+        unheard = report_unheard(keys, content, sequences.train, settings, np.random.default_rng(seed))
+        report["unheard"] = None if unheard is None else asdict(unheard)
+    return FittedTokenizer(tokenizer, report)
+
+
+def _log_end(folder: LogFolder) -> str | None:
+    # What listeners say of an item stays as it was then, until another version is trained.
+    last_at = folder.manifest.last_at
+    return None if last_at is None else datetime.fromtimestamp(last_at / 1000, UTC).isoformat(timespec="seconds")
+
+
+def train_levels(
+    vectors: npt.NDArray[np.float32],
+    sequences: Sequence[npt.NDArray[np.integer]],
+    settings: TokenizerSettings,
+    rng: np.random.Generator,
+) -> Quantizer:
+    """Train levels of kind vq.
+
+    Args:
+        vectors: Representation vectors of the catalogue.
+
+            Shape: (N, D).
+        sequences: Indices of items for each listener, oldest first; the training part only.
+        settings: Sizes, beam, and how to train.
+        rng: Draws the seed.
+
+    Returns:
+        The frozen quantizer; it needs no torch.
+
+    Raises:
+        TrainingError: Torch is not installed, or there are no pairs for the pull between them.
+    """
+    vq = _needs_torch("models.training.vq")
+    pairs = next_listens(sequences) if settings.vq.contrastive_weight > 0 else None
+    seed = int(rng.integers(1 << 31))
+    trained = vq.train_vq(vectors, level_sizes(settings, len(vectors)), settings.vq, seed, pairs)
+    levels: Quantizer = replace(trained.quantizer, beam_size=settings.beam_size)
+    return levels
+
+
+def next_listens(sequences: Sequence[npt.NDArray[np.integer]]) -> npt.NDArray[np.int64]:
+    """List which items were heard one right after the other.
+
+    Args:
+        sequences: Indices of items for each listener, oldest first.
+
+    Returns:
+        Every such pair, as often as it was heard, without an item after itself.
+
+        Shape: (num_pairs, 2).
+    """
+    steps = [np.stack([rows[:-1], rows[1:]], axis=1) for rows in sequences]
+    pairs = np.concatenate([*steps, np.empty((0, 2), dtype=np.int64)]).astype(np.int64)
+    changes: npt.NDArray[np.bool_] = pairs[:, 0] != pairs[:, 1]
+    return pairs[changes]
+
+
+def _needs_torch(module: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        msg = "level_kinds vq are trained, which needs torch: install sidestream[train], or choose kmeans levels"
+        raise TrainingError(msg) from error

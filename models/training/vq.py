@@ -8,12 +8,12 @@ Source: TIGER, arXiv 2305.05065, section 3.1 (RQ-VAE, commitment 0.25, start by 
 """
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -21,6 +21,7 @@ from models.errors import TrainingError
 from tokenizer.grid import VECTOR_BITS, snap
 from tokenizer.levels import CentroidLevel, MlpEncoder, Quantizer
 from tokenizer.levels.kmeans import kmeans
+from tokenizer.settings import VqSettings
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -28,29 +29,6 @@ Float32Array = npt.NDArray[np.float32]
 _LEAST_SPREAD = 0.25
 _WEIGHT_LIMIT = 8.0
 _KMEANS_ROUNDS = 10
-
-
-class VqSettings(BaseModel):
-    """How an RQ-VAE is trained."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    codebook_sizes: tuple[int, ...] = Field(
-        default=(256, 256, 256), min_length=1, description="Codes of each level; halving sizes are PLUM's."
-    )
-    latent_dim: int = Field(default=32, ge=2, le=512, description="Dimensions that are quantized.")
-    hidden_dim: int = Field(default=128, ge=2, le=4096, description="Units of the hidden layer on either side.")
-    epochs: int = Field(default=60, ge=1, description="Passes over the items.")
-    batch_items: int = Field(default=256, ge=2, description="Items, and pairs, a step.")
-    learning_rate: float = Field(default=1e-3, gt=0.0, description="Of Adam.")
-    commitment: float = Field(default=0.25, ge=0.0, description="Weight of the pull of latents to their codes.")
-    progressive_masking: bool = Field(
-        default=False, description="Reconstruct from a drawn number of levels, so that every prefix means something."
-    )
-    contrastive_weight: float = Field(
-        default=0.0, ge=0.0, description="Weight of the pull between items heard together; needs pairs."
-    )
-    temperature: float = Field(default=0.1, gt=0.0, description="Of that pull's softmax.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +63,14 @@ class TrainedVq:
 
 
 class _RqVae(nn.Module):
-    def __init__(self, dim: int, settings: VqSettings) -> None:
+    def __init__(self, dim: int, sizes: Sequence[int], settings: VqSettings) -> None:
         super().__init__()
         hidden, latent = settings.hidden_dim, settings.latent_dim
         self.first, self.last = nn.Linear(dim, hidden), nn.Linear(hidden, latent)
         self.inner, self.outer = nn.Linear(latent, hidden), nn.Linear(hidden, dim)
         self.encoder = nn.Sequential(self.first, nn.ReLU(), self.last)
         self.decoder = nn.Sequential(self.inner, nn.ReLU(), self.outer)
-        self.books = nn.ParameterList(nn.Parameter(torch.zeros(size, latent)) for size in settings.codebook_sizes)
+        self.books = nn.ParameterList(nn.Parameter(torch.zeros(size, latent)) for size in sizes)
         self.commitment = settings.commitment
 
     def quantize(self, latent: Tensor, kept: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
@@ -107,11 +85,16 @@ class _RqVae(nn.Module):
             loss = loss + self.commitment * functional.mse_loss(residual, picked.detach())
             residual = residual - picked.detach()
             chosen = chosen + picked * (kept > number)[:, None]
-        return latent + (chosen - latent).detach(), loss, codes
+        # The codes' own gradient stays in: the books of masked levels learn to do without what follows.
+        return chosen + (latent - latent.detach()), loss, codes
 
 
 def train_vq(
-    vectors: Float32Array, settings: VqSettings, seed: int = 0, pairs: npt.NDArray[np.integer] | None = None
+    vectors: Float32Array,
+    sizes: Sequence[int],
+    settings: VqSettings,
+    seed: int = 0,
+    pairs: npt.NDArray[np.integer] | None = None,
 ) -> TrainedVq:
     """Train an RQ-VAE on a catalogue and freeze it.
 
@@ -119,7 +102,8 @@ def train_vq(
         vectors: Representation vectors of the items.
 
             Shape: (N, D).
-        settings: Sizes, steps, options.
+        sizes: Codes of each level; halving sizes are PLUM's.
+        settings: Steps, options.
         seed: Of weights, batches and restarts.
         pairs: Items heard together, in the training part of the log only.
 
@@ -132,9 +116,9 @@ def train_vq(
         TrainingError: Fewer items than codes of a level, or pairs are missing for the pull between them.
     """
     wants_pairs = settings.contrastive_weight > 0 and (pairs is None or not len(pairs))
-    if len(vectors) < max(settings.codebook_sizes) or wants_pairs:
+    if len(vectors) < max(sizes) or wants_pairs:
         msg = (
-            f"rq-vae: expected at least {max(settings.codebook_sizes)} items, and pairs for contrastive_weight "
+            f"rq-vae: expected at least {max(sizes)} items, and pairs for contrastive_weight "
             f"{settings.contrastive_weight}; got {len(vectors)} items and {0 if pairs is None else len(pairs)} pairs; "
             "use smaller books or contrastive_weight 0"
         )
@@ -146,7 +130,7 @@ def train_vq(
     inputs = torch.from_numpy(((vectors - mean) / spread).astype(np.float32))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _RqVae(vectors.shape[1], settings)
+        model = _RqVae(vectors.shape[1], sizes, settings)
         _start_books(model, inputs, rng)
         _train(model, inputs, settings, pairs, rng)
     return _freeze(model, inputs, mean, spread)
@@ -159,9 +143,7 @@ def _train(
     num_levels = len(model.books)
     for _ in range(settings.epochs):
         used = [torch.zeros(len(book), dtype=torch.bool) for book in model.books]
-        order = rng.permutation(len(inputs))
-        for start in range(0, len(order), settings.batch_items):
-            batch = inputs[order[start : start + settings.batch_items]]
+        for batch in _batches(inputs, settings, rng):
             least = 1 if settings.progressive_masking else num_levels
             kept = torch.from_numpy(rng.integers(least, num_levels + 1, len(batch)))
             quantized, loss, codes = model.quantize(model.encoder(batch), kept)
@@ -169,12 +151,22 @@ def _train(
             if settings.contrastive_weight > 0 and pairs is not None:
                 drawn = pairs[rng.integers(0, len(pairs), settings.batch_items)]
                 loss = loss + settings.contrastive_weight * _pull(model, inputs, drawn, settings.temperature)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            optimizer.step()
+            _step(optimizer, loss)
             for seen, code in zip(used, codes, strict=True):
                 seen[code] = True
         _restart_dead(model, inputs, used, rng)
+
+
+def _batches(inputs: Tensor, settings: VqSettings, rng: np.random.Generator) -> Iterator[Tensor]:
+    order = rng.permutation(len(inputs))
+    for start in range(0, len(order), settings.batch_items):
+        yield inputs[order[start : start + settings.batch_items]]
+
+
+def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    optimizer.step()
 
 
 def _pull(model: _RqVae, inputs: Tensor, pairs: npt.NDArray[np.integer], temperature: float) -> Tensor:

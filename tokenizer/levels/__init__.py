@@ -8,12 +8,23 @@ Kinds and what each is for:
   meaning alone, so rankers like them as features. As an address they serve with a small weight only (0.3): with weight
   1 a catalogue of 3,500 items fell on fewer than 100 SIDs.
 
-A trained encoder before the levels (`MlpEncoder`) makes them the levels of an RQ-VAE.
+A trained encoder before the levels (`MlpEncoder`) makes them the levels of an RQ-VAE: setting `vq`, trained by
+`models/training/vq.py` and then encoded here without torch. An artifact calls its frozen levels kmeans.
 """
 
-from tokenizer.levels.fit import fit_levels, level_size
+from tokenizer.levels.fit import fit_levels, level_size, level_sizes
 from tokenizer.levels.kinds import CentroidLevel, FsqLevel, Level, LevelKind
 from tokenizer.levels.mlp import MlpEncoder
 from tokenizer.levels.quantizer import Quantizer
 
-__all__ = ["CentroidLevel", "FsqLevel", "Level", "LevelKind", "MlpEncoder", "Quantizer", "fit_levels", "level_size"]
+__all__ = [
+    "CentroidLevel",
+    "FsqLevel",
+    "Level",
+    "LevelKind",
+    "MlpEncoder",
+    "Quantizer",
+    "fit_levels",
+    "level_size",
+    "level_sizes",
+]

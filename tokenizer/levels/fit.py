@@ -58,8 +58,11 @@ def fit_levels(vectors: Singles | BlockSource, settings: TokenizerSettings, rng:
         The frozen quantizer.
 
     Raises:
-        TokenizerError: No vectors, or vectors that are not finite.
+        TokenizerError: No vectors, vectors that are not finite, or levels that are trained instead.
     """
+    if "vq" in settings.kinds:
+        msg = "levels of kind vq are trained, not fitted: call models.training.tokenizer.train_tokenizer"
+        raise TokenizerError(msg)
     source = vectors if callable(vectors) else partial(_blocks_of, vectors)
     chosen, num_vectors = _draw(vectors, settings.kmeans_sample, rng)
     if not num_vectors:
@@ -69,7 +72,7 @@ def fit_levels(vectors: Singles | BlockSource, settings: TokenizerSettings, rng:
     sample = snap(chosen, VECTOR_BITS)
     residual, levels = sample.copy(), list[Level]()
     passes = settings.kmeans_passes if num_vectors > len(sample) else 0
-    for kind, size in zip(settings.kinds, _sizes(settings, len(sample)), strict=True):
+    for kind, size in zip(settings.kinds, level_sizes(settings, len(sample)), strict=True):
         if kind == "fsq":
             levels.append(fit_fsq(residual, size))
             break
@@ -113,7 +116,16 @@ def fit_fsq(residual: Exact, size: int) -> FsqLevel:
     return FsqLevel(axes, thresholds, snap(values, VECTOR_BITS))
 
 
-def _sizes(settings: TokenizerSettings, num_items: int) -> tuple[int, ...]:
+def level_sizes(settings: TokenizerSettings, num_items: int) -> tuple[int, ...]:
+    """Choose how many codes each level gets: the settings' sizes, or all alike; never more than items.
+
+    Args:
+        settings: Sizes and number of levels.
+        num_items: Items to fit on, at least 1.
+
+    Returns:
+        Codes of each level at most.
+    """
     if settings.codebook_sizes:
         return tuple(min(size, num_items) for size in settings.codebook_sizes)
     return (level_size(num_items, settings.codebook_size),) * settings.num_levels

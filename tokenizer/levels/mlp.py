@@ -102,7 +102,9 @@ class MlpEncoder:
             KeyError: A layer has no bias.
             TokenizerError: The layers do not fit each other.
         """
-        names = sorted(name.removesuffix("_weight") for name in arrays if name.endswith("_weight"))
+        names = sorted(
+            name.removesuffix("_weight") for name in arrays if name.startswith("layer_") and name.endswith("_weight")
+        )
         if not names:
             return None
         weights = tuple(arrays[f"{name}_weight"].astype(np.float64) for name in names)

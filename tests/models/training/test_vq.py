@@ -7,9 +7,11 @@ from tokenizer.levels import Quantizer
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.train
 
-from models.training.vq import VqSettings, _RqVae, train_vq  # noqa: E402
+from models.training.vq import _RqVae, train_vq  # noqa: E402
+from tokenizer.settings import VqSettings  # noqa: E402
 
-SMALL = VqSettings(codebook_sizes=(16, 8, 4), latent_dim=8, hidden_dim=32, epochs=25, batch_items=64)
+SIZES = (16, 8, 4)
+SMALL = VqSettings(latent_dim=8, hidden_dim=32, epochs=25, batch_items=64)
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +24,7 @@ def vectors():
 
 @pytest.fixture(scope="module")
 def trained(vectors):
-    return train_vq(vectors, SMALL)
+    return train_vq(vectors, SIZES, SMALL)
 
 
 def left_over(trained, vectors, num_levels):
@@ -50,14 +52,14 @@ def test_frozen_codes_are_the_same_alone_in_bulk_and_from_arrays(trained, vector
 def test_equal_seeds_train_equal_levels(vectors):
     short = SMALL.model_copy(update={"epochs": 2})
     state = torch.random.get_rng_state()
-    first, second = train_vq(vectors, short, seed=4), train_vq(vectors, short, seed=4)
+    first, second = train_vq(vectors, SIZES, short, seed=4), train_vq(vectors, SIZES, short, seed=4)
     assert torch.equal(torch.random.get_rng_state(), state)
     arrays = [part.quantizer.arrays() for part in (first, second)]
     assert all(np.array_equal(array, arrays[1][name]) for name, array in arrays[0].items())
 
 
 def test_masked_levels_add_nothing_and_still_give_codes():
-    model = _RqVae(4, SMALL.model_copy(update={"latent_dim": 2}))
+    model = _RqVae(4, SIZES, SMALL.model_copy(update={"latent_dim": 2}))
     with torch.no_grad():
         for number, book in enumerate(model.books):
             book.copy_(torch.randn(book.shape, generator=torch.Generator().manual_seed(number)))
@@ -71,14 +73,16 @@ def test_masked_levels_add_nothing_and_still_give_codes():
 
 def test_masking_changes_what_is_learned(vectors):
     short = SMALL.model_copy(update={"epochs": 2})
-    plain, masked = (train_vq(vectors, short.model_copy(update={"progressive_masking": on})) for on in (False, True))
+    plain, masked = (
+        train_vq(vectors, SIZES, short.model_copy(update={"progressive_masking": on})) for on in (False, True)
+    )
     assert not np.array_equal(plain.quantizer.levels[0].centroids, masked.quantizer.levels[0].centroids)
 
 
 def test_pairs_pull_items_onto_common_codes(trained, vectors):
     # Items far apart by content, heard together.
     pairs = np.random.default_rng(5).permutation(600).reshape(300, 2)
-    pulled = train_vq(vectors, SMALL.model_copy(update={"contrastive_weight": 1.0}), pairs=pairs)
+    pulled = train_vq(vectors, SIZES, SMALL.model_copy(update={"contrastive_weight": 1.0}), pairs=pairs)
 
     def together(made):
         points = made.quantizer.decode(made.quantizer.encode(vectors))
@@ -90,9 +94,8 @@ def test_pairs_pull_items_onto_common_codes(trained, vectors):
 
 
 @pytest.mark.parametrize(
-    ("chosen", "message"),
-    [({"codebook_sizes": (601,)}, "at least 601 items"), ({"contrastive_weight": 1.0}, "600 items and 0 pairs")],
+    ("sizes", "weight", "message"), [((601,), 0.0, "at least 601 items"), (SIZES, 1.0, "600 items and 0 pairs")]
 )
-def test_trainings_that_cannot_be_are_refused(vectors, chosen, message):
+def test_trainings_that_cannot_be_are_refused(vectors, sizes, weight, message):
     with pytest.raises(TrainingError, match=message):
-        train_vq(vectors, SMALL.model_copy(update=chosen))
+        train_vq(vectors, sizes, SMALL.model_copy(update={"contrastive_weight": weight}))
