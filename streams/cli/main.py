@@ -6,7 +6,20 @@ from typing import Annotated
 
 import typer
 
-from streams.cli import broker, config, data, deadletters, encoders, erasure, live, run, states, topics, training
+from streams.cli import (
+    broker,
+    config,
+    data,
+    deadletters,
+    encoders,
+    erasure,
+    live,
+    run,
+    states,
+    topics,
+    training,
+    versions,
+)
 from streams.cli.context import Context, parse_assignments
 from streams.cli.entry import INTERRUPTED
 from streams.cli.output import fail
@@ -31,6 +44,10 @@ app.add_typer(live.state_app, name="state")
 for _command in (states.verify, states.rebase, states.reset, erasure.erase):
     live.state_app.command()(_command)
 app.command()(training.world)
+tokenizer_app = typer.Typer(no_args_is_help=True, help="Tokenizer versions: train, compare.")
+for _command in (versions.train, versions.compare):
+    tokenizer_app.command()(_command)
+app.add_typer(tokenizer_app, name="tokenizer")
 app.add_typer(training.train_app, name="train")
 app.command()(training.evaluate)
 app.command()(training.export)

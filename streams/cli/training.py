@@ -18,7 +18,6 @@ from models.data import LogFolder
 from models.evaluation.report import table
 from models.evaluation.run import evaluate as run_evaluation
 from models.settings import EngineSettings
-from models.training.tokenizer import train_tokenizer
 from models.world import generate_world
 from streams.cli.context import settings_of, with_values
 from streams.cli.data import manifest_facts
@@ -26,9 +25,8 @@ from streams.cli.output import console, print_facts, print_json, print_rows, say
 from streams.errors import SettingsError
 from streams.settings import Settings
 from tokenizer.artifact import load_tokenizer
-from tokenizer.encoders import open_encoder
 
-train_app = typer.Typer(no_args_is_help=True, help="Train a tokenizer, then a model on it.")
+train_app = typer.Typer(no_args_is_help=True, help="Train a model on a tokenizer.")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 LogArgument = Annotated[Path, typer.Argument(help="Log folder.")]
 PairArgument = Annotated[Path, typer.Argument(help="Pair folder: holds tokenizer/ and model/.")]
@@ -55,20 +53,6 @@ def world(
             progress=lambda done, total: step("days", done, total, ""),
         )
     print_facts(manifest_facts(manifest, dst), as_json=as_json)
-
-
-@train_app.command()
-def tokenizer(ctx: typer.Context, log: LogArgument, pair: PairArgument, as_json: Json = False) -> None:
-    """Fit a tokenizer on a log folder: PAIR/tokenizer."""
-    settings = settings_of(ctx)
-    fitted = train_tokenizer(
-        LogFolder(log),
-        pair / "tokenizer",
-        open_encoder(settings.tokenizer.encoder),
-        settings.tokenizer,
-        settings.train.seed,
-    )
-    print_facts(fitted.report, as_json=as_json)
 
 
 @train_app.command()

@@ -2,5 +2,18 @@
 
 from tokenizer.generations.aligning import Agreement, CodedBy, align
 from tokenizer.generations.alignment import Alignment, load_alignment
+from tokenizer.generations.churn import Churn
+from tokenizer.generations.comparison import Comparison, VersionOnItems, VersionSheet, compare
 
-__all__ = ["Agreement", "Alignment", "CodedBy", "align", "load_alignment"]
+__all__ = [
+    "Agreement",
+    "Alignment",
+    "Churn",
+    "CodedBy",
+    "Comparison",
+    "VersionOnItems",
+    "VersionSheet",
+    "align",
+    "compare",
+    "load_alignment",
+]

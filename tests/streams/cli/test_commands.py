@@ -10,6 +10,7 @@ from streams.cli.context import parse_assignments
 from streams.cli.live import parse_event
 from streams.cli.output import fail, print_facts, print_rows, say
 from streams.errors import SettingsError
+from tokenizer.generations import load_alignment
 
 
 def sidestream(*args, cwd, check=True):
@@ -87,9 +88,20 @@ def test_broker_status_says_none_runs(tmp_path):
 
 def test_world_and_tokenizer_from_the_command_line(tmp_path):
     made = json.loads(sidestream("world", "w", "--listeners", "30", "--days", "3", "--json", cwd=tmp_path).stdout)
-    fitted = json.loads(sidestream("train", "tokenizer", "w", "pair", "--json", cwd=tmp_path).stdout)
+    fitted = json.loads(sidestream("tokenizer", "train", "w", "pair/tokenizer", "--json", cwd=tmp_path).stdout)
     assert fitted["num_items"] == made["items"]
     assert (tmp_path / "pair" / "tokenizer" / "manifest.json").exists()
+    options = ["--kinds", "kmeans,fsq", "--sizes", "16,8", "--unheard", "--json"]
+    other = json.loads(sidestream("tokenizer", "train", "w", "other", *options, cwd=tmp_path).stdout)
+    assert (len(other["codes_used"]), other["unheard"]["neighbours"]) == (2, 10)
+    versions = ["pair/tokenizer", "other", "--log", "w"]
+    done = sidestream("tokenizer", "compare", *versions, "--alignment", "other-alignment", "--json", cwd=tmp_path)
+    compared = json.loads(done.stdout)
+    names = [fitted["tokenizer_version"], other["tokenizer_version"]]
+    assert [compared[side]["version"] for side in ("old", "new")] == names
+    made = load_alignment(tmp_path / "other-alignment", old_version=names[0], new_version=names[1])
+    assert (len(made.old_sizes), made.new_sizes) == (3, (16, 8))
+    assert "left over by prefix" in sidestream("tokenizer", "compare", *versions, cwd=tmp_path).stdout
 
 
 @pytest.mark.parametrize("given", ["kafka.security.password=hush", 'kafka={"security": {"password": "hush"}}'])

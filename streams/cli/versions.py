@@ -1,0 +1,96 @@
+"""`sidestream tokenizer train | compare`: make a tokenizer version from the logs, and compare it with the one that runs."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from models.data import LogFolder
+from models.evaluation.versions import compare_versions
+from models.training.tokenizer import train_tokenizer
+from streams.cli.context import settings_of, with_values
+from streams.cli.output import print_facts, print_json, print_rows
+from tokenizer.artifact import load_tokenizer
+from tokenizer.encoders import open_encoder
+from tokenizer.generations import Comparison, VersionSheet
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def train(
+    ctx: typer.Context,
+    log: Annotated[Path, typer.Argument(help="Log folder.")],
+    dst: Annotated[Path, typer.Argument(help="Tokenizer artifact to write, such as pair/tokenizer.")],
+    kinds: Annotated[
+        str | None, typer.Option(help="Kind of each level, as in kmeans,kmeans,fsq or vq,vq,vq; short for level_kinds.")
+    ] = None,
+    sizes: Annotated[
+        str | None, typer.Option(help="Codes of each level, as in 256,128,64; short for codebook_sizes.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed and log, same version; default: train.seed.")] = None,
+    unheard: Annotated[
+        bool, typer.Option("--unheard", help="Also tell how well content places items without listens.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Fit a tokenizer on the training part of a log folder: a new version, frozen."""
+    settings = settings_of(ctx)
+    given = {"level_kinds": kinds and kinds.split(","), "codebook_sizes": sizes and sizes.split(",")}
+    longest = max((len(value) for value in given.values() if value), default=None)
+    chosen = with_values(settings.tokenizer, "tokenizer", {**given, "num_levels": longest})
+    fitted = train_tokenizer(
+        LogFolder(log),
+        dst,
+        open_encoder(chosen.encoder),
+        chosen,
+        settings.train.seed if seed is None else seed,
+        measure_unheard=unheard,
+    )
+    print_facts(fitted.report, as_json=as_json)
+
+
+def compare(
+    ctx: typer.Context,
+    old: Annotated[Path, typer.Argument(help="Tokenizer artifact that runs.")],
+    new: Annotated[Path, typer.Argument(help="Tokenizer artifact of the candidate.")],
+    log: Annotated[Path, typer.Option("--log", help="Log folder whose items are compared.")],
+    alignment: Annotated[
+        Path | None, typer.Option(help="Write the map from old to new SIDs there, such as pair/alignment.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare two tokenizer versions on the items of a log folder, and map the old SIDs to the new ones."""
+    seed = settings_of(ctx).train.seed
+    comparison, made = compare_versions(LogFolder(log), load_tokenizer(old), load_tokenizer(new), seed)
+    if alignment is not None:
+        alignment.parent.mkdir(parents=True, exist_ok=True)
+        made.save(alignment)
+    if as_json:
+        print_json(asdict(comparison))
+    else:
+        _print_comparison(comparison)
+
+
+def _print_comparison(comparison: Comparison) -> None:
+    old, new = (_facts(side, comparison.matched_sids) for side in (comparison.old, comparison.new))
+    print_rows([{"": name, "old": old[name], "new": new[name]} for name in old], ["", "old", "new"], as_json=False)
+    churn, agreement = asdict(comparison.churn), comparison.agreement
+    print_facts(churn | {f"alignment_{name}": value for name, value in agreement.items()}, as_json=False)
+
+
+def _facts(side: VersionSheet, matched_sids: int) -> dict[str, Any]:
+    codes = side.codes
+    return {
+        "version": side.version,
+        "codebooks": side.codebook_sizes,
+        "SIDs": codes.distinct_sids,
+        "items sharing a SID": codes.shared_share,
+        "largest bucket": codes.largest_bucket,
+        "cosine in buckets": codes.bucket_cosine,
+        f"the same at {matched_sids} SIDs": side.matched_cosine,
+        "cosine by prefix": codes.prefix_cosine,
+        "codes used": codes.codes_used,
+        "perplexity": codes.perplexity,
+        "left over by prefix": side.left_over,
+    }
