@@ -1,0 +1,61 @@
+"""A fit of more vectors than memory should hold: made up block by block, float16, never all there at once."""
+
+import resource
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tokenizer.levels import fit_levels
+from tokenizer.settings import TokenizerSettings
+
+DIM = 128
+_BLOCK_ROWS = 8_192
+_CENTRES = 4_096
+_NOISE = 0.05
+
+
+class MadeUpVectors:
+    """Clustered vectors of length about one; every pass gives the same blocks."""
+
+    def __init__(self, num_vectors: int, seed: int) -> None:
+        self.num_vectors, self.seed, self.passes = num_vectors, seed, 0
+        centres = np.random.default_rng(seed).standard_normal((_CENTRES, DIM)).astype(np.float32)
+        self.centres = centres / np.linalg.norm(centres, axis=1, keepdims=True)
+
+    def __call__(self) -> Iterator[npt.NDArray[np.float16]]:
+        """Give all blocks."""
+        self.passes += 1
+        for number, start in enumerate(range(0, self.num_vectors, _BLOCK_ROWS)):
+            rng = np.random.default_rng([self.seed, number])
+            rows = min(_BLOCK_ROWS, self.num_vectors - start)
+            points = self.centres[rng.integers(0, _CENTRES, rows)]
+            yield (points + _NOISE * rng.standard_normal((rows, DIM), dtype=np.float32)).astype(np.float16)
+
+
+def peak_mb() -> float:
+    """Return the most memory that this process ever held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def fit_streamed(num_vectors: int, seed: int) -> dict[str, Any]:
+    """Fit three levels of 256 codes, and tell time and memory."""
+    source = MadeUpVectors(num_vectors, seed)
+    before_mb, started = peak_mb(), time.process_time()
+    levels = fit_levels(source, TokenizerSettings(), np.random.default_rng(seed))
+    cpu_s = time.process_time() - started
+    block = next(iter(source())).astype(np.float32)
+    left = ((block - levels.decode(levels.encode(block))) ** 2).sum() / ((block - block.mean(axis=0)) ** 2).sum()
+    return {
+        "num_vectors": num_vectors,
+        "dim": DIM,
+        "codebook_sizes": levels.sizes,
+        "passes": source.passes - 1,
+        "data_mb": round(num_vectors * DIM * 2 / 2**20),
+        "peak_mb_before": round(before_mb, 1),
+        "peak_mb": round(peak_mb(), 1),
+        "cpu_s": round(cpu_s, 1),
+        "left_over": round(float(left), 4),
+    }
