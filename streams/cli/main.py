@@ -45,8 +45,8 @@ for _command in (states.verify, states.rebase, states.reset, erasure.erase):
     live.state_app.command()(_command)
 app.command()(training.world)
 tokenizer_app = typer.Typer(no_args_is_help=True, help="Tokenizer versions: train, compare.")
-for _command in (versions.train, versions.compare):
-    tokenizer_app.command()(_command)
+for _version_command in (versions.train, versions.compare):
+    tokenizer_app.command()(_version_command)
 app.add_typer(tokenizer_app, name="tokenizer")
 app.add_typer(training.train_app, name="train")
 app.command()(training.evaluate)

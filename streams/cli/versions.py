@@ -1,4 +1,4 @@
-"""`sidestream tokenizer train | compare`: make a tokenizer version from the logs, and compare it with the one that runs."""
+"""`sidestream tokenizer train | compare`: make a tokenizer version from logs, set it beside the one that runs."""
 
 from dataclasses import asdict
 from pathlib import Path

@@ -17,6 +17,7 @@ from tokenizer.content import WordLlamaEncoder
 from tokenizer.errors import TokenizerError
 from tokenizer.levels import fit_levels
 from tokenizer.settings import TokenizerSettings, VqSettings
+from tokenizer.views import ItemContent
 
 VQ = TokenizerSettings(
     level_kinds=("vq",) * 3,
@@ -40,11 +41,12 @@ def test_vq_levels_are_saved_and_encode_without_torch(folder, tmp_path):
     assert fitted.tokenizer.tokenizer.levels.encoder is not None
     again = load_tokenizer(tmp_path / "tokenizer")
     assert again.version == fitted.tokenizer.version == fitted.report["tokenizer_version"]
-    codes = again.encode_items(["new"], ["Rain on a tin roof"]).codes[0].tolist()
+    codes = again.encode_items([ItemContent("new", "Rain on a tin roof")]).codes[0].tolist()
     program = (
         "import sys; from pathlib import Path; from tokenizer.artifact import load_tokenizer\n"
+        "from tokenizer.views import ItemContent\n"
         f"made = load_tokenizer(Path({str(tmp_path / 'tokenizer')!r}))\n"
-        "print(made.encode_items(['new'], ['Rain on a tin roof']).codes[0].tolist(), 'torch' in sys.modules)"
+        "print(made.encode_items([ItemContent('new', 'Rain on a tin roof')]).codes[0].tolist(), 'torch' in sys.modules)"
     )
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == f"{codes} False"
