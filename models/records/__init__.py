@@ -9,6 +9,7 @@ from models.records.candidates import Candidate, CandidateSet, Fallback
 from models.records.catalog import CatalogItem, ItemSids, Kind, Segment, TokenizedItem
 from models.records.erasure import UserErasure
 from models.records.listen import Listen, Signal
+from models.records.live import ListenerMean, LiveListeners, LiveSegment
 from models.records.session import Discovery, SessionStart
 
 __all__ = [
@@ -26,4 +27,7 @@ __all__ = [
     "Candidate",
     "Fallback",
     "UserErasure",
+    "LiveSegment",
+    "LiveListeners",
+    "ListenerMean",
 ]

@@ -64,4 +64,11 @@ class ItemSids(ItemFacts):
     source_offset: int = Field(
         ge=-1, le=2**63 - 1, description="Offset of the catalogue event it was made from; orders updates."
     )
+    revision: int | None = Field(
+        default=None,
+        ge=0,
+        lt=2**20,
+        description="Counts the times that a live item was tokenized again since that event: orders updates of equal "
+        "source_offset. Missing: 0.",
+    )
     versions: dict[str, TokenizedItem] = Field(min_length=1, description="By tokenizer version.")

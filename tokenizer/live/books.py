@@ -1,0 +1,126 @@
+"""Owns what live items need of a tokenizer: words to vectors, vectors to SIDs and back, all with frozen books."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from tokenizer.live.vectors import Float64
+from tokenizer.sid import Sid, item_keys
+from tokenizer.tokenizer import CatalogTokenizer
+
+
+class LiveBooks(Protocol):
+    """A frozen tokenizer, vector by vector."""
+
+    @property
+    def version(self) -> str:
+        """Version that gives the codes their meaning."""
+
+    @property
+    def vector_dim(self) -> int:
+        """D: components of a representation vector."""
+
+    def represent(self, item_id: str, text: str) -> npt.NDArray[np.float32]:
+        """Give words of an item their representation vector. Shape: (D,)."""
+
+    def encode(self, vector: npt.NDArray[np.float32]) -> Sid:
+        """Give a representation vector its SID. Shape of the vector: (D,)."""
+
+    def distance(self, vector: npt.NDArray[np.float32], sid: Sid) -> float:
+        """Return the squared distance of a representation vector to what a SID stands for."""
+
+    def decode(self, sids: Sequence[Sid]) -> Float64 | None:
+        """Return the representation vectors that SIDs stand for; none where they stand in another space.
+
+        Shape: (N, D).
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenBooks:
+    """`LiveBooks` of a tokenizer with its content encoder.
+
+    Attributes:
+        tokenizer: The tokenizer.
+    """
+
+    tokenizer: CatalogTokenizer
+
+    @property
+    def version(self) -> str:
+        """Version of the tokenizer."""
+        return self.tokenizer.version
+
+    @property
+    def vector_dim(self) -> int:
+        """D: components of a representation vector."""
+        return self.tokenizer.vector_dim
+
+    def represent(self, item_id: str, text: str) -> npt.NDArray[np.float32]:
+        """Give words of an item their representation vector.
+
+        Args:
+            item_id: The item; one heard in training keeps what its listeners said.
+            text: Its words.
+
+        Returns:
+            The vector.
+
+            Shape: (D,).
+        """
+        content = self.tokenizer.encoder.encode([text])
+        rows = self.tokenizer.tokenizer.representation.represent(item_keys([item_id]), content)
+        vector: npt.NDArray[np.float32] = rows[0]
+        return vector
+
+    def encode(self, vector: npt.NDArray[np.float32]) -> Sid:
+        """Give a representation vector its SID.
+
+        Args:
+            vector: The vector.
+
+                Shape: (D,).
+
+        Returns:
+            The codes, first level first.
+        """
+        codes: list[int] = self.tokenizer.tokenizer.encode(vector[None, :])[0].tolist()
+        return tuple(codes)
+
+    def distance(self, vector: npt.NDArray[np.float32], sid: Sid) -> float:
+        """Measure how far a SID is from a vector, in the space in which the codes are chosen.
+
+        Args:
+            vector: The vector.
+
+                Shape: (D,).
+            sid: The SID.
+
+        Returns:
+            Squared distance.
+        """
+        levels = self.tokenizer.tokenizer.levels
+        point = vector[None, :].astype(np.float64)
+        if levels.encoder is not None:
+            point = np.asarray(levels.encoder.encode(point), dtype=np.float64)
+        gap = point - levels.decode(np.array([sid], dtype=np.int32))
+        return float((gap * gap).sum())
+
+    def decode(self, sids: Sequence[Sid]) -> Float64 | None:
+        """Return the vectors that SIDs stand for.
+
+        Args:
+            sids: The SIDs.
+
+        Returns:
+            Vectors; none where a trained encoder stands before the books, whose points are no representation vectors.
+
+            Shape: (N, D).
+        """
+        levels = self.tokenizer.tokenizer.levels
+        if levels.encoder is not None:
+            return None
+        return np.asarray(levels.decode(np.array(sids, dtype=np.int32)), dtype=np.float64)
