@@ -31,6 +31,7 @@ class Metrics:
         self.registry = registry
         self._sessions(registry)
         self._catalogue(registry)
+        self._live(registry)
         self._listens(registry)
         self.dead_letters = Counter(
             "sidestream_dead_letters",
@@ -114,6 +115,32 @@ class Metrics:
             "From the first record of a micro-batch to its acknowledged SIDs.",
             buckets=_SLOW_BUCKETS,
             registry=registry,
+        )
+
+    def _live(self, registry: CollectorRegistry) -> None:
+        self.live_items = Gauge("sidestream_live_items", "Live items whose states are here.", registry=registry)
+        self.live_changes_last_hour = Gauge(
+            "sidestream_live_changes_last_hour",
+            "Changes of SIDs of these items in the last hour.",
+            registry=registry,
+        )
+        self.live_retokenized = Counter(
+            "sidestream_live_retokenized", "Times that a live item got another SID.", registry=registry
+        )
+        self.live_segments = Counter(
+            "sidestream_live_segments",
+            "Segments of live items read, by what became of them.",
+            ("outcome",),
+            registry=registry,
+        )
+        self.live_listeners = Counter(
+            "sidestream_live_listeners",
+            "Sums of listeners of live items read, by what became of them.",
+            ("outcome",),
+            registry=registry,
+        )
+        self.live_ended = Counter(
+            "sidestream_live_ended", "Live items whose state was removed, by why.", ("reason",), registry=registry
         )
 
     def _listens(self, registry: CollectorRegistry) -> None:

@@ -44,6 +44,7 @@ from streams.replay.settings import ReplaySettings
 from streams.sessions.settings import SessionSettings
 from streams.web.settings import WebSettings
 from streams.worker.settings import WorkerSettings
+from tokenizer.live.settings import LiveSettings
 from tokenizer.settings import TokenizerSettings
 
 ENV_PREFIX = "SIDESTREAM_"
@@ -83,6 +84,7 @@ class Settings(BaseSettings):
     engine: EngineSettings = EngineSettings()
     catalogue: CatalogueSettings = CatalogueSettings()
     agent: AgentSettings = AgentSettings()
+    live: LiveSettings = LiveSettings()
     web: WebSettings = WebSettings()
     log: LogSettings = LogSettings()
     tokenizer: TokenizerSettings = TokenizerSettings()

@@ -10,28 +10,32 @@ more may wait for room in the inbox and come in behind the revocation. A process
 not heard of the revocation yet: it ends before it writes.
 
 Faust commits past one hole of a compacted topic per commit interval: after a restart some items are tokenized again.
+
+Live items pass through `streams.live.items` on their way out; what else concerns them comes in by the same inbox.
 """
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import faust
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
+from faust.types import TP
 from mode import Service
 
 from models.records import CatalogItem
 from streams.agents.settings import AgentSettings
+from streams.agents.source import Source as _Source
 from streams.agents.tokenizing import ItemEncoder, item_sids
 from streams.connect import Clients
-from streams.contracts.deadletters import dead_letter
+from streams.contracts.deadletters import SourceRecord, dead_letter
 from streams.contracts.decode import Limits, Reason, decode_catalog_item
 from streams.contracts.topics import Topics
 from streams.errors import BadRecord, LaneError, TokenizerError
+from streams.live.room import SWEEP_S, LiveRoom
 from streams.metrics import Metrics
 from streams.progress import Work
 
@@ -45,24 +49,11 @@ _ITEM_ERRORS = (TokenizerError, ValueError, ArithmeticError)
 _Outgoing = tuple[str, bytes | None, bytes | None, list[tuple[str, bytes]]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """A Faust message in the form that dead letters are made from."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: list[tuple[str, bytes | None]]
-
-
 class CatalogAgent(Service):
     """Tokenizes what comes in.
 
     Args:
-        app: The Faust app; gets one agent.
+        app: The Faust app; gets an agent for each topic that is read.
         clients: The Kafka.
         topics: All topics.
         encoder: The tokenizer.
@@ -70,6 +61,7 @@ class CatalogAgent(Service):
         settings: Micro-batches.
         metrics: Counts and times.
         seconds: Monotonic clock in seconds.
+        live: Live items; none treats them as any other.
     """
 
     mundane_level = "debug"
@@ -84,6 +76,7 @@ class CatalogAgent(Service):
         settings: AgentSettings,
         metrics: Metrics,
         seconds: Callable[[], float] = time.monotonic,
+        live: LiveRoom | None = None,
     ) -> None:
         super().__init__()
         self._seconds = seconds
@@ -101,10 +94,11 @@ class CatalogAgent(Service):
         self._batches_done = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tokenizer")
         self._producer: AIOKafkaProducer | None = None
-        source = app.topic(
-            topics.catalog_items.name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
-        )
-        app.agent(source, name="catalog", concurrency=1)(self._take)
+        self._live = live
+        for topic in (topics.catalog_items.name, *(live.sources if live is not None else ())):
+            source = app.topic(topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+            app.agent(source, name=topic, concurrency=1)(self._take)
+        app.on_partitions_assigned.connect(self._on_assigned)
         app.on_partitions_revoked.connect(self._on_revoked)
 
     def work(self) -> Work:
@@ -132,9 +126,17 @@ class CatalogAgent(Service):
         async for event in stream.noack().events():
             await self._inbox.put((self._epoch, stream, event))
 
+    async def _on_assigned(self, *args: Any, **kwargs: Any) -> None:
+        del kwargs
+        assigned: Collection[TP] = args[-1]
+        if self._live is not None:
+            self._live.assigned({tp.partition for tp in assigned if tp.topic == self._topics.catalog_items.name})
+
     async def _on_revoked(self, *args: Any, **kwargs: Any) -> None:
         del args, kwargs
         self._epoch += 1
+        if self._live is not None:
+            self._live.assigned(())
         while not self._inbox.empty():
             self._inbox.get_nowait()
         if not await self._batch_ended():
@@ -153,16 +155,27 @@ class CatalogAgent(Service):
 
     async def _work(self, producer: AIOKafkaProducer) -> None:
         while not self.should_stop:
-            batch = [await self._inbox.get()]
+            batch = await self._next()
             self._idle.clear()
             try:
-                batch += await self._company()
-                batch = [taken for taken in batch if taken[0] == self._epoch]
+                if batch:
+                    batch += await self._company()
+                    batch = [taken for taken in batch if taken[0] == self._epoch]
                 if batch:
                     await self._do(producer, batch)
+                if self._live is not None and (records := await self._live.sweep()):
+                    await self._send(producer, records)
                 self._batches_done += 1
             finally:
                 self._idle.set()
+
+    async def _next(self) -> list[Any]:
+        """Wait for an event; not for ever, for live items end by the clock."""
+        try:
+            async with asyncio.timeout(None if self._live is None else SWEEP_S):
+                return [await self._inbox.get()]
+        except TimeoutError:
+            return []
 
     async def _do(self, producer: AIOKafkaProducer, batch: list[tuple[int, Any, Any]]) -> None:
         with self._metrics.tokenize_seconds.time():
@@ -188,16 +201,24 @@ class CatalogAgent(Service):
         return batch
 
     async def _process(self, producer: AIOKafkaProducer, messages: list[Any]) -> None:
-        sources = [_source(message) for message in messages]
+        sources = [_Source.of(message) for message in messages]
+        if self._live is not None:
+            await self._live.ready({source.partition for source in sources})
         outgoing = await asyncio.get_running_loop().run_in_executor(self._thread, self._outgoing, sources)
+        await self._send(producer, outgoing)
+
+    async def _send(self, producer: AIOKafkaProducer, outgoing: Sequence[_Outgoing]) -> None:
         self._check_awake()
+        states = self._topics.live_states.name
         try:
-            acks = [await producer.send(topic, value, key, headers=headers) for topic, key, value, headers in outgoing]
-            await asyncio.gather(*acks)
+            # States first: what a crash leaves undone between the two follows from them.
+            for part in ([r for r in outgoing if r[0] == states], [r for r in outgoing if r[0] != states]):
+                acks = [await producer.send(topic, value, key, headers=headers) for topic, key, value, headers in part]
+                await asyncio.gather(*acks)
         except KafkaError as exc:
             targets = " and ".join(sorted({topic for topic, *_ in outgoing}))
             msg = (
-                f"{targets}: what a batch of {len(messages)} catalogue events made was not acknowledged ({exc!r}); "
+                f"{targets}: {len(outgoing)} records that catalogue events made were not acknowledged ({exc!r}); "
                 "check the broker, then restart the worker: they are taken again"
             )
             raise LaneError(msg) from exc
@@ -225,6 +246,8 @@ class CatalogAgent(Service):
         outgoing: list[_Outgoing | None] = [None] * len(sources)
         upserts: list[tuple[int, CatalogItem]] = []
         for place, source in enumerate(sources):
+            if source.topic != self._topics.catalog_items.name:
+                continue
             try:
                 item = decode_catalog_item(source.key, source.value, source.timestamp, self._limits)
             except BadRecord as bad:
@@ -237,6 +260,8 @@ class CatalogAgent(Service):
                 upserts.append((place, item))
         for place, made in self._encoded(sources, upserts):
             outgoing[place] = made
+        if self._live is not None:
+            return self._live.through(sources, outgoing, self._bury)
         return [record for record in outgoing if record is not None]
 
     def _encoded(self, sources: list[_Source], upserts: list[tuple[int, CatalogItem]]) -> list[tuple[int, _Outgoing]]:
@@ -257,20 +282,7 @@ class CatalogAgent(Service):
             for (place, item), value in zip(upserts, values, strict=True)
         ]
 
-    def _bury(self, source: _Source, bad: BadRecord) -> _Outgoing:
+    def _bury(self, source: SourceRecord, bad: BadRecord) -> _Outgoing:
         self._metrics.dead_letters.labels(source.topic, bad.reason).inc()
         letter = dead_letter(source, bad)
         return letter.topic, letter.key, letter.value, letter.headers
-
-
-def _source(message: Any) -> _Source:
-    headers = message.headers.items() if hasattr(message.headers, "items") else message.headers or ()
-    return _Source(
-        topic=message.topic,
-        partition=message.partition,
-        offset=message.offset,
-        timestamp=-1 if message.timestamp is None else round(message.timestamp * 1e3),
-        key=message.key,
-        value=message.value,
-        headers=list(headers),
-    )

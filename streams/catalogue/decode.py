@@ -55,7 +55,7 @@ class UpdateDecoder:
         tokenized = item.versions.get(self.tokenizer_version)
         facts = _facts(item)
         if tokenized is None:
-            return CatalogueUpdate(item.item_id, item.source_offset, facts)
+            return CatalogueUpdate(item.item_id, item.source_offset, facts, revision=item.revision or 0)
         return CatalogueUpdate(
             item.item_id,
             item.source_offset,
@@ -63,6 +63,7 @@ class UpdateDecoder:
             self._sid(tokenized),
             self._vector(tokenized),
             tokenized.vector_scale,
+            item.revision or 0,
         )
 
     def _sid(self, tokenized: TokenizedItem) -> Sid:

@@ -17,7 +17,7 @@ import msgspec
 from pydantic import ValidationError
 
 from models.data.rows import ListenRow
-from models.records import CatalogItem, Record, SessionStart, UserErasure
+from models.records import CatalogItem, LiveListeners, LiveSegment, Record, SessionStart, UserErasure
 from models.records.base import MAX_ID_CHARS
 from streams.contracts.settings import TopicSettings
 from streams.errors import BadRecord
@@ -26,6 +26,7 @@ MAX_DETAIL_CHARS = 300
 _NO_TIMESTAMP = -1
 
 RecordT = TypeVar("RecordT", bound=Record)
+ItemRecordT = TypeVar("ItemRecordT", LiveSegment, LiveListeners)
 
 
 class Reason(StrEnum):
@@ -141,6 +142,31 @@ def decode_catalog_item(
         raise _key_mismatch(key, "item_id", item.item_id)
     _check_time(item.at, timestamp_ms, limits)
     return item
+
+
+def decode_of_item(
+    model: type[ItemRecordT], key: bytes | None, value: bytes | None, timestamp_ms: int, limits: Limits = DEFAULT_LIMITS
+) -> ItemRecordT:
+    """Decode a value that says something of one item at one time, and that is never null.
+
+    Args:
+        model: What the value is.
+        key: Record key, must be the `item_id`.
+        value: Record value.
+        timestamp_ms: The record's Kafka timestamp; -1 if it has none.
+        limits: What the record must keep.
+
+    Returns:
+        The record.
+
+    Raises:
+        BadRecord: Whatever is wrong with it; nothing else is ever raised.
+    """
+    record = _decode_model(model, _require_value(value, limits))
+    if key != record.item_id.encode():
+        raise _key_mismatch(key, "item_id", record.item_id)
+    _check_time(record.at, timestamp_ms, limits)
+    return record
 
 
 def decode_user_erasure(

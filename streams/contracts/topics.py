@@ -9,7 +9,17 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from models.records import CandidateSet, CatalogItem, ItemSids, Listen, Record, SessionStart, UserErasure
+from models.records import (
+    CandidateSet,
+    CatalogItem,
+    ItemSids,
+    Listen,
+    LiveListeners,
+    LiveSegment,
+    Record,
+    SessionStart,
+    UserErasure,
+)
 from streams.contracts.settings import TopicSettings
 from streams.errors import TopicError
 
@@ -45,11 +55,15 @@ class Topics:
     item_sids: TopicSpec
     user_state_changelog: TopicSpec
     user_erasures: TopicSpec
+    live_segments: TopicSpec
+    live_listeners: TopicSpec
+    live_states: TopicSpec
     dead_letters: tuple[TopicSpec, ...]
 
     def __iter__(self) -> Iterator[TopicSpec]:
         yield from (self.listens, self.session_starts, self.candidates, self.catalog_items, self.item_sids)
         yield from (self.user_state_changelog, self.user_erasures)
+        yield from (self.live_segments, self.live_listeners, self.live_states)
         yield from self.dead_letters
 
     @property
@@ -126,8 +140,11 @@ def build_topics(settings: TopicSettings) -> Topics:
         source("catalog-items.v1", "item_id", CatalogItem, items, compacted_config),
         # Compacted, not deleted: who reads old listens again must meet the erasure too.
         source("user-erasures.v1", "user_id", UserErasure, users, user_config),
+        # Item partitions: what is said of a live item must meet its catalogue events in one worker.
+        source("live-segments.v1", "item_id", LiveSegment, items),
+        source("live-listeners.v1", "item_id", LiveListeners, items),
     )
-    listens, session_starts, catalog_items, user_erasures = sources
+    listens, session_starts, catalog_items, user_erasures, live_segments, live_listeners = sources
     return Topics(
         listens=listens,
         session_starts=session_starts,
@@ -136,6 +153,9 @@ def build_topics(settings: TopicSettings) -> Topics:
         item_sids=TopicSpec(prefix + "item-sids.v1", "item_id", ItemSids, items, True, compacted_config),
         user_state_changelog=TopicSpec(prefix + "user-state-changelog.v1", "user_id", None, users, True, user_config),
         user_erasures=user_erasures,
+        live_segments=live_segments,
+        live_listeners=live_listeners,
+        live_states=TopicSpec(prefix + "live-states.v1", "item_id", None, items, True, compacted_config),
         dead_letters=tuple(
             TopicSpec(spec.name + DEAD_LETTER_SUFFIX, spec.key, None, spec.partitions, False, dead_letter_config)
             for spec in sources

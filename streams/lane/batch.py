@@ -13,6 +13,9 @@ from streams.lane.writing.writer import FoldedBatch
 
 Decode = Callable[[bytes | None, bytes | None, int], ListenRow]
 Values = dict[bytes, bytes | None]
+Listens = Mapping[bytes, Sequence[tuple[int, ListenRow]]]
+Folded = Callable[[int, Listens, Mapping[bytes, bytes | None]], None]
+"""Told of a durable batch: partition, listens by user with their offsets, and the users' new states."""
 
 
 class ListenBatch:
@@ -45,6 +48,16 @@ class ListenBatch:
     def users(self) -> list[bytes]:
         """Keys of the users with listens or erasures in this batch, in order of their first."""
         return list(dict.fromkeys((*self._listens, *self._erasures)))
+
+    @property
+    def listens(self) -> Listens:
+        """Listens by user, with their offsets."""
+        return self._listens
+
+    @property
+    def states(self) -> Mapping[bytes, bytes | None]:
+        """States that the batch changed, by user; blocks are among them, under keys of their own."""
+        return self._values
 
     def erase(self, requests: Requests, blocks: Mapping[bytes, Mapping[int, bytes]]) -> None:
         """Take erasure requests; they are applied before the listens, which then keep what guards against repeats.

@@ -15,7 +15,7 @@ from models.history import SidLookup
 from streams.erasure.feed import ErasureFeed
 from streams.erasure.requests import Requests
 from streams.errors import LaneError
-from streams.lane.batch import Decode, ListenBatch
+from streams.lane.batch import Decode, Folded, ListenBatch
 from streams.lane.metrics import LaneMetrics
 from streams.lane.pacing import Pacer
 from streams.lane.settings import LaneSettings
@@ -51,6 +51,7 @@ class Folding:
             what a replaced one writes.
         clock: Monotonic seconds.
         erasures: Requests to erase users, open before `run`; none without.
+        folded: Told of every batch once it is durable.
 
     Attributes:
         next_offsets: By partition, the first source offset that is not durable; empty before `begin`.
@@ -69,12 +70,14 @@ class Folding:
         silence_s: float | None,
         clock: Callable[[], float],
         erasures: ErasureFeed | None = None,
+        folded: Folded | None = None,
     ) -> None:
         self.next_offsets: dict[int, int] = {}
         self.folded_to: dict[int, int] = {}
         self._topic, self._decode, self._lookup = topic, decode, lookup
         self._writer, self._settings, self._metrics = writer, settings, metrics
         self._pacer, self._limit_s, self._clock, self._erasures = pacer, silence_s, clock, erasures
+        self._folded = folded
         self._tables: Mapping[int, PartitionTable] = {}
         self._reading = Reading()
         self._overlay: dict[int, dict[bytes, bytes | None]] = {}
@@ -175,6 +178,8 @@ class Folding:
             await self._keep(batch.result())
             self.next_offsets[partition] = batch.next_offset
             self._overlay.pop(partition, None)
+        if self._folded is not None:
+            self._folded(partition, batch.listens, batch.states)
         batch.count(self._metrics, time.perf_counter() - started)
 
     async def _sweep(self) -> None:

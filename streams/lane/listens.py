@@ -26,7 +26,7 @@ from models.history import SidLookup
 from streams.connect import Clients
 from streams.erasure.feed import ErasureFeed
 from streams.errors import LaneError, SidestreamError, TableDamaged
-from streams.lane.batch import Decode
+from streams.lane.batch import Decode, Folded
 from streams.lane.folding import Folding
 from streams.lane.garbage import settle
 from streams.lane.group.protocol import LaneHost
@@ -61,6 +61,7 @@ class ListenLane:
         pacer: Lets session-starts go first; shared with the session lane.
         clock: Monotonic seconds.
         erasures: Requests to erase users of the same partitions; none folds listens alone.
+        folded: Told of every batch once it is durable.
     """
 
     def __init__(
@@ -76,10 +77,11 @@ class ListenLane:
         pacer: Pacer | None = None,
         clock: Callable[[], float] = time.monotonic,
         erasures: ErasureFeed | None = None,
+        folded: Folded | None = None,
     ) -> None:
         self._host, self._clients, self._table = host, clients, table
         self._decode, self._lookup, self._settings = decode, lookup, settings
-        self._metrics, self._clock, self._erasures = metrics, clock, erasures
+        self._metrics, self._clock, self._erasures, self._folded = metrics, clock, erasures, folded
         self._pacer = pacer or Pacer(settings.slice_ms, settings.listen_share)
         self._writer = writer or make_writer(settings, clients, table.identity, host.group_id, self._pacer)
         self._admission = Admission(table.identity, clients)
@@ -157,8 +159,7 @@ class ListenLane:
         pending = self._folding.pending(partition)
         if key in pending:
             return pending[key]
-        table = self._table.get(partition)
-        if table is not None:
+        if (table := self._table.get(partition)) is not None:
             try:
                 return table.get(key)
             except DbClosedError:  # a revoke closed it since
@@ -181,8 +182,7 @@ class ListenLane:
         Raises:
             LaneError: The partition is not owned, or not open yet.
         """
-        table = self._table.get(partition)
-        if table is not None:
+        if (table := self._table.get(partition)) is not None:
             try:
                 return table.history(user_id.encode())
             except DbClosedError:  # a revoke closed it since
@@ -248,6 +248,7 @@ class ListenLane:
             self._silence_s,
             self._clock,
             self._erasures,
+            self._folded,
         )
 
     def _on_done(self, task: "asyncio.Task[None]") -> None:

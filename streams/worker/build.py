@@ -38,6 +38,11 @@ from streams.lane.restoring.progress import not_restored
 from streams.lane.table.meta import TableIdentity
 from streams.lane.table.users import UserTable
 from streams.lane.writing.guarantee import Guarantee
+from streams.live.audience import LiveAudience
+from streams.live.books import books_of
+from streams.live.ids import LiveIds
+from streams.live.items import LiveItems
+from streams.live.room import LiveRoom
 from streams.metrics import Metrics
 from streams.progress import IDLE, Work
 from streams.sessions.answerer import Answerer
@@ -136,10 +141,13 @@ class WorkerParts:
         if self.role != "tokenize":
             topics += [self.topics.listens, self.topics.user_erasures, self.topics.session_starts]
         if self.role != "recommend":
-            topics.append(self.topics.catalog_items)
+            topics += [self.topics.catalog_items, self.topics.live_segments, self.topics.live_listeners]
         return Backlog(self.clients, topics, self.settings.worker.watchdog.ask_kafka_s, self.app)
 
     def _tokenizing(self) -> Service:
+        books = books_of([self.pair.tokenizer])
+        items = LiveItems(self.topics, books, self.limits, self.settings.live, self.metrics)
+        live = LiveRoom(items, self.topics.live_states, self.clients, self.clock)
         agent = CatalogAgent(
             self.app,
             self.clients,
@@ -148,10 +156,11 @@ class WorkerParts:
             self.limits,
             self.settings.agent,
             self.metrics,
+            live=live,
         )
-        source = self.topics.catalog_items.name
         self._heartbeat.watch("catalog agent", agent.work)
-        self._heartbeat.watch(source, lambda: self._backlog.unread(source))
+        for source in (self.topics.catalog_items.name, *live.sources):
+            self._heartbeat.watch(source, partial(self._backlog.unread, source))
         return agent
 
     def _recommending(self, lane_metrics: RegistryLaneMetrics) -> list[Service]:
@@ -159,6 +168,7 @@ class WorkerParts:
         self.health.ready_when(reader.not_ready)
         host = FaustHost(self.app)
         erasures = self._erasures()
+        ids, audience = self._audience()
         lookup: SidLookup = lambda key: reader.snapshot.stored_sid(key)  # noqa: E731 - the snapshot changes
         pacer = Pacer(self.settings.lane.slice_ms, self.settings.lane.listen_share)
         lane = ListenLane(
@@ -171,6 +181,7 @@ class WorkerParts:
             lane_metrics,
             pacer=pacer,
             erasures=erasures,
+            folded=audience.folded,
         )
         self.guarantee = lane.guarantee
         self.states = LaneStates(lane, self.topics.listens.partitions, lambda: reader.snapshot)
@@ -185,7 +196,7 @@ class WorkerParts:
             for partition in range(self.topics.listens.partitions):
                 unread = self.metrics.unread.labels(part.topic, str(partition))
                 unread.set_function(partial(_unread_of, part, self._backlog, partition))
-        return [reader, sessions]
+        return [reader, ids, audience, sessions]
 
     def _reader(self) -> CatalogueReader:
         tokenizer = self.pair.tokenizer
@@ -207,6 +218,13 @@ class WorkerParts:
         topic = self.topics.user_erasures.name
         sweep = Sweep(self.topics.listens.name, topic, self.clients, self.settings.lane, WallClock(), time.monotonic)
         return ErasureFeed(topic, self.clients, partial(decode_user_erasure, limits=self.limits), sweep)
+
+    def _audience(self) -> tuple[LiveIds, LiveAudience]:
+        ids = LiveIds(self.clients, self.topics.live_states)
+        books = books_of([self.pair.tokenizer])
+        audience = LiveAudience(self.clients, self.topics.live_listeners, ids, books, self.settings.live)
+        self.app.on_partitions_revoked.connect(audience.revoked)
+        return ids, audience
 
     def _table(self) -> UserTable:
         identity = TableIdentity(

@@ -1,8 +1,8 @@
 """Owns the writer's side: applies updates in source order and builds snapshots.
 
 One writer, no locks: `apply` and `snapshot` are called from one thread at a time; snapshots go to any number of
-readers. An update older than what is stored is ignored, one of equal offset is applied: the same catalogue event may
-come again under more tokenizer versions.
+readers. An update older than what is stored is ignored, one of equal order is applied: the same catalogue event may
+come again under more tokenizer versions. A live item's revision orders what follows one event.
 
 Each snapshot is merged from the one before (`standing`, `merge`): only SIDs that changed and the prefixes above them
 are computed. An update refused or a defect found by the checks leaves the snapshot before it in use.
@@ -42,7 +42,7 @@ class _Change:
 
     item_id: str
     row: int
-    offset: int
+    order: int
     alive: bool
     upsert: CatalogueUpdate | None = None
 
@@ -82,7 +82,7 @@ class Catalogue:
         self._index = KeyIndex.empty()
         self._moved: dict[int, int] = {}
         # Writer-only and by row, unlike the store: what readers hold of it is copied into each snapshot.
-        self._offsets = np.empty(0, dtype=np.int64)
+        self._orders = np.empty(0, dtype=np.int64)
         self._alive = np.empty(0, dtype=np.bool_)
         # Removals of items never seen here: an older update may still arrive and must not bring the item back.
         self._tombstones: dict[int, int] = {}
@@ -121,9 +121,9 @@ class Catalogue:
         for key, change in changes.items():
             row = self._moved.get(key, change.row)
             if row < 0:
-                self._tombstones[key] = change.offset
+                self._tombstones[key] = change.order
             else:
-                self._offsets[row] = change.offset
+                self._orders[row] = change.order
                 self._alive[row] = change.alive
         if changes:
             self._latest = None
@@ -191,7 +191,7 @@ class Catalogue:
             "inner_nodes": vectors + numbers,
             "trie": sum(array.nbytes for array in (*arrays, *buckets)),
             "index": self._index.keys.nbytes + self._index.rows.nbytes,
-            "writer": self._store.size * (self._offsets.itemsize + self._alive.itemsize + 1),
+            "writer": self._store.size * (self._orders.itemsize + self._alive.itemsize + 1),
         }
 
     def _plan(self, updates: Sequence[CatalogueUpdate]) -> dict[int, _Change]:
@@ -205,21 +205,22 @@ class Catalogue:
             if change is None:
                 row = self._moved.get(key, indexed)
                 known_id = update.item_id if row < 0 else store.item_id(text, row)
-                offset = self._tombstones.get(key, _BEFORE_ALL) if row < 0 else int(self._offsets[row])
-                change = _Change(known_id, row, offset, row >= 0 and bool(self._alive[row]))
+                before = self._tombstones.get(key, _BEFORE_ALL) if row < 0 else int(self._orders[row])
+                change = _Change(known_id, row, before, row >= 0 and bool(self._alive[row]))
             if change.item_id != update.item_id:
                 msg = (
                     f"items {change.item_id!r} and {update.item_id!r} share the key {key:#018x}; "
                     "rename one of them: histories could not tell them apart"
                 )
                 raise CatalogueError(msg)
-            if update.source_offset is None:
+            order = update.order
+            if order is None:
                 if update.facts is None and change.row < 0 and change.upsert is None:
                     continue
-            elif update.source_offset < change.offset:
+            elif order < change.order:
                 continue
             else:
-                change.offset = update.source_offset
+                change.order = order
             change.alive = update.facts is not None and update.sid is not None
             if change.alive:
                 if change.upsert is None:
@@ -245,8 +246,8 @@ class Catalogue:
         columns["first_seen"] = self._first_seen(old)
         start = self._store.size
         self._store.append(columns, b"".join(item.id_text + item.facts_text for item in items))
-        if self._offsets.size < self._store.size:
-            self._offsets = grown(self._offsets, start, 2 * self._store.size)
+        if self._orders.size < self._store.size:
+            self._orders = grown(self._orders, start, 2 * self._store.size)
             self._alive = grown(self._alive, start, 2 * self._store.size)
         self._alive[old[old >= 0]] = False
         for row, (key, _, _) in enumerate(appended, start):
@@ -270,6 +271,6 @@ class Catalogue:
             return
         kept = np.sort(self._index.rows)
         self._standing, self._store = compacted(self._standing, self._store, kept)
-        self._offsets, self._alive = self._offsets[kept], self._alive[kept]
+        self._orders, self._alive = self._orders[kept], self._alive[kept]
         self._index = KeyIndex(self._index.keys, np.searchsorted(kept, self._index.rows).astype(np.int32))
         self._generation += 1

@@ -9,7 +9,7 @@ import operator
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.catalogue.facts import CatalogueUpdate
+from tokenizer.catalogue.facts import MAX_SOURCE_OFFSET, REVISION_BITS, CatalogueUpdate
 from tokenizer.catalogue.rows import Rows
 from tokenizer.catalogue.trie import Trie
 from tokenizer.errors import CatalogueError
@@ -26,6 +26,14 @@ def check_update(update: CatalogueUpdate, codebook_sizes: tuple[int, ...], x_dim
     Raises:
         CatalogueError: SID or vector do not fit, or the vector is missing.
     """
+    if update.source_offset is not None and not (
+        -1 <= update.source_offset <= MAX_SOURCE_OFFSET and 0 <= update.revision < 2**REVISION_BITS
+    ):
+        msg = (
+            f"item {update.item_id!r}: expected a source offset up to {MAX_SOURCE_OFFSET} and a revision below "
+            f"{2**REVISION_BITS}, got {update.source_offset} and {update.revision}; correct what wrote it"
+        )
+        raise CatalogueError(msg)
     if update.facts is None or update.sid is None:
         return
     sid = update.sid

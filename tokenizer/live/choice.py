@@ -1,9 +1,12 @@
 """Owns the SID of a live item: how its vectors are fused, and when another SID takes over.
 
 Each part is scaled to length one, weighted and added, and the sum scaled again; parts that are not there yet are left
-out. A SID is not replaced by whatever is nearest at the moment: codes flip at the borders of their cells, and every
-flip is an update of the whole catalogue. Another SID takes over where it is nearer by a margin, or stays the nearest
-for some windows.
+out. A SID is not replaced by whatever is nearest at the moment: the last codes name details that change with every
+sentence, and every change is an update of the catalogue everywhere. Another SID takes over where it is nearer and the
+vector has moved away from the one that the present SID was chosen for, or where it stays the nearest for some windows.
+Whatever took over in the middle of a change is looked at once more, one window later, and so is a new item.
+Distances to the books cannot tell: fused vectors lie between catalogue items, far from all of them (0.46 squared, while
+one steady stream wanders by 0.1 and a change of topic is 1.0; real sentences, the shipped books).
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,8 +18,9 @@ from msgspec.structs import replace
 from tokenizer.grid import VECTOR_BITS, unit_rows
 from tokenizer.live.books import LiveBooks
 from tokenizer.live.settings import LiveSettings
-from tokenizer.live.state import LiveState, Partial, Span, View
-from tokenizer.live.vectors import Float64, decay, mean_of, unit, unpack
+from tokenizer.live.state import SETTLED, LiveState, Partial, Span, View
+from tokenizer.live.vectors import Float64, decay, mean_of, pack, unit, unpack
+from tokenizer.sid import Sid
 from tokenizer.tokenizer import quantize_rows
 
 
@@ -39,7 +43,8 @@ def fused(state: LiveState, version: str, settings: LiveSettings) -> npt.NDArray
     parts = [(settings.own_weight, own)]
     window, length_ms = window_mean(state.spans, view.window, dim)
     if length_ms > 0:
-        parts.append((settings.window_weight, window))
+        # A few seconds are noise: what came of a window counts by how much of it they fill.
+        parts.append((settings.window_weight * min(1.0, length_ms / settings.window_ms), window))
     long_term = view.long_term.mean()
     if long_term is not None:
         parts.append((settings.long_weight, long_term))
@@ -110,39 +115,49 @@ def chosen(view: View, vector: npt.NDArray[np.float32], at: int, books: LiveBook
             Shape: (D,).
         at: Time of what changed it, epoch ms.
         books: The tokenizer.
-        settings: Margin and hold.
+        settings: When another SID takes over.
 
     Returns:
         The view, with another SID and the vector where one takes over.
     """
+    if not view.settles_at and view.window:
+        view = replace(view, settles_at=_later(at, settings))
+    settles = 0 < view.settles_at <= at
     nearest = books.encode(vector)
-    if nearest == view.sid:
+    # Codes are chosen level by level: the nearest path is not always the nearest point.
+    is_other = nearest != view.sid and books.distance(vector, nearest) < books.distance(vector, view.sid)
+    if settles:
+        settled = replace(view, anchor=pack(vector), settles_at=SETTLED, rival=(), rival_since=0)
+        return _with_sid(settled, nearest, vector) if is_other else settled
+    if not is_other:
         return replace(view, rival=(), rival_since=0)
-    now, then = books.distance(vector, view.sid), books.distance(vector, nearest)
-    if then >= now:  # codes are chosen level by level: the nearest path is not always the nearest point
-        return replace(view, rival=(), rival_since=0)
-    if now - then >= settings.margin * now:
-        return taken_over(view, nearest, vector)
-    if nearest != view.rival:
-        return replace(view, rival=nearest, rival_since=at)
-    held_ms = at - view.rival_since
-    if settings.hold_windows and held_ms >= settings.hold_windows * settings.window_ms:
-        return taken_over(view, nearest, vector)
-    return view
+    held = nearest == view.rival and at - view.rival_since >= settings.hold_windows * settings.window_ms > 0
+    if held or moved(view, vector) >= settings.move:
+        # It may be on its way still.
+        taken = replace(view, anchor=pack(vector), settles_at=_later(at, settings), rival=(), rival_since=0)
+        return _with_sid(taken, nearest, vector)
+    return view if nearest == view.rival else replace(view, rival=nearest, rival_since=at)
 
 
-def taken_over(view: View, sid: tuple[int, ...], vector: npt.NDArray[np.float32]) -> View:
-    """Give an item another SID.
+def moved(view: View, vector: npt.NDArray[np.float32]) -> float:
+    """Measure how far an item is from where its SID was chosen.
 
     Args:
-        view: The item.
-        sid: The SID.
-        vector: The vector that it stands for.
+        view: The item as it stands.
+        vector: What is known of it now.
 
             Shape: (D,).
 
     Returns:
-        The view with both.
+        1 - cosine; 1 where one of them is zero.
     """
+    return 1.0 - float(unit(unpack(view.anchor)) @ unit(vector))
+
+
+def _later(at: int, settings: LiveSettings) -> int:
+    return at + round(settings.window_ms)
+
+
+def _with_sid(view: View, sid: Sid, vector: npt.NDArray[np.float32]) -> View:
     quantized, scales = quantize_rows(vector[None, :])
-    return replace(view, sid=sid, vector=quantized[0].tobytes(), scale=float(scales[0]), rival=(), rival_since=0)
+    return replace(view, sid=sid, vector=quantized[0].tobytes(), scale=float(scales[0]))

@@ -111,7 +111,7 @@ def take_item(
     views = {
         version: replace(view, own=pack(words.components))
         if (view := before.views.get(version)) is not None
-        else View(pack(words.components), words.sid, words.vector, words.scale)
+        else _plain(words)
         for version, words in sorted(own.items())
     }
     revision = before.revision + 1 if before.source_offset == offset and state is not None else 0
@@ -124,7 +124,7 @@ def take_item(
         views=views,
     )
     if not taken.spans and not taken.partials:
-        plain = {v: View(view.own, own[v].sid, own[v].vector, own[v].scale) for v, view in views.items()}
+        plain = {version: _plain(own[version]) for version in views}
         changed = tuple(v for v, view in plain.items() if v in before.views and before.views[v].sid != view.sid)
         return Step(_noted(replace(taken, views=plain), changed, at), changed=changed)
     return _chosen(taken, at, books, settings, counts=False)
@@ -203,6 +203,11 @@ def _window(item_id: str, spans: tuple[Span, ...], known: Mapping[int, bytes], b
         span.offset: known[span.offset] if span.offset in known else pack(books.represent(item_id, span.text))
         for span in spans
     }
+
+
+def _plain(words: OwnWords) -> View:
+    packed = pack(words.components)
+    return View(packed, words.sid, words.vector, words.scale, anchor=packed)
 
 
 def _counts(partial: Partial, now_ms: int, settings: LiveSettings) -> bool:

@@ -24,22 +24,27 @@ class LiveSettings(BaseModel):
     )
     own_weight: float = Field(default=0.15, ge=0, description="Weight of the item's own words: title, host, tags, …")
     window_weight: float = Field(
-        default=0.55, ge=0, description="Weight of the window; above all others together, what is said now decides."
+        default=0.55,
+        ge=0,
+        description="Weight of a window full of words; above all others together, what is said now decides.",
     )
     long_weight: float = Field(default=0.15, ge=0, description="Weight of the mean of all segments.")
     listener_weight: float = Field(default=0.15, ge=0, description="Weight of the listeners' mean, of very many.")
     listener_prior: float = Field(
         default=10.0, ge=0, description="So many listens give the listeners half of their weight."
     )
-    margin: float = Field(
-        default=0.15,
+    move: float = Field(
+        default=0.25,
         ge=0,
-        lt=1,
-        description="A SID takes over at once where it is nearer than the present one by this share of the squared "
-        "distance.",
+        le=2,
+        description="Another SID takes over where it is nearer and the vector is so far from the one that the present "
+        "SID was chosen for: 1 - cosine.",
     )
     hold_windows: float = Field(
-        default=2.0, ge=0, description="Or where it stayed the nearest for so many windows; 0: only by the margin."
+        default=0.0,
+        ge=0,
+        description="Or where one and the same stayed the nearest for so many windows; 0: a stream that does not move "
+        "keeps its SID.",
     )
     publish_s: float = Field(default=2.0, gt=0, description="How often workers tell who listens to live items.")
 

@@ -17,6 +17,7 @@ LAYOUT_VERSION: Final = 1
 HOUR_MS: Final = 3_600_000
 # Enough to count an hour of a stream that changes every ten seconds.
 MAX_CHANGES: Final = 360
+SETTLED: Final = -1
 
 
 class Span(msgspec.Struct, frozen=True, array_like=True, gc=False, order=True):
@@ -71,7 +72,10 @@ class View(msgspec.Struct, frozen=True, array_like=True):
         scale: Component = int8 * scale.
         window: Vectors of the window's segments by source offset, packed.
         long_term: Mean of all segments, weighted by milliseconds.
-        rival: SID that is nearer, but not by the margin; empty for none.
+        anchor: What it was when its SID was last chosen, packed.
+        settles_at: When it is looked at once more without hesitation, epoch ms; 0 before its first
+            segment, `SETTLED` for not again.
+        rival: SID that is nearer, while the item is not far from its anchor; empty for none.
         rival_since: Since when it is, epoch ms.
     """
 
@@ -81,6 +85,8 @@ class View(msgspec.Struct, frozen=True, array_like=True):
     scale: float
     window: dict[int, bytes] = {}
     long_term: Running = Running()
+    anchor: bytes = b""
+    settles_at: int = 0
     rival: Sid = ()
     rival_since: int = 0
 

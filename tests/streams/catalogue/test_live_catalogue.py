@@ -69,6 +69,14 @@ def test_decoder_reads_facts_sid_and_vector(decoder):
     assert (update.facts.creator, update.facts.market, update.facts.expires_at) == ("c", ("de",), 5)
 
 
+def test_a_value_tokenized_again_follows_the_one_before_it_and_old_values_have_no_revision(decoder):
+    first = decoder.decode(*record("a", offset=7))
+    again = decoder.decode(*record("a", offset=7, revision=1))
+    next_event = decoder.decode(*record("a", offset=8))
+    assert first.order < again.order < next_event.order
+    assert b"revision" not in value("a")
+
+
 def test_decoder_reads_removals_and_items_of_other_versions(decoder):
     removed = decoder.decode(b"a", None)
     assert (removed.item_id, removed.facts, removed.source_offset) == ("a", None, None)

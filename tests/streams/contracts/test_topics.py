@@ -55,6 +55,11 @@ def test_build_topics_keeps_the_contract() -> None:
         "listen-events.v1.dlq",
         "session-starts.v1.dlq",
         "catalog-items.v1.dlq",
+        "live-segments.v1",
+        "live-segments.v1.dlq",
+        "live-listeners.v1",
+        "live-listeners.v1.dlq",
+        "live-states.v1",
     }
     assert {spec.partitions for spec in TOPICS if spec.key == "user_id"} == {8}
     assert {spec.partitions for spec in TOPICS if spec.key == "item_id"} == {4}
@@ -63,6 +68,7 @@ def test_build_topics_keeps_the_contract() -> None:
         "item-sids.v1",
         "user-erasures.v1",
         "user-state-changelog.v1",
+        "live-states.v1",
     }
     assert all((spec.config.get("cleanup.policy") == "compact") == spec.compacted for spec in TOPICS)
     letters = {spec.name for spec in TOPICS.dead_letters}

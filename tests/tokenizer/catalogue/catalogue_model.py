@@ -32,7 +32,7 @@ def new_catalogue(**options) -> Catalogue:
 
 @dataclass
 class Item:
-    offset: float = -math.inf
+    order: tuple[float, int] = (-math.inf, 0)
     alive: bool = False
     upsert: CatalogueUpdate | None = None
     seen: int = -1
@@ -48,9 +48,9 @@ class Model:
     def apply(self, update: CatalogueUpdate) -> None:
         item = self.items.setdefault(update.item_id, Item())
         if update.source_offset is not None:
-            if update.source_offset < item.offset:
+            if (update.source_offset, update.revision) < item.order:
                 return
-            item.offset = update.source_offset
+            item.order = (update.source_offset, update.revision)
         item.alive = update.facts is not None and update.sid is not None
         if item.alive:
             if item.upsert is None:

@@ -29,6 +29,7 @@ upserts = st.builds(
     sid=st.one_of(sids, sids, sids, st.none()),
     x_int8=st.binary(min_size=cm.DIM, max_size=cm.DIM),
     x_scale=st.sampled_from([0.0, 0.01, 1.0]),
+    revision=st.sampled_from([0, 0, 1, 2]),
 )
 removals = st.builds(CatalogueUpdate, item_id=st.sampled_from(ITEM_IDS), source_offset=st.none() | st.integers(0, 20))
 batches = st.lists(st.lists(st.one_of(upserts, upserts, removals), max_size=12), max_size=8)
@@ -78,8 +79,8 @@ def test_batching_does_not_change_what_is_held(updates, data):
         one_by_one.apply([update])
     # What was applied may come again in any order that keeps the newest of each item newest.
     replay = data.draw(st.permutations([u for u in flat if u.source_offset is not None]))
-    newest = {item_id: item.offset for item_id, item in model.items.items()}
-    together.apply([u for u in replay if u.source_offset < newest[u.item_id]])
+    newest = {item_id: item.order for item_id, item in model.items.items()}
+    together.apply([u for u in replay if (u.source_offset, u.revision) < newest[u.item_id]])
     for subject in (one_by_one, together):
         cm.check(subject.snapshot(), model, None)
 

@@ -262,3 +262,19 @@ def test_trie_that_a_search_would_get_lost_in_is_refused(trie_of_two, field, lev
         new = (*old[:level], np.array(value, dtype=old[level].dtype), *old[level + 1 :])
     with pytest.raises(CatalogueError, match=words):
         validation.check_trie(dataclasses.replace(trie, **{field: new}), cm.SIZES, store)
+
+
+def test_revisions_order_what_follows_one_catalogue_event():
+    subject = cm.new_catalogue()
+    subject.apply([dataclasses.replace(upsert("a", 5, sid=(1, 1, 1)), revision=2)])
+    subject.apply([upsert("a", 5, sid=(0, 0, 0))])
+    subject.apply([dataclasses.replace(upsert("a", 4, sid=(2, 1, 2)), revision=9)])
+    assert subject.snapshot().stored_sid(item_key("a")).sid == (1, 1, 1)
+    subject.apply([upsert("a", 6, sid=(2, 0, 0))])
+    assert subject.snapshot().stored_sid(item_key("a")).sid == (2, 0, 0)
+
+
+@pytest.mark.parametrize("beyond", [{"source_offset": 2**43}, {"source_offset": -2}, {"revision": 2**20}])
+def test_an_order_that_numbers_cannot_hold_is_refused(beyond):
+    with pytest.raises(CatalogueError, match="source offset up to"):
+        cm.new_catalogue().apply([dataclasses.replace(upsert("a", 5), **beyond)])

@@ -1,9 +1,10 @@
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from live_toys import ToyBooks, listeners, play, take, talk, words
+from live_toys import DIM, ToyBooks, listeners, play, take, talk, words
 
 from tokenizer.errors import TokenizerError
 from tokenizer.live import LiveSettings, Segment, decode_state, encode_state, take_item
@@ -128,18 +129,31 @@ def test_a_steady_stream_keeps_its_sid():
     assert steps[-1].state.views[V].sid == (3,)
 
 
-def test_without_a_margin_a_nearer_sid_takes_over_at_once_and_with_one_it_must_hold():
+def test_a_nearer_sid_takes_over_once_the_item_has_moved_or_when_it_held():
     talks = [talk(0, n) for n in range(12)] + [talk(1, n) for n in range(12, 60)]
 
     def first_change(**choice):
         steps = play(talks, BOOKS, LiveSettings(long_weight=0, **choice), start())
         return next((n for n, step in enumerate(steps) if step.changed), None)
 
-    at_once = first_change(margin=0, hold_windows=0)
-    held = first_change(margin=0.99, hold_windows=2)
+    at_once = first_change(move=0)
+    held = first_change(move=2, hold_windows=2)
     assert 12 <= at_once < held
-    assert held - at_once >= 12  # two windows of six segments
-    assert first_change(margin=0.99, hold_windows=0) is None
+    assert held - at_once == 12  # two windows of six segments
+    assert at_once < first_change(move=0.5) < held
+    assert first_change(move=2) is None
+
+
+def test_what_took_over_in_the_middle_of_a_change_is_looked_at_once_more():
+    talks = [talk(0, n) for n in range(12)] + [talk(1, n) for n in range(12, 40)]
+    between = ToyBooks()
+    between.points = np.concatenate([np.eye(DIM), (np.eye(DIM)[:1] + np.eye(DIM)[1:2]) / np.sqrt(2)])
+    steps = play(talks, {V: between}, LiveSettings(move=0.1), start())
+    changed = [n for n, step in enumerate(steps) if step.changed]
+    assert steps[changed[0]].state.views[V].sid == (DIM,)
+    assert len(changed) == 2
+    assert changed[1] - changed[0] == 6  # one window
+    assert steps[-1].state.views[V].sid == (1,)
 
 
 def test_listeners_pull_by_their_number_and_fade():
