@@ -188,10 +188,11 @@ def take_listeners(state: LiveState, partial: Partial, books: Books, settings: L
     """
     sums = {(one.partition, one.since): one for one in state.partials}
     before = sums.get((partial.partition, partial.since))
-    if before is not None and before.offset >= partial.offset:
+    newest_at = max(state.newest_at, partial.at)
+    # One that counts for nothing by now may have been folded and forgotten: a replay must not decide anything.
+    if (before is not None and before.offset >= partial.offset) or not _counts(partial, newest_at, settings):
         return Step(state, is_news=False)
     sums[partial.partition, partial.since] = replace(partial, means=dict(sorted(partial.means.items())))
-    newest_at = max(state.newest_at, partial.at)
     kept = tuple(one for _, one in sorted(sums.items()) if _counts(one, newest_at, settings))
     taken = replace(state, partials=kept, newest_at=newest_at)
     return _chosen(taken, partial.at, books, settings)

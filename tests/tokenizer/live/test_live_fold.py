@@ -148,7 +148,7 @@ def test_what_took_over_in_the_middle_of_a_change_is_looked_at_once_more():
     talks = [talk(0, n) for n in range(12)] + [talk(1, n) for n in range(12, 40)]
     between = ToyBooks()
     between.points = np.concatenate([np.eye(DIM), (np.eye(DIM)[:1] + np.eye(DIM)[1:2]) / np.sqrt(2)])
-    steps = play(talks, {V: between}, LiveSettings(move=0.1), start())
+    steps = play(talks, {V: between}, LiveSettings(move=0.35, own_weight=0, long_weight=0), start())
     changed = [n for n, step in enumerate(steps) if step.changed]
     assert steps[changed[0]].state.views[V].sid == (DIM,)
     assert len(changed) == 2
