@@ -15,7 +15,7 @@ from kafka.errors import KafkaError
 from kafka.producer.future import FutureRecordMetadata
 from pydantic import ValidationError
 
-from models.records import CandidateSet, CatalogItem, Listen, Record, SessionStart, UserErasure
+from models.records import CandidateSet, CatalogItem, Listen, LiveSegment, Record, SessionStart, UserErasure
 from models.records.candidates import candidate_set_id
 from streams.clock import WallClock
 from streams.connect import Clients, KafkaSettings, OffsetReset
@@ -148,6 +148,10 @@ class SidestreamClient:
     def remove_item(self, item_id: str) -> FutureRecordMetadata:
         """Take an item out of the catalogue; sent in the background, see `flush`."""
         return self._send(self.topics.catalog_items, item_id, None)
+
+    def publish_segment(self, segment: LiveSegment) -> FutureRecordMetadata:
+        """Tell what was just said or heard in a live item; sent in the background, see `flush`."""
+        return self._send(self.topics.live_segments, segment.item_id, segment)
 
     def publish_session_start(self, start: SessionStart) -> FutureRecordMetadata:
         """Ask for candidates; they come on the candidates topic, see `consume_candidates`."""

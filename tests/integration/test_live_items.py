@@ -1,0 +1,181 @@
+"""Live items on a real Kafka: a whole worker with the shipped pair, killed in the middle of two streams."""
+
+import pytest
+from session_rig import wait_until
+
+from models.records import CatalogItem, ItemSids, Listen, LiveListeners
+from streams.agents.source import Source
+from streams.agents.tokenizing import item_sids
+from streams.broker.probe import free_ports
+from streams.client import SidestreamClient
+from streams.connect import Clients
+from streams.contracts.deadletters import dead_letter
+from streams.contracts.decode import Limits
+from streams.contracts.settings import TopicSettings
+from streams.demo.shipped import shipped_pair
+from streams.live.books import books_of
+from streams.live.items import LiveItems
+from streams.metrics import Metrics
+from streams.tail import read_topic
+from streams.worker_process import WorkerProcess
+from tests.bench.live_streams import streams
+from tokenizer.artifact import load_tokenizer
+from tokenizer.live import LiveSettings, decode_state
+
+pytestmark = pytest.mark.broker
+STEADY, SHIFTING = streams(2, 300, seed=4)
+
+
+class Installation:
+    """Topics of its own, a client, and a worker that may die and come back."""
+
+    def __init__(self, kafka, topics, folder):
+        prefix = topics.listens.name.removesuffix("listen-events.v1")
+        self.settings = TopicSettings(prefix=prefix, user_partitions=2, item_partitions=2)
+        self.topics, self.clients = topics, Clients(kafka.kafka)
+        self.client = SidestreamClient(kafka.kafka, self.settings)
+        (port,) = free_ports(1)
+        self.log = folder / "worker.log"
+        self.flags = {
+            "kafka.bootstrap": kafka.bootstrap,
+            "kafka.session_timeout_ms": 3_000,
+            "kafka.heartbeat_interval_ms": 300,
+            "topics.prefix": prefix,
+            "topics.user_partitions": 2,
+            "topics.item_partitions": 2,
+            "worker.app_id": f"{prefix}app",
+            "web.port": port,
+            "data_dir": str(folder / "data"),
+            "artifacts": str(shipped_pair()),
+            "live.publish_s": 0.2,
+        }
+        self.workers = []
+
+    def start(self):
+        self.workers.append(WorkerProcess(self.flags, self.log))
+        self.workers[-1].wait_ready(60)
+        return self.workers[-1]
+
+    def latest(self, topic):
+        found = {record.key.decode(): record.value for record in read_topic(self.clients, topic.name)}
+        return {key: value for key, value in found.items() if value is not None}
+
+    def states(self):
+        return {key: decode_state(value) for key, value in self.latest(self.topics.live_states).items()}
+
+    def folded_to(self, *lengths):
+        """Whether so many segments of each stream are in the states."""
+        ends = {key: state.end_ms for key, state in self.states().items()}
+        return ends == {
+            stream.item_id: length * 5_000 for stream, length in zip((STEADY, SHIFTING), lengths, strict=True)
+        }
+
+    def close(self):
+        self.client.close()
+        for worker in self.workers:
+            worker.stop()
+
+
+@pytest.fixture
+def installation(kafka, make_topics, tmp_path):
+    made = Installation(kafka, make_topics(user_partitions=2, item_partitions=2), tmp_path)
+    yield made
+    made.close()
+
+
+def folded_again(installation, tokenizer):
+    """Fold what the topics hold once, in one process, without Kafka."""
+    topics = installation.topics
+    items = LiveItems(topics, books_of([tokenizer]), Limits(), LiveSettings(), Metrics())
+    latest = {}
+    for topic in (topics.catalog_items, topics.live_segments):
+        for r in read_topic(installation.clients, topic.name):
+            source = Source(topic.name, r.partition, r.offset, r.timestamp, r.key, r.value, list(r.headers))
+            made = None
+            if topic is topics.catalog_items:
+                (value,) = item_sids(tokenizer, [CatalogItem.from_json(r.value)], [r.offset])
+                made = (topics.item_sids.name, r.key, value.to_json(), [])
+            for name, key, value, _ in items.through([source], [made], dead_letter):
+                latest[name, key.decode()] = value
+    return latest
+
+
+def test_a_worker_killed_in_the_middle_of_streams_changes_no_byte(installation):
+    tokenizer = load_tokenizer(shipped_pair() / "tokenizer")
+    client, topics = installation.client, installation.topics
+    for stream in (STEADY, SHIFTING):
+        client.publish_item(stream.item())
+    client.flush()
+    worker = installation.start()
+    wait_until(lambda: len(installation.states()) == 2, 20, "both streams known")
+    segments = list(zip(STEADY.segments(), SHIFTING.segments(), strict=True))
+    for number, pair in enumerate(segments):
+        if number == len(segments) // 2:
+            client.flush()
+            worker.kill()
+        for segment in pair:
+            client.publish_segment(segment)
+    client.flush()
+    worker = installation.start()
+    wait_until(lambda: installation.folded_to(60, 60), 30, "all segments folded")
+    wait_until(lambda: worker.get("/readyz")[0] == 200, 10, "ready")
+    expected = folded_again(installation, tokenizer)
+
+    def same():
+        return all(
+            installation.latest(topic) == {key: value for (name, key), value in expected.items() if name == topic.name}
+            for topic in (topics.live_states, topics.item_sids)
+        )
+
+    wait_until(same, 10, "same bytes")
+    now = {key: ItemSids.from_json(value) for key, value in installation.latest(topics.item_sids).items()}
+    assert now[SHIFTING.item_id].revision > (now[STEADY.item_id].revision or 0)
+
+
+def test_listeners_reach_the_item_and_an_ended_stream_is_gone(installation):
+    client, topics, worker = installation.client, installation.topics, installation.start()
+    heard = [
+        CatalogItem(item_id=f"t{n}", kind="track", title=f"Track {n}", at=1, tags=("night jazz",)) for n in range(3)
+    ]
+    for item in (*heard, STEADY.item()):
+        client.publish_item(item)
+    client.flush()
+    wait_until(lambda: _metric(worker, "sidestream_catalogue_items") == 4, 20, "catalogue")
+    wait_until(lambda: len(installation.states()) == 1, 20, "stream known")
+
+    def listen(user, item_id, at):
+        client.publish_listen(Listen(event_id=f"{user}-{item_id}-{at}", user_id=user, item_id=item_id, at=at))
+
+    for user in ("ann", "ben", "cyd", "dan"):
+        for number, item in enumerate(heard):
+            listen(user, item.item_id, STEADY.begins_at + number)
+    client.flush()
+    at = STEADY.begins_at + 1_000
+
+    def told():
+        # Until the worker knows that the item is live its listens are not counted.
+        nonlocal at
+        at += 1_000
+        for user in ("ann", "ben", "cyd", "dan"):
+            listen(user, STEADY.item_id, at)
+        client.flush()
+        state = installation.states()[STEADY.item_id]
+        return {partial.partition for partial in state.partials} == {0, 1} and state
+
+    state = wait_until(told, 30, "sums of both partitions")
+    tokenizer = load_tokenizer(shipped_pair() / "tokenizer")
+    assert all(set(partial.means) == {tokenizer.version} for partial in state.partials)
+    assert [
+        LiveListeners.from_json(r.value).item_id for r in read_topic(installation.clients, topics.live_listeners.name)
+    ]
+    client.remove_item(STEADY.item_id)
+    client.publish_segment(next(iter(STEADY.segments())))
+    client.flush()
+    wait_until(lambda: _metric(worker, "sidestream_catalogue_items") == 3, 10, "stream gone")
+    wait_until(lambda: not installation.states(), 10, "state gone")
+    assert STEADY.item_id not in installation.latest(topics.item_sids)
+
+
+def _metric(worker, name):
+    _, text = worker.get("/metrics")
+    return next((float(line.split()[1]) for line in str(text).splitlines() if line.startswith(f"{name} ")), None)
