@@ -156,10 +156,7 @@ class LiveItems:
                 self._touched[source.partition, key] = None
                 self._metrics.live_ended.labels("removed").inc()
             return record
-        at = max(0, source.timestamp)
-        step = take_item(
-            state, record[2] or b"", value.source_offset, at, own_words(value), self._books, self._settings
-        )
+        step = take_item(state, record[2] or b"", value.source_offset, own_words(value), self._books, self._settings)
         self._keep(source, step)
         return self._value(key, step.state)
 

@@ -23,6 +23,7 @@ from tokenizer.artifact import load_tokenizer
 from tokenizer.live import LiveSettings, decode_state
 
 pytestmark = pytest.mark.broker
+USERS = ("ann", "ben", "cyd", "dan")
 STEADY, SHIFTING = streams(2, 300, seed=4)
 
 
@@ -107,7 +108,7 @@ def test_a_worker_killed_in_the_middle_of_streams_changes_no_byte(installation):
         client.publish_item(stream.item())
     client.flush()
     worker = installation.start()
-    wait_until(lambda: len(installation.states()) == 2, 20, "both streams known")
+    wait_until(lambda: len(installation.states()) == 2, 60, "both streams known")
     segments = list(zip(STEADY.segments(), SHIFTING.segments(), strict=True))
     for number, pair in enumerate(segments):
         if number == len(segments) // 2:
@@ -117,8 +118,8 @@ def test_a_worker_killed_in_the_middle_of_streams_changes_no_byte(installation):
             client.publish_segment(segment)
     client.flush()
     worker = installation.start()
-    wait_until(lambda: installation.folded_to(60, 60), 30, "all segments folded")
-    wait_until(lambda: worker.get("/readyz")[0] == 200, 10, "ready")
+    wait_until(lambda: installation.folded_to(60, 60), 60, "all segments folded")
+    wait_until(lambda: worker.get("/readyz")[0] == 200, 60, "ready")
     expected = folded_again(installation, tokenizer)
 
     def same():
@@ -127,7 +128,7 @@ def test_a_worker_killed_in_the_middle_of_streams_changes_no_byte(installation):
             for topic in (topics.live_states, topics.item_sids)
         )
 
-    wait_until(same, 10, "same bytes")
+    wait_until(same, 30, "same bytes")
     now = {key: ItemSids.from_json(value) for key, value in installation.latest(topics.item_sids).items()}
     assert now[SHIFTING.item_id].revision > (now[STEADY.item_id].revision or 0)
 
@@ -140,13 +141,13 @@ def test_listeners_reach_the_item_and_an_ended_stream_is_gone(installation):
     for item in (*heard, STEADY.item()):
         client.publish_item(item)
     client.flush()
-    wait_until(lambda: _metric(worker, "sidestream_catalogue_items") == 4, 20, "catalogue")
-    wait_until(lambda: len(installation.states()) == 1, 20, "stream known")
+    wait_until(lambda: _metric(worker, "sidestream_catalogue_items") == 4, 60, "catalogue")
+    wait_until(lambda: len(installation.states()) == 1, 60, "stream known")
 
     def listen(user, item_id, at):
         client.publish_listen(Listen(event_id=f"{user}-{item_id}-{at}", user_id=user, item_id=item_id, at=at))
 
-    for user in ("ann", "ben", "cyd", "dan"):
+    for user in USERS:
         for number, item in enumerate(heard):
             listen(user, item.item_id, STEADY.begins_at + number)
     client.flush()
@@ -156,13 +157,13 @@ def test_listeners_reach_the_item_and_an_ended_stream_is_gone(installation):
         # Until the worker knows that the item is live its listens are not counted.
         nonlocal at
         at += 1_000
-        for user in ("ann", "ben", "cyd", "dan"):
+        for user in USERS:
             listen(user, STEADY.item_id, at)
         client.flush()
         state = installation.states()[STEADY.item_id]
         return {partial.partition for partial in state.partials} == {0, 1} and state
 
-    state = wait_until(told, 30, "sums of both partitions")
+    state = wait_until(told, 60, "sums of both partitions")
     tokenizer = load_tokenizer(shipped_pair() / "tokenizer")
     assert all(set(partial.means) == {tokenizer.version} for partial in state.partials)
     assert [
@@ -171,8 +172,8 @@ def test_listeners_reach_the_item_and_an_ended_stream_is_gone(installation):
     client.remove_item(STEADY.item_id)
     client.publish_segment(next(iter(STEADY.segments())))
     client.flush()
-    wait_until(lambda: _metric(worker, "sidestream_catalogue_items") == 3, 10, "stream gone")
-    wait_until(lambda: not installation.states(), 10, "state gone")
+    wait_until(lambda: _metric(worker, "sidestream_catalogue_items") == 3, 30, "stream gone")
+    wait_until(lambda: not installation.states(), 30, "state gone")
     assert STEADY.item_id not in installation.latest(topics.item_sids)
 
 

@@ -84,7 +84,6 @@ def take_item(
     state: LiveState | None,
     item: bytes,
     offset: int,
-    at: int,
     own: Mapping[str, OwnWords],
     books: Books,
     settings: LiveSettings,
@@ -95,7 +94,6 @@ def take_item(
         state: The item; None where it is new.
         item: The catalogue's value.
         offset: Source offset of the catalogue event.
-        at: Its time, epoch ms.
         own: The item as its words make it, by tokenizer version; others are forgotten.
         books: Tokenizers that are loaded.
         settings: How to fuse and choose.
@@ -120,9 +118,10 @@ def take_item(
         item=item,
         source_offset=offset,
         revision=revision,
-        newest_at=max(before.newest_at, at),
         views=views,
     )
+    # The time of its listens and segments goes on: an event that is published for later must not move it.
+    at = before.newest_at
     if not taken.spans and not taken.partials:
         plain = {version: _plain(own[version]) for version in views}
         changed = tuple(v for v, view in plain.items() if v in before.views and before.views[v].sid != view.sid)

@@ -75,14 +75,14 @@ def talk(topic, number, *, offset=None, every_s=5):
 
 
 def take(state, record, books, settings):
-    """Fold one record of any source: (offset, at, text) of the catalogue, a segment, or listeners."""
+    """Fold one record of any source: (offset, text) of the catalogue, a segment, or listeners."""
     if isinstance(record, Segment):
         return take_segment(state, "live", record, books, settings)
     if isinstance(record, Partial):
         return take_listeners(state, record, books, settings)
-    offset, at, text = record
+    offset, text = record
     own = {version: words(text, one) for version, one in books.items()}
-    return take_item(state, text.encode(), offset, at, own, books, settings)
+    return take_item(state, text.encode(), offset, own, books, settings)
 
 
 def play(records, books, settings, state=None, *, through_bytes=False):
