@@ -65,19 +65,24 @@ class Stream:
         """Give its segments, one every five seconds, with some 14 words: as many as are spoken in that time."""
         rng = np.random.default_rng(int.from_bytes(hashlib.blake2b(self.item_id.encode(), digest_size=4).digest()))
         for start_ms in range(0, self.seconds * 1_000, SEGMENT_MS):
-            taste = TASTES[self.shifts_to if start_ms >= self.shifts_s * 1_000 else self.taste]
-            words = (*taste.subjects, *taste.sounds, taste.topic, taste.music)
-            said = [words[word] for word in rng.choice(len(words), 6, replace=False)]
-            first, second = (_SENTENCES[sentence] for sentence in rng.integers(len(_SENTENCES), size=2))
+            taste = self.shifts_to if start_ms >= self.shifts_s * 1_000 else self.taste
             end_ms = start_ms + SEGMENT_MS
             yield LiveSegment(
                 item_id=self.item_id,
                 at=self.begins_at + end_ms,
                 start_ms=start_ms,
                 end_ms=end_ms,
-                text=f"{first.format(*said[:3])}. {second.format(*said[3:])}.",
+                text=f"{sentence(taste, rng)} {sentence(taste, rng)}",
                 field="dialogue",
             )
+
+
+def sentence(taste: int, rng: np.random.Generator) -> str:
+    """Say something about one corner of the world."""
+    corner = TASTES[taste]
+    words = (*corner.subjects, *corner.sounds, corner.topic, corner.music)
+    said = rng.choice(len(words), 3, replace=False)
+    return _SENTENCES[int(rng.integers(len(_SENTENCES)))].format(*(words[word] for word in said)) + "."
 
 
 def streams(count: int, seconds: int, seed: int) -> list[Stream]:

@@ -4,10 +4,10 @@ import base64
 import json
 
 import pytest
-from live_rig import AT, SIDS, STATES, TOPICS, LiveWorker, Log, item, record, segment, sids
 
 from models.data.texts import text_of
 from models.records import CatalogItem, ItemSids
+from tests.bench.live_worker import AT, SIDS, STATES, TOPICS, LiveWorker, Log, item, record, segment, sids
 
 JAZZ, TECHNO = "brushed drums, muted trumpet and smoky piano", "acid lines, modular bleeps and metallic hats"
 

@@ -43,6 +43,11 @@ class Log:
         else:
             self.latest[topic, key] = value
 
+    def copy(self):
+        other = Log()
+        other.written, other.latest = list(self.written), dict(self.latest)
+        return other
+
     def of(self, topic):
         return {key: value for (name, key), value in self.latest.items() if name == topic}
 
