@@ -28,7 +28,7 @@ from mode import Service
 
 from models.records import CatalogItem
 from streams.agents.settings import AgentSettings
-from streams.agents.source import Source as _Source
+from streams.agents.sources import Source, source_of
 from streams.agents.tokenizing import ItemEncoder, item_sids
 from streams.connect import Clients
 from streams.contracts.deadletters import SourceRecord, dead_letter
@@ -46,7 +46,7 @@ _TICK_S = 0.5
 # What data does to numpy, codecs and pydantic. Anything else is a defect of ours, which would bury the whole catalogue.
 _ITEM_ERRORS = (TokenizerError, ValueError, ArithmeticError)
 
-_Outgoing = tuple[str, bytes | None, bytes | None, list[tuple[str, bytes]]]
+Outgoing = tuple[str, bytes | None, bytes | None, list[tuple[str, bytes]]]
 
 
 class CatalogAgent(Service):
@@ -201,13 +201,13 @@ class CatalogAgent(Service):
         return batch
 
     async def _process(self, producer: AIOKafkaProducer, messages: list[Any]) -> None:
-        sources = [_Source.of(message) for message in messages]
+        sources = [source_of(message) for message in messages]
         if self._live is not None:
             await self._live.ready({source.partition for source in sources})
         outgoing = await asyncio.get_running_loop().run_in_executor(self._thread, self._outgoing, sources)
         await self._send(producer, outgoing)
 
-    async def _send(self, producer: AIOKafkaProducer, outgoing: Sequence[_Outgoing]) -> None:
+    async def _send(self, producer: AIOKafkaProducer, outgoing: Sequence[Outgoing]) -> None:
         self._check_awake()
         states = self._topics.live_states.name
         try:
@@ -241,9 +241,9 @@ class CatalogAgent(Service):
             )
             raise LaneError(msg)
 
-    def _outgoing(self, sources: list[_Source]) -> list[_Outgoing]:
+    def _outgoing(self, sources: list[Source]) -> list[Outgoing]:
         """Decode and tokenize; runs in a thread. The order of the records of one key is kept."""
-        outgoing: list[_Outgoing | None] = [None] * len(sources)
+        outgoing: list[Outgoing | None] = [None] * len(sources)
         upserts: list[tuple[int, CatalogItem]] = []
         for place, source in enumerate(sources):
             if source.topic != self._topics.catalog_items.name:
@@ -264,7 +264,7 @@ class CatalogAgent(Service):
             return self._live.through(sources, outgoing, self._bury)
         return [record for record in outgoing if record is not None]
 
-    def _encoded(self, sources: list[_Source], upserts: list[tuple[int, CatalogItem]]) -> list[tuple[int, _Outgoing]]:
+    def _encoded(self, sources: list[Source], upserts: list[tuple[int, CatalogItem]]) -> list[tuple[int, Outgoing]]:
         offsets = [sources[place].offset for place, _ in upserts]
         try:
             values = item_sids(self._encoder, [item for _, item in upserts], offsets)
@@ -282,7 +282,7 @@ class CatalogAgent(Service):
             for (place, item), value in zip(upserts, values, strict=True)
         ]
 
-    def _bury(self, source: SourceRecord, bad: BadRecord) -> _Outgoing:
+    def _bury(self, source: SourceRecord, bad: BadRecord) -> Outgoing:
         self._metrics.dead_letters.labels(source.topic, bad.reason).inc()
         letter = dead_letter(source, bad)
         return letter.topic, letter.key, letter.value, letter.headers

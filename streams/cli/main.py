@@ -14,6 +14,7 @@ from streams.cli import (
     encoders,
     erasure,
     live,
+    live_items,
     run,
     states,
     topics,
@@ -40,6 +41,7 @@ app.add_typer(data.app, name="import")
 app.command()(live.replay)
 app.command()(live.send)
 app.command()(live.tail)
+app.command("live")(live_items.show)
 app.add_typer(live.state_app, name="state")
 for _command in (states.verify, states.rebase, states.reset, erasure.erase):
     live.state_app.command()(_command)

@@ -8,8 +8,8 @@ Kafka are in `tests/integration/test_live_items.py`.
   moment on, while their listeners stay as they were. Changes in the first two minutes are told apart.
 * restarts: a worker dies before one of its writes, somewhere in every batch; its heir gets the batch before and the
   batch once more. What is on the topics then is compared with the run that nobody disturbed.
-* ended: streams begin, talk and end by tombstone or expiry, late segments included, while sessions are answered from the
-  snapshot after each swap. As a control, some sessions are answered from the one before it.
+* ended: streams begin, talk and end by tombstone or expiry, late segments included, while sessions are answered from
+  the snapshot after each swap. As a control, some sessions are answered from the one before it.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from models.records import ItemSids
-from streams.agents.source import Source
+from streams.agents.sources import Source
 from streams.demo.shipped import shipped_pair
 from streams.live.reading import listeners_value
 from tests.bench.harness import Bench, at_most, option_parser, told
@@ -47,9 +47,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, help="how long each lasts")
     parser.add_argument("--candidates", type=int, help="asked for while streams end")
     options = parser.parse_args(arguments)
-    options.streams = options.streams or (6 if options.smoke else 48)
-    options.seconds = options.seconds or (600 if options.smoke else 3_600)
-    options.candidates = options.candidates or (2_000 if options.smoke else 100_000)
+    options.streams = options.streams or (4 if options.smoke else 48)
+    options.seconds = options.seconds or (300 if options.smoke else 3_600)
+    options.candidates = options.candidates or (1_000 if options.smoke else 100_000)
     return options
 
 
@@ -132,7 +132,7 @@ async def hour(tokenizer: CatalogTokenizer, folder: Path, options: argparse.Name
 
 async def restarts(tokenizer: CatalogTokenizer, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Kill a worker in every batch; count the keys whose bytes differ afterwards."""
-    made = streams(4, min(300, options.seconds), options.seed + 1)
+    made = streams(2, 100, options.seed) if options.smoke else streams(6, 300, options.seed)
     batches = batches_of(log_of(made, tokenizer, options.seed))
     log, rng = Log(), np.random.default_rng(options.seed)
     worker = LiveWorker([tokenizer], folder, log)

@@ -26,9 +26,10 @@ from tokenizer.catalogue import Catalogue
 from tokenizer.tokenizer import CatalogTokenizer
 
 ON_AIR = 200
-ENDING_A_TICK = 10
-TALKING_A_TICK = 40
-SESSIONS_A_TICK = 10
+ENDING_A_TICK = 20
+TALKING_A_TICK = 30
+SESSIONS_A_TICK = 5
+CONTROLS_A_TICK = 2
 CANDIDATES_A_SESSION = 50
 USERS = 24
 TASTES = 12
@@ -131,7 +132,8 @@ async def ask_while_streams_end(
             coming.append(air.begin())
         await air.publish(coming)
         air.agent.items.sweep(air.now_ms)
-        counts["ended_before_the_swap"] += sum(item in air.ended for item in air.ask(before)) if before.num_items else 0
+        for _ in range(CONTROLS_A_TICK if before.num_items else 0):
+            counts["ended_before_the_swap"] += sum(item in air.ended for item in air.ask(before))
         snapshot = air.catalogue.build()
         counts["swaps"] += 1
         air.listen()

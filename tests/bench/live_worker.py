@@ -8,7 +8,7 @@ from aiokafka.errors import KafkaConnectionError
 from models.records import ItemSids
 from streams.agents.catalog import CatalogAgent
 from streams.agents.settings import AgentSettings
-from streams.agents.source import Source
+from streams.agents.sources import Source
 from streams.clock import LogClock
 from streams.connect import Clients, KafkaSettings
 from streams.contracts.decode import Limits
@@ -58,7 +58,7 @@ class Producer:
     def __init__(self, log, writes=None):
         self.log, self.left = log, writes
 
-    async def send(self, topic, value, key, headers):
+    async def send(self, topic, value, key, headers=()):
         if self.left is not None:
             if not self.left:
                 raise KafkaConnectionError

@@ -66,6 +66,22 @@ def test_tokenize_ends_with_its_checks():
     assert all(row["ours_single_us"] > 0 and row["ours_bulk_per_s"] > 0 for row in line["results"].values())
 
 
+def test_live_ends_with_its_checks():
+    line = last_line("live")
+    assert [check["name"] for check in line["checks"]] == [
+        "shift_windows",
+        "steady_changes",
+        "ended_streams",
+        "restart_differences",
+        "churn_per_item_hour",
+        "ended_candidates",
+    ]
+    assert all(check["ok"] for check in line["checks"])
+    # The controls: a worker was killed, and the snapshot before a swap does offer what has just ended.
+    assert line["results"]["restarts"]["kills"] > 0
+    assert line["results"]["ended"]["ended_before_the_swap"] > 0
+
+
 @pytest.mark.data
 def test_tokenizers_end_with_their_checks():
     data = Path(os.environ.get("SIDESTREAM_TEST_DATA", "shared/data"))

@@ -4,7 +4,7 @@ import pytest
 from session_rig import wait_until
 
 from models.records import CatalogItem, ItemSids, Listen, LiveListeners
-from streams.agents.source import Source
+from streams.agents.sources import Source
 from streams.agents.tokenizing import item_sids
 from streams.broker.probe import free_ports
 from streams.client import SidestreamClient

@@ -8,8 +8,9 @@ from aiokafka.errors import MessageSizeTooLargeError, ProducerClosed
 from test_tokenizing import FakeEncoder
 
 from models.records import ItemSids
-from streams.agents.catalog import CatalogAgent, _Source
+from streams.agents.catalog import CatalogAgent
 from streams.agents.settings import AgentSettings
+from streams.agents.sources import Source
 from streams.connect import Clients, KafkaSettings
 from streams.contracts.decode import Limits
 from streams.contracts.settings import TopicSettings
@@ -96,7 +97,7 @@ def agent(make):
 def source(offset, item_id, value="item"):
     if value == "item":
         value = json.dumps({"item_id": item_id, "kind": "track", "title": "T", "at": 1}).encode()
-    return _Source(TOPICS.catalog_items.name, 0, offset, 1, item_id.encode(), value, [])
+    return Source(TOPICS.catalog_items.name, 0, offset, 1, item_id.encode(), value, [])
 
 
 def test_items_tombstones_and_bad_records_leave_in_their_order(agent):

@@ -1,0 +1,43 @@
+"""`sidestream live`: the live items, what they are right now, and how often their SIDs change."""
+
+import time
+from typing import Annotated
+
+import typer
+
+from models.records import ItemSids
+from streams.cli.connection import clients_of
+from streams.cli.context import settings_of
+from streams.cli.output import print_rows
+from streams.contracts.topics import build_topics
+from streams.live.reading import value_of
+from streams.tail import read_topic
+from tokenizer.live import LiveState, decode_state
+from tokenizer.sid import format_sid
+
+_COLUMNS = ["item", "title", "sid", "revision", "changes", "last_hour", "window_segments", "listens", "heard_at"]
+
+
+def show(ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List the live items: SIDs, and how often they changed in the last hour of their own time."""
+    settings = settings_of(ctx)
+    latest = {r.key: r.value for r in read_topic(clients_of(settings), build_topics(settings.topics).live_states.name)}
+    states = [decode_state(value) for value in latest.values() if value is not None]
+    rows = [_row(value_of(state), state) for state in states]
+    print_rows(sorted(rows, key=lambda row: str(row["item"])), _COLUMNS, as_json=as_json)
+
+
+def _row(value: ItemSids, state: LiveState) -> dict[str, object]:
+    listens = [max((mean.weight for mean in partial.means.values()), default=0.0) for partial in state.partials]
+    heard = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(state.newest_at / 1e3)) if state.newest_at else None
+    return {
+        "item": value.item_id,
+        "title": value.title,
+        "sid": " ".join(format_sid(value.versions[version].sid) for version in sorted(value.versions)),
+        "revision": state.revision,
+        "changes": state.num_changes,
+        "last_hour": state.changes_last_hour(state.newest_at),
+        "window_segments": len(state.spans),
+        "listens": round(sum(listens), 1),
+        "heard_at": heard,
+    }
