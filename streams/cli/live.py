@@ -16,7 +16,7 @@ import typer
 from pydantic import ValidationError
 
 from models.data import LogFolder
-from models.records import CatalogItem, Listen, Record, SessionStart
+from models.records import CatalogItem, Listen, LiveSegment, Record, SessionStart
 from streams.cli.connection import clients_of, reach
 from streams.cli.context import settings_of, with_values
 from streams.cli.output import print_facts, print_json, print_rows, say
@@ -30,9 +30,14 @@ from streams.tail import TopicRecord, read_topic
 
 state_app = typer.Typer(no_args_is_help=True, help="Look at listeners' states.")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-What = Literal["listen", "item", "session-start"]
+What = Literal["listen", "item", "session-start", "segment"]
 HTTP_TIMEOUT_S = 5
-MODELS: dict[str, type[Record]] = {"listen": Listen, "item": CatalogItem, "session-start": SessionStart}
+MODELS: dict[str, type[Record]] = {
+    "listen": Listen,
+    "item": CatalogItem,
+    "session-start": SessionStart,
+    "segment": LiveSegment,
+}
 
 
 def send(
@@ -70,7 +75,7 @@ def parse_event(what: str, line: str) -> Record:
     """Read one event from JSON, with ids and time filled in where they are missing.
 
     Args:
-        what: listen, item or session-start.
+        what: listen, item, session-start or segment.
         line: JSON object.
 
     Returns:
@@ -206,6 +211,8 @@ def _publish(client: SidestreamClient, record: Record) -> Any:
         return client.publish_item(record)
     if isinstance(record, SessionStart):
         return client.publish_session_start(record)
+    if isinstance(record, LiveSegment):
+        return client.publish_segment(record)
     raise TypeError(type(record).__name__)
 
 

@@ -1,5 +1,9 @@
 """Live items on a real Kafka: a whole worker with the shipped pair, killed in the middle of two streams."""
 
+import json
+import subprocess
+import sys
+
 import pytest
 from session_rig import wait_until
 
@@ -56,6 +60,14 @@ class Installation:
         self.workers.append(WorkerProcess(self.flags, self.log))
         self.workers[-1].wait_ready(60)
         return self.workers[-1]
+
+    def flags_of(self, *groups):
+        return [
+            part
+            for name, value in self.flags.items()
+            if name.startswith(groups)
+            for part in ("--set", f"{name}={value}")
+        ]
 
     def latest(self, topic):
         found = {record.key.decode(): record.value for record in read_topic(self.clients, topic.name)}
@@ -169,6 +181,15 @@ def test_listeners_reach_the_item_and_an_ended_stream_is_gone(installation):
     assert [
         LiveListeners.from_json(r.value).item_id for r in read_topic(installation.clients, topics.live_listeners.name)
     ]
+    listed = subprocess.run(
+        [sys.executable, "-m", "streams.cli.main", *installation.flags_of("kafka.", "topics."), "live", "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (row,) = json.loads(listed.stdout)
+    assert (row["item"], row["revision"]) == (STEADY.item_id, state.revision)
+    assert row["listens"] > 1
     client.remove_item(STEADY.item_id)
     client.publish_segment(next(iter(STEADY.segments())))
     client.flush()

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from models.records import Listen
+from models.records import Listen, LiveSegment
 from streams.broker.probe import free_ports
 from streams.cli.context import parse_assignments
 from streams.cli.live import parse_event
@@ -120,6 +120,9 @@ def test_events_are_completed_and_checked():
     assert isinstance(listen, Listen)
     assert listen.event_id
     assert listen.at > 0
+    segment = parse_event("segment", '{"item_id": "i", "start_ms": 0, "end_ms": 5, "text": "t"}')
+    assert isinstance(segment, LiveSegment)
+    assert segment.at > 0
     for line, part in [('{"user_id": "u"}', "item_id"), ("[1]", "listen"), ("{", "JSON")]:
         with pytest.raises(SettingsError, match=part):
             parse_event("listen", line)
