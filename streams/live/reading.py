@@ -7,9 +7,10 @@ import numpy as np
 
 from models.records import ItemSids, ListenerMean, LiveListeners, LiveSegment, TokenizedItem
 from streams.contracts.decode import Limits, Reason, decode_of_item
-from streams.errors import BadRecord
+from streams.errors import BadRecord, TokenizerError
 from tokenizer.content import MAX_TEXT_CHARS
 from tokenizer.live import Listening, LiveState, OwnWords, Partial, Segment
+from tokenizer.views import ContentSegment, ItemContent
 
 
 def decode_segment(
@@ -28,20 +29,17 @@ def decode_segment(
         The segment.
 
     Raises:
-        BadRecord: Whatever is wrong with it; a malformed span is named: span_reversed, span_empty, span_too_long,
-            span_without_words.
+        BadRecord: Whatever is wrong with it; a malformed span is named as in catalogue items.
     """
     segment = decode_of_item(LiveSegment, key, value, timestamp_ms, limits)
-    length_ms = segment.end_ms - segment.start_ms
-    where = f"{segment.start_ms} to {segment.end_ms} ms"
-    if length_ms < 0:
-        raise BadRecord(Reason.BAD_VALUE, f"span_reversed: expected an end after its start, got {where}")
-    if length_ms == 0:
-        raise BadRecord(Reason.BAD_VALUE, f"span_empty: expected an end after its start, got {where}")
-    if length_ms > max_segment_s * 1e3:
-        raise BadRecord(Reason.BAD_VALUE, f"span_too_long: expected at most {max_segment_s:g} s, got {where}")
-    if not segment.text.strip():
-        raise BadRecord(Reason.BAD_VALUE, f"span_without_words: expected text from {where}, got none")
+    if segment.end_ms - segment.start_ms > max_segment_s * 1e3:
+        detail = f"long span: expected at most {max_segment_s:g} s, got {segment.start_ms} to {segment.end_ms} ms"
+        raise BadRecord(Reason.BAD_VALUE, detail)
+    span = ContentSegment(segment.start_ms, segment.end_ms, segment.text, segment.field)
+    try:
+        ItemContent(segment.item_id, segments=(span,))
+    except TokenizerError as exc:
+        raise BadRecord(Reason.BAD_VALUE, str(exc)) from exc
     return segment
 
 
@@ -108,7 +106,7 @@ def segment_of(segment: LiveSegment, offset: int) -> Segment:
     Returns:
         The segment; of its words so many as encoders read, for states keep them.
     """
-    return Segment(offset, segment.at, segment.start_ms, segment.end_ms, segment.text[:MAX_TEXT_CHARS])
+    return Segment(offset, segment.at, segment.start_ms, segment.end_ms, segment.text[:MAX_TEXT_CHARS], segment.field)
 
 
 def own_words(value: ItemSids) -> Mapping[str, OwnWords]:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from tokenizer.live.vectors import Float64
 from tokenizer.sid import Sid, item_keys
 from tokenizer.tokenizer import CatalogTokenizer
+from tokenizer.views import ContentSegment, ItemContent
 
 
 class LiveBooks(Protocol):
@@ -23,8 +24,8 @@ class LiveBooks(Protocol):
     def vector_dim(self) -> int:
         """D: components of a representation vector."""
 
-    def represent(self, item_id: str, text: str) -> npt.NDArray[np.float32]:
-        """Give words of an item their representation vector. Shape: (D,)."""
+    def represent(self, item_id: str, text: str, field: str | None) -> npt.NDArray[np.float32]:
+        """Give a segment of an item its representation vector. Shape: (D,)."""
 
     def encode(self, vector: npt.NDArray[np.float32]) -> Sid:
         """Give a representation vector its SID. Shape of the vector: (D,)."""
@@ -59,19 +60,21 @@ class FrozenBooks:
         """D: components of a representation vector."""
         return self.tokenizer.vector_dim
 
-    def represent(self, item_id: str, text: str) -> npt.NDArray[np.float32]:
-        """Give words of an item their representation vector.
+    def represent(self, item_id: str, text: str, field: str | None) -> npt.NDArray[np.float32]:
+        """Give a segment of an item its representation vector.
 
         Args:
             item_id: The item; one heard in training keeps what its listeners said.
-            text: Its words.
+            text: Words of the segment; tokenizers of views read them as the item's words and as those of its segments.
+            field: What the words describe; None where that is not said.
 
         Returns:
             The vector.
 
             Shape: (D,).
         """
-        content = self.tokenizer.encoder.encode([text])
+        item = ItemContent(item_id, text, segments=(ContentSegment(0, 1, text, field),))
+        content = self.tokenizer.content_vectors([item])
         rows = self.tokenizer.tokenizer.representation.represent(item_keys([item_id]), content)
         vector: npt.NDArray[np.float32] = rows[0]
         return vector

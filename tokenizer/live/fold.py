@@ -56,6 +56,7 @@ class Segment:
         start_ms: Its start, in time of the stream.
         end_ms: Its end, after its start.
         text: Its words.
+        field: What they describe; None where that is not said.
     """
 
     offset: int
@@ -63,6 +64,7 @@ class Segment:
     start_ms: int
     end_ms: int
     text: str
+    field: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,7 @@ def take_segment(state: LiveState, item_id: str, segment: Segment, books: Books,
     restarted = segment.at > state.segment_at and segment.end_ms <= state.end_ms - settings.window_ms
     end_ms = segment.end_ms if restarted else max(state.end_ms, segment.end_ms)
     kept_ms = 0 if restarted or state.end_ms < 0 else end_ms - state.end_ms
-    span = Span(segment.end_ms, segment.start_ms, segment.offset, segment.text)
+    span = Span(segment.end_ms, segment.start_ms, segment.offset, segment.text, segment.field or "")
     spans = tuple(
         sorted(s for s in (*(() if restarted else state.spans), span) if s.end_ms > end_ms - settings.window_ms)
     )[-settings.max_window_segments :]
@@ -156,7 +158,7 @@ def take_segment(state: LiveState, item_id: str, segment: Segment, books: Books,
         if version not in books:
             views[version] = view
             continue
-        vector = pack(books[version].represent(item_id, segment.text))
+        vector = pack(books[version].represent(item_id, segment.text, segment.field))
         weight = (segment.end_ms - segment.start_ms) * decay(end_ms - segment.end_ms, settings.long_half_life_s)
         long_term = view.long_term.plus(unpack(vector), weight, decay(kept_ms, settings.long_half_life_s))
         known = {**view.window, span.offset: vector}
@@ -200,7 +202,9 @@ def take_listeners(state: LiveState, partial: Partial, books: Books, settings: L
 def _window(item_id: str, spans: tuple[Span, ...], known: Mapping[int, bytes], books: LiveBooks) -> dict[int, bytes]:
     """Give every segment of the window its vector: those from before this tokenizer are encoded now."""
     return {
-        span.offset: known[span.offset] if span.offset in known else pack(books.represent(item_id, span.text))
+        span.offset: known[span.offset]
+        if span.offset in known
+        else pack(books.represent(item_id, span.text, span.field or None))
         for span in spans
     }
 

@@ -28,12 +28,14 @@ class Span(msgspec.Struct, frozen=True, array_like=True, gc=False, order=True):
         start_ms: Its start.
         offset: Source offset of its record.
         text: Its words, for tokenizers that come later.
+        field: What they describe; empty where that is not said, so that segments can be ordered.
     """
 
     end_ms: int
     start_ms: int
     offset: int
     text: str
+    field: str = ""
 
 
 class Listening(msgspec.Struct, frozen=True, array_like=True, gc=False):

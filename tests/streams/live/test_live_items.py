@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from models.data.texts import text_of
+from models.data.texts import content_of
 from models.records import CatalogItem, ItemSids
 from tests.bench.live_worker import AT, SIDS, STATES, TOPICS, LiveWorker, Log, item, record, segment, sids
 
@@ -40,7 +40,7 @@ async def test_a_new_live_item_is_what_its_words_say_and_others_pass_untouched(m
     worker = make()
     await worker.take([item(0), item(1, "track", kind="track")])
     fields = {"item_id": "live", "kind": "live", "title": "Live: a late jazz trio", "at": AT}
-    encoded = tokenizer.encode_items(["live"], [text_of(CatalogItem(**fields))])
+    encoded = tokenizer.encode_items([content_of(CatalogItem(**fields))])
     (value,) = sids(log)
     tokenized = value.versions[tokenizer.version]
     assert tokenized.sid == tuple(encoded.codes[0].tolist())
@@ -92,10 +92,11 @@ async def test_churn_of_the_last_hour_is_told(make):
 @pytest.mark.parametrize(
     ("fields", "reason", "detail"),
     [
-        ({"start_ms": 9_000, "end_ms": 4_000}, "bad_value", "span_reversed"),
-        ({"start_ms": 4_000, "end_ms": 4_000}, "bad_value", "span_empty"),
-        ({"start_ms": 0, "end_ms": 600_001}, "bad_value", "span_too_long"),
-        ({"text": " \n "}, "bad_value", "span_without_words"),
+        ({"start_ms": 9_000, "end_ms": 4_000}, "bad_value", "empty span"),
+        ({"start_ms": 4_000, "end_ms": 4_000}, "bad_value", "empty span"),
+        ({"start_ms": 0, "end_ms": 600_001}, "bad_value", "long span"),
+        ({"text": " \n "}, "bad_value", "empty text"),
+        ({"field": "weather"}, "bad_value", "unknown field"),
         ({"start_ms": -1}, "bad_value", "start_ms"),
         ({"end_ms": "5000"}, "wrong_type", "end_ms"),
         ({"at": AT + 10_000_000}, "absurd_time", "at"),

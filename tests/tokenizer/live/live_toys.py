@@ -40,7 +40,7 @@ class ToyBooks:
         between = np.random.default_rng(seed).normal(size=(24, DIM))
         self.points = np.concatenate([np.eye(DIM), unit_rows(between, VECTOR_BITS)])
 
-    def represent(self, item_id, text):
+    def represent(self, item_id, text, field):
         self.encoded.append(text)
         return vector_of(text)
 
