@@ -34,7 +34,7 @@ class LiveSettings(BaseModel):
         default=10.0, ge=0, description="So many listens give the listeners half of their weight."
     )
     move: float = Field(
-        default=0.25,
+        default=0.2,
         ge=0,
         le=2,
         description="Another SID takes over where it is nearer and the vector is so far from the one that the present "
