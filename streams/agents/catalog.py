@@ -171,6 +171,8 @@ class CatalogAgent(Service):
 
     async def _next(self) -> list[Any]:
         """Wait for an event; not for ever, for live items end by the clock."""
+        if not self._inbox.empty():
+            return [self._inbox.get_nowait()]
         try:
             async with asyncio.timeout(None if self._live is None else SWEEP_S):
                 return [await self._inbox.get()]
