@@ -136,6 +136,8 @@ def value_of(state: LiveState) -> ItemSids:
         A value of `item-sids.v1`; the same state gives the same bytes.
     """
     item = ItemSids.from_json(state.item)
+    if not state.spans and not state.partials:
+        return item.model_copy(update={"revision": state.revision or None})
     versions = {
         version: TokenizedItem(sid=view.sid, vector=_text(view.vector), vector_scale=view.scale)
         for version, view in state.views.items()

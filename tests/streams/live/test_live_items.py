@@ -2,12 +2,15 @@
 
 import base64
 import json
+from dataclasses import replace
 
 import pytest
 
 from models.data.texts import content_of
 from models.records import CatalogItem, ItemSids
+from streams.agents.tokenizing import item_sids
 from tests.bench.live_worker import AT, SIDS, STATES, TOPICS, LiveWorker, Log, item, record, segment, sids
+from tokenizer.tokenizer import CatalogTokenizer
 
 JAZZ, TECHNO = "brushed drums, muted trumpet and smoky piano", "acid lines, modular bleeps and metallic hats"
 
@@ -154,6 +157,38 @@ async def test_an_agent_that_dies_anywhere_and_comes_back_leaves_the_same(make, 
                 break
         else:
             pytest.fail("a batch of more than 40 writes")
+
+
+async def test_another_tokenizer_sees_the_window_at_once_and_goes_without_a_trace(make, log, tokenizer):
+    levels = replace(tokenizer.tokenizer.levels, beam_size=4)
+    other = CatalogTokenizer(replace(tokenizer.tokenizer, levels=levels), tokenizer.encoder)
+    assert other.version != tokenizer.version
+    worker = make()
+    event = item(0)
+    await worker.take([event, *(segment(n, TECHNO) for n in range(20))])
+    before = sids(log)[-1]
+
+    async def rewrite(*encoders):
+        worker.room.use(encoders)
+        values = [item_sids(one, [CatalogItem.from_json(event.value)], [0])[0] for one in encoders]
+        versions = {version: made for value in values for version, made in value.versions.items()}
+        value = values[0].model_copy(update={"versions": versions})
+        made = await worker.room.rewritten([event], [(SIDS, b"live", value.to_json(), [])], worker.agent._bury)
+        await worker.agent._send(worker.producer, made)
+        return versions
+
+    plain = await rewrite(tokenizer, other)
+    both = sids(log)[-1]
+    assert both.versions[tokenizer.version] == before.versions[tokenizer.version]
+    assert both.versions[other.version] == plain[other.version]
+    assert both.revision == before.revision + 1
+    await worker.take([segment(20, TECHNO)])
+    moved = sids(log)[-1]
+    assert moved.versions[tokenizer.version] == before.versions[tokenizer.version]
+    assert moved.versions[other.version] != plain[other.version]
+    assert moved.revision == both.revision + 1
+    await rewrite(other)
+    assert sids(log)[-1].versions == {other.version: moved.versions[other.version]}
 
 
 def _changes(log):
