@@ -1,10 +1,6 @@
 """Reads values of `item-sids.v1` into catalogue updates, under the one tokenizer version that this worker serves."""
 
-import base64
-
-from pydantic import ValidationError
-
-from models.records import ItemSids, TokenizedItem
+from streams.catalogue.wire import ItemSidsRow, TokenizedRow, decode_item_sids
 from streams.contracts.decode import Reason, decode_item_key
 from streams.errors import BadRecord
 from tokenizer.catalogue import CatalogueUpdate, ItemFacts
@@ -45,19 +41,17 @@ class UpdateDecoder:
         if value is None:
             return CatalogueUpdate(item_id=item_id, source_offset=None)
         try:
-            item = ItemSids.from_json(value)
-        except ValidationError as exc:
-            first = exc.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise BadRecord(Reason.BAD_VALUE, f"{where or 'value'}: {first['msg']}") from exc
+            item = decode_item_sids(value)
+        except ValueError as exc:
+            raise BadRecord(Reason.BAD_VALUE, str(exc)) from exc
         if item.item_id != item_id:
             raise BadRecord(Reason.KEY_MISMATCH, f"expected key {item.item_id!r}, got {item_id!r}")
         tokenized = item.versions.get(self.tokenizer_version)
         facts = _facts(item)
         if tokenized is None:
-            return CatalogueUpdate(item.item_id, item.source_offset, facts, revision=item.revision or 0)
+            return CatalogueUpdate(item_id, item.source_offset, facts, revision=item.revision or 0)
         return CatalogueUpdate(
-            item.item_id,
+            item_id,
             item.source_offset,
             facts,
             self._sid(tokenized),
@@ -66,29 +60,28 @@ class UpdateDecoder:
             item.revision or 0,
         )
 
-    def _sid(self, tokenized: TokenizedItem) -> Sid:
-        sid = tokenized.sid
-        sizes = self._codebook_sizes
-        if len(sid) != len(sizes) or any(code >= size for code, size in zip(sid, sizes, strict=False)):
-            detail = f"version {self.tokenizer_version}: expected codes below {sizes}, got {sid}"
-            raise BadRecord(Reason.BAD_VALUE, detail)
-        return sid
+    def _sid(self, tokenized: TokenizedRow) -> Sid:
+        sid, sizes = tokenized.sid, self._codebook_sizes
+        if len(sid) == len(sizes):
+            for code, size in zip(sid, sizes, strict=True):
+                if code >= size:
+                    break
+            else:
+                return sid
+        detail = f"version {self.tokenizer_version}: expected codes below {sizes}, got {sid}"
+        raise BadRecord(Reason.BAD_VALUE, detail)
 
-    def _vector(self, tokenized: TokenizedItem) -> bytes:
-        try:
-            vector = base64.b64decode(tokenized.vector, validate=True)
-        except ValueError as exc:  # bad padding or alphabet, or characters beyond ASCII
-            raise BadRecord(Reason.BAD_VALUE, f"vector: not base64 ({exc})") from exc
+    def _vector(self, tokenized: TokenizedRow) -> bytes:
         if tokenized.vector_scale > _MAX_SCALE:
-            raise BadRecord(
-                Reason.BAD_VALUE, f"vector_scale: expected at most {_MAX_SCALE}, got {tokenized.vector_scale}"
-            )
+            detail = f"vector_scale: expected at most {_MAX_SCALE}, got {tokenized.vector_scale}"
+            raise BadRecord(Reason.BAD_VALUE, detail)
+        vector = tokenized.vector
         if len(vector) != self._vector_dim:
             raise BadRecord(Reason.BAD_VALUE, f"vector: expected {self._vector_dim} components, got {len(vector)}")
         return vector
 
 
-def _facts(item: ItemSids) -> ItemFacts:
+def _facts(item: ItemSidsRow) -> ItemFacts:
     return ItemFacts(
         kind=item.kind,
         title=item.title,

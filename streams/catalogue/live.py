@@ -6,6 +6,7 @@ own time: a single update is visible after one build, a burst costs a bounded sh
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 from streams.catalogue.decode import UpdateDecoder
@@ -96,16 +97,16 @@ class LiveCatalogue:
             arrived_s: When they arrived, by the monotonic clock.
         """
         updates: list[CatalogueUpdate] = []
+        decode = self._decoder.decode
         for key, value in records:
             try:
-                update = self._decoder.decode(key, value)
+                updates.append(decode(key, value))
             except BadRecord as exc:
                 self._metrics.catalogue_updates.labels("malformed").inc()
                 _log.warning("catalogue record skipped", key=repr(key), reason=exc.reason, detail=exc.detail)
-                continue
-            updates.append(update)
-            self._count(update)
         if updates:
+            for outcome, count in Counter(map(_outcome_of, updates)).items():
+                self._metrics.catalogue_updates.labels(outcome).inc(count)
             self._apply(updates)
             if self._oldest_unseen_s is None:
                 self._oldest_unseen_s = arrived_s
@@ -136,8 +137,8 @@ class LiveCatalogue:
             self._metrics.catalogue_updates.labels("refused").inc()
             _log.warning("catalogue update refused", item_id=updates[0].item_id, error=str(exc))
 
-    def _count(self, update: CatalogueUpdate) -> None:
-        if update.facts is None:
-            self._metrics.catalogue_updates.labels("removed").inc()
-            return
-        self._metrics.catalogue_updates.labels("applied" if update.sid is not None else "other_version").inc()
+
+def _outcome_of(update: CatalogueUpdate) -> str:
+    if update.facts is None:
+        return "removed"
+    return "applied" if update.sid is not None else "other_version"

@@ -114,7 +114,7 @@ class Catalogue:
         appended = [
             (key, change, item)
             for (key, change), item in zip(fresh, encoded, strict=True)
-            if change.row < 0 or item.fingerprint != fingerprints[change.row]
+            if change.row < 0 or item.fingerprint != int(fingerprints[change.row]).to_bytes(8, "little")
         ]
         if appended:
             self._append(appended)
@@ -239,7 +239,7 @@ class Catalogue:
         x = x_int8.reshape(len(items), self._x_dim) * x_scales[:, None]
         vectors, weights = self._vectorize([item.item_id for item in items], codes, x)
         check_vectors(vectors, weights, (len(items), self._dim))
-        columns = item_columns(items, self._markets)
+        columns = item_columns(items, [key for key, _, _ in appended], self._markets)
         columns["vectors"], columns["scales"] = quantize(vectors)
         columns["weights"] = weights
         old = np.array([change.row for _, change, _ in appended], dtype=np.int64)

@@ -16,7 +16,7 @@ from tokenizer.catalogue.expiries import NEVER_MS
 from tokenizer.catalogue.facts import CatalogueUpdate, ItemFacts
 from tokenizer.catalogue.rows import UNKNOWN_MS
 from tokenizer.errors import CatalogueError
-from tokenizer.sid import Sid, item_key, item_keys
+from tokenizer.sid import Sid, item_key
 
 _encoder = msgspec.msgpack.Encoder()
 _MAX_MARKET_SETS = 2**16 - 1
@@ -33,7 +33,7 @@ class EncodedItem(NamedTuple):
     x_scale: float
     id_text: bytes
     facts_text: bytes
-    fingerprint: int
+    fingerprint: bytes
 
 
 class MarketSets:
@@ -54,6 +54,8 @@ class MarketSets:
         Raises:
             CatalogueError: There are as many different sets already as a row can tell apart.
         """
+        if not market:
+            return 0
         number = self._numbers.setdefault(frozenset(market), len(self._numbers))
         if number > _MAX_MARKET_SETS:
             del self._numbers[frozenset(market)]
@@ -86,10 +88,10 @@ def encode_item(update: CatalogueUpdate) -> EncodedItem:
         msg = f"item {update.item_id[:40]!r}...: expected an id of at most {_MAX_ID_BYTES} bytes, got {len(id_text)}"
         raise CatalogueError(msg)
     sid = tuple(map(int, update.sid))
-    x_int8 = update.components.tobytes()
+    x_int8 = update.x_int8 if type(update.x_int8) is bytes else update.components.tobytes()
     facts_text = _encoder.encode(update.facts)
     said = b"".join((_encoder.encode((sid, update.x_scale)), x_int8, facts_text))
-    fingerprint = int.from_bytes(hashlib.blake2b(said, digest_size=8).digest(), "little")
+    fingerprint = hashlib.blake2b(said, digest_size=8).digest()
     return EncodedItem(
         update.item_id,
         update.facts,
@@ -102,11 +104,12 @@ def encode_item(update: CatalogueUpdate) -> EncodedItem:
     )
 
 
-def item_columns(items: Sequence[EncodedItem], markets: MarketSets) -> dict[str, npt.NDArray[Any]]:
+def item_columns(items: Sequence[EncodedItem], keys: Sequence[int], markets: MarketSets) -> dict[str, npt.NDArray[Any]]:
     """Lay items out as columns of the store, all but those that come from the model and from the writer.
 
     Args:
         items: Packed items.
+        keys: Their keys.
         markets: Numbers the items' market sets.
 
     Returns:
@@ -118,14 +121,14 @@ def item_columns(items: Sequence[EncodedItem], markets: MarketSets) -> dict[str,
     lengths = id_bytes + facts_bytes
     return {
         "codes": np.array([item.sid for item in items], dtype=np.uint16),
-        "keys": item_keys(item.item_id for item in items),
+        "keys": np.array(keys, dtype=np.uint64),
         "creator_keys": _name_keys([fact.creator for fact in facts]),
         "show_keys": _name_keys([fact.show for fact in facts]),
         "published_at": _times([fact.published_at for fact in facts], UNKNOWN_MS),
         "expires_at": _times([fact.expires_at for fact in facts], NEVER_MS),
         "explicit": np.array([fact.explicit for fact in facts], dtype=np.bool_),
         "market_sets": np.array([markets.number(fact.market) for fact in facts], dtype=np.int32),
-        "fingerprints": np.array([item.fingerprint for item in items], dtype=np.uint64),
+        "fingerprints": np.frombuffer(b"".join([item.fingerprint for item in items]), dtype="<u8"),
         "text_starts": np.cumsum(lengths) - lengths,
         "id_bytes": id_bytes,
     }

@@ -44,8 +44,12 @@ def check_update(update: CatalogueUpdate, codebook_sizes: tuple[int, ...], x_dim
             f"{codebook_sizes}; tokenize the item again with the tokenizer of this catalogue"
         )
         raise CatalogueError(msg)
-    components = update.components
-    got = components.nbytes if components.itemsize == 1 else None
+    x_int8 = update.x_int8
+    if type(x_int8) is bytes:
+        got: int | None = len(x_int8)
+    else:
+        components = update.components
+        got = components.nbytes if components.itemsize == 1 else None
     if got != x_dim or not (math.isfinite(update.x_scale) and update.x_scale >= 0):
         msg = (
             f"item {update.item_id!r} at source offset {update.source_offset}: expected a vector of {x_dim} int8 "

