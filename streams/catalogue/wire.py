@@ -65,4 +65,5 @@ def decode_item_sids(value: bytes) -> ItemSidsRow:
     try:
         return _decoder.decode(value)
     except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+        msg = "nested too deeply"
+        raise ValueError(msg) from error
