@@ -18,10 +18,11 @@ from tokenizer.catalogue.encoding import EncodedItem, MarketSets, encode_item, i
 from tokenizer.catalogue.facts import CatalogueUpdate
 from tokenizer.catalogue.key_index import KeyIndex
 from tokenizer.catalogue.nodes import quantize
-from tokenizer.catalogue.rows import RowStore, grown
+from tokenizer.catalogue.rows import Rows, RowStore, grown
 from tokenizer.catalogue.snapshot import CatalogueSnapshot
+from tokenizer.catalogue.splice import Splice
 from tokenizer.catalogue.standing import built, compacted, merged
-from tokenizer.catalogue.validation import check_trie, check_update, check_vectors
+from tokenizer.catalogue.validation import check_merged, check_trie, check_update, check_vectors
 from tokenizer.errors import CatalogueError
 from tokenizer.sid import MAX_CODEBOOK_SIZE, item_key
 
@@ -34,6 +35,8 @@ Vectorize = Callable[[Sequence[str], Int32Array, Float32Array], tuple[Float32Arr
 # Outdated rows are given back once they outnumber the items, but not for a handful.
 _MIN_DEAD_ROWS = 4_096
 _BEFORE_ALL = -(2**63)
+# Snapshots between two checks of the whole trie; with it all arrays are walked, whatever has changed.
+_CHECK_ALL_EVERY = 64
 
 
 @dataclass(slots=True)
@@ -153,7 +156,7 @@ class Catalogue:
         self._standing, step = merged(self._standing, self._store, alive, self.codebook_sizes)
         self._compact()
         rows = self._store.rows()
-        check_trie(self._standing.trie, self.codebook_sizes, rows)
+        self._check(rows, step.splices if generation == self._generation else None)
         self._num_snapshots += 1
         self._latest_at = at
         self._latest = snapshot = CatalogueSnapshot(
@@ -193,6 +196,14 @@ class Catalogue:
             "index": self._index.keys.nbytes + self._index.rows.nbytes,
             "writer": self._store.size * (self._orders.itemsize + self._alive.itemsize + 1),
         }
+
+    def _check(self, rows: Rows, splices: tuple[Splice, ...] | None) -> None:
+        """Check what is new in the trie: all of it without splices, and once in a while."""
+        trie = self._standing.trie
+        if splices is None or self._num_snapshots % _CHECK_ALL_EVERY == 0:
+            check_trie(trie, self.codebook_sizes, rows)
+        elif splices:
+            check_merged(trie, splices, self.codebook_sizes, rows, self._standing.alive)
 
     def _plan(self, updates: Sequence[CatalogueUpdate]) -> dict[int, _Change]:
         """Reduce updates to one change per item, touching nothing; items in the order of their first upsert."""

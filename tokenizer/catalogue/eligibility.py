@@ -125,10 +125,12 @@ def carried(
     item[step.gone] = False
     item[step.come] = rule.passes(rows, market_sets, step.come)
     nodes = list(before.nodes)
-    below = item[trie.bucket_rows] if step.splices else item
+    below = item
     for level in reversed(range(len(step.splices or ()))):
         splice = (step.splices or ())[level]
         places, firsts = ranges(trie.below(level), splice.fresh)
+        if level == trie.num_levels - 1:
+            places = trie.bucket_rows[places]
         fresh = np.logical_or.reduceat(below[places], firsts) if firsts.size else np.zeros(0, dtype=np.bool_)
         below = nodes[level] = splice.applied(before.nodes[level], fresh)
     come = np.zeros(item.size, dtype=np.bool_)

@@ -10,6 +10,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from tokenizer.catalogue.splice import Splice
+
 UInt64Array = npt.NDArray[np.uint64]
 Int32Array = npt.NDArray[np.int32]
 
@@ -85,7 +87,5 @@ class KeyIndex:
         base_rows = self.rows.copy()
         base_rows[places[known]] = rows[known]
         new = ~known
-        return type(self)(
-            np.insert(self.keys, places[new], keys[new]),
-            np.insert(base_rows, places[new], rows[new]),
-        )
+        splice = Splice(self.keys.size, np.empty(0, dtype=np.int64), places[new])
+        return type(self)(splice.applied(self.keys, keys[new]), splice.applied(base_rows, rows[new]))

@@ -7,34 +7,19 @@ Shape legend: k = touched prefixes of a level, n = nodes of a level before, n' =
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from tokenizer.catalogue.nodes import Nodes, means, ranges
 from tokenizer.catalogue.rows import Rows, RowStore
+from tokenizer.catalogue.splice import Splice
 from tokenizer.catalogue.trie import Trie, items_of, leaves_of, lower_bounds
 
 Int32Array = npt.NDArray[np.int32]
 Int64Array = npt.NDArray[np.int64]
 IntArray = npt.NDArray[np.integer]
-
-
-class Splice(NamedTuple):
-    """How an array after the merge is made of the array before it and of fresh entries.
-
-    Attributes:
-        order: Places in the old entries followed by the fresh ones. Shape: (n',).
-        fresh: Where the fresh entries stand afterwards, ascending. Shape: (number of fresh,).
-    """
-
-    order: Int64Array
-    fresh: Int64Array
-
-    def applied(self, old: npt.NDArray[Any], fresh: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return the array after the merge. Shape: (n', ...)."""
-        return np.concatenate((old, fresh.astype(old.dtype, copy=False))).take(self.order, axis=0)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -129,7 +114,7 @@ def _merge_level(
 ) -> _Level:
     """Merge one level; `counts` are the children of its touched nodes afterwards, `levels` those below, last first."""
     live = np.flatnonzero(counts > 0)
-    splice = _splice(trie.level_codes[level].size, here.old[here.old >= 0], here.places[live])
+    splice = Splice(trie.level_codes[level].size, here.old[here.old >= 0], here.places[live])
     below = _offsets(splice.applied(np.diff(trie.below(level)), counts[live]))
     nodes, masses = None, leaf_masses
     if levels:
@@ -182,7 +167,7 @@ def _buckets(
     owners = np.concatenate((np.repeat(known, sizes)[stays], owners))
     order = np.lexsort((picks, -rows.weights[picks], owners))
     picks, owners = picks[order], owners[order]
-    splice = _splice(trie.bucket_rows.size, places, trie.bucket_offsets[leaves.places[owners]].astype(np.int64))
+    splice = Splice(trie.bucket_rows.size, places, trie.bucket_offsets[leaves.places[owners]].astype(np.int64))
     return picks, np.bincount(owners, minlength=leaves.old.size), splice.applied(trie.bucket_rows, picks)
 
 
@@ -207,22 +192,8 @@ def _counts_above(below: Int32Array, above: _Touched, here: _Touched, live: Int6
     return counts + np.bincount(here.parents[live], minlength=size)
 
 
-def _splice(size: int, dropped: Int64Array, places: IntArray) -> Splice:
-    """Plan to drop some of `size` entries and to insert fresh ones before given places, both ascending."""
-    fresh = places - np.searchsorted(dropped, places) + np.arange(places.size)
-    stays = np.ones(size, dtype=np.bool_)
-    stays[dropped] = False
-    kept = np.flatnonzero(stays)
-    order = np.empty(kept.size + fresh.size, dtype=np.int64)
-    is_old = np.ones(order.size, dtype=np.bool_)
-    is_old[fresh] = False
-    order[is_old] = kept
-    order[fresh] = size + np.arange(fresh.size)
-    return Splice(order, fresh)
-
-
 def _offsets(counts: IntArray) -> Int32Array:
     """Turn lengths into where ranges begin and end."""
     offsets = np.zeros(counts.size + 1, dtype=np.int32)
-    np.cumsum(counts, out=offsets[1:])
+    np.cumsum(counts, dtype=np.int32, out=offsets[1:])
     return offsets

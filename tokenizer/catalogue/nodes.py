@@ -49,19 +49,25 @@ def means(source: Nodes, picks: IntArray, offsets: IntArray) -> Nodes:
     Returns:
         One node a range; a range of one has the vector of its only member, unrounded.
     """
-    first = picks[offsets[:-1]]
-    vectors, scales = source.vectors[first], source.scales[first]
-    masses = sum_masses(source.masses, picks, offsets)
     lengths = np.diff(offsets)
+    vectors = np.empty((lengths.size, source.vectors.shape[1]), dtype=np.int8)
+    scales = np.empty(lengths.size, dtype=np.float32)
+    weights = source.masses[picks]
+    masses = _sums(weights, offsets)
+    weights *= source.scales[picks]
+    alone = np.flatnonzero(lengths == 1)
+    only = picks[offsets[alone]]
+    vectors[alone], scales[alone] = source.vectors.take(only, axis=0), source.scales[only]
     many = np.flatnonzero(lengths > 1)
     # Ranges of one length are summed by one call.
     many = many[np.argsort(lengths[many], kind="stable")]
+    values = np.empty((0, vectors.shape[1]), dtype=np.float32)
     for nodes in _chunks(many, offsets):
         places, _ = ranges(offsets, nodes)
-        chosen = picks[places]
-        values = source.vectors.take(chosen, axis=0).astype(np.float32)
-        weights = source.scales[chosen] * source.masses[chosen]
-        sums = _weighted_sums(values, weights, lengths[nodes])
+        if len(values) < places.size:
+            values = np.empty((max(places.size, _PICKS_PER_CHUNK), values.shape[1]), dtype=np.float32)
+        np.copyto(values[: places.size], source.vectors.take(picks[places], axis=0))
+        sums = _weighted_sums(values[: places.size], weights[places], lengths[nodes])
         sums /= masses[nodes, None]
         vectors[nodes], scales[nodes] = quantize(sums)
     return Nodes(vectors, scales, masses)
@@ -82,10 +88,7 @@ def sum_masses(masses: Float32Array, picks: IntArray, offsets: IntArray) -> Floa
         One sum a range.
         Shape: (n,).
     """
-    if offsets.size <= 1:
-        return np.empty(0, dtype=np.float32)
-    sums: Float32Array = np.add.reduceat(masses[picks], offsets[:-1])
-    return sums
+    return _sums(masses[picks], offsets)
 
 
 def ranges(offsets: IntArray, parents: IntArray) -> tuple[Int64Array, Int64Array]:
@@ -122,6 +125,13 @@ def quantize(vectors: Float32Array) -> tuple[Int8Array, Float32Array]:
     steps = vectors / np.where(scales > 0, scales, np.float32(1))[:, None]
     # The largest component is 127 up to rounding, so nothing is left to clip.
     return np.rint(steps, out=steps).astype(np.int8), scales
+
+
+def _sums(values: Float32Array, offsets: IntArray) -> Float32Array:
+    if offsets.size <= 1:
+        return np.empty(0, dtype=np.float32)
+    sums: Float32Array = np.add.reduceat(values, offsets[:-1])
+    return sums
 
 
 def _chunks(nodes: Int64Array, offsets: IntArray) -> Iterator[Int64Array]:

@@ -220,9 +220,9 @@ class RowStore:
         ends = np.append(old.text_starts[1:], np.uint32(text.size))
         starts = old.text_starts[rows].astype(np.int64)
         lengths = ends[rows] - starts
-        stays = np.zeros(text.size, dtype=np.bool_)
-        for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
-            stays[start : start + length] = True
+        is_kept = np.zeros(self.size, dtype=np.bool_)
+        is_kept[rows] = True
+        stays = np.repeat(is_kept, ends - old.text_starts)
         columns = {name: getattr(old, name)[rows] for name in (*_COLUMNS, *_TABLES)}
         columns["expires_at"] = old.expiries.by_row(self.size)[rows]
         columns["text_starts"] = np.cumsum(lengths) - lengths

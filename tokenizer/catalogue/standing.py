@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.catalogue.merge import Splice, merge_trie
+from tokenizer.catalogue.merge import merge_trie
 from tokenizer.catalogue.rows import Rows, RowStore
+from tokenizer.catalogue.splice import Splice
 from tokenizer.catalogue.trie import Trie, build_trie
 
 BoolArray = npt.NDArray[np.bool_]

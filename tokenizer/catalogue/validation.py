@@ -1,6 +1,8 @@
 """Owns the checks that every snapshot passes before a reader sees it, and every update before it is applied.
 
-The engine walks these arrays without looking: a wrong offset there is a crash or a candidate that does not exist.
+The engine walks these arrays without looking: a wrong offset there is a crash or a candidate that does not exist. What
+a merge has touched is checked each time, all of the trie once in a while: a look at a million items costs as much as a
+merge of a thousand.
 """
 
 import math
@@ -10,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tokenizer.catalogue.facts import MAX_SOURCE_OFFSET, REVISION_BITS, CatalogueUpdate
+from tokenizer.catalogue.nodes import ranges
 from tokenizer.catalogue.rows import Rows
+from tokenizer.catalogue.splice import Splice
 from tokenizer.catalogue.trie import Trie
 from tokenizer.errors import CatalogueError
 
@@ -125,6 +129,71 @@ def check_trie(trie: Trie, codebook_sizes: tuple[int, ...], rows: Rows) -> None:
     )
     counts = np.bincount(items, minlength=1)
     _require(bool(counts.max() <= 1), "buckets", "every row at most once")
+
+
+def check_merged(
+    trie: Trie, splices: tuple[Splice, ...], codebook_sizes: tuple[int, ...], rows: Rows, alive: npt.NDArray[np.bool_]
+) -> None:
+    """Refuse a merged trie whose fresh nodes a search could get lost in; the others were checked when they were made.
+
+    Args:
+        trie: The trie after a merge.
+        splices: How its levels came about.
+        codebook_sizes: Codes per level.
+        rows: The store that it points into.
+        alive: Rows that stand in a bucket.
+            Shape: (R,).
+
+    Raises:
+        CatalogueError: Arrays of one level differ in length, fresh nodes have no children, or codes unsorted or out of
+            range, or rows out of range, repeated or not alive, or vectors or masses that are not finite.
+    """
+    for level, (size, splice) in enumerate(zip(codebook_sizes, splices, strict=True)):
+        where, fresh = f"trie level {level}", splice.fresh
+        codes, offsets, below = trie.level_codes[level], trie.level_offsets[level], trie.below(level)
+        is_last = level == trie.num_levels - 1
+        scales = trie.leaf_rows if is_last else trie.node_scales[level]
+        lengths = {
+            codes.size,
+            below.size - 1,
+            trie.node_log_mass[level].size,
+            scales.size,
+            int(offsets[-1] - offsets[0]),
+        }
+        lengths |= set() if is_last else {len(trie.node_vectors[level]), trie.node_masses[level].size}
+        _require(len(lengths) == 1, where, "one vector, scale, mass and range per node")
+        _require(int(offsets[0]) == 0, where, "ranges from the first node on")
+        _require(bool((below[fresh] < below[fresh + 1]).all()), where, "fresh nodes with something below them")
+        mine = codes[fresh]
+        _require(bool((mine >= 0).all() and (mine < size).all()), where, f"codes in [0, {size})")
+        _check_siblings(codes, offsets, fresh, where)
+        if is_last:
+            table, places = len(rows.scale_table), trie.leaf_rows[fresh]
+            _require(
+                bool((places >= -table).all() and (places < table).all()), where, f"leaf rows in a table of {table}"
+            )
+            its_scales = rows.scale_table[places]
+        else:
+            its_scales = scales[fresh]
+        masses = trie.node_log_mass[level][fresh]
+        _require(bool(np.isfinite(masses).all() and np.isfinite(its_scales).all()), where, "finite scales and masses")
+    items, num_rows = trie.bucket_rows, rows.keys.size
+    _require(int(trie.bucket_offsets[-1]) == items.size, "buckets", f"ranges over {items.size}")
+    places, _ = ranges(trie.bucket_offsets, splices[-1].fresh)
+    mine = items[places]
+    _require(bool((mine >= 0).all() and (mine < num_rows).all()), "buckets", f"rows in [0, {num_rows})")
+    _require(bool(alive[mine].all() and np.unique(mine).size == mine.size), "buckets", "rows alive, each at most once")
+
+
+def _check_siblings(
+    codes: npt.NDArray[np.int32], offsets: npt.NDArray[np.int32], fresh: npt.NDArray[np.int64], where: str
+) -> None:
+    """Require that fresh nodes stand in order between their neighbours below the same parent."""
+    parents = np.searchsorted(offsets, fresh, side="right") - 1
+    after_first, before_last = fresh > offsets[parents], fresh + 1 < offsets[parents + 1]
+    rising = (codes[fresh[after_first] - 1] < codes[fresh[after_first]]).all()
+    rising &= (codes[fresh[before_last]] < codes[fresh[before_last] + 1]).all()
+    _require(bool(rising), where, "codes strictly ascending below each node")
 
 
 def _check_offsets(offsets: npt.NDArray[np.int32], num_ranges: int, total: int, where: str) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts, catalogue, encoding, rows, validation
+from tokenizer.catalogue.splice import Splice
 from tokenizer.errors import CatalogueError
 from tokenizer.sid import item_key
 
@@ -259,8 +260,31 @@ def test_trie_that_a_search_would_get_lost_in_is_refused(trie_of_two, field, lev
         new = np.array(value, dtype=old.dtype)
     else:
         new = (*old[:level], np.array(value, dtype=old[level].dtype), *old[level + 1 :])
+    broken = dataclasses.replace(trie, **{field: new})
     with pytest.raises(CatalogueError, match=words):
-        validation.check_trie(dataclasses.replace(trie, **{field: new}), cm.SIZES, store)
+        validation.check_trie(broken, cm.SIZES, store)
+    nothing = np.empty(0, dtype=np.int64)
+    all_fresh = tuple(Splice(0, nothing, np.zeros(codes.size, dtype=np.int64)) for codes in trie.level_codes)
+    alive = np.ones(2, dtype=np.bool_)
+    validation.check_merged(trie, all_fresh, cm.SIZES, store, alive)
+    with pytest.raises(CatalogueError, match="this is a defect"):
+        validation.check_merged(broken, all_fresh, cm.SIZES, store, alive)
+    with pytest.raises(CatalogueError, match="rows alive"):
+        validation.check_merged(trie, all_fresh, cm.SIZES, store, ~alive)
+
+
+def test_all_of_the_trie_is_checked_once_in_a_while_and_what_is_new_each_time(monkeypatch):
+    monkeypatch.setattr(catalogue, "_CHECK_ALL_EVERY", 3)
+    monkeypatch.setattr("tokenizer.catalogue.standing._MAX_MERGED_SHARE", 2.0)
+    subject, checked = cm.new_catalogue(), []
+    subject.apply([upsert("first")])
+    subject.snapshot()
+    monkeypatch.setattr(catalogue, "check_trie", lambda *args: checked.append("all"))
+    monkeypatch.setattr(catalogue, "check_merged", lambda *args: checked.append("new"))
+    for number in range(6):
+        subject.apply([upsert(f"i{number}")])
+        subject.snapshot()
+    assert checked == ["new", "new", "all", "new", "new", "all"]
 
 
 def test_revisions_order_what_follows_one_catalogue_event():
