@@ -153,13 +153,7 @@ def check_merged(
         codes, offsets, below = trie.level_codes[level], trie.level_offsets[level], trie.below(level)
         is_last = level == trie.num_levels - 1
         scales = trie.leaf_rows if is_last else trie.node_scales[level]
-        lengths = {
-            codes.size,
-            below.size - 1,
-            trie.node_log_mass[level].size,
-            scales.size,
-            int(offsets[-1] - offsets[0]),
-        }
+        lengths = {codes.size, int(offsets[-1]), below.size - 1, scales.size, trie.node_log_mass[level].size}
         lengths |= set() if is_last else {len(trie.node_vectors[level]), trie.node_masses[level].size}
         _require(len(lengths) == 1, where, "one vector, scale, mass and range per node")
         _require(int(offsets[0]) == 0, where, "ranges from the first node on")
@@ -169,9 +163,8 @@ def check_merged(
         _check_siblings(codes, offsets, fresh, where)
         if is_last:
             table, places = len(rows.scale_table), trie.leaf_rows[fresh]
-            _require(
-                bool((places >= -table).all() and (places < table).all()), where, f"leaf rows in a table of {table}"
-            )
+            in_table = bool((places >= -table).all() and (places < table).all())
+            _require(in_table, where, f"leaf rows in a table of {table}")
             its_scales = rows.scale_table[places]
         else:
             its_scales = scales[fresh]

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenizer.catalogue import splice
@@ -9,6 +9,7 @@ from tokenizer.catalogue.splice import Splice
 
 @pytest.mark.parametrize("min_run", [0, 10**9])
 @given(st.data())
+@settings(deadline=None)
 def test_splice_drops_and_inserts_as_lists_do(min_run, data):
     size = data.draw(st.integers(0, 12))
     dropped = sorted(data.draw(st.sets(st.integers(0, max(0, size - 1)), max_size=size)) if size else [])
