@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from tokenizer.catalogue.encoding import EncodedItem, MarketSets, encode_item, item_columns
 from tokenizer.catalogue.facts import CatalogueUpdate
+from tokenizer.catalogue.frozen import Frozen, freeze
 from tokenizer.catalogue.key_index import KeyIndex
 from tokenizer.catalogue.nodes import quantize
 from tokenizer.catalogue.rows import Rows, RowStore, grown
@@ -178,21 +179,32 @@ class Catalogue:
         self._before = snapshot
         return snapshot
 
+    def frozen(self) -> Frozen:
+        """Capture all updates applied so far, for a later process to go on from; later ones do not show in it."""
+        arrays = freeze(self._store, self._orders, self._alive, self._tombstones)
+        return Frozen(arrays, self._markets.listed(), self._num_seen, self._num_snapshots)
+
+    def restore(self, frozen: Frozen) -> None:
+        """Take the place of a captured catalogue; nothing happens but a `CatalogueError` where it does not fit."""
+        frozen.require_fitting(self.codebook_sizes, self._dim)
+        self._store = frozen.store(self._dim, len(self.codebook_sizes))
+        self._index, self._tombstones = frozen.index(), frozen.tombstones()
+        self._orders, self._alive = np.array(frozen.arrays["orders"]), np.array(frozen.arrays["alive"])
+        self._markets = MarketSets(frozen.market_sets)
+        self._num_seen, self._num_snapshots = frozen.num_seen, frozen.num_snapshots
+        self._generation += 1
+        self._moved, self._latest, self._before = {}, None, None
+        self._standing = built(self._store, np.zeros(0, dtype=np.bool_), self.codebook_sizes)
+
     def num_bytes(self) -> dict[str, int]:
         """Return the memory that the catalogue and its latest snapshot take together, by part.
 
         Returns:
             Bytes in use; spare capacity of the store is left out, since its pages are never touched.
         """
-        trie = self._standing.trie
-        arrays = (*trie.level_codes, *trie.level_offsets, *trie.node_log_mass)
-        buckets = (trie.bucket_offsets, trie.bucket_rows, trie.leaf_rows)
-        vectors = sum(array.nbytes for array in trie.node_vectors)
-        numbers = sum(array.nbytes for array in (*trie.node_scales, *trie.node_masses))
         return {
             **self._store.num_bytes(),
-            "inner_nodes": vectors + numbers,
-            "trie": sum(array.nbytes for array in (*arrays, *buckets)),
+            **self._standing.trie.num_bytes(),
             "index": self._index.keys.nbytes + self._index.rows.nbytes,
             "writer": self._store.size * (self._orders.itemsize + self._alive.itemsize + 1),
         }

@@ -4,7 +4,7 @@ This is the part of an update that is paid per item (some microseconds); all the
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -37,10 +37,16 @@ class EncodedItem(NamedTuple):
 
 
 class MarketSets:
-    """The different sets of markets that items name, numbered; number 0 is "everywhere"."""
+    """The different sets of markets that items name, numbered; number 0 is "everywhere".
 
-    def __init__(self) -> None:
+    Args:
+        listed: Sets by number, where they have numbers already.
+    """
+
+    def __init__(self, listed: Iterable[frozenset[str]] = ()) -> None:
         self._numbers: dict[frozenset[str], int] = {frozenset(): 0}
+        for names in listed:
+            self._numbers.setdefault(names, len(self._numbers))
 
     def number(self, market: Sequence[str]) -> int:
         """Return the number of a set, the next free one where it is new.

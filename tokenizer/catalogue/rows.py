@@ -12,6 +12,7 @@ Invariants:
 Shape legend: R = rows, C = rows of the table of vectors (C >= R), d = dimensions of an item vector, L = levels.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -94,7 +95,7 @@ class Rows:
 
 _TABLES = {"vectors": "vector_table", "scales": "scale_table"}
 _COLUMNS = tuple(field.name for field in fields(Rows) if field.name not in (*_TABLES.values(), "expiries"))
-_DTYPES: dict[str, type[np.generic]] = {
+COLUMN_DTYPES: dict[str, type[np.generic]] = {
     "weights": np.float32,
     "codes": np.uint16,
     "keys": np.uint64,
@@ -126,7 +127,7 @@ class RowStore:
         self.num_means = 0
         widths = {"codes": (num_levels,)}
         self._columns: dict[str, npt.NDArray[Any]] = {
-            name: np.empty((_INITIAL_ROWS, *widths.get(name, ())), dtype=_DTYPES[name]) for name in _COLUMNS
+            name: np.empty((_INITIAL_ROWS, *widths.get(name, ())), dtype=COLUMN_DTYPES[name]) for name in _COLUMNS
         }
         self._tables: dict[str, npt.NDArray[Any]] = {
             "vectors": np.empty((_INITIAL_ROWS, dim), dtype=np.int8),
@@ -148,7 +149,7 @@ class RowStore:
             "texts": self.text_size,
         }
 
-    def append(self, columns: dict[str, npt.NDArray[Any]], texts: bytes) -> None:
+    def append(self, columns: Mapping[str, npt.NDArray[Any]], texts: bytes | npt.NDArray[np.uint8]) -> None:
         """Append rows.
 
         Args:

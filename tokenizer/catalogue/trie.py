@@ -62,6 +62,13 @@ class Trie:
         """Return where the children of each node lie: nodes of the next level, or items. Shape: (n_level + 1,)."""
         return self.bucket_offsets if level == self.num_levels - 1 else self.level_offsets[level + 1]
 
+    def num_bytes(self) -> dict[str, int]:
+        """Return the memory of the vectors and masses of inner nodes, and of all the rest."""
+        rest = (*self.level_codes, *self.level_offsets, *self.node_log_mass)
+        rest += (self.bucket_offsets, self.bucket_rows, self.leaf_rows)
+        nodes = (*self.node_vectors, *self.node_scales, *self.node_masses)
+        return {"inner_nodes": sum(array.nbytes for array in nodes), "trie": sum(array.nbytes for array in rest)}
+
     def nodes(self, level: int) -> Nodes:
         """Return the nodes of a level other than the last as things to take means of."""
         return Nodes(self.node_vectors[level], self.node_scales[level], self.node_masses[level])

@@ -1,0 +1,115 @@
+"""Owns a frozen catalogue on disk: a folder of `.npy` arrays with a manifest of their hashes, whole or not there.
+
+Written piece by piece beside its place, forced to disk and renamed, so that a reader or a power cut meets all of it or
+nothing. Arrays are mapped when read, and copied from there once: a store must be able to grow.
+
+Layout, version 1: `<array>.npy` for each array of `Frozen`; `market_sets.json`; `manifest.json` with the number of the
+layout, `num_seen`, `num_snapshots`, and what the caller adds.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tokenizer.catalogue.frozen import Frozen
+from tokenizer.errors import ArtifactError
+from tokenizer.manifest import verify_manifest, write_manifest
+
+LAYOUT = 1
+PARTIAL_SUFFIX = ".partial"
+_MARKETS = "market_sets.json"
+# Written between two looks at whether to go on: some ms each, so that a shutdown does not wait.
+_CHUNK_BYTES = 8 << 20
+
+
+def write_frozen(
+    folder: Path, frozen: Frozen, facts: Mapping[str, Any], should_stop: Callable[[], bool] = lambda: False
+) -> bool:
+    """Write a frozen catalogue; takes no more memory than one piece of an array.
+
+    Args:
+        folder: Where it shall be; must not exist. Its parent is made.
+        frozen: What to write.
+        facts: Further fields of the manifest, JSON values.
+        should_stop: Asked between pieces; True gives up.
+
+    Returns:
+        Whether it is there: False where it was given up, and nothing is left of it.
+
+    Raises:
+        OSError: The disk refuses; nothing is left of it.
+    """
+    partial = folder.with_name(folder.name + PARTIAL_SUFFIX)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        for name, array in frozen.arrays.items():
+            if not _write_array(partial / f"{name}.npy", array, should_stop):
+                return False
+        market_sets = [sorted(names) for names in frozen.market_sets]
+        (partial / _MARKETS).write_text(json.dumps(market_sets), encoding="utf-8")
+        counts = {"num_seen": frozen.num_seen, "num_snapshots": frozen.num_snapshots}
+        write_manifest(partial, {"layout": LAYOUT, **counts, **facts})
+        for path in (*partial.iterdir(), partial):
+            _force_to_disk(path)
+        if should_stop():
+            return False
+        partial.rename(folder)
+        _force_to_disk(folder.parent)
+        return True
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def read_frozen(folder: Path) -> tuple[Frozen, Mapping[str, Any]]:
+    """Check a folder byte for byte and map its arrays.
+
+    Args:
+        folder: What `write_frozen` wrote.
+
+    Returns:
+        The catalogue, and the manifest's further fields.
+
+    Raises:
+        ArtifactError: It is damaged, or of another layout.
+    """
+    facts = verify_manifest(folder).extra
+    if facts.get("layout") != LAYOUT:
+        msg = f"{folder}: expected layout {LAYOUT}, got {facts.get('layout')!r}; written by another release"
+        raise ArtifactError(msg)
+    try:
+        arrays = {
+            path.stem: np.load(path, mmap_mode="r" if path.stat().st_size > _CHUNK_BYTES else None, allow_pickle=False)
+            for path in sorted(folder.glob("*.npy"))
+        }
+        markets = json.loads((folder / _MARKETS).read_text(encoding="utf-8"))
+        market_sets = tuple(frozenset(str(name) for name in names) for names in markets)
+        return Frozen(arrays, market_sets, int(facts["num_seen"]), int(facts["num_snapshots"])), facts
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        msg = f"{folder}: cannot be read as a catalogue ({error!r})"
+        raise ArtifactError(msg) from error
+
+
+def _write_array(path: Path, array: npt.NDArray[Any], should_stop: Callable[[], bool]) -> bool:
+    rows = max(1, _CHUNK_BYTES // max(1, array.itemsize * int(np.prod(array.shape[1:]))))
+    with path.open("wb") as stream:
+        np.lib.format.write_array_header_2_0(stream, np.lib.format.header_data_from_array_1_0(array))
+        for first in range(0, len(array), rows):
+            if should_stop():
+                return False
+            stream.write(np.ascontiguousarray(array[first : first + rows]).data)
+    return True
+
+
+def _force_to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
