@@ -2,7 +2,8 @@
 
 Knows no Kafka and no event loop. `apply` and `build` belong to one writer thread; `snapshot` may be read from any.
 A build costs more the larger the catalogue is, so under a stream of updates builds are spaced by a multiple of their
-own time: a single update is visible after one build, a burst costs a bounded share of one core.
+own time: a single update is visible after one build, a burst costs a bounded share of one core. Where builds take so
+long that a change would be seen too late, being seen goes first.
 """
 
 import time
@@ -16,6 +17,7 @@ from streams.errors import BadRecord, CatalogueError
 from streams.log import get_log
 from streams.metrics import Metrics
 from tokenizer.catalogue import Catalogue, CatalogueSnapshot, CatalogueUpdate
+from tokenizer.catalogue.frozen import Frozen
 
 _log = get_log(__name__)
 
@@ -45,7 +47,9 @@ class RebuildPace:
         Args:
             took_s: Its duration in seconds.
         """
-        gap_s = max(self._settings.min_rebuild_gap_ms / 1e3, self._settings.rebuild_duty * took_s)
+        # What comes right after a build began waits for its end, the pause and one more build.
+        left_s = self._settings.max_visible_ms / 1e3 - 2 * took_s
+        gap_s = max(self._settings.min_rebuild_gap_ms / 1e3, min(self._settings.rebuild_duty * took_s, left_s))
         self._next_s = self._seconds() + gap_s
 
 
@@ -84,6 +88,21 @@ class LiveCatalogue:
         """Return the current snapshot: pin it for the length of a request."""
         return self._snapshot
 
+    def capture(self) -> Frozen:
+        """Return all that was applied so far, to be saved; belongs to the writer thread."""
+        return self._catalogue.frozen()
+
+    def restore(self, frozen: Frozen) -> None:
+        """Go on from a saved state; belongs to the writer thread, before anything was applied.
+
+        Args:
+            frozen: What `capture` returned once.
+
+        Raises:
+            CatalogueError: It does not fit the catalogue; nothing was restored.
+        """
+        self._catalogue.restore(frozen)
+
     @property
     def is_stale(self) -> bool:
         """Tell whether a new snapshot would differ: records applied since, or items expired."""
@@ -115,6 +134,8 @@ class LiveCatalogue:
         """Build a snapshot and make it the current one."""
         begun_s = self._seconds()
         snapshot = self._catalogue.snapshot(now_ms=self._clock())
+        # Looked up by every request: computed once here, not by the first of them.
+        _ = snapshot.max_children, snapshot.max_bucket
         self._snapshot = snapshot
         ended_s = self._seconds()
         self.pace.built(ended_s - begun_s)

@@ -1,7 +1,8 @@
 """Reads all of `item-sids.v1` without a group (every worker has the whole catalogue) and keeps the live one fresh.
 
 Ready once the end offsets seen at the start are reached and a snapshot over them is current. Decoding, applying and
-building run in one thread of their own: the event loop only moves bytes.
+building run in one thread of their own: the event loop only moves bytes. Where an earlier process has saved the
+catalogue on this disk, only what came since is read.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from mode import Service
 
 from streams.catalogue.live import LiveCatalogue
+from streams.catalogue.saving import Saving, records_behind
 from streams.catalogue.settings import CatalogueSettings
 from streams.connect import Clients
 from streams.contracts.topics import TopicSpec
@@ -33,6 +35,7 @@ class CatalogueReader(Service):
         live: What the records are applied to.
         settings: Batch size and expiry check.
         seconds: Monotonic clock in seconds, the one that `live` uses.
+        saving: Saves the catalogue on this disk; none reads all of the topic at every start.
     """
 
     mundane_level = "debug"
@@ -44,12 +47,15 @@ class CatalogueReader(Service):
         live: LiveCatalogue,
         settings: CatalogueSettings,
         seconds: Callable[[], float] = time.monotonic,
+        saving: Saving | None = None,
     ) -> None:
         super().__init__()
         self._clients = clients
         self._live = live
         self._settings = settings
         self._seconds = seconds
+        self._saving = saving
+        self._next: dict[int, int] = {}
         self._partitions = [TopicPartition(topic.name, p) for p in range(topic.partitions)]
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="catalogue")
         self._consumer: AIOKafkaConsumer | None = None
@@ -77,18 +83,27 @@ class CatalogueReader(Service):
         return Work(self._behind, self._behind)
 
     async def on_start(self) -> None:
-        """Read from the beginning of every partition; returns once the catalogue has caught up."""
+        """Read every partition from where it was saved, or its beginning; returns once the catalogue has caught up."""
         consumer = self._clients.async_consumer()
         await consumer.start()
         self._consumer = consumer
         consumer.assign(self._partitions)
         self._ends = dict(await consumer.end_offsets(self._partitions))
-        await consumer.seek_to_beginning(*self._partitions)
+        if self._saving is not None:
+            self._next = await self._saving.resume(consumer, self._ends, self._write)
+        for partition in self._partitions:
+            if partition.partition in self._next:
+                consumer.seek(partition, self._next[partition.partition])
+            else:
+                await consumer.seek_to_beginning(partition)
+                self._next[partition.partition] = await consumer.position(partition)
         self.add_future(self._read(consumer))
         await self.wait(self.caught_up.wait())
 
     async def on_stop(self) -> None:
-        """Close the consumer; a build under way is left to end by itself."""
+        """Save what is worth it and close the consumer; a build under way is left to end by itself."""
+        if self._saving is not None and self.caught_up.is_set():
+            await self._saving.stop(self._next, self._write)
         if self._consumer is not None:
             await self._consumer.stop()
         self._writer.shutdown(wait=False, cancel_futures=True)
@@ -99,9 +114,13 @@ class CatalogueReader(Service):
             records = [(record.key, record.value) for batch in batches.values() for record in batch]
             if records:
                 await self._write(self._live.apply, records, self._seconds())
+                # Only now: what is saved must not name an offset that is not applied.
+                self._next |= {place.partition: batch[-1].offset + 1 for place, batch in batches.items() if batch}
             if self.caught_up.is_set():
                 if self._live.is_stale and self._live.pace.wait_s() == 0.0:
                     await self._write(self._live.build)
+                if self._saving is not None:
+                    await self._saving.step(consumer, self._next, self._write)
             elif await self._reached_ends(consumer):
                 snapshot = await self._write(self._live.build)
                 self.caught_up.set()
@@ -114,11 +133,8 @@ class CatalogueReader(Service):
         return self._settings.check_expiry_ms
 
     async def _reached_ends(self, consumer: AIOKafkaConsumer) -> bool:
-        behind = 0
-        for partition, end in self._ends.items():
-            behind += max(0, end - await consumer.position(partition)) if end else 0
-        self._behind = behind
-        return behind == 0
+        self._behind = await records_behind(consumer, self._ends)
+        return self._behind == 0
 
     async def _write(self, call: Callable[..., Any], *args: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._writer, call, *args)

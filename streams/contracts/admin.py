@@ -49,11 +49,15 @@ class KafkaTopicAdmin:
             found = [topic for topic in self._admin.describe_topics() if topic["name"] in names]
             counts = {topic["name"]: len(topic["partitions"]) for topic in found}
             ids = {topic["name"]: _topic_id(topic.get("topic_id")) for topic in found}
-            policies = {} if self._clients.is_embedded or not counts else self._cleanup_policies(list(counts))
+            configs = {} if self._clients.is_embedded or not counts else self._configs(list(counts))
         except KafkaError as error:
             msg = f"topics of {self._clients.bootstrap} cannot be listed: {error!r}; check that the broker is up"
             raise TopicError(msg) from error
-        return {name: TopicState(count, policies.get(name), ids[name]) for name, count in counts.items()}
+        states = {}
+        for name, count in counts.items():
+            policy, delete_retention_ms = configs.get(name, (None, None))
+            states[name] = TopicState(count, policy, ids[name], delete_retention_ms)
+        return states
 
     def create(self, specs: Sequence[TopicSpec], replication_factor: int) -> None:
         """Make topics and wait until every partition has a leader.
@@ -88,15 +92,16 @@ class KafkaTopicAdmin:
         """Let go of the connection."""
         self._admin.close()
 
-    def _cleanup_policies(self, names: list[str]) -> dict[str, str]:
-        resources = [ConfigResource(ConfigResourceType.TOPIC, name, ["cleanup.policy"]) for name in names]
-        described = self._admin.describe_configs(resources, config_filter="all")
-        # A topic that we may not describe comes without the entry: its policy is then unknown, not wrong.
-        return {
-            name: configs["cleanup.policy"]["value"]
-            for name, configs in described["topic"].items()
-            if "cleanup.policy" in configs
+    def _configs(self, names: list[str]) -> dict[str, tuple[str | None, int | None]]:
+        """Look up cleanup policy and delete retention; a topic that we may not describe comes without them."""
+        wanted = ["cleanup.policy", "delete.retention.ms"]
+        resources = [ConfigResource(ConfigResourceType.TOPIC, name, wanted) for name in names]
+        described = self._admin.describe_configs(resources, config_filter="all")["topic"]
+        values = {
+            name: [configs[key]["value"] if key in configs else None for key in wanted]
+            for name, configs in described.items()
         }
+        return {name: (policy, None if kept is None else int(kept)) for name, (policy, kept) in values.items()}
 
     @staticmethod
     def _refuse_errors(answers: Sequence[dict[str, Any]]) -> None:

@@ -74,11 +74,12 @@ class Topics:
 
 @dataclass(frozen=True, slots=True)
 class TopicState:
-    """One topic as a Kafka has it; `cleanup_policy` and `topic_id` are none where the broker cannot say."""
+    """One topic as a Kafka has it; all but the partitions are none where the broker cannot say."""
 
     partitions: int
     cleanup_policy: str | None
     topic_id: str | None = None
+    delete_retention_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,9 @@ from models.recommend import Recommender
 from streams.agents.catalog import CatalogAgent
 from streams.catalogue.decode import UpdateDecoder
 from streams.catalogue.live import LiveCatalogue
+from streams.catalogue.local import LocalCatalogue
 from streams.catalogue.reader import CatalogueReader
+from streams.catalogue.saving import Saving
 from streams.clock import Clock, LogClock, WallClock
 from streams.connect import TRANSACTION_TIMEOUT_MS, Clients
 from streams.contracts.decode import Limits, decode_listen, decode_session_start, decode_user_erasure
@@ -212,7 +214,9 @@ class WorkerParts:
         )
         decoder = UpdateDecoder(tokenizer.version, tokenizer.codebook_sizes, tokenizer.vector_dim)
         live = LiveCatalogue(catalogue, decoder, self.settings.catalogue, self.metrics, self.clock)
-        return CatalogueReader(self.clients, self.topics.item_sids, live, self.settings.catalogue)
+        local = LocalCatalogue(self.folder / "catalogue", tokenizer.version, self.pair.model_version, WallClock())
+        saving = Saving(live, local, self.clients, self.settings.catalogue)
+        return CatalogueReader(self.clients, self.topics.item_sids, live, self.settings.catalogue, saving=saving)
 
     def _erasures(self) -> ErasureFeed:
         topic = self.topics.user_erasures.name

@@ -129,9 +129,8 @@ def carried(
     for level in reversed(range(len(step.splices or ()))):
         splice = (step.splices or ())[level]
         places, firsts = ranges(trie.below(level), splice.fresh)
-        if level == trie.num_levels - 1:
-            places = trie.bucket_rows[places]
-        fresh = np.logical_or.reduceat(below[places], firsts) if firsts.size else np.zeros(0, dtype=np.bool_)
+        children = below[trie.bucket_rows[places] if level == trie.num_levels - 1 else places]
+        fresh = np.logical_or.reduceat(children, firsts) if firsts.size else np.zeros(0, dtype=np.bool_)
         below = nodes[level] = splice.applied(before.nodes[level], fresh)
     come = np.zeros(item.size, dtype=np.bool_)
     come[step.come] = item[step.come]

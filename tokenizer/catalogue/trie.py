@@ -10,6 +10,7 @@ Shape legend: m = items in buckets, n_l = nodes of level l, L = levels, d = dime
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,8 @@ Int8Array = npt.NDArray[np.int8]
 Int32Array = npt.NDArray[np.int32]
 Int64Array = npt.NDArray[np.int64]
 Float32Array = npt.NDArray[np.float32]
+
+Arrays = tuple[npt.NDArray[Any], ...]
 
 _MAX_PACKED = 2**64
 
@@ -64,9 +67,9 @@ class Trie:
 
     def num_bytes(self) -> dict[str, int]:
         """Return the memory of the vectors and masses of inner nodes, and of all the rest."""
-        rest = (*self.level_codes, *self.level_offsets, *self.node_log_mass)
-        rest += (self.bucket_offsets, self.bucket_rows, self.leaf_rows)
-        nodes = (*self.node_vectors, *self.node_scales, *self.node_masses)
+        buckets: Arrays = (self.bucket_offsets, self.bucket_rows, self.leaf_rows)
+        rest: Arrays = (*self.level_codes, *self.level_offsets, *self.node_log_mass, *buckets)
+        nodes: Arrays = (*self.node_vectors, *self.node_scales, *self.node_masses)
         return {"inner_nodes": sum(array.nbytes for array in nodes), "trie": sum(array.nbytes for array in rest)}
 
     def nodes(self, level: int) -> Nodes:

@@ -149,33 +149,36 @@ def check_merged(
             range, or rows out of range, repeated or not alive, or vectors or masses that are not finite.
     """
     for level, (size, splice) in enumerate(zip(codebook_sizes, splices, strict=True)):
-        where, fresh = f"trie level {level}", splice.fresh
-        codes, offsets, below = trie.level_codes[level], trie.level_offsets[level], trie.below(level)
-        is_last = level == trie.num_levels - 1
-        scales = trie.leaf_rows if is_last else trie.node_scales[level]
-        lengths = {codes.size, int(offsets[-1]), below.size - 1, scales.size, trie.node_log_mass[level].size}
-        lengths |= set() if is_last else {len(trie.node_vectors[level]), trie.node_masses[level].size}
-        _require(len(lengths) == 1, where, "one vector, scale, mass and range per node")
-        _require(int(offsets[0]) == 0, where, "ranges from the first node on")
-        _require(bool((below[fresh] < below[fresh + 1]).all()), where, "fresh nodes with something below them")
-        mine = codes[fresh]
-        _require(bool((mine >= 0).all() and (mine < size).all()), where, f"codes in [0, {size})")
-        _check_siblings(codes, offsets, fresh, where)
-        if is_last:
-            table, places = len(rows.scale_table), trie.leaf_rows[fresh]
-            in_table = bool((places >= -table).all() and (places < table).all())
-            _require(in_table, where, f"leaf rows in a table of {table}")
-            its_scales = rows.scale_table[places]
-        else:
-            its_scales = scales[fresh]
-        masses = trie.node_log_mass[level][fresh]
-        _require(bool(np.isfinite(masses).all() and np.isfinite(its_scales).all()), where, "finite scales and masses")
+        _check_fresh(trie, level, splice.fresh, size, rows)
     items, num_rows = trie.bucket_rows, rows.keys.size
     _require(int(trie.bucket_offsets[-1]) == items.size, "buckets", f"ranges over {items.size}")
-    places, _ = ranges(trie.bucket_offsets, splices[-1].fresh)
-    mine = items[places]
-    _require(bool((mine >= 0).all() and (mine < num_rows).all()), "buckets", f"rows in [0, {num_rows})")
-    _require(bool(alive[mine].all() and np.unique(mine).size == mine.size), "buckets", "rows alive, each at most once")
+    members = items[ranges(trie.bucket_offsets, splices[-1].fresh)[0]]
+    _require(bool((members >= 0).all() and (members < num_rows).all()), "buckets", f"rows in [0, {num_rows})")
+    once = np.unique(members).size == members.size
+    _require(bool(once and alive[members].all()), "buckets", "rows alive, each at most once")
+
+
+def _check_fresh(trie: Trie, level: int, fresh: npt.NDArray[np.int64], size: int, rows: Rows) -> None:
+    """Require that the arrays of a level fit each other, and that its fresh nodes are whole."""
+    where = f"trie level {level}"
+    codes, offsets, below = trie.level_codes[level], trie.level_offsets[level], trie.below(level)
+    is_last = level == trie.num_levels - 1
+    scales = trie.leaf_rows if is_last else trie.node_scales[level]
+    lengths = {codes.size, int(offsets[-1]), below.size - 1, scales.size, trie.node_log_mass[level].size}
+    lengths |= set() if is_last else {len(trie.node_vectors[level]), trie.node_masses[level].size}
+    _require(len(lengths) == 1, where, "one vector, scale, mass and range per node")
+    _require(int(offsets[0]) == 0, where, "ranges from the first node on")
+    _require(bool((below[fresh] < below[fresh + 1]).all()), where, "fresh nodes with something below them")
+    mine = codes[fresh]
+    _require(bool((mine >= 0).all() and (mine < size).all()), where, f"codes in [0, {size})")
+    _check_siblings(codes, offsets, fresh, where)
+    if is_last:
+        table, places = len(rows.scale_table), trie.leaf_rows[fresh]
+        in_table = bool((places >= -table).all() and (places < table).all())
+        _require(in_table, where, f"leaf rows in a table of {table}")
+    its_scales = rows.scale_table[trie.leaf_rows[fresh]] if is_last else trie.node_scales[level][fresh]
+    masses = trie.node_log_mass[level][fresh]
+    _require(bool(np.isfinite(masses).all() and np.isfinite(its_scales).all()), where, "finite scales and masses")
 
 
 def _check_siblings(

@@ -156,11 +156,19 @@ def test_expired_items_make_the_snapshot_stale_by_time_alone(decoder):
 
 def test_builds_are_spaced_by_a_multiple_of_their_own_time():
     seconds = Seconds()
-    pace = RebuildPace(CatalogueSettings(min_rebuild_gap_ms=50, rebuild_duty=2.0), seconds)
+    pace = RebuildPace(CatalogueSettings(min_rebuild_gap_ms=50, rebuild_duty=2.0, max_visible_ms=1_000), seconds)
     assert pace.wait_s() == 0.0
     pace.built(0.001)
     assert pace.wait_s() == pytest.approx(0.05)
-    pace.built(0.4)
-    assert pace.wait_s() == pytest.approx(0.8)
+    pace.built(0.2)
+    assert pace.wait_s() == pytest.approx(0.4)
     seconds.now += 1.0
     assert pace.wait_s() == 0.0
+
+
+@pytest.mark.parametrize(("took_s", "gap_s"), [(0.25, 0.5), (0.3, 0.4), (0.4, 0.2), (0.6, 0.05)])
+def test_the_pause_after_a_long_build_gives_way_to_what_waits(took_s, gap_s):
+    seconds = Seconds()
+    pace = RebuildPace(CatalogueSettings(min_rebuild_gap_ms=50, rebuild_duty=2.0, max_visible_ms=1_000), seconds)
+    pace.built(took_s)
+    assert pace.wait_s() == pytest.approx(gap_s)

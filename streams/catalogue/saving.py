@@ -1,0 +1,180 @@
+"""When the catalogue is saved on this disk, and how a start goes on from there.
+
+Saved are the state after some records and the offsets behind them, never an offset that is not applied yet; to read
+records twice does no harm. The time that belongs to them is one at which the topic ended there or earlier: it is noted
+before Kafka is asked for its ends, and used once they are reached.
+
+The writer's thread only captures; files are written by a thread of their own.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from streams.catalogue.live import LiveCatalogue
+from streams.catalogue.local import LocalCatalogue, Origin
+from streams.catalogue.settings import CatalogueSettings
+from streams.clock import Clock, WallClock
+from streams.connect import Clients
+from streams.errors import SidestreamError
+from streams.lane.restoring.origin import look_up
+from streams.log import get_log
+
+_log = get_log(__name__)
+
+Write = Callable[..., Awaitable[Any]]
+"""Calls a function in the writer's thread."""
+
+
+async def records_behind(consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]) -> int:
+    """Count what is left to read.
+
+    Args:
+        consumer: Reads the partitions.
+        ends: Next offsets to reach.
+
+    Returns:
+        Records, gaps among them.
+    """
+    behind = 0
+    for partition, end in ends.items():
+        behind += max(0, end - await consumer.position(partition)) if end else 0
+    return behind
+
+
+class Saving:
+    """Loads and saves one live catalogue.
+
+    Args:
+        live: The catalogue.
+        local: Its folders.
+        clients: The Kafka.
+        settings: How often.
+        clock: UTC epoch ms by the wall.
+        seconds: Monotonic clock in seconds.
+    """
+
+    def __init__(
+        self,
+        live: LiveCatalogue,
+        local: LocalCatalogue,
+        clients: Clients,
+        settings: CatalogueSettings,
+        clock: Clock | None = None,
+        seconds: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._live = live
+        self._local = local
+        self._clients = clients
+        self._settings = settings
+        self._clock = clock or WallClock()
+        self._seconds = seconds
+        self._files = ThreadPoolExecutor(max_workers=1, thread_name_prefix="catalogue-files")
+        self._gives_up = threading.Event()
+        self._topic = ""
+        self._topic_id: str | None = None
+        self._noted_at = self._reached_at = 0
+        self._ends: dict[TopicPartition, int] = {}
+        self._next_s = 0.0
+        self._saved: dict[int, int] | None = None
+        self._task: asyncio.Future[bool] | None = None
+
+    async def resume(
+        self, consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int], write: Write
+    ) -> dict[int, int]:
+        """Load what an earlier process has saved.
+
+        Args:
+            consumer: Reads all partitions of the topic.
+            ends: Its ends, asked for just now.
+            write: Calls in the writer's thread.
+
+        Returns:
+            From where each partition goes on; empty to read all.
+        """
+        self._noted_at, self._ends = self._clock(), dict(ends)
+        if self._clients.is_embedded or not self._settings.save_every_s:
+            return {}
+        self._topic = next(iter(ends)).topic
+        try:
+            state = (await asyncio.to_thread(look_up, self._clients, self._topic)).get(self._topic)
+        except SidestreamError as error:
+            _log.warning("local catalogue left aside: the topic cannot be described", reason=str(error))
+            return {}
+        if state is None or state.topic_id is None:
+            return {}
+        self._topic_id = state.topic_id
+        firsts = await consumer.beginning_offsets(list(ends))
+        bounds = {place.partition: (firsts[place], end) for place, end in ends.items()}
+        begun_s = self._seconds()
+        origin: Origin | None = await write(self._local.load, self._topic, state, bounds, self._live.restore)
+        if origin is None:
+            return {}
+        took_s = round(self._seconds() - begun_s, 3)
+        self._saved = dict(enumerate(origin.positions))
+        self._reached_at, self._next_s = origin.reached_at, self._seconds() + self._settings.save_every_s
+        _log.info("catalogue loaded from this disk", seconds=took_s, tail=sum(ends.values()) - sum(origin.positions))
+        return dict(self._saved)
+
+    async def step(self, consumer: AIOKafkaConsumer, positions: Mapping[int, int], write: Write) -> None:
+        """Save if it is time to; called between batches, once the catalogue has caught up.
+
+        Args:
+            consumer: Reads all partitions of the topic.
+            positions: From where each goes on after what is applied.
+            write: Calls in the writer's thread.
+        """
+        if self._ends:
+            if await records_behind(consumer, self._ends):
+                return
+            self._reached_at, self._ends = self._noted_at, {}
+            if self._is_due(positions):
+                await self._save(positions, write)
+        elif self._is_due(positions):
+            self._noted_at = self._clock()
+            self._ends = dict(await consumer.end_offsets(list(consumer.assignment())))
+
+    async def stop(self, positions: Mapping[int, int], write: Write) -> None:
+        """Save what has changed since, if that takes no longer than allowed.
+
+        Args:
+            positions: From where each partition goes on after what is applied.
+            write: Calls in the writer's thread.
+        """
+        is_idle = self._task is None or self._task.done()
+        if is_idle and self._topic_id is not None and self._reached_at and self._is_worth_it(positions):
+            await self._save(positions, write)
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=self._settings.save_on_stop_s)
+        self._gives_up.set()
+        self._files.shutdown(wait=False, cancel_futures=True)
+
+    def _is_due(self, positions: Mapping[int, int]) -> bool:
+        idle = self._task is None or self._task.done()
+        return idle and self._topic_id is not None and self._seconds() >= self._next_s and self._is_worth_it(positions)
+
+    def _is_worth_it(self, positions: Mapping[int, int]) -> bool:
+        return self._live.snapshot.num_items >= self._settings.save_min_items and dict(positions) != self._saved
+
+    async def _save(self, positions: Mapping[int, int], write: Write) -> None:
+        places = dict(positions)
+        frozen = await write(self._live.capture)
+        self._next_s = self._seconds() + self._settings.save_every_s
+        self._saved = places
+        in_order = [places[partition] for partition in sorted(places)]
+        save = partial(
+            self._local.save,
+            frozen,
+            self._topic,
+            self._topic_id or "",
+            in_order,
+            self._reached_at,
+            self._gives_up.is_set,
+        )
+        self._task = asyncio.get_running_loop().run_in_executor(self._files, save)
