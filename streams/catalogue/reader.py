@@ -123,6 +123,8 @@ class CatalogueReader(Service):
                     await self._saving.step(consumer, self._next, self._write)
             elif await self._reached_ends(consumer):
                 snapshot = await self._write(self._live.build)
+                if self._saving is not None:
+                    self._saving.caught_up()
                 self.caught_up.set()
                 _log.info("catalogue caught up", items=snapshot.num_items, version=snapshot.version)
 

@@ -92,13 +92,13 @@ class Saving:
 
         Args:
             consumer: Reads all partitions of the topic.
-            ends: Its ends, asked for just now.
+            ends: Its ends, asked for just now; `caught_up` follows once they are reached.
             write: Calls in the writer's thread.
 
         Returns:
             From where each partition goes on; empty to read all.
         """
-        self._noted_at, self._ends = self._clock(), dict(ends)
+        self._noted_at = self._clock()
         if self._clients.is_embedded or not self._settings.save_every_s:
             return {}
         self._topic = next(iter(ends)).topic
@@ -121,6 +121,10 @@ class Saving:
         self._reached_at, self._next_s = origin.reached_at, self._seconds() + self._settings.save_every_s
         _log.info("catalogue loaded from this disk", seconds=took_s, tail=sum(ends.values()) - sum(origin.positions))
         return dict(self._saved)
+
+    def caught_up(self) -> None:
+        """Note that the ends that `resume` was given are reached."""
+        self._reached_at = self._noted_at
 
     async def step(self, consumer: AIOKafkaConsumer, positions: Mapping[int, int], write: Write) -> None:
         """Save if it is time to; called between batches, once the catalogue has caught up.
