@@ -88,6 +88,10 @@ class LiveCatalogue:
         """Return the current snapshot: pin it for the length of a request."""
         return self._snapshot
 
+    def num_bytes(self) -> dict[str, int]:
+        """Return the memory of the catalogue and its latest snapshot, by part."""
+        return self._catalogue.num_bytes()
+
     def capture(self) -> Frozen:
         """Return all that was applied so far, to be saved; belongs to the writer thread."""
         return self._catalogue.frozen()

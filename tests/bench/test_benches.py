@@ -36,6 +36,7 @@ CHECKS = {
             "text_bytes_per_item_1m",
             "merge_vs_rebuild_1m",
             "start_s_1m",
+            "cold_cpu_s_1m",
             "swap_ms",
             "visible_p99_s",
             "invalid_sids",
