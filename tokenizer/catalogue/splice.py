@@ -16,7 +16,7 @@ import numpy.typing as npt
 Int64Array = npt.NDArray[np.int64]
 
 # Entries a run at least, on average: a run costs what copying some hundred numbers does.
-_MIN_RUN = 128
+_MIN_RUN = 256
 
 
 @dataclass(frozen=True, eq=False)

@@ -185,7 +185,8 @@ def _check_siblings(
     codes: npt.NDArray[np.int32], offsets: npt.NDArray[np.int32], fresh: npt.NDArray[np.int64], where: str
 ) -> None:
     """Require that fresh nodes stand in order between their neighbours below the same parent."""
-    parents = np.searchsorted(offsets, fresh, side="right") - 1
+    # Of one type: numpy would widen all offsets otherwise.
+    parents = np.searchsorted(offsets, fresh.astype(offsets.dtype), side="right") - 1
     after_first, before_last = fresh > offsets[parents], fresh + 1 < offsets[parents + 1]
     rising = (codes[fresh[after_first] - 1] < codes[fresh[after_first]]).all()
     rising &= (codes[fresh[before_last]] < codes[fresh[before_last] + 1]).all()
