@@ -7,7 +7,7 @@ LOCKS  := deploy/locks
 ONCE   ?=
 DATA   ?=
 # What is measured: BENCH=listens takes one, BENCH_OPTIONS goes to each (--help lists them).
-BENCH  ?= listens sessions recovery catalogue tokenize tokenizers live
+BENCH  ?= listens sessions recovery catalogue tokenize tokenizers live rollout
 BENCH_OPTIONS ?=
 
 SERVE  := $(VENV)/.serve-installed

@@ -7,6 +7,7 @@ import asyncio
 from typing import Any
 
 from streams.errors import SettingsError
+from streams.generations.shelf import LoadPair
 from streams.log import set_up_logging
 from streams.metrics import Metrics
 from streams.settings import Settings, load_settings
@@ -17,13 +18,16 @@ from streams.worker.run import run
 __all__ = ["create_app", "run_worker"]
 
 
-def create_app(settings: Settings, pair: Pair | None = None, metrics: Metrics | None = None) -> WorkerParts:
+def create_app(
+    settings: Settings, pair: Pair | None = None, metrics: Metrics | None = None, load: LoadPair | None = None
+) -> WorkerParts:
     """Build a worker; nothing is connected or started.
 
     Args:
         settings: All settings; `kafka.bootstrap` must be given.
         pair: What it serves; by default loaded from `settings.artifacts`.
         metrics: Its figures; new ones by default.
+        load: Loads the pair folders of other generations; by default as `load_pair` does.
 
     Returns:
         The parts; `parts.app` is the Faust app.
@@ -40,15 +44,16 @@ def create_app(settings: Settings, pair: Pair | None = None, metrics: Metrics | 
             )
             raise SettingsError(msg)
         pair = load_pair(settings.artifacts, settings.engine, with_model=settings.worker.role != "tokenize")
-    return WorkerParts(settings, pair, metrics if metrics is not None else Metrics())
+    return WorkerParts(settings, pair, metrics if metrics is not None else Metrics(), load)
 
 
-def run_worker(settings: Settings, pair: Pair | None = None) -> int:
+def run_worker(settings: Settings, pair: Pair | None = None, load: LoadPair | None = None) -> int:
     """Build a worker and run it until it is told to stop or cannot go on.
 
     Args:
         settings: All settings.
         pair: What it serves; by default loaded from `settings.artifacts`.
+        load: Loads the pair folders of other generations; by default as `load_pair` does.
 
     Returns:
         Exit code: 0 after SIGTERM or SIGINT, non-zero with its reason logged otherwise.
@@ -59,7 +64,7 @@ def run_worker(settings: Settings, pair: Pair | None = None) -> int:
     """
     set_up_logging(settings.log)
     asyncio.set_event_loop(asyncio.new_event_loop())
-    return run(create_app(settings, pair))
+    return run(create_app(settings, pair, load=load))
 
 
 def __getattr__(name: str) -> Any:

@@ -12,6 +12,7 @@
   x BrokerError              the local broker cannot be started, reached or stopped
     + AccessError            a broker answers, but we do not trust it or it refuses us
   x TopicError               topics missing, wrong partition counts, not compacted
+  x GenerationError          a tokenizer version cannot be rolled out, rolled back or retired
   x LaneError                a lane cannot go on without risking the state
     + LaneFenced             another worker owns the partition by now; the broker refused ours
     + RestoreError           a table cannot be rebuilt from its changelog
@@ -35,6 +36,7 @@ __all__ = [
     "BrokerError",
     "AccessError",
     "TopicError",
+    "GenerationError",
     "LaneError",
     "LaneFenced",
     "RestoreError",
@@ -68,6 +70,13 @@ class TopicError(SidestreamError):
     """Topics are missing, have wrong partition counts, or are not compacted where they must be.
 
     Operator action: `sidestream topics check`, then `sidestream topics create` or the change it names.
+    """
+
+
+class GenerationError(SidestreamError):
+    """A tokenizer version cannot be rolled out, rolled back or retired; what serves goes on serving.
+
+    Operator action: the message names the worker or the order in the way; `sidestream tokenizer generations`.
     """
 
 

@@ -33,6 +33,7 @@ class Metrics:
         self._catalogue(registry)
         self._live(registry)
         self._listens(registry)
+        self._generations(registry)
         self.dead_letters = Counter(
             "sidestream_dead_letters",
             "Malformed records sent to the dead letters.",
@@ -141,6 +142,31 @@ class Metrics:
         )
         self.live_ended = Counter(
             "sidestream_live_ended", "Live items whose state was removed, by why.", ("reason",), registry=registry
+        )
+
+    def _generations(self, registry: CollectorRegistry) -> None:
+        self.generation_serving = Gauge(
+            "sidestream_generation_serving", "1 for the tokenizer version that serves.", ("version",), registry=registry
+        )
+        self.generation_missing = Gauge(
+            "sidestream_generation_missing_items",
+            "Items served now that the generation under preparation does not hold yet.",
+            registry=registry,
+        )
+        self.generation_switches = Counter(
+            "sidestream_generation_switches", "Times that another generation began to serve.", registry=registry
+        )
+        self.generation_refusals = Counter(
+            "sidestream_generation_refusals",
+            "Pairs and orders that were refused, by why.",
+            ("reason",),
+            registry=registry,
+        )
+        self.rewritten_items = Counter(
+            "sidestream_rewritten_items",
+            "Items taken up again for another set of tokenizer versions, by what became of them.",
+            ("outcome",),
+            registry=registry,
         )
 
     def _listens(self, registry: CollectorRegistry) -> None:

@@ -38,6 +38,7 @@ from streams.connect import KafkaSettings
 from streams.contracts.settings import TopicSettings
 from streams.demo.settings import DemoSettings
 from streams.errors import SettingsError
+from streams.generations.settings import GenerationSettings
 from streams.lane.settings import LaneSettings
 from streams.log_settings import LogSettings
 from streams.replay.settings import ReplaySettings
@@ -85,6 +86,7 @@ class Settings(BaseSettings):
     catalogue: CatalogueSettings = CatalogueSettings()
     agent: AgentSettings = AgentSettings()
     live: LiveSettings = LiveSettings()
+    generations: GenerationSettings = GenerationSettings()
     web: WebSettings = WebSettings()
     log: LogSettings = LogSettings()
     tokenizer: TokenizerSettings = TokenizerSettings()

@@ -28,6 +28,7 @@ from models.recommend.steps import Steps
 from models.records import CandidateSet, SessionStart
 from models.records.candidates import FallbackReason, candidate_set_id
 from tokenizer.catalogue import CatalogueSnapshot, Eligibility
+from tokenizer.generations import Alignment
 from tokenizer.sid import format_sid
 
 Int32Array = npt.NDArray[np.int32]
@@ -74,6 +75,7 @@ class Recommender:
         tokenizer_version: Version under which histories are read.
         model_version: Named in the answers.
         settings: Search, rules and reserved places.
+        alignment: Reads listens that are stored under the tokenizer version before; None where there is no map.
     """
 
     def __init__(
@@ -82,10 +84,12 @@ class Recommender:
         tokenizer_version: str,
         model_version: str,
         settings: RecommendSettings | None = None,
+        alignment: Alignment | None = None,
     ) -> None:
         self.tokenizer_version = tokenizer_version
         self.model_version = model_version
         self._engine = engine
+        self._alignment = alignment
         self._settings = settings if settings is not None else RecommendSettings()
 
     def recommend(
@@ -154,7 +158,7 @@ class Recommender:
         self, start: SessionStart, state: bytes | None, snapshot: CatalogueSnapshot, now_ms: int, steps: Steps
     ) -> _Query:
         with steps.time("state"):
-            history = view(state, snapshot, self.tokenizer_version)
+            history = view(state, snapshot, self.tokenizer_version, self._alignment)
         with steps.time("features"):
             eligibility = eligibility_of(start, snapshot, history, now_ms)
             excluded = excluded_rows(start, snapshot, history, exclude_seen=self._settings.exclude_seen)

@@ -8,6 +8,7 @@ from models.records.base import Record
 from models.records.candidates import Candidate, CandidateSet, Fallback
 from models.records.catalog import CatalogItem, ItemSids, Kind, Segment, TokenizedItem
 from models.records.erasure import UserErasure
+from models.records.generations import Generation, GenerationReport
 from models.records.listen import Listen, Signal
 from models.records.live import ListenerMean, LiveListeners, LiveSegment
 from models.records.session import Discovery, SessionStart
@@ -30,4 +31,6 @@ __all__ = [
     "LiveSegment",
     "LiveListeners",
     "ListenerMean",
+    "Generation",
+    "GenerationReport",
 ]

@@ -18,6 +18,7 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import faust
@@ -26,27 +27,22 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 from mode import Service
 
-from models.records import CatalogItem
+from streams.agents.awake import Awake
+from streams.agents.making import Maker, Outgoing
 from streams.agents.settings import AgentSettings
 from streams.agents.sources import Source, source_of
 from streams.agents.tokenizing import ItemEncoder, item_sids
 from streams.connect import Clients
-from streams.contracts.deadletters import SourceRecord, dead_letter
-from streams.contracts.decode import Limits, Reason, decode_catalog_item
+from streams.contracts.decode import Limits
 from streams.contracts.topics import Topics
-from streams.errors import BadRecord, LaneError, TokenizerError
+from streams.errors import LaneError
 from streams.live.room import SWEEP_S, LiveRoom
 from streams.metrics import Metrics
-from streams.progress import Work
+from streams.progress import IDLE, Work
 
 _MAX_REQUEST_BYTES = 4 << 20
 _REVOKE_WAIT_S = 3.0
 _TICK_S = 0.5
-
-# What data does to numpy, codecs and pydantic. Anything else is a defect of ours, which would bury the whole catalogue.
-_ITEM_ERRORS = (TokenizerError, ValueError, ArithmeticError)
-
-Outgoing = tuple[str, bytes | None, bytes | None, list[tuple[str, bytes]]]
 
 
 class CatalogAgent(Service):
@@ -62,6 +58,12 @@ class CatalogAgent(Service):
         metrics: Counts and times.
         seconds: Monotonic clock in seconds.
         live: Live items; none treats them as any other.
+
+    Attributes:
+        epoch: Changes with every revocation.
+        turn: Held by the batch under way.
+        maker: Makes values, of the version of `encoder` alone until it is told others, in a turn of one's own.
+        may_work: Cleared, batches wait; only to be cleared where none is under way: from a rebalance on.
     """
 
     mundane_level = "debug"
@@ -79,16 +81,19 @@ class CatalogAgent(Service):
         live: LiveRoom | None = None,
     ) -> None:
         super().__init__()
-        self._seconds = seconds
-        self._awake_at_s = seconds()
+        self._awake = Awake(topics.catalog_items.name, clients.settings.session_timeout_ms, seconds)
         self._clients = clients
         self._topics = topics
-        self._encoder = encoder
-        self._limits = limits
+        self.maker = Maker(topics, partial(item_sids, encoder), limits, metrics)
+        self.may_work = asyncio.Event()
+        self.may_work.set()
+        self.turn = asyncio.Lock()
+        # Latest offset of each item taken since its partition was watched.
+        self._newest: dict[int, dict[bytes | None, int]] = {}
         self._settings = settings
         self._metrics = metrics
         self._inbox: asyncio.Queue[Any] = asyncio.Queue(2 * settings.max_batch)
-        self._epoch = 0
+        self.epoch = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._batches_done = 0
@@ -103,20 +108,53 @@ class CatalogAgent(Service):
 
     def work(self) -> Work:
         """Tell how many events wait for their micro-batch, the one under way counted as one."""
+        if not self.may_work.is_set():
+            return IDLE
         return Work(self._inbox.qsize() + (not self._idle.is_set()), self._batches_done)
+
+    def watch(self, partition: int) -> None:
+        """Note from now on which items of a partition have news, until a revocation or `unwatch`."""
+        self._newest[partition] = {}
+
+    def unwatch(self) -> None:
+        """Note it no longer."""
+        self._newest.clear()
+
+    async def rewrite(
+        self, epoch: int, sources: Sequence[Source], make: Callable[[Sequence[Source]], list[Outgoing | None]]
+    ) -> int | None:
+        """Publish values of earlier events anew, between two batches, where no newer event of their items was taken.
+
+        Args:
+            epoch: In which the partition was watched.
+            sources: Earlier events of watched partitions.
+            make: Makes a record of each, or none; called in the tokenizer's thread.
+
+        Returns:
+            How many of the events had no newer one; none where the partitions were revoked, and nothing was written.
+
+        Raises:
+            LaneError: They were not acknowledged, or this process stood still for too long.
+        """
+        async with self.turn:
+            if epoch != self.epoch or self._producer is None:
+                return None
+            latest = [s for s in sources if self._newest[s.partition].get(s.key, -1) < s.offset]
+            await self._pass(self._producer, latest, make)
+            return len(latest)
 
     async def on_start(self) -> None:
         """Open the producer and begin to work."""
         producer = self._clients.async_producer(max_request_bytes=_MAX_REQUEST_BYTES)
         await producer.start()
         self._producer = producer
-        self._awake_at_s = self._seconds()
+        self._awake.note()
         self.add_future(self._tick())
         self.add_future(self._work(producer))
 
     async def on_stop(self) -> None:
         """Let the batch under way end, then close the producer; events not acked come again."""
-        self._epoch += 1
+        self.epoch += 1
         if self._producer is not None:
             await self._batch_ended()
             await self._producer.stop()
@@ -124,7 +162,7 @@ class CatalogAgent(Service):
 
     async def _take(self, stream: Any) -> None:
         async for event in stream.noack().events():
-            await self._inbox.put((self._epoch, stream, event))
+            await self._inbox.put((self.epoch, stream, event))
 
     async def _on_assigned(self, *args: Any, **kwargs: Any) -> None:
         del kwargs
@@ -134,7 +172,8 @@ class CatalogAgent(Service):
 
     async def _on_revoked(self, *args: Any, **kwargs: Any) -> None:
         del args, kwargs
-        self._epoch += 1
+        self.epoch += 1
+        self._newest.clear()
         if self._live is not None:
             self._live.assigned(())
         while not self._inbox.empty():
@@ -148,26 +187,33 @@ class CatalogAgent(Service):
 
     async def _batch_ended(self) -> bool:
         try:
-            await asyncio.wait_for(self._idle.wait(), _REVOKE_WAIT_S)
+            async with asyncio.timeout(_REVOKE_WAIT_S):
+                await self._idle.wait()
+                await self.turn.acquire()
         except TimeoutError:
             return False
+        self.turn.release()
         return True
 
     async def _work(self, producer: AIOKafkaProducer) -> None:
         while not self.should_stop:
             batch = await self._next()
+            await self.may_work.wait()
             self._idle.clear()
             try:
                 if batch:
                     batch += await self._company()
-                    batch = [taken for taken in batch if taken[0] == self._epoch]
-                if batch:
-                    await self._do(producer, batch)
-                if self._live is not None and (records := await self._live.sweep()):
-                    await self._send(producer, records)
+                async with self.turn:
+                    await self._turn(producer, [taken for taken in batch if taken[0] == self.epoch])
                 self._batches_done += 1
             finally:
                 self._idle.set()
+
+    async def _turn(self, producer: AIOKafkaProducer, batch: list[Any]) -> None:
+        if batch:
+            await self._do(producer, batch)
+        if self._live is not None and (records := await self._live.sweep()):
+            await self._send(producer, records)
 
     async def _next(self) -> list[Any]:
         """Wait for an event; not for ever, for live items end by the clock."""
@@ -204,13 +250,20 @@ class CatalogAgent(Service):
 
     async def _process(self, producer: AIOKafkaProducer, messages: list[Any]) -> None:
         sources = [source_of(message) for message in messages]
+        for source in sources:
+            if source.topic == self._topics.catalog_items.name and source.partition in self._newest:
+                self._newest[source.partition][source.key] = source.offset
+        await self._pass(producer, sources)
+
+    async def _pass(self, producer: AIOKafkaProducer, sources: Sequence[Source], make: Any = None) -> None:
+        """Make records of events, let live items have their say, and send."""
         if self._live is not None:
             await self._live.ready({source.partition for source in sources})
-        outgoing = await asyncio.get_running_loop().run_in_executor(self._thread, self._outgoing, sources)
+        outgoing = await asyncio.get_running_loop().run_in_executor(self._thread, self._outgoing, sources, make)
         await self._send(producer, outgoing)
 
     async def _send(self, producer: AIOKafkaProducer, outgoing: Sequence[Outgoing]) -> None:
-        self._check_awake()
+        self._awake.check()
         states = self._topics.live_states.name
         try:
             # States first: what a crash leaves undone between the two follows from them.
@@ -228,63 +281,13 @@ class CatalogAgent(Service):
     async def _tick(self) -> None:
         while True:
             # With nothing in hand there is nothing that another worker could have done meanwhile.
-            if not (self._idle.is_set() and self._inbox.empty()):
-                self._check_awake()
-            self._awake_at_s = self._seconds()
+            if self._newest or not (self._idle.is_set() and self._inbox.empty()):
+                self._awake.check()
+            self._awake.note()
             await asyncio.sleep(_TICK_S)
 
-    def _check_awake(self) -> None:
-        limit_s = 0.8 * self._clients.settings.session_timeout_ms / 1e3
-        silent_s = self._seconds() - self._awake_at_s
-        if silent_s > limit_s:
-            msg = (
-                f"{self._topics.catalog_items.name}: this process stood still for {silent_s:.1f} s, more than "
-                f"{limit_s:.1f} s: the group may have given its partitions away; it must restart"
-            )
-            raise LaneError(msg)
-
-    def _outgoing(self, sources: list[Source]) -> list[Outgoing]:
-        """Decode and tokenize; runs in a thread. The order of the records of one key is kept."""
-        outgoing: list[Outgoing | None] = [None] * len(sources)
-        upserts: list[tuple[int, CatalogItem]] = []
-        for place, source in enumerate(sources):
-            if source.topic != self._topics.catalog_items.name:
-                continue
-            try:
-                item = decode_catalog_item(source.key, source.value, source.timestamp, self._limits)
-            except BadRecord as bad:
-                outgoing[place] = self._bury(source, bad)
-                continue
-            if item is None:
-                outgoing[place] = (self._topics.item_sids.name, source.key, None, [])
-                self._metrics.tokenized_items.labels("removed").inc()
-            else:
-                upserts.append((place, item))
-        for place, made in self._encoded(sources, upserts):
-            outgoing[place] = made
+    def _outgoing(self, sources: Sequence[Source], make: Any = None) -> list[Outgoing]:
+        outgoing = (make or self.maker.of_events)(sources)
         if self._live is not None:
-            return self._live.through(sources, outgoing, self._bury)
+            return self._live.through(sources, outgoing, self.maker.bury)
         return [record for record in outgoing if record is not None]
-
-    def _encoded(self, sources: list[Source], upserts: list[tuple[int, CatalogItem]]) -> list[tuple[int, Outgoing]]:
-        offsets = [sources[place].offset for place, _ in upserts]
-        try:
-            values = item_sids(self._encoder, [item for _, item in upserts], offsets)
-        except _ITEM_ERRORS as exc:
-            if len(upserts) > 1:
-                # One item spoils the batch: find it by halves, let the others through.
-                half = len(upserts) // 2
-                return self._encoded(sources, upserts[:half]) + self._encoded(sources, upserts[half:])
-            place = upserts[0][0]
-            return [(place, self._bury(sources[place], BadRecord(Reason.BAD_VALUE, str(exc))))]
-        self._metrics.tokenized_items.labels("tokenized").inc(len(values))
-        topic = self._topics.item_sids.name
-        return [
-            (place, (topic, item.item_id.encode(), value.to_json(), []))
-            for (place, item), value in zip(upserts, values, strict=True)
-        ]
-
-    def _bury(self, source: SourceRecord, bad: BadRecord) -> Outgoing:
-        self._metrics.dead_letters.labels(source.topic, bad.reason).inc()
-        letter = dead_letter(source, bad)
-        return letter.topic, letter.key, letter.value, letter.headers

@@ -1,6 +1,7 @@
 """`sidestream state verify`, `rebase` and `reset`: all states of an installation, while no worker runs."""
 
 import asyncio
+import contextlib
 from dataclasses import asdict
 from typing import Annotated
 
@@ -12,7 +13,8 @@ from streams.cli.context import settings_of
 from streams.cli.output import print_facts, say
 from streams.contracts.decode import Limits
 from streams.contracts.topics import build_topics
-from streams.errors import SettingsError
+from streams.errors import BadRecord, SettingsError
+from streams.generations.orders import Orders
 from streams.settings import Settings
 from streams.states import Offline, rebase_states, reset_states, verify_states
 from streams.tail import read_topic
@@ -93,10 +95,16 @@ def _offline(settings: Settings) -> Offline:
 
 
 def _sids_now(offline: Offline) -> dict[int, StoredSid]:
+    """Read the SIDs of all items, under the version that serves where they have one."""
+    orders = Orders()
+    for record in read_topic(offline.clients, offline.topics.generations.name):
+        with contextlib.suppress(BadRecord):  # workers skip it, too
+            orders.order(record.key, record.value, record.offset)
+    active = None if orders.active is None else orders.active.version
     sids = {}
     for record in read_topic(offline.clients, offline.topics.item_sids.name):
         if record.value is not None:
             value = ItemSids.from_json(record.value)
-            for version, tokenized in value.versions.items():
-                sids[item_key(value.item_id)] = StoredSid(version, tokenized.sid)
+            version = active if active in value.versions else next(reversed(value.versions))
+            sids[item_key(value.item_id)] = StoredSid(version, value.versions[version].sid)
     return sids

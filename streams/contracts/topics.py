@@ -12,6 +12,8 @@ from typing import Literal, Protocol
 from models.records import (
     CandidateSet,
     CatalogItem,
+    Generation,
+    GenerationReport,
     ItemSids,
     Listen,
     LiveListeners,
@@ -27,7 +29,8 @@ DEAD_LETTER_SUFFIX = ".dlq"
 DAY_MS = 86_400_000
 DEAD_LETTER_MAX_BYTES = 1_310_720
 
-KeyField = Literal["user_id", "item_id"]
+KeyField = Literal["user_id", "item_id", "version", "worker"]
+_PARTITION_SETTINGS = {"user_id": "topics.user_partitions", "item_id": "topics.item_partitions"}
 ProblemCode = Literal["missing", "wrong_partitions", "not_copartitioned", "not_compacted"]
 
 
@@ -58,12 +61,15 @@ class Topics:
     live_segments: TopicSpec
     live_listeners: TopicSpec
     live_states: TopicSpec
+    generations: TopicSpec
+    generation_reports: TopicSpec
     dead_letters: tuple[TopicSpec, ...]
 
     def __iter__(self) -> Iterator[TopicSpec]:
         yield from (self.listens, self.session_starts, self.candidates, self.catalog_items, self.item_sids)
         yield from (self.user_state_changelog, self.user_erasures)
         yield from (self.live_segments, self.live_listeners, self.live_states)
+        yield from (self.generations, self.generation_reports)
         yield from self.dead_letters
 
     @property
@@ -157,6 +163,11 @@ def build_topics(settings: TopicSettings) -> Topics:
         live_segments=live_segments,
         live_listeners=live_listeners,
         live_states=TopicSpec(prefix + "live-states.v1", "item_id", None, items, True, compacted_config),
+        # One partition: what was ordered last is then known to everybody.
+        generations=TopicSpec(prefix + "generations.v1", "version", Generation, 1, True, compacted_config),
+        generation_reports=TopicSpec(
+            prefix + "generation-reports.v1", "worker", GenerationReport, 1, True, compacted_config
+        ),
         dead_letters=tuple(
             TopicSpec(spec.name + DEAD_LETTER_SUFFIX, spec.key, None, spec.partitions, False, dead_letter_config)
             for spec in sources
@@ -254,9 +265,10 @@ def _missing(spec: TopicSpec) -> TopicProblem:
 
 def _differences(spec: TopicSpec, state: TopicState) -> Iterator[TopicProblem]:
     if state.partitions != spec.partitions:
-        setting = "topics.user_partitions" if spec.key == "user_id" else "topics.item_partitions"
         detail = f"expected {spec.partitions} partitions, got {state.partitions}"
-        action = f"set {setting} = {state.partitions}, or delete the topic and run `sidestream topics create`"
+        action = "delete the topic and run `sidestream topics create`"
+        if (setting := _PARTITION_SETTINGS.get(spec.key)) is not None:
+            action = f"set {setting} = {state.partitions}, or {action}"
         yield TopicProblem(spec.name, "wrong_partitions", detail, action)
     if spec.compacted and state.cleanup_policy is not None and state.cleanup_policy != "compact":
         detail = f"expected cleanup.policy=compact, got {state.cleanup_policy!r}: old keys would be deleted"

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from models.errors import StateError
 from models.recommend import Recommender, Steps
@@ -34,12 +34,18 @@ class StateReader(Protocol):
         ...
 
 
+class Pinned(NamedTuple):
+    """What answers one request from its begin to its end: a model and a catalogue of one tokenizer version."""
+
+    recommender: Recommender
+    snapshot: CatalogueSnapshot
+
+
 class Answerer:
     """Makes candidate sets.
 
     Args:
-        recommender: The pure core.
-        snapshot: Gives the current catalogue; it is pinned per request.
+        serving: Gives the model and the catalogue that serve now; called once per request.
         state: Reads the listener's state.
         settings: Deadline and threads.
         metrics: Counts and times answers.
@@ -50,8 +56,7 @@ class Answerer:
 
     def __init__(
         self,
-        recommender: Recommender,
-        snapshot: Callable[[], CatalogueSnapshot],
+        serving: Callable[[], Pinned],
         state: StateReader,
         settings: SessionSettings,
         metrics: Metrics,
@@ -60,8 +65,7 @@ class Answerer:
         seconds: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.seconds = seconds
-        self._recommender = recommender
-        self._snapshot = snapshot
+        self._serving = serving
         self._state = state
         self._settings = settings
         self._metrics = metrics
@@ -75,13 +79,13 @@ class Answerer:
 
     async def warm_up(self) -> None:
         """Answer a session-start of nobody's, uncounted: numpy loads a part of itself in the first one (40-90 ms)."""
-        start = SessionStart(session_id="warm-up", user_id="warm-up", at=0)
+        start, pinned = SessionStart(session_id="warm-up", user_id="warm-up", at=0), self._serving()
         await asyncio.get_running_loop().run_in_executor(
             self._engines,
-            self._recommender.recommend,
+            pinned.recommender.recommend,
             start,
             None,
-            self._snapshot(),
+            pinned.snapshot,
             self._clock(),
             Steps(self.seconds),
         )
@@ -118,8 +122,8 @@ class Answerer:
         with steps.time("state"):
             state = self._state(partition, start.user_id)
         if shed:
-            pinned = (start, state, self._snapshot(), self._clock())
-            candidate_set = await self._fall_back_at_last(*pinned, "overload", steps)
+            asked = (self._serving(), start, state, self._clock())
+            candidate_set = await self._fall_back_at_last(*asked, "overload", steps)
         else:
             candidate_set, steps = await self._in_time(start, state, fetched_s, steps)
         timings_ms = steps.report_ms()
@@ -130,13 +134,13 @@ class Answerer:
     async def _in_time(
         self, start: SessionStart, state: bytes | None, fetched_s: float, steps: Steps
     ) -> tuple[CandidateSet, Steps]:
-        snapshot, now_ms = self._snapshot(), self._clock()
+        pinned, now_ms = self._serving(), self._clock()
         left_s = self._settings.deadline_ms / 1e3 - (self.seconds() - fetched_s)
         reason: FallbackReason
         asked_s = self.seconds()
         try:
             call = asyncio.get_running_loop().run_in_executor(
-                self._engines, self._recommender.recommend, start, state, snapshot, now_ms, steps
+                self._engines, pinned.recommender.recommend, start, state, pinned.snapshot, now_ms, steps
             )
             # A call that still waits for a thread is dropped at the deadline; one that runs cannot be stopped.
             return await asyncio.wait_for(call, max(0.0, left_s)), steps
@@ -152,19 +156,19 @@ class Answerer:
         spare = Steps(self.seconds, fetched_s)
         spare.add("queue", (asked_s - fetched_s) * 1e3)
         spare.add("engine", (self.seconds() - asked_s) * 1e3)
-        return await self._fall_back_at_last(start, state, snapshot, now_ms, reason, spare), spare
+        return await self._fall_back_at_last(pinned, start, state, now_ms, reason, spare), spare
 
     async def _fall_back_at_last(
         self,
+        pinned: Pinned,
         start: SessionStart,
         state: bytes | None,
-        snapshot: CatalogueSnapshot,
         now_ms: int,
         reason: FallbackReason,
         steps: Steps,
     ) -> CandidateSet:
         try:
-            return await self._fall_back(start, state, snapshot, now_ms, reason, steps)
+            return await self._fall_back(pinned, start, state, now_ms, reason, steps)
         except StateError as exc:
             if state is None:
                 raise
@@ -175,19 +179,19 @@ class Answerer:
                 raise
             _log.exception("popularity fallback failed", session_id=start.session_id, user_id=start.user_id)
         # What the model breaks on may break the fallback too: without the state there is little left to break on.
-        return await self._fall_back(start, None, snapshot, now_ms, reason, steps)
+        return await self._fall_back(pinned, start, None, now_ms, reason, steps)
 
     async def _fall_back(
         self,
+        pinned: Pinned,
         start: SessionStart,
         state: bytes | None,
-        snapshot: CatalogueSnapshot,
         now_ms: int,
         reason: FallbackReason,
         steps: Steps,
     ) -> CandidateSet:
         return await asyncio.get_running_loop().run_in_executor(
-            self._fallbacks, self._recommender.fall_back, start, state, snapshot, now_ms, reason, steps
+            self._fallbacks, pinned.recommender.fall_back, start, state, pinned.snapshot, now_ms, reason, steps
         )
 
     def _count(self, candidate_set: CandidateSet, timings_ms: dict[str, float]) -> None:

@@ -3,7 +3,7 @@
 All answers come from memory in microseconds: they are served on the event loop that the lanes use.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol
 
 from fastapi import FastAPI, Response
@@ -30,14 +30,16 @@ class UserStates(Protocol):
         ...
 
 
-def create_web(health: Health, metrics: Metrics, states: UserStates | None, about: Mapping[str, str]) -> FastAPI:
+def create_web(
+    health: Health, metrics: Metrics, states: UserStates | None, about: Callable[[], Mapping[str, str]]
+) -> FastAPI:
     """Build the web application.
 
     Args:
         health: Answers `/livez` and `/readyz`.
         metrics: Answers `/metrics`.
         states: Answers `/v1/users/{user_id}/state`; None where the worker keeps no states.
-        about: Versions and role, shown with the readiness.
+        about: Tells versions and role, shown with the readiness.
 
     Returns:
         The application; it starts nothing.
@@ -54,7 +56,7 @@ def create_web(health: Health, metrics: Metrics, states: UserStates | None, abou
     async def readyz() -> JSONResponse:
         """Say whether the worker answers session-starts, and why not."""
         reasons = health.not_ready()
-        body = {"ready": not reasons, "reasons": reasons, **about}
+        body = {"ready": not reasons, "reasons": reasons, **about()}
         return JSONResponse(body, status_code=503 if reasons else 200)
 
     @web.get("/metrics")

@@ -7,7 +7,7 @@ producers are still open.
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -17,20 +17,15 @@ from faust.types import ServiceT
 from mode import Service
 
 from models.history import SidLookup
-from models.recommend import Recommender
 from streams.agents.catalog import CatalogAgent
-from streams.catalogue.decode import UpdateDecoder
-from streams.catalogue.live import LiveCatalogue
-from streams.catalogue.local import LocalCatalogue
-from streams.catalogue.reader import CatalogueReader
-from streams.catalogue.saving import Saving
 from streams.clock import Clock, LogClock, WallClock
 from streams.connect import TRANSACTION_TIMEOUT_MS, Clients
 from streams.contracts.decode import Limits, decode_listen, decode_session_start, decode_user_erasure
 from streams.contracts.topics import Topics, build_topics
 from streams.erasure.feed import ErasureFeed
 from streams.erasure.sweep import Sweep
-from streams.errors import ArtifactError
+from streams.generations.serving import Serving
+from streams.generations.shelf import LoadPair
 from streams.health import Health
 from streams.lane.group.faust_app import make_faust_app
 from streams.lane.group.transport import FaustHost, register
@@ -55,13 +50,13 @@ from streams.web.routes import create_web
 from streams.web.server import WebServer
 from streams.worker.backlog import Backlog
 from streams.worker.gates import TopicGate
+from streams.worker.generations import GenerationParts
 from streams.worker.group import Group
 from streams.worker.heartbeat import Heartbeat
 from streams.worker.lane_metrics import RegistryLaneMetrics
-from streams.worker.pair import Pair
+from streams.worker.pair import Pair, load_pair
 from streams.worker.states import LaneStates
 from streams.worker.watchdog import Watchdog
-from tokenizer.catalogue import Catalogue
 
 # Waiting for a dead worker's session and its open transaction is no lack of progress.
 _NO_PROGRESS_MARGIN_S = 10.0
@@ -82,13 +77,13 @@ class WorkerParts:
 
     Args:
         settings: All settings.
-        pair: What it serves.
+        pair: What it serves where no other generation is ordered.
         metrics: Its figures.
+        load: Loads the pair folders of other generations; by default as `load_pair` does.
     """
 
-    def __init__(self, settings: Settings, pair: Pair, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, pair: Pair, metrics: Metrics, load: LoadPair | None = None) -> None:
         self.settings = settings
-        self.pair = pair
         self.metrics = metrics
         self.health = Health(metrics)
         self.clients = Clients(settings.kafka)
@@ -109,11 +104,18 @@ class WorkerParts:
         self._backlog = self._watch_backlog()
         self.health.ready_when(gate.not_ready)
         self.health.ready_when(self._backlog.not_ready)
-        services: list[Service] = [gate, self._backlog]
+        load = load or partial(load_pair, settings=settings.engine, with_model=self.role != "tokenize")
+        self._generations = GenerationParts(
+            settings, pair, load, self.clients, self.topics, metrics, self.clock, self.folder / "catalogue"
+        )
+        self._serves: Callable[[], tuple[str, str]] = lambda: (pair.tokenizer.version, pair.model_version)
+        services: list[Service] = [gate, self._backlog, *self._generations.services]
+        self.health.ready_when(self._generations.control.not_ready)
+        self._heartbeat.watch("generations", self._generations.control.work)
         if self.role != "tokenize":
-            services += self._recommending(lane_metrics)
+            services += self._recommending(pair, lane_metrics)
         if self.role != "recommend":
-            services.append(self._tokenizing())
+            services += self._tokenizing(pair)
         group = Group(self.app)
         self.health.ready_when(group.not_ready)
         # A group that cannot meet because Kafka is away is no reason to end; a rebalance may take its whole timeout.
@@ -122,7 +124,7 @@ class WorkerParts:
             lambda: group.work() if self._backlog.answers else IDLE,
             _no_progress_s(settings) + settings.lane.rebalance_timeout_ms / 1e3,
         )
-        self.web = WebServer(create_web(self.health, metrics, self.states, self._about()), settings.web)
+        self.web = WebServer(create_web(self.health, metrics, self.states, self._about), settings.web)
         boot = _Boot(self.app)
         boot.services = (self._heartbeat, self.web, *services)
         self.app.boot_strategy = boot
@@ -146,32 +148,42 @@ class WorkerParts:
             topics += [self.topics.catalog_items, self.topics.live_segments, self.topics.live_listeners]
         return Backlog(self.clients, topics, self.settings.worker.watchdog.ask_kafka_s, self.app)
 
-    def _tokenizing(self) -> Service:
-        books = books_of([self.pair.tokenizer])
-        items = LiveItems(self.topics, books, self.limits, self.settings.live, self.metrics)
+    def _tokenizing(self, pair: Pair) -> list[Service]:
+        items = LiveItems(self.topics, books_of([pair.tokenizer]), self.limits, self.settings.live, self.metrics)
         live = LiveRoom(items, self.topics.live_states, self.clients, self.clock)
         agent = CatalogAgent(
             self.app,
             self.clients,
             self.topics,
-            self.pair.tokenizer,
+            pair.tokenizer,
             self.limits,
             self.settings.agent,
             self.metrics,
             live=live,
         )
+        retokenizer = self._generations.retokenizer(self.app, agent, self.limits)
+        retokenizer.adopted(lambda tokenizers: items.use(books_of(tokenizers)))
+        if self.role == "tokenize":
+            self._serves = lambda: ((*retokenizer.versions, pair.tokenizer.version)[0], pair.model_version)
+        self.health.ready_when(retokenizer.not_ready)
         self._heartbeat.watch("catalog agent", agent.work)
         for source in (self.topics.catalog_items.name, *live.sources):
-            self._heartbeat.watch(source, partial(self._backlog.unread, source))
-        return agent
+            self._heartbeat.watch(source, partial(self._unread_by, agent, source))
+        return [agent, retokenizer]
 
-    def _recommending(self, lane_metrics: RegistryLaneMetrics) -> list[Service]:
-        reader = self._reader()
-        self.health.ready_when(reader.not_ready)
+    def _unread_by(self, agent: CatalogAgent, source: str) -> Work:
+        # What waits for a pair that cannot be loaded is told by the readiness, and no reason to end.
+        return self._backlog.unread(source) if agent.may_work.is_set() else IDLE
+
+    def _recommending(self, pair: Pair, lane_metrics: RegistryLaneMetrics) -> list[Service]:
+        serving = self._generations.serving(pair)
+        self._serves = lambda: (serving.now.version, serving.now.model_version)
+        self.health.ready_when(serving.not_ready)
         host = FaustHost(self.app)
         erasures = self._erasures()
-        ids, audience = self._audience()
-        lookup: SidLookup = lambda key: reader.snapshot.stored_sid(key)  # noqa: E731 - the snapshot changes
+        ids, audience = self._audience(pair)
+        serving.adopted(lambda tokenizers: audience.use(books_of(tokenizers)))
+        lookup: SidLookup = lambda key: serving.snapshot.stored_sid(key)  # noqa: E731 - the snapshot changes
         pacer = Pacer(self.settings.lane.slice_ms, self.settings.lane.listen_share)
         lane = ListenLane(
             host,
@@ -186,46 +198,28 @@ class WorkerParts:
             folded=audience.folded,
         )
         self.guarantee = lane.guarantee
-        self.states = LaneStates(lane, self.topics.listens.partitions, lambda: reader.snapshot)
+        self.states = LaneStates(lane, self.topics.listens.partitions, lambda: serving.snapshot)
         self.health.ready_when(partial(not_restored, lane))
-        sessions = self._sessions(reader, lane, host, pacer)
+        sessions = self._sessions(serving, lane, host, pacer)
         # Sessions read the listen lane's tables: registered last, they stop first.
         for part in (lane, erasures, sessions):
             register(self.app, part)
-        self._heartbeat.watch("catalogue", reader.work)
+        self._heartbeat.watch("catalogue", serving.work)
         for part in (lane, erasures, sessions):
             self._heartbeat.watch(part.topic, partial(_work_of, part, self._backlog))
             for partition in range(self.topics.listens.partitions):
                 unread = self.metrics.unread.labels(part.topic, str(partition))
                 unread.set_function(partial(_unread_of, part, self._backlog, partition))
-        return [reader, ids, audience, sessions]
-
-    def _reader(self) -> CatalogueReader:
-        tokenizer = self.pair.tokenizer
-        if self.pair.vectorize is None:
-            msg = "artifacts: expected a model, got a tokenizer alone; load the pair with its model for this role"
-            raise ArtifactError(msg)
-        catalogue = Catalogue(
-            tokenizer.version,
-            tokenizer.codebook_sizes,
-            self.pair.dim,
-            self.pair.vectorize,
-            x_dim=tokenizer.vector_dim,
-        )
-        decoder = UpdateDecoder(tokenizer.version, tokenizer.codebook_sizes, tokenizer.vector_dim)
-        live = LiveCatalogue(catalogue, decoder, self.settings.catalogue, self.metrics, self.clock)
-        local = LocalCatalogue(self.folder / "catalogue", tokenizer.version, self.pair.model_version, WallClock())
-        saving = Saving(live, local, self.clients, self.settings.catalogue)
-        return CatalogueReader(self.clients, self.topics.item_sids, live, self.settings.catalogue, saving=saving)
+        return [serving, ids, audience, sessions]
 
     def _erasures(self) -> ErasureFeed:
         topic = self.topics.user_erasures.name
         sweep = Sweep(self.topics.listens.name, topic, self.clients, self.settings.lane, WallClock(), time.monotonic)
         return ErasureFeed(topic, self.clients, partial(decode_user_erasure, limits=self.limits), sweep)
 
-    def _audience(self) -> tuple[LiveIds, LiveAudience]:
+    def _audience(self, pair: Pair) -> tuple[LiveIds, LiveAudience]:
         ids = LiveIds(self.clients, self.topics.live_states)
-        books = books_of([self.pair.tokenizer])
+        books = books_of([pair.tokenizer])
         audience = LiveAudience(self.clients, self.topics.live_listeners, ids, books, self.settings.live)
         self.app.on_partitions_revoked.connect(audience.revoked)
         return ids, audience
@@ -236,13 +230,9 @@ class WorkerParts:
         )
         return UserTable(self.folder / "user-state", identity, self.settings.lane.table)
 
-    def _sessions(self, reader: CatalogueReader, lane: ListenLane, host: FaustHost, pacer: Pacer) -> SessionLane:
-        recommender = Recommender(
-            self.pair.engine, self.pair.tokenizer.version, self.pair.model_version, self.settings.recommend
-        )
+    def _sessions(self, serving: Serving, lane: ListenLane, host: FaustHost, pacer: Pacer) -> SessionLane:
         answerer = Answerer(
-            recommender,
-            lambda: reader.snapshot,
+            serving.pin,
             lane.read,
             self.settings.session,
             self.metrics,
@@ -266,11 +256,8 @@ class WorkerParts:
         )
 
     def _about(self) -> dict[str, str]:
-        about = {
-            "role": self.role,
-            "tokenizer_version": self.pair.tokenizer.version,
-            "model_version": self.pair.model_version,
-        }
+        tokenizer_version, model_version = self._serves()
+        about = {"role": self.role, "tokenizer_version": tokenizer_version, "model_version": model_version}
         return about if self.guarantee is None else {**about, "guarantee": self.guarantee}
 
 

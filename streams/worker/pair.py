@@ -13,6 +13,7 @@ from streams.agents.tokenizing import EncodedItems, ItemEncoder
 from tokenizer.artifact import load_tokenizer
 from tokenizer.catalogue import Vectorize
 from tokenizer.errors import ArtifactError
+from tokenizer.generations import Alignment, load_alignment
 from tokenizer.views import ItemContent
 
 
@@ -44,6 +45,7 @@ class Pair:
         vectorize: Makes model item vectors; None where the worker only tokenizes.
         dim: Width of a model item vector.
         model_version: Named in the answers.
+        alignment: Reads listens stored under the tokenizer version before; None where the pair has no map.
     """
 
     tokenizer: ServedTokenizer
@@ -51,13 +53,14 @@ class Pair:
     vectorize: Vectorize | None
     dim: int
     model_version: str
+    alignment: Alignment | None = None
 
 
 def load_pair(folder: Path, settings: EngineSettings, *, with_model: bool = True) -> Pair:
     """Load and verify a pair folder.
 
     Args:
-        folder: Holds `tokenizer/` and `model/`.
+        folder: Holds `tokenizer/` and `model/`, and `alignment/` where listens of an older version are to be read.
         settings: Of the engine.
         with_model: False reads the tokenizer alone.
 
@@ -78,6 +81,7 @@ def load_pair(folder: Path, settings: EngineSettings, *, with_model: bool = True
     tokenizer = load_tokenizer(folder / "tokenizer")
     if not with_model:
         return Pair(tokenizer, None, None, 0, "none")
+    aligned = folder / "alignment"
     artifact = load_model_artifact(folder / "model", tokenizer.version)
     return Pair(
         tokenizer=tokenizer,
@@ -85,4 +89,5 @@ def load_pair(folder: Path, settings: EngineSettings, *, with_model: bool = True
         vectorize=artifact.item_table.vectorize,
         dim=artifact.item_table.d_model,
         model_version=artifact.version,
+        alignment=load_alignment(aligned, new_version=tokenizer.version) if aligned.is_dir() else None,
     )

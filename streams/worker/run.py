@@ -18,7 +18,7 @@ from streams.worker.watchdog import ExitCode
 _log = get_log(__name__)
 
 # Their pools are shut down by now: what is still alive after this time hangs in a call.
-_OUR_THREADS = ("engine", "fallback", "catalogue", "tokenizer", "asyncio")
+_OUR_THREADS = ("engine", "fallback", "catalogue", "tokenizer", "generations", "asyncio")
 _STUCK_S = 2.0
 
 

@@ -45,6 +45,17 @@ CHECKS = {
         ],
         (),
     ),
+    "rollout": (
+        [
+            "rollout_p99_vs_steady",
+            "steady_p99_ms",
+            "rollout_p99_ms",
+            "mixed_versions",
+            "unanswered",
+            "sets_of_both",
+        ],
+        (),
+    ),
     "recovery": (["recovery_per_s", "bulk_vs_stock"], ()),
     "tokenize": (["items_per_s", "item_p99_ms", "item_cpu_us"], ("--parts", "items")),
 }

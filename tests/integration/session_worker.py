@@ -14,6 +14,7 @@ import numpy as np
 
 from models.engine import EngineResult
 from streams.app import run_worker
+from streams.errors import ArtifactError, TokenizerError
 from streams.settings import load_settings
 from streams.worker.pair import Pair
 
@@ -28,17 +29,22 @@ class Encoded:
 
 
 class HashTokenizer:
-    """Codes and vectors from a hash of the text: the same text is the same SID."""
+    """Codes and vectors from a hash of the text and the version: the same text is the same SID."""
 
-    version = "00112233aabb"
-    codebook_sizes = (16, 16)
     vector_dim = DIM
 
+    def __init__(self, version="00112233aabb", sizes=(16, 16), refuses=None):
+        self.version, self.codebook_sizes, self.refuses = version, tuple(sizes), refuses
+
     def encode_items(self, items):
-        texts = [item.text for item in items]
-        digests = np.array([list(hashlib.blake2b(text.encode(), digest_size=DIM).digest()) for text in texts], np.uint8)
+        if self.refuses in [item.item_id for item in items]:
+            raise TokenizerError(f"{self.refuses}: this version has no SID for it")
+        texts, salt = [item.text for item in items], self.version.encode()
+        digests = np.array(
+            [list(hashlib.blake2b(text.encode(), digest_size=DIM, salt=salt).digest()) for text in texts], np.uint8
+        )
         return Encoded(
-            codes=(digests[:, :2] % 16).astype(np.int32),
+            codes=(digests[:, : len(self.codebook_sizes)] % 16).astype(np.int32),
             vectors=digests.view(np.int8),
             scales=np.full(len(texts), 0.01, np.float32),
         )
@@ -63,11 +69,20 @@ def vectorize(item_ids, codes, x):
     return x.astype(np.float32), np.full(len(item_ids), 2.0, np.float32)
 
 
+def load(folder):
+    """Load a pair folder of tests: `pair.json` with the arguments of its tokenizer."""
+    try:
+        described = json.loads((folder / "pair.json").read_text())
+    except FileNotFoundError as error:
+        raise ArtifactError(f"{folder}: no pair.json") from error
+    return Pair(HashTokenizer(**described), FirstRows(0.0), vectorize, DIM, f"first-rows-{described['version']}")
+
+
 def main():
     flags = json.loads(sys.argv[1])
     engine = FirstRows(flags.pop("engine_sleep_s", 0.0))
     settings, _ = load_settings(flags)
-    return run_worker(settings, Pair(HashTokenizer(), engine, vectorize, DIM, "first-rows"))
+    return run_worker(settings, Pair(HashTokenizer(), engine, vectorize, DIM, "first-rows"), load)
 
 
 if __name__ == "__main__":

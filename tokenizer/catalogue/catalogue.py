@@ -122,14 +122,17 @@ class Catalogue:
         ]
         if appended:
             self._append(appended)
+        differs = bool(appended)
         for key, change in changes.items():
             row = self._moved.get(key, change.row)
             if row < 0:
                 self._tombstones[key] = change.order
             else:
+                differs |= bool(self._alive[row]) != change.alive
                 self._orders[row] = change.order
                 self._alive[row] = change.alive
-        if changes:
+        # Values that only gain or lose another version come by the million: they make no new snapshot.
+        if differs:
             self._latest = None
 
     def snapshot(self, now_ms: int | None = None) -> CatalogueSnapshot:

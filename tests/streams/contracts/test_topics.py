@@ -51,6 +51,8 @@ def test_build_topics_keeps_the_contract() -> None:
         "item-sids.v1",
         "user-state-changelog.v1",
         "user-erasures.v1",
+        "generations.v1",
+        "generation-reports.v1",
         "user-erasures.v1.dlq",
         "listen-events.v1.dlq",
         "session-starts.v1.dlq",
@@ -69,7 +71,10 @@ def test_build_topics_keeps_the_contract() -> None:
         "user-erasures.v1",
         "user-state-changelog.v1",
         "live-states.v1",
+        "generations.v1",
+        "generation-reports.v1",
     }
+    assert (TOPICS.generations.partitions, TOPICS.generation_reports.partitions) == (1, 1)
     assert all((spec.config.get("cleanup.policy") == "compact") == spec.compacted for spec in TOPICS)
     letters = {spec.name for spec in TOPICS.dead_letters}
     assert {spec.dead_letters for spec in TOPICS if spec.dead_letters} == letters
@@ -96,6 +101,7 @@ def test_create_topics_makes_only_what_is_missing() -> None:
         ("item-sids.v1", TopicState(5, "compact"), ["wrong_partitions"], "topics.item_partitions = 5"),
         ("item-sids.v1", TopicState(4, "delete"), ["not_compacted"], "cleanup.policy=compact"),
         ("user-state-changelog.v1", TopicState(8, "compact,delete"), ["not_compacted"], "cleanup.policy=compact"),
+        ("generations.v1", TopicState(4, "compact"), ["wrong_partitions"], "delete the topic"),
         ("listen-events.v1", TopicState(9, "delete"), ["wrong_partitions", "not_copartitioned"], "recreate"),
         ("listen-events.v1.dlq", TopicState(9, "delete"), ["wrong_partitions"], "topics.user_partitions = 9"),
     ],

@@ -8,7 +8,7 @@ from models.records import Candidate, CandidateSet, Fallback, SessionStart
 from streams.clock import LogClock
 from streams.errors import LaneError
 from streams.metrics import Metrics
-from streams.sessions.answerer import Answerer
+from streams.sessions.answerer import Answerer, Pinned
 from streams.sessions.settings import SessionSettings
 
 START = SessionStart(session_id="s", user_id="u", at=7_000)
@@ -65,7 +65,7 @@ def make():
 
         settings = SessionSettings(**{"deadline_ms": 5_000, "engine_threads": 2, **fields})
         metrics = Metrics()
-        made.append(Answerer(recommender, lambda: "snapshot", state, settings, metrics, LogClock(), lambda: 99))
+        made.append(Answerer(lambda: Pinned(recommender, "snapshot"), state, settings, metrics, LogClock(), lambda: 99))
         return made[-1], metrics
 
     yield build

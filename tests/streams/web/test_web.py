@@ -29,7 +29,7 @@ class FakeStates:
 def parts():
     metrics = Metrics()
     health = Health(metrics)
-    web = create_web(health, metrics, FakeStates(), {"role": "all"})
+    web = create_web(health, metrics, FakeStates(), lambda: {"role": "all"})
     return health, metrics, TestClient(web)
 
 
@@ -81,7 +81,7 @@ def test_states_are_told_by_those_who_hold_them(parts):
 
 def test_a_worker_without_states_says_whom_to_ask():
     metrics = Metrics()
-    client = TestClient(create_web(Health(metrics), metrics, None, {}))
+    client = TestClient(create_web(Health(metrics), metrics, None, dict))
     answer = client.get("/v1/users/u/state")
     assert answer.status_code == 404
     assert "role" in answer.json()["error"]
@@ -98,7 +98,7 @@ async def fetch(port, path):
 
 async def test_the_server_runs_on_our_loop_and_ends_with_it():
     metrics = Metrics()
-    server = WebServer(create_web(Health(metrics), metrics, None, {}), WebSettings(port=0))
+    server = WebServer(create_web(Health(metrics), metrics, None, dict), WebSettings(port=0))
     await server.start()
     port = server.port
     assert "200" in await fetch(port, "/livez")
@@ -112,6 +112,6 @@ async def test_a_taken_port_is_refused_with_what_to_do():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        server = WebServer(create_web(Health(metrics), metrics, None, {}), WebSettings(port=taken.getsockname()[1]))
+        server = WebServer(create_web(Health(metrics), metrics, None, dict), WebSettings(port=taken.getsockname()[1]))
         with pytest.raises(SettingsError, match=r"web\.port"):
             await server.start()

@@ -27,7 +27,7 @@ class FakeTokenizer:
         raise NotImplementedError
 
 
-FIRST = ["Heartbeat", "WebServer", "TopicGate", "Backlog"]
+FIRST = ["Heartbeat", "WebServer", "TopicGate", "Backlog", "ControlReader", "Reporter"]
 PAIR = Pair(FakeTokenizer(), None, lambda item_ids, codes, x: (x, x[:, 0]), 4, "m")
 
 
@@ -49,9 +49,9 @@ def _loop():
 @pytest.mark.parametrize(
     ("role", "group", "services"),
     [
-        ("all", "mine", [*FIRST, "CatalogueReader", "SessionLane", "CatalogAgent"]),
-        ("recommend", "mine-recommend", [*FIRST, "CatalogueReader", "SessionLane"]),
-        ("tokenize", "mine-tokenize", [*FIRST, "CatalogAgent"]),
+        ("all", "mine", [*FIRST, "Serving", "SessionLane", "CatalogAgent", "Retokenizer"]),
+        ("recommend", "mine-recommend", [*FIRST, "Serving", "SessionLane"]),
+        ("tokenize", "mine-tokenize", [*FIRST, "CatalogAgent", "Retokenizer"]),
     ],
 )
 def test_each_role_starts_its_parts_in_order_before_faust_joins(tmp_path, role, group, services):

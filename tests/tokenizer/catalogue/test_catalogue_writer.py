@@ -105,6 +105,19 @@ def test_unchanged_catalogue_returns_the_same_snapshot_until_something_expires()
     assert later.version != first.version
 
 
+def test_values_that_say_nothing_new_make_no_new_snapshot():
+    subject = cm.new_catalogue()
+    subject.apply([upsert("a", 1), upsert("b", 1), CatalogueUpdate("gone", 1)])
+    snapshot = subject.snapshot()
+    subject.apply([upsert("b", 1), upsert("a", 2), CatalogueUpdate("gone", 2), CatalogueUpdate("never", 3)])
+    assert subject.snapshot() is snapshot
+    # Their offsets count all the same.
+    subject.apply([upsert("a", 1, sid=(1, 1, 1))])
+    assert subject.snapshot() is snapshot
+    subject.apply([CatalogueUpdate("a", 2)])
+    assert subject.snapshot().num_items == 1
+
+
 def test_default_eligibility_is_compiled_once_and_anew_after_an_expiry():
     subject = cm.new_catalogue()
     subject.apply([upsert("a", 1, expires_at=100), upsert("b", 1)])

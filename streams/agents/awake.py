@@ -1,0 +1,42 @@
+"""Whether this process has run all the time: one that was paused past its session may own its partitions no more."""
+
+from collections.abc import Callable
+
+from streams.errors import LaneError
+
+# Of the session timeout: the rest is for the record that is then on its way.
+_SHARE = 0.8
+
+
+class Awake:
+    """Knows when this process last ran.
+
+    Args:
+        topic: Whose partitions are at stake; named in the error.
+        session_timeout_ms: After this long the group gives them away.
+        seconds: Monotonic clock in seconds.
+    """
+
+    def __init__(self, topic: str, session_timeout_ms: int, seconds: Callable[[], float]) -> None:
+        self._topic = topic
+        self._limit_s = _SHARE * session_timeout_ms / 1e3
+        self._seconds = seconds
+        self._at_s = seconds()
+
+    def note(self) -> None:
+        """Note that it runs now."""
+        self._at_s = self._seconds()
+
+    def check(self) -> None:
+        """Refuse to go on after a pause that was too long.
+
+        Raises:
+            LaneError: It was.
+        """
+        silent_s = self._seconds() - self._at_s
+        if silent_s > self._limit_s:
+            msg = (
+                f"{self._topic}: this process stood still for {silent_s:.1f} s, more than "
+                f"{self._limit_s:.1f} s: the group may have given its partitions away; it must restart"
+            )
+            raise LaneError(msg)

@@ -1,0 +1,1 @@
+"""Codebook generations: how workers go from one tokenizer version and model to another without a stopped second."""

@@ -1,0 +1,1 @@
+"""The operator's side of generations: orders, and what workers say of them."""

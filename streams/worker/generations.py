@@ -1,0 +1,130 @@
+"""The parts of a worker that know of generations, put together."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import faust
+from mode import Service
+
+from models.recommend import Recommender
+from streams.agents.catalog import CatalogAgent
+from streams.catalogue.decode import UpdateDecoder
+from streams.catalogue.local import LocalCatalogue
+from streams.catalogue.reader import CatalogueReader
+from streams.catalogue.saving import Saving
+from streams.clock import Clock, WallClock
+from streams.connect import Clients
+from streams.contracts.decode import Limits
+from streams.contracts.topics import Topics
+from streams.errors import ArtifactError
+from streams.generations.control import ControlReader
+from streams.generations.lives import Live
+from streams.generations.paced import PacedCatalogue
+from streams.generations.reports import Reporter
+from streams.generations.retokenizer import Retokenizer
+from streams.generations.serving import Serving
+from streams.generations.shelf import LoadPair, Shelf
+from streams.metrics import Metrics
+from streams.worker.pair import Pair
+from tokenizer.catalogue import Catalogue
+
+if TYPE_CHECKING:
+    from streams.settings import Settings
+
+
+class GenerationParts:
+    """Orders, pairs and reports, shared by both sides of a worker.
+
+    Args:
+        settings: All settings.
+        home: The worker's own pair.
+        load: Loads a pair folder.
+        clients: The Kafka.
+        topics: All topics.
+        metrics: Counts.
+        clock: Judges expiry.
+        catalogues: Folder in which each generation's catalogue is saved.
+    """
+
+    def __init__(
+        self,
+        settings: "Settings",
+        home: Pair,
+        load: LoadPair,
+        clients: Clients,
+        topics: Topics,
+        metrics: Metrics,
+        clock: Clock,
+        catalogues: Path,
+    ) -> None:
+        self._settings = settings
+        self._clients = clients
+        self._topics = topics
+        self._metrics = metrics
+        self._clock = clock
+        self._catalogues = catalogues
+        version = home.tokenizer.version
+        self.control = ControlReader(clients, topics, metrics)
+        self._shelf = Shelf(home, settings.generations.folder, load, settings.generations.retry_s)
+        self.reporter = Reporter(clients, topics, self.control, settings.generations, settings.worker.role, version)
+
+    @property
+    def services(self) -> list[Service]:
+        """What starts before the sides do."""
+        return [self.control, self.reporter]
+
+    def serving(self, home: Pair) -> Serving:
+        """Build the answering side.
+
+        Args:
+            home: The worker's own pair.
+
+        Returns:
+            The service; nothing is read yet.
+
+        Raises:
+            ArtifactError: The pair has no model.
+        """
+        settings = self._settings.generations
+        parts = (self.control, self._shelf, self.reporter, settings, self._metrics, self._clock)
+        return Serving(self._live(home), self._live, *parts)
+
+    def retokenizer(self, app: faust.App, agent: CatalogAgent, limits: Limits) -> Retokenizer:
+        """Build the tokenizing side.
+
+        Args:
+            app: The Faust app.
+            agent: The catalogue agent.
+            limits: What catalogue records must keep.
+
+        Returns:
+            The service; the agent waits until it has run.
+        """
+        parts = (self.control, self._shelf, self.reporter, self._settings.generations, self._metrics)
+        return Retokenizer(app, agent, self._clients, self._topics, limits, *parts)
+
+    def _live(self, pair: Pair) -> Live:
+        tokenizer = pair.tokenizer
+        if pair.vectorize is None:
+            msg = "artifacts: expected a model, got a tokenizer alone; load the pair with its model for this role"
+            raise ArtifactError(msg)
+        version, sizes, vector_dim = tokenizer.version, tokenizer.codebook_sizes, tokenizer.vector_dim
+        settings = self._settings.catalogue
+        catalogue = PacedCatalogue(
+            Catalogue(version, sizes, pair.dim, pair.vectorize, x_dim=vector_dim),
+            UpdateDecoder(version, sizes, vector_dim),
+            settings,
+            self._metrics,
+            self._clock,
+        )
+        catalogue.settings = settings
+        local = LocalCatalogue(self._catalogues, version, pair.model_version, WallClock())
+        saving = Saving(catalogue, local, self._clients, settings)
+        return Live(
+            version=version,
+            tokenizer=tokenizer,
+            model_version=pair.model_version,
+            recommender=Recommender(pair.engine, version, pair.model_version, self._settings.recommend, pair.alignment),
+            catalogue=catalogue,
+            reader=CatalogueReader(self._clients, self._topics.item_sids, catalogue, settings, saving=saving),
+        )

@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+
+from models.records import CatalogItem
+from streams.agents.tokenizing import item_sids
+from streams.errors import TokenizerError
+from streams.generations.tokenizing import LiveVersions
+
+
+class Encoded:
+    def __init__(self, codes):
+        self.codes = codes
+        self.vectors = codes.astype(np.int8)
+        self.scales = np.ones(len(codes), np.float32)
+
+
+class Encoder:
+    def __init__(self, version, refuses=()):
+        self.version, self.refuses, self.calls = version, refuses, 0
+
+    def encode_items(self, items):
+        self.calls += 1
+        texts = [item.text for item in items]
+        if bad := {item.item_id for item in items} & set(self.refuses):
+            raise TokenizerError(f"{bad} has no SID")
+        return Encoded(np.array([[len(self.version), len(text)] for text in texts], np.int32))
+
+
+def items(*ids):
+    return [CatalogItem(item_id=item_id, kind="track", title=item_id * 3, at=1) for item_id in ids]
+
+
+def test_a_value_holds_what_each_version_alone_would_say():
+    a, bb = Encoder("a"), Encoder("bb")
+    some = items("x", "yy")
+    together = LiveVersions([a, bb], None)(some, [5, 6])
+    for place, value in enumerate(together):
+        alone = [item_sids(encoder, some, [5, 6])[place] for encoder in (a, bb)]
+        assert value.versions == {**alone[0].versions, **alone[1].versions}
+        assert value.model_copy(update={"versions": alone[0].versions}) == alone[0]
+    assert LiveVersions([a, bb], None).versions == ("a", "bb")
+    assert LiveVersions([a], None)([], []) == []
+
+
+def test_what_another_version_refuses_goes_without_it():
+    left_out = []
+    encoder = LiveVersions([Encoder("a"), Encoder("bb", refuses="y")], lambda *what: left_out.append(what))
+    values = encoder(items("x", "y", "z"), [1, 2, 3])
+    assert [set(value.versions) for value in values] == [{"a", "bb"}, {"a"}, {"a", "bb"}]
+    assert left_out == [("bb", "y")]
+
+
+def test_what_the_serving_version_refuses_is_refused():
+    encoder = LiveVersions([Encoder("a", refuses="y"), Encoder("bb")], None)
+    with pytest.raises(TokenizerError, match="no SID"):
+        encoder(items("x", "y"), [1, 2])

@@ -1,0 +1,51 @@
+import base64
+
+import numpy as np
+
+from models.records import ItemSids, TokenizedItem
+from streams.catalogue.decode import UpdateDecoder
+from streams.catalogue.settings import CatalogueSettings
+from streams.clock import LogClock
+from streams.generations.paced import PacedCatalogue, missing_keys
+from streams.generations.settings import GenerationSettings
+from streams.metrics import Metrics
+from tokenizer.catalogue import Catalogue
+
+VERSION, SIZES, DIM = "00112233aabb", (4, 4), 4
+
+
+def record(item_id):
+    tokenized = TokenizedItem(sid=(1, 2), vector=base64.b64encode(b"\x01\x02\x03\x04").decode(), vector_scale=0.5)
+    value = ItemSids(item_id=item_id, kind="track", source_offset=0, versions={VERSION: tokenized})
+    return item_id.encode(), value.to_json()
+
+
+def paced(*item_ids):
+    catalogue = Catalogue(VERSION, SIZES, DIM, lambda ids, codes, x: (x, np.ones(len(ids), np.float32)), x_dim=DIM)
+    made = PacedCatalogue(catalogue, UpdateDecoder(VERSION, SIZES, DIM), CatalogueSettings(), Metrics(), LogClock())
+    made.apply([record(item_id) for item_id in item_ids], 0.0)
+    made.build()
+    return made
+
+
+def test_what_does_not_serve_rests_after_every_batch_and_shows_nothing():
+    made, rests, shown = paced(), [], Metrics()
+    made.sleep = rests.append
+    made.stand_by(GenerationSettings(fill_batch=2, fill_rest=3.0))
+    made.apply([record(name) for name in "abcde"], 0.0)
+    assert len(rests) == 3
+    assert min(rests) > 0
+    assert made.build().num_items == 5
+    assert made.pace.wait_s() > 0.5
+    made.serve(shown)
+    assert shown.catalogue_items._value.get() == 5
+    made.apply([record("f")], 0.0)
+    assert len(rests) == 3
+    assert made.pace.wait_s() < 0.1
+
+
+def test_missing_is_what_is_served_still_and_the_other_lacks():
+    then, now, other = paced("a", "b", "gone").snapshot, paced("a", "b", "new").snapshot, paced("b", "more").snapshot
+    assert missing_keys(then, now, other) == 1
+    assert missing_keys(then, now, now) == 0
+    assert missing_keys(paced().snapshot, now, other) == 0
