@@ -1,10 +1,7 @@
 """The one Settings object: every room's group in one place, read from flags, environment and file in that order.
 
-A value is found under the same name everywhere: `--set lane.batch_ms=50`, `SIDESTREAM_LANE__BATCH_MS=50`, or in
-`sidestream.toml`
-
-    [lane]
-    batch_ms = 50
+A value is found under the same name everywhere: `--set lane.batch_ms=50`, `SIDESTREAM_LANE__BATCH_MS=50`, or
+`batch_ms = 50` under `[lane]` in `sidestream.toml`.
 
 The settings are read once, by the command line, and passed in; no room looks at the environment itself.
 

@@ -49,8 +49,8 @@ def _loop():
 @pytest.mark.parametrize(
     ("role", "group", "services"),
     [
-        ("all", "mine", [*FIRST, "Serving", "SessionLane", "CatalogAgent", "Retokenizer"]),
-        ("recommend", "mine-recommend", [*FIRST, "Serving", "SessionLane"]),
+        ("all", "mine", [*FIRST, "Serving", "LiveIds", "LiveAudience", "SessionLane", "CatalogAgent", "Retokenizer"]),
+        ("recommend", "mine-recommend", [*FIRST, "Serving", "LiveIds", "LiveAudience", "SessionLane"]),
         ("tokenize", "mine-tokenize", [*FIRST, "CatalogAgent", "Retokenizer"]),
     ],
 )
