@@ -120,9 +120,8 @@ class Catalogue:
             for (key, change), item in zip(fresh, encoded, strict=True)
             if change.row < 0 or item.fingerprint != int(fingerprints[change.row]).to_bytes(8, "little")
         ]
-        if appended:
+        if differs := bool(appended):
             self._append(appended)
-        differs = bool(appended)
         for key, change in changes.items():
             row = self._moved.get(key, change.row)
             if row < 0:
@@ -131,8 +130,7 @@ class Catalogue:
                 differs |= bool(self._alive[row]) != change.alive
                 self._orders[row] = change.order
                 self._alive[row] = change.alive
-        # Values that only gain or lose another version come by the million: they make no new snapshot.
-        if differs:
+        if differs:  # values that only gain or lose another version come by the million: no snapshot for those
             self._latest = None
 
     def snapshot(self, now_ms: int | None = None) -> CatalogueSnapshot:
