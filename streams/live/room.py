@@ -5,16 +5,14 @@ batch, or the next sweep, forgets and restores.
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
-from streams.agents.tokenizing import ItemEncoder
 from streams.clock import Clock
 from streams.connect import Clients
 from streams.contracts.deadletters import SourceRecord
 from streams.contracts.topics import TopicSpec
 from streams.errors import BadRecord
-from streams.live.books import books_of
 from streams.live.items import LiveItems, Outgoing
 from streams.live.restore import restore_states
 from streams.log import get_log
@@ -94,34 +92,6 @@ class LiveRoom:
             What to send.
         """
         return self.items.through(sources, outgoing, bury)
-
-    async def rewritten(
-        self,
-        sources: Sequence[SourceRecord],
-        outgoing: Sequence[Outgoing],
-        bury: Callable[[SourceRecord, BadRecord], Outgoing],
-    ) -> list[Outgoing]:
-        """Let values pass that were made anew of earlier catalogue events, as when another tokenizer comes or goes.
-
-        Args:
-            sources: The events.
-            outgoing: Values made of them; of some there may be none.
-            bury: Makes a dead letter.
-
-        Returns:
-            What to send: a live item keeps its window and its SIDs, and gets one under each version that is new.
-        """
-        await self.ready({source.partition for source in sources})
-        by_key = {source.key: source for source in sources}
-        return self.through([by_key[key] for _, key, *_ in outgoing], outgoing, bury)
-
-    def use(self, tokenizers: Iterable[ItemEncoder]) -> None:
-        """Tokenize under these from now on; called where no batch is under way.
-
-        Args:
-            tokenizers: What the worker has loaded.
-        """
-        self.items.use(books_of(tokenizers))
 
     async def sweep(self) -> list[Outgoing]:
         """Let go of items that are over, once a second.

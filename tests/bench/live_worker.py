@@ -77,10 +77,10 @@ class LiveWorker:
         clients = Clients(KafkaSettings(bootstrap="127.0.0.1:1"))
         self.items = LiveItems(TOPICS, books_of(tokenizers), Limits(), settings or LiveSettings(), self.metrics)
         self.items.adopt({0: {key: decode_state(value) for key, value in log.of(STATES).items()}})
-        self.room = LiveRoom(self.items, TOPICS.live_states, clients, self.clock)
+        room = LiveRoom(self.items, TOPICS.live_states, clients, self.clock)
         app = make_faust_app("test", clients, LaneSettings(), tmp_path, LaneCounts())
         self.agent = CatalogAgent(
-            app, clients, TOPICS, tokenizers[0], Limits(), AgentSettings(), self.metrics, lambda: 0.0, self.room
+            app, clients, TOPICS, tokenizers[0], Limits(), AgentSettings(), self.metrics, lambda: 0.0, room
         )
         self.producer = Producer(log, writes)
 

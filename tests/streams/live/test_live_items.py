@@ -9,6 +9,7 @@ import pytest
 from models.data.texts import content_of
 from models.records import CatalogItem, ItemSids
 from streams.agents.tokenizing import item_sids
+from streams.live.books import books_of
 from tests.bench.live_worker import AT, SIDS, STATES, TOPICS, LiveWorker, Log, item, record, segment, sids
 from tokenizer.tokenizer import CatalogTokenizer
 
@@ -169,11 +170,11 @@ async def test_another_tokenizer_sees_the_window_at_once_and_goes_without_a_trac
     before = sids(log)[-1]
 
     async def rewrite(*encoders):
-        worker.room.use(encoders)
+        worker.items.use(books_of(encoders))
         values = [item_sids(one, [CatalogItem.from_json(event.value)], [0])[0] for one in encoders]
         versions = {version: made for value in values for version, made in value.versions.items()}
         value = values[0].model_copy(update={"versions": versions})
-        made = await worker.room.rewritten([event], [(SIDS, b"live", value.to_json(), [])], worker.agent._bury)
+        made = worker.items.through([event], [(SIDS, b"live", value.to_json(), [])], worker.agent.maker.bury)
         await worker.agent._send(worker.producer, made)
         return versions
 
