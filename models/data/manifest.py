@@ -42,7 +42,7 @@ class Counts(_Part):
 class Split(_Part):
     """How the folder is cut into training, validation and test."""
 
-    protocol: Literal["none", "leave_one_out", "last_session"] = Field(description="The rule by name.")
+    protocol: Literal["none", "leave_one_out", "last_session", "global_time"] = Field(description="The rule by name.")
     statement: str = Field(description="The rule in words.")
 
 

@@ -18,6 +18,10 @@ class ImportSettings(BaseModel):
     min_events: int = Field(default=5, ge=1, description="lastfm: iterated k-core of listeners and artists.")
     max_tags: int = Field(default=12, ge=0, le=64, description="lastfm: most frequent tags kept per artist.")
     clock_start_at: int = Field(
-        default=1_735_689_600_000, ge=0, description="s3rec: where the synthetic clock starts (2025-01-01 UTC)."
+        default=1_735_689_600_000,
+        ge=0,
+        description="s3rec, amazon18: where the synthetic clock starts (2025-01-01 UTC).",
     )
-    clock_days: int = Field(default=365, ge=1, le=3_650, description="s3rec: days over which sequences are spread.")
+    clock_days: int = Field(
+        default=365, ge=1, le=3_650, description="s3rec, amazon18: days over which sequences are spread."
+    )

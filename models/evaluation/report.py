@@ -6,8 +6,8 @@ from typing import Any
 from models.evaluation.leave_one_out import COLUMNS, Scores
 
 PROTOCOL = (
-    "leave-one-out, full ranking over the catalogue; `plain` ranks everything, `seen_excluded` leaves out the items of "
-    "the listener's history; +- is one standard error"
+    "one held-out item a listener, full ranking over the catalogue; `plain` ranks everything, `seen_excluded` leaves "
+    "out the items of the listener's history; +- is one standard error"
 )
 _METRICS = ("recall_at_10", "recall_at_30", "ndcg_at_10")
 _HEADS = {"recall_at_10": "R@10", "recall_at_30": "R@30", "ndcg_at_10": "N@10"}

@@ -76,7 +76,7 @@ def evaluate(
     if not len(cases.targets):
         msg = (
             f"{folder.path}: expected held-out test items of listeners with listens, got none "
-            f"(split: {folder.manifest.split.protocol}); import the data with a leave-one-out split"
+            f"(split: {folder.manifest.split.protocol}); import the data with a split"
         )
         raise DataError(msg)
     if max_listeners is not None:
@@ -125,4 +125,9 @@ def headline(written: Mapping[str, Any]) -> dict[str, float]:
 
 def _data_set(folder: LogFolder) -> dict[str, Any]:
     manifest = folder.manifest
-    return {"data": manifest.name, "events_are": manifest.events_are, "data_identity": manifest.identity}
+    return {
+        "data": manifest.name,
+        "events_are": manifest.events_are,
+        "split": manifest.split.protocol,
+        "data_identity": manifest.identity,
+    }

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from models.data.importers.amazon18 import import_amazon18
 from models.data.importers.lastfm import import_lastfm
 from models.data.importers.s3rec import import_s3rec
 from models.data.manifest import Manifest
@@ -46,6 +47,19 @@ def s3rec(
 ) -> None:
     """Import a sequence file; NAME_item2attributes.json and NAME_item_names.json beside it are used if there."""
     manifest = import_s3rec(src, dst, settings_of(ctx).importing, overwrite=overwrite)
+    print_facts(manifest_facts(manifest, dst), as_json=as_json)
+
+
+@app.command()
+def amazon18(
+    ctx: typer.Context,
+    src: Annotated[Path, typer.Argument(help="Folder with item.json, valid.csv and test.csv.")],
+    dst: Annotated[Path, typer.Argument(help="Log folder to make.")],
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Import Amazon 2018 Office: product reviews with full item texts, cut by global time (not plays)."""
+    manifest = import_amazon18(src, dst, settings_of(ctx).importing, overwrite=overwrite)
     print_facts(manifest_facts(manifest, dst), as_json=as_json)
 
 

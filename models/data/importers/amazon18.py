@@ -1,0 +1,231 @@
+"""Amazon 2018 Office to a log folder: whole sequences from the windows of histories, cut at two points of global time.
+
+The published training rows are not in the folder, but histories reach back into their time. So what lies before the
+first row of `valid.csv` is training; of each listener the first target in `valid.csv` is validation and the first in
+`test.csv` the test. Nothing that a training sees is later than anything that it is asked for.
+
+An event is a product review, not a play. The catalogue has no such kind, so items are written as `track`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.data.importers.amazon18_files import ItemWords, read_items, read_windows
+from models.data.importers.lines import line_error
+from models.data.manifest import Clock, Manifest, Split
+from models.data.rows import HeldOutRow, ListenRow, Role
+from models.data.settings import ImportSettings
+from models.data.writer import FolderFacts, LogFolderWriter
+from models.errors import DataError
+from models.records import CatalogItem, SessionStart
+
+NAME = "amazon18-office"
+EVENTS_ARE = "product reviews, not plays"
+SESSION_LEAD_MS = 1_000
+DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One position of one listener's sequence on the synthetic clock; `role` where the split keeps it aside."""
+
+    at: int
+    user: str
+    item: int
+    position: int
+    role: Role | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cuts:
+    """The synthetic clock: published training rows are 8 of 10 parts of the time, validation and test one each."""
+
+    start_at: int
+    valid_from: int
+    test_from: int
+    end_at: int
+
+    @classmethod
+    def of(cls, settings: ImportSettings) -> "Cuts":
+        """Lay the three parts over the clock of the settings."""
+        start_at = settings.clock_start_at + SESSION_LEAD_MS
+        tenth = settings.clock_days * DAY_MS // 10
+        return cls(start_at, start_at + 8 * tenth, start_at + 9 * tenth, start_at + 10 * tenth)
+
+
+@dataclass(frozen=True, slots=True)
+class Sequences:
+    """What the windows of both files give.
+
+    Attributes:
+        items: Each listener's items, oldest first, listeners in order of their first row.
+        targets: By file, the listener and the position of each row's target, in file order.
+    """
+
+    items: dict[str, list[int]]
+    targets: dict[Role, list[tuple[str, int]]]
+
+    @property
+    def history_lengths(self) -> dict[str, int]:
+        """Items of each listener before the first target, listeners in order of their first row."""
+        lengths = dict[str, int]()
+        for user, position in (*self.targets["valid"], *self.targets["test"]):
+            lengths.setdefault(user, position)
+        return lengths
+
+    @property
+    def later_tests(self) -> int:
+        """Test targets after a listener's first."""
+        return len(self.targets["test"]) - len({user for user, _ in self.targets["test"]})
+
+
+def import_amazon18(
+    source: Path | str, target: Path | str, settings: ImportSettings | None = None, *, overwrite: bool = False
+) -> Manifest:
+    """Make a log folder of the published files.
+
+    Args:
+        source: Folder with `item.json`, `valid.csv` and `test.csv`.
+        target: The log folder to make.
+        settings: Where the synthetic clock starts and how long it runs.
+        overwrite: Replace a log folder at `target`.
+
+    Returns:
+        The manifest of the new folder.
+
+    Raises:
+        DataError: A file is missing, or a row is damaged or does not go on where the listener's row before it ended.
+    """
+    folder, chosen = Path(source), settings or ImportSettings()
+    items = read_items(folder / "item.json")
+    sequences = join_windows(folder, items)
+    cuts = Cuts.of(chosen)
+    with LogFolderWriter(target, overwrite=overwrite) as writer:
+        for number, words in items.items():
+            writer.item(_item(number, words, chosen.clock_start_at))
+        for event in _events(sequences, cuts):
+            _write_event(writer, event)
+        return writer.finish(_facts(items, sequences, cuts, chosen))
+
+
+def join_windows(folder: Path, items: dict[int, ItemWords]) -> Sequences:
+    """Put the windows of both files together.
+
+    Args:
+        folder: Holds `valid.csv` and `test.csv`.
+        items: The items that a window may name.
+
+    Returns:
+        The sequences.
+
+    Raises:
+        DataError: A row is damaged, or its history is not the end of what its listener's earlier rows gave.
+    """
+    sequences = Sequences({}, {"valid": [], "test": []})
+    for role, found in sequences.targets.items():
+        path = folder / f"{role}.csv"
+        for window in read_windows(path, items):
+            own = sequences.items.setdefault(window.user, list(window.history))
+            if tuple(own[-len(window.history) :]) != window.history:
+                expected = f"a history of {window.user} that ends with {own[-3:]}"
+                raise line_error(path, window.line, expected, list(window.history))
+            found.append((window.user, len(own)))
+            own.append(window.target)
+        if not found:
+            msg = f"{path}, line 2: expected windows, got an empty file; restore the published file"
+            raise DataError(msg)
+    return sequences
+
+
+def _events(sequences: Sequences, cuts: Cuts) -> Iterator[Event]:
+    events = [*_targets(sequences, "valid", cuts.valid_from, cuts.test_from)]
+    # Session-starts, a little before their tests, must not lie before the cut.
+    events += _targets(sequences, "test", cuts.test_from + SESSION_LEAD_MS, cuts.end_at)
+    events += _histories(sequences, cuts)
+    # A stable sort: events of one listener that share a millisecond stay in order.
+    events.sort(key=lambda event: (event.at, event.position))
+    return iter(events)
+
+
+def _targets(sequences: Sequences, role: Role, starts_at: int, ends_at: int) -> Iterator[Event]:
+    asked = set[str]()
+    rows = sequences.targets[role]
+    for place, (user, position) in enumerate(rows):
+        first = user not in asked
+        asked.add(user)
+        if first or role == "valid":
+            at = starts_at + place * (ends_at - starts_at) // len(rows)
+            yield Event(at, user, sequences.items[user][position], position, role if first else None)
+
+
+def _histories(sequences: Sequences, cuts: Cuts) -> Iterator[Event]:
+    """Spread what came before each listener's first row evenly over the training time, listeners a little shifted."""
+    steps = len(sequences.items) + 1
+    span_ms = cuts.valid_from - cuts.start_at
+    for index, (user, length) in enumerate(sequences.history_lengths.items()):
+        for position in range(length):
+            moment = (position * steps + index + 1) * span_ms // (length * steps)
+            yield Event(cuts.start_at + moment, user, sequences.items[user][position], position)
+
+
+def _write_event(writer: LogFolderWriter, event: Event) -> None:
+    user = f"user-{event.user}"
+    common = (f"{NAME}-{event.user}-{event.position}", user, f"item-{event.item}", event.at)
+    if event.role == "test":
+        session_id = f"{NAME}-{event.user}-test"
+        # The lead shifts all session-starts alike, which keeps them in order.
+        writer.session(SessionStart(session_id=session_id, user_id=user, at=event.at - SESSION_LEAD_MS))
+        writer.heldout(HeldOutRow(*common, role="test", session_id=session_id))
+        return
+    writer.listen(ListenRow(*common))
+    if event.role == "valid":
+        writer.heldout(HeldOutRow(*common, role="valid"))
+
+
+def _item(number: int, words: ItemWords, at: int) -> CatalogItem:
+    return CatalogItem(
+        item_id=f"item-{number}",
+        kind="track",
+        title=words.title,
+        creator=words.brand or None,
+        description=words.description,
+        at=at,
+    )
+
+
+def _facts(items: dict[int, ItemWords], sequences: Sequences, cuts: Cuts, settings: ImportSettings) -> FolderFacts:
+    rows = sequences.targets["test"]
+    # A listener's very first review is no target of any row: where it is the whole history, its time is not known.
+    undated = sum(length == 1 for length in sequences.history_lengths.values())
+    return FolderFacts(
+        name=NAME,
+        source="Amazon 2018 Office Products as windows of histories (item.json, valid.csv, test.csv)",
+        licence="From a repository under Apache-2.0; texts and reviews are Amazon's: research copies, not to be passed "
+        "on.",
+        events_are=EVENTS_ARE,
+        clock=Clock(
+            kind="synthetic",
+            statement=f"The source knows order alone, spread over {settings.clock_days} days: histories over the first "
+            "80 %, rows of valid.csv and of test.csv in file order over 10 % each. Order inside a sequence and among "
+            "rows is real; distances, and order between histories of different listeners, are not.",
+        ),
+        split=Split(
+            protocol="global_time",
+            statement="All before the first row of valid.csv is training. Per listener the first target of valid.csv "
+            "is validation (in listens.jsonl too, as are the later ones, which no training sees), the first of "
+            "test.csv the test (heldout.jsonl alone, one session-start before it).",
+        ),
+        cuts={"valid_from": cuts.valid_from, "test_from": cuts.test_from},
+        notes=(
+            "The published training rows are absent: training is the histories of valid.csv and test.csv alone, so no "
+            "published figure is comparable.",
+            f"{sequences.later_tests} of {len(rows)} targets of test.csv come after a listener's first and are left "
+            "out: as listens they would be later than other listeners' tests.",
+            f"{undated} listeners have a history of one review, whose time is not known: taken as training.",
+            f"{sum(not words.description for words in items.values())} of {len(items)} items have no description; "
+            "markup was taken out of texts. Items are products, written as kind `track`, published when the log "
+            "starts.",
+        ),
+        settings=settings.model_dump(mode="json", include={"clock_start_at", "clock_days"}),
+    )
