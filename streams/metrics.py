@@ -34,6 +34,7 @@ class Metrics:
         self._live(registry)
         self._listens(registry)
         self._generations(registry)
+        self._drift(registry)
         self.dead_letters = Counter(
             "sidestream_dead_letters",
             "Malformed records sent to the dead letters.",
@@ -198,4 +199,32 @@ class Metrics:
             "sidestream_stray_records",
             "Records of a lane that Faust's own consumer fetched and that were dropped there.",
             registry=registry,
+        )
+
+    def _drift(self, registry: CollectorRegistry) -> None:
+        self.drift_reference = Gauge(
+            "sidestream_drift_reference", "1 if the tokenizer knows what arrivals are compared with.", registry=registry
+        )
+        self.drift_arrivals = Gauge(
+            "sidestream_drift_arrivals", "New items in the window that is judged.", registry=registry
+        )
+        self.drift_residual_share = Gauge(
+            "sidestream_drift_residual_share",
+            "Share of new items whose codes leave more over than those of 95 % of the training items.",
+            registry=registry,
+        )
+        self.drift_psi = Gauge(
+            "sidestream_drift_psi",
+            "Population stability index of a level's codes beside training, less what chance gives.",
+            ("level",),
+            registry=registry,
+        )
+        self.drift_collision_share = Gauge(
+            "sidestream_drift_collision_share",
+            "Share of new items that share their SID with another new one: measured, and expected from training.",
+            ("kind",),
+            registry=registry,
+        )
+        self.drift_alarm = Gauge(
+            "sidestream_drift_alarm", "1 while new items lie beyond the limit of a kind.", ("kind",), registry=registry
         )

@@ -8,6 +8,7 @@ Layout:
 * `encoder/`: the files of a content encoder that no package brings; see encoders/onnx_text.py.
 * `arrays/NAME.npy`: every array of `Tokenizer.arrays`, never pickled.
 * `metrics.json`: the report of the fit, for people.
+* `drift.json`: what arrivals are compared with (drift/reference.py). Artifacts from before it do without.
 * `manifest.json`: SHA-256 of all of these (manifest.py), and `tokenizer_version`.
 """
 
@@ -21,6 +22,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tokenizer.content import ContentEncoder
+from tokenizer.drift import DriftReference
 from tokenizer.encoders import store_encoder, stored_encoder
 from tokenizer.errors import ArtifactError, TokenizerError
 from tokenizer.fitting import SidReport
@@ -30,6 +32,7 @@ from tokenizer.tokenizer import CatalogTokenizer, Tokenizer
 
 _CONFIG_NAME = "config.json"
 _METRICS_NAME = "metrics.json"
+_DRIFT_NAME = "drift.json"
 _ARRAYS_FOLDER = "arrays"
 _ENCODER_FOLDER = "encoder"
 _ARTIFACT_KIND = "tokenizer"
@@ -78,6 +81,8 @@ def save_tokenizer(folder: Path, tokenizer: Tokenizer | CatalogTokenizer, report
     (fresh / _CONFIG_NAME).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
     metrics = asdict(report) if report else {}
     (fresh / _METRICS_NAME).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    if isinstance(tokenizer, CatalogTokenizer) and tokenizer.reference is not None:
+        (fresh / _DRIFT_NAME).write_text(tokenizer.reference.model_dump_json() + "\n", encoding="utf-8")
     write_manifest(fresh, {"artifact": _ARTIFACT_KIND, "tokenizer_version": arrays_of.version})
     old = folder.with_name(f".{folder.name}.old")
     if folder.exists():
@@ -112,6 +117,7 @@ def load_tokenizer(folder: Path, encoder: ContentEncoder | None = None) -> Catal
             beam_size=config.beam_size,
             views=config.views,
         )
+        reference = _read_reference(folder / _DRIFT_NAME, tokenizer)
     except (OSError, ValueError, ValidationError, TokenizerError) as error:
         msg = f"{folder} is no tokenizer artifact that this version reads: {error}; fit the tokenizer again"
         raise ArtifactError(msg) from error
@@ -126,7 +132,7 @@ def load_tokenizer(folder: Path, encoder: ContentEncoder | None = None) -> Catal
     try:
         if encoder is None:
             encoder = stored_encoder(config.encoder_name, folder / _ENCODER_FOLDER)
-        return CatalogTokenizer(tokenizer, encoder)
+        return CatalogTokenizer(tokenizer, encoder, reference)
     except TokenizerError as error:
         msg = f"tokenizer artifact {folder}: {error}"
         raise ArtifactError(msg) from error
@@ -141,6 +147,17 @@ def _read_config(path: Path) -> TokenizerConfig:
         fields |= {"format": "sidestream-tokenizer-3", "views": []}
     # From text, since strict JSON rules let lists stand for tuples.
     return TokenizerConfig.model_validate_json(json.dumps(fields))
+
+
+def _read_reference(path: Path, tokenizer: Tokenizer) -> DriftReference | None:
+    if not path.is_file():
+        return None
+    reference = DriftReference.model_validate_json(path.read_bytes())
+    sizes = tuple(len(counts) for counts in reference.code_counts)
+    if sizes != tokenizer.codebook_sizes:
+        msg = f"{path.name} is of codebooks {sizes}, expected {tokenizer.codebook_sizes}"
+        raise TokenizerError(msg)
+    return reference
 
 
 def _describe(tokenizer: Tokenizer) -> TokenizerConfig:

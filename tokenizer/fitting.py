@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from tokenizer.content import ContentEncoder
 from tokenizer.cooccurrence import cooccurrence_vectors
+from tokenizer.drift import DriftReference, left_out_stretch, measure_reference
 from tokenizer.errors import TokenizerError
 from tokenizer.levels import Quantizer, fit_levels
 from tokenizer.representation import Representation
@@ -96,7 +97,8 @@ def fit_tokenizer(
         levels = train_levels(vectors, sequences, settings, rng)
     else:
         levels = fit_levels(vectors, settings, rng)
-    return CatalogTokenizer(Tokenizer(representation, levels, encoder.name, encoder.fingerprint, fusion), encoder)
+    tokenizer = Tokenizer(representation, levels, encoder.name, encoder.fingerprint, fusion)
+    return CatalogTokenizer(tokenizer, encoder, _reference(tokenizer, keys, content, collaborative, settings, rng))
 
 
 def _content(
@@ -111,6 +113,32 @@ def _content(
     blocks = read_views(items, dims, encoder)
     fusion = fit_fusion(settings.views, blocks, settings.view_weights, collaborative)
     return fusion, fusion.fuse(blocks)
+
+
+def _reference(
+    tokenizer: Tokenizer,
+    keys: npt.NDArray[np.uint64],
+    content: npt.NDArray[np.float32],
+    collaborative: npt.NDArray[np.floating],
+    settings: TokenizerSettings,
+    rng: np.random.Generator,
+) -> DriftReference:
+    representation, levels = tokenizer.representation, tokenizer.levels
+
+    def refit(rows: npt.NDArray[np.intp]) -> tuple[Representation, Quantizer]:
+        again = Representation.fit(
+            keys[rows],
+            content[rows],
+            collaborative[rows],
+            dim=settings.vector_dim,
+            collaborative_dim=settings.collaborative_dim,
+            content_share=settings.content_share,
+        )
+        return again, fit_levels(again.represent(keys[rows], content[rows]), settings, rng)
+
+    # A second training of an encoder would take as long as the first.
+    stretch = None if levels.encoder is not None else left_out_stretch(refit, content, rng)
+    return measure_reference(representation, levels, content, stretch)
 
 
 def report_sids(tokenizer: Tokenizer, codes: npt.NDArray[np.int32]) -> SidReport:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tokenizer.content import ContentEncoder
+from tokenizer.drift.reference import DriftReference
 from tokenizer.errors import TokenizerError
 from tokenizer.levels import LevelKind, Quantizer
 from tokenizer.representation import Representation
@@ -194,6 +195,7 @@ class CatalogTokenizer:
     Attributes:
         tokenizer: The frozen arrays.
         encoder: The content encoder that the arrays were fitted with.
+        reference: What arrivals are compared with; None where the fit did not measure it. No part of the version.
 
     Example:
         ```python
@@ -205,6 +207,7 @@ class CatalogTokenizer:
 
     tokenizer: Tokenizer
     encoder: ContentEncoder
+    reference: DriftReference | None = None
 
     def __post_init__(self) -> None:
         expected, got = self.tokenizer.encoder_fingerprint, self.encoder.fingerprint

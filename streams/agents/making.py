@@ -28,10 +28,15 @@ class Maker:
         tokenize: Makes values.
         limits: What catalogue records must keep.
         metrics: Counts.
+
+    Attributes:
+        tokenize: Makes values.
+        observe: Told of the values of each batch.
     """
 
     def __init__(self, topics: Topics, tokenize: Tokenize, limits: Limits, metrics: Metrics) -> None:
         self.tokenize = tokenize
+        self.observe: Callable[[Sequence[ItemSids]], None] | None = None
         self._topics = topics
         self._limits = limits
         self._metrics = metrics
@@ -76,6 +81,8 @@ class Maker:
             place = upserts[0][0]
             return [(place, self.bury(sources[place], BadRecord(Reason.BAD_VALUE, str(exc))))]
         self._metrics.tokenized_items.labels("tokenized").inc(len(values))
+        if self.observe is not None:
+            self.observe(values)
         topic = self._topics.item_sids.name
         return [
             (place, (topic, item.item_id.encode(), value.to_json(), []))

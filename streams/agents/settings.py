@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tokenizer.drift.settings import DriftSettings
+
 
 class AgentSettings(BaseModel):
     """How catalogue items are collected before they are tokenized."""
@@ -10,3 +12,4 @@ class AgentSettings(BaseModel):
 
     max_batch: int = Field(default=256, ge=1, le=10_000, description="Catalogue items tokenized together.")
     batch_ms: int = Field(default=5, ge=0, le=1_000, description="How long a micro-batch waits for company.")
+    drift: DriftSettings = DriftSettings()

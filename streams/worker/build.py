@@ -18,6 +18,7 @@ from mode import Service
 
 from models.history import SidLookup
 from streams.agents.catalog import CatalogAgent
+from streams.agents.drift import DriftRoom
 from streams.clock import Clock, LogClock, WallClock
 from streams.connect import TRANSACTION_TIMEOUT_MS, Clients
 from streams.contracts.decode import Limits, decode_listen, decode_session_start, decode_user_erasure
@@ -163,6 +164,10 @@ class WorkerParts:
         )
         retokenizer = self._generations.retokenizer(self.app, agent, self.limits)
         retokenizer.adopted(lambda tokenizers: items.use(books_of(tokenizers)))
+        drift = DriftRoom(self.settings.agent.drift, self.metrics)
+        drift.use([pair.tokenizer])
+        agent.maker.observe = drift.observe
+        retokenizer.adopted(drift.use)
         if self.role == "tokenize":
             self._serves = lambda: ((*retokenizer.versions, pair.tokenizer.version)[0], pair.model_version)
         self.health.ready_when(retokenizer.not_ready)

@@ -42,9 +42,10 @@ def test_artifact_gives_the_same_codes_back(folder, bundle, catalogue, encoder):
     assert json.loads((folder / "metrics.json").read_text())["num_items"] == 60
 
 
-def test_artifact_is_equal_when_written_again(folder, bundle, catalogue, tmp_path):
-    codes = bundle.encode_items(catalogue[0]).codes
-    save_tokenizer(tmp_path / "other", bundle.tokenizer, report_sids(bundle.tokenizer, codes))
+def test_artifact_is_equal_when_written_again(folder, catalogue, encoder, tmp_path):
+    loaded = load_tokenizer(folder, encoder)
+    codes = loaded.encode_items(catalogue[0]).codes
+    save_tokenizer(tmp_path / "other", loaded, report_sids(loaded.tokenizer, codes))
     assert verify_manifest(tmp_path / "other").content_sha256 == verify_manifest(folder).content_sha256
 
 
@@ -122,9 +123,29 @@ def test_the_shipped_artifact_of_the_first_format_keeps_its_version(wordllama):
     assert json.loads((shipped / "config.json").read_text())["format"] == "sidestream-tokenizer-1"
     loaded = load_tokenizer(shipped, wordllama)
     assert loaded.version == "b5dccfb8a970"
+    assert loaded.reference is None
     # Codes that the code of the first format gave.
     codes = loaded.encode_items(plain_items(["a", "b", "c"], ["rain on a tin roof", "derby night", ""])).codes
     assert codes.tolist() == [[104, 76, 57], [0, 51, 87], [43, 70, 122]]
+
+
+def test_the_drift_reference_lies_beside_the_version(folder, bundle, encoder):
+    loaded = load_tokenizer(folder, encoder)
+    assert loaded.reference == bundle.reference
+    assert loaded.reference.num_items == 60
+    assert "drift.json" in verify_manifest(folder).files
+    (folder / "drift.json").unlink()
+    write_manifest(folder, {"artifact": "tokenizer", "tokenizer_version": bundle.version})
+    older = load_tokenizer(folder, encoder)
+    assert (older.reference, older.version) == (None, bundle.version)
+
+
+def test_a_drift_reference_of_other_codebooks_is_refused(folder, bundle, encoder):
+    reference = bundle.reference.model_copy(update={"code_counts": ((60,), (60,), (60,))})
+    (folder / "drift.json").write_text(reference.model_dump_json())
+    write_manifest(folder, {"artifact": "tokenizer", "tokenizer_version": bundle.version})
+    with pytest.raises(ArtifactError, match=r"drift\.json is of codebooks \(1, 1, 1\)"):
+        load_tokenizer(folder, encoder)
 
 
 def test_another_encoder_is_refused(folder, bundle, encoder):
