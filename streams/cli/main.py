@@ -18,6 +18,7 @@ from streams.cli import (
     live_items,
     run,
     states,
+    tokenizers,
     topics,
     training,
     versions,
@@ -47,8 +48,8 @@ app.add_typer(live.state_app, name="state")
 for _command in (states.verify, states.rebase, states.reset, erasure.erase):
     live.state_app.command()(_command)
 app.command()(training.world)
-tokenizer_app = typer.Typer(no_args_is_help=True, help="Tokenizer versions: train, compare, roll out and back.")
-for _version_command in (versions.train, versions.compare):
+tokenizer_app = typer.Typer(no_args_is_help=True, help="Tokenizer versions: train, compare, report, roll out and back.")
+for _version_command in (versions.train, versions.compare, tokenizers.report):
     tokenizer_app.command()(_version_command)
 for _generation_command in (generations.rollout, generations.rollback, generations.retire, generations.generations):
     tokenizer_app.command()(_generation_command)

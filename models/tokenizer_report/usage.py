@@ -1,0 +1,173 @@
+"""Owns the sections on a version by itself: its figures, level usage, buckets, what each level explains."""
+
+from html import escape
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from models.tokenizer_report.gather import ReportItems
+from models.tokenizer_report.svg import Box, boxes, columns, falling_curve
+from tokenizer.sheet import CodeSheet
+from tokenizer.sid import format_sid
+
+_SIZES = ((1, 1), (2, 2), (3, 3), (4, 4), (5, 8), (9, 16), (17, 10**9))
+_CROWDED = 8
+_CROWDED_TITLES = 3
+_CROWDED_TITLE_CHARS = 44
+_PERCENTS = (5, 25, 50, 75, 95)
+
+
+def tiles(items: ReportItems, sheet: CodeSheet) -> str:
+    """Draw the figures that everybody asks for first.
+
+    Args:
+        items: The catalogue.
+        sheet: Its measures.
+
+    Returns:
+        HTML.
+    """
+    heard = min(items.num_heard / sheet.num_items, 1.0)
+    found = [
+        (f"{sheet.num_items:,}", f"items, {heard:.0%} of them heard in training"),
+        (f"{sheet.distinct_sids:,}", "distinct SIDs: addresses in use"),
+        (f"{sheet.shared_share:.1%}", "of items share their SID with another"),
+        (f"{sheet.largest_bucket:,}", "items on the most crowded SID"),
+        ("–" if sheet.bucket_cosine is None else f"{sheet.bucket_cosine:.2f}", "mean cosine of items on one SID"),
+        ("–" if sheet.left_over is None else f"{sheet.left_over:.0%}", "of what the vectors say is in no code"),
+    ]
+    return '<div class="tiles">' + "".join(_tile(value, words) for value, words in found) + "</div>"
+
+
+def level_usage(items: ReportItems, sheet: CodeSheet) -> str:
+    """Draw how items fall on the codes of each level.
+
+    Args:
+        items: The catalogue.
+        sheet: Its measures.
+
+    Returns:
+        HTML.
+    """
+    plots = []
+    for level, (size, column) in enumerate(zip(items.levels.sizes, items.codes.T, strict=True)):
+        counts = np.bincount(column, minlength=size)
+        used, alike = sheet.codes_used[level], sheet.perplexity[level]
+        plot = falling_curve(
+            f"Items per code of level {level}",
+            counts,
+            f"codes of level {level}, most items first",
+            f"even: {len(items.codes) / size:,.1f}",
+        )
+        plots.append(
+            f'<div class="card"><h3>Level {level} · {items.levels.kinds[level]}</h3>{plot}'
+            f'<p class="note">{used:,} of {size:,} codes in use, as evenly as {alike:,.0f} alike; the fullest holds '
+            f"{int(counts.max()):,} items.</p></div>"
+        )
+    worst = int(np.argmin([used / size for used, size in zip(sheet.codes_used, items.levels.sizes, strict=True)]))
+    unused = items.levels.sizes[worst] - sheet.codes_used[worst]
+    lead = (
+        "Every code of every level has items."
+        if not unused
+        else f"Level {worst} leaves {unused:,} of its {items.levels.sizes[worst]:,} codes unused."
+    )
+    return (
+        f'<h2 id="usage">Are the codes in use?</h2><p class="lead">{lead} A steep curve means few codes carry the '
+        f'catalogue; evenness by itself is no quality.</p><div class="plots">{"".join(plots)}</div>'
+    )
+
+
+def buckets(items: ReportItems) -> str:
+    """Draw how many items share a SID, and who lies on the most crowded ones.
+
+    Args:
+        items: The catalogue.
+
+    Returns:
+        HTML.
+    """
+    sids, places, sizes = np.unique(items.codes, axis=0, return_inverse=True, return_counts=True)
+    places = places.reshape(-1)
+    shares, names, tips = [], [], []
+    for low, high in _SIZES:
+        inside = (sizes >= low) & (sizes <= high)
+        shares.append(100.0 * float(sizes[inside].sum()) / len(items.codes))
+        names.append(str(low) if low == high else f"{low}–{high}" if high < 10**9 else f"{low}+")
+        tips.append(f"{int(inside.sum()):,} SIDs hold {int(sizes[inside].sum()):,} items")
+    plot = columns("Share of items by how many lie on their SID", names, shares, tips)
+    rows = [
+        _crowded(items, sids[bucket], np.flatnonzero(places == bucket))
+        for bucket in np.argsort(-sizes, kind="stable")[:_CROWDED]
+        if sizes[bucket] > 1
+    ]
+    table = (
+        f'<div class="scroll"><table><tr><th>SID</th><th class="n">items</th><th>some of them</th></tr>'
+        f"{''.join(rows)}</table></div>"
+        if rows
+        else '<p class="note">No two items share a SID.</p>'
+    )
+    return (
+        '<h2 id="buckets">How many items share a SID?</h2><p class="lead">Items on one SID are told apart after the '
+        "beam alone, by their vectors and popularity. Fine where they are alike; titles that have nothing in common "
+        f'mean an address is missing.</p><div class="plots"><div class="card"><h3>Share of items by items on their '
+        f'SID</h3>{plot}</div><div class="card"><h3>The most crowded SIDs</h3>{table}</div></div>'
+    )
+
+
+def explained(items: ReportItems) -> str:
+    """Draw what each level leaves over.
+
+    Args:
+        items: The catalogue.
+
+    Returns:
+        HTML.
+    """
+    names = ["the item", *(f"level {level}" for level in range(items.codes.shape[1]))]
+    found = [
+        Box(name, np.percentile(column, _PERCENTS).tolist()) for name, column in zip(names, items.norms.T, strict=True)
+    ]
+    plot = boxes("Length left over after each level", found, "boxes: half of the items; lines: 5 to 95 %")
+    squares = (items.norms**2).mean(axis=0)
+    rows = [
+        _explained_row(f"level {level}", (before - after) / squares[0], _alone(items.codes[:, : level + 1]))
+        for level, (before, after) in enumerate(pairwise(squares))
+    ]
+    rows.append(_explained_row("in no code", squares[-1] / squares[0], None))
+    return (
+        '<h2 id="levels">What does each level explain?</h2><p class="lead">The length of an item’s vector, then of '
+        "what is left after each code. A level whose box hardly falls adds an address but no meaning; where most items "
+        "are alone already, later codes have little to tell apart.</p>"
+        f'<div class="plots"><div class="card"><h3>Left over after each level</h3>{plot}</div><div class="card">'
+        '<h3>What a level adds</h3><table><tr><th>level</th><th class="n">of the squared length</th>'
+        f'<th class="n">items alone after it</th></tr>{"".join(rows)}</table></div></div>'
+    )
+
+
+def _explained_row(name: str, part: float, alone: float | None) -> str:
+    told = "" if alone is None else f"{alone:.1%}"
+    return f'<tr><td>{name}</td><td class="n">{part:.1%}</td><td class="n">{told}</td></tr>'
+
+
+def _alone(codes: npt.NDArray[np.int32]) -> float:
+    sizes = np.unique(codes, axis=0, return_counts=True)[1]
+    return float((sizes == 1).sum() / len(codes))
+
+
+def _crowded(items: ReportItems, sid: npt.NDArray[np.int32], rows: npt.NDArray[np.intp]) -> str:
+    # Parts of a series and weekly streams bear one title: each is said once.
+    titles = list(dict.fromkeys(_cut(items.titles[row]) for row in rows.tolist()))
+    more = " …" if len(titles) > _CROWDED_TITLES else ""
+    return (
+        f'<tr><td><span class="chip">{format_sid(sid)}</span></td><td class="n">{len(rows):,}</td>'
+        f"<td>{'; '.join(map(escape, titles[:_CROWDED_TITLES]))}{more}</td></tr>"
+    )
+
+
+def _cut(title: str) -> str:
+    return title if len(title) <= _CROWDED_TITLE_CHARS else f"{title[: _CROWDED_TITLE_CHARS - 1].rstrip()}…"
+
+
+def _tile(value: str, words: str) -> str:
+    return f'<div class="tile"><b>{value}</b><span>{words}</span></div>'

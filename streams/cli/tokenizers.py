@@ -1,0 +1,49 @@
+"""`sidestream tokenizer report`: a tokenizer on one page."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from models.data import LogFolder
+from models.tokenizer_report import write_report
+from streams.cli.context import settings_of
+from streams.cli.output import print_facts
+from tokenizer.artifact import load_tokenizer
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def report(
+    ctx: typer.Context,
+    tokenizer: Annotated[Path, typer.Argument(help="Tokenizer artifact, or pair folder with tokenizer/.")],
+    log: Annotated[Path, typer.Option("--log", help="Log folder: its items, in order of arrival.")],
+    out: Annotated[Path, typer.Option("--out", help="HTML file to write.")] = Path("report.html"),
+    against: Annotated[
+        Path | None, typer.Option("--against", help="Another version, set beside it on the same items.")
+    ] = None,
+    item: Annotated[list[str] | None, typer.Option("--item", help="Tell what this item went through.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write one HTML page on a tokenizer: code usage, shared SIDs, drift, prefixes with titles, single items."""
+    facts = write_report(
+        LogFolder(log),
+        load_tokenizer(tokenizer_folder(tokenizer)),
+        out,
+        settings_of(ctx).agent.drift,
+        load_tokenizer(tokenizer_folder(against)) if against else None,
+        item or [],
+    )
+    print_facts(facts, as_json=as_json)
+
+
+def tokenizer_folder(path: Path) -> Path:
+    """Find the tokenizer of a pair folder.
+
+    Args:
+        path: Pair folder or tokenizer artifact.
+
+    Returns:
+        The tokenizer artifact.
+    """
+    return path / "tokenizer" if (path / "tokenizer").is_dir() else path

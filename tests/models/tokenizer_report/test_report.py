@@ -1,0 +1,280 @@
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from models.data import LogFolder
+from models.data.manifest import Clock, Split
+from models.data.rows import ListenRow
+from models.data.writer import FolderFacts, LogFolderWriter
+from models.errors import DataError
+from models.records import CatalogItem
+from models.tokenizer_report import gather, render
+from models.tokenizer_report.against import against_section, set_against
+from models.tokenizer_report.course import drift_course
+from models.tokenizer_report.gather import ReportItems
+from models.tokenizer_report.prefixes import Limits, prefix_tree
+from models.tokenizer_report.report import write_report
+from models.tokenizer_report.story import stories
+from streams.cli.main import app
+from tokenizer.artifact import save_tokenizer
+from tokenizer.content import WordLlamaEncoder, item_text
+from tokenizer.drift import DriftSettings, describe_arrivals
+from tokenizer.fitting import fit_tokenizer
+from tokenizer.levels import CentroidLevel, Quantizer
+from tokenizer.settings import TokenizerSettings
+from tokenizer.views import plain_items
+
+NASTY = '<script>alert("x")</script><img src=x onerror=alert(1)> & "quotes" \' ]]>'
+VOID = {"meta", "br", "img"}
+
+
+class Reader(HTMLParser):
+    """Checks that tags close in order, and gathers tags and attributes."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.tags, self.attributes, self.words = [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def read(page):
+    reader = Reader()
+    reader.feed(page)
+    assert reader.open == []
+    for drawing in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
+        ElementTree.fromstring(drawing)  # noqa: S314
+    return reader
+
+
+def made_up(num_items, sizes=(16, 16, 16), dim=8, seed=0, titles=None):
+    """A catalogue of arrays alone, near its centroids."""
+    rng = np.random.default_rng(seed)
+    books = [np.round(rng.standard_normal((size, dim)) * 0.3 / (1 + n) * 2**14) / 2**14 for n, size in enumerate(sizes)]
+    levels = Quantizer(tuple(CentroidLevel(np.clip(book, -1.9, 1.9)) for book in books))
+    codes = np.stack([rng.integers(0, size, num_items) for size in sizes], axis=1).astype(np.int32)
+    vectors = levels.decode(codes) + 0.05 * rng.standard_normal((num_items, dim))
+    norms = [np.linalg.norm(vectors - levels.decode(codes[:, :n]), axis=1) for n in range(len(sizes) + 1)]
+    return ReportItems(
+        data="made up (nothing real)",
+        item_ids=[f"item-{n}" for n in range(num_items)],
+        titles=titles or [f"A title as long as most of them are, number {n}" for n in range(num_items)],
+        arrived_at=np.arange(num_items, dtype=np.int64) * 86_400_000,
+        arrival_is="first publication in the log",
+        vectors=vectors,
+        codes=codes,
+        norms=np.stack(norms, axis=1),
+        arrival_codes=codes,
+        arrival_norms=norms[-1],
+        levels=levels,
+        version="0123456789ab",
+        encoder="none",
+        reference=describe_arrivals(codes, sizes, norms[-1]),
+        own_reference=True,
+        num_heard=num_items // 2,
+    )
+
+
+def test_a_page_needs_nothing_from_elsewhere_and_closes_what_it_opens():
+    page = render(made_up(600), DriftSettings(window=100))
+    reader = read(page)
+    assert not {"script", "link", "img", "iframe", "object", "base"} & set(reader.tags)
+    names = {name for name, _ in reader.attributes}
+    assert not [name for name in names if name.startswith("on")]
+    assert {value for name, value in reader.attributes if name in ("href", "src")} == {
+        f"#{name}" for name in ("usage", "buckets", "levels", "drift", "stories", "prefixes")
+    }
+    assert "url(" not in page
+    assert "default-src 'none'" in page
+    assert {value for name, value in reader.attributes if name == "id"} >= {"usage", "drift", "prefixes"}
+
+
+def test_titles_are_words_and_never_markup():
+    titles = [NASTY] * 300
+    items = made_up(300, titles=titles)
+    object.__setattr__(items, "item_ids", [f"{NASTY}{n}" for n in range(300)])
+    object.__setattr__(items, "data", NASTY)
+    page = render(items, DriftSettings(window=50), set_against(NASTY, items.codes, items.codes, items.vectors))
+    reader = read(page)
+    assert not {"script", "img"} & set(reader.tags)
+    assert not [name for name, _ in reader.attributes if name.startswith("on")]
+    assert NASTY in "".join(reader.words)
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(100_000, (256, 256, 256)), (10_000, (64, 65_536))])
+def test_a_page_of_100k_items_stays_below_two_megabytes(count, sizes):
+    items = made_up(count, sizes=sizes, titles=[f"{n:06d} {'title ' * 12}"[:80] for n in range(count)])
+    assert len(render(items, DriftSettings()).encode()) <= 2_000_000
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(1, (4, 4)), (3, (4,)), (60, (2, 2, 2, 2, 2, 2))])
+def test_small_and_odd_catalogues_have_a_page(count, sizes):
+    reader = read(render(made_up(count, sizes), DriftSettings()))
+    assert f"Too few items arrived to tell: {count} of 200." in "".join(reader.words)
+
+
+def test_the_tree_counts_every_item_once():
+    items = made_up(2_000, (32, 32, 32))
+    root = prefix_tree(items, Limits(branches=(40, 40)))
+    assert [branch.num_items for branch in root.branches] == sorted(np.bincount(items.codes[:, 0]), reverse=True)
+    assert root.num_branches == 32
+    for branch in root.branches:
+        assert sum(below.num_items for below in branch.branches) == branch.num_items
+        for below in branch.branches:
+            assert all(tuple(items.codes[row, :2]) == below.codes for row in below.examples)
+    few = prefix_tree(items, Limits(branches=(3, 2), items=1))
+    assert [len(few.branches), *(len(branch.branches) for branch in few.branches)] == [3, 2, 2, 2]
+    first = few.branches[0]
+    middle = items.levels.decode(np.array([first.codes], dtype=np.int32))[0]
+    rows = np.flatnonzero(items.codes[:, 0] == first.codes[0])
+    assert first.examples[0] == rows[np.linalg.norm(items.vectors[rows] - middle, axis=1).argmin()]
+
+
+def test_a_story_follows_the_codes_and_names_what_nearly_came():
+    items = made_up(500)
+    found = stories(items, ["item-7", "not there"])
+    assert [(story.row, story.why) for story in found] == [(7, "asked for")]
+    steps = found[0].steps
+    assert [step.code for step in steps] == items.codes[7].tolist()
+    assert [step.before for step in steps] == pytest.approx(items.norms[7, :-1].tolist())
+    assert [step.after for step in steps] == pytest.approx(items.norms[7, 1:].tolist())
+    book = items.levels.levels[0].centroids
+    for code, left in steps[0].others:
+        assert code != steps[0].code
+        assert left == pytest.approx(np.linalg.norm(items.vectors[7] - book[code]))
+    mates = [row for row in np.flatnonzero(items.codes[:, 0] == items.codes[7, 0]) if row != 7]
+    assert steps[0].num_items == len(mates) + 1
+    assert set(steps[0].neighbours) <= set(mates)
+    usual = stories(items, [])
+    assert [story.why.split(":")[0] for story in usual] == ["the latest arrival", "a usual one", "fits worst"]
+    assert usual[2].row == items.norms[:, -1].argmax()
+
+
+def test_the_course_shows_where_an_alarm_would_have_rung():
+    items = made_up(2_000)
+    calm = drift_course(items, DriftSettings(window=200))
+    assert calm.raised == {}
+    items.arrival_norms[1_200:] *= 3
+    moved = drift_course(items, DriftSettings(window=200))
+    assert set(moved.raised) == {"residual"}
+    assert moved.at == tuple(sorted(moved.at))
+    assert moved.figures[0].residual_share < 0.1 < 0.9 < moved.figures[-1].residual_share
+    assert "residual in" in render(items, DriftSettings(window=200))
+
+
+def test_two_versions_are_set_beside_each_other():
+    items = made_up(400)
+    finer = np.concatenate([items.codes, np.arange(400)[:, None] % 7], axis=1).astype(np.int32)
+    found = set_against("older", items.codes, finer, items.vectors)
+    assert found.new.distinct_sids > found.old.distinct_sids
+    assert found.kept_first == 1.0
+    assert 0.0 <= found.kept_sid < 1.0
+    page = against_section(found, "newer")
+    assert 'class="n good">+' in page
+    assert set_against("one", np.arange(9)[:, None].astype(np.int32), finer[:9], items.vectors[:9]).kept_sid is None
+
+
+GENRES = ["rain forest sleep calm", "goal match league coach", "crime trial court detective"]
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "log"
+    facts = FolderFacts(
+        name="tiny",
+        source="a test",
+        licence="none",
+        events_are="made up",
+        clock=Clock(kind="synthetic", statement="made up"),
+        split=Split(protocol="none", statement="none"),
+    )
+    with LogFolderWriter(path) as writer:
+        for number in range(240):
+            writer.item(item_of(number, at=1_000))
+        for number in range(240):
+            writer.listen(ListenRow(f"e{number}", f"u{number % 9}", f"i{(number * 7) % 200}", 2_000 + number))
+        writer.finish(facts)
+    return LogFolder(path)
+
+
+def item_of(number, at):
+    title = NASTY if number == 3 else f"{GENRES[number % 3]} part {number}"
+    return CatalogItem(item_id=f"i{number}", kind="episode", title=title, creator=f"Host {number % 5}", at=at)
+
+
+@pytest.fixture(scope="module")
+def fitted(log):
+    items = log.catalogue_at()
+    texts = [item_text(item.title, creator=item.creator, kind=item.kind) for item in items.values()]
+    settings = TokenizerSettings(vector_dim=32, collaborative_dim=8, codebook_size=16)
+    sequences = [np.arange(start, 200, 9) for start in range(9)]
+    return fit_tokenizer(
+        plain_items(list(items), texts), sequences, WordLlamaEncoder(), settings, np.random.default_rng(0)
+    )
+
+
+def test_gathering_orders_by_arrival_and_encodes_as_the_tokenizer_does(log, fitted):
+    items = gather(log, fitted)
+    # All were published at once, so the first listen counts, and 40 items were never heard.
+    assert items.item_ids[:3] == ["i0", "i7", "i14"]
+    assert len(items.item_ids) == 200
+    assert items.arrival_is.startswith("first event of each item")
+    assert items.titles[0] == "rain forest sleep calm part 0 · Host 0"
+    assert items.own_reference
+    known = log.catalogue_at()
+    texts = [
+        item_text(known[item_id].title, creator=known[item_id].creator, kind="episode") for item_id in items.item_ids
+    ]
+    assert np.array_equal(items.codes, fitted.encode_items(plain_items(items.item_ids, texts)).codes)
+    unheard = fitted.encode_items(plain_items([f"new-{item_id}" for item_id in items.item_ids], texts)).codes
+    assert np.array_equal(items.arrival_codes, unheard)
+    assert np.all(items.norms[:, -1] <= items.norms[:, 0] + 1e-6)
+
+
+def test_the_command_writes_the_page(log, fitted, tmp_path: Path):
+    pair, older = tmp_path / "pair", tmp_path / "older"
+    save_tokenizer(pair / "tokenizer", fitted)
+    save_tokenizer(older, fitted.tokenizer)
+    out = tmp_path / "made" / "report.html"
+    command = ["tokenizer", "report", str(pair), "--log", str(log.path), "--out", str(out), "--item", "i3", "--json"]
+    found = CliRunner().invoke(app, [*command, "--against", str(older)])
+    assert found.exit_code == 0, found.output
+    facts = json.loads(found.stdout)
+    page = out.read_text()
+    assert facts["bytes"] == len(page.encode())
+    assert facts["drift_reference"] == "of the tokenizer"
+    reader = read(page)
+    words = "".join(reader.words)
+    assert "Is it better than" in words
+    assert "asked for" in words
+    assert "script" not in reader.tags
+    silent = CliRunner().invoke(app, ["tokenizer", "report", str(older), "--log", str(log.path), "--out", str(out)])
+    assert silent.exit_code == 0, silent.output
+    assert "the tokenizer’s artifact has no reference" in out.read_text()
+
+
+def test_an_empty_log_is_refused(fitted, log, tmp_path: Path):
+    with LogFolderWriter(tmp_path / "empty") as writer:
+        writer.finish(FolderFacts("e", "e", "e", "e", log.manifest.clock, log.manifest.split))
+    with pytest.raises(DataError, match="nothing to report on"):
+        write_report(LogFolder(tmp_path / "empty"), fitted, tmp_path / "r.html", DriftSettings())
