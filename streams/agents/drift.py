@@ -126,8 +126,9 @@ class DriftRoom:
         if serving is None or serving.version == self._version:
             return
         self._version = serving.version
-        known = isinstance(serving, CatalogTokenizer)
-        self._watch = DriftWatch(serving, self._settings, self._metrics) if known else None
+        self._watch = None
+        if isinstance(serving, CatalogTokenizer):
+            self._watch = DriftWatch(serving, self._settings, self._metrics)
 
     def observe(self, values: Sequence[ItemSids]) -> None:
         """Take values in.
