@@ -90,7 +90,7 @@ class EngineResult:
         rows: Rows of the item store. Shape: (C,).
         scores: What orders the list. Shape: (C,).
         log_probs: Log-probabilities of the items' SIDs. Shape: (C,).
-        leaves: The SIDs as nodes of the last level. Shape: (C,).
+        leaves: The SIDs as nodes of the last level; of several SIDs of an item, the best. Shape: (C,).
         trace: One entry a level, where asked for.
     """
 
@@ -159,7 +159,8 @@ class Engine:
                 f"{str(error).splitlines()[0]}"
             )
             raise EngineError(msg) from error
-        return _result(dict(zip(names, outputs, strict=True)), self.config.network.num_levels, request.want_trace)
+        levels = self.config.network.num_levels if request.want_trace else 0
+        return _result(dict(zip(names, outputs, strict=True)), snapshot, request.num_candidates, levels)
 
     def _widths(self, request: Request) -> Widths:
         settings, beam = self.settings, request.beam_size
@@ -224,16 +225,18 @@ def _check_graph(session: Any, artifact: ModelArtifact) -> None:
         raise ArtifactError(msg)
 
 
-def _result(outputs: Mapping[str, npt.NDArray[Any]], num_levels: int, want_trace: bool) -> EngineResult:
+def _result(
+    outputs: Mapping[str, npt.NDArray[Any]], snapshot: CatalogueSnapshot, count: int, traced_levels: int
+) -> EngineResult:
     alive = outputs["scores"] > -np.inf
-    rows = outputs["rows"][alive]
+    rows = snapshot.aliases.item_rows(outputs["rows"][alive])
     scores, log_probs = outputs["scores"][alive], outputs["log_probs"].ravel()[alive]
     leaves = outputs["leaves"].ravel()[alive]
     if len(set(rows.tolist())) < rows.size:  # an item under several SIDs: its best place counts
-        first = np.sort(np.unique(rows, return_index=True)[1])
+        first = np.sort(np.unique(rows, return_index=True)[1])[:count]
         rows, scores, log_probs, leaves = rows[first], scores[first], log_probs[first], leaves[first]
-    trace = tuple(_level_trace(outputs, level) for level in range(num_levels)) if want_trace else None
-    return EngineResult(rows, scores, log_probs, leaves, trace)
+    trace = tuple(_level_trace(outputs, level) for level in range(traced_levels)) if traced_levels else None
+    return EngineResult(rows[:count], scores[:count], log_probs[:count], leaves[:count], trace)
 
 
 def _level_trace(outputs: Mapping[str, npt.NDArray[Any]], level: int) -> LevelTrace:

@@ -106,6 +106,15 @@ class Metrics:
             buckets=_SLOW_BUCKETS,
             registry=registry,
         )
+        self.popularity_items = Gauge(
+            "sidestream_popularity_items", "Items with a decayed count of listens.", registry=registry
+        )
+        self.popularity_records = Counter(
+            "sidestream_popularity_records",
+            "Records of item-counts read, by what became of them.",
+            ("outcome",),
+            registry=registry,
+        )
         self.tokenized_items = Counter(
             "sidestream_tokenized_items",
             "Catalogue records made into SIDs or tombstones.",

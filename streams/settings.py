@@ -38,6 +38,7 @@ from streams.errors import SettingsError
 from streams.generations.settings import GenerationSettings
 from streams.lane.settings import LaneSettings
 from streams.log_settings import LogSettings
+from streams.popularity.settings import PopularitySettings
 from streams.replay.settings import ReplaySettings
 from streams.sessions.settings import SessionSettings
 from streams.web.settings import WebSettings
@@ -81,6 +82,7 @@ class Settings(BaseSettings):
     recommend: RecommendSettings = RecommendSettings()
     engine: EngineSettings = EngineSettings()
     catalogue: CatalogueSettings = CatalogueSettings()
+    popularity: PopularitySettings = PopularitySettings()
     agent: AgentSettings = AgentSettings()
     live: LiveSettings = LiveSettings()
     generations: GenerationSettings = GenerationSettings()
@@ -213,14 +215,7 @@ def flags_of(group: BaseModel, prefix: str) -> dict[str, Any]:
 
 
 def env_name(name: str) -> str:
-    """Give the environment variable of a dotted setting name.
-
-    Args:
-        name: Such as `lane.batch_ms`.
-
-    Returns:
-        Name of the variable.
-    """
+    """Return the environment variable of a dotted setting name, such as `lane.batch_ms`."""
     return ENV_PREFIX + name.upper().replace(".", "__")
 
 

@@ -17,7 +17,7 @@ from tokenizer.drift.reference import DriftReference
 from tokenizer.errors import TokenizerError
 from tokenizer.levels import LevelKind, Quantizer
 from tokenizer.representation import Representation
-from tokenizer.sid import item_keys
+from tokenizer.sid import Sid, item_keys
 from tokenizer.views import Fusion, ItemContent, read_views
 
 VERSION_CHARS = 12
@@ -274,6 +274,11 @@ class CatalogTokenizer:
         if fusion is None:
             return self.encoder.encode([item.text for item in items])
         return fusion.fuse(read_views(items, fusion.dims, self.encoder))
+
+    def further_sids(self, encoded: EncodedItems, max_sids: int, margin: float) -> list[tuple[Sid, ...]]:
+        """Find up to `max_sids - 1` further SIDs of each item, with a squared error larger by `margin` at most."""
+        vectors = encoded.vectors.astype(np.float32) * encoded.scales[:, None]
+        return self.tokenizer.levels.further(vectors, encoded.codes, max_sids - 1, margin)
 
 
 def quantize_rows(vectors: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:

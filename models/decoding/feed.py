@@ -150,7 +150,7 @@ def eligibility_feed(snapshot: CatalogueSnapshot, eligibility: Eligibility, excl
             f"with {snapshot.num_rows} rows and nodes {expected}; compile it from the pinned snapshot"
         )
         raise EngineError(msg)
-    rows = excluded[(excluded >= 0) & (excluded < item.size)]
+    rows = snapshot.aliases.with_aliases(excluded[(excluded >= 0) & (excluded < item.size)])
     if rows.size:
         leaves = snapshot.leaf_of_sid(snapshot.codes_of_rows(rows))
         eligibility = without_rows(eligibility, snapshot.trie, rows, leaves)
@@ -174,9 +174,11 @@ def control_feed(snapshot: CatalogueSnapshot, widths: Widths, aranges: Aranges) 
         Fans per level and for buckets, beam, leaf beam and answer.
     """
     nodes = [codes.size for codes in snapshot.level_codes]
-    leaf_beam = min(widths.leaf_beam, nodes[-1])
+    # An item under several SIDs takes several places until its repeats are left out.
+    max_sids = snapshot.aliases.max_sids
+    leaf_beam = min(widths.leaf_beam * max_sids, nodes[-1])
     beam = min(widths.beam, max(nodes[:-1], default=1))
-    candidates = min(widths.candidates, snapshot.num_items)
+    candidates = min(widths.candidates * max_sids, snapshot.bucket_rows.size)
     kept = [*(beam for _ in nodes[1:]), leaf_beam]
     feed: dict[str, npt.NDArray[np.generic]] = {}
     parents = 1

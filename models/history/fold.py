@@ -15,7 +15,6 @@ the hash of its event id.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
@@ -41,15 +40,13 @@ from models.history.layout import (
 from models.history.ring import insert, settle
 from models.history.stored_sids import place_of_version, set_levels
 from tokenizer.catalogue.facts import StoredSid
-from tokenizer.sid import item_key
+from tokenizer.sid import remembered_item_key
 
 SidLookup = Callable[[int], StoredSid | None]
 """Maps an item key to the SID that the catalogue holds now; `CatalogueSnapshot.stored_sid` is one."""
 
 _EVENT_IDS_BYTES = MAX_EVENT_IDS * EVENT_ID_BYTES
 _SIGNAL_NUMBERS = {signal: number for number, signal in enumerate(SIGNALS)}
-# Popular items repeat: a hit costs a tenth of the hash. Some 16 MB when full.
-_item_key = lru_cache(maxsize=131_072)(item_key)
 
 
 class ListenFields(Protocol):
@@ -180,7 +177,7 @@ def _entry(state: State, offset: int, listen: ListenFields, lookup: SidLookup) -
             f"{SIGNALS}, got {at} and {listen.signal!r}; send it to the dead letters before folding"
         )
         raise StateError(msg)
-    key = _item_key(listen.item_id)
+    key = remembered_item_key(listen.item_id)
     stored = lookup(key)
     if stored is None:
         version, codes = UNKNOWN, (0,) * state.num_levels

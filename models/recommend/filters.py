@@ -1,4 +1,4 @@
-"""Which items may be candidates of one session: market and expiry, discovery mode, exclusions; and who is familiar.
+"""Which items may be candidates of one session: facts, expiry, discovery mode, exclusions; and who is familiar.
 
 The rules become one mask per request, and the beam itself is constrained by it: nothing is filtered away afterwards,
 so a narrow rule still yields as many candidates as the catalogue holds. An item is familiar when it, its show or its
@@ -75,7 +75,15 @@ def eligibility_of(start: SessionStart, snapshot: CatalogueSnapshot, history: Hi
         mask = familiar(snapshot, history)
         if start.discovery == "unfamiliar":
             mask = ~mask
-    return snapshot.eligibility(market=start.market, now_ms=now_ms, item_mask=mask)
+    return snapshot.eligibility(
+        market=start.market,
+        allow_explicit=start.allow_explicit,
+        languages=None if start.languages is None else frozenset(start.languages),
+        kinds=None if start.kinds is None else frozenset(start.kinds),
+        live_now=start.live_now,
+        now_ms=now_ms,
+        item_mask=mask,
+    )
 
 
 def excluded_rows(

@@ -5,6 +5,7 @@ import numpy.typing as npt
 
 from tokenizer.catalogue import CatalogueSnapshot
 from tokenizer.catalogue.standing import top_rows
+from tokenizer.popularity import standing_of
 
 BoolArray = npt.NDArray[np.bool_]
 Int32Array = npt.NDArray[np.int32]
@@ -29,4 +30,4 @@ def popular(snapshot: CatalogueSnapshot, allowed: BoolArray, wanted: int) -> Int
         return rows
     # The short list ends before a narrow rule (one creator, one market) is served: look at the whole store.
     every = np.flatnonzero(allowed).astype(np.int32)
-    return top_rows(every, snapshot.item_weight[every], ~snapshot.item_key[every], wanted)
+    return top_rows(every, standing_of(snapshot, every), ~snapshot.item_key[every], wanted)

@@ -29,6 +29,7 @@ from models.records import CandidateSet, SessionStart
 from models.records.candidates import FallbackReason, candidate_set_id
 from tokenizer.catalogue import CatalogueSnapshot, Eligibility
 from tokenizer.generations import Alignment
+from tokenizer.popularity import standing_of
 from tokenizer.sid import format_sid
 
 Int32Array = npt.NDArray[np.int32]
@@ -64,6 +65,7 @@ class _Pick:
     row: int
     score: float
     log_prob: float | None = None
+    leaf: int = -1
     reserved: Literal["new"] | None = None
 
 
@@ -164,6 +166,8 @@ class Recommender:
             excluded = excluded_rows(start, snapshot, history, exclude_seen=self._settings.exclude_seen)
             allowed = eligibility.item.copy()
             allowed[excluded] = False
+            # Aliases are ways of the beam to an item, not items.
+            allowed[snapshot.aliases.rows] = False
         return _Query(start, history, snapshot, now_ms, eligibility, excluded, allowed)
 
     def _reason_not_to_ask(self, query: _Query) -> FallbackReason | None:
@@ -189,9 +193,9 @@ class Recommender:
         with steps.time("engine"):
             result = self._engine.recommend(request, query.snapshot)
         # The graph already keeps to the masks; a row outside them would break a promise, so it never leaves.
-        columns = (result.rows, result.scores, result.log_probs, query.allowed[result.rows])
+        columns = (result.rows, result.scores, result.log_probs, result.leaves, query.allowed[result.rows])
         listed = zip(*(column.tolist() for column in columns), strict=True)
-        return [_Pick(row, score, log_prob) for row, score, log_prob, allowed in listed if allowed]
+        return [_Pick(row, score, log_prob, leaf) for row, score, log_prob, leaf, allowed in listed if allowed]
 
     def _answer(
         self, query: _Query, ranked: Sequence[_Pick], reason: FallbackReason | None, steps: Steps
@@ -246,7 +250,7 @@ class Recommender:
         allowed = query.allowed.copy()
         allowed[list(taken)] = False
         rows = popular(query.snapshot, allowed, missing)
-        weights = query.snapshot.item_weight[rows]
+        weights = standing_of(query.snapshot, rows)
         strengths = weights / weights.max() if rows.size else weights
         return [_Pick(row, strength) for row, strength in zip(rows.tolist(), strengths.tolist(), strict=True)]
 
@@ -254,17 +258,23 @@ class Recommender:
 def _continued(before: Sequence[_Pick], picks: Iterable[_Pick]) -> list[_Pick]:
     """Let scores go on below those already listed: the last one minus what each pick lacks to strength 1."""
     floor = before[-1].score if before else 0.0
-    return [_Pick(pick.row, floor - (1.0 - pick.score), pick.log_prob, pick.reserved) for pick in picks]
+    return [_Pick(pick.row, floor - (1.0 - pick.score), pick.log_prob, pick.leaf, pick.reserved) for pick in picks]
 
 
 def _named(query: _Query, picks: Sequence[_Pick]) -> list[dict[str, Any]]:
     """Give rows their ids, SIDs and flags: the fields of candidates."""
     snapshot = query.snapshot
     rows = np.fromiter((pick.row for pick in picks), dtype=np.int32, count=len(picks))
+    sids = snapshot.codes_of_rows(rows)
+    if snapshot.aliases.rows.size:
+        # The SID that the item was found by, which its log_prob is of.
+        leaves = np.fromiter((pick.leaf for pick in picks), dtype=np.int32, count=len(picks))
+        firsts = snapshot.bucket_offsets[leaves[leaves >= 0]]
+        sids[leaves >= 0] = snapshot.codes_of_rows(snapshot.bucket_rows[firsts])
     named = zip(
         picks,
         snapshot.item_ids(rows),
-        snapshot.codes_of_rows(rows).tolist(),
+        sids.tolist(),
         are_familiar(snapshot, query.history, rows),
         strict=True,
     )

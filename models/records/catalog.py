@@ -56,6 +56,9 @@ class TokenizedItem(Record):
     sid: tuple[Code, ...] = Field(min_length=1, description="Codes in level order.")
     vector: str = Field(description="Item vector: base64 of int8 components.")
     vector_scale: float = Field(ge=0, description="Component = int8 * vector_scale.")
+    more_sids: tuple[tuple[Code, ...], ...] | None = Field(
+        default=None, max_length=15, description="Further SIDs under which the item can be reached; histories keep sid."
+    )
 
 
 class ItemSids(ItemFacts):

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from models.records.base import AtMs, Id, Record
+from models.records.catalog import Kind
 
 Discovery = Literal["any", "familiar", "unfamiliar"]
 
@@ -19,6 +20,19 @@ class SessionStart(Record):
     device: str | None = None
     locale: str | None = None
     market: str | None = Field(default=None, description="Only items that may be played there; null means no rule.")
+    languages: tuple[str, ...] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=50,
+        description="Only items in one of them, or of unknown language; null means no rule.",
+    )
+    kinds: tuple[Kind, ...] | None = Field(
+        default=None, min_length=1, description="Only items of one of them; null means no rule."
+    )
+    allow_explicit: bool = Field(default=True, description="False leaves explicit items out.")
+    live_now: bool | None = Field(
+        default=None, description="true: only live streams that have not ended; false: none; null means no rule."
+    )
     discovery: Discovery = Field(
         default="any", description="familiar: shows or creators from the listener's history; unfamiliar: only others."
     )

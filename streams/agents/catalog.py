@@ -84,13 +84,13 @@ class CatalogAgent(Service):
         self._awake = Awake(topics.catalog_items.name, clients.settings.session_timeout_ms, seconds)
         self._clients = clients
         self._topics = topics
-        self.maker = Maker(topics, partial(item_sids, encoder), limits, metrics)
+        self.maker = Maker(topics, partial(item_sids, encoder, settings=settings), limits, metrics)
         self.may_work = asyncio.Event()
         self.may_work.set()
         self.turn = asyncio.Lock()
         # Latest offset of each item taken since its partition was watched.
         self._newest: dict[int, dict[bytes | None, int]] = {}
-        self._settings = settings
+        self.settings = settings
         self._metrics = metrics
         self._inbox: asyncio.Queue[Any] = asyncio.Queue(2 * settings.max_batch)
         self.epoch = 0
@@ -234,9 +234,9 @@ class CatalogAgent(Service):
     async def _company(self) -> list[Any]:
         """Collect what else comes within the batch time."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + self._settings.batch_ms / 1e3
+        until = loop.time() + self.settings.batch_ms / 1e3
         batch: list[Any] = []
-        while len(batch) < self._settings.max_batch - 1:
+        while len(batch) < self.settings.max_batch - 1:
             if not self._inbox.empty():
                 # What is there needs no timer, which costs more than the rest of the way.
                 batch.append(self._inbox.get_nowait())

@@ -2,13 +2,15 @@
 
 import base64
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from models.data.texts import content_of
 from models.records import CatalogItem, ItemSids, TokenizedItem
+from streams.agents.settings import AgentSettings
+from tokenizer.sid import Sid
 from tokenizer.views import ItemContent
 
 
@@ -43,14 +45,21 @@ class ItemEncoder(Protocol):
         """Encode items by what is known of their content."""
         ...
 
+    def further_sids(self, encoded: Any, max_sids: int, margin: float) -> list[tuple[Sid, ...]]:
+        """Find further SIDs of what was encoded; called only where several are asked for."""
+        ...
 
-def item_sids(encoder: ItemEncoder, items: Sequence[CatalogItem], offsets: Sequence[int]) -> list[ItemSids]:
+
+def item_sids(
+    encoder: ItemEncoder, items: Sequence[CatalogItem], offsets: Sequence[int], settings: AgentSettings | None = None
+) -> list[ItemSids]:
     """Tokenize items.
 
     Args:
         encoder: The tokenizer.
         items: Catalogue items.
         offsets: Source offset of each, which orders its updates.
+        settings: How many SIDs an item may have; none for one.
 
     Returns:
         One value per item, in order.
@@ -61,17 +70,23 @@ def item_sids(encoder: ItemEncoder, items: Sequence[CatalogItem], offsets: Seque
     if not items:
         return []
     encoded = encoder.encode_items([content_of(item) for item in items])
+    further: Sequence[tuple[Sid, ...]] = [()] * len(items)
+    if settings is not None and settings.max_sids > 1:
+        further = encoder.further_sids(encoded, settings.max_sids, settings.sid_margin)
     return [
-        _value(item, offset, encoder.version, encoded, row)
+        _value(item, offset, encoder.version, encoded, row, further[row])
         for row, (item, offset) in enumerate(zip(items, offsets, strict=True))
     ]
 
 
-def _value(item: CatalogItem, offset: int, version: str, encoded: EncodedItems, row: int) -> ItemSids:
+def _value(
+    item: CatalogItem, offset: int, version: str, encoded: EncodedItems, row: int, further: tuple[Sid, ...]
+) -> ItemSids:
     tokenized = TokenizedItem(
         sid=tuple(encoded.codes[row].tolist()),
         vector=base64.b64encode(encoded.vectors[row].tobytes()).decode("ascii"),
         vector_scale=float(encoded.scales[row]),
+        more_sids=further or None,
     )
     return ItemSids(
         item_id=item.item_id,

@@ -54,14 +54,15 @@ class UpdateDecoder:
             item_id,
             item.source_offset,
             facts,
-            self._sid(tokenized),
+            self._fitting(tokenized.sid),
             self._vector(tokenized),
             tokenized.vector_scale,
             item.revision or 0,
+            more_sids=tuple(self._fitting(sid) for sid in tokenized.more_sids or ()),
         )
 
-    def _sid(self, tokenized: TokenizedRow) -> Sid:
-        sid, sizes = tokenized.sid, self._codebook_sizes
+    def _fitting(self, sid: Sid) -> Sid:
+        sizes = self._codebook_sizes
         if len(sid) == len(sizes):
             for code, size in zip(sid, sizes, strict=True):
                 if code >= size:

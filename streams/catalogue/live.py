@@ -16,6 +16,7 @@ from streams.clock import Clock
 from streams.errors import BadRecord, CatalogueError
 from streams.log import get_log
 from streams.metrics import Metrics
+from streams.popularity.live import LivePopularity
 from tokenizer.catalogue import Catalogue, CatalogueSnapshot, CatalogueUpdate
 from tokenizer.catalogue.frozen import Frozen
 
@@ -63,6 +64,7 @@ class LiveCatalogue:
         metrics: Counts what becomes of records, times builds.
         clock: Judges expiry.
         seconds: Monotonic clock in seconds.
+        popularity: Orders snapshots by live counts; none leaves them in the order of the model's weights.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class LiveCatalogue:
         metrics: Metrics,
         clock: Clock,
         seconds: Callable[[], float] = time.monotonic,
+        popularity: LivePopularity | None = None,
     ) -> None:
         self.pace = RebuildPace(settings, seconds)
         self._catalogue = catalogue
@@ -80,6 +83,7 @@ class LiveCatalogue:
         self._metrics = metrics
         self._clock = clock
         self._seconds = seconds
+        self._popularity = popularity
         self._oldest_unseen_s: float | None = None
         self._snapshot = catalogue.snapshot(now_ms=clock())
 
@@ -109,7 +113,9 @@ class LiveCatalogue:
 
     @property
     def is_stale(self) -> bool:
-        """Tell whether a new snapshot would differ: records applied since, or items expired."""
+        """Tell whether a new snapshot would differ: records applied since, items expired, or new counts are due."""
+        if self._popularity is not None and self._popularity.is_due:
+            return True
         return self._oldest_unseen_s is not None or self._clock() >= self._snapshot.next_expiry_at
 
     def apply(self, records: Iterable[KeyValue], arrived_s: float) -> None:
@@ -137,7 +143,10 @@ class LiveCatalogue:
     def build(self) -> CatalogueSnapshot:
         """Build a snapshot and make it the current one."""
         begun_s = self._seconds()
-        snapshot = self._catalogue.snapshot(now_ms=self._clock())
+        now_ms = self._clock()
+        snapshot = self._catalogue.snapshot(now_ms=now_ms)
+        if self._popularity is not None:
+            snapshot = self._popularity.ranked(snapshot, now_ms)
         # Looked up by every request: computed once here, not by the first of them.
         _ = snapshot.max_children, snapshot.max_bucket
         self._snapshot = snapshot

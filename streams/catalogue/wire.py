@@ -14,6 +14,7 @@ from models.records.base import MAX_AT_MS, MAX_ID_CHARS
 _IdText = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_CHARS)]
 _AtMs = Annotated[int, msgspec.Meta(ge=0, le=MAX_AT_MS)]
 _Code = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+_Sid = tuple[_Code, ...]
 
 
 class TokenizedRow(msgspec.Struct, frozen=True, gc=False):
@@ -22,6 +23,7 @@ class TokenizedRow(msgspec.Struct, frozen=True, gc=False):
     sid: Annotated[tuple[_Code, ...], msgspec.Meta(min_length=1)]
     vector: bytes
     vector_scale: Annotated[float, msgspec.Meta(ge=0)]
+    more_sids: Annotated[tuple[_Sid, ...], msgspec.Meta(max_length=15)] | None = None
     schema_version: Annotated[int, msgspec.Meta(ge=1)] = 1
 
 

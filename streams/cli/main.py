@@ -8,6 +8,7 @@ import typer
 
 from streams.cli import (
     broker,
+    catalogue,
     config,
     data,
     deadletters,
@@ -40,6 +41,7 @@ app.add_typer(broker.app, name="broker")
 app.add_typer(topics.app, name="topics")
 app.add_typer(deadletters.app, name="dlq")
 app.add_typer(data.app, name="import")
+app.add_typer(catalogue.app, name="catalogue")
 app.command()(live.replay)
 app.command()(live.send)
 app.command()(live.tail)

@@ -1,8 +1,8 @@
 """The topics: their names, keys, values, partition counts and policies, and the check that a Kafka agrees.
 
-Topics keyed by `user_id` are co-partitioned (equal partition counts, one partitioner), because the state of a
-listener, the listens that change it and the session-starts that read it must meet in one worker. Topics that hold
-the latest value of a key are compacted; a deleting changelog would lose listeners.
+Topics keyed by `user_id`, and the counts made of them, are co-partitioned (equal partition counts, one partitioner),
+because the state of a listener, the listens that change it and the session-starts that read it must meet in one worker.
+Topics that hold the latest value of a key are compacted; a deleting changelog would lose listeners.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -29,8 +29,12 @@ DEAD_LETTER_SUFFIX = ".dlq"
 DAY_MS = 86_400_000
 DEAD_LETTER_MAX_BYTES = 1_310_720
 
-KeyField = Literal["user_id", "item_id", "version", "worker"]
-_PARTITION_SETTINGS = {"user_id": "topics.user_partitions", "item_id": "topics.item_partitions"}
+KeyField = Literal["user_id", "item_id", "version", "worker", "count_part"]
+_PARTITION_SETTINGS = {
+    "user_id": "topics.user_partitions",
+    "count_part": "topics.user_partitions",
+    "item_id": "topics.item_partitions",
+}
 ProblemCode = Literal["missing", "wrong_partitions", "not_copartitioned", "not_compacted"]
 
 
@@ -63,11 +67,12 @@ class Topics:
     live_states: TopicSpec
     generations: TopicSpec
     generation_reports: TopicSpec
+    item_counts: TopicSpec
     dead_letters: tuple[TopicSpec, ...]
 
     def __iter__(self) -> Iterator[TopicSpec]:
         yield from (self.listens, self.session_starts, self.candidates, self.catalog_items, self.item_sids)
-        yield from (self.user_state_changelog, self.user_erasures)
+        yield from (self.user_state_changelog, self.user_erasures, self.item_counts)
         yield from (self.live_segments, self.live_listeners, self.live_states)
         yield from (self.generations, self.generation_reports)
         yield from self.dead_letters
@@ -134,6 +139,8 @@ def build_topics(settings: TopicSettings) -> Topics:
     # Only closed segments are compacted, and a quiet partition closes none by size. The last one bounds how long what
     # an erased user had stays readable: a broker compacts by itself only once half of a log is superseded.
     user_config = {**compacted_config, "segment.ms": "3600000", "max.compaction.lag.ms": str(DAY_MS)}
+    # Few keys, written over every few seconds.
+    counts_config = {**compacted_config, "segment.ms": "3600000", "segment.bytes": str(64 << 20)}
 
     def source(
         name: str, key: KeyField, model: type[Record], partitions: int, config: Mapping[str, str] | None = None
@@ -168,6 +175,8 @@ def build_topics(settings: TopicSettings) -> Topics:
         generation_reports=TopicSpec(
             prefix + "generation-reports.v1", "worker", GenerationReport, 1, True, compacted_config
         ),
+        # Each partition of the listens is counted in the partition of the same number.
+        item_counts=TopicSpec(prefix + "item-counts.v1", "count_part", None, users, True, counts_config),
         dead_letters=tuple(
             TopicSpec(spec.name + DEAD_LETTER_SUFFIX, spec.key, None, spec.partitions, False, dead_letter_config)
             for spec in sources
@@ -255,7 +264,7 @@ def in_one_line(problems: Sequence[TopicProblem]) -> str:
 def _is_copartitioned(spec: TopicSpec, existing: Mapping[str, TopicState]) -> bool:
     # Dead letters are read by people and by replay, never joined.
     is_dead_letters = spec.name.endswith(DEAD_LETTER_SUFFIX)
-    return spec.key == "user_id" and not is_dead_letters and spec.name in existing
+    return spec.key in ("user_id", "count_part") and not is_dead_letters and spec.name in existing
 
 
 def _missing(spec: TopicSpec) -> TopicProblem:

@@ -185,7 +185,7 @@ class Retokenizer(Service):
         if versions != self._versions or not self._agent.may_work.is_set():
             await self._take_back(partitions, versions)
             async with self._agent.turn:
-                self._agent.maker.tokenize = LiveVersions(encoders, self._left_out)
+                self._agent.maker.tokenize = LiveVersions(encoders, self._left_out, self._agent.settings)
                 for use in self._users:
                     use(encoders)
                 self._versions = versions

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from models.records import CatalogItem, ItemSids
+from streams.agents.settings import AgentSettings
 from streams.agents.tokenizing import ItemEncoder, item_sids
 from streams.errors import TokenizerError
 
@@ -17,11 +18,18 @@ class LiveVersions:
         encoders: The version that serves first: an item that it refuses is refused. What another one refuses goes
             without a SID under that version.
         left_out: Told the version and the item's id of each such item.
+        settings: How many SIDs an item may have; none for one.
     """
 
-    def __init__(self, encoders: Sequence[ItemEncoder], left_out: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        encoders: Sequence[ItemEncoder],
+        left_out: Callable[[str, str], None],
+        settings: AgentSettings | None = None,
+    ) -> None:
         self._first, *self._others = encoders
         self._left_out = left_out
+        self._settings = settings
 
     @property
     def versions(self) -> tuple[str, ...]:
@@ -41,7 +49,7 @@ class LiveVersions:
         Raises:
             TokenizerError: The version that serves cannot encode one.
         """
-        values = item_sids(self._first, items, offsets)
+        values = item_sids(self._first, items, offsets, self._settings)
         for encoder in self._others:
             more = self._under(encoder, items, offsets)
             values = [
@@ -54,7 +62,7 @@ class LiveVersions:
         self, encoder: ItemEncoder, items: Sequence[CatalogItem], offsets: Sequence[int]
     ) -> Sequence[ItemSids | None]:
         try:
-            return item_sids(encoder, items, offsets)
+            return item_sids(encoder, items, offsets, self._settings)
         except _ITEM_ERRORS:
             if len(items) == 1:
                 self._left_out(encoder.version, items[0].item_id)

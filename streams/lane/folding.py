@@ -16,6 +16,7 @@ from streams.erasure.feed import ErasureFeed
 from streams.erasure.requests import Requests
 from streams.errors import LaneError
 from streams.lane.batch import Decode, Folded, ListenBatch
+from streams.lane.derived import DerivedOutput, publish_derived
 from streams.lane.metrics import LaneMetrics
 from streams.lane.pacing import Pacer
 from streams.lane.settings import LaneSettings
@@ -52,6 +53,7 @@ class Folding:
         clock: Monotonic seconds.
         erasures: Requests to erase users, open before `run`; none without.
         folded: Told of every batch once it is durable.
+        derived: What is made of the same listens, open before `run`; none without.
 
     Attributes:
         next_offsets: By partition, the first source offset that is not durable; empty before `begin`.
@@ -71,13 +73,14 @@ class Folding:
         clock: Callable[[], float],
         erasures: ErasureFeed | None = None,
         folded: Folded | None = None,
+        derived: DerivedOutput | None = None,
     ) -> None:
         self.next_offsets: dict[int, int] = {}
         self.folded_to: dict[int, int] = {}
         self._topic, self._decode, self._lookup = topic, decode, lookup
         self._writer, self._settings, self._metrics = writer, settings, metrics
         self._pacer, self._limit_s, self._clock, self._erasures = pacer, silence_s, clock, erasures
-        self._folded = folded
+        self._folded, self._derived = folded, derived
         self._tables: Mapping[int, PartitionTable] = {}
         self._reading = Reading()
         self._overlay: dict[int, dict[bytes, bytes | None]] = {}
@@ -153,6 +156,9 @@ class Folding:
                 self.folded_to.update(self._reading.positions)
                 self._pacer.listens_folded()
             await self._sweep()
+            if self._derived is not None:
+                due = self._derived.due()
+                await publish_derived(self._derived.topic, due, self._writer, self.next_offsets, self._pacer)
 
     async def _collect(self, source: AIOKafkaConsumer, room: int) -> dict[int, list[Any]]:
         # aiokafka parses records when they are taken: all that a backlog piles up would be 40 ms at a time.
@@ -206,6 +212,9 @@ class Folding:
         for first in range(0, len(records), DECODE_RECORDS):
             await self._pacer.turn()
             batch.add(records[first : first + DECODE_RECORDS])
+        if self._derived is not None:
+            await self._pacer.turn()
+            self._derived.take(partition, batch.listens.values(), batch.next_offset)
         if requests is not None:
             blocks: dict[bytes, dict[int, bytes]] = {}
             for user in requests.by_user:

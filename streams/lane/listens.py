@@ -1,7 +1,6 @@
 """The listen lane: folds the listens of the assigned partitions into user state, in timed batches.
 
 One assignment is one run of `_serve`, in this order (each step relies on the one before):
-
 1. open the writer, which with transactions fences older owners and ends what they left open, 2. read the group's
 committed source offsets, 3. open the tables, restore them to the changelog's end as it is after that, and refuse states
 of another source (`admission`), 4. seek the source to the first listen that is not folded, and the erasures likewise,
@@ -27,6 +26,7 @@ from streams.connect import Clients
 from streams.erasure.feed import ErasureFeed
 from streams.errors import LaneError, SidestreamError, TableDamaged
 from streams.lane.batch import Decode, Folded
+from streams.lane.derived import DerivedOutput, open_derived
 from streams.lane.folding import Folding
 from streams.lane.garbage import settle
 from streams.lane.group.protocol import LaneHost
@@ -62,6 +62,7 @@ class ListenLane:
         clock: Monotonic seconds.
         erasures: Requests to erase users of the same partitions; none folds listens alone.
         folded: Told of every batch once it is durable.
+        derived: What else is made of the listens; none folds them alone.
     """
 
     def __init__(
@@ -78,22 +79,22 @@ class ListenLane:
         clock: Callable[[], float] = time.monotonic,
         erasures: ErasureFeed | None = None,
         folded: Folded | None = None,
+        derived: DerivedOutput | None = None,
     ) -> None:
         self._host, self._clients, self._table = host, clients, table
         self._decode, self._lookup, self._settings = decode, lookup, settings
-        self._metrics, self._clock, self._erasures, self._folded = metrics, clock, erasures, folded
+        self._metrics, self._clock, self._erasures, self._derived = metrics, clock, erasures, derived
+        self._beside = erasures, folded, derived
         self._pacer = pacer or Pacer(settings.slice_ms, settings.listen_share)
         self._writer = writer or make_writer(settings, clients, table.identity, host.group_id, self._pacer)
         self._admission = Admission(table.identity, clients)
         self._restorer = Restorer(table.identity.changelog_topic, clients, settings.restore_batch_records, metrics)
         self._session_s = clients.settings.session_timeout_ms / 1000
-        # A process that slept past its session may have been replaced, and write stale values: brokers refuse only
-        # transactions of such a one.
+        # A process that slept past its session may have been replaced; brokers refuse only transactions of such a one.
         self._silence_s = None if self._writer.commits_source else 0.8 * self._session_s
         self._task: asyncio.Task[None] | None = None
         self._crashing: asyncio.Task[None] | None = None
-        self._stop = asyncio.Event()
-        self._ready = asyncio.Event()
+        self._stop, self._ready = asyncio.Event(), asyncio.Event()
         self._assigned: frozenset[int] = frozenset()
         self._folding = self._new_folding()
 
@@ -233,8 +234,7 @@ class ListenLane:
             raise LaneError(msg)
 
     def _not_open(self, partition: int) -> LaneError:
-        msg = f"{self.topic}/{partition}: the user-state table is not open here; ask the worker that owns the partition"
-        return LaneError(msg)
+        return LaneError(f"{self.topic}/{partition}: the user-state table is not open here; ask the worker that has it")
 
     def _new_folding(self) -> Folding:
         return Folding(
@@ -247,8 +247,7 @@ class ListenLane:
             self._pacer,
             self._silence_s,
             self._clock,
-            self._erasures,
-            self._folded,
+            *self._beside,
         )
 
     def _on_done(self, task: "asyncio.Task[None]") -> None:
@@ -277,6 +276,7 @@ class ListenLane:
             await write_origins(self._writer, tables, positions, unrecorded)
             if self._erasures is not None:
                 await self._erasures.open(self._host, tables, commits=not self._writer.commits_source)
+            await done_before(stop, open_derived(self._derived, self._writer, positions))
             self._folding.begin(tables, positions)
             settle()  # nobody is answered yet who would notice
             if not stop.is_set():
@@ -294,6 +294,5 @@ class ListenLane:
 
     async def _crash(self, reason: BaseException) -> None:
         if not isinstance(reason, SidestreamError):
-            msg = f"{self.topic}: {reason!r}; the worker must restart; if that does not help, the log names the cause"
-            reason = LaneError(msg)
+            reason = LaneError(f"{self.topic}: {reason!r}; the worker must restart; if that does not help, see the log")
         await self._host.crash(reason)

@@ -15,6 +15,8 @@ from models.recommend import Recommender, Steps
 from models.records import CandidateSet, CatalogItem, SessionStart
 from streams.agents.tokenizing import ItemEncoder, item_sids
 from streams.catalogue.decode import UpdateDecoder
+from streams.popularity.settings import PopularitySettings
+from streams.replay.counted import CountedLog
 from tokenizer.catalogue import Catalogue, CatalogueSnapshot, CatalogueUpdate, Vectorize
 
 
@@ -41,12 +43,14 @@ class ReplayCore:
         vectorize: Item vectors of the model: `ItemTable.vectorize`.
         d_model: Width of those vectors.
         recommender: Answers session-starts.
+        popularity: How listens are counted, and how the counts order the catalogue.
     """
 
     tokenizer: ReplayTokenizer
     vectorize: Vectorize
     d_model: int
     recommender: Recommender
+    popularity: PopularitySettings = field(default_factory=PopularitySettings)
 
 
 @dataclass(slots=True)
@@ -99,6 +103,7 @@ class ReplayDriver:
             x_dim=tokenizer.vector_dim,
         )
         snapshot = catalogue.snapshot()
+        counted = CountedLog(self._core.popularity)
         waiting: list[LogRow] = []
         for row in self._folder.merged(Cursor()):
             if row.topic == "catalog":
@@ -111,8 +116,9 @@ class ReplayDriver:
                 snapshot = self._fresh(catalogue, snapshot, row.at)
                 if isinstance(row.record, ListenRow):
                     self._listen(row, row.record, snapshot)
+                    counted.add(row.line - 1, row.record)
                 else:
-                    yield self._answer(cast(SessionStart, row.record), snapshot)
+                    yield self._answer(cast(SessionStart, row.record), counted.ranked(snapshot, row.at))
             if self._on_row is not None:
                 self._on_row(row)
 

@@ -42,6 +42,7 @@ from streams.live.ids import LiveIds
 from streams.live.items import LiveItems
 from streams.live.room import LiveRoom
 from streams.metrics import Metrics
+from streams.popularity.counting import make_counting
 from streams.progress import IDLE, Work
 from streams.sessions.answerer import Answerer
 from streams.sessions.lane import SessionLane
@@ -201,6 +202,7 @@ class WorkerParts:
             pacer=pacer,
             erasures=erasures,
             folded=audience.folded,
+            derived=make_counting(self.settings.popularity, self.topics, self.clients, self.limits),
         )
         self.guarantee = lane.guarantee
         self.states = LaneStates(lane, self.topics.listens.partitions, lambda: serving.snapshot)
@@ -215,7 +217,8 @@ class WorkerParts:
             for partition in range(self.topics.listens.partitions):
                 unread = self.metrics.unread.labels(part.topic, str(partition))
                 unread.set_function(partial(_unread_of, part, self._backlog, partition))
-        return [serving, ids, audience, sessions]
+        counts = self._generations.counts_reader()
+        return [serving, *([] if counts is None else [counts]), ids, audience, sessions]
 
     def _erasures(self) -> ErasureFeed:
         topic = self.topics.user_erasures.name

@@ -25,6 +25,8 @@ from streams.generations.retokenizer import Retokenizer
 from streams.generations.serving import Serving
 from streams.generations.shelf import LoadPair, Shelf
 from streams.metrics import Metrics
+from streams.popularity.live import CountsHub
+from streams.popularity.reader import CountsReader
 from streams.worker.pair import Pair
 from tokenizer.catalogue import Catalogue
 
@@ -63,6 +65,7 @@ class GenerationParts:
         self._metrics = metrics
         self._clock = clock
         self._catalogues = catalogues
+        self._counts = CountsHub(settings.popularity, metrics) if settings.popularity.enabled else None
         version = home.tokenizer.version
         self.control = ControlReader(clients, topics, metrics)
         self._shelf = Shelf(home, settings.generations.folder, load, settings.generations.retry_s)
@@ -88,6 +91,10 @@ class GenerationParts:
         settings = self._settings.generations
         parts = (self.control, self._shelf, self.reporter, settings, self._metrics, self._clock)
         return Serving(self._live(home), self._live, *parts)
+
+    def counts_reader(self) -> CountsReader | None:
+        """Build what reads the counts for all generations; None where nothing is counted."""
+        return None if self._counts is None else CountsReader(self._clients, self._topics.item_counts, self._counts)
 
     def retokenizer(self, app: faust.App, agent: CatalogAgent, limits: Limits) -> Retokenizer:
         """Build the tokenizing side.
@@ -116,6 +123,7 @@ class GenerationParts:
             settings,
             self._metrics,
             self._clock,
+            popularity=None if self._counts is None else self._counts.member(),
         )
         catalogue.settings = settings
         local = LocalCatalogue(self._catalogues, version, pair.model_version, WallClock())

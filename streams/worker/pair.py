@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from models.artifact import load_model_artifact
 from models.engine import Engine
@@ -14,6 +14,7 @@ from tokenizer.artifact import load_tokenizer
 from tokenizer.catalogue import Vectorize
 from tokenizer.errors import ArtifactError
 from tokenizer.generations import Alignment, load_alignment
+from tokenizer.sid import Sid
 from tokenizer.views import ItemContent
 
 
@@ -32,6 +33,10 @@ class ServedTokenizer(ItemEncoder, Protocol):
 
     def encode_items(self, items: Sequence[ItemContent]) -> EncodedItems:
         """Encode items by what is known of their content."""
+        ...
+
+    def further_sids(self, encoded: Any, max_sids: int, margin: float) -> list[tuple[Sid, ...]]:
+        """Find further SIDs of what was encoded."""
         ...
 
 

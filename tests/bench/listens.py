@@ -4,6 +4,8 @@ All read the same kind of log and end with equal states: a first round, which no
 and compares every peer's changelog with the pure fold of its log. Stock Faust gets a tenth of the listens of a tenth of
 the users, for it is slow: histories are as long as in the others'.
 
+The lane counts items for popularity, as a worker does; `uncounted` is the lane without it, which tells what it costs.
+
 What longer histories cost is told by the lane alone, over a log of a tenth of the users: their rings are full, and a
 listen in sixteen writes a block (`long`), or none does (`long_ring`).
 """
@@ -37,7 +39,7 @@ from tests.bench.work import NUM_ITEMS, read
 from tokenizer.catalogue import StoredSid
 
 LONG_PEERS = ("long", "long_ring")
-PEERS = ("bare", "lane", "stock", "quix", "quix_exactly_once", *LONG_PEERS)
+PEERS = ("bare", "lane", "uncounted", "stock", "quix", "quix_exactly_once", *LONG_PEERS)
 STOCK_SHARE = 10
 LONG_SHARE = 10
 VISIBLE_S = 10.0
@@ -78,6 +80,7 @@ class Drains:
         """Give what runs a peer once."""
         run = {
             "bare": self._bare,
+            "uncounted": partial(self._lane, self.source, {}, counts=False),
             "lane": partial(self._lane, self.source, {}),
             "long": partial(self._lane, self.long_source, {}),
             "long_ring": partial(self._lane, self.long_source, {"history_events": 0}),
@@ -102,9 +105,11 @@ class Drains:
         config["changelog"] = self.rig.topic(config["group"] + "-changelog", self.options.partitions, compacted=True)
         return self._checked(number, self.rig.run("bare", config), config, config["changelog"])
 
-    def _lane(self, source: str, lane: dict[str, int], number: int) -> Run:
+    def _lane(self, source: str, lane: dict[str, int], number: int, *, counts: bool = True) -> Run:
         config = self._config("lane", source, **lane)
         config["changelog"] = self.rig.topic(config["group"] + "-changelog", self.options.partitions, compacted=True)
+        if counts:
+            config["counts"] = self.rig.topic(config["group"] + "-counts", self.options.partitions, compacted=True)
         return self._checked(number, self.rig.run("lane", config), config, config["changelog"])
 
     def _stock(self, number: int) -> Run:
@@ -242,6 +247,7 @@ def judge(bench: Bench, runs: dict[str, list[Run]], steady: Run) -> None:
     }
     bench.checks = [
         at_most("lane_vs_bare", median_ratio(lane, cpu["bare"]) if "bare" in cpu else None, 1.4),
+        at_most("counts_cost", median_ratio(lane, cpu["uncounted"]) if "uncounted" in cpu else None, 1.03),
         at_least("stock_vs_lane", median_ratio(cpu["stock"], lane) if "stock" in cpu else None, 15),
         at_least("quix_vs_lane", median_ratio(quix, lane) if quix else None, 1.3),
         at_most("value_bytes", full_value_bytes(), 1_400),
@@ -267,6 +273,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     if options.peers is None:
         # A test must not fetch packages: it takes quixstreams along only where it is there already.
         options.peers = [name for name in PEERS if not small or not name.startswith("quix") or find_python()]
+        # A process more, and among so few listens it tells nothing.
+        options.peers = [name for name in options.peers if not small or name != "uncounted"]
     else:
         chosen = {"lane", *options.peers.split(",")}
         if chosen & {*LONG_PEERS}:

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from kafka import TopicPartition
-from lane_worker import LANE, static_lookup, user_table
+from lane_worker import LANE, POPULARITY, static_lookup, user_table
 
 from models.history import block_key, fold, split_block_key
 from streams.connect import Clients, KafkaSettings
@@ -25,10 +26,14 @@ from streams.contracts.topics import Topics
 from streams.errors import BadRecord
 from streams.lane.restoring.origin import is_reserved
 from streams.lane.table.meta import META_KEY
+from streams.popularity.values import read_key, read_part
+from tokenizer.popularity import Counts, merged
+from tokenizer.sid import item_key
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = Path(__file__).with_name("lane_worker.py")
 SESSION_MS = 6_000
+COUNTED_FROM = 1_960
 BAD_VALUES = (b"{broken", b"[]", b'{"event_id":"x"}', None, b"\xff\xfe", b"")
 
 
@@ -68,6 +73,11 @@ def make_listens(count: int, users: int, seed: int) -> list[tuple[bytes, bytes |
             value = json.dumps({**listen, "at": 4_000_000_000_000}).encode()
         records.append((key, value))
     return records
+
+
+def weights_of(counts: Counts) -> dict[int, float]:
+    """Weights by item key."""
+    return dict(zip(counts.keys.tolist(), counts.scaled_to(COUNTED_FROM).tolist(), strict=True))
 
 
 @dataclass
@@ -270,6 +280,29 @@ class Rig:
             assert self.table(name) == states
         assert self.dead_letters() == sorted((record.partition, record.offset) for record, _ in bad)
         assert not self.replays()
+
+    def counted(self) -> dict[int, float]:
+        """Decayed listens by item from their definition, listen by listen."""
+        one, parts = np.array([1]), []
+        for record in self.read_all(self.topics.listens.name):
+            try:
+                listen = decode_listen(record.key, record.value, record.timestamp)
+            except BadRecord:
+                continue
+            key = np.array([item_key(listen.item_id)], np.uint64)
+            parts.append(Counts.of_step(listen.at // POPULARITY.decay.step_ms, key, one))
+        return weights_of(merged(parts))
+
+    def published_counts(self) -> dict[int, float]:
+        """The same as the topic has it, last write wins."""
+        values = {record.key: record.value for record in self.read_all(self.topics.item_counts.name)}
+        return weights_of(merged([read_part(v).counts for key, v in values.items() if read_key(key)[1] is not None]))
+
+    def wait_counted(self) -> None:
+        """Wait until all that was listened to is counted and published."""
+        expected = self.counted()
+        assert len(expected) > 400
+        wait_until(lambda: self.published_counts() == expected, 30, "published counts equal those of the log")
 
     def kill(self, worker: subprocess.Popen[bytes]) -> None:
         """End a worker as a crash would."""

@@ -27,10 +27,14 @@ from streams.lane.metrics import LaneCounts
 from streams.lane.settings import LaneSettings
 from streams.lane.table.meta import TableIdentity
 from streams.lane.table.users import UserTable
+from streams.popularity.counting import ItemCounting
+from streams.popularity.settings import PopularitySettings
 from tokenizer.catalogue import StoredSid
 
 # So few events that blocks are written over.
 LANE = LaneSettings(commit_interval_ms=200, max_batch_records=500, history_events=64)
+# So often and so little at a time that parts wait for their turn whenever a worker is killed.
+POPULARITY = PopularitySettings(half_life_hours=240, publish_s=0.2, publish_parts=60)
 VERSION = "0123456789ab"
 
 
@@ -75,8 +79,17 @@ def make_lane(config: dict) -> tuple[faust.App, ListenLane]:
     asked = topics.user_erasures.name
     sweep = Sweep(topics.listens.name, asked, clients, settings, WallClock(), time.monotonic)
     erasures = ErasureFeed(asked, clients, decode_user_erasure, sweep)
+    counting = ItemCounting(topics.item_counts.name, topics.listens.name, clients, decode_listen, POPULARITY)
     lane = ListenLane(
-        FaustHost(app), clients, table, decode_listen, static_lookup, settings, metrics, erasures=erasures
+        FaustHost(app),
+        clients,
+        table,
+        decode_listen,
+        static_lookup,
+        settings,
+        metrics,
+        erasures=erasures,
+        derived=counting,
     )
     register(app, lane)
     register(app, erasures)

@@ -25,6 +25,7 @@ def test_table_and_changelog_equal_the_fold_and_bad_records_are_dead_letters(rig
     rig.produce(records)
     worker = rig.start_worker()
     rig.wait_drained()
+    rig.wait_counted()
     assert rig.stop(worker) == 0
     rig.assert_exactly_once("a")
 

@@ -9,12 +9,13 @@ are computed. An update refused or a defect found by the checks leaves the snaps
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.catalogue.encoding import EncodedItem, MarketSets, encode_item, item_columns
+from tokenizer.catalogue.aliases import Aliases
+from tokenizer.catalogue.change import Change
+from tokenizer.catalogue.encoding import EncodedItem, TraitSets, encode_item, item_columns
 from tokenizer.catalogue.facts import CatalogueUpdate
 from tokenizer.catalogue.frozen import Frozen, freeze
 from tokenizer.catalogue.key_index import KeyIndex
@@ -40,17 +41,6 @@ _BEFORE_ALL = -(2**63)
 _CHECK_ALL_EVERY = 64
 
 
-@dataclass(slots=True)
-class _Change:
-    """What a batch of updates makes of one item."""
-
-    item_id: str
-    row: int
-    order: int
-    alive: bool
-    upsert: CatalogueUpdate | None = None
-
-
 class Catalogue:
     """The catalogue under one tokenizer version and one model.
 
@@ -66,36 +56,26 @@ class Catalogue:
     """
 
     def __init__(
-        self,
-        tokenizer_version: str,
-        codebook_sizes: Sequence[int],
-        dim: int,
-        vectorize: Vectorize,
-        *,
-        x_dim: int = 128,
+        self, tokenizer_version: str, codebook_sizes: Sequence[int], dim: int, vectorize: Vectorize, *, x_dim: int = 128
     ) -> None:
         self.tokenizer_version = tokenizer_version
         self.codebook_sizes = tuple(int(size) for size in codebook_sizes)
         if not self.codebook_sizes or not all(0 < size <= MAX_CODEBOOK_SIZE for size in self.codebook_sizes):
             msg = f"catalogue: expected codebook sizes from 1 to {MAX_CODEBOOK_SIZE}, got {self.codebook_sizes}"
             raise CatalogueError(msg)
-        self._dim = dim
-        self._x_dim = x_dim
-        self._vectorize = vectorize
+        self._dim, self._x_dim, self._vectorize = dim, x_dim, vectorize
         self._store = RowStore(dim, len(self.codebook_sizes))
         self._index = KeyIndex.empty()
         self._moved: dict[int, int] = {}
+        self._aliases = Aliases()
         # Writer-only and by row, unlike the store: what readers hold of it is copied into each snapshot.
         self._orders = np.empty(0, dtype=np.int64)
         self._alive = np.empty(0, dtype=np.bool_)
         # Removals of items never seen here: an older update may still arrive and must not bring the item back.
         self._tombstones: dict[int, int] = {}
-        self._markets = MarketSets()
-        self._num_seen = 0
-        self._generation = 0
-        self._num_snapshots = 0
-        nobody = np.empty(0, dtype=np.bool_)
-        self._standing = built(self._store, nobody, self.codebook_sizes)
+        self._traits = TraitSets()
+        self._num_seen = self._generation = self._num_snapshots = 0
+        self._standing = built(self._store, np.empty(0, dtype=np.bool_), self.codebook_sizes)
         self._latest: CatalogueSnapshot | None = None
         self._before: CatalogueSnapshot | None = None
         self._latest_at = _BEFORE_ALL
@@ -130,6 +110,8 @@ class Catalogue:
                 differs |= bool(self._alive[row]) != change.alive
                 self._orders[row] = change.order
                 self._alive[row] = change.alive
+                if self._aliases.size:
+                    self._alive[self._aliases.of(key)] = change.alive
         if differs:  # values that only gain or lose another version come by the million: no snapshot for those
             self._latest = None
 
@@ -170,9 +152,10 @@ class Catalogue:
             trie=self._standing.trie,
             index=self._index,
             row_alive=self._standing.alive,
-            market_sets=self._markets.listed(),
-            popular_rows=self._standing.popular,
-            newest_rows=self._standing.newest,
+            aliases=(aliases := self._aliases.listed(self._index)),
+            traits=self._traits.listed(),
+            popular_rows=aliases.left_out(self._standing.heaviest)[: self._standing.popular.size],
+            newest_rows=aliases.left_out(self._standing.latest)[: self._standing.newest.size],
             store_generation=self._generation,
         )
         if self._before is not None and step.splices is not None and generation == self._generation:
@@ -182,8 +165,8 @@ class Catalogue:
 
     def frozen(self) -> Frozen:
         """Capture all updates applied so far, for a later process to go on from; later ones do not show in it."""
-        arrays = freeze(self._store, self._orders, self._alive, self._tombstones)
-        return Frozen(arrays, self._markets.listed(), self._num_seen, self._num_snapshots)
+        arrays = freeze(self._store, self._orders, self._alive, self._aliases.rows(), self._tombstones)
+        return Frozen(arrays, self._traits.listed(), self._num_seen, self._num_snapshots)
 
     def restore(self, frozen: Frozen) -> None:
         """Take the place of a captured catalogue; nothing happens but a `CatalogueError` where it does not fit."""
@@ -191,18 +174,17 @@ class Catalogue:
         self._store = frozen.store(self._dim, len(self.codebook_sizes))
         self._index, self._tombstones = frozen.index(), frozen.tombstones()
         self._orders, self._alive = np.array(frozen.arrays["orders"]), np.array(frozen.arrays["alive"])
-        self._markets = MarketSets(frozen.market_sets)
+        self._traits = TraitSets(frozen.traits)
+        self._aliases = Aliases()
+        for row, key in zip(frozen.arrays["alias_rows"].tolist(), frozen.alias_keys(), strict=True):
+            self._aliases.add(key, row)
         self._num_seen, self._num_snapshots = frozen.num_seen, frozen.num_snapshots
         self._generation += 1
         self._moved, self._latest, self._before = {}, None, None
         self._standing = built(self._store, np.zeros(0, dtype=np.bool_), self.codebook_sizes)
 
     def num_bytes(self) -> dict[str, int]:
-        """Return the memory that the catalogue and its latest snapshot take together, by part.
-
-        Returns:
-            Bytes in use; spare capacity of the store is left out, since its pages are never touched.
-        """
+        """Return the bytes in use by catalogue and latest snapshot, by part; spare capacity is never touched."""
         return {
             **self._store.num_bytes(),
             **self._standing.trie.num_bytes(),
@@ -218,19 +200,19 @@ class Catalogue:
         elif splices:
             check_merged(trie, splices, self.codebook_sizes, rows, self._standing.alive)
 
-    def _plan(self, updates: Sequence[CatalogueUpdate]) -> dict[int, _Change]:
+    def _plan(self, updates: Sequence[CatalogueUpdate]) -> dict[int, Change]:
         """Reduce updates to one change per item, touching nothing; items in the order of their first upsert."""
         keys = [item_key(update.item_id) for update in updates]
         rows = self._index.find(np.array(keys, dtype=np.uint64)).tolist()
         store, text = self._store.rows(), self._store.text()
-        changes: dict[int, _Change] = {}
+        changes: dict[int, Change] = {}
         for update, key, indexed in zip(updates, keys, rows, strict=True):
             change = changes.get(key)
             if change is None:
                 row = self._moved.get(key, indexed)
                 known_id = update.item_id if row < 0 else store.item_id(text, row)
                 before = self._tombstones.get(key, _BEFORE_ALL) if row < 0 else int(self._orders[row])
-                change = _Change(known_id, row, before, row >= 0 and bool(self._alive[row]))
+                change = Change(known_id, row, before, row >= 0 and bool(self._alive[row]))
             if change.item_id != update.item_id:
                 msg = (
                     f"items {change.item_id!r} and {update.item_id!r} share the key {key:#018x}; "
@@ -254,7 +236,7 @@ class Catalogue:
             changes[key] = change
         return changes
 
-    def _append(self, appended: Sequence[tuple[int, _Change, EncodedItem]]) -> None:
+    def _append(self, appended: Sequence[tuple[int, Change, EncodedItem]]) -> None:
         """Give new and changed items a row."""
         items = [item for _, _, item in appended]
         codes = np.array([item.sid for item in items], dtype=np.int32)
@@ -263,7 +245,7 @@ class Catalogue:
         x = x_int8.reshape(len(items), self._x_dim) * x_scales[:, None]
         vectors, weights = self._vectorize([item.item_id for item in items], codes, x)
         check_vectors(vectors, weights, (len(items), self._dim))
-        columns = item_columns(items, [key for key, _, _ in appended], self._markets)
+        columns = item_columns(items, [key for key, _, _ in appended], self._traits)
         columns["vectors"], columns["scales"] = quantize(vectors)
         columns["weights"] = weights
         old = np.array([change.row for _, change, _ in appended], dtype=np.int64)
@@ -273,10 +255,22 @@ class Catalogue:
         if self._orders.size < self._store.size:
             self._orders = grown(self._orders, start, 2 * self._store.size)
             self._alive = grown(self._alive, start, 2 * self._store.size)
+        self._reserve_flags(start)
         self._alive[old[old >= 0]] = False
         for row, (key, _, _) in enumerate(appended, start):
             self._moved[key] = row
             self._tombstones.pop(key, None)
+            if self._aliases.size:
+                self._alive[self._aliases.dropped(key)] = False
+        if any(item.more_sids for item in items):
+            used = self._store.size
+            self._aliases.append([key for key, _, _ in appended], items, columns, self._store)
+            self._reserve_flags(used)
+
+    def _reserve_flags(self, used: int) -> None:
+        if self._orders.size < self._store.size:
+            self._orders = grown(self._orders, used, 2 * self._store.size)
+            self._alive = grown(self._alive, used, 2 * self._store.size)
 
     def _first_seen(self, old: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Number new items in order; changed ones keep their number. Shape: (n,)."""
@@ -290,11 +284,13 @@ class Catalogue:
 
     def _compact(self) -> None:
         """Leave outdated rows and means behind once they outnumber the items; readers keep the old store."""
-        items, means = self._index.rows.size, int(np.count_nonzero(self._standing.trie.leaf_rows < 0))
+        items = self._index.rows.size + self._aliases.size
+        means = int(np.count_nonzero(self._standing.trie.leaf_rows < 0))
         if self._store.size - items + self._store.num_means - means <= max(_MIN_DEAD_ROWS, items):
             return
-        kept = np.sort(self._index.rows)
+        kept = np.sort(np.concatenate((self._index.rows, self._aliases.rows())))
         self._standing, self._store = compacted(self._standing, self._store, kept)
         self._orders, self._alive = self._orders[kept], self._alive[kept]
         self._index = KeyIndex(self._index.keys, np.searchsorted(kept, self._index.rows).astype(np.int32))
+        self._aliases.renumber(kept)
         self._generation += 1

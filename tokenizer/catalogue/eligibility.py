@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tokenizer.catalogue.encoding import Traits
 from tokenizer.catalogue.nodes import ranges
 from tokenizer.catalogue.rows import Rows
 from tokenizer.catalogue.standing import Step
@@ -41,28 +42,54 @@ class Rule(NamedTuple):
     Attributes:
         market: Only items that may be played there; None means no rule.
         allow_explicit: Whether explicit items pass.
+        languages: Only items in one of them, or in a variety of it (en-GB of en), or of unknown language; None means no
+            rule.
+        kinds: Only items of one of them; None means no rule.
+        live_now: True lets only live streams pass, False none; None means no rule. Ended ones never pass.
     """
 
-    market: str | None
-    allow_explicit: bool
+    market: str | None = None
+    allow_explicit: bool = True
+    languages: frozenset[str] | None = None
+    kinds: frozenset[str] | None = None
+    live_now: bool | None = None
 
-    def passes(self, rows: Rows, market_sets: tuple[frozenset[str], ...], some: IntArray | slice) -> BoolArray:
-        """Tell which of some rows pass.
+    @property
+    def name(self) -> str:
+        """Return what the rule is called, the same for equal rules."""
+        parts = [f"market={self.market}", f"explicit={int(self.allow_explicit)}"]
+        parts += [] if self.languages is None else [f"languages={','.join(sorted(self.languages))}"]
+        parts += [] if self.kinds is None else [f"kinds={','.join(sorted(self.kinds))}"]
+        parts += [] if self.live_now is None else [f"live={int(self.live_now)}"]
+        return "/".join(parts)
+
+    def accepts(self, traits: Traits) -> bool:
+        """Tell whether items with these traits pass."""
+        if self.market is not None and traits.market and self.market not in traits.market:
+            return False
+        if self.languages is not None and traits.language is not None:
+            language = traits.language.lower()
+            if not {language, language.split("-")[0]} & {wanted.lower() for wanted in self.languages}:
+                return False
+        if self.kinds is not None and traits.kind not in self.kinds:
+            return False
+        if self.live_now is not None and self.live_now != (traits.kind == "live"):
+            return False
+        return self.allow_explicit or not traits.explicit
+
+    def passes(self, rows: Rows, traits: tuple[Traits, ...], some: IntArray | slice) -> BoolArray:
+        """Tell which of some rows pass; each different trait is judged once.
 
         Args:
             rows: The store.
-            market_sets: The catalogue's list of market sets.
+            traits: The catalogue's list of traits.
             some: Rows to look at.
 
         Returns:
             One answer a row.
         """
-        passing = np.ones(rows.explicit[some].size, dtype=np.bool_)
-        if self.market is not None:
-            open_sets = np.fromiter((not names or self.market in names for names in market_sets), dtype=np.bool_)
-            passing &= open_sets[rows.market_sets[some]]
-        if not self.allow_explicit:
-            passing &= ~rows.explicit[some]
+        accepted = np.fromiter(map(self.accepts, traits), dtype=np.bool_, count=len(traits))
+        passing: BoolArray = accepted[rows.traits[some]]
         return passing
 
 
@@ -72,7 +99,7 @@ def compile_rule(
     rows: Rows,
     trie: Trie,
     alive: BoolArray,
-    market_sets: tuple[frozenset[str], ...],
+    traits: tuple[Traits, ...],
     now_ms: int | None,
 ) -> Eligibility:
     """Turn a rule into masks.
@@ -84,13 +111,13 @@ def compile_rule(
         trie: The trie over the rows alive.
         alive: Rows to start from.
             Shape: (R,).
-        market_sets: The catalogue's list of market sets.
+        traits: The catalogue's list of traits.
         now_ms: Items expired by then are out; None means no rule.
 
     Returns:
         The masks, and the time from which on they are too generous.
     """
-    item = alive & rule.passes(rows, market_sets, slice(None))
+    item = alive & rule.passes(rows, traits, slice(None))
     if now_ms is not None:
         item[rows.expiries.due(now_ms)] = False
     until_at = rows.expiries.next_at(item)
@@ -104,7 +131,7 @@ def carried(
     rows: Rows,
     trie: Trie,
     step: Step,
-    market_sets: tuple[frozenset[str], ...],
+    traits: tuple[Traits, ...],
 ) -> Eligibility:
     """Make the masks of a rule from those of the snapshot before: only rows and nodes that changed are looked at.
 
@@ -115,7 +142,7 @@ def carried(
         rows: The store.
         trie: The trie after the step.
         step: What has changed since; its trie was merged.
-        market_sets: The catalogue's list of market sets.
+        traits: The catalogue's list of traits.
 
     Returns:
         The masks that `compile_rule` would return, valid no longer than what they are made from.
@@ -123,7 +150,7 @@ def carried(
     item = np.zeros(rows.keys.size, dtype=np.bool_)
     item[: before.item.size] = before.item
     item[step.gone] = False
-    item[step.come] = rule.passes(rows, market_sets, step.come)
+    item[step.come] = rule.passes(rows, traits, step.come)
     nodes = list(before.nodes)
     below = item
     for level in reversed(range(len(step.splices or ()))):

@@ -19,7 +19,7 @@ from tokenizer.errors import CatalogueError
 from tokenizer.sid import Sid, item_key
 
 _encoder = msgspec.msgpack.Encoder()
-_MAX_MARKET_SETS = 2**16 - 1
+_MAX_TRAITS = 2**16 - 1
 _MAX_ID_BYTES = 2**16 - 1
 
 
@@ -34,43 +34,62 @@ class EncodedItem(NamedTuple):
     id_text: bytes
     facts_text: bytes
     fingerprint: bytes
+    more_sids: tuple[Sid, ...] = ()
 
 
-class MarketSets:
-    """The different sets of markets that items name, numbered; number 0 is "everywhere".
+class Traits(NamedTuple):
+    """What rules judge an item by, shared by all items that are alike in it.
 
-    Args:
-        listed: Sets by number, where they have numbers already.
+    Attributes:
+        market: Where it may be played; empty for everywhere.
+        language: Language code; None where unknown.
+        kind: track, episode, audiobook or live.
+        explicit: Kept from those who ask for clean content.
     """
 
-    def __init__(self, listed: Iterable[frozenset[str]] = ()) -> None:
-        self._numbers: dict[frozenset[str], int] = {frozenset(): 0}
-        for names in listed:
-            self._numbers.setdefault(names, len(self._numbers))
+    market: frozenset[str]
+    language: str | None
+    kind: str
+    explicit: bool
 
-    def number(self, market: Sequence[str]) -> int:
-        """Return the number of a set, the next free one where it is new.
+
+class TraitSets:
+    """The different traits that items have, numbered.
+
+    Args:
+        listed: Traits by number, where they have numbers already.
+    """
+
+    def __init__(self, listed: Iterable[Traits] = ()) -> None:
+        self._numbers: dict[Traits, int] = {}
+        for traits in listed:
+            self._numbers.setdefault(traits, len(self._numbers))
+
+    def number(self, facts: ItemFacts) -> int:
+        """Return the number of an item's traits, the next free one where they are new.
 
         Args:
-            market: Names of the markets.
+            facts: Of the item.
 
         Returns:
             The number.
 
         Raises:
-            CatalogueError: There are as many different sets already as a row can tell apart.
+            CatalogueError: There are as many different ones already as a row can tell apart.
         """
-        if not market:
-            return 0
-        number = self._numbers.setdefault(frozenset(market), len(self._numbers))
-        if number > _MAX_MARKET_SETS:
-            del self._numbers[frozenset(market)]
-            msg = f"items name more than {_MAX_MARKET_SETS} different sets of markets; list fewer combinations"
+        traits = Traits(frozenset(facts.market), facts.language, facts.kind, facts.explicit)
+        number = self._numbers.setdefault(traits, len(self._numbers))
+        if number > _MAX_TRAITS:
+            del self._numbers[traits]
+            msg = (
+                f"items have more than {_MAX_TRAITS} different combinations of markets, language, kind and explicit; "
+                "list fewer combinations of markets"
+            )
             raise CatalogueError(msg)
         return number
 
-    def listed(self) -> tuple[frozenset[str], ...]:
-        """Return all sets by number."""
+    def listed(self) -> tuple[Traits, ...]:
+        """Return all traits by number."""
         return tuple(self._numbers)
 
 
@@ -96,7 +115,9 @@ def encode_item(update: CatalogueUpdate) -> EncodedItem:
     sid = tuple(map(int, update.sid))
     x_int8 = update.x_int8 if type(update.x_int8) is bytes else update.components.tobytes()
     facts_text = _encoder.encode(update.facts)
-    said = b"".join((_encoder.encode((sid, update.x_scale)), x_int8, facts_text))
+    more_sids = tuple(dict.fromkeys(tuple(map(int, more)) for more in update.more_sids if tuple(more) != sid))
+    facts_said = facts_text + _encoder.encode(more_sids) if more_sids else facts_text
+    said = b"".join((_encoder.encode((sid, update.x_scale)), x_int8, facts_said))
     fingerprint = hashlib.blake2b(said, digest_size=8).digest()
     return EncodedItem(
         update.item_id,
@@ -107,16 +128,17 @@ def encode_item(update: CatalogueUpdate) -> EncodedItem:
         id_text,
         facts_text,
         fingerprint,
+        more_sids,
     )
 
 
-def item_columns(items: Sequence[EncodedItem], keys: Sequence[int], markets: MarketSets) -> dict[str, npt.NDArray[Any]]:
+def item_columns(items: Sequence[EncodedItem], keys: Sequence[int], traits: TraitSets) -> dict[str, npt.NDArray[Any]]:
     """Lay items out as columns of the store, all but those that come from the model and from the writer.
 
     Args:
         items: Packed items.
         keys: Their keys.
-        markets: Numbers the items' market sets.
+        traits: Numbers what rules judge by.
 
     Returns:
         Columns by name; `text_starts` counts from the first of these items.
@@ -132,8 +154,7 @@ def item_columns(items: Sequence[EncodedItem], keys: Sequence[int], markets: Mar
         "show_keys": _name_keys([fact.show for fact in facts]),
         "published_at": _times([fact.published_at for fact in facts], UNKNOWN_MS),
         "expires_at": _times([fact.expires_at for fact in facts], NEVER_MS),
-        "explicit": np.array([fact.explicit for fact in facts], dtype=np.bool_),
-        "market_sets": np.array([markets.number(fact.market) for fact in facts], dtype=np.int32),
+        "traits": np.array([traits.number(fact) for fact in facts], dtype=np.int32),
         "fingerprints": np.frombuffer(b"".join([item.fingerprint for item in items]), dtype="<u8"),
         "text_starts": np.cumsum(lengths) - lengths,
         "id_bytes": id_bytes,

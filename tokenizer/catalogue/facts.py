@@ -59,6 +59,7 @@ class CatalogueUpdate:
             Shape: (x_dim,).
         x_scale: Component = int8 * x_scale.
         revision: Counts what changed the item since that event without another one: orders updates of equal offset.
+        more_sids: Further SIDs under which the item can be reached, too.
     """
 
     item_id: str
@@ -68,6 +69,7 @@ class CatalogueUpdate:
     x_int8: bytes | npt.NDArray[np.int8] | None = None
     x_scale: float = 0.0
     revision: int = 0
+    more_sids: tuple[Sid, ...] = ()
 
     @property
     def order(self) -> int | None:

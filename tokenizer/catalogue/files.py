@@ -3,7 +3,7 @@
 Written piece by piece beside its place, forced to disk and renamed, so that a reader or a power cut meets all of it or
 nothing. Arrays are mapped when read, and copied from there once: a store must be able to grow.
 
-Layout, version 1: `<array>.npy` for each array of `Frozen`; `market_sets.json`; `manifest.json` with the number of the
+Layout, version 1: `<array>.npy` for each array of `Frozen`; `traits.json`; `manifest.json` with the number of the
 layout, `num_seen`, `num_snapshots`, and what the caller adds.
 """
 
@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tokenizer.catalogue.encoding import Traits
 from tokenizer.catalogue.frozen import Frozen
 from tokenizer.errors import ArtifactError
 from tokenizer.manifest import verify_manifest, write_manifest
 
 LAYOUT = 1
 PARTIAL_SUFFIX = ".partial"
-_MARKETS = "market_sets.json"
+_TRAITS = "traits.json"
 # Written between two looks at whether to go on: some ms each, so that a shutdown does not wait.
 _CHUNK_BYTES = 8 << 20
 
@@ -52,8 +53,8 @@ def write_frozen(
         for name, array in frozen.arrays.items():
             if not _write_array(partial / f"{name}.npy", array, should_stop):
                 return False
-        market_sets = [sorted(names) for names in frozen.market_sets]
-        (partial / _MARKETS).write_text(json.dumps(market_sets), encoding="utf-8")
+        traits = [(sorted(market), *others) for market, *others in frozen.traits]
+        (partial / _TRAITS).write_text(json.dumps(traits), encoding="utf-8")
         counts = {"num_seen": frozen.num_seen, "num_snapshots": frozen.num_snapshots}
         write_manifest(partial, {"layout": LAYOUT, **counts, **facts})
         for path in (*partial.iterdir(), partial):
@@ -88,9 +89,9 @@ def read_frozen(folder: Path) -> tuple[Frozen, Mapping[str, Any]]:
             path.stem: np.load(path, mmap_mode="r" if path.stat().st_size > _CHUNK_BYTES else None, allow_pickle=False)
             for path in sorted(folder.glob("*.npy"))
         }
-        markets = json.loads((folder / _MARKETS).read_text(encoding="utf-8"))
-        market_sets = tuple(frozenset(str(name) for name in names) for names in markets)
-        return Frozen(arrays, market_sets, int(facts["num_seen"]), int(facts["num_snapshots"])), facts
+        listed = json.loads((folder / _TRAITS).read_text(encoding="utf-8"))
+        traits = tuple(Traits(frozenset(map(str, market)), *others) for market, *others in listed)
+        return Frozen(arrays, traits, int(facts["num_seen"]), int(facts["num_snapshots"])), facts
     except (OSError, ValueError, TypeError, KeyError) as error:
         msg = f"{folder}: cannot be read as a catalogue ({error!r})"
         raise ArtifactError(msg) from error

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tokenizer.catalogue.encoding import Traits
 from tokenizer.catalogue.expiries import Expiries
 from tokenizer.catalogue.key_index import KeyIndex
 from tokenizer.catalogue.rows import COLUMN_DTYPES, RowStore
@@ -27,6 +28,7 @@ _OTHERS: dict[str, type[np.generic]] = {
     "text": np.uint8,
     "orders": np.int64,
     "alive": np.bool_,
+    "alias_rows": np.int32,
     "tombstone_keys": np.uint64,
     "tombstone_orders": np.int64,
 }
@@ -40,13 +42,13 @@ class Frozen:
     Attributes:
         arrays: By name: the columns of the store, expiries and texts; update orders and who is alive by row; removals
             of items never seen.
-        market_sets: What the column `market_sets` points into.
+        traits: What the column `traits` points into.
         num_seen: Items ever seen.
         num_snapshots: Snapshots made of it so far.
     """
 
     arrays: Mapping[str, npt.NDArray[Any]]
-    market_sets: tuple[frozenset[str], ...]
+    traits: tuple[Traits, ...]
     num_seen: int
     num_snapshots: int
 
@@ -80,7 +82,8 @@ class Frozen:
         fits = {
             "codes": bool((arrays["codes"] < np.array(codebook_sizes)).all()),
             "text_starts": bool((bounds[0] == 0 or not size) and (np.diff(bounds) >= arrays["id_bytes"]).all()),
-            "market_sets": int(arrays["market_sets"].max(initial=0)) < len(set(self.market_sets)),
+            "traits": not size or int(arrays["traits"].max()) < len(set(self.traits)),
+            "alias_rows": bool(((arrays["alias_rows"] >= 0) & (arrays["alias_rows"] < size)).all()),
             "weights": bool((arrays["weights"] > 0).all() and np.isfinite(arrays["weights"]).all()),
             "scales": bool(np.isfinite(arrays["scales"]).all()),
             "expiring_rows": expiring.shape == arrays["expires_at"].shape
@@ -108,12 +111,20 @@ class Frozen:
         return store
 
     def index(self) -> KeyIndex:
-        """Find the newest row of each item: the last one that was appended."""
-        keys = self.arrays["keys"]
+        """Find the newest row of each item: the last one that was appended, and is no alias."""
+        own = np.ones(self.num_rows, dtype=np.bool_)
+        own[self.arrays["alias_rows"]] = False
+        rows = np.flatnonzero(own)
+        keys = self.arrays["keys"][rows]
         order = np.argsort(keys, kind="stable")
-        keys = keys[order]
+        keys, order = keys[order], rows[order]
         newest = np.append(keys[1:] != keys[:-1], np.ones(min(1, keys.size), dtype=np.bool_))
         return KeyIndex(keys[newest], order[newest].astype(np.int32))
+
+    def alias_keys(self) -> list[int]:
+        """Return the key of the item that each alias is of."""
+        keys: list[int] = self.arrays["keys"][self.arrays["alias_rows"]].tolist()
+        return keys
 
     def tombstones(self) -> dict[int, int]:
         """Return the removals of items never seen: their order by key."""
@@ -122,7 +133,11 @@ class Frozen:
 
 
 def freeze(
-    store: RowStore, orders: npt.NDArray[np.int64], alive: npt.NDArray[np.bool_], tombstones: Mapping[int, int]
+    store: RowStore,
+    orders: npt.NDArray[np.int64],
+    alive: npt.NDArray[np.bool_],
+    alias_rows: npt.NDArray[np.int32],
+    tombstones: Mapping[int, int],
 ) -> dict[str, npt.NDArray[Any]]:
     """Gather the arrays of a catalogue.
 
@@ -132,6 +147,8 @@ def freeze(
             Shape: (>= R,).
         alive: Rows that are not removed; copied, too.
             Shape: (>= R,).
+        alias_rows: Rows that stand for an item under a further SID.
+            Shape: (a,).
         tombstones: Removals of items never seen: their order by key.
 
     Returns:
@@ -147,6 +164,7 @@ def freeze(
         "text": store.text(),
         "orders": orders[: store.size].copy(),
         "alive": alive[: store.size].copy(),
+        "alias_rows": alias_rows,
         "tombstone_keys": np.fromiter(tombstones.keys(), dtype=np.uint64, count=len(tombstones)),
         "tombstone_orders": np.fromiter(tombstones.values(), dtype=np.int64, count=len(tombstones)),
     }

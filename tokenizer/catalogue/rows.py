@@ -46,8 +46,7 @@ class Rows:
         creator_keys: 32-bit hash of the creator, 0 for none. Shape: (R,).
         show_keys: 32-bit hash of the show, 0 for none. Shape: (R,).
         published_at: UTC epoch ms, -1 where unknown. Shape: (R,).
-        explicit: Shape: (R,).
-        market_sets: Place in the catalogue's list of market sets, 0 for everywhere. Shape: (R,).
+        traits: Place in the catalogue's list of traits. Shape: (R,).
         first_seen: Counts up with each item that was not known before; kept when an item changes. Shape: (R,).
         fingerprints: Hash of all that the update said, to recognise one that changes nothing. Shape: (R,).
         text_starts: Start of the row's id in the text buffer; its facts follow, up to the next row's. Shape: (R,).
@@ -63,8 +62,7 @@ class Rows:
     creator_keys: npt.NDArray[np.uint32]
     show_keys: npt.NDArray[np.uint32]
     published_at: npt.NDArray[np.int64]
-    explicit: npt.NDArray[np.bool_]
-    market_sets: npt.NDArray[np.uint16]
+    traits: npt.NDArray[np.uint16]
     first_seen: npt.NDArray[np.uint32]
     fingerprints: npt.NDArray[np.uint64]
     text_starts: npt.NDArray[np.uint32]
@@ -102,8 +100,7 @@ COLUMN_DTYPES: dict[str, type[np.generic]] = {
     "creator_keys": np.uint32,
     "show_keys": np.uint32,
     "published_at": np.int64,
-    "explicit": np.bool_,
-    "market_sets": np.uint16,
+    "traits": np.uint16,
     "first_seen": np.uint32,
     "fingerprints": np.uint64,
     "text_starts": np.uint32,

@@ -13,7 +13,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from tokenizer.catalogue.aliases import AliasRows
 from tokenizer.catalogue.eligibility import Eligibility, Rule, carried, compile_rule, narrowed
+from tokenizer.catalogue.encoding import Traits
 from tokenizer.catalogue.facts import ItemFacts, StoredSid
 from tokenizer.catalogue.key_index import KeyIndex
 from tokenizer.catalogue.rows import Rows
@@ -48,11 +50,13 @@ class CatalogueSnapshot:
         trie: CSR arrays, buckets and node vectors over the items alive.
         index: Item key to its newest row, removed items included.
         row_alive: Rows that stand in a bucket. Shape: (R,).
-        market_sets: What `rows.market_sets` points into.
-        popular_rows: At most 1,000 rows alive, heaviest first, equals by key. Shape: (<= 1000,).
+        aliases: Rows that stand for an item under a further SID.
+        traits: What `rows.traits` points into.
+        popular_rows: At most 1,000 rows alive, most popular first, equals by key. Shape: (<= 1000,).
         newest_rows: At most 1,000 rows alive, newest first: by published_at, then by when the catalogue first saw the
             item; those without published_at come last. Shape: (<= 1000,).
         store_generation: Counts the compactions of the store.
+        popularity: Listens that each row counts, decayed; None where nothing was counted. Shape: (R,).
     """
 
     version: str
@@ -63,10 +67,12 @@ class CatalogueSnapshot:
     trie: Trie
     index: KeyIndex
     row_alive: BoolArray
-    market_sets: tuple[frozenset[str], ...]
+    aliases: AliasRows
+    traits: tuple[Traits, ...]
     popular_rows: Int32Array
     newest_rows: Int32Array
     store_generation: int
+    popularity: Float32Array | None = None
     _rules: dict[Rule, Eligibility] = field(default_factory=dict, repr=False)
     _asked: set[Rule] = field(default_factory=set, repr=False)
     _sids: dict[int, StoredSid | None] = field(default_factory=dict, repr=False)
@@ -79,10 +85,10 @@ class CatalogueSnapshot:
         """Return the levels of a SID."""
         return len(self.codebook_sizes)
 
-    @property
+    @cached_property
     def num_items(self) -> int:
         """Return the items alive: those that stand in a bucket."""
-        return int(self.trie.bucket_rows.size)
+        return int(self.trie.bucket_rows.size - np.count_nonzero(self.row_alive[self.aliases.rows]))
 
     @property
     def num_rows(self) -> int:
@@ -188,16 +194,7 @@ class CatalogueSnapshot:
         return self.index.find(keys)
 
     def codes_of_rows(self, rows: Int32Array) -> Int32Array:
-        """Return the SIDs of rows.
-
-        Args:
-            rows: Rows, all known.
-                Shape: (n,).
-
-        Returns:
-            Codes.
-            Shape: (n, L).
-        """
+        """Return the SIDs of rows, all known. Shape: (n, L)."""
         return self.rows.codes[rows].astype(np.int32)
 
     def sid_of_row(self, row: int) -> Sid:
@@ -252,6 +249,9 @@ class CatalogueSnapshot:
         *,
         market: str | None = None,
         allow_explicit: bool = True,
+        languages: frozenset[str] | None = None,
+        kinds: frozenset[str] | None = None,
+        live_now: bool | None = None,
         now_ms: int | None = None,
         item_mask: BoolArray | None = None,
     ) -> Eligibility:
@@ -260,6 +260,9 @@ class CatalogueSnapshot:
         Args:
             market: Only items that may be played there; None means no rule.
             allow_explicit: Whether explicit items pass.
+            languages: Only items in one of them, or of unknown language; None means no rule.
+            kinds: Only items of one of them; None means no rule.
+            live_now: True lets only live streams pass that have not ended, False none; None means no rule.
             now_ms: UTC epoch ms; items expired by then are out. None leaves it at the time of the snapshot.
             item_mask: Any further rule over rows.
                 Shape: (R,).
@@ -267,17 +270,15 @@ class CatalogueSnapshot:
         Returns:
             The masks. They never let a row pass that stands in no bucket.
         """
-        rule = Rule(market, allow_explicit)
+        rule = Rule(market, allow_explicit, languages, kinds, live_now)
         self._asked.add(rule)
         kept = self._rules.get(rule)
         if kept is None or (now_ms is not None and now_ms >= kept.valid_until_at):
             # Time only takes items away, so masks compiled for a later time are never too generous for an earlier one.
-            kept = compile_rule(
-                self._name_of(rule), rule, self.rows, self.trie, self.row_alive, self.market_sets, now_ms
-            )
+            kept = compile_rule(self._name_of(rule), rule, self.rows, self.trie, self.row_alive, self.traits, now_ms)
             if len(self._rules) < _MAX_KEPT_RULES or rule in self._rules:
                 self._rules[rule] = kept
-        return kept if item_mask is None else narrowed(kept, self.trie, item_mask)
+        return kept if item_mask is None else narrowed(kept, self.trie, self.aliases.spread(item_mask))
 
     def carry_rules(self, before: "CatalogueSnapshot", step: Step) -> None:
         """Take over the masks of the snapshot before, those asked for first: no request has to wait for them.
@@ -289,9 +290,7 @@ class CatalogueSnapshot:
         kept = dict(before._rules)
         asked = set(before._asked)
         for rule in sorted(kept, key=lambda known: known not in asked)[:_MAX_CARRIED_RULES]:
-            self._rules[rule] = carried(
-                kept[rule], self._name_of(rule), rule, self.rows, self.trie, step, self.market_sets
-            )
+            self._rules[rule] = carried(kept[rule], self._name_of(rule), rule, self.rows, self.trie, step, self.traits)
 
     def _name_of(self, rule: Rule) -> str:
-        return f"{self.version}/market={rule.market}/explicit={int(rule.allow_explicit)}"
+        return f"{self.version}/{rule.name}"

@@ -40,9 +40,10 @@ def check_update(update: CatalogueUpdate, codebook_sizes: tuple[int, ...], x_dim
         raise CatalogueError(msg)
     if update.facts is None or update.sid is None:
         return
-    sid = update.sid
-    fits = len(sid) == len(codebook_sizes)
-    if not (fits and min(sid) >= 0 and all(map(operator.lt, sid, codebook_sizes))):
+    for sid in (update.sid, *update.more_sids):
+        fits = len(sid) == len(codebook_sizes)
+        if fits and min(sid) >= 0 and all(map(operator.lt, sid, codebook_sizes)):
+            continue
         msg = (
             f"item {update.item_id!r} at source offset {update.source_offset}: SID {sid} does not fit codebooks "
             f"{codebook_sizes}; tokenize the item again with the tokenizer of this catalogue"

@@ -39,8 +39,27 @@ def encode_exact(
     step = max(1, _BLOCK_NUMBERS // (beam_size * max(vectors.shape[1], *(level.size for level in levels))))
     for start in range(0, len(vectors), step):
         block = slice(start, start + step)
-        codes[block], residuals[block] = _encode_block(levels, beam_size, vectors[block])
+        found, left_over = _encode_block(levels, beam_size, vectors[block], 1)
+        codes[block], residuals[block] = found[:, 0], left_over[:, 0]
     return codes, residuals
+
+
+def paths_exact(levels: Sequence[CentroidLevel], count: int, vectors: Exact) -> tuple[npt.NDArray[np.int32], Exact]:
+    """Give each vector several paths, of `count` kept a level.
+
+    Args:
+        levels: Levels with centroids, first level first.
+        count: Paths kept from level to level, and of the last.
+        vectors: On the 14-bit grid, a block of them.
+
+            Shape: (N, D).
+
+    Returns:
+        Codes and what they leave over, the path with the least sum of scores first.
+
+        Shape: (N, K, L) and (N, K, D).
+    """
+    return _encode_block(levels, count, vectors, count)
 
 
 def smallest(scores: npt.NDArray[np.floating], count: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.floating]]:
@@ -70,7 +89,7 @@ def smallest(scores: npt.NDArray[np.floating], count: int) -> tuple[npt.NDArray[
 
 
 def _encode_block(
-    levels: Sequence[CentroidLevel], beam_size: int, vectors: Exact
+    levels: Sequence[CentroidLevel], beam_size: int, vectors: Exact, num_last: int
 ) -> tuple[npt.NDArray[np.int32], Exact]:
     num_vectors, dim = vectors.shape
     residual, costs = vectors[:, None], np.zeros((num_vectors, 1))
@@ -82,9 +101,9 @@ def _encode_block(
         scores = level.scores(residual.reshape(-1, dim), own).reshape(num_vectors, paths, level.size)
         scores += costs[:, :, None]
         is_last = number == len(levels) - 1
-        kept = 1 if is_last else min(beam_size, paths * level.size)
+        kept = min(num_last if is_last else beam_size, paths * level.size)
         found, costs = smallest(scores.reshape(num_vectors, -1), kept)  # type: ignore[assignment]
         parents, chosen = np.divmod(found, level.size)
         residual = residual[rows, parents] - level.centroids[chosen]
         codes = np.concatenate([codes[rows, parents], chosen[:, :, None].astype(np.int32)], axis=2)
-    return codes[:, 0], residual[:, 0]
+    return codes, residual

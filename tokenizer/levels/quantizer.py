@@ -13,10 +13,11 @@ import numpy.typing as npt
 
 from tokenizer.errors import TokenizerError
 from tokenizer.grid import VECTOR_BITS, Exact, require_rows
-from tokenizer.levels.exact import encode_exact
+from tokenizer.levels.exact import encode_exact, paths_exact
 from tokenizer.levels.kinds import COMPONENT_BOUND, Arrays, CentroidLevel, FsqLevel, Level, LevelKind, read_level
 from tokenizer.levels.mlp import MlpEncoder
 from tokenizer.levels.screen import Screen
+from tokenizer.sid import Sid
 
 MAX_BEAM_SIZE = 64
 _STEPS = float(1 << VECTOR_BITS)
@@ -100,6 +101,50 @@ class Quantizer:
             codes[start : start + _BLOCK_ROWS] = found
         return codes
 
+    def further(
+        self, vectors: npt.NDArray[np.float32], codes: npt.NDArray[np.int32], count: int, margin: float
+    ) -> list[tuple[Sid, ...]]:
+        """Find other codes of each vector that stand for it nearly as well.
+
+        Args:
+            vectors: As for `encode`.
+
+                Shape: (N, D).
+            codes: What `encode` gave.
+
+                Shape: (N, L).
+            count: How many others at most.
+            margin: How much larger their squared error may be, as a share of that of `codes`.
+
+        Returns:
+            For each vector the others, the best first.
+
+        Raises:
+            TokenizerError: The vectors do not fit, or levels are psrq.
+        """
+        _require_vectors(vectors, self.dim)
+        if "psrq" in self.kinds:
+            msg = "several SIDs: expected levels whose paths compare, got psrq; set agent.max_sids to 1"
+            raise TokenizerError(msg)
+        levels, fsq = self._parts
+        found: list[tuple[Sid, ...]] = []
+        for start in range(0, len(vectors), _BLOCK_ROWS):
+            snapped = (np.rint(vectors[start : start + _BLOCK_ROWS] * _STEPS) / _STEPS).astype(np.float64)
+            block = snapped if self.encoder is None else self.encoder.encode(snapped)
+            # One more, for the codes themselves are mostly among them.
+            paths, residuals = paths_exact(levels, count + 1, block) if levels else _no_paths(block)
+            if fsq is not None:
+                last = fsq.choose(residuals.reshape(-1, residuals.shape[2])).reshape(*paths.shape[:2], 1)
+                paths = np.concatenate([paths, last], axis=2)
+            own = codes[start : start + len(block)]
+            limits = (1.0 + margin) * self._errors(own[:, None], block)[:, 0]
+            errors = self._errors(paths, block)
+            for path, error, first, limit in zip(paths, errors, own.tolist(), limits, strict=True):
+                order = [place for place in np.argsort(error, kind="stable").tolist() if error[place] <= limit]
+                others = [tuple(path[place].tolist()) for place in order]
+                found.append(tuple(other for other in others if other != tuple(first))[:count])
+        return found
+
     def decode(self, codes: npt.NDArray[np.int32]) -> Exact:
         """Give what codes stand for; fewer codes than levels stand for the middle of what begins with them.
 
@@ -153,6 +198,12 @@ class Quantizer:
         levels = tuple(read_level(kind, number, arrays) for number, kind in enumerate(kinds))
         return cls(levels, beam_size, MlpEncoder.from_arrays(arrays))
 
+    def _errors(self, codes: npt.NDArray[np.int32], block: Exact) -> Exact:
+        """Return the squared error of each path. Shape: codes (N, K, L), block (N, D); result (N, K)."""
+        points = self.decode(codes.reshape(-1, codes.shape[2])).reshape(*codes.shape[:2], -1)
+        errors: Exact = ((block[:, None] - points) ** 2).sum(axis=2)
+        return errors
+
     @cached_property
     def _parts(self) -> tuple[tuple[CentroidLevel, ...], FsqLevel | None]:
         last = self.levels[-1]
@@ -169,6 +220,10 @@ class Quantizer:
             return fsq.choose(block)[:, None]
         codes, residual = encode_exact(levels, self.beam_size, block)
         return codes if fsq is None else np.concatenate([codes, fsq.choose(residual)[:, None]], axis=1)
+
+
+def _no_paths(block: Exact) -> tuple[npt.NDArray[np.int32], Exact]:
+    return np.empty((len(block), 1, 0), dtype=np.int32), block[:, None]
 
 
 def _require_vectors(vectors: npt.NDArray[np.floating], dim: int) -> None:

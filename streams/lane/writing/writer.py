@@ -32,13 +32,14 @@ _Row = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
 
 @dataclass(frozen=True, slots=True)
 class FoldedBatch:
-    """What one batch of one partition changes; `side_offsets` are next offsets of other topics, same partition."""
+    """What one batch of one partition changes; side offsets and derived records are by topic, same partition."""
 
     partition: int
     values: Mapping[bytes, bytes | None]
     dead_letters: Sequence[DeadLetter]
     next_offset: int
     side_offsets: Mapping[str, int] = field(default_factory=dict)
+    derived: Mapping[str, Mapping[bytes, bytes]] = field(default_factory=dict)
 
 
 class ChangelogWriter(Protocol):
@@ -100,7 +101,7 @@ async def send_values(producer: AIOKafkaProducer, topic: str, batch: FoldedBatch
 
 
 async def send_letters(producer: AIOKafkaProducer, batch: FoldedBatch, pacer: Pacer) -> Acks:
-    """Queue the dead letters of a batch, each for the partition that its record came from.
+    """Queue the dead letters and derived records of a batch, each for the partition that they came from.
 
     Args:
         producer: Started producer.
@@ -117,6 +118,8 @@ async def send_letters(producer: AIOKafkaProducer, batch: FoldedBatch, pacer: Pa
     for topic in {letter.topic for letter in batch.dead_letters}:
         rows = [(x.key, x.value, x.headers) for x in batch.dead_letters if x.topic == topic]
         acks += await _send_rows(producer, topic, batch.partition, rows, pacer)
+    for topic, values in batch.derived.items():
+        acks += await _send_rows(producer, topic, batch.partition, [(k, v, []) for k, v in values.items()], pacer)
     return acks
 
 

@@ -22,6 +22,8 @@ from streams.lane.settings import LaneSettings
 from streams.lane.table.meta import TableIdentity
 from streams.lane.table.users import UserTable
 from streams.metrics import Metrics
+from streams.popularity.counting import ItemCounting
+from streams.popularity.settings import PopularitySettings
 from streams.worker.lane_metrics import RegistryLaneMetrics
 from tests.bench.work import Meter, leave, lookup, peer_config
 
@@ -78,7 +80,10 @@ def make_lane(config: dict[str, Any]) -> faust.App:
     table = UserTable(data_dir / "user-state", identity, settings.table)
     make = ListenLane if config["mode"] == "steady" else TimedLane
     decode = partial(decode_listen, limits=DEFAULT_LIMITS)
-    lane = make(FaustHost(app), clients, table, decode, lookup, settings, metrics)
+    counting = None
+    if config.get("counts"):
+        counting = ItemCounting(config["counts"], config["source"], clients, decode, PopularitySettings())
+    lane = make(FaustHost(app), clients, table, decode, lookup, settings, metrics, derived=counting)
     if isinstance(lane, TimedLane):
         lane.bench = metrics
     register(app, lane)

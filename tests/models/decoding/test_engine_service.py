@@ -180,7 +180,7 @@ def test_settings_override_the_weights_of_the_artifact(trained, snapshot):
     assert not np.allclose(default.recommend(request, snapshot).scores, result.scores)
 
 
-def test_an_item_under_two_sids_is_listed_once_at_its_best_place():
+def test_an_item_found_twice_is_listed_once_at_its_best_place(snapshot):
     column = np.arange(4)[:, None]
     outputs = {
         "rows": np.array([7, 3, 7, 9], np.int32),
@@ -188,9 +188,10 @@ def test_an_item_under_two_sids_is_listed_once_at_its_best_place():
         "log_probs": column.astype(np.float32),
         "leaves": column.astype(np.int32),
     }
-    result = _result(outputs, 3, want_trace=False)
+    result = _result(outputs, snapshot, 3, 0)
     assert result.rows.tolist() == [7, 3]
     assert result.leaves.tolist() == [0, 1]
+    assert _result(outputs, snapshot, 1, 0).rows.tolist() == [7]
 
 
 @pytest.mark.parametrize(

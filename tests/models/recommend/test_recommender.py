@@ -224,6 +224,27 @@ def test_familiar_without_a_history_is_an_empty_marked_set():
     assert answer.fallback.reason == "no_history"
 
 
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ({"kinds": ("live",)}, {"now"}),
+        ({"live_now": True}, {"now"}),
+        ({"live_now": False}, {"clean", "words"}),
+        ({"allow_explicit": False}, {"clean", "now"}),
+        ({"languages": ("sv",)}, {"clean", "now"}),
+        ({"languages": ("en",), "allow_explicit": False}, {"now"}),
+    ],
+)
+def test_rules_of_the_session_hold_for_ranked_and_popular(rule, expected):
+    shelf = Shelf().put("heard", language="fi", kind="audiobook").put("clean", language="sv")
+    shelf.put("words", language="en-GB", explicit=True).put("now", kind="live").put("over", kind="live", expires_at=1)
+    snapshot = shelf.snapshot()
+    for engine in (None, FakeEngine()):
+        state = state_of(snapshot, "heard")
+        start = start_of(**rule, exclude=("heard",))
+        assert set(ids(make(engine).recommend(start, state, snapshot, NOW_MS))) == expected
+
+
 def test_market_and_expiry_hold_for_ranked_and_popular():
     shelf = Shelf().put("de", market=("de",)).put("us", market=("us",)).put("all")
     shelf.put("gone", expires_at=NOW_MS + 10).put("heard")

@@ -6,6 +6,7 @@ import pytest
 
 from models.data.texts import content_of, text_of
 from models.records import CatalogItem
+from streams.agents.settings import AgentSettings
 from streams.agents.tokenizing import item_sids
 from streams.errors import TokenizerError
 
@@ -79,3 +80,20 @@ def test_an_item_that_cannot_be_encoded_is_the_callers_affair():
 def test_an_item_that_does_not_say_when_it_was_published_is_as_new_as_its_event():
     silent, dated = item_sids(FakeEncoder(), [item("a", at=5), item("b", at=5, published_at=3)], [1, 2])
     assert (silent.published_at, dated.published_at) == (5, 3)
+
+
+def test_several_sids_are_asked_for_only_where_the_settings_say_so():
+    class Several(FakeEncoder):
+        def further_sids(self, encoded, max_sids, margin):
+            assert (len(encoded.codes), max_sids, margin) == (2, 3, 0.5)
+            return [((1, 2), (3, 4)), ()]
+
+    chosen = AgentSettings(max_sids=3, sid_margin=0.5)
+    encoder, items = Several(), [item("a"), item("b")]
+    several, alone = (value.versions[encoder.version] for value in item_sids(encoder, items, [0, 1], chosen))
+    assert several.more_sids == ((1, 2), (3, 4))
+    assert alone.more_sids is None
+    assert item_sids(encoder, items, [0, 1])[0].versions[encoder.version].more_sids is None
+    assert item_sids(FakeEncoder(), items, [0, 1], AgentSettings())[1] == item_sids(encoder, items, [0, 1])[1]
+    # A reader of before finds the same value, with a field that it does not know.
+    assert b"more_sids" not in alone.to_json()

@@ -51,6 +51,7 @@ def test_config_show_speaks_json_and_knows_the_source(tmp_path):
         (["--artifacts", "absent", "--bootstrap", "127.0.0.1:1", "worker"], "absent"),
         (["--bootstrap", "127.0.0.1:1", "topics", "list"], "127.0.0.1:1"),
         (["state", "erase", "u"], "sidestream broker start"),
+        (["catalogue", "reconcile", "absent.jsonl"], "absent.jsonl"),
         (["state", "erase", "u", "--at", "soon"], "expected a time such as"),
     ],
 )

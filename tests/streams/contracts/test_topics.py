@@ -53,6 +53,7 @@ def test_build_topics_keeps_the_contract() -> None:
         "user-erasures.v1",
         "generations.v1",
         "generation-reports.v1",
+        "item-counts.v1",
         "user-erasures.v1.dlq",
         "listen-events.v1.dlq",
         "session-starts.v1.dlq",
@@ -65,6 +66,7 @@ def test_build_topics_keeps_the_contract() -> None:
     }
     assert {spec.partitions for spec in TOPICS if spec.key == "user_id"} == {8}
     assert {spec.partitions for spec in TOPICS if spec.key == "item_id"} == {4}
+    assert TOPICS.item_counts.partitions == TOPICS.listens.partitions
     assert {spec.name for spec in TOPICS if spec.compacted} == {
         "catalog-items.v1",
         "item-sids.v1",
@@ -73,6 +75,7 @@ def test_build_topics_keeps_the_contract() -> None:
         "live-states.v1",
         "generations.v1",
         "generation-reports.v1",
+        "item-counts.v1",
     }
     assert (TOPICS.generations.partitions, TOPICS.generation_reports.partitions) == (1, 1)
     assert all((spec.config.get("cleanup.policy") == "compact") == spec.compacted for spec in TOPICS)

@@ -1,4 +1,6 @@
 import hashlib
+import itertools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,7 @@ from models.data import ListenRow, LogFolder
 from models.history import describe, fold
 from models.recommend import Recommender
 from models.world import WorldSettings, generate_world
+from streams.popularity.settings import PopularitySettings
 from streams.replay import ReplayCore, ReplayDriver
 from tokenizer.views import ItemContent
 
@@ -109,3 +112,30 @@ def test_stopping_early_costs_nothing(folder: LogFolder, tmp_path: Path) -> None
     first = next(run)
     run.close()
     assert first.to_json() == next(driver(folder).run()).to_json()
+
+
+def test_what_is_listened_to_orders_what_is_popular_in_the_log_s_order(folder: LogFolder) -> None:
+    counted: Counter[str] = Counter()
+    listens = iter(folder.listens())
+    upcoming = next(listens, None)
+    seen = 0
+    for answer in driver(folder).run():
+        # Listens come before session-starts of the same time.
+        while upcoming is not None and upcoming.at <= answer.requested_at:
+            counted[upcoming.item_id] += upcoming.signal not in ("skip", "dislike")
+            upcoming = next(listens, None)
+        if answer.fallback is None or not counted or answer.discovery != "any":
+            continue
+        listed = [c.item_id for c in answer.candidates if c.reserved is None and counted[c.item_id]]
+        # Six days of a week's half-life: an item with twice the listens of another one is before it.
+        order = [counted[item_id] for item_id in listed]
+        assert all(2 * before >= after for before, after in itertools.pairwise(order))
+        seen += len(order) > 3
+    assert seen > 20
+
+
+def test_counting_can_be_left_out(folder: LogFolder) -> None:
+    recommender = Recommender(None, HashTokenizer.version, "none")
+    core = ReplayCore(HashTokenizer(), vectorize, 16, recommender, PopularitySettings(enabled=False))
+    plain = [answer.candidates for answer in ReplayDriver(folder, core).run()]
+    assert plain != [answer.candidates for answer in driver(folder).run()]

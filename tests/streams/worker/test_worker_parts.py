@@ -28,6 +28,7 @@ class FakeTokenizer:
 
 
 FIRST = ["Heartbeat", "WebServer", "TopicGate", "Backlog", "ControlReader", "Reporter"]
+REST = ["LiveIds", "LiveAudience"]
 PAIR = Pair(FakeTokenizer(), None, lambda item_ids, codes, x: (x, x[:, 0]), 4, "m")
 
 
@@ -49,8 +50,21 @@ def _loop():
 @pytest.mark.parametrize(
     ("role", "group", "services"),
     [
-        ("all", "mine", [*FIRST, "Serving", "LiveIds", "LiveAudience", "SessionLane", "CatalogAgent", "Retokenizer"]),
-        ("recommend", "mine-recommend", [*FIRST, "Serving", "LiveIds", "LiveAudience", "SessionLane"]),
+        (
+            "all",
+            "mine",
+            [
+                *FIRST,
+                "Serving",
+                "CountsReader",
+                "LiveIds",
+                "LiveAudience",
+                "SessionLane",
+                "CatalogAgent",
+                "Retokenizer",
+            ],
+        ),
+        ("recommend", "mine-recommend", [*FIRST, "Serving", "CountsReader", *REST, "SessionLane"]),
         ("tokenize", "mine-tokenize", [*FIRST, "CatalogAgent", "Retokenizer"]),
     ],
 )

@@ -200,11 +200,11 @@ def test_item_table_that_computes_nonsense_is_refused(broken):
     assert subject.snapshot().num_rows == 0
 
 
-def test_more_sets_of_markets_than_a_row_can_name_are_refused(monkeypatch):
-    monkeypatch.setattr(encoding, "_MAX_MARKET_SETS", 2)
+def test_more_traits_than_a_row_can_name_are_refused(monkeypatch):
+    monkeypatch.setattr(encoding, "_MAX_TRAITS", 1)
     subject = cm.new_catalogue()
     subject.apply([upsert("a", market=("SE",)), upsert("b", market=("DE",))])
-    with pytest.raises(CatalogueError, match="more than 2 different sets"):
+    with pytest.raises(CatalogueError, match="more than 1 different combinations"):
         subject.apply([upsert("c", market=("SE", "DE"))])
     subject.apply([upsert("c", market=("DE",))])
     assert subject.snapshot().num_items == 3

@@ -67,7 +67,7 @@ def test_catalogue_comes_back_from_disk_with_removals_and_source_order(tmp_path,
     again = written(tmp_path / "one", subject)
     was, got = subject.snapshot(0), again.snapshot(0)
     assert got.item_ids(got.bucket_rows) == was.item_ids(was.bucket_rows)
-    assert got.market_sets == was.market_sets
+    assert got.traits == was.traits
     assert got.version != was.version
     # An update from before the removal stays out, whether the item was ever seen or not.
     again.apply([upsert("gone", 31), upsert("i4", 30)])
@@ -123,7 +123,7 @@ def relabel(folder):
 
 
 def no_sets(folder):
-    (folder / "market_sets.json").write_text("[1]")
+    (folder / "traits.json").write_text("[1]")
     write_manifest(folder, {"layout": 1, "num_seen": 1, "num_snapshots": 1})
 
 
@@ -159,7 +159,7 @@ def test_damaged_or_foreign_folders_are_refused(tmp_path, spoil, words):
         ("scales", lambda array: array * np.float32("nan"), "scales"),
         ("text_starts", lambda array: array[::-1].copy(), "text_starts"),
         ("text", lambda array: array[:-60], "text_starts"),
-        ("market_sets", lambda array: array + np.uint16(2), "market_sets"),
+        ("traits", lambda array: array + np.uint16(60_000), "traits"),
         ("expiring_rows", lambda array: array + np.int32(90), "expiring_rows"),
         ("tombstone_keys", lambda array: array[:0], "tombstone_keys"),
     ],

@@ -1,0 +1,57 @@
+"""`sidestream catalogue`: the catalogue as a whole."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streams.cli.connection import clients_of, reach
+from streams.cli.context import settings_of
+from streams.cli.output import print_facts, say
+from streams.client import SidestreamClient
+from streams.clock import WallClock
+from streams.contracts.decode import Limits
+from streams.contracts.topics import build_topics
+from streams.deadletters import parse_moment
+from streams.reconcile import apply_plan, make_plan, read_dump, read_stored
+from streams.reconcile.plan import refuse_large
+
+app = typer.Typer(no_args_is_help=True, help="Bring the catalogue to what a full dump says.")
+
+
+# The callback keeps `catalogue` a group though it has one command.
+@app.callback()
+def _group() -> None:
+    """Bring the catalogue to what a full dump says."""
+
+
+@app.command()
+def reconcile(
+    ctx: typer.Context,
+    dump: Annotated[Path, typer.Argument(help="All items, one `catalog-items.v1` value a line.")],
+    apply: Annotated[bool, typer.Option("--apply", help="Publish; without it, only tell what would change.")] = False,
+    max_removed: Annotated[
+        float, typer.Option(min=0, max=100, help="Refuse to remove more percent of the items than this.")
+    ] = 5.0,
+    force: Annotated[bool, typer.Option("--force", help="Remove however many are absent.")] = False,
+    taken_at: Annotated[
+        str | None,
+        typer.Option(help="When the dump was taken (2h ago, 2026-03-01T12:00, epoch ms); default: its newest item."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Publish items of a full dump that are new or changed, and remove those that it lacks."""
+    settings, now_ms = settings_of(ctx), WallClock()()
+    taken_ms = None if taken_at is None else parse_moment(taken_at, now_ms)
+    limits = Limits.from_settings(settings.topics)
+    checked = read_dump(dump, limits, now_ms)
+    stored = read_stored(clients_of(settings), build_topics(settings.topics).catalog_items, limits)
+    plan = make_plan(checked, stored, taken_ms)
+    if not force:
+        refuse_large(plan, max_removed)
+    if apply and not plan.is_empty:
+        with SidestreamClient(reach(settings), settings.topics, linger_ms=50) as client:
+            apply_plan(client, checked, plan)
+    print_facts({**plan.counts, "applied": apply}, as_json=as_json)
+    if not apply and not plan.is_empty:
+        say("nothing was published; add --apply")

@@ -1,0 +1,138 @@
+"""Owns the order that live counts give to a snapshot: within buckets, and in the list of popular items.
+
+What replaces what: counts of listens order buckets and popular items. The model's own weights (listens in training)
+go on to weigh node means and masses, which are part of what the model was trained with and dear to change; among items
+that nobody has listened to lately they also give the order, so without counts all is as it was.
+
+A new item has no listens yet. For some hours after it was published it therefore counts at least as much as a share
+of the average item with listens: no constant, since what many listens are depends on the house.
+
+The snapshot is not rebuilt: one array by row is made beside it, and only buckets that are out of order are sorted.
+
+Shape legend: R = rows of the store, m = places in buckets, n = items with counts.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from tokenizer.catalogue.snapshot import CatalogueSnapshot
+from tokenizer.catalogue.standing import MAX_LISTED_ROWS, top_rows
+from tokenizer.catalogue.trie import Trie
+from tokenizer.popularity.counts import Counts, Decay
+
+Float32Array = npt.NDArray[np.float32]
+Int32Array = npt.NDArray[np.int32]
+
+_HOUR_MS = 3_600_000
+# Keeps weights far below the least count that is kept, a thousandth of a listen.
+_WEIGHT_SHARE = 1e-9
+
+
+class Ranking:
+    """Ranks snapshots by the counts that it was given last. One writer, like the catalogue.
+
+    Args:
+        decay: Of the counts.
+        fresh_hours: How long after it was published an item counts as new.
+        fresh_share: What a new item counts at least, as a share of the mean over the items with listens.
+    """
+
+    def __init__(self, decay: Decay, fresh_hours: float, fresh_share: float) -> None:
+        self._decay = decay
+        self._fresh_ms = round(fresh_hours * _HOUR_MS)
+        self._fresh_share = fresh_share
+        self._counts = Counts.empty()
+        self._now_ms = 0
+        self._number = 0
+        self._known: tuple[int, Float32Array] | None = None
+
+    def update(self, counts: Counts, now_ms: int) -> None:
+        """Take new counts.
+
+        Args:
+            counts: Of all partitions.
+            now_ms: UTC epoch ms: what listens count is told as of then, and who is new.
+        """
+        self._counts, self._now_ms, self._known = counts, max(now_ms, self._decay.at(counts.landmark)), None
+        self._number += 1
+
+    def ranked(self, snapshot: CatalogueSnapshot) -> CatalogueSnapshot:
+        """Order a snapshot.
+
+        Args:
+            snapshot: As the catalogue made it, by the model's weights.
+
+        Returns:
+            The snapshot in the order of the counts, sharing all else; the same one where nothing was counted.
+        """
+        if not self._counts.keys.size:
+            return snapshot
+        popularity = self._by_row(snapshot)
+        trie = replace(snapshot.trie, bucket_rows=_ordered(snapshot.trie, popularity, snapshot.item_weight))
+        ranked = replace(snapshot, version=f"{snapshot.version}.{self._number}", trie=trie, popularity=popularity)
+        counted = np.flatnonzero((popularity > 0) & snapshot.row_alive).astype(np.int32)
+        members = np.union1d(snapshot.aliases.left_out(counted), snapshot.popular_rows).astype(np.int32)
+        popular = top_rows(members, standing_of(ranked, members), ~snapshot.item_key[members], MAX_LISTED_ROWS)
+        return replace(ranked, popular_rows=popular)
+
+    def _by_row(self, snapshot: CatalogueSnapshot) -> Float32Array:
+        """Give each row what its item counts; rows that an earlier snapshot had are not looked up again."""
+        counts, factor = self._counts, self._decay.factor(self._counts.landmark, self._now_ms)
+        weights = (counts.weights * factor).astype(np.float32)
+        popularity = np.zeros(snapshot.num_rows, dtype=np.float32)
+        known = 0
+        if self._known is not None and self._known[0] == snapshot.store_generation:
+            known = self._known[1].size
+            popularity[:known] = self._known[1]
+            places = np.minimum(np.searchsorted(counts.keys, snapshot.item_key[known:]), counts.keys.size - 1)
+            hit = counts.keys[places] == snapshot.item_key[known:]
+            popularity[known:][hit] = weights[places[hit]]
+        else:
+            # From the side of the counts: keys that come in order are found in a fifth of the time.
+            rows = snapshot.row_of_key(counts.keys)
+            popularity[rows[rows >= 0]] = weights[rows >= 0]
+        published = snapshot.published_at[known:]
+        is_new = (published > self._now_ms - self._fresh_ms) & (published <= self._now_ms)
+        np.maximum(popularity[known:], self._fresh_share * weights.mean(), out=popularity[known:], where=is_new)
+        popularity[snapshot.aliases.rows] = popularity[snapshot.aliases.items]
+        popularity.flags.writeable = False
+        self._known = (snapshot.store_generation, popularity)
+        return popularity
+
+
+def standing_of(snapshot: CatalogueSnapshot, rows: Int32Array) -> npt.NDArray[np.float64]:
+    """Tell what orders rows by popularity: the listens that they count, and among equals the model's weight.
+
+    Args:
+        snapshot: Ranked, or not: the weight alone then.
+        rows: Rows.
+            Shape: (n,).
+
+    Returns:
+        One number a row, more for the more popular; all above zero.
+        Shape: (n,).
+    """
+    weights = snapshot.item_weight[rows].astype(np.float64)
+    return weights if snapshot.popularity is None else snapshot.popularity[rows] + _WEIGHT_SHARE * weights
+
+
+def _ordered(trie: Trie, popularity: Float32Array, weights: Float32Array) -> Int32Array:
+    """Sort the buckets that are out of order: by popularity, then weight, then row. Shape: (m,)."""
+    rows = trie.bucket_rows
+    values = popularity[rows]
+    rising = np.flatnonzero(values[1:] > values[:-1]) + 1
+    opens = np.zeros(rows.size + 1, dtype=np.bool_)
+    opens[trie.bucket_offsets] = True
+    # A place where values rise opens a bucket, or its bucket is out of order.
+    wrong = np.unique(np.searchsorted(trie.bucket_offsets, rising[~opens[rising]], side="right") - 1)
+    starts, sizes = trie.bucket_offsets[wrong], np.diff(trie.bucket_offsets)[wrong]
+    if not wrong.size:
+        return rows
+    owners = np.repeat(np.arange(wrong.size), sizes)
+    places = np.arange(owners.size) + np.repeat(starts - np.append(0, np.cumsum(sizes)[:-1]), sizes)
+    some = rows[places]
+    ordered = rows.copy()
+    ordered[places] = some[np.lexsort((some, -weights[some], -popularity[some], owners))]
+    return ordered
