@@ -10,6 +10,7 @@ from streams.connect import Clients, KafkaSettings
 from streams.contracts.admin import KafkaTopicAdmin
 from streams.contracts.settings import TopicSettings
 from streams.contracts.topics import (
+    DAY_MS,
     TopicProblem,
     TopicSpec,
     TopicState,
@@ -139,8 +140,8 @@ def test_topics_on_a_real_kafka_are_made_checked_and_refused(kafka: RunningBroke
         assert all(UUID(topic_id) for topic_id in ids.values())
         assert len(set(ids.values())) == 2
         assert found == {
-            topics.listens.name: TopicState(3, "delete", ids[topics.listens.name]),
-            topics.item_sids.name: TopicState(4, "compact", ids[topics.item_sids.name]),
+            topics.listens.name: TopicState(3, "delete", ids[topics.listens.name], DAY_MS),
+            topics.item_sids.name: TopicState(4, "compact", ids[topics.item_sids.name], 7 * DAY_MS),
         }
         # Making one that is there is no error: two `topics create` may run at once.
         admin.create([topics.listens], -1)
