@@ -2,7 +2,7 @@
 
 No Kafka: the catalogue agent with its live items, the catalogue and the recommender of a worker, with the shipped pair,
 fed record by record under the streams' own clock; what would be on Kafka is kept in memory. The same restarts on a real
-Kafka are in `tests/integration/test_live_items.py`.
+Kafka are in `tests/integration/test_live_streams.py`.
 
 * hour: streams of an hour, one segment of five seconds after the other, half of them with another topic from some
   moment on, while their listeners stay as they were. Changes in the first two minutes are told apart.
