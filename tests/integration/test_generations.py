@@ -159,6 +159,7 @@ def test_out_and_back_and_the_old_one_retired(installation, loop):
     assert holds(installation, B)
 
 
+@pytest.mark.slow
 def test_a_worker_killed_while_the_catalogue_is_written_anew(installation):
     rig = begun(installation, **{"generations.rewrite_batch": 1, "generations.rewrite_rest": 50.0})
     installation.order(B, "preparing")
@@ -197,6 +198,7 @@ def test_news_during_the_writing_anew_are_never_overwritten(installation):
     assert rig.metric('sidestream_rewritten_items_total{outcome="newer"}') > 0
 
 
+@pytest.mark.slow
 def test_a_worker_that_starts_in_the_middle_comes_to_the_same(installation, loop):
     installation.operator().rollout(B, "b", "home")
     late = installation.rig(**{"worker.role": "recommend"})
@@ -224,6 +226,7 @@ def test_a_missing_pair_stops_the_rollout_and_nothing_else(installation, loop):
     assert serves(loop, B)
 
 
+@pytest.mark.slow
 def test_a_pair_of_another_version_is_refused(installation, loop):
     with pytest.raises(GenerationError, match=f"is of version {B}"):
         installation.operator().rollout(C, "b", "home")
@@ -235,6 +238,7 @@ def test_an_unknown_version_is_not_retired(installation, loop):
         installation.operator().retire("nobody")
 
 
+@pytest.mark.slow
 def test_orders_in_any_order_lead_to_one_state(installation, loop):
     # Active without having been prepared: the worker prepares it, then switches.
     installation.order(B, "active")
@@ -249,6 +253,7 @@ def test_orders_in_any_order_lead_to_one_state(installation, loop):
     must_fit(installation, loop.answer("s"))
 
 
+@pytest.mark.slow
 def test_an_active_pair_that_cannot_be_loaded_is_told_by_the_readiness(installation, loop):
     installation.order(C, "active", "nowhere")
     wait_until(lambda: loop.get("/readyz")[0] == 503, what="not ready")
@@ -276,6 +281,7 @@ def test_an_item_that_the_next_version_refuses_is_told_and_may_be_accepted(insta
     wait_until(lambda: loop.metric("sidestream_catalogue_items") == ITEMS - 1, what="items")
 
 
+@pytest.mark.slow
 def test_the_roles_apart_go_together(installation):
     installation.pair("b", B, sizes=(16, 16))
     tokenizing = installation.rig(**{"worker.role": "tokenize"})
