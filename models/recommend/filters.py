@@ -77,7 +77,7 @@ def eligibility_of(start: SessionStart, snapshot: CatalogueSnapshot, history: Hi
             mask = ~mask
     return snapshot.eligibility(
         market=start.market,
-        allow_explicit=start.allow_explicit,
+        allow_explicit=start.allow_explicit is not False,
         languages=None if start.languages is None else frozenset(start.languages),
         kinds=None if start.kinds is None else frozenset(start.kinds),
         live_now=start.live_now,

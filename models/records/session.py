@@ -29,7 +29,7 @@ class SessionStart(Record):
     kinds: tuple[Kind, ...] | None = Field(
         default=None, min_length=1, description="Only items of one of them; null means no rule."
     )
-    allow_explicit: bool = Field(default=True, description="False leaves explicit items out.")
+    allow_explicit: bool | None = Field(default=None, description="False leaves explicit items out.")
     live_now: bool | None = Field(
         default=None, description="true: only live streams that have not ended; false: none; null means no rule."
     )
