@@ -101,15 +101,17 @@ class ControlWatch:
             return 1
         if self._seconds() < self._counted[1] + _COUNT_S:
             return self._counted[0]
-        # It cannot read what Faust says of itself, and would tell so for every member.
-        logging.getLogger("kafka.admin").setLevel(logging.ERROR)
-        admin = self._clients.admin()
+        admin, chatter = self._clients.admin(), logging.getLogger("kafka.admin")
+        level = chatter.level
         try:
+            # It cannot read what Faust says of itself, and would tell so for every member.
+            chatter.setLevel(logging.ERROR)
             groups = admin.describe_groups(self._groups)
         except KafkaError as exc:
             msg = f"groups {', '.join(self._groups)}: Kafka does not describe them ({exc!r}); check broker and rights"
             raise BrokerError(msg) from exc
         finally:
+            chatter.setLevel(level)
             admin.close()
         count = sum(len(found["members"]) for found in groups.values() if found["group_state"] not in _IDLE_GROUPS)
         self._counted = (count, self._seconds())
