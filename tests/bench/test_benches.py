@@ -78,6 +78,7 @@ def test_tokenize_ends_with_its_checks():
     assert all(row["ours_single_us"] > 0 and row["ours_bulk_per_s"] > 0 for row in line["results"].values())
 
 
+@pytest.mark.slow
 def test_live_ends_with_its_checks():
     line = last_line("live")
     assert [check["name"] for check in line["checks"]] == [
