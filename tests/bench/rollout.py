@@ -34,6 +34,7 @@ from streams.worker_process import WorkerProcess
 from tests.bench.harness import Bench, at_least, at_most, cpu_seconds, option_parser, percentile, told
 from tests.bench.open_loop import Load, OpenLoop
 from tests.bench.rig import Rig, open_rig, wait_until
+from tests.bench.sessions import summary
 from tests.bench.world_pairs import make_pairs
 from tokenizer.sid import format_sid
 
@@ -264,14 +265,14 @@ def tell(bench: Bench, load: Load, phases: Phases) -> None:
     for name, begun_s, ended_s in phases.spans:
         latencies = load.latencies_ms(begun_s, ended_s, give_up_s)
         busy += latencies
-        bench.results[name] = {"seconds": round(ended_s - begun_s, 1), **_summary(latencies)}
+        bench.results[name] = {"seconds": round(ended_s - begun_s, 1), **summary(latencies)}
     edges = [0.0, *(edge for _, *span in phases.spans for edge in span), float("inf")]
     quiet = [
         latency
         for begun_s, ended_s in zip(edges[::2], edges[1::2], strict=True)
         for latency in load.latencies_ms(begun_s, ended_s, give_up_s)
     ]
-    bench.results["steady"] = _summary(quiet)
+    bench.results["steady"] = summary(quiet)
     steady_p99, busy_p99 = percentile(quiet, 0.99), percentile(busy, 0.99)
     ratio = busy_p99 / steady_p99 if steady_p99 and busy_p99 else None
     bench.checks += [
@@ -279,12 +280,6 @@ def tell(bench: Bench, load: Load, phases: Phases) -> None:
         told("steady_p99_ms", steady_p99),
         told("rollout_p99_ms", busy_p99),
     ]
-
-
-def _summary(latencies: list[float]) -> dict[str, Any]:
-    shares = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
-    figures = {name: percentile(latencies, share) for name, share in shares.items()}
-    return {"count": len(latencies), **{name: v if v is None else round(v, 1) for name, v in figures.items()}}
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -7,15 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from failure_rig import FAULTY, SHORT, Limits
+from failure_rig import FAULTY, SHORT, Limits, make_own_topics
 from session_rig import Rig
 from two_nodes import TwoNodeKafka
 
 from streams.broker import BrokerSettings, RunningBroker, local, start_broker
 from streams.broker.jars import ensure_jars, require_kafka
 from streams.broker.probe import free_ports
-from streams.contracts.settings import TopicSettings
-from streams.contracts.topics import Topics, build_topics, create_topics
+from streams.contracts.topics import Topics
 from streams.errors import BrokerError
 
 
@@ -36,13 +35,7 @@ class MortalKafka:
         return self.broker.bootstrap
 
     def make_topics(self) -> Topics:
-        topics = build_topics(TopicSettings(prefix="own-", user_partitions=4, item_partitions=2))
-        admin = self.broker.topic_admin()
-        try:
-            create_topics(admin, topics)
-        finally:
-            admin.close()
-        return topics
+        return make_own_topics(self.broker, "own-")
 
     def kill(self) -> None:
         """End it as a crash would."""

@@ -5,6 +5,10 @@ from dataclasses import dataclass
 
 from session_rig import SCRIPT, wait_until
 
+from streams.broker import RunningBroker
+from streams.contracts.settings import TopicSettings
+from streams.contracts.topics import Topics, build_topics, create_topics
+
 FAULTY = SCRIPT.with_name("faulty_worker.py")
 # From the end of a limit to the end of the process, on a busy machine.
 MARGIN_S = 5.0
@@ -29,6 +33,17 @@ class Limits:
 
 
 SHORT = Limits(session=3.0, shutdown=5.0, loop_blocked=3.0, no_progress=8.0)
+
+
+def make_own_topics(broker: RunningBroker, prefix: str) -> Topics:
+    """Make the topics of a Kafka that belongs to one test."""
+    topics = build_topics(TopicSettings(prefix=prefix, user_partitions=4, item_partitions=2))
+    admin = broker.topic_admin()
+    try:
+        create_topics(admin, topics)
+    finally:
+        admin.close()
+    return topics
 
 
 def ready_with_items(loop):

@@ -9,13 +9,13 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from failure_rig import make_own_topics
 from kafka.errors import CoordinatorNotAvailableError
 
 from streams.broker import BrokerSettings, jars, local, process, start_broker
 from streams.broker.probe import free_ports, is_answering
 from streams.connect import Clients
-from streams.contracts.settings import TopicSettings
-from streams.contracts.topics import Topics, build_topics, create_topics
+from streams.contracts.topics import Topics
 
 TRANSACTION_LOG = "transaction.state.log.replication.factor=2\ntransaction.state.log.min.isr=2\n"
 # A dead node is noticed within its session with the controller; a follower leaves the ISR after its lag time.
@@ -47,12 +47,7 @@ class TwoNodeKafka:
 
     def make_topics(self) -> Topics:
         """Make the topics, and the topic of group offsets, while there is one node alone: they stay there."""
-        topics = build_topics(TopicSettings(prefix="two-", user_partitions=4, item_partitions=2))
-        admin = self.broker.topic_admin()
-        try:
-            create_topics(admin, topics)
-        finally:
-            admin.close()
+        topics = make_own_topics(self.broker, "two-")
         admin = Clients(self.kafka).admin()
         try:
             deadline = time.monotonic() + 30
