@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from failure_rig import make_own_topics
-from kafka.errors import CoordinatorNotAvailableError
+from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError
 
 from streams.broker import BrokerSettings, jars, local, process, start_broker
 from streams.broker.probe import free_ports, is_answering
@@ -53,7 +53,8 @@ class TwoNodeKafka:
             deadline = time.monotonic() + 30
             while "__consumer_offsets" not in admin.list_topics():
                 assert time.monotonic() < deadline, "no topic of group offsets"
-                with suppress(CoordinatorNotAvailableError):  # the first question makes it
+                # The first question makes it.
+                with suppress(CoordinatorNotAvailableError, CoordinatorLoadInProgressError):
                     admin.list_group_offsets(["nobody"])
         finally:
             admin.close()
