@@ -296,7 +296,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     small = options.smoke
     options.items = options.items or (300 if small else 20_000)
     options.users = options.users or (50 if small else 1_000)
-    options.per_s = options.per_s or (20.0 if small else 50.0)
+    options.per_s = options.per_s or 20.0
     options.listens_per_s = options.listens_per_s or (50.0 if small else 200.0)
     options.arrivals_per_s = options.arrivals_per_s or (10.0 if small else 20.0)
     options.quiet_s = options.quiet_s or (3.0 if small else 40.0)

@@ -17,6 +17,7 @@ CHECKS = {
     "listens": (
         [
             "lane_vs_bare",
+            "counts_cost",
             "stock_vs_lane",
             "quix_vs_lane",
             "value_bytes",
@@ -24,7 +25,7 @@ CHECKS = {
             "blocks_cost",
             "steady_core_share",
         ],
-        ("--peers", "bare,stock,long"),
+        ("--peers", "bare,stock,long,uncounted"),
     ),
     "sessions": (
         ["idle_p99_ms", "backlog_p99_ms", "backlog_sessions", "backlog_drain_per_s", "stock_backlog_p99_ms"],
