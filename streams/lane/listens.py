@@ -87,7 +87,8 @@ class ListenLane:
         self._beside = erasures, folded, derived
         self._pacer = pacer or Pacer(settings.slice_ms, settings.listen_share)
         self._writer = writer or make_writer(settings, clients, table.identity, host.group_id, self._pacer)
-        self._admission = Admission(table.identity, clients)
+        beside = [part.topic for part in (erasures, derived) if part is not None]
+        self._admission = Admission(table.identity, clients, beside)
         self._restorer = Restorer(table.identity.changelog_topic, clients, settings.restore_batch_records, metrics)
         self._session_s = clients.settings.session_timeout_ms / 1000
         # A process that slept past its session may have been replaced; brokers refuse only transactions of such a one.

@@ -55,6 +55,11 @@ class Offline:
         listens = self.topics.listens
         return TableIdentity(listens.name, self.topics.user_state_changelog.name, listens.partitions)
 
+    @property
+    def beside_listens(self) -> tuple[str, ...]:
+        """Topics that the lane reads or writes in the partition of the listens; an older installation lacks some."""
+        return self.topics.user_erasures.name, self.topics.item_counts.name
+
     def require_idle(self) -> None:
         """Refuse to go on while a worker of the group lives.
 
@@ -84,16 +89,16 @@ class Offline:
             raise LaneError(msg)
 
     def live_topics(self) -> Mapping[str, TopicState]:
-        """Ask Kafka for source and changelog.
+        """Ask Kafka for source and changelog, and for what lies beside them.
 
         Returns:
-            Both, by name.
+            Those that are there, by name.
 
         Raises:
-            LaneError: One is missing.
+            LaneError: Source or changelog is missing.
         """
         names = (self.identity.source_topic, self.identity.changelog_topic)
-        found = look_up(self.clients, *names)
+        found = look_up(self.clients, *names, *self.beside_listens)
         for name in names:
             if name not in found:
                 msg = f"{name}: expected a topic, got none; run `sidestream topics create`, then this command again"

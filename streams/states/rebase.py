@@ -81,7 +81,7 @@ async def rebase_states(offline: Offline, *, refold: bool = False, leave_unfolde
 
 
 def _origin_now(offline: Offline) -> Origin:
-    """Read the source's identity, and let the changelog grow to its size."""
+    """Read the source's identity, and let what goes with it partition by partition grow to its size."""
     identity, found = offline.identity, offline.live_topics()
     source, changelog = found[identity.source_topic], found[identity.changelog_topic]
     count = identity.num_partitions
@@ -92,11 +92,12 @@ def _origin_now(offline: Offline) -> Origin:
             "number; a changelog with more than that must be recreated while this machine has its local tables"
         )
         raise LaneError(msg)
-    if changelog.partitions < count:
+    names = (identity.changelog_topic, *offline.beside_listens)
+    if too_small := [name for name, state in found.items() if name in names and state.partitions < count]:
         admin = offline.clients.admin()
         try:
-            admin.create_partitions({identity.changelog_topic: count})
-            admin.wait_for_topics([identity.changelog_topic])
+            admin.create_partitions(dict.fromkeys(too_small, count))
+            admin.wait_for_topics(too_small)
         finally:
             admin.close()
     return Origin(identity.source_topic, source.topic_id, count)

@@ -14,7 +14,7 @@ after a rebase that another machine ran.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from aiokafka import TopicPartition
 from aiokafka.partitioner import murmur2
@@ -29,6 +29,7 @@ REBASE = (
     "nothing was folded or changed; stop all workers of the group and run `sidestream state rebase`, which carries the "
     "states over, then start them again"
 )
+CREATE = "nothing was folded or changed; run `sidestream topics create`, then start the worker again"
 _POLL_MS = 200
 
 
@@ -38,10 +39,11 @@ class Admission:
     Args:
         identity: Names and partition count that the lane is set to.
         clients: Factory of Kafka clients.
+        beside: Other topics that the lane reads or writes in the partition of the listens.
     """
 
-    def __init__(self, identity: TableIdentity, clients: Clients) -> None:
-        self._identity, self._clients = identity, clients
+    def __init__(self, identity: TableIdentity, clients: Clients, beside: Sequence[str] = ()) -> None:
+        self._identity, self._clients, self._beside = identity, clients, tuple(beside)
         self._topics = TableTopics()
 
     @property
@@ -57,12 +59,13 @@ class Admission:
             TopicError: Kafka does not answer.
         """
         names, count = (self._identity.source_topic, self._identity.changelog_topic), self._identity.num_partitions
-        found = await asyncio.to_thread(look_up, self._clients, *names)
-        for name in names:
+        found = await asyncio.to_thread(look_up, self._clients, *names, *self._beside)
+        for name in (*names, *self._beside):
             state = found.get(name)
             if state is None or state.partitions != count:
                 got = "no such topic" if state is None else str(state.partitions)
-                msg = f"{name}: expected {count} partitions (topics.user_partitions), got {got}; {REBASE}"
+                then = CREATE if state is None and name in self._beside else REBASE
+                msg = f"{name}: expected {count} partitions (topics.user_partitions), got {got}; {then}"
                 raise LaneError(msg)
         source, changelog = (found[name] for name in names)
         self._topics = TableTopics(source.topic_id, changelog.topic_id)
