@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from failure_rig import make_own_topics
-from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError
+from kafka.errors import RetriableError
 
 from streams.broker import BrokerSettings, jars, local, process, start_broker
 from streams.broker.probe import free_ports, is_answering
@@ -54,7 +54,7 @@ class TwoNodeKafka:
             while "__consumer_offsets" not in admin.list_topics():
                 assert time.monotonic() < deadline, "no topic of group offsets"
                 # The first question makes it.
-                with suppress(CoordinatorNotAvailableError, CoordinatorLoadInProgressError):
+                with suppress(RetriableError):
                     admin.list_group_offsets(["nobody"])
         finally:
             admin.close()
