@@ -1,5 +1,7 @@
 """Kills, joins, leaves and pauses of whole workers on a real Kafka, and every key compared with the pure fold after.
 
+Users are erased meanwhile, which the fold knows, and the live counts of items are compared with those of the log.
+
 Several cells, each with topics, group and workers of its own, live on one Kafka at the same time: most of a step is
 waiting for a session to time out. What happens is made of seed, cell and step alone; how many listens flow meanwhile
 depends on the machine. An interrupted run goes on with `--resume FILE`, on new topics, with the blocks not yet done.
@@ -123,6 +125,7 @@ class Run:
         finally:
             await cell.close()
             self.tally.listens += cell.judge.num_listens
+            self.tally.erasures += cell.judge.num_erasures
             self.tally.sessions += len(cell.load.sessions)
             self.tally.answers += cell.judge.answers.total()
         return done
@@ -135,6 +138,7 @@ class Run:
         self.bench.say(
             f"cell {number}: block {done}/{total}; {tally.kills.total()} kills, {tally.steps.total()} steps, "
             f"{tally.pauses.total()} pauses, {tally.compared_keys:,} keys compared, {tally.wrong_keys} wrong, "
+            f"{tally.wrong_counts} counts wrong, "
             f"{tally.replayed} replayed, {tally.lost_sessions} sessions lost, {self.progress.seconds:.0f} s"
         )
 
@@ -142,10 +146,10 @@ class Run:
 def judge(options: argparse.Namespace, tally: Tally) -> list[Check]:
     """Hold what was seen to its limits."""
     if options.broken is not None:
-        found = tally.wrong_keys + tally.replayed + tally.lost_sessions + tally.wrong_dead_letters
         return [
-            at_least("found_out", found, 1),
+            at_least("found_out", tally.num_wrong, 1),
             told("wrong_keys", tally.wrong_keys),
+            told("wrong_counts", tally.wrong_counts),
             told("replayed", tally.replayed),
             told("lost_sessions", tally.lost_sessions),
         ]
@@ -157,6 +161,7 @@ def judge(options: argparse.Namespace, tally: Tally) -> list[Check]:
         at_least("steps", tally.steps.total(), options.steps),
         at_least("pauses", tally.pauses.total(), options.pauses),
         at_most("wrong_keys", tally.wrong_keys, 0),
+        at_most("wrong_counts", tally.wrong_counts, 0),
         replayed("replayed", tally.replayed, 0),
         at_most("lost_sessions", tally.lost_sessions, 0),
         at_most("wrong_dead_letters", tally.wrong_dead_letters, 0),

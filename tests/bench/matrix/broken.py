@@ -2,14 +2,20 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from aiokafka import TopicPartition
+
+from streams.lane.pacing import Pacer
+from streams.lane.restoring.restorer import Restorer
+from streams.lane.table.partition import PartitionTable
 from streams.lane.table.users import UserTable
 from streams.lane.writing.transactions import TransactionalWriter
-from streams.lane.writing.writer import FoldedBatch
-from tests.bench.matrix.faults import TRANSACTION_POINTS, FaultyClients
+from streams.lane.writing.writer import FoldedBatch, send_letters
+from streams.popularity.counting import ItemCounting
+from tests.bench.matrix.faults import ERASURE_POINTS, TRANSACTION_POINTS, FaultyClients
 
 SKIPPED_RECORDS = 3
 
@@ -70,6 +76,61 @@ def _restore_skips() -> None:
     FaultyClients.restore_skip = SKIPPED_RECORDS
 
 
+def _erasures_before_states() -> None:
+    """Commit the offset of erasures in a transaction of its own, before what they change is on the changelog."""
+    publish = TransactionalWriter.publish
+
+    async def commit_then_publish(self: TransactionalWriter, batch: FoldedBatch) -> int | None:
+        if batch.side_offsets:
+            offsets = {TopicPartition(topic, batch.partition): at for topic, at in batch.side_offsets.items()}
+            producer = self._producers[batch.partition]
+            await producer.begin_transaction()
+            await producer.send_offsets_to_transaction(offsets, self.group_id)
+            await producer.commit_transaction()
+        return await publish(self, batch)
+
+    TransactionalWriter.publish = commit_then_publish  # type: ignore[method-assign]
+
+
+def _restore_keeps_erased() -> None:
+    """Restore values, but not that they were deleted."""
+    apply = Restorer._apply
+
+    async def apply_values(self: Restorer, table: PartitionTable, records: Sequence[Any]) -> None:
+        if values := [record for record in records if record.value is not None]:
+            await apply(self, table, values)
+
+    Restorer._apply = apply_values  # type: ignore[method-assign]
+
+
+def _counts_unfenced() -> None:
+    """Send counts beside the transaction, by a producer that no heir fences."""
+    producers: list[Any] = []
+    publish = TransactionalWriter.publish
+
+    async def publish_beside(self: TransactionalWriter, batch: FoldedBatch) -> int | None:
+        if batch.derived:
+            if not producers:
+                producers.append(self._clients.async_producer())
+                await producers[0].start()
+            acks = await send_letters(producers[0], batch, Pacer())
+            await asyncio.gather(*(future for _, future in acks))
+        return await publish(self, replace(batch, derived={}))
+
+    TransactionalWriter.publish = publish_beside  # type: ignore[method-assign]
+
+
+def _counts_not_caught_up() -> None:
+    """Take counting up where folding goes on, not where it was published last."""
+
+    async def skip(self: ItemCounting, consumer: Any, positions: Mapping[int, int]) -> None:
+        del consumer
+        for partition, position in positions.items():
+            self._counters[partition].add([], position)
+
+    ItemCounting._catch_up = skip  # type: ignore[method-assign]
+
+
 BROKEN: Mapping[str, BrokenBuild] = {
     "table_before_commit": BrokenBuild(_table_before_commit, ("begin", "send", "sent", "offsets", "commit")),
     "offsets_before_changelog": BrokenBuild(_offsets_before_changelog, TRANSACTION_POINTS),
@@ -77,4 +138,8 @@ BROKEN: Mapping[str, BrokenBuild] = {
     "no_fence": BrokenBuild(_no_fence, ("fold", "folded", "begin", "send"), pauses=True),
     "dirty_restore": BrokenBuild(_dirty_restore, ("sent", "offsets", "commit")),
     "restore_skips": BrokenBuild(_restore_skips, ("committed", "write")),
+    "erasures_before_states": BrokenBuild(_erasures_before_states, ("erase_committed",)),
+    "restore_keeps_erased": BrokenBuild(_restore_keeps_erased, ERASURE_POINTS),
+    "counts_unfenced": BrokenBuild(_counts_unfenced, ("counts",), pauses=True),
+    "counts_not_caught_up": BrokenBuild(_counts_not_caught_up, ("fold", "written", "counts")),
 }

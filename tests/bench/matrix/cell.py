@@ -24,6 +24,7 @@ from tests.bench.rig import Rig
 
 PARTITIONS = 4
 POLL_S = 0.05
+PUBLISH_S = 0.5
 # A machine that does other work, too, may be slow: this ends what hangs, and judges nothing.
 PATIENCE_S = 90.0
 # So many deaths after it was made, an old copy of a database is replaced by a newer one.
@@ -42,6 +43,7 @@ class CellOptions:
     guarantee: str = "exactly_once"
     listens_per_s: int = 200
     starts_per_s: int = 5
+    erasures_per_s: int = 2
     broken: str | None = None
 
     @property
@@ -70,7 +72,8 @@ class Cell:
         self.folder.mkdir()
         self.clients: Clients = rig.clients
         self.judge = Judge(self.clients, self.topics)
-        self.load = Load(self.clients, self.topics, seed, options.listens_per_s, options.starts_per_s)
+        rates = options.listens_per_s, options.starts_per_s, options.erasures_per_s
+        self.load = Load(self.clients, self.topics, seed, *rates)
         self.alive: dict[str, Worker] = {}
         self.where = name
         self.known_lost: set[str] = set()
@@ -80,7 +83,8 @@ class Cell:
         self._copied: dict[str, int] = {}
         self._log_sizes: dict[Path, int] = {}
         self._group: Any = None
-        self._tps = [TopicPartition(self.topics.listens.name, number) for number in range(PARTITIONS)]
+        self.listens = [TopicPartition(self.topics.listens.name, number) for number in range(PARTITIONS)]
+        self._erasures = [TopicPartition(self.topics.user_erasures.name, number) for number in range(PARTITIONS)]
 
     async def open(self) -> None:
         """Make topics and a catalogue that stays as it is, and let the listens flow."""
@@ -93,7 +97,7 @@ class Cell:
         await producer.stop()
         self._group = self.clients.async_consumer(group_id=self.prefix + "app")
         await self._group.start()
-        self._group.assign(self._tps)
+        self._group.assign(self.listens + self._erasures)
         await self.start("a")
 
         async def is_known() -> bool:
@@ -132,6 +136,10 @@ class Cell:
             "lane.batch_ms": 50,
             "lane.commit_interval_ms": 100,
             "lane.rebalance_timeout_ms": 10_000,
+            # The log's own time is years ago: a sweep would take what refuses its late listens.
+            "lane.erasure_keep_days": 36_500,
+            "popularity.publish_s": PUBLISH_S,
+            "popularity.publish_parts": 256,
         }
         config = {"flags": flags, "fault": fault, "broken": self.options.broken}
         worker = await self.forks.start(name, self.folder / f"{name}.log", config)
@@ -242,20 +250,22 @@ class Cell:
             await asyncio.sleep(POLL_S)
 
     async def ends(self) -> dict[TopicPartition, int]:
-        """Give the ends of the listens."""
-        return dict(await self._group.end_offsets(self._tps))
+        """Give the ends of listens and erasures."""
+        return dict(await self._group.end_offsets(self.listens + self._erasures))
 
     async def committed(self) -> dict[TopicPartition, int]:
-        """Give the committed offsets of the listens."""
-        offsets = await asyncio.gather(*(self._group.committed(tp) for tp in self._tps))
-        return {tp: offset or 0 for tp, offset in zip(self._tps, offsets, strict=True)}
+        """Give the committed offsets of listens and erasures."""
+        tps = self.listens + self._erasures
+        offsets = await asyncio.gather(*(self._group.committed(tp) for tp in tps))
+        return {tp: offset or 0 for tp, offset in zip(tps, offsets, strict=True)}
 
     async def taken_over(self, since_s: float) -> float:
         """Wait until, in every partition, a listen is folded that came after this call; returns the seconds."""
         ends = await self.ends()
 
         async def is_past() -> bool:
-            return all(offset > ends[tp] for tp, offset in (await self.committed()).items())
+            committed = await self.committed()
+            return all(committed[tp] > ends[tp] for tp in self.listens)
 
         await self.until(is_past, "listens of all partitions are folded")
         return time.monotonic() - since_s

@@ -1,9 +1,10 @@
 """Faults inside a worker: at the n-th time that it comes to a point, it kills or stops itself.
 
 Points of one batch, in order: fold, folded, begin, send (first changelog batch), dead_letters (acknowledged), sent (all
-acknowledged), offsets (taken into the transaction), commit, committed, write (RocksDB), written. Of an assignment:
-assigned, fence, fenced, positions (committed offsets read), restore (changelog records read), restore_write, restored.
-Of the group: revoke, revoked. Of a session-start: answer, answered.
+acknowledged), offsets (taken into the transaction), commit, committed, write (RocksDB), written. Of a batch with
+erasures: erase (its requests are known), erase_commit, erase_committed. Of live counts: counts (before they are sent),
+count_commit, count_committed. Of an assignment: assigned, fence, fenced, positions (committed offsets read), restore
+(changelog records read), restore_write, restored. Of the group: revoke, revoked. Of a session-start: answer, answered.
 """
 
 import asyncio
@@ -25,11 +26,19 @@ RESTORE_POINTS = ("restore", "restore_write", "restored")
 ASSIGNMENT_POINTS = ("assigned", "fence", "fenced", "positions", *RESTORE_POINTS)
 REVOKE_POINTS = ("revoke", "revoked")
 SESSION_POINTS = ("answer", "answered")
-POINTS = (*BATCH_POINTS, *ASSIGNMENT_POINTS, *REVOKE_POINTS, *SESSION_POINTS)
+ERASURE_POINTS = ("erase", "erase_commit", "erase_committed")
+COUNT_POINTS = ("counts", "count_commit", "count_committed")
+BESIDE_POINTS = (*ERASURE_POINTS, *COUNT_POINTS)
+POINTS = (*BATCH_POINTS, *BESIDE_POINTS, *ASSIGNMENT_POINTS, *REVOKE_POINTS, *SESSION_POINTS)
 # Only transactions have these.
-TRANSACTIONAL_ONLY = frozenset({"fence", "fenced", "begin", "sent", "offsets", "commit", "committed"})
+TRANSACTIONAL_ONLY = frozenset(
+    {"fence", "fenced", "begin", "sent", "offsets", "commit", "committed"}
+    | {"erase_commit", "erase_committed", "count_commit", "count_committed"}
+)
 
 CHANGELOG = "user-state-changelog.v1"
+ERASURES = "user-erasures.v1"
+COUNTS = "item-counts.v1"
 CANDIDATES = "candidates.v1"
 Wrap = Callable[[Any], Any]
 
@@ -63,6 +72,8 @@ class FaultyProducer:
 
     def __init__(self, producer: Any, fault: Fault, is_transactional: bool) -> None:
         self._producer, self._fault, self._is_transactional = producer, fault, is_transactional
+        # What the open transaction holds beside listens.
+        self._kinds: set[str] = set()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._producer, name)
@@ -76,11 +87,15 @@ class FaultyProducer:
 
     async def begin_transaction(self) -> None:
         self._fault.reach("begin")
+        self._kinds.clear()
         await self._producer.begin_transaction()
 
     async def send_batch(self, builder: Any, topic: str, *, partition: int) -> Any:
         if topic.endswith(CHANGELOG):
             self._fault.reach("send")
+        if topic.endswith(COUNTS):
+            self._kinds.add("count")
+            self._fault.reach("counts")
         future = await self._producer.send_batch(builder, topic, partition=partition)
         if topic.endswith(".dlq") and self._fault.point == "dead_letters":
             await self._producer.flush()
@@ -102,12 +117,18 @@ class FaultyProducer:
             await self._producer.flush()
             self._fault.reach("sent")
         await self._producer.send_offsets_to_transaction(offsets, group_id)
+        if any(tp.topic.endswith(ERASURES) for tp in offsets):
+            self._kinds.add("erase")
         self._fault.reach("offsets")
 
     async def commit_transaction(self) -> None:
         self._fault.reach("commit")
+        for kind in self._kinds:
+            self._fault.reach(f"{kind}_commit")
         await self._producer.commit_transaction()
         self._fault.reach("committed")
+        for kind in self._kinds:
+            self._fault.reach(f"{kind}_committed")
 
 
 class FaultyConsumer:
@@ -168,6 +189,7 @@ def install(fault: Fault) -> None:
     FaultyClients.fault = fault
     build.Clients = FaultyClients
     _around(ListenBatch, "fold", fault, lambda _: ("fold", "folded"))
+    _around(ListenBatch, "erase", fault, lambda _: (None, "erase"))
     for name in ("write", "load"):  # a restore may have a way of its own into the database
         if hasattr(PartitionTable, name):
             _around(PartitionTable, name, fault, lambda _: _write_points(fault))

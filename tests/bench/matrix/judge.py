@@ -1,7 +1,7 @@
 """Compares what workers left behind with the pure fold of the log: changelog, local databases, dead letters, answers.
 
-All keys are compared, and in one place: `Judge._fold` says what the log makes of them, and `is_reserved` leaves aside
-what describes a database or a changelog and belongs to no user.
+All keys are compared, and in one place: `Users` says what the log makes of them, and `is_reserved` leaves aside what
+describes a database or a changelog and belongs to no user.
 
 A database is judged at any time, also of a worker that was just killed: it must be what the changelog says up to the
 offset that it claims to hold.
@@ -11,7 +11,7 @@ import bisect
 import hashlib
 import struct
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,22 +20,22 @@ import msgspec
 from aiokafka import TopicPartition
 from rocksdict import AccessType, Options, Rdict
 
-from models.history import block_key, fold
 from models.records import ItemSids
 from streams.connect import Clients
 from streams.contracts.deadletters import OFFSET_HEADER, PARTITION_HEADER
-from streams.contracts.decode import decode_listen
+from streams.contracts.decode import decode_listen, decode_user_erasure
 from streams.contracts.topics import Topics
 from streams.errors import BadRecord
 from streams.lane.restoring import origin
-from streams.lane.settings import LaneSettings
 from streams.lane.table.meta import META_KEY
+from tests.bench.matrix.counts import CountsJudge
+from tests.bench.matrix.users import Users
 from tokenizer.catalogue import StoredSid
 from tokenizer.sid import item_key
 
 # Version of the layout, changelog offset, next source offset: the begin of what a database says of itself.
 _META = struct.Struct("<Bqq")
-HISTORY_EVENTS = LaneSettings().history_events
+Place = tuple[str, int, int]
 
 
 class _Answer(msgspec.Struct):
@@ -117,12 +117,13 @@ class Judge:
     """
 
     def __init__(self, clients: Clients, topics: Topics) -> None:
-        self.entries: dict[bytes, bytes] = {}
+        self.users = Users()
+        self.counts = CountsJudge()
         self.changelog: dict[bytes, bytes] = {}
-        self.bad: Counter[tuple[int, int]] = Counter()
-        self.letters: Counter[tuple[int, int]] = Counter()
+        self.bad: Counter[Place] = Counter()
+        self.letters: Counter[Place] = Counter()
         self.answers: Counter[str] = Counter()
-        self.num_listens = 0
+        self.num_listens = self.num_erasures = 0
         self._sids: dict[int, StoredSid] = {}
         # By partition and key: offsets, and the digest of the value at each.
         self._history: dict[int, dict[bytes, tuple[list[int], list[bytes | None]]]] = defaultdict(dict)
@@ -133,7 +134,12 @@ class Judge:
 
         self._listens, self._changes = tail(topics.listens), tail(topics.user_state_changelog)
         self._candidates, self._items = tail(topics.candidates), tail(topics.item_sids)
-        self._dead = tail(next(s for s in topics.dead_letters if s.name == topics.listens.dead_letters))
+        self._requests, self._counted = tail(topics.user_erasures), tail(topics.item_counts)
+        self._dead = {
+            source.name: tail(topics.by_name[source.dead_letters])
+            for source in (topics.listens, topics.user_erasures)
+            if source.dead_letters is not None
+        }
 
     async def read_catalogue(self) -> int:
         """Read the items; the catalogue must not change while listens are folded."""
@@ -153,6 +159,7 @@ class Judge:
         for record in await self._changes.read():
             if is_reserved(record.key):
                 continue
+            self.users.see(record.key, record.value)
             offsets, digests = self._history[record.partition].setdefault(record.key, ([], []))
             offsets.append(record.offset)
             digests.append(_digest(record.value))
@@ -162,33 +169,44 @@ class Judge:
             else:
                 self.changelog[record.key] = record.value
 
+    async def read_counts(self, ends: Mapping[int, int]) -> bool:
+        """Read what was published of counts; tells whether all listens up to these ends are among it."""
+        self.counts.see(await self._counted.read())
+        return self.counts.is_whole(ends)
+
     async def read_log(self) -> None:
-        """Read listens and dead letters, and fold the listens."""
+        """Read listens, erasures and dead letters, and fold; all of them are in the changelog, which is read first."""
         listens: dict[bytes, list[Any]] = {}
-        records = await self._listens.read()
-        self.num_listens += len(records)
-        for record in records:
-            try:
-                listen = decode_listen(record.key, record.value, record.timestamp)
-            except BadRecord:
-                self.bad[record.partition, record.offset] += 1
-            else:
+        for record, listen in self._decoded(await self._listens.read(), decode_listen):
+            self.num_listens += 1
+            if listen is not None:
                 listens.setdefault(record.key, []).append((record.offset, listen))
-        for user, of_user in listens.items():
-            self._fold(user, of_user)
-        for record in await self._dead.read():
-            headers = dict(record.headers)
-            self.letters[int(headers[PARTITION_HEADER]), int(headers[OFFSET_HEADER])] += 1
+                self.counts.hear(record.partition, listen)
+        erased: dict[bytes, list[int]] = {}
+        for record, erasure in self._decoded(await self._requests.read(), decode_user_erasure):
+            self.num_erasures += 1
+            if erasure is not None:
+                erased.setdefault(record.key, []).append(erasure.at)
+        for user in listens.keys() | erased.keys():
+            self.users.fold(user, listens.get(user, ()), erased.get(user, ()), self._sids.get)
+        for topic, dead in self._dead.items():
+            for record in await dead.read():
+                headers = dict(record.headers)
+                self.letters[topic, int(headers[PARTITION_HEADER]), int(headers[OFFSET_HEADER])] += 1
+
+    def _decoded(self, records: Iterable[Any], decode: Callable[[Any, Any, int], Any]) -> Iterator[tuple[Any, Any]]:
+        """Give records with what they say; none for those that cannot be read, which are noted."""
+        for record in records:
+            said = None
+            try:
+                said = decode(record.key, record.value, record.timestamp)
+            except BadRecord:
+                self.bad[record.topic, record.partition, record.offset] += 1
+            yield record, said
 
     def expected(self) -> Mapping[bytes, bytes]:
         """Say what every key must hold: the pure fold of the log read so far."""
-        return self.entries
-
-    def _fold(self, user: bytes, listens: list[Any]) -> None:
-        """Fold listens of a user into all keys that are the user's."""
-        result = fold(self.entries.get(user), listens, self._sids.get, HISTORY_EVENTS)
-        self.entries[user] = result.state
-        self.entries.update((block_key(user, slot), block) for slot, block in result.blocks.items())
+        return self.users.entries
 
     def wrong_in_changelog(self) -> list[str]:
         """Name the keys at which the changelog's last values differ from the fold."""

@@ -1,4 +1,4 @@
-"""Listens and session-starts that never stop: seeded, with bad records, repeats and late events among them."""
+"""Listens, session-starts and erasures that never stop: seeded, bad records, repeats and late events among them."""
 
 import asyncio
 import json
@@ -16,6 +16,11 @@ NUM_BUSY_USERS, NUM_USERS = 20, 2_000
 BUSY_SHARE = 0.4
 TICK_S = 0.05
 BAD_VALUES = (b"{broken", b"[]", b'{"event_id":"x"}', None, b"\xff\xfe", b"")
+FIRST_AT = 1_700_000_000_000
+LISTEN_MS = 1_000
+# Everything so far; most of a full ring of a busy user; all but what is in blocks alone.
+ERASED_MS_AGO = (0, 0, 1_000_000, 3_000_000)
+BAD_ERASURE_EVERY = 10
 
 
 def listens(seed: str) -> Iterator[tuple[bytes, bytes | None]]:
@@ -30,7 +35,8 @@ def listens(seed: str) -> Iterator[tuple[bytes, bytes | None]]:
             "user_id": user,
             "item_id": f"item-{rng.randrange(NUM_ITEMS)}",
             # The broker's clock judges absurd times, so these lie in the past.
-            "at": 1_700_000_000_000 + number * 1_000 - late_ms,
+            "at": FIRST_AT + number * LISTEN_MS - late_ms,
+            "signal": "skip" if number % 11 == 3 else "listen",
             "listened_ms": rng.choice((None, 1_000, 90_000)),
             "duration_ms": rng.choice((None, 120_000)),
         }
@@ -46,10 +52,19 @@ def listens(seed: str) -> Iterator[tuple[bytes, bytes | None]]:
         number += 1
 
 
+def erasure(rng: random.Random, number: int, listened_at: int) -> tuple[bytes, bytes]:
+    """Make up a request to erase a user; one in ten cannot be read."""
+    user = f"user-{rng.randrange(NUM_BUSY_USERS if rng.random() < BUSY_SHARE else NUM_USERS)}"
+    request = {"erasure_id": f"r{number}", "user_id": user, "at": listened_at - rng.choice(ERASED_MS_AGO)}
+    if number % BAD_ERASURE_EVERY == 3:
+        return user.encode(), b"{broken"
+    return user.encode(), json.dumps(request).encode()
+
+
 def item(number: int) -> tuple[bytes, bytes]:
     """Make up an item of the catalogue."""
     name = f"item-{number}"
-    value = {"item_id": name, "kind": "track", "title": f"Made up {number}", "at": 1_700_000_000_000}
+    value = {"item_id": name, "kind": "track", "title": f"Made up {number}", "at": FIRST_AT}
     return name.encode(), json.dumps(value).encode()
 
 
@@ -62,16 +77,19 @@ class Load:
         seed: Of what is made up.
         listens_per_s: Rate.
         starts_per_s: Rate of session-starts.
+        erasures_per_s: Rate of requests to erase a user.
     """
 
-    def __init__(self, clients: Clients, topics: Topics, seed: str, listens_per_s: int, starts_per_s: int) -> None:
+    def __init__(
+        self, clients: Clients, topics: Topics, seed: str, listens_per_s: int, starts_per_s: int, erasures_per_s: int
+    ) -> None:
         self.clients, self.topics = clients, topics
-        self.num_listens = 0
+        self.num_listens = self.num_erasures = 0
         self.sessions: set[str] = set()
         self._listens = listens(seed)
-        self._rng = random.Random(seed + "/sessions")
-        self._per_tick = listens_per_s * TICK_S, starts_per_s * TICK_S
-        self._due = [0.0, 0.0]
+        self._rng, self._erasing = random.Random(seed + "/sessions"), random.Random(seed + "/erasures")
+        self._per_tick = [rate * TICK_S for rate in (listens_per_s, starts_per_s, erasures_per_s)]
+        self._due = [0.0, 0.0, 0.0]
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -110,10 +128,16 @@ class Load:
             self._due[1] -= 1
             user = f"user-{self._rng.randrange(NUM_USERS)}"
             names.append(f"s{len(self.sessions) + len(names)}")
-            start = {"session_id": names[-1], "user_id": user, "at": 1_700_000_000_000, "num_candidates": 5}
+            start = {"session_id": names[-1], "user_id": user, "at": FIRST_AT, "num_candidates": 5}
             acks.append(
                 await producer.send(self.topics.session_starts.name, json.dumps(start).encode(), key=user.encode())
             )
+        while self._due[2] >= 1:
+            self._due[2] -= 1
+            at = FIRST_AT + (self.num_listens + num_listens) * LISTEN_MS
+            key, value = erasure(self._erasing, self.num_erasures, at)
+            acks.append(await producer.send(self.topics.user_erasures.name, value, key=key))
+            self.num_erasures += 1
         await asyncio.gather(*acks)
         self.num_listens += num_listens
         self.sessions.update(names)

@@ -8,6 +8,8 @@ from typing import Literal
 
 from tests.bench.matrix.faults import (
     BATCH_POINTS,
+    BESIDE_POINTS,
+    COUNT_POINTS,
     POINTS,
     RESTORE_POINTS,
     SESSION_POINTS,
@@ -93,14 +95,14 @@ def _choices(kind: Kind, guarantee: str, points: Sequence[str]) -> Sequence[str]
     if points:
         return points
     if kind == "pause":
-        return (*(p for p in BATCH_POINTS if p in kill_points(guarantee)), RANDOM, RANDOM)
+        return (*(p for p in (*BATCH_POINTS, *BESIDE_POINTS) if p in kill_points(guarantee)), RANDOM, RANDOM)
     return (*kill_points(guarantee), RANDOM, RANDOM, RANDOM)
 
 
 def _step(rng: random.Random, kind: Kind, point: str) -> Step:
     # A restore without anything to restore comes to no point of it.
     tables: tuple[Table, ...] = ("lost", "stale") if point in RESTORE_POINTS else ("kept", "kept", "lost", "stale")
-    many = point in BATCH_POINTS or point in SESSION_POINTS
+    many = point in BATCH_POINTS or point in SESSION_POINTS or point in COUNT_POINTS
     return Step(
         number=0,
         kind=kind,

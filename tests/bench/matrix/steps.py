@@ -180,15 +180,20 @@ async def compare(cell: Cell) -> None:
     async def is_drained() -> bool:
         return await cell.committed() == ends
 
-    await cell.until(is_drained, "all listens are folded")
+    async def is_counted() -> bool:
+        return await cell.judge.read_counts({tp.partition: end for tp, end in ends.items() if tp in cell.listens})
+
+    await cell.until(is_drained, "all listens are folded and all erasures applied")
+    await cell.until(is_counted, "all listens are among the published counts")
     await _await_answers(cell)
     for name in list(cell.alive):
         worker = cell.alive[name]
         if await cell.end(name, signal.SIGTERM) != 0:
             cell.tally.note_self_ended(cell.where, worker.ended.result(), cell.said(worker))
     tally, judge = cell.tally, cell.judge
-    await judge.read_log()
     await judge.read_changelog()
+    await judge.read_log()
+    tally.note_counts(cell.where, *judge.counts.wrong())
     tally.compared_keys += len(judge.expected())
     tally.note_wrong(cell.where, judge.wrong_in_changelog())
     current = set()
@@ -224,5 +229,11 @@ async def _rebuild(cell: Cell) -> None:
     """Have a worker make its databases from nothing but the changelog."""
     cell.treat(REBUILT, "lost")
     await cell.start(REBUILT)
-    await _joined(cell, REBUILT)
+
+    async def has_all() -> bool:
+        # One that ended without leaving the group keeps its partitions until its session is over.
+        made = {path.stem for path in cell.tables(REBUILT).rglob("*.db")}
+        return len(made) == cell.topics.listens.partitions and await cell.is_ready(REBUILT)
+
+    await cell.until(has_all, "all databases are rebuilt")
     await cell.end(REBUILT, signal.SIGTERM)

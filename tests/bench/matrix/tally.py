@@ -30,9 +30,12 @@ class Tally:
     compared_keys: int = 0
     wrong_keys: int = 0
     wrong_dead_letters: int = 0
+    compared_counts: int = 0
+    wrong_counts: int = 0
     replayed: int = 0
     lost_sessions: int = 0
     listens: int = 0
+    erasures: int = 0
     sessions: int = 0
     answers: int = 0
     wrong: list[str] = field(default_factory=list)
@@ -44,6 +47,12 @@ class Tally:
         self.wrong_keys += len(keys)
         self.wrong += [f"{where} {key}" for key in keys][: max(0, MAX_NAMED - len(self.wrong))]
 
+    def note_counts(self, where: str, compared: int, items: list[str]) -> None:
+        """Count compared and wrong counts of items, and name some."""
+        self.compared_counts += compared
+        self.wrong_counts += len(items)
+        self.wrong += [f"{where} {item}" for item in items][: max(0, MAX_NAMED - len(self.wrong))]
+
     def note_self_ended(self, where: str, code: int, said: str) -> None:
         """Count a worker that ended by itself, and keep the reason that it gave."""
         self.self_ended[str(code)] += 1
@@ -54,7 +63,12 @@ class Tally:
     @property
     def is_clean(self) -> bool:
         """Whether nothing was wrong so far."""
-        return not (self.wrong_keys or self.replayed or self.lost_sessions or self.wrong_dead_letters)
+        return not self.num_wrong
+
+    @property
+    def num_wrong(self) -> int:
+        """All that was wrong so far."""
+        return self.wrong_keys + self.wrong_counts + self.replayed + self.lost_sessions + self.wrong_dead_letters
 
     def plain(self) -> dict[str, Any]:
         """Give all counts by name; `asdict` does not know counters."""
