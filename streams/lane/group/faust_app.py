@@ -17,6 +17,7 @@ Each rail with what it answers; numbers are issues of faust-streaming, "r" those
   #283, r716), windows whose expiry is lost on restart (#193, #385, r44)
 * `topic_allow_declare=False`, `topic_disable_leader=True`: topic creation on locked-down brokers (#667, r400)
 * `table_standby_replicas=1`: with 0 and no tables Faust falls back to round-robin, which does not co-partition
+* an assignor that is named after the lane's promise: workers with different promises must not share a group (`promise`)
 * idempotence for Faust's own sends (`LaneTransport`): Faust switches it on for its exactly-once only
 * the watchdog, which asks Kafka itself what waits: consumers that die in silence (#175, #523, #629, #640)
 * loggers at INFO: with the root logger at DEBUG, Faust makes 2 log records for every send
@@ -31,9 +32,11 @@ import faust
 
 from streams.connect import Clients
 from streams.errors import SettingsError
+from streams.lane.group.promise import assignor_of
 from streams.lane.group.transport import LaneTransport
 from streams.lane.metrics import LaneMetrics
 from streams.lane.settings import LaneSettings
+from streams.lane.writing.guarantee import choose_guarantee
 
 FAUST_VERSION = "0.15.3"
 AIOKAFKA_VERSION = "0.14."
@@ -121,6 +124,7 @@ def make_faust_app(
         broker_rebalance_timeout=settings.rebalance_timeout_ms / 1000,
         broker_commit_interval=settings.commit_interval_ms / 1000,
         table_standby_replicas=1,
+        PartitionAssignor=assignor_of(choose_guarantee(settings, clients)),
         worker_redirect_stdouts=False,
     )
     transport = LaneTransport(app, clients.fetch_max_wait_ms, metrics)

@@ -6,6 +6,7 @@ What is overridden, and why (line numbers are those of faust-streaming 0.15.3):
   partitions in aiokafka before the first fetch.
 * `Consumer.on_partitions_assigned`/`on_partitions_revoked` (consumer.py 641): tell the lanes. On revoke the lanes
   stop, then everything finished is committed, while the group still accepts it.
+* `Consumer._end_if_refused`, ours: reads what aiokafka's `GroupCoordinator._push_error_to_user` left.
 * `Consumer._filter_committable_offsets` (consumer.py 1009): adds what the lanes have finished to Faust's own commit.
 * `Consumer._getmany` (consumer.py 1432): drops stray lane records, should aiokafka deliver any.
 * `Consumer.verify_event_path`: Faust's livelock detector must not complain about partitions that it does not read.
@@ -23,14 +24,18 @@ from typing import Any, cast
 
 import faust
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from faust.assignor.partition_assignor import PartitionAssignor
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
-from mode.services import WaitResults
+from mode.services import Service, WaitResults
 
 from streams.errors import SettingsError, SidestreamError
+from streams.lane.group.promise import refusal
 from streams.lane.group.protocol import LaneHost, PartitionLane
 from streams.lane.metrics import LaneMetrics
 
+# A worker that its group refuses ends so soon.
+_REFUSED_S = 0.5
 # Messages handed over in one go: the loop has others to serve, and one takes some 50 µs.
 _MAX_AT_ONCE = 16
 
@@ -99,6 +104,19 @@ class _Consumer(driver.Consumer):
                 await self.commit()
             self._handed = None
         await super().on_partitions_revoked(revoked)
+
+    @Service.task
+    async def _end_if_refused(self) -> None:
+        """Ask aiokafka why it does not join: it waits to be asked, and Faust never does."""
+        while not self.should_stop:
+            consumer = self._thread._consumer
+            coordinator = None if consumer is None else consumer._coordinator
+            error = getattr(coordinator, "_pending_exception", None)
+            reason = refusal(self.app.conf.id, cast(PartitionAssignor, self.app.assignor).name, error)
+            if reason is not None:
+                await self.app.crash(reason)
+                return
+            await self.sleep(_REFUSED_S)
 
     async def on_stop(self) -> None:
         """Stop the lanes before Faust's last commit."""

@@ -269,6 +269,18 @@ PINS = (
         "lane.restore, worker.backlog",
     ),
     Pin(
+        "aiokafka.consumer.group_coordinator:GroupCoordinator._push_error_to_user",
+        "56aab1a87cc6",
+        "keeps why the group cannot be joined, until somebody asks",
+        "lane.group.transport._Consumer",
+    ),
+    Pin(
+        "faust.assignor.partition_assignor:PartitionAssignor.name",
+        "c9690b8f47c9",
+        "names the protocol of the group; a group of workers with transactions keeps it",
+        "lane.group.promise",
+    ),
+    Pin(
         "aiokafka:AIOKafkaConsumer.getmany",
         "5c1c34584cda",
         "returns after the timeout with or without records",

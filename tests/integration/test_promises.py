@@ -1,0 +1,43 @@
+"""Workers with another promise than their group's, on a real Kafka: refused while it lives, welcome after it."""
+
+from collections.abc import Iterator
+
+import pytest
+from lane_rig import Rig, make_listens
+
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
+GUARANTEES = ("exactly_once", "at_least_once")
+
+
+@pytest.fixture
+def rig(kafka, make_topics, tmp_path) -> Iterator[Rig]:
+    topics = make_topics(user_partitions=4)
+    prefix = topics.listens.name.removesuffix("listen-events.v1")
+    rig = Rig(kafka.kafka, topics, prefix, tmp_path, session_ms=3_000)
+    yield rig
+    rig.close()
+
+
+@pytest.mark.parametrize(("first", "second"), [GUARANTEES, GUARANTEES[::-1]], ids=GUARANTEES)
+def test_worker_with_another_promise_is_refused_until_all_others_are_gone(rig, first, second):
+    rig.guarantee = first
+    with rig.listening(seed=31):
+        worker = rig.start_worker("a")
+        rig.wait_progress(500, "the first worker folds")
+        rig.guarantee = second
+        other = rig.start_worker("b")
+        assert other.wait(60) not in (0, -9), rig.logs()
+        rig.workers.remove(other)
+        assert "expected workers with the lane.guarantee of this one" in rig.log("b")
+        rig.wait_progress(500, "the first worker goes on")
+    rig.wait_drained()
+    assert rig.stop(worker) == 0
+
+    # With the first one's tables: a promise is the group's, not theirs.
+    for name, guarantee in (("a", second), ("b", first)):
+        rig.guarantee = guarantee
+        worker = rig.start_worker(name)
+        rig.produce(make_listens(600, users=40, seed=32))
+        rig.wait_drained()
+        assert rig.stop(worker) == 0
+    rig.assert_exactly_once("b")
