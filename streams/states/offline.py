@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,12 +105,13 @@ class Offline:
                 raise LaneError(msg)
         return found
 
-    async def read(self, topic: str, partition: int) -> AsyncIterator[Any]:
+    async def read(self, topic: str, partition: int, from_offset: int = 0) -> AsyncIterator[Any]:
         """Read all records of a partition that are there now.
 
         Args:
             topic: Topic.
             partition: Partition.
+            from_offset: Records before it are left out.
 
         Yields:
             Records in offset order.
@@ -121,7 +122,7 @@ class Offline:
             await consumer.start()
             consumer.assign([tp])
             end = (await consumer.end_offsets([tp]))[tp]
-            consumer.seek(tp, (await consumer.beginning_offsets([tp]))[tp])
+            consumer.seek(tp, max(from_offset, (await consumer.beginning_offsets([tp]))[tp]))
             while await consumer.position(tp) < end:
                 for record in (await consumer.getmany(timeout_ms=_POLL_MS)).get(tp, ()):
                     yield record
@@ -157,31 +158,38 @@ class Offline:
             await consumer.stop()
         return {tp.partition: (begins[tp], ends[tp]) for tp in places}
 
-    def committed(self) -> dict[int, int]:
-        """Give the group's source offsets; partitions that it never committed are left out."""
+    def committed(self, topic: str | None = None) -> dict[int, int]:
+        """Give the group's offsets, of the source if of no other topic; partitions without one are left out."""
         admin = self.clients.admin()
         try:
             found = admin.list_group_offsets({self.group_id: None})[self.group_id]
         finally:
             admin.close()
-        name = self.identity.source_topic
+        name = topic or self.identity.source_topic
         return {p.partition: at.offset for p, at in found.items() if p.topic == name and at.offset >= 0}
 
-    def commit(self, offsets: Mapping[int, int]) -> None:
-        """Set the group's source offsets."""
-        admin, name = self.clients.admin(), self.identity.source_topic
+    def commit(self, offsets: Mapping[int, int], topic: str | None = None) -> None:
+        """Set the group's offsets, of the source if of no other topic."""
+        admin, name = self.clients.admin(), topic or self.identity.source_topic
         try:
             wanted = {Place(name, p): OffsetAndMetadata(at, "", -1) for p, at in offsets.items()}
             self._refuse_errors(admin.alter_group_offsets(self.group_id, wanted))
         finally:
             admin.close()
 
-    def forget_offsets(self, partitions: list[int]) -> None:
-        """Delete the group's source offsets, and those of erasures: who folds old listens anew must meet them again."""
+    def forget_offsets(self, partitions: Collection[int], *, source: bool = True) -> None:
+        """Delete the group's source offsets, and those of erasures: who folds old listens anew must meet them again.
+
+        Args:
+            partitions: Which; those without an offset stay as they are.
+            source: False leaves the offsets of the source.
+        """
+        names = (self.topics.user_erasures.name, *((self.identity.source_topic,) if source else ()))
+        places = [Place(name, p) for name in names for p in self.committed(name) if p in partitions]
+        if not places:
+            return
         admin = self.clients.admin()
-        names = (self.identity.source_topic, self.topics.user_erasures.name)
         try:
-            places = [Place(name, partition) for name in names for partition in partitions]
             self._refuse_errors(admin.delete_group_offsets(self.group_id, places))
         finally:
             admin.close()

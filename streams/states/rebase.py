@@ -6,7 +6,8 @@ changelog was recreated), it is copied from the local table as it is.
 
 It may be broken off anywhere and run again. First all states are written to where they belong, then each partition
 lets go of those that left it and takes its new record of origin: a partition with that record is done, and one without
-is refused by workers and begun anew here. Memory holds the states of one partition at a time.
+is refused by workers and begun anew here. Erasures that nobody has applied yet move with their users (`requests`);
+where listens are folded anew, all erasures are read again. Memory holds the states of one partition at a time.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from streams.lane.restoring.admission import partition_of
 from streams.lane.restoring.origin import ORIGIN_KEY, Origin, is_reserved
 from streams.lane.writing.writer import ChangelogWriter
 from streams.states.offline import Offline, publish_all
+from streams.states.requests import carry_requests
 
 _BLOCK = b"\xff"
 
@@ -52,6 +54,8 @@ class _Plan:
     begins_again: bool
     source_next: int
     carried: bool
+    refolds: bool
+    grew: bool
     leaving: list[bytes] = field(default_factory=list)
 
 
@@ -130,6 +134,7 @@ class _Rebase:
         self._report.current = len(self._bounds) - len(self._plans)
         for partition in self._plans:
             await self._carry(partition)
+        await self._carry_requests()
         if not self._writer.commits_source and self._plans:
             next_offsets = {partition: plan.source_next for partition, plan in self._plans.items()}
             await asyncio.to_thread(self._offline.commit, next_offsets)
@@ -173,7 +178,9 @@ class _Rebase:
         known = bool(values or local)
         source_next = (local_next if local else committed) if same_source and known else begin
         carried = (known and not same_source) or (origin is not None and origin.carried)
-        self._plans[partition] = _Plan(differences, not same_source, max(source_next or 0, begin), carried)
+        self._plans[partition] = _Plan(
+            differences, not same_source, max(source_next or 0, begin), carried, refolds=not known, grew=grew
+        )
 
     async def _carry(self, partition: int) -> None:
         """Write the states of one partition to where they belong; nothing is removed yet."""
@@ -204,6 +211,14 @@ class _Rebase:
         for target, states in by_target.items():
             self._report.states += len(states)
             await publish_all(self._writer, target, states, self._plans[target].source_next)
+
+    async def _carry_requests(self) -> None:
+        """Let erasures that nobody has applied go where their users are, and old listens meet those of before."""
+        source_nexts = {partition: plan.source_next for partition, plan in self._plans.items()}
+        for partition in [partition for partition, plan in self._plans.items() if plan.grew]:
+            await carry_requests(self._offline, self._writer, partition, source_nexts)
+        anew = [partition for partition, plan in self._plans.items() if plan.refolds]
+        await asyncio.to_thread(self._offline.forget_offsets, anew, source=False)
 
     def _local(self, partition: int, origin: Origin | None, is_empty: bool) -> tuple[dict[bytes, bytes], int]:
         """Read a local table whose changelog is gone: its values, and its source offset."""

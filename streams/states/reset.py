@@ -1,4 +1,9 @@
-"""Starting over: local tables are removed and rebuilt; with `everything`, the states themselves are."""
+"""Starting over: local tables are removed and rebuilt; with `everything`, the states themselves are.
+
+It may be broken off anywhere. The group's offsets go first: whoever comes then folds listens again that are in the
+states still, to no effect, and meets all erasures again. The other way round, listens would be missing from states that
+are gone already.
+"""
 
 import asyncio
 import shutil
@@ -40,6 +45,7 @@ async def reset_states(offline: Offline, partitions: Sequence[int], *, everythin
 
 
 async def _empty(offline: Offline, partitions: Sequence[int]) -> int:
+    await asyncio.to_thread(offline.forget_offsets, partitions)
     removed = 0
     writer = await offline.open_writer()
     try:
@@ -50,7 +56,6 @@ async def _empty(offline: Offline, partitions: Sequence[int]) -> int:
             removed += len(found)
     finally:
         await writer.close()
-    committed = await asyncio.to_thread(offline.committed)
-    if known := [partition for partition in partitions if partition in committed]:
-        await asyncio.to_thread(offline.forget_offsets, known)
+    # The transactions of the tombstones committed the source's first offset.
+    await asyncio.to_thread(offline.forget_offsets, partitions)
     return removed
