@@ -2,7 +2,8 @@
 
 What a system of many processes does when it can happens here in the log's total order and at the log's times, so two
 runs give the same answers byte for byte: `produced_at` is the session-start's `at`, and all timings are zero.
-Source offsets are line numbers from 0, as if each topic had one partition.
+Source offsets are line numbers from 0, as if each topic had one partition. Nobody is erased: a log folder holds no
+requests, because training and evaluation, which read the same listens, know of none; leave erased users out of it.
 """
 
 from collections.abc import Callable, Iterator
