@@ -10,6 +10,7 @@ count_commit, count_committed. Of an assignment: assigned, fence, fenced, positi
 import asyncio
 import os
 import signal
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -135,7 +136,8 @@ class FaultyConsumer:
     """A consumer that comes to the points of a restore, where it reads a changelog."""
 
     def __init__(self, consumer: Any, fault: Fault, skip: int) -> None:
-        self._consumer, self._fault, self._skip = consumer, fault, skip
+        self._consumer, self._fault = consumer, fault
+        self._skips: defaultdict[Any, int] = defaultdict(lambda: skip)
         self._restores = False
 
     def __getattr__(self, name: str) -> Any:
@@ -146,13 +148,20 @@ class FaultyConsumer:
         restores = partition.topic.endswith(CHANGELOG)
         self._restores = self._restores or restores
         self._fault.is_restoring = self._fault.is_restoring or restores
-        self._consumer.seek(partition, offset + (self._skip if restores else 0))
+        self._consumer.seek(partition, offset)
 
     async def getmany(self, *args: Any, **options: Any) -> Any:
         records = await self._consumer.getmany(*args, **options)
         if self._restores and records:
             self._fault.reach("restore")
+            left = ((partition, self._after_skip(partition, found)) for partition, found in records.items())
+            records = {partition: kept for partition, kept in left if kept}
         return records
+
+    def _after_skip(self, partition: Any, records: list[Any]) -> list[Any]:
+        skipped = min(self._skips[partition], len(records))
+        self._skips[partition] -= skipped
+        return records[skipped:]
 
     async def stop(self) -> None:
         if self._restores:
