@@ -58,6 +58,7 @@ from streams.worker.heartbeat import Heartbeat
 from streams.worker.lane_metrics import RegistryLaneMetrics
 from streams.worker.pair import Pair, load_pair
 from streams.worker.states import LaneStates
+from streams.worker.waits import task_waits
 from streams.worker.watchdog import Watchdog
 
 # Waiting for a dead worker's session and its open transaction is no lack of progress.
@@ -138,6 +139,7 @@ class WorkerParts:
             _no_progress_s(self.settings),
             is_ending=lambda: bool(app.should_stop),
             crash_reason=lambda: app.crash_reason,
+            waits=lambda: task_waits(app.loop),
         )
         self.health.alive_when(watchdog.not_alive)
         return watchdog

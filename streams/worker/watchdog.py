@@ -1,7 +1,8 @@
 """A thread that ends the process when nothing else can: loop blocked, shutdown stuck, work waiting and none done.
 
-It leaves by `os._exit`, without asking anybody, and says why in one line on standard error. That is safe by design:
-nothing of a shutdown is needed except its speed. A worker without work never ends, also while Kafka is away: its
+It leaves by `os._exit`, without asking anybody, and says why in one line on standard error; where nothing was done, or
+not stopped, lines before it say what waits where. That is safe by design: nothing of a shutdown is needed except its
+speed. A worker without work never ends, also while Kafka is away: its
 clients connect again.
 
 | exit code | why |
@@ -23,7 +24,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -65,6 +66,7 @@ class Watchdog:
         is_ending: Whether a shutdown has begun; must be safe to call from a thread.
         crash_reason: Why the worker crashed, none if it did not; must be safe to call from a thread.
         leave: Ends the process with a code, at once.
+        waits: Says in lines where the tasks of the loop wait; must be safe to call from a thread.
         say: Prints one line, without any lock that a stuck thread may hold.
         seconds: Monotonic clock.
     """
@@ -76,6 +78,7 @@ class Watchdog:
         is_ending: Callable[[], bool],
         crash_reason: Callable[[], BaseException | None],
         leave: Callable[[int], None] = os._exit,
+        waits: Callable[[], Iterable[str]] = tuple,
         say: Callable[[str], None] | None = None,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -83,7 +86,7 @@ class Watchdog:
         self._no_progress_s = no_progress_s
         self._is_ending = is_ending
         self._crash_reason = crash_reason
-        self._leave = leave
+        self._leave, self._waits = leave, waits
         self._say = say or _to_stderr
         self._seconds = seconds
         self._limits_s: dict[str, float] = {}
@@ -198,6 +201,9 @@ class Watchdog:
     def _end(self, code: ExitCode, why: str) -> None:
         if not self._has_spoken:
             self._has_spoken = True
+            if code in (ExitCode.NO_PROGRESS, ExitCode.SHUTDOWN_TOO_LONG):
+                for place in self._waits():
+                    self._say(f"sidestream worker: watchdog: waits: {place}")
             self._say(f"sidestream worker: watchdog: {why}; exit code {int(code)} ({code.name.lower()})")
         if self._settings.exits:
             self._leave(int(code))

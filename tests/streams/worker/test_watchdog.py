@@ -19,13 +19,14 @@ class Rig:
     def __init__(self, **settings):
         self.now_s, self.ending, self.crash = 100.0, False, None
         self.codes, self.lines, self.works = [], [], {}
-        self.beats = True
+        self.beats, self.waits = True, ()
         self.dog = Watchdog(
             WatchdogSettings(**settings),
             LIMIT_S,
             is_ending=lambda: self.ending,
             crash_reason=lambda: self.crash,
             leave=self.codes.append,
+            waits=lambda: self.waits,
             say=self.lines.append,
             seconds=lambda: self.now_s,
         )
@@ -55,6 +56,23 @@ def test_a_healthy_worker_lives_for_ever(rig):
         rig.works = {"lane": Work(5, number), "idle": IDLE}
         assert rig.run(1) is None
     assert rig.dog.not_alive() == []
+
+
+def test_the_verdict_comes_after_what_waits_where(rig):
+    rig.waits = ("open (lane.py:7)", "2 x read (feed.py:9)")
+    rig.works = {"listens": Work(7, "same")}
+    rig.run(60)
+    begin = "sidestream worker: watchdog: "
+    assert rig.lines[:2] == [f"{begin}waits: open (lane.py:7)", f"{begin}waits: 2 x read (feed.py:9)"]
+    assert len(rig.lines) == 3
+    assert "7 waiting" in rig.lines[2]
+
+
+def test_a_blocked_loop_tells_of_the_main_thread_alone(rig):
+    rig.waits, rig.beats = ("open (lane.py:7)",), False
+    rig.run(60)
+    (line,) = rig.lines
+    assert "event loop blocked" in line
 
 
 def test_an_idle_worker_may_be_still_for_ever(rig):

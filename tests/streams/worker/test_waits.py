@@ -1,0 +1,75 @@
+"""Where tasks wait, as the watchdog's thread sees it."""
+
+import asyncio
+import threading
+import types
+
+from streams.worker import waits
+
+
+async def outer(event):
+    await inner(event)
+
+
+async def inner(event):
+    await event.wait()
+
+
+@types.coroutine
+def old_style(event):
+    yield from event.wait()
+
+
+def seen_from_a_thread(monkeypatch, *makers):
+    """Run tasks until they wait, and look from another thread while the loop sleeps."""
+    monkeypatch.setattr(waits, "_OURS", __file__)
+
+    async def run():
+        event, loop, found = asyncio.Event(), asyncio.get_running_loop(), []
+        tasks = [asyncio.create_task(maker(event)) for maker in makers]
+        await asyncio.sleep(0)
+        look = threading.Thread(target=lambda: found.extend(waits.task_waits(loop)))
+        look.start()
+        await asyncio.to_thread(look.join)
+        event.set()
+        await asyncio.gather(*tasks)
+        return found
+
+    return asyncio.run(run())
+
+
+def test_the_awaits_are_named_from_the_outermost_in(monkeypatch):
+    places = [place for place in seen_from_a_thread(monkeypatch, outer) if "outer" in place]
+    (place,) = places
+    first, second, *rest = place.split(" > ")
+    line = inner.__code__.co_firstlineno + 1
+    assert first.startswith("outer (test_waits.py:")
+    assert second == f"inner (test_waits.py:{line})"
+    assert rest[0].startswith("wait (locks.py:")
+
+
+def test_equal_places_are_told_once_with_their_number(monkeypatch):
+    found = seen_from_a_thread(monkeypatch, outer, outer, outer)
+    assert [place for place in found if place.startswith("3 x outer (")]
+
+
+def test_generators_are_followed(monkeypatch):
+    async def wait(event):
+        await old_style(event)
+
+    (place,) = [place for place in seen_from_a_thread(monkeypatch, wait) if "old_style" in place]
+    assert place.index("wait (") < place.index("old_style (") < place.index("locks.py")
+
+
+def test_tasks_of_libraries_alone_are_left_out(monkeypatch):
+    def only_library(event):
+        return event.wait()
+
+    found = seen_from_a_thread(monkeypatch, only_library)
+    assert all("locks.py" not in place for place in found)
+
+
+def test_work_of_a_loop_that_is_gone_is_nothing():
+    loop = asyncio.new_event_loop()
+    loop.close()
+    assert waits.task_waits(loop) == []
