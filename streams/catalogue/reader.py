@@ -68,6 +68,11 @@ class CatalogueReader(Service):
         """Return the current snapshot."""
         return self._live.snapshot
 
+    def save_nothing(self) -> None:
+        """Give up what is being saved, and save no more: nobody will start from it."""
+        if self._saving is not None:
+            self._saving.give_up()
+
     def not_ready(self) -> list[str]:
         """Say how far the catalogue is behind; empty once it has caught up."""
         if self.caught_up.is_set():

@@ -144,6 +144,11 @@ class Saving:
             self._noted_at = self._clock()
             self._ends = dict(await consumer.end_offsets(list(consumer.assignment())))
 
+    def give_up(self) -> None:
+        """Save no more; a write under way ends at its next piece and leaves nothing."""
+        self._gives_up.set()
+        self._topic_id = None
+
     async def stop(self, positions: Mapping[int, int], write: Write) -> None:
         """Save what has changed since, if that takes no longer than allowed.
 

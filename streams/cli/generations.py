@@ -49,7 +49,7 @@ def retire(
     timeout_s: Timeout = 3_600.0,
     as_json: Json = False,
 ) -> None:
-    """Take a version out of the catalogue's values and out of the workers' memory."""
+    """Take a version out of the catalogue's values, and out of the workers' memory and disks."""
     with _operator(settings_of(ctx), timeout_s) as operator:
         print_facts(operator.retire(version).model_dump(), as_json=as_json)
 

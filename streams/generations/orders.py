@@ -96,6 +96,11 @@ class Orders:
         return next((found for found in reversed(self.generations) if found.phase == "preparing"), None)
 
     @property
+    def retired(self) -> frozenset[str]:
+        """Versions whose last order retires them."""
+        return frozenset(found.version for found in self.generations if found.phase == "retired")
+
+    @property
     def standby(self) -> Generation | None:
         """The way back: what served last before the active one."""
         active = self.active

@@ -16,6 +16,7 @@ from models.records import SessionStart
 from streams.agents.tokenizing import ItemEncoder
 from streams.errors import SidestreamError
 from streams.generations.control import ControlReader
+from streams.generations.leftovers import Leftovers
 from streams.generations.lives import Live, Look
 from streams.generations.orders import Plan
 from streams.generations.paced import missing_keys
@@ -47,6 +48,7 @@ class Serving(Service):
         settings: Pace.
         metrics: Shows what serves.
         clock_ms: UTC epoch milliseconds, for the first answer of a generation.
+        leftovers: Removes what retired versions have saved.
     """
 
     mundane_level = "debug"
@@ -61,6 +63,7 @@ class Serving(Service):
         settings: GenerationSettings,
         metrics: Metrics,
         clock_ms: Callable[[], int],
+        leftovers: Leftovers,
     ) -> None:
         super().__init__()
         self._now = home
@@ -71,6 +74,7 @@ class Serving(Service):
         self._settings = settings
         self._metrics = metrics
         self._clock_ms = clock_ms
+        self._leftovers = leftovers
         self._news = control.news()
         self._begun = False
         self._refused: dict[str, str] = {}
@@ -210,12 +214,16 @@ class Serving(Service):
             self._filling[1].cancel()
             self._filling = None
         for version in self._live.keys() - {*plan.live, self._now.version}:
-            await self.remove_dependency(self._live.pop(version).reader)
+            live = self._live.pop(version)
+            live.reader.save_nothing()
+            await self.remove_dependency(live.reader)
             self._tell_users()
             _log.info("generation dropped", version=version)
+        kept = {*plan.live, self._now.version}
         for generation in self._control.orders.generations:
-            if generation.version not in {*plan.live, self._now.version}:
+            if generation.version not in kept:
                 self._shelf.drop(generation.version)
+        await self._leftovers.clear(self._control.orders.retired, kept)
 
     def _fill(self, plan: Plan) -> None:
         """Begin with the next generation that is live and not here; one at a time."""

@@ -18,6 +18,7 @@ from streams.contracts.decode import Limits
 from streams.contracts.topics import Topics
 from streams.errors import ArtifactError
 from streams.generations.control import ControlReader
+from streams.generations.leftovers import Leftovers
 from streams.generations.lives import Live
 from streams.generations.paced import PacedCatalogue
 from streams.generations.reports import Reporter
@@ -90,7 +91,7 @@ class GenerationParts:
         """
         settings = self._settings.generations
         parts = (self.control, self._shelf, self.reporter, settings, self._metrics, self._clock)
-        return Serving(self._live(home), self._live, *parts)
+        return Serving(self._live(home), self._live, *parts, Leftovers(self._catalogues))
 
     def counts_reader(self) -> CountsReader | None:
         """Build what reads the counts for all generations; None where nothing is counted."""

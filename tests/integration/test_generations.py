@@ -2,6 +2,7 @@
 
 import json
 import signal
+from pathlib import Path
 
 import pytest
 from session_rig import Rig, wait_until
@@ -120,7 +121,14 @@ def must_fit(installation, answer):
     assert answer.model_version == ("first-rows" if answer.tokenizer_version == A else f"first-rows-{B}")
 
 
-def test_out_and_back_and_the_old_one_retired(installation, loop):
+def saved(rig, version):
+    """Finished folders of a version's catalogue on the worker's disk."""
+    folder = Path(rig.flags["data_dir"]) / "worker" / rig.flags["worker.app_id"] / "catalogue"
+    return [path for path in folder.glob(f"{version}-*/*") if path.name.isdigit()]
+
+
+def test_out_and_back_and_the_old_one_retired(installation):
+    loop = begun(installation, **{"catalogue.save_min_items": 0, "catalogue.save_every_s": 0.5})
     operator = installation.operator()
     loop.session("before")
     assert loop.answer("before").tokenizer_version == A
@@ -146,8 +154,11 @@ def test_out_and_back_and_the_old_one_retired(installation, loop):
     assert operator.rollback().version == B, "the way back leads both ways"
     with pytest.raises(GenerationError, match="serves"):
         operator.retire(B)
+    wait_until(lambda: saved(loop, A) and saved(loop, B), what="both catalogues on disk")
     assert operator.retire(A).phase == "retired"
     assert holds(installation, B)
+    wait_until(lambda: not saved(loop, A), what="nothing of the retired one on disk")
+    assert saved(loop, B)
     loop.session("alone")
     must_fit(installation, loop.answer("alone"))
     with pytest.raises(GenerationError, match="standby"):

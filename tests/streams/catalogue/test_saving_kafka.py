@@ -121,3 +121,11 @@ async def test_a_running_reader_saves_when_it_is_time(kafka, make_topics, tmp_pa
         await worker.until(lambda: saved(tmp_path) and saved(tmp_path) != first, "the next save")
     async with Worker(clients, topic, tmp_path) as worker:
         assert (ids(worker.reader.snapshot), worker.read()) == (["a", "b"], 0)
+
+
+async def test_a_reader_that_is_to_save_nothing_leaves_nothing_when_it_stops(kafka, make_topics, tmp_path):
+    clients, topic = Clients(kafka.kafka), make_topics().item_sids
+    publish(clients, topic, [record("a")])
+    async with Worker(clients, topic, tmp_path) as worker:
+        worker.reader.save_nothing()
+    assert saved(tmp_path) == []
