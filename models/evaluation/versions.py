@@ -1,6 +1,9 @@
 """Owns the comparison of two tokenizer versions on the items of a log folder."""
 
+from typing import NamedTuple
+
 import numpy as np
+import numpy.typing as npt
 
 from models.data import LogFolder, training_sequences
 from models.errors import DataError
@@ -10,12 +13,24 @@ from tokenizer.tokenizer import CatalogTokenizer
 from tokenizer.views import ItemContent
 
 
+class OnItems(NamedTuple):
+    """What two versions make of the same items.
+
+    Attributes:
+        old: The version that runs.
+        new: The candidate.
+        common: Content vectors of the old version, centred: what listeners say is in neither. Shape: (N, S).
+    """
+
+    old: VersionOnItems
+    new: VersionOnItems
+    common: npt.NDArray[np.float64]
+
+
 def compare_versions(
     folder: LogFolder, old: CatalogTokenizer, new: CatalogTokenizer, seed: int = 0
 ) -> tuple[Comparison, Alignment]:
     """Encode all items that a log folder ever published with two versions, and compare what came out.
-
-    Cosines are those of the old version's content vectors, centred: what listeners say is in neither.
 
     Args:
         folder: Log folder.
@@ -29,14 +44,30 @@ def compare_versions(
     Raises:
         DataError: The folder is damaged or publishes no item.
     """
+    return compare(*encode_with_both(folder, old, new), np.random.default_rng(seed))
+
+
+def encode_with_both(folder: LogFolder, old: CatalogTokenizer, new: CatalogTokenizer) -> OnItems:
+    """Encode all items that a log folder ever published with two versions.
+
+    Args:
+        folder: Log folder.
+        old: The version that runs.
+        new: The candidate.
+
+    Returns:
+        What both say of the items, in one order.
+
+    Raises:
+        DataError: The folder is damaged or publishes no item.
+    """
     item_ids = training_sequences(folder).item_ids
     if not item_ids:
         msg = f"{folder.path}: expected at least one item in catalog.jsonl, got none; there is nothing to compare"
         raise DataError(msg)
     items = item_contents(folder, item_ids)
-    before, after = _on_items(old, items), _on_items(new, items)
     content = old.content_vectors(items).astype(np.float64)
-    return compare(before, after, content - content.mean(axis=0), np.random.default_rng(seed))
+    return OnItems(_on_items(old, items), _on_items(new, items), content - content.mean(axis=0))
 
 
 def _on_items(tokenizer: CatalogTokenizer, items: list[ItemContent]) -> VersionOnItems:

@@ -1,13 +1,14 @@
-"""Owns the section that sets two versions beside each other on the same items."""
+"""Owns the section that sets two versions beside each other on the same items, as `tokenizer compare` measures them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
 import numpy as np
 import numpy.typing as npt
 
-from models.tokenizer_report.svg import Line, over_time
-from tokenizer.sheet import CodeSheet, describe_codes
+from models.tokenizer_report.svg import Line, columns, over_time
+from tokenizer.generations import Churn, Comparison, VersionOnItems, VersionSheet, compare
 
 _MAX_DRAWN = 60
 
@@ -17,97 +18,79 @@ class Against:
     """Another version on the same items.
 
     Attributes:
-        version: Of the other tokenizer.
-        old: Its measures, by the common vectors.
-        new: Those of the reported version, by the same vectors.
-        kept_first: Of pairs of items that shared their first code, the share that still does.
-        kept_sid: Of pairs that shared their SID, the share that still does; None where none did.
-        old_sizes: Items on each SID of the other version, any order.
-        new_sizes: Items on each SID of the reported one.
+        comparison: The other version as the old one, the reported one as the new.
+        old_sizes: Items on each SID of the other version, any order. Shape: (its SIDs,).
+        new_sizes: Items on each SID of the reported one. Shape: (its SIDs,).
     """
 
-    version: str
-    old: CodeSheet
-    new: CodeSheet
-    kept_first: float | None
-    kept_sid: float | None
+    comparison: Comparison
     old_sizes: npt.NDArray[np.intp]
     new_sizes: npt.NDArray[np.intp]
 
 
 def set_against(
-    version: str, old: npt.NDArray[np.int32], new: npt.NDArray[np.int32], common: npt.NDArray[np.floating]
+    old: VersionOnItems, new: VersionOnItems, common: npt.NDArray[np.floating], rng: np.random.Generator
 ) -> Against:
-    """Measure two versions with one yardstick.
+    """Measure two versions with one yardstick: that of `tokenizer.generations.compare`.
 
     Args:
-        version: Of the other tokenizer.
-        old: Its SIDs.
-
-            Shape: (N, L').
-        new: SIDs of the reported tokenizer, same items.
-
-            Shape: (N, L).
+        old: The other version.
+        new: The reported one, on the same items.
         common: Vectors that belong to neither, compared by cosine.
 
             Shape: (N, S).
+        rng: Draws prefixes and the items asked for their neighbours.
 
     Returns:
         The comparison.
+
+    Raises:
+        TokenizerError: No items, or not the same number of them everywhere.
     """
-    return Against(
-        version=version,
-        old=describe_codes(common, old),
-        new=describe_codes(common, new),
-        kept_first=_kept(old[:, :1], new[:, :1]),
-        kept_sid=_kept(old, new),
-        old_sizes=np.bincount(_groups(old)),
-        new_sizes=np.bincount(_groups(new)),
-    )
+    sizes = (np.unique(version.codes, axis=0, return_counts=True)[1] for version in (old, new))
+    return Against(compare(old, new, common, rng)[0], *sizes)
 
 
-def against_section(found: Against, version: str) -> str:
+def against_section(found: Against) -> str:
     """Draw the comparison.
 
     Args:
         found: The measures.
-        version: Of the reported tokenizer.
 
     Returns:
         HTML.
     """
-    rows = "".join(_rows(found))
-    kept = [
-        f"{share:.0%} of pairs that {what} still do"
-        for share, what in ((found.kept_first, "shared their first code"), (found.kept_sid, "shared their SID"))
-        if share is not None
-    ]
-    plot = over_time(
-        "Items on the most crowded SIDs",
-        [_crowd("before", found.old_sizes, "muted"), _crowd("now", found.new_sizes, "s1")],
-        None,
-        [(0.0, "most crowded SID"), (1.0, f"the {_MAX_DRAWN}th")],
+    compared = found.comparison
+    old, new, churn = escape(compared.old.version), escape(compared.new.version), compared.churn
+    others = f" Of an item’s {churn.neighbours} nearest, {churn.neighbours_changed:.0%} are others now." * bool(
+        churn.neighbours
+    )
+    cards = "".join(
+        f'<div class="card"><h3>{title}</h3>{plot}<p class="note">{note}</p></div>'
+        for title, plot, note in (_matched(compared), _crowded(found), _kept(churn), _agreed(compared))
     )
     return (
-        f'<h2 id="against">Is it better than {escape(found.version)}?</h2><p class="lead">{"; ".join(kept)}. Cosines '
-        "are those of content alone, the same vectors for both. Inside SIDs they are fair only where both have about "
-        "as many SIDs: fewer items on a SID are always more alike.</p>"
-        f'<div class="plots"><div class="card scroll"><table><tr><th>measure</th><th class="n">{escape(found.version)}'
-        f'</th><th class="n">{escape(version)}</th><th class="n">change</th></tr>{rows}</table></div>'
-        f'<div class="card"><h3>Items on the {_MAX_DRAWN} most crowded SIDs</h3>{plot}</div></div>'
+        f'<h2 id="against">Is it better than {old}?</h2><p class="lead">{churn.bucket_mates_changed:.0%} of items '
+        f"share their SID with other items than before.{others} Cosines are those of content alone, the same vectors "
+        "for both. Inside SIDs they are fair only where both have as many SIDs: fewer items on a SID are always more "
+        "alike.</p>"
+        f'<div class="plots"><div class="card scroll"><table><tr><th>measure</th><th class="n">{old}</th>'
+        f'<th class="n">{new}</th><th class="n">change</th></tr>{"".join(_rows(compared))}</table></div>{cards}</div>'
     )
 
 
-def _rows(found: Against) -> list[str]:
-    old, new = found.old, found.new
+def _rows(compared: Comparison) -> list[str]:
+    old, new = compared.old.codes, compared.new.codes
+    matched = compared.old.matched_cosine, compared.new.matched_cosine
     rows = [
         _row("distinct SIDs", old.distinct_sids, new.distinct_sids, 1, ",.0f"),
         _row("share of items on a shared SID", old.shared_share, new.shared_share, -1, ".1%"),
         _row("items on the most crowded SID", old.largest_bucket, new.largest_bucket, -1, ",.0f"),
-        _row("cosine of items on one SID", old.bucket_cosine, new.bucket_cosine, 1, ".3f"),
+        _row("cosine of items on one SID", old.bucket_cosine, new.bucket_cosine, 0, ".3f"),
+        _row(f"the same at {compared.matched_sids:,} SIDs each", *matched, 1, ".3f"),
     ]
     for count, pair in enumerate(zip(old.prefix_cosine, new.prefix_cosine, strict=False), start=1):
-        rows.append(_row(f"cosine of items sharing {count} code{'s' * (count > 1)}", *pair, 1, ".3f"))
+        rows.append(_row(f"cosine of items sharing {_codes(count)}", *pair, 1, ".3f"))
     rows.append(
         _row("cosine of items sharing the last code alone", old.last_code_cosine, new.last_code_cosine, 0, ".3f")
     )
@@ -131,21 +114,58 @@ def _row(name: str, old: float | None, new: float | None, better: int, form: str
     )
 
 
+def _matched(compared: Comparison) -> tuple[str, str, str]:
+    title = f"Cosine of items on one SID, at {compared.matched_sids:,} SIDs each"
+    found = [(name, *_bar(side)) for name, side in (("before", compared.old), ("now", compared.new))]
+    names, values, tips = zip(*found, strict=True)
+    note = "In hundredths. The finer version gave up last codes until it had as few SIDs as the coarser one."
+    return title, columns(title, names, values, tips, unit=""), note
+
+
+def _bar(side: VersionSheet) -> tuple[float, str]:
+    if side.matched_cosine is None:
+        return 0.0, f"{side.version}: no two items share a SID"
+    return max(100.0 * side.matched_cosine, 0.0), f"{side.version}: {side.matched_cosine:.3f}"
+
+
+def _crowded(found: Against) -> tuple[str, str, str]:
+    title = f"Items on the {_MAX_DRAWN} most crowded SIDs"
+    lines = [_crowd("before", found.old_sizes, "muted"), _crowd("now", found.new_sizes, "s1")]
+    ticks = [(0.0, "most crowded SID"), (1.0, f"the {_MAX_DRAWN}th")]
+    return title, over_time(title, lines, None, ticks), "The fewer, the less is left to vectors and popularity."
+
+
+def _kept(churn: Churn) -> tuple[str, str, str]:
+    title = "Mates that an item kept"
+    note = "Of the items that share these first codes with an item before or now, the share that does both times."
+    return title, _by_codes(title, [Line("kept", churn.prefix_mates_kept, "s1")]), note
+
+
+def _agreed(compared: Comparison) -> tuple[str, str, str]:
+    title = "What the map from old SIDs to new ones gets right"
+    agreed = compared.agreement
+    lines = [
+        Line("in the map", agreed["seen"], "s0"),
+        Line("not in it", agreed["unseen"], "s1"),
+        Line("chance", agreed["chance"], "muted"),
+    ]
+    note = (
+        "Share of items whose translated SID begins with as many codes of their new one: items that the map was made "
+        f"with, and items it was made without, as those removed before; it knows no first code of "
+        f"{agreed['unseen_unknown']:.1%} of these."
+    )
+    return title, _by_codes(title, lines), note
+
+
+def _by_codes(title: str, lines: Sequence[Line]) -> str:
+    last = len(lines[0].values)
+    ticks = [(0.0, _codes(1)), (1.0, _codes(last))] if last > 1 else [(0.0, _codes(1))]
+    return over_time(title, lines, None, ticks)
+
+
+def _codes(count: int) -> str:
+    return f"{count} code{'s' * (count > 1)}"
+
+
 def _crowd(name: str, sizes: npt.NDArray[np.intp], style: str) -> Line:
     return Line(name, np.sort(sizes)[::-1][:_MAX_DRAWN].astype(float).tolist(), style)
-
-
-def _kept(old: npt.NDArray[np.int32], new: npt.NDArray[np.int32]) -> float | None:
-    before, both = _groups(old), _groups(np.concatenate([old, new], axis=1))
-    pairs = _pairs(before)
-    return _pairs(both) / pairs if pairs else None
-
-
-def _pairs(groups: npt.NDArray[np.intp]) -> int:
-    sizes = np.bincount(groups)
-    return int((sizes * (sizes - 1) // 2).sum())
-
-
-def _groups(codes: npt.NDArray[np.int32]) -> npt.NDArray[np.intp]:
-    groups: npt.NDArray[np.intp] = np.unique(codes, axis=0, return_inverse=True)[1].reshape(-1)
-    return groups

@@ -51,8 +51,8 @@ def render(
     ]
     contents = [*_CONTENTS]
     if against is not None:
-        sections.insert(0, against_section(against, items.version))
-        contents.insert(0, ("against", f"Against {against.version}"))
+        sections.insert(0, against_section(against))
+        contents.insert(0, ("against", f"Against {against.comparison.old.version}"))
     links = "".join(f'<a href="#{name}">{escape(words)}</a>' for name, words in contents)
     sizes = " × ".join(f"{size:,}" for size in items.levels.sizes)
     kinds = ", ".join(dict.fromkeys(items.levels.kinds))

@@ -7,9 +7,9 @@ import numpy as np
 
 from models.data import LogFolder
 from models.data.atomic import replace_file
-from models.evaluation.catalogue import item_contents
-from models.tokenizer_report.against import Against, set_against
-from models.tokenizer_report.gather import ReportItems, gather
+from models.evaluation.versions import encode_with_both
+from models.tokenizer_report.against import set_against
+from models.tokenizer_report.gather import gather
 from models.tokenizer_report.page import render
 from tokenizer.drift import DriftSettings
 from tokenizer.tokenizer import CatalogTokenizer
@@ -22,6 +22,7 @@ def write_report(
     limits: DriftSettings,
     against: CatalogTokenizer | None = None,
     asked: Sequence[str] = (),
+    seed: int = 0,
 ) -> dict[str, object]:
     """Write the page.
 
@@ -32,6 +33,7 @@ def write_report(
         limits: Window and limits of the drift alarms.
         against: Another version to set beside it.
         asked: Ids of the items whose stories are told.
+        seed: Of the draws that set two versions beside each other.
 
     Returns:
         What was written, for people.
@@ -40,7 +42,9 @@ def write_report(
         DataError: The log is damaged or publishes no item.
     """
     items = gather(folder, tokenizer)
-    other = _beside(folder, items, tokenizer, against) if against else None
+    other = None
+    if against is not None:
+        other = set_against(*encode_with_both(folder, against, tokenizer), np.random.default_rng(seed))
     page = render(items, limits, other, list(asked)).encode()
     out.parent.mkdir(parents=True, exist_ok=True)
     replace_file(out, page)
@@ -52,10 +56,3 @@ def write_report(
         "drift_reference": "of the tokenizer" if items.own_reference else "none: measured on this log",
         "against": against.version if against else None,
     }
-
-
-def _beside(folder: LogFolder, items: ReportItems, tokenizer: CatalogTokenizer, against: CatalogTokenizer) -> Against:
-    contents = item_contents(folder, items.item_ids)
-    content = tokenizer.content_vectors(contents).astype(np.float64)
-    old = against.encode_items(contents).codes
-    return set_against(against.version, old, items.codes, content - content.mean(axis=0))

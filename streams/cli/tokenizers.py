@@ -26,13 +26,15 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write one HTML page on a tokenizer: code usage, shared SIDs, drift, prefixes with titles, single items."""
+    settings = settings_of(ctx)
     facts = write_report(
         LogFolder(log),
         load_tokenizer(tokenizer_folder(tokenizer)),
         out,
-        settings_of(ctx).agent.drift,
+        settings.agent.drift,
         load_tokenizer(tokenizer_folder(against)) if against else None,
         item or [],
+        settings.train.seed,
     )
     print_facts(facts, as_json=as_json)
 

@@ -26,6 +26,7 @@ from tokenizer.artifact import save_tokenizer
 from tokenizer.content import WordLlamaEncoder, item_text
 from tokenizer.drift import DriftSettings, describe_arrivals
 from tokenizer.fitting import fit_tokenizer
+from tokenizer.generations import VersionOnItems, compare
 from tokenizer.levels import CentroidLevel, Quantizer
 from tokenizer.settings import TokenizerSettings
 from tokenizer.views import plain_items
@@ -114,7 +115,8 @@ def test_titles_are_words_and_never_markup():
     items = made_up(300, titles=titles)
     object.__setattr__(items, "item_ids", [f"{NASTY}{n}" for n in range(300)])
     object.__setattr__(items, "data", NASTY)
-    page = render(items, DriftSettings(window=50), set_against(NASTY, items.codes, items.codes, items.vectors))
+    older, newer = (VersionOnItems(name, items.levels, items.codes, items.vectors) for name in (NASTY, "newer"))
+    page = render(items, DriftSettings(window=50), set_against(older, newer, items.vectors, np.random.default_rng(0)))
     reader = read(page)
     assert not {"script", "img"} & set(reader.tags)
     assert not [name for name, _ in reader.attributes if name.startswith("on")]
@@ -182,16 +184,70 @@ def test_the_course_shows_where_an_alarm_would_have_rung():
     assert "residual in" in render(items, DriftSettings(window=200))
 
 
-def test_two_versions_are_set_beside_each_other():
-    items = made_up(400)
-    finer = np.concatenate([items.codes, np.arange(400)[:, None] % 7], axis=1).astype(np.int32)
-    found = set_against("older", items.codes, finer, items.vectors)
-    assert found.new.distinct_sids > found.old.distinct_sids
-    assert found.kept_first == 1.0
-    assert 0.0 <= found.kept_sid < 1.0
-    page = against_section(found, "newer")
+def beside(items, codes, levels, rng_seed=0):
+    """The codes of the items set beside other codes of another version."""
+    older = VersionOnItems("older", items.levels, items.codes, items.vectors)
+    newer = VersionOnItems("newer", levels, codes, items.vectors)
+    return older, newer, set_against(older, newer, items.vectors, np.random.default_rng(rng_seed))
+
+
+def finer_than(items):
+    """The same codes and one more, of a level that means nothing."""
+    level = CentroidLevel(np.arange(7 * items.vectors.shape[1]).reshape(7, -1) % 5 / 2**8)
+    codes = np.concatenate([items.codes, np.arange(len(items.codes))[:, None] % 7], axis=1).astype(np.int32)
+    return codes, Quantizer((*items.levels.levels, level))
+
+
+def test_two_versions_are_set_beside_each_other_as_compare_does():
+    items = made_up(400, (4, 4, 4))
+    older, newer, found = beside(items, *finer_than(items))
+    expected, _ = compare(older, newer, items.vectors, np.random.default_rng(0))
+    assert found.comparison == expected
+    assert found.comparison.matched_sids == found.old_sizes.size < found.new_sizes.size
+    assert found.old_sizes.sum() == found.new_sizes.sum() == 400
+    page = against_section(found)
+    words = "".join(read(page).words)
+    assert f"the same at {expected.matched_sids:,} SIDs each" in words
+    assert f"{expected.new.matched_cosine:.3f}" in words
+    assert f"{expected.churn.bucket_mates_changed:.0%} of items share their SID with other items" in words
+    assert f"{expected.churn.neighbours_changed:.0%} are others now" in words
+    assert f"first code of {expected.agreement['unseen_unknown']:.1%}" in words
     assert 'class="n good">+' in page
-    assert set_against("one", np.arange(9)[:, None].astype(np.int32), finer[:9], items.vectors[:9]).kept_sid is None
+
+
+def lines_of(page, title):
+    """Names of the lines of a plot, and the largest value that each one's tip says."""
+    (drawing,) = re.findall(rf'<svg[^>]*aria-label="{title}".*?</svg>', page, re.DOTALL)
+    return {name: float(top) for name, top in re.findall(r"<title>(.*?): [\d.]+ to ([\d.]+)", drawing)}
+
+
+def test_churn_and_agreement_are_plotted():
+    items = made_up(400, (4, 4, 4))
+    _, _, same = beside(items, items.codes, items.levels)
+    page = against_section(same)
+    assert lines_of(page, "Mates that an item kept") == {"kept": 1.0}
+    agreed = lines_of(page, "What the map from old SIDs to new ones gets right")
+    assert agreed["in the map"] == 1.0
+    assert agreed["chance"] < 0.5 < agreed["not in it"]
+    shuffled = np.random.default_rng(1).permutation(items.codes)
+    _, _, other = beside(items, shuffled, items.levels)
+    page = against_section(other)
+    assert lines_of(page, "Mates that an item kept")["kept"] < 0.3
+    agreed = lines_of(page, "What the map from old SIDs to new ones gets right")
+    assert agreed["not in it"] < 0.5
+    assert same.comparison.churn.bucket_mates_changed == 0.0 < other.comparison.churn.bucket_mates_changed
+    bars = re.findall(r"<title>(older|newer): ([\d.]+)</title>", page)
+    assert [name for name, _ in bars] == ["older", "newer"]
+    assert float(bars[0][1]) > float(bars[1][1]) + 0.1
+
+
+@pytest.mark.parametrize("count", [1, 9])
+def test_versions_without_shared_sids_can_be_set_beside_each_other(count):
+    items = made_up(count, (16,))
+    codes = np.arange(count)[:, None].astype(np.int32)
+    _, _, found = beside(items, codes, items.levels)
+    assert found.comparison.new.matched_cosine is None
+    assert "newer: no two items share a SID" in against_section(found)
 
 
 GENRES = ["rain forest sleep calm", "goal match league coach", "crime trial court detective"]
@@ -266,6 +322,11 @@ def test_the_command_writes_the_page(log, fitted, tmp_path: Path):
     reader = read(page)
     words = "".join(reader.words)
     assert "Is it better than" in words
+    both = [str(older), str(pair / "tokenizer"), "--log", str(log.path), "--json"]
+    compared = json.loads(CliRunner().invoke(app, ["tokenizer", "compare", *both]).stdout)
+    assert f"the same at {compared['matched_sids']:,} SIDs each" in words
+    assert f"{compared['new']['matched_cosine']:.3f}" in words
+    assert f"{compared['churn']['neighbours_changed']:.0%} are others now" in words
     assert "asked for" in words
     assert "script" not in reader.tags
     silent = CliRunner().invoke(app, ["tokenizer", "report", str(older), "--log", str(log.path), "--out", str(out)])
