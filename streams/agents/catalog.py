@@ -27,7 +27,6 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 from mode import Service
 
-from streams.agents.awake import Awake
 from streams.agents.making import Maker, Outgoing
 from streams.agents.settings import AgentSettings
 from streams.agents.sources import Source, source_of
@@ -36,6 +35,7 @@ from streams.connect import Clients
 from streams.contracts.decode import Limits
 from streams.contracts.topics import Topics
 from streams.errors import LaneError
+from streams.lane.group.silence import Silence
 from streams.live.room import SWEEP_S, LiveRoom
 from streams.metrics import Metrics
 from streams.progress import IDLE, Work
@@ -81,7 +81,7 @@ class CatalogAgent(Service):
         live: LiveRoom | None = None,
     ) -> None:
         super().__init__()
-        self._awake = Awake(topics.catalog_items.name, clients.settings.session_timeout_ms, seconds)
+        self._silence = Silence(topics.catalog_items.name, clients.settings.session_timeout_ms, seconds)
         self._clients = clients
         self._topics = topics
         self.maker = Maker(topics, partial(item_sids, encoder, settings=settings), limits, metrics)
@@ -148,7 +148,7 @@ class CatalogAgent(Service):
         producer = self._clients.async_producer(max_request_bytes=_MAX_REQUEST_BYTES)
         await producer.start()
         self._producer = producer
-        self._awake.note()
+        self._silence.note()
         self.add_future(self._tick())
         self.add_future(self._work(producer))
 
@@ -263,7 +263,7 @@ class CatalogAgent(Service):
         await self._send(producer, outgoing)
 
     async def _send(self, producer: AIOKafkaProducer, outgoing: Sequence[Outgoing]) -> None:
-        self._awake.check()
+        self._silence.check()
         states = self._topics.live_states.name
         try:
             # States first: what a crash leaves undone between the two follows from them.
@@ -282,12 +282,12 @@ class CatalogAgent(Service):
         while True:
             # With nothing in hand there is nothing that another worker could have done meanwhile.
             if self._newest or not (self._idle.is_set() and self._inbox.empty()):
-                self._awake.check()
-            self._awake.note()
+                self._silence.check()
+            self._silence.note()
             await asyncio.sleep(_TICK_S)
 
     def _outgoing(self, sources: Sequence[Source], make: Any = None) -> list[Outgoing]:
         outgoing = (make or self.maker.of_events)(sources)
         if self._live is not None:
-            return self._live.through(sources, outgoing, self.maker.bury)
+            return self._live.items.through(sources, outgoing, self.maker.bury)
         return [record for record in outgoing if record is not None]

@@ -6,7 +6,7 @@ WriteBatch for each partition. Folded values can be read at once (overlay), befo
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
@@ -14,9 +14,9 @@ from aiokafka import AIOKafkaConsumer
 from models.history import SidLookup
 from streams.erasure.feed import ErasureFeed
 from streams.erasure.requests import Requests
-from streams.errors import LaneError
 from streams.lane.batch import Decode, Folded, ListenBatch
 from streams.lane.derived import DerivedOutput, publish_derived
+from streams.lane.group.silence import Silence
 from streams.lane.metrics import LaneMetrics
 from streams.lane.pacing import Pacer
 from streams.lane.settings import LaneSettings
@@ -48,9 +48,7 @@ class Folding:
         settings: How to batch.
         metrics: Counters.
         pacer: Lets session-starts go first.
-        silence_s: After so long without progress this process may have been replaced; none where the broker refuses
-            what a replaced one writes.
-        clock: Monotonic seconds.
+        silence: Ends the lane where this process may have been replaced.
         erasures: Requests to erase users, open before `run`; none without.
         folded: Told of every batch once it is durable.
         derived: What is made of the same listens, open before `run`; none without.
@@ -69,8 +67,7 @@ class Folding:
         settings: LaneSettings,
         metrics: LaneMetrics,
         pacer: Pacer,
-        silence_s: float | None,
-        clock: Callable[[], float],
+        silence: Silence,
         erasures: ErasureFeed | None = None,
         folded: Folded | None = None,
         derived: DerivedOutput | None = None,
@@ -79,12 +76,11 @@ class Folding:
         self.folded_to: dict[int, int] = {}
         self._topic, self._decode, self._lookup = topic, decode, lookup
         self._writer, self._settings, self._metrics = writer, settings, metrics
-        self._pacer, self._limit_s, self._clock, self._erasures = pacer, silence_s, clock, erasures
+        self._pacer, self._silence, self._erasures = pacer, silence, erasures
         self._folded, self._derived = folded, derived
         self._tables: Mapping[int, PartitionTable] = {}
         self._reading = Reading()
         self._overlay: dict[int, dict[bytes, bytes | None]] = {}
-        self._alive_at = 0.0
         self._at_once = asyncio.Semaphore(AT_ONCE)
 
     def begin(self, tables: Mapping[int, PartitionTable], positions: dict[int, int]) -> None:
@@ -136,11 +132,11 @@ class Folding:
         Raises:
             LaneError: This process made no progress for so long that another one may have its partitions.
         """
-        self._alive_at = self._clock()
+        self._silence.note()
         while not stop.is_set():
             limit = self._pacer.batch_records(self._settings.max_batch_records)
             fetched = await self._collect(source, limit * len(self.next_offsets))
-            self._beat()
+            self._silence.end()
             await self._reading.note(source, self._topic, self.next_offsets, fetched)
             requests = await self._erasures.take() if self._erasures is not None else {}
             while (fetched or requests) and not stop.is_set():
@@ -180,7 +176,7 @@ class Folding:
                 batch = await self._fold(partition, records, requests)
             self.folded_to[partition] = batch.next_offset
             self._pacer.listens_folded()
-            self._beat()
+            self._silence.end()
             await self._keep(batch.result())
             self.next_offsets[partition] = batch.next_offset
             self._overlay.pop(partition, None)
@@ -228,13 +224,3 @@ class Folding:
             some = users[first : first + FOLD_USERS]
             overlay.update(batch.fold(some, table.get_many(some), self._lookup))
         return batch
-
-    def _beat(self) -> None:
-        now_s = self._clock()
-        silent_s, self._alive_at = now_s - self._alive_at, now_s
-        if self._limit_s is not None and silent_s > self._limit_s:
-            msg = (
-                f"{self._topic}: this process made no progress for {silent_s:.1f} s, more than {self._limit_s:.1f} s: "
-                "the group may have given its partitions away; it must restart"
-            )
-            raise LaneError(msg)

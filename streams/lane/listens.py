@@ -30,6 +30,7 @@ from streams.lane.derived import DerivedOutput, open_derived
 from streams.lane.folding import Folding
 from streams.lane.garbage import settle
 from streams.lane.group.protocol import LaneHost
+from streams.lane.group.silence import Silence
 from streams.lane.metrics import LaneMetrics
 from streams.lane.pacing import Pacer
 from streams.lane.restoring.admission import Admission
@@ -83,7 +84,7 @@ class ListenLane:
     ) -> None:
         self._host, self._clients, self._table = host, clients, table
         self._decode, self._lookup, self._settings = decode, lookup, settings
-        self._metrics, self._clock, self._erasures, self._derived = metrics, clock, erasures, derived
+        self._metrics, self._erasures, self._derived = metrics, erasures, derived
         self._beside = erasures, folded, derived
         self._pacer = pacer or Pacer(settings.slice_ms, settings.listen_share)
         self._writer = writer or make_writer(settings, clients, table.identity, host.group_id, self._pacer)
@@ -92,7 +93,8 @@ class ListenLane:
         self._restorer = Restorer(table.identity.changelog_topic, clients, settings.restore_batch_records, metrics)
         self._session_s = clients.settings.session_timeout_ms / 1000
         # A process that slept past its session may have been replaced; brokers refuse only transactions of such a one.
-        self._silence_s = None if self._writer.commits_source else 0.8 * self._session_s
+        session_ms = None if self._writer.commits_source else clients.settings.session_timeout_ms
+        self._silence = Silence(table.identity.source_topic, session_ms, clock)
         self._task: asyncio.Task[None] | None = None
         self._crashing: asyncio.Task[None] | None = None
         self._stop, self._ready = asyncio.Event(), asyncio.Event()
@@ -246,8 +248,7 @@ class ListenLane:
             self._settings,
             self._metrics,
             self._pacer,
-            self._silence_s,
-            self._clock,
+            self._silence,
             *self._beside,
         )
 

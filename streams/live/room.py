@@ -5,14 +5,12 @@ batch, or the next sweep, forgets and restores.
 """
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from typing import Final
 
 from streams.clock import Clock
 from streams.connect import Clients
-from streams.contracts.deadletters import SourceRecord
 from streams.contracts.topics import TopicSpec
-from streams.errors import BadRecord
 from streams.live.items import LiveItems, Outgoing
 from streams.live.restore import restore_states
 from streams.log import get_log
@@ -74,24 +72,6 @@ class LiveRoom:
             found = await restore_states(self._clients, self._states.name, sorted(missing))
             self.items.adopt(found)
             _log.info("live items restored", partitions=sorted(missing), items=sum(map(len, found.values())))
-
-    def through(
-        self,
-        sources: Sequence[SourceRecord],
-        outgoing: Sequence[Outgoing | None],
-        bury: Callable[[SourceRecord, BadRecord], Outgoing],
-    ) -> list[Outgoing]:
-        """Let a batch pass; see `LiveItems.through`.
-
-        Args:
-            sources: Its records.
-            outgoing: What the catalogue agent made of each; none of records from `sources`.
-            bury: Makes a dead letter.
-
-        Returns:
-            What to send.
-        """
-        return self.items.through(sources, outgoing, bury)
 
     async def sweep(self) -> list[Outgoing]:
         """Let go of items that are over, once a second.
