@@ -4,6 +4,10 @@ Listens are keyed by user and live items by item, so sums travel: one record an 
 `live-listeners.v1`. A listener counts with the state that holds the listen itself; the live item is left out of it, or
 an item would listen to itself. Skips and dislikes do not count.
 
+A listener's vector is what the SIDs of the listens stand for. Under a tokenizer with trained levels (`vq`) SIDs stand
+for points behind its encoder, and the artifact keeps no way back: such listeners have no vector, live items are made of
+their words alone, and the log says so once for each version.
+
 The lane's own work does not wait for any of this: counting takes one look a listen in a set of ids, and sums are sent
 by a task of its own. What is not sent yet when a worker dies is lost to the mean; nothing else rests on it.
 """
@@ -23,9 +27,12 @@ from streams.errors import LaneError
 from streams.lane.batch import Listens
 from streams.live.ids import LiveIds
 from streams.live.reading import listeners_value
+from streams.log import get_log
 from tokenizer.live import Audience, LiveBooks, LiveSettings, RecentListen, listener_vectors
 from tokenizer.live.vectors import Float64
 from tokenizer.sid import item_key
+
+_log = get_log(__name__)
 
 _REFUSALS: Final = frozenset({"skip", "dislike"})
 
@@ -48,6 +55,7 @@ class LiveAudience(Service):
     ) -> None:
         super().__init__()
         self._clients, self._topic, self._ids, self._settings = clients, topic.name, ids, settings
+        self._told: set[str] = set()
         self.use(books)
         self._audience = Audience(settings.listener_half_life_s)
         self._producer: AIOKafkaProducer | None = None
@@ -59,6 +67,14 @@ class LiveAudience(Service):
             books: The tokenizers that are loaded.
         """
         self._books = {one.version: one for one in books}
+        for version in sorted(version for version, one in self._books.items() if not one.leads_back):
+            if version not in self._told:
+                self._told.add(version)
+                _log.warning(
+                    "live items get no part of their listeners under this tokenizer: the SIDs of its trained levels "
+                    "lead back to no vector; kmeans levels have it",
+                    tokenizer=version,
+                )
 
     def folded(self, partition: int, listens: Listens, states: Mapping[bytes, bytes | None]) -> None:
         """Count the listens of a durable batch that are to live items.

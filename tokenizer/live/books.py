@@ -24,6 +24,10 @@ class LiveBooks(Protocol):
     def vector_dim(self) -> int:
         """D: components of a representation vector."""
 
+    @property
+    def leads_back(self) -> bool:
+        """Whether SIDs stand for representation vectors, so that listeners have one."""
+
     def represent(self, item_id: str, text: str, field: str | None) -> npt.NDArray[np.float32]:
         """Give a segment of an item its representation vector. Shape: (D,)."""
 
@@ -59,6 +63,11 @@ class FrozenBooks:
     def vector_dim(self) -> int:
         """D: components of a representation vector."""
         return self.tokenizer.vector_dim
+
+    @property
+    def leads_back(self) -> bool:
+        """Whether SIDs stand for representation vectors: not where a trained encoder stands before the books."""
+        return self.tokenizer.tokenizer.levels.encoder is None
 
     def represent(self, item_id: str, text: str, field: str | None) -> npt.NDArray[np.float32]:
         """Give a segment of an item its representation vector.
@@ -123,7 +132,7 @@ class FrozenBooks:
 
             Shape: (N, D).
         """
-        levels = self.tokenizer.tokenizer.levels
-        if levels.encoder is not None:
+        if not self.leads_back:
             return None
+        levels = self.tokenizer.tokenizer.levels
         return np.asarray(levels.decode(np.array(sids, dtype=np.int32)), dtype=np.float64)

@@ -1,8 +1,11 @@
 """Who listens to live items, from the batches of the listen lane to the records for the items' owners."""
 
+import dataclasses
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from models.history import fold
 from models.records import Listen, LiveListeners
@@ -13,6 +16,7 @@ from streams.live.ids import LiveIds
 from streams.live.reading import decode_listeners
 from tests.bench.live_worker import AT, TOPICS, LiveWorker, Log, Producer, item, record
 from tokenizer.catalogue import StoredSid
+from tokenizer.levels.mlp import MlpEncoder
 from tokenizer.live import FrozenBooks, LiveSettings
 from tokenizer.sid import item_key
 
@@ -96,3 +100,28 @@ async def test_many_listeners_move_an_item(tokenizer, tmp_path, audience, sid_of
     await worker.take([record(TOPICS.live_listeners, 0, key.decode(), value)])
     assert worker.state().views[tokenizer.version].sid[0] == 1
     assert worker.metrics.live_listeners.labels("folded")._value.get() == 1
+
+
+async def test_under_trained_levels_listeners_do_not_count_and_the_log_says_so_once(audience, sid_of, tokenizer):
+    class Trained(FrozenBooks):
+        leads_back = False
+
+    books = [Trained(tokenizer)]
+    with capture_logs() as lines:
+        audience.use(books)
+        audience.use(books)
+    assert [line["log_level"] for line in lines] == ["warning"]
+    assert "no part of their listeners" in lines[0]["event"]
+    assert lines[0]["tokenizer"] == tokenizer.version
+    audience.folded(3, *batch([listen("jazz"), listen("live", AT + 1)], sid_of))
+    assert await told(audience) == []
+
+
+def test_only_a_trained_encoder_keeps_sids_from_leading_back(tokenizer):
+    assert FrozenBooks(tokenizer).leads_back
+    dim = tokenizer.tokenizer.levels.dim
+    encoder = MlpEncoder.freeze([np.eye(dim)], [np.zeros(dim)])
+    levels = dataclasses.replace(tokenizer.tokenizer.levels, encoder=encoder)
+    trained = dataclasses.replace(tokenizer, tokenizer=dataclasses.replace(tokenizer.tokenizer, levels=levels))
+    assert not FrozenBooks(trained).leads_back
+    assert FrozenBooks(trained).decode([(1, 2, 3)]) is None
