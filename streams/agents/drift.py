@@ -1,4 +1,10 @@
-"""Watches what the catalogue agent publishes for drift: figures and alarms on `/metrics`, one log line per change."""
+"""Watches what the catalogue agent publishes for drift: figures and alarms on `/metrics`, one log line per change.
+
+A live item counts once, by its own words, as any item. What it is tokenized to later is left out, since the reference
+knows items, and a fused vector (words, window, memory, listeners) is none: it lies between them, far from every code.
+Of 300 steady streams on topics of the training, 96 to 99 % left more over than 95 % of the training items do, and 8 %
+by their own words; the alarm would ring wherever live items make a sixth of the arrivals, and tell nothing.
+"""
 
 import base64
 from collections.abc import Sequence

@@ -192,6 +192,18 @@ async def test_another_tokenizer_sees_the_window_at_once_and_goes_without_a_trac
     assert sids(log)[-1].versions == {other.version: moved.versions[other.version]}
 
 
+async def test_a_live_item_arrives_once_for_the_watch_on_drift_by_its_own_words(make, log, tokenizer):
+    worker, arrivals = make(), []
+    worker.agent.maker.observe = arrivals.extend
+    await worker.take([item(0), *(segment(n, JAZZ if n < 20 else TECHNO) for n in range(30))])
+    assert worker.state().num_changes > 1
+    (value,) = arrivals
+    fields = {"item_id": "live", "kind": "live", "title": "Live: a late jazz trio", "at": AT}
+    own = tokenizer.encode_items([content_of(CatalogItem(**fields))])
+    assert value.versions[tokenizer.version].sid == tuple(own.codes[0].tolist())
+    assert sids(log)[-1].versions[tokenizer.version].sid != value.versions[tokenizer.version].sid
+
+
 def _changes(log):
     """What a reader that orders by offset and revision sees of the live item."""
     seen, newest = [], (-1, 0)
