@@ -85,6 +85,12 @@ class Metrics:
             ("outcome",),
             registry=registry,
         )
+        self.history_entries = Counter(
+            "sidestream_history_entries",
+            "Listens of the histories that answers rest on, by where their SID came from; dropped: from nowhere.",
+            ("outcome",),
+            registry=registry,
+        )
         self.candidates = Counter(
             "sidestream_candidates", "Published candidates by how they came in.", ("origin",), registry=registry
         )

@@ -3,7 +3,7 @@
 Shape legend: T = history entries, oldest first; L = levels.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -60,18 +60,21 @@ class HistoryView:
 
 
 def view(
-    state: bytes | None, snapshot: CatalogueSnapshot, tokenizer_version: str, alignment: Alignment | None = None
+    state: bytes | None, snapshot: CatalogueSnapshot, tokenizer_version: str, alignments: Sequence[Alignment] = ()
 ) -> HistoryView:
     """Read a state as the model's arrays.
 
     The SID of an entry is the snapshot's, else the stored one if it is of the same tokenizer version, else the stored
-    one of an older version by the alignment map, else the entry is dropped and counted.
+    one of an older version by the alignment map from that very version, else the entry is dropped and counted. Maps
+    are not chained: an item that the catalogue knows needs none, however old its listen is, and one that it no longer
+    knows needs a map from the version that its listen was stored under.
 
     Args:
         state: The user's state; None where there is none.
         snapshot: Pinned catalogue.
         tokenizer_version: Version that the model was trained on. A snapshot of another version says nothing.
-        alignment: Map from an older version's SIDs to this one's; None, or a map between other versions, says nothing.
+        alignments: Maps from older versions' SIDs to this one's, the first of each counts; one between other versions
+            says nothing.
 
     Returns:
         The arrays, oldest entry first.
@@ -94,9 +97,10 @@ def view(
         fallback &= (stored < np.array(snapshot.codebook_sizes)).all(axis=1)
         codes[fallback] = stored[fallback]
     aligned = 0
-    if alignment is not None and alignment.new_version == tokenizer_version:
-        old = (codes[:, 0] < 0) & _stored_under(entries["version"], parts, alignment.old_version)
-        aligned = _translate(codes, entries["codes"], old, alignment, snapshot)
+    for alignment in alignments:
+        if alignment.new_version == tokenizer_version:
+            old = (codes[:, 0] < 0) & _stored_under(entries["version"], parts, alignment.old_version)
+            aligned += _translate(codes, entries["codes"], old, alignment, snapshot)
     known = codes[:, 0] >= 0
     entries = entries[known]
     share = entries["share"].astype(np.float32) / np.float32(MAX_SHARE)

@@ -9,7 +9,7 @@ Decisions:
 - Nothing here reads a clock or draws a random number: equal arguments give an equal set, timings aside.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -77,7 +77,8 @@ class Recommender:
         tokenizer_version: Version under which histories are read.
         model_version: Named in the answers.
         settings: Search, rules and reserved places.
-        alignment: Reads listens that are stored under the tokenizer version before; None where there is no map.
+        alignments: Read listens that are stored under older tokenizer versions, a map for each.
+        told: Told of every history that was read; called from several threads.
     """
 
     def __init__(
@@ -86,12 +87,14 @@ class Recommender:
         tokenizer_version: str,
         model_version: str,
         settings: RecommendSettings | None = None,
-        alignment: Alignment | None = None,
+        alignments: Sequence[Alignment] = (),
+        told: Callable[[HistoryView], None] | None = None,
     ) -> None:
         self.tokenizer_version = tokenizer_version
         self.model_version = model_version
         self._engine = engine
-        self._alignment = alignment
+        self._alignments = tuple(alignments)
+        self._told = told
         self._settings = settings if settings is not None else RecommendSettings()
 
     def recommend(
@@ -160,7 +163,9 @@ class Recommender:
         self, start: SessionStart, state: bytes | None, snapshot: CatalogueSnapshot, now_ms: int, steps: Steps
     ) -> _Query:
         with steps.time("state"):
-            history = view(state, snapshot, self.tokenizer_version, self._alignment)
+            history = view(state, snapshot, self.tokenizer_version, self._alignments)
+        if self._told is not None:
+            self._told(history)
         with steps.time("features"):
             eligibility = eligibility_of(start, snapshot, history, now_ms)
             excluded = excluded_rows(start, snapshot, history, exclude_seen=self._settings.exclude_seen)

@@ -28,6 +28,7 @@ from streams.generations.shelf import LoadPair, Shelf
 from streams.metrics import Metrics
 from streams.popularity.live import CountsHub
 from streams.popularity.reader import CountsReader
+from streams.sessions.histories import count_histories
 from streams.worker.pair import Pair
 from tokenizer.catalogue import Catalogue
 
@@ -133,7 +134,14 @@ class GenerationParts:
             version=version,
             tokenizer=tokenizer,
             model_version=pair.model_version,
-            recommender=Recommender(pair.engine, version, pair.model_version, self._settings.recommend, pair.alignment),
+            recommender=Recommender(
+                pair.engine,
+                version,
+                pair.model_version,
+                self._settings.recommend,
+                pair.alignments,
+                count_histories(self._metrics),
+            ),
             catalogue=catalogue,
             reader=CatalogueReader(self._clients, self._topics.item_sids, catalogue, settings, saving=saving),
         )

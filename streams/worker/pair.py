@@ -50,7 +50,7 @@ class Pair:
         vectorize: Makes model item vectors; None where the worker only tokenizes.
         dim: Width of a model item vector.
         model_version: Named in the answers.
-        alignment: Reads listens stored under the tokenizer version before; None where the pair has no map.
+        alignments: Read listens stored under older tokenizer versions, a map for each.
     """
 
     tokenizer: ServedTokenizer
@@ -58,14 +58,15 @@ class Pair:
     vectorize: Vectorize | None
     dim: int
     model_version: str
-    alignment: Alignment | None = None
+    alignments: tuple[Alignment, ...] = ()
 
 
 def load_pair(folder: Path, settings: EngineSettings, *, with_model: bool = True) -> Pair:
     """Load and verify a pair folder.
 
     Args:
-        folder: Holds `tokenizer/` and `model/`, and `alignment/` where listens of an older version are to be read.
+        folder: Holds `tokenizer/` and `model/`, and a folder `alignment…/` for each older version whose listens are to
+            be read.
         settings: Of the engine.
         with_model: False reads the tokenizer alone.
 
@@ -86,7 +87,7 @@ def load_pair(folder: Path, settings: EngineSettings, *, with_model: bool = True
     tokenizer = load_tokenizer(folder / "tokenizer")
     if not with_model:
         return Pair(tokenizer, None, None, 0, "none")
-    aligned = folder / "alignment"
+    aligned = sorted(path for path in folder.glob("alignment*") if path.is_dir())
     artifact = load_model_artifact(folder / "model", tokenizer.version)
     return Pair(
         tokenizer=tokenizer,
@@ -94,5 +95,5 @@ def load_pair(folder: Path, settings: EngineSettings, *, with_model: bool = True
         vectorize=artifact.item_table.vectorize,
         dim=artifact.item_table.d_model,
         model_version=artifact.version,
-        alignment=load_alignment(aligned, new_version=tokenizer.version) if aligned.is_dir() else None,
+        alignments=tuple(load_alignment(path, new_version=tokenizer.version) for path in aligned),
     )

@@ -12,7 +12,7 @@ from tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts, StoredSid
 from tokenizer.generations import CodedBy, align
 from tokenizer.sid import item_key
 
-V1, V2 = "0123456789ab", "ba9876543210"
+V1, V2, V3 = "0123456789ab", "ba9876543210", "cccccccccccc"
 
 
 def catalogue(version, items, removed=()):
@@ -121,7 +121,7 @@ def test_alignment_gives_the_sid_of_an_entry_stored_under_an_older_version():
                 ((V1, [[1, 1, 0], [2, 2, 2]]), (V2, [[7, 6, 5], [4, 4, 4]]))]  # fmt: skip
     made = align(*versions)
     now = catalogue(V2, {"kept": (3, 3, 3)})
-    seen = view(state, now, V2, made)
+    seen = view(state, now, V2, [made])
     # The snapshot's SID goes first; the map reads the rest by the longest prefix; without a stored SID nothing helps.
     assert (seen.codes.tolist(), seen.rows[0]) == ([[7, 6, 5], [3, 3, 3]], -1)
     assert (seen.aligned, seen.dropped) == (1, 1)
@@ -132,5 +132,40 @@ def test_alignment_gives_the_sid_of_an_entry_stored_under_an_older_version():
 def test_alignment_between_other_codebooks_or_versions_says_nothing(sizes):
     state = state_of("a", lookup=catalogue(V1, {"a": (1, 1, 1)}).stored_sid)
     old, new = (CodedBy(name, of, np.ones((1, len(of)), np.int32)) for name, of in zip((V1, V2), sizes, strict=True))
-    assert view(state, catalogue(V2, {}), V2, align(old, new)).dropped == 1
-    assert view(state, catalogue("0" * 12, {}), "0" * 12, align(old, new)).dropped == 1
+    assert view(state, catalogue(V2, {}), V2, [align(old, new)]).dropped == 1
+    assert view(state, catalogue("0" * 12, {}), "0" * 12, [align(old, new)]).dropped == 1
+
+
+def test_after_two_rollouts_maps_are_not_chained_and_what_none_reads_is_dropped():
+    sids = {
+        "gone-early": {V1: (5, 5, 5)},  # a SID of V2 as well, of another item
+        "gone-late": {V1: (2, 2, 2), V2: (5, 5, 5)},
+        "kept": {V1: (3, 3, 3), V2: (6, 6, 6), V3: (7, 7, 7)},
+    }
+
+    def serving(version):
+        return catalogue(version, {name: of[version] for name, of in sids.items() if version in of})
+
+    def mapped(old, new, pairs):
+        codes = (np.array(side, np.int32) for side in zip(*pairs, strict=True))
+        return align(*(CodedBy(version, (8, 8, 8), of) for version, of in zip((old, new), codes, strict=True)))
+
+    records = [
+        (n, Heard(f"e{n}", name, 10 * n, 1, 4, SIGNALS[0]))
+        for n, name in enumerate(["gone-early", "gone-late", "kept", "gone-late"])
+    ]
+    under_v1 = fold(None, records[:3], serving(V1).stored_sid).state
+    state = fold(under_v1, records[3:], serving(V2).stored_sid).state
+    now = serving(V3)
+    assert (view(state, now, V3).codes.tolist(), view(state, now, V3).dropped) == ([[7, 7, 7]], 3)
+    # The pair's own map reads what was heard under the version before; older listens of items that are gone are left
+    # out, though a map from V1 to V2 is there too, and those of items that are known need none.
+    before, early = mapped(V2, V3, [((5, 5, 5), (4, 4, 4))]), mapped(V1, V2, [((5, 5, 5), (5, 5, 5))])
+    seen = view(state, now, V3, [before, early])
+    assert seen.codes.tolist() == [[7, 7, 7], [4, 4, 4]]
+    assert (seen.aligned, seen.dropped) == (1, 2)
+    # A map from V1 itself reads them.
+    oldest = mapped(V1, V3, [((5, 5, 5), (2, 1, 0)), ((2, 2, 2), (4, 4, 4))])
+    seen = view(state, now, V3, [before, oldest])
+    assert seen.codes.tolist() == [[2, 1, 0], [4, 4, 4], [7, 7, 7], [4, 4, 4]]
+    assert (seen.aligned, seen.dropped) == (3, 0)

@@ -1,5 +1,7 @@
 import asyncio
+import shutil
 
+import numpy as np
 import pytest
 from kafka.partitioner.default import murmur2
 
@@ -9,6 +11,7 @@ from streams.clock import LogClock, WallClock
 from streams.connect import Clients, KafkaSettings
 from streams.contracts.settings import TopicSettings
 from streams.contracts.topics import build_topics
+from streams.demo.shipped import shipped_pair
 from streams.errors import ArtifactError, BrokerError, SettingsError
 from streams.metrics import Metrics
 from streams.settings import load_settings
@@ -16,6 +19,7 @@ from streams.worker.gates import TopicGate
 from streams.worker.lane_metrics import RegistryLaneMetrics
 from streams.worker.pair import Pair, load_pair
 from streams.worker.states import LaneStates
+from tokenizer.generations import CodedBy, align
 
 
 class FakeTokenizer:
@@ -131,6 +135,24 @@ def test_a_missing_part_of_the_pair_is_named_with_its_command(tmp_path, part):
         (tmp_path / "tokenizer").mkdir()
     with pytest.raises(ArtifactError, match=f"sidestream train {part}"):
         load_pair(tmp_path, EngineSettings())
+
+
+def test_a_pair_reads_listens_of_each_older_version_that_it_has_a_map_from(tmp_path):
+    folder = tmp_path / "pair"
+    shutil.copytree(shipped_pair(), folder)
+    assert load_pair(folder, EngineSettings()).alignments == ()
+    now = load_pair(folder, EngineSettings(), with_model=False).tokenizer
+
+    def mapped(old, new):
+        sizes, codes = now.codebook_sizes, np.zeros((1, len(now.codebook_sizes)), np.int32)
+        return align(CodedBy(old, sizes, codes), CodedBy(new, sizes, codes))
+
+    mapped("before", now.version).save(folder / "alignment")
+    mapped("oldest", now.version).save(folder / "alignment-oldest")
+    assert [one.old_version for one in load_pair(folder, EngineSettings()).alignments] == ["before", "oldest"]
+    mapped("before", "another").save(folder / "alignment-another")
+    with pytest.raises(ArtifactError, match="another"):
+        load_pair(folder, EngineSettings())
 
 
 @pytest.mark.usefixtures("_loop")
