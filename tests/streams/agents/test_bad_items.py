@@ -126,6 +126,21 @@ def test_numbers_that_json_does_not_have_are_dead_letters(agent, number):
     assert verdict(agent, event(1, "bad", value))[0] in {"not_json", "bad_value"}
 
 
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_an_encoder_that_makes_no_numbers_of_words_costs_only_their_item(agent, tokenizer, monkeypatch, number):
+    encode = tokenizer.encoder.encode
+
+    def broken(texts):
+        made = encode(texts)
+        made[["poison" in text for text in texts]] = number
+        return made
+
+    monkeypatch.setattr(tokenizer.encoder, "encode", broken)
+    reason, said = verdict(agent, event(1, "poison"))
+    assert reason == "bad_value"
+    assert "NaN or infinity" in said
+
+
 def test_one_bad_item_among_many_costs_few_batches(agent, tokenizer):
     batches = tokenizer.encoder.batches
     batches.clear()

@@ -11,6 +11,7 @@ from streams.clock import LogClock
 from streams.errors import BadRecord
 from streams.metrics import Metrics
 from tokenizer.catalogue import Catalogue
+from tokenizer.sid import item_key
 
 VERSION, OTHER = "00112233aabb", "ffeeddccbbaa"
 SIZES, DIM = (4, 4), 4
@@ -92,6 +93,25 @@ def test_decoder_reads_removals_and_items_of_other_versions(decoder):
     other = decoder.decode(*record("a", version=OTHER))
     assert other.facts is not None
     assert other.sid is None
+
+
+def test_an_item_without_a_sid_of_our_version_is_no_candidate_until_it_has_one(decoder):
+    one = Live(decoder)
+    for offset, version, known in ((0, VERSION, ["a"]), (1, OTHER, []), (1, VERSION, ["a"]), (1, OTHER, [])):
+        one.live.apply([record("a", offset=offset, version=version)], arrived_s=100.0)
+        one.live.build()
+        assert ids(one.live.snapshot) == known, "of one event the value that was written last counts"
+    assert one.count("malformed") == 0
+
+
+def test_what_an_older_event_says_under_our_version_does_not_undo_a_newer_one_without_it(decoder):
+    one = Live(decoder)
+    older = [record("a", offset=0), record("b", offset=0)]
+    newer = [record("a", offset=5, version=OTHER), record("b", offset=5, sid=(0, 0))]
+    one.live.apply([*newer, *older], arrived_s=100.0)
+    one.live.build()
+    assert ids(one.live.snapshot) == ["b"]
+    assert one.live.snapshot.stored_sid(item_key("b")) == (VERSION, (0, 0))
 
 
 @pytest.mark.parametrize(
