@@ -73,6 +73,7 @@ lock: $(BIN)/uv
 
 readme: $(DEV)
 	@$(BIN)/python -m tests.house.readme
+	@$(BIN)/python -m tests.house.contract
 
 clean:
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis var

@@ -1,4 +1,4 @@
-"""`sidestream topics`: make the topics, list them, and check that a Kafka agrees with the contract."""
+"""`sidestream topics`: make, list and describe the topics, and check that a Kafka agrees with the contract."""
 
 from dataclasses import asdict
 from typing import Annotated
@@ -7,11 +7,12 @@ import typer
 
 from streams.cli.connection import clients_of
 from streams.cli.context import settings_of
-from streams.cli.output import print_rows, say
+from streams.cli.output import print_json, print_rows, say
 from streams.contracts.admin import KafkaTopicAdmin
+from streams.contracts.asyncapi import asyncapi as describe
 from streams.contracts.topics import build_topics, check_topics, create_topics
 
-app = typer.Typer(no_args_is_help=True, help="Create, list and check the topics.")
+app = typer.Typer(no_args_is_help=True, help="Create, list, check and describe the topics.")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -71,3 +72,9 @@ def check(ctx: typer.Context, as_json: Json = False) -> None:
         say("all topics fit the contract")
     if problems:
         raise typer.Exit(1)
+
+
+@app.command()
+def asyncapi(ctx: typer.Context) -> None:
+    """Print the topics and their values as an AsyncAPI 3.0 document (JSON); asks no Kafka."""
+    print_json(describe(build_topics(settings_of(ctx).topics)))
