@@ -3,41 +3,32 @@
 import asyncio
 import json
 import sys
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
-import uuid
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
 
 from models.data import LogFolder
 from models.records import CatalogItem, Listen, LiveSegment, Record, SessionStart
 from streams.cli.connection import clients_of, reach
 from streams.cli.context import settings_of, with_values
+from streams.cli.events import What, parse_event
 from streams.cli.output import print_facts, print_json, print_rows, say
 from streams.cli.training import progress_bar
 from streams.client import SidestreamClient
 from streams.contracts.topics import build_topics
-from streams.errors import BrokerError, SettingsError
+from streams.errors import BrokerError
 from streams.replay import Player
 from streams.replay.publisher import TopicPublisher
 from streams.tail import TopicRecord, read_topic
 
 state_app = typer.Typer(no_args_is_help=True, help="Look at listeners' states.")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-What = Literal["listen", "item", "session-start", "segment"]
 HTTP_TIMEOUT_S = 5
-MODELS: dict[str, type[Record]] = {
-    "listen": Listen,
-    "item": CatalogItem,
-    "session-start": SessionStart,
-    "segment": LiveSegment,
-}
 
 
 def send(
@@ -55,7 +46,7 @@ def send(
         for line in sys.stdin if value == "-" else [value]:
             if not line.strip():
                 continue
-            record = parse_event(what, line)
+            record = parse_event(what, line, settings)
             if isinstance(record, SessionStart) and wait:
                 answer = client.request_candidates(record)
                 if as_json:
@@ -69,35 +60,6 @@ def send(
             client.flush()
             place = future.get(timeout=1)
             print_facts({"topic": place.topic, "partition": place.partition, "offset": place.offset}, as_json=as_json)
-
-
-def parse_event(what: str, line: str) -> Record:
-    """Read one event from JSON, with ids and time filled in where they are missing.
-
-    Args:
-        what: listen, item, session-start or segment.
-        line: JSON object.
-
-    Returns:
-        The record.
-
-    Raises:
-        SettingsError: It is not JSON or does not fit.
-    """
-    try:
-        fields = json.loads(line)
-        if isinstance(fields, dict):
-            fields.setdefault("at", time.time_ns() // 1_000_000)
-            missing_id = {"listen": "event_id", "session-start": "session_id"}.get(what)
-            if missing_id is not None:
-                fields.setdefault(missing_id, str(uuid.uuid4()))
-        return MODELS[what].model_validate_json(json.dumps(fields))
-    except ValidationError as exc:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'value'}: {e['msg']}" for e in exc.errors())
-        msg = f"{what}: {faults}; got {line.strip()[:200]}"
-    except ValueError as exc:
-        msg = f"{what}: expected a JSON object, got {line.strip()[:200]!r} ({exc})"
-    raise SettingsError(msg)
 
 
 def tail(

@@ -4,10 +4,8 @@ import sys
 
 import pytest
 
-from models.records import Listen, LiveSegment
 from streams.broker.probe import free_ports
 from streams.cli.context import parse_assignments
-from streams.cli.live import parse_event
 from streams.cli.output import fail, print_facts, print_rows, say
 from streams.errors import SettingsError
 from tokenizer.generations import load_alignment
@@ -114,19 +112,6 @@ def test_a_secret_among_the_arguments_is_refused_and_not_repeated(given):
 
 def test_assignments_are_json_or_text():
     assert parse_assignments(["a.b=1", "c=true", "d=x y", 'e=["p"]']) == {"a.b": 1, "c": True, "d": "x y", "e": ["p"]}
-
-
-def test_events_are_completed_and_checked():
-    listen = parse_event("listen", '{"user_id": "u", "item_id": "i"}')
-    assert isinstance(listen, Listen)
-    assert listen.event_id
-    assert listen.at > 0
-    segment = parse_event("segment", '{"item_id": "i", "start_ms": 0, "end_ms": 5, "text": "t"}')
-    assert isinstance(segment, LiveSegment)
-    assert segment.at > 0
-    for line, part in [('{"user_id": "u"}', "item_id"), ("[1]", "listen"), ("{", "JSON")]:
-        with pytest.raises(SettingsError, match=part):
-            parse_event("listen", line)
 
 
 def test_a_worker_waits_for_its_kafka_as_long_as_it_is_told(tmp_path):

@@ -1,0 +1,77 @@
+"""Events that a person writes: completed, and refused where a worker would bury them."""
+
+import json
+import time
+import uuid
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
+from pydantic import ValidationError
+
+from models.data.texts import content_of
+from models.records import CatalogItem, Listen, LiveSegment, Record, SessionStart
+from streams.contracts.decode import Limits, decode_catalog_item, decode_listen, decode_session_start
+from streams.errors import BadRecord, SettingsError, TokenizerError
+from streams.live.reading import decode_segment
+from streams.settings import Settings
+
+What = Literal["listen", "item", "session-start", "segment"]
+_MODELS: dict[str, type[Record]] = {
+    "listen": Listen,
+    "item": CatalogItem,
+    "session-start": SessionStart,
+    "segment": LiveSegment,
+}
+_IDS = {"listen": "event_id", "session-start": "session_id"}
+
+
+def parse_event(what: What, line: str, settings: Settings) -> Record:
+    """Read one event from JSON, with ids and time filled in where they are missing.
+
+    Args:
+        what: Kind of event.
+        line: JSON object.
+        settings: What workers take.
+
+    Returns:
+        The record.
+
+    Raises:
+        SettingsError: It is not JSON, does not fit, or a worker would not take it.
+    """
+    now_ms = time.time_ns() // 1_000_000
+    try:
+        fields = json.loads(line)
+        if isinstance(fields, dict):
+            fields.setdefault("at", now_ms)
+            if what in _IDS:
+                fields.setdefault(_IDS[what], str(uuid.uuid4()))
+        record = _MODELS[what].model_validate_json(json.dumps(fields))
+        _judge(record, now_ms, settings)
+    except ValidationError as exc:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'value'}: {e['msg']}" for e in exc.errors())
+        msg = f"{what}: {faults}; got {line.strip()[:200]}"
+    except ValueError as exc:
+        msg = f"{what}: expected a JSON object, got {line.strip()[:200]!r} ({exc})"
+    except (BadRecord, TokenizerError) as exc:
+        msg = f"{what}: workers would not take it: {exc}; got {line.strip()[:200]}"
+    else:
+        return record
+    raise SettingsError(msg)
+
+
+def _judge(record: Record, now_ms: int, settings: Settings) -> None:
+    """Read it as a worker would, as if it had been published right now."""
+    limits = Limits.from_settings(settings.topics)
+    decode: Callable[..., object]
+    if isinstance(record, Listen | SessionStart):
+        key, decode = record.user_id, decode_listen if isinstance(record, Listen) else decode_session_start
+    elif isinstance(record, LiveSegment):
+        key, decode = record.item_id, partial(decode_segment, max_segment_s=settings.live.max_segment_s)
+    elif isinstance(record, CatalogItem):
+        key, decode = record.item_id, decode_catalog_item
+        content_of(record)
+    else:
+        return
+    decode(key.encode(), record.to_json(), now_ms, limits=limits)

@@ -1,0 +1,42 @@
+import pytest
+
+from models.records import Listen, LiveSegment
+from streams.cli.events import parse_event
+from streams.errors import SettingsError
+from streams.settings import Settings
+
+SETTINGS = Settings()
+
+
+def test_events_are_completed():
+    listen = parse_event("listen", '{"user_id": "u", "item_id": "i"}', SETTINGS)
+    assert isinstance(listen, Listen)
+    assert listen.event_id
+    assert listen.at > 0
+    segment = parse_event("segment", '{"item_id": "i", "start_ms": 0, "end_ms": 5, "text": "t"}', SETTINGS)
+    assert isinstance(segment, LiveSegment)
+    assert segment.at > 0
+    assert parse_event("session-start", '{"user_id": "u"}', SETTINGS).session_id
+    assert parse_event("item", '{"item_id": "i", "kind": "track"}', SETTINGS).at > 0
+
+
+@pytest.mark.parametrize(
+    ("what", "line", "part"),
+    [
+        ("listen", '{"user_id": "u"}', "item_id"),
+        ("listen", "[1]", "listen"),
+        ("listen", "{", "JSON"),
+        # Well formed, and yet dead letters: these went out with a cheerful offset.
+        ("segment", '{"item_id": "i", "start_ms": 10, "end_ms": 5, "text": "t"}', "empty span"),
+        ("segment", '{"item_id": "i", "start_ms": 0, "end_ms": 5, "text": " "}', "empty text"),
+        ("segment", '{"item_id": "i", "start_ms": 0, "end_ms": 900000, "text": "t"}', "at most 600 s"),
+        ("segment", '{"item_id": "i", "start_ms": 0, "end_ms": 5, "text": "t", "field": "plot"}', "dialogue"),
+        ("item", '{"item_id": "i", "kind": "track", "segments": [{"start_ms": 9, "end_ms": 9, "text": "t"}]}', "span"),
+        ("item", '{"item_id": "i", "kind": "track", "description": "%s"}' % ("x" * 300_000), "at most 262144 bytes"),
+        ("listen", '{"user_id": "u", "item_id": "i", "at": 4000000000000}', "after the record's timestamp"),
+        ("session-start", '{"user_id": "u", "at": 4000000000000}', "after the record's timestamp"),
+    ],
+)
+def test_what_workers_would_bury_is_refused(what, line, part):
+    with pytest.raises(SettingsError, match=part):
+        parse_event(what, line, SETTINGS)
