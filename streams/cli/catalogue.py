@@ -36,7 +36,9 @@ def reconcile(
     force: Annotated[bool, typer.Option("--force", help="Remove however many are absent.")] = False,
     taken_at: Annotated[
         str | None,
-        typer.Option(help="When the dump was taken (2h ago, 2026-03-01T12:00, epoch ms); default: its newest item."),
+        typer.Option(
+            help="When the dump was taken: 2h (ago), 2026-03-01T12:00 (UTC) or epoch ms; default: its newest item."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -13,6 +13,7 @@ from streams.cli.connection import clients_of
 from streams.cli.context import settings_of
 from streams.cli.output import print_facts, print_json, print_rows, say
 from streams.connect import Clients
+from streams.contracts.decode import Reason
 from streams.contracts.topics import build_topics
 from streams.deadletters import (
     DeadLetterBox,
@@ -30,7 +31,7 @@ COLUMNS = ["letter", "source", "died_at", "attempt", "reason", "message", "key",
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Topic = Annotated[list[str] | None, typer.Option("--topic", help="Source topic, without the prefix; may repeat.")]
-Why = Annotated[list[str] | None, typer.Option("--reason", help="Reason code, such as not_json; may repeat.")]
+Why = Annotated[list[Reason] | None, typer.Option("--reason", help="Reason code; may repeat.")]
 Partition = Annotated[list[int] | None, typer.Option("--partition", min=0, help="Source partition; may repeat.")]
 Since = Annotated[str | None, typer.Option(help="Died since: 2h, 7d, 2026-03-01T12:00 (UTC) or epoch ms.")]
 Until = Annotated[str | None, typer.Option(help="Died before that time.")]
@@ -146,7 +147,7 @@ def _open(ctx: typer.Context) -> tuple[Clients, DeadLetterBox]:
 def _selection(
     letters: list[str],
     topics: list[str] | None,
-    reasons: list[str] | None,
+    reasons: list[Reason] | None,
     partitions: list[int] | None,
     since: str | None,
     until: str | None,
@@ -156,7 +157,7 @@ def _selection(
     return Selection(
         frozenset(map(Place.parse, letters)),
         frozenset(topics or ()),
-        frozenset(reasons or ()),
+        frozenset(reason.value for reason in reasons or ()),
         frozenset(partitions or ()),
         None if since is None else parse_moment(since, now_ms),
         None if until is None else parse_moment(until, now_ms),

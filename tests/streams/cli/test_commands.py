@@ -120,3 +120,9 @@ def test_a_worker_waits_for_its_kafka_as_long_as_it_is_told(tmp_path):
     done = sidestream("--bootstrap", "127.0.0.1:1", *waits, "worker", cwd=tmp_path, check=False)
     assert done.returncode == 1
     assert "no answer from 127.0.0.1:1 for 2 s" in done.stdout + done.stderr
+
+
+def test_a_reason_that_no_letter_can_have_is_refused_and_the_real_ones_are_named(tmp_path):
+    done = sidestream("dlq", "list", "--reason", "nosuch", cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert "not_json" in done.stderr
