@@ -9,6 +9,7 @@ Secrets (`SecretStr` fields) come by environment or file alone: everybody on a m
 processes. They are masked where settings are shown, and no message repeats what was given for one.
 """
 
+import itertools
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -34,6 +35,7 @@ from streams.catalogue.settings import CatalogueSettings
 from streams.connect import KafkaSettings
 from streams.contracts.settings import TopicSettings
 from streams.demo.settings import DemoSettings
+from streams.dotted import holds, merge, nest
 from streams.errors import SettingsError
 from streams.generations.settings import GenerationSettings
 from streams.lane.settings import LaneSettings
@@ -126,20 +128,20 @@ def load_settings(
         SettingsError: A name is unknown, a value does not fit, or the file cannot be read.
     """
     layers = [
-        ("flag", _nest(flags or {})),
+        ("flag", nest(flags or {})),
         ("environment", _from_environment(os.environ if env is None else env)),
         ("file", _from_file(file)),
     ]
     merged: dict[str, Any] = {}
     for _, layer in reversed(layers):
-        _merge(merged, layer)
+        merge(merged, layer)
     try:
         settings = Settings(**merged)
     except ValidationError as exc:
         raise SettingsError(explain(exc)) from exc
     origins = {}
     for name, _, _ in walk_settings(settings):
-        found = [origin for origin, layer in layers if _has(layer, name.split("."))]
+        found = [origin for origin, layer in layers if holds(layer, name.split("."))]
         origins[name] = found[0] if found else "default"
     return settings, origins
 
@@ -190,8 +192,8 @@ def given_secrets(flags: Mapping[str, Any]) -> list[str]:
     Returns:
         Dotted names of those that are given.
     """
-    nested = _nest(flags)
-    return [name for name in secret_names() if _has(nested, name.split("."))]
+    nested = nest(flags)
+    return [name for name in secret_names() if holds(nested, name.split("."))]
 
 
 def flags_of(group: BaseModel, prefix: str) -> dict[str, Any]:
@@ -241,37 +243,6 @@ def _from_file(file: Path | None) -> dict[str, Any]:
         raise SettingsError(msg) from exc
 
 
-def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
-    nested: dict[str, Any] = {}
-    for name, value in flat.items():
-        *groups, leaf = name.split(".")
-        level = nested
-        for group in groups:
-            level = level.setdefault(group, {})
-            if not isinstance(level, dict):
-                msg = f"--set {name}=…: {group} is a setting and a group at once; give each value by its full name"
-                raise SettingsError(msg)
-        level[leaf] = value
-    return nested
-
-
-def _merge(into: dict[str, Any], layer: Mapping[str, Any]) -> None:
-    for name, value in layer.items():
-        if isinstance(value, Mapping) and isinstance(into.get(name), dict):
-            _merge(into[name], value)
-        else:
-            into[name] = dict(value) if isinstance(value, Mapping) else value
-
-
-def _has(layer: Mapping[str, Any], path: list[str]) -> bool:
-    value: Any = layer
-    for part in path:
-        if not isinstance(value, Mapping) or part not in value:
-            return False
-        value = value[part]
-    return True
-
-
 def explain(exc: ValidationError, prefix: str = "") -> str:
     """Tell in one line which settings do not fit, and how each is set.
 
@@ -285,10 +256,17 @@ def explain(exc: ValidationError, prefix: str = "") -> str:
     lines = []
     secrets = set(secret_names())
     for error in exc.errors():
-        name = prefix + ".".join(str(part) for part in error["loc"])
+        # Places inside a list have no variable of their own, and a fault of a whole group has no place at all.
+        place = [str(part) for part in itertools.takewhile(lambda part: not isinstance(part, int), error["loc"])]
+        name = (prefix + ".".join(place)).rstrip(".")
         # A whole group may hold a secret.
         is_shown = name not in secrets and not isinstance(error["input"], Mapping | BaseModel)
         got = f", got {error['input']!r}" if is_shown and error["type"] not in ("extra_forbidden", "missing") else ""
-        fault = "there is no such setting" if error["type"] == "extra_forbidden" else error["msg"].lower()
+        fault = _fault(error["type"], error["msg"])
         lines.append(f"setting {name} (--set {name}=…, {env_name(name)}): {fault}{got}")
     return "; ".join(lines) + "; `sidestream config show` lists all settings"
+
+
+def _fault(kind: str, message: str) -> str:
+    text = "there is no such setting" if kind == "extra_forbidden" else message.removeprefix("Value error, ")
+    return text[:1].lower() + text[1:]

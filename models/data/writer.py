@@ -52,7 +52,7 @@ class LogFolderWriter:
     def __init__(self, path: Path | str, *, overwrite: bool = False) -> None:
         self.path = Path(path)
         if self.path.exists() and not _replaceable(self.path, overwrite=overwrite):
-            msg = f"{self.path}: expected a free place, got an existing folder; name another one or allow overwriting"
+            msg = f"{self.path}: expected a free place, got an existing folder; name another or use --overwrite"
             raise DataError(msg)
         self._partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
         shutil.rmtree(self._partial, ignore_errors=True)

@@ -39,6 +39,22 @@ def test_a_wrong_setting_is_named_with_its_flag_and_variable(flags, parts):
     assert all(part in str(caught.value) for part in parts)
 
 
+def test_choices_are_told_as_they_must_be_written():
+    with pytest.raises(SettingsError, match=r"'SASL_SSL'.*got 'TLS'"):
+        load_settings({"kafka.security.protocol": "TLS"}, env={})
+
+
+def test_a_fault_of_a_whole_group_names_the_group_and_one_inside_a_list_the_list():
+    for flags, name in [
+        ({"tokenizer.codebook_sizes": [0]}, "tokenizer"),
+        ({"tokenizer.level_kinds": ["foo"]}, "tokenizer.level_kinds"),
+    ]:
+        with pytest.raises(SettingsError) as caught:
+            load_settings(flags, env={})
+        assert str(caught.value).startswith(f"setting {name} (--set {name}=…, {env_name(name)}): ")
+        assert "alue error" not in str(caught.value)
+
+
 def test_a_missing_or_damaged_file_is_named(tmp_path):
     with pytest.raises(SettingsError, match=r"nowhere\.toml"):
         load_settings(file=tmp_path / "nowhere.toml", env={})

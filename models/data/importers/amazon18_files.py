@@ -57,7 +57,8 @@ def read_items(path: Path) -> dict[int, ItemWords]:
     try:
         table = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        msg = f"{path}: expected a readable JSON file, got {error}; point the import at the published files"
+        got = error.strerror if isinstance(error, OSError) else error
+        msg = f"{path}: expected a readable JSON file, got {got}; point the import at the published files"
         raise DataError(msg) from error
     if not isinstance(table, dict) or not table:
         msg = f"{path}: expected an object of items by number, got {str(table)[:80]!r}; restore the published file"
