@@ -77,11 +77,6 @@ class Topics:
         yield from (self.generations, self.generation_reports)
         yield from self.dead_letters
 
-    @property
-    def by_name(self) -> dict[str, TopicSpec]:
-        """All topics by their names."""
-        return {spec.name: spec for spec in self}
-
 
 @dataclass(frozen=True, slots=True)
 class TopicState:
