@@ -12,6 +12,7 @@ from tests.house.readme import rewritten
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
+COMMAND = get_command(app)
 
 
 def test_generated_blocks_are_up_to_date():
@@ -34,7 +35,7 @@ def named_commands():
 
 @pytest.mark.parametrize(("line", "words"), [pytest.param(*named, id=named[0]) for named in named_commands()])
 def test_every_named_command_and_option_exists(line, words):
-    command = get_command(app)
+    command = COMMAND
     while words and words[0].startswith("--") and words[0] != "--help":
         (option,) = [param for param in command.params if words[0] in param.opts]
         words = words[1 if option.is_flag else 2 :]
