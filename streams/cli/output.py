@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
@@ -53,7 +54,8 @@ def print_rows(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, as_
 
     Args:
         rows: One mapping per row.
-        columns: Keys in display order; JSON shows the rows whole.
+        columns: Keys in display order, first what a row is called by; JSON shows the rows whole. Numbers under a name
+            that ends in `_at` are epoch milliseconds, and dates for people.
         as_json: Print JSON.
         title: Heading of the table.
     """
@@ -62,10 +64,11 @@ def print_rows(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, as_
         print_json(rows)
         return
     table = Table(title=title or None, title_justify="left", header_style="bold")
-    for column in columns:
-        table.add_column(column.replace("_", " "))
+    for place, column in enumerate(columns):
+        # Other commands ask for what the first column holds: it must be there to be copied.
+        table.add_column(column.replace("_", " "), overflow="fold", no_wrap=place == 0)
     for row in rows:
-        table.add_row(*(_cell(row.get(c)) for c in columns))
+        table.add_row(*(_cell(row.get(c), is_time=c.endswith("_at")) for c in columns))
     results.print(table)
 
 
@@ -84,10 +87,12 @@ def print_facts(facts: Mapping[str, Any], *, as_json: bool) -> None:
         results.print(f"[bold]{name:<{width}}[/bold]  {escape(str(value))}", emoji=False)
 
 
-def _cell(value: Any) -> Text:
+def _cell(value: Any, *, is_time: bool = False) -> Text:
     """Write a value for people; as `Text`, so that brackets in titles and ids are no markup."""
     if value is None:
         return Text("")
     if isinstance(value, bool):
         return Text("yes" if value else "no")
+    if is_time and isinstance(value, int):
+        return Text(f"{datetime.fromtimestamp(value / 1e3, UTC):%Y-%m-%d %H:%M:%S}")
     return Text(f"{value:.3f}" if isinstance(value, float) else str(value))
