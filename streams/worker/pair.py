@@ -76,11 +76,12 @@ def load_pair(folder: Path, settings: EngineSettings, *, with_model: bool = True
     Raises:
         ArtifactError: A part is missing, damaged, or the two do not belong together.
     """
-    for part in ("tokenizer", "model") if with_model else ("tokenizer",):
+    commands = {"tokenizer": "`sidestream tokenizer train`", "model": "`sidestream train model`"}
+    for part in commands if with_model else ("tokenizer",):
         if not (folder / part).is_dir():
             msg = (
                 f"artifacts: expected a {part} in {folder / part}, found none; train one with "
-                f"`sidestream train {part}`, or point --set artifacts=… (SIDESTREAM_ARTIFACTS) to a folder with "
+                f"{commands[part]}, or point --set artifacts=… (SIDESTREAM_ARTIFACTS) to a folder with "
                 "`tokenizer/` and `model/`"
             )
             raise ArtifactError(msg)

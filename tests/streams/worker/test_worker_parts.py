@@ -129,11 +129,11 @@ def test_a_worker_without_artifacts_is_refused(tmp_path):
         create_app(settings_of(tmp_path))
 
 
-@pytest.mark.parametrize("part", ["tokenizer", "model"])
-def test_a_missing_part_of_the_pair_is_named_with_its_command(tmp_path, part):
-    if part == "model":
+@pytest.mark.parametrize("command", ["tokenizer train", "train model"])
+def test_a_missing_part_of_the_pair_is_named_with_its_command(tmp_path, command):
+    if command == "train model":
         (tmp_path / "tokenizer").mkdir()
-    with pytest.raises(ArtifactError, match=f"sidestream train {part}"):
+    with pytest.raises(ArtifactError, match=f"sidestream {command}"):
         load_pair(tmp_path, EngineSettings())
 
 
