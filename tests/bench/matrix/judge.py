@@ -136,7 +136,7 @@ class Judge:
         self._candidates, self._items = tail(topics.candidates), tail(topics.item_sids)
         self._requests, self._counted = tail(topics.user_erasures), tail(topics.item_counts)
         self._dead = {
-            source.name: tail(topics.by_name[source.dead_letters])
+            source.name: tail(next(spec for spec in topics.dead_letters if spec.name == source.dead_letters))
             for source in (topics.listens, topics.user_erasures)
             if source.dead_letters is not None
         }
