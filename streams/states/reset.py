@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from streams.lane.restoring.origin import ORIGIN_KEY
 from streams.states.offline import Offline, publish_all
 
 
@@ -52,7 +53,8 @@ async def _empty(offline: Offline, partitions: Sequence[int]) -> int:
         for partition in partitions:
             # Records cannot be cut from a compacted topic: a tombstone for each key.
             found = await offline.changelog(partition)
-            await publish_all(writer, partition, dict.fromkeys(found), 0)
+            # The origin first: it tells tables on other machines that what they know of the source is void.
+            await publish_all(writer, partition, dict.fromkeys((ORIGIN_KEY, *found)), 0)
             removed += len(found)
     finally:
         await writer.close()

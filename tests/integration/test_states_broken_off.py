@@ -251,6 +251,9 @@ def test_reset_that_is_killed_loses_no_state_and_brings_no_erased_user_back(rig,
     assert run(rig, "reset", ("published", 2))[0] == KILLED
     if again:
         run_to_the_end(rig, "reset")
+    # Of what is still in the states nothing is folded, and nothing committed, before a listen comes.
+    rig.produce(make_listens(300, users=60, seed=13))
+    states = rig.expected()[0]
     made = folded_by_a_worker(rig)
     assert is_erased(made.pop(user))
     assert made == {key: value for key, value in states.items() if not _is_of(key, user)}

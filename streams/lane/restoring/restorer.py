@@ -27,6 +27,7 @@ from streams.connect import Clients
 from streams.errors import RestoreError
 from streams.lane.garbage import paused
 from streams.lane.metrics import LaneMetrics
+from streams.lane.restoring.origin import ORIGIN_KEY
 from streams.lane.restoring.progress import ProgressLog, RestoreProgress
 from streams.lane.table.meta import Positions
 from streams.lane.table.partition import PartitionTable
@@ -168,7 +169,10 @@ class Restorer:
             )
             raise RestoreError(msg)
         values = {record.key: record.value for record in records}
-        await asyncio.to_thread(table.load, values, replace(table.positions, changelog_offset=last))
+        positions = replace(table.positions, changelog_offset=last)
+        if ORIGIN_KEY in values:  # the states begin anew, and with them the source
+            positions = Positions(last)
+        await asyncio.to_thread(table.load, values, positions)
         self._metrics.restored(len(records))
 
     def _settle(self, partition: int, table: PartitionTable) -> None:
