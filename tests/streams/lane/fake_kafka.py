@@ -48,7 +48,7 @@ class FakeKafka:
         self.hidden: set[tuple[str, int, int]] = set()
         self.topics = {
             name: TopicState(2, None, str(UUID(int=number)))
-            for number, name in enumerate(("listens", "changelog"), start=1)
+            for number, name in enumerate(("listens", "changelog", "erasures", "counts"), start=1)
         }
 
     def append(self, topic: str, partition: int, key: bytes | None, value: bytes | None, headers: Any = ()) -> int:
