@@ -101,13 +101,17 @@ def folded_on(rig: Rig, states: dict[bytes, bytes], begins: dict[int, int]) -> d
     return made
 
 
-def values(rig: Rig) -> dict[bytes, bytes]:
-    """What the changelog holds, each key where it belongs and nowhere else."""
+def placed(rig: Rig) -> dict[tuple[int, bytes], bytes]:
+    """What the changelog holds, by partition and key."""
     last = {}
     for record in rig.read_all(rig.topics.user_state_changelog.name):
         last[record.partition, record.key] = record.value
-    count = rig.topics.listens.partitions
-    found = {(partition, key): value for (partition, key), value in last.items() if value and key[:2] != b"\xff\xff"}
+    return {place: value for place, value in last.items() if value and place[1][:2] != b"\xff\xff"}
+
+
+def values(rig: Rig) -> dict[bytes, bytes]:
+    """What the changelog holds, each key where it belongs and nowhere else."""
+    count, found = rig.topics.listens.partitions, placed(rig)
     assert all(home(key, count) == partition for partition, key in found)
     return {key: value for (_, key), value in found.items()}
 
@@ -212,12 +216,17 @@ def test_listens_that_are_left_unfolded_are_those_of_users_who_move(rig):
     moved = [key for key in states if home(key, 8) >= 4 and key[:1] != KEY_MARK]
     expected = {**states, **{key: rebase(states[key]) for key in moved}}
     assert values(rig) == expected
-    made = folded_by_a_worker(rig)
-    stayed = {key for key in made if home(key, 8) < 4}
-    assert {key: made[key] for key in stayed} == {
-        key: value for key, value in folded_on(rig, expected, begins).items() if key in stayed
-    }
+    worker = rig.start_worker()
+    rig.wait_drained()
+    assert rig.stop(worker) == 0
+    found = placed(rig)
+    made = {key: value for (partition, key), value in found.items() if home(key, 8) == partition}
+    folded = folded_on(rig, expected, begins)
+    stayed = {key for key in folded if home(key, 8) < 4}
+    assert {key: made[key] for key in stayed} == {key: folded[key] for key in stayed}
     assert {k: v for k, v in made.items() if k not in stayed} == {k: v for k, v in expected.items() if home(k, 8) >= 4}
+    # The others' were folded where nobody looks.
+    assert all(home(key, 8) in (partition, partition + 4) for partition, key in found)
 
 
 def test_erasures_that_nobody_has_read_move_with_their_users(rig):
