@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+BoolArray = npt.NDArray[np.bool_]
 Int64Array = npt.NDArray[np.int64]
 
 # Entries a run at least, on average: a run costs what copying some hundred numbers does.
@@ -53,22 +54,27 @@ class Splice:
         """
         fresh = fresh.astype(old.dtype, copy=False)
         if (self.dropped.size + self.places.size) * _MIN_RUN > self.size:
-            spliced = old.take(self._order, axis=0, mode="clip") if self.size else np.empty_like(fresh)
+            stays, is_old = self._masks
+            spliced = np.empty((is_old.size, *old.shape[1:]), dtype=old.dtype)
+            if old.ndim == 1:
+                spliced[is_old] = old[stays] if self.dropped.size else old
+            elif self.size:
+                # Places pay for wide entries alone: they take longer to list than narrow ones to copy twice.
+                order = np.zeros(is_old.size, dtype=np.intp)
+                order[is_old] = np.flatnonzero(stays)
+                old.take(order, axis=0, out=spliced, mode="clip")
             spliced[self.fresh] = fresh
             return spliced
         return np.concatenate([(fresh if is_fresh else old)[begin:end] for is_fresh, begin, end in self._runs])
 
     @cached_property
-    def _order(self) -> Int64Array:
-        """Old place of each entry, any for the fresh ones. Shape: (n',)."""
+    def _masks(self) -> tuple[BoolArray, BoolArray]:
+        """Which of the old entries stay, and where they stand afterwards. Shape: (n,) and (n',)."""
         stays = np.ones(self.size, dtype=np.bool_)
         stays[self.dropped] = False
-        kept = np.flatnonzero(stays)
-        order = np.zeros(kept.size + self.fresh.size, dtype=np.int64)
-        is_old = np.ones(order.size, dtype=np.bool_)
+        is_old = np.ones(self.size - self.dropped.size + self.fresh.size, dtype=np.bool_)
         is_old[self.fresh] = False
-        order[is_old] = kept
-        return order
+        return stays, is_old
 
     @cached_property
     def _runs(self) -> list[tuple[bool, int, int]]:
