@@ -1,7 +1,7 @@
 """Owns the splice: how an array after a change is made of the array before it and of fresh entries.
 
 A catalogue of a million items changes by hundreds of them at a time, so what stays is copied run by run, at the speed
-of memory; only where changes lie so close that the runs are short is every entry looked up by itself.
+of memory; where changes lie so close that the runs are short, under a mask.
 
 Shape legend: n = entries before, n' = entries after, f = fresh entries.
 """
@@ -18,6 +18,8 @@ Int64Array = npt.NDArray[np.int64]
 
 # Entries a run at least, on average: a run costs what copying some hundred numbers does.
 _MIN_RUN = 256
+# Entries copied at a time where runs are short: what is on the way stays in a core's cache, in memory in use already.
+_BLOCK = 16_384
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,19 +55,20 @@ class Splice:
             Shape: (n', ...).
         """
         fresh = fresh.astype(old.dtype, copy=False)
-        if (self.dropped.size + self.places.size) * _MIN_RUN > self.size:
-            stays, is_old = self._masks
-            spliced = np.empty((is_old.size, *old.shape[1:]), dtype=old.dtype)
-            if old.ndim == 1:
-                spliced[is_old] = old[stays] if self.dropped.size else old
-            elif self.size:
-                # Places pay for wide entries alone: they take longer to list than narrow ones to copy twice.
-                order = np.zeros(is_old.size, dtype=np.intp)
-                order[is_old] = np.flatnonzero(stays)
-                old.take(order, axis=0, out=spliced, mode="clip")
-            spliced[self.fresh] = fresh
-            return spliced
-        return np.concatenate([(fresh if is_fresh else old)[begin:end] for is_fresh, begin, end in self._runs])
+        if (self.dropped.size + self.places.size) * _MIN_RUN <= self.size:
+            return np.concatenate([(fresh if is_fresh else old)[begin:end] for is_fresh, begin, end in self._runs])
+        stays, is_old = self._masks
+        spliced = np.empty((is_old.size, *old.shape[1:]), dtype=old.dtype)
+        if old.ndim == 1:
+            for here, there in self._blocks:
+                spliced[there][is_old[there]] = old[here][stays[here]]
+        elif self.size:
+            # Under a mask numpy would look up every row by itself, and twice; a list of places pays for wide rows.
+            order = np.zeros(is_old.size, dtype=np.intp)
+            order[is_old] = np.flatnonzero(stays)
+            old.take(order, axis=0, out=spliced, mode="clip")
+        spliced[self.fresh] = fresh
+        return spliced
 
     @cached_property
     def _masks(self) -> tuple[BoolArray, BoolArray]:
@@ -75,6 +78,15 @@ class Splice:
         is_old = np.ones(self.size - self.dropped.size + self.fresh.size, dtype=np.bool_)
         is_old[self.fresh] = False
         return stays, is_old
+
+    @cached_property
+    def _blocks(self) -> list[tuple[slice, slice]]:
+        """Cut the old entries into blocks, each with where it stands afterwards, fresh entries included."""
+        cuts = np.arange(0, max(1, self.size), _BLOCK)
+        starts = (cuts - np.searchsorted(self.dropped, cuts) + np.searchsorted(self.places, cuts)).tolist()
+        ends = [*starts[1:], self.size - self.dropped.size + self.places.size]
+        here = [slice(cut, cut + _BLOCK) for cut in cuts.tolist()]
+        return list(zip(here, map(slice, starts, ends), strict=True))
 
     @cached_property
     def _runs(self) -> list[tuple[bool, int, int]]:

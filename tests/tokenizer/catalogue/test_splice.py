@@ -21,6 +21,7 @@ def test_splice_drops_and_inserts_as_lists_do(min_run, data):
         expected += [place] if place < size and place not in dropped else []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(splice, "_MIN_RUN", min_run)
+        patch.setattr(splice, "_BLOCK", 4)
         plan = Splice(size, np.array(dropped, dtype=np.int64), np.array(places, dtype=np.int64))
         got = plan.applied(old, fresh)
         wide = plan.applied(np.stack([old, old], axis=1), np.stack([fresh, fresh], axis=1))
