@@ -177,11 +177,9 @@ def _fresh_nodes(
     """Take the means of the touched nodes of a level; `levels` are those below it, the last one first."""
     nodes_below = levels[-1].nodes
     if nodes_below is not None:
-        children, firsts = ranges(below, fresh)
-        return means(nodes_below, children, np.append(firsts, children.size))
+        return means(nodes_below, np.arange(below[-1]), below, fresh)
     # SIDs below one prefix are neighbours, and so are their items.
-    items, firsts = ranges(levels[-1].below[below], fresh)
-    return means(items_of(rows), bucket_rows[items], np.append(firsts, items.size))
+    return means(items_of(rows), bucket_rows, levels[-1].below[below], fresh)
 
 
 def _counts_above(below: Int32Array, above: _Touched, here: _Touched, live: Int64Array) -> Int64Array:

@@ -36,31 +36,33 @@ class Nodes(NamedTuple):
     masses: Float32Array
 
 
-def means(source: Nodes, picks: IntArray, offsets: IntArray) -> Nodes:
-    """Take weighted means over ranges.
+def means(source: Nodes, picks: IntArray, offsets: IntArray, parents: IntArray) -> Nodes:
+    """Take weighted means over some ranges.
 
     Args:
         source: What the means are of.
         picks: Places in the source, range after range.
             Shape: (k,).
-        offsets: Where the ranges of picks begin and end, none of them empty.
-            Shape: (n + 1,).
+        offsets: Where the ranges of picks begin and end.
+            Shape: (number of ranges + 1,).
+        parents: The ranges to take means of, none of them empty.
+            Shape: (n,).
 
     Returns:
-        One node a range; a range of one has the vector of its only member, unrounded.
+        One node a parent; a range of one has the vector of its only member, unrounded.
     """
-    lengths = np.diff(offsets)
+    lengths = offsets[parents + 1] - offsets[parents]
     vectors = np.empty((lengths.size, source.vectors.shape[1]), dtype=np.int8)
     scales, masses = np.empty((2, lengths.size), dtype=np.float32)
     alone = np.flatnonzero(lengths == 1)
-    only = picks[offsets[alone]]
+    only = picks[offsets[parents[alone]]]
     vectors[alone], scales[alone] = source.vectors.take(only, axis=0), source.scales[only]
     masses[alone] = source.masses[only]
     many = np.flatnonzero(lengths > 1)
     # Ranges of one length are summed by one call.
     many = many[np.argsort(lengths[many], kind="stable")]
     for nodes in _chunks(many, lengths[many]):
-        places, firsts = ranges(offsets, nodes)
+        places, firsts = ranges(offsets, parents[nodes])
         members = picks.take(places).astype(np.intp, copy=False)
         weights = source.masses.take(members)
         masses[nodes] = here = np.add.reduceat(weights, firsts)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.catalogue.nodes import Nodes, means, ranges, sum_masses
+from tokenizer.catalogue.nodes import Nodes, means, sum_masses
 from tokenizer.catalogue.rows import Rows, RowStore
 
 Int8Array = npt.NDArray[np.int8]
@@ -104,9 +104,9 @@ def build_trie(store: RowStore, members: Int32Array, codebook_sizes: tuple[int, 
     leaf_rows, masses = leaves_of(store, ordered, bucket_offsets)
     nodes: list[Nodes] = []
     if num_levels > 1:
-        nodes = [means(items_of(rows), ordered, np.append(starts[-2], ordered.size))]
+        nodes = [means(items_of(rows), ordered, np.append(starts[-2], ordered.size), np.arange(starts[-2].size))]
     for offsets in reversed(level_offsets[1 : num_levels - 1]):
-        nodes.insert(0, means(nodes[0], np.arange(offsets[-1]), offsets))
+        nodes.insert(0, means(nodes[0], np.arange(offsets[-1]), offsets, np.arange(offsets.size - 1)))
     return Trie(
         level_codes=level_codes,
         level_offsets=level_offsets,
@@ -138,8 +138,7 @@ def leaves_of(store: RowStore, picks: Int32Array, offsets: npt.NDArray[np.intege
     masses = sum_masses(items.masses, picks, offsets)
     leaf_rows: Int32Array = picks[offsets[:-1]]
     shared = np.flatnonzero(np.diff(offsets) > 1)
-    places, firsts = ranges(offsets, shared)
-    found = means(items, picks[places], np.append(firsts, places.size))
+    found = means(items, picks, offsets, shared)
     leaf_rows[shared] = store.append_means(found.vectors, found.scales)
     return leaf_rows, masses
 
