@@ -20,6 +20,7 @@ import numpy as np
 
 from streams.catalogue.live import LiveCatalogue
 from tests.bench import catalogue_items as items
+from tests.bench.catalogue_counts import Counted
 from tests.bench.catalogue_start import Saved, new_live
 from tests.bench.harness import Bench, at_most, option_parser, percentile, told
 
@@ -27,6 +28,7 @@ MILLION = 1_000_000
 _READERS = 2
 _CHECKS_A_PIN = 1_000
 _PIN_EVERY_S = 0.001
+_NEWLY_HEARD = 10_000
 
 
 class Sized:
@@ -229,6 +231,7 @@ def measure(bench: Bench, size: int, *, with_churn: bool) -> dict[str, Any]:
     if dicts:
         found["dict_trie_build_vs_ours"] = dicts["build_s"] / statistics.median(rebuilds)
         found["dict_trie_bytes_vs_ours"] = dicts["bytes"] / (parts["trie"] or 1)
+    found |= Counted(sized.live.snapshot, _NEWLY_HEARD).figures()
     bench.say(f"{size:,} items: {found}")
     if with_churn:
         churn = Churn(sized, options.seconds, options.per_s, options.checks)
@@ -265,6 +268,7 @@ def main(arguments: list[str] | None = None) -> int:
         at_most("swap_ms", found["swap_ms"], 1),
         at_most("visible_p99_s", found["visible_p99_s"], 1),
         at_most("invalid_sids", found["invalid_sids"], 0),
+        told("popularity_cpu_s_1m", found["popularity_cpu_s"]),
         told("dict_trie_build_vs_ours", found["dict_trie_build_vs_ours"]),
         told("dict_trie_bytes_vs_ours", found["dict_trie_bytes_vs_ours"]),
     ]
