@@ -196,7 +196,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the options and fill in the sizes."""
     parser = option_parser(__doc__ or "")
     parser.add_argument("--sizes", default=None, help="items, comma-separated; the largest but 10M is judged")
-    parser.add_argument("--ten-million", action="store_true", help="10M items, too: 12 GB of memory and ten minutes")
+    parser.add_argument("--ten-million", action="store_true", help="10M items, too: 8.5 GB of memory and ten minutes")
     parser.add_argument("--seconds", type=float, default=None, help="of churn")
     parser.add_argument("--per-s", type=int, default=1_000, help="adds a second under churn")
     parser.add_argument("--checks", type=int, default=None, help="SIDs looked up by readers under churn")
