@@ -73,7 +73,10 @@ class Ranking:
         trie = replace(snapshot.trie, bucket_rows=_ordered(snapshot.trie, popularity, snapshot.item_weight))
         ranked = replace(snapshot, version=f"{snapshot.version}.{self._number}", trie=trie, popularity=popularity)
         counted = np.flatnonzero((popularity > 0) & snapshot.row_alive).astype(np.int32)
-        members = np.union1d(snapshot.aliases.left_out(counted), snapshot.popular_rows).astype(np.int32)
+        # By a mask: `union1d` looks every row up in a hash table, which took longer than all the rest.
+        listed = np.zeros(snapshot.num_rows, dtype=np.bool_)
+        listed[snapshot.aliases.left_out(counted)] = listed[snapshot.popular_rows] = True
+        members = np.flatnonzero(listed).astype(np.int32)
         popular = top_rows(members, standing_of(ranked, members), ~snapshot.item_key[members], MAX_LISTED_ROWS)
         return replace(ranked, popular_rows=popular)
 
@@ -126,7 +129,8 @@ def _ordered(trie: Trie, popularity: Float32Array, weights: Float32Array) -> Int
     opens = np.zeros(rows.size + 1, dtype=np.bool_)
     opens[trie.bucket_offsets] = True
     # A place where values rise opens a bucket, or its bucket is out of order.
-    wrong = np.unique(np.searchsorted(trie.bucket_offsets, rising[~opens[rising]], side="right") - 1)
+    wrong = np.searchsorted(trie.bucket_offsets, rising[~opens[rising]], side="right") - 1
+    wrong = wrong[np.diff(wrong, prepend=-1) > 0]
     starts, sizes = trie.bucket_offsets[wrong], np.diff(trie.bucket_offsets)[wrong]
     if not wrong.size:
         return rows
