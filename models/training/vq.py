@@ -139,7 +139,7 @@ def train_vq(
 def _train(
     model: _RqVae, inputs: Tensor, settings: VqSettings, pairs: npt.NDArray[np.integer] | None, rng: np.random.Generator
 ) -> None:
-    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
     num_levels = len(model.books)
     for _ in range(settings.epochs):
         used = [torch.zeros(len(book), dtype=torch.bool) for book in model.books]
@@ -171,9 +171,9 @@ def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
 
 def _pull(model: _RqVae, inputs: Tensor, pairs: npt.NDArray[np.integer], temperature: float) -> Tensor:
     # InfoNCE within the batch, on what the codes stand for: the signal is in the loss and never in the input.
-    kept = torch.full((len(pairs),), len(model.books))
-    sides = [model.quantize(model.encoder(inputs[column]), kept)[0] for column in pairs.T]
-    left, right = (functional.normalize(side, dim=1) for side in sides)
+    both = inputs[pairs.T.reshape(-1)]
+    chosen = model.quantize(model.encoder(both), torch.full((len(both),), len(model.books)))[0]
+    left, right = functional.normalize(chosen, dim=1).chunk(2)
     # The same item elsewhere in the batch is no negative.
     same = torch.from_numpy(pairs[:, None, 1] == pairs[None, :, 1]) & ~torch.eye(len(pairs), dtype=torch.bool)
     scores = (left @ right.T / temperature).masked_fill(same, -math.inf)

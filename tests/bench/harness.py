@@ -23,6 +23,8 @@ from typing import Any, TypeVar
 
 RunT = TypeVar("RunT")
 
+# For programs whose thread is measured; numpy reads it when it is loaded.
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _LIBRARIES = ("faust-streaming", "aiokafka", "rocksdict", "msgspec", "numpy")
 
 

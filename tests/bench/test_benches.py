@@ -1,8 +1,5 @@
 """The benchmarks themselves: each runs in its smallest size on a real Kafka and ends with the line that is promised."""
 
-import os
-from pathlib import Path
-
 import pytest
 
 from models.history import fold
@@ -61,17 +58,6 @@ CHECKS = {
     "tokenize": (["items_per_s", "item_p99_ms", "item_cpu_us"], ("--parts", "items")),
 }
 
-TOKENIZER_CHECKS = (
-    "fsq_shared_vs_kmeans",
-    "rqvae_cosine_above_kmeans",
-    "masking_left_over_1",
-    "masking_left_over_2",
-    "halving_shared_vs_equal",
-    "random_cosine",
-    "contrastive_lift",
-    "unheard_recall_vs_chance",
-)
-
 
 def test_tokenize_ends_with_its_checks():
     line = last_line("tokenize", "--parts", "codes")
@@ -94,34 +80,6 @@ def test_live_ends_with_its_checks():
     # The controls: a worker was killed, and the snapshot before a swap does offer what has just ended.
     assert line["results"]["restarts"]["kills"] > 0
     assert line["results"]["ended"]["ended_before_the_swap"] > 0
-
-
-@pytest.mark.data
-def test_tokenizers_end_with_their_checks():
-    data = Path(os.environ.get("SIDESTREAM_TEST_DATA", "shared/data"))
-    if not (data / "amazon18-office").exists():
-        pytest.skip(f"no real data at {data}; set SIDESTREAM_TEST_DATA to the folder that holds it")
-    line = last_line("tokenizers", "--sets", "office", "--data", str(data))
-    assert {check["name"] for check in line["checks"]} == {f"{name}_office" for name in TOKENIZER_CHECKS}
-    table = line["results"]["office"]["kinds"]
-    assert table["kmeans + fsq"]["shared_share"] < table["kmeans"]["shared_share"] < table["psrq 1.0"]["shared_share"]
-    assert table["kmeans"]["bucket_cosine"] > 0.5 > 0.1 > abs(table["random"]["bucket_cosine"])
-    assert table["kmeans"]["left_over"] == sorted(table["kmeans"]["left_over"], reverse=True)
-
-
-def test_tokenizers_say_what_they_skip(tmp_path):
-    line = last_line("tokenizers", "--data", str(tmp_path))
-    assert line["results"] == {"lastfm": None, "beauty": None, "office": None}
-    assert [check["value"] for check in line["checks"]] == [None] * 3 * len(TOKENIZER_CHECKS)
-
-
-def test_a_streamed_fit_tells_its_memory():
-    line = last_line("tokenizers", "--fit-10m", "--fit-vectors", "20000")
-    assert [check["name"] for check in line["checks"]] == ["fit_peak_mb"]
-    found = line["results"]["fit"]
-    assert (found["num_vectors"], found["codebook_sizes"]) == (20_000, [256, 256, 256])
-    assert found["left_over"] < 0.9
-    assert found["peak_mb"] > found["peak_mb_before"] > 0
 
 
 @pytest.mark.broker

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tests.bench import item_stream
-from tests.bench.harness import Bench, alternate, at_least, median_ratio, option_parser, told
+from tests.bench.harness import ONE_THREAD, Bench, alternate, at_least, median_ratio, option_parser, told
 from tests.bench.peers.quix_env import ROOT, ensure_python, find_python
 from tokenizer.levels import fit_levels
 from tokenizer.settings import TokenizerSettings
@@ -29,7 +29,6 @@ from tokenizer.settings import TokenizerSettings
 PEERS, BEAMS = ("ours", "faiss"), (1, 5)
 SHAPES = ((256, 3), (256, 4), (768, 3), (768, 4))
 PEER_TIMEOUT_S = 300.0
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 Run = dict[str, dict[str, float]]
 

@@ -1,9 +1,11 @@
 """The kinds of tokenizers beside each other, with PLUM's options one by one, and random codes as control."""
 
+import importlib
 import importlib.util
+import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,7 +15,7 @@ import numpy.typing as npt
 from tests.bench.tokenizer_sets import Catalogue, Vectors, together
 from tokenizer.levels import fit_levels
 from tokenizer.settings import TokenizerSettings, VqSettings
-from tokenizer.sheet import CodeSheet, describe_codes
+from tokenizer.sheet import describe_codes
 
 Codes = npt.NDArray[np.int32]
 # What the first codes of each item stand for.
@@ -21,6 +23,8 @@ Decode = Callable[[Codes], npt.NDArray[np.floating]]
 Make = Callable[[Catalogue, int, int], tuple[Codes, Decode | None]]
 NUM_LEVELS = 3
 CONTRASTIVE_WEIGHT = 0.1
+# What 120 passes over the smaller catalogues are; a larger one gets fewer passes, or its training takes minutes.
+MAX_STEPS = 1_800
 
 
 def fitted(*kinds: str, **chosen: Any) -> Make:
@@ -40,13 +44,12 @@ def trained(*, halving: bool = False, epochs: int | None = None, **options: Any)
     """Train an RQ-VAE with these options; halving books make as many SIDs possible as equal ones."""
 
     def make(data: Catalogue, size: int, seed: int) -> tuple[Codes, Decode]:
-        import torch
-
         from models.training.vq import train_vq
 
-        torch.set_num_threads(1)
         sizes = (2 * size, size, size // 2) if halving else (size,) * NUM_LEVELS
-        settings = VqSettings(**options, **({} if epochs is None else {"epochs": epochs}))
+        settings = VqSettings(**options)
+        passes = min(settings.epochs, MAX_STEPS // math.ceil(len(data.vectors) / settings.batch_items))
+        settings = settings.model_copy(update={"epochs": passes if epochs is None else epochs})
         made = train_vq(data.vectors, sizes, settings, seed, data.pairs if settings.contrastive_weight else None)
         return made.quantizer.encode(data.vectors), made.decode
 
@@ -71,6 +74,8 @@ def kinds(epochs: int | None) -> dict[str, Make]:
     }
     if importlib.util.find_spec("torch") is None:
         return listed
+    # Here, since loading it is no part of the first kind's time.
+    importlib.import_module("torch").set_num_threads(1)
     options = {"masking": {"progressive_masking": True}, "contrastive": {"contrastive_weight": CONTRASTIVE_WEIGHT}}
     listed |= {"rq-vae": trained(epochs=epochs), "rq-vae, halving": trained(epochs=epochs, halving=True)}
     listed |= {f"rq-vae, {name}": trained(epochs=epochs, **option) for name, option in options.items()}
@@ -78,12 +83,8 @@ def kinds(epochs: int | None) -> dict[str, Make]:
     return listed | {"rq-vae, all of plum": trained(epochs=epochs, halving=True, **both)}
 
 
-def fill_in(make: Make, data: Catalogue, size: int, seeds: range) -> dict[str, Any]:
-    """Fill in one kind's row of the sheet, the mean over seeds."""
-    return _mean([_row(make, data, size, seed) for seed in seeds])
-
-
-def _row(make: Make, data: Catalogue, size: int, seed: int) -> dict[str, Any]:
+def fill_in(make: Make, data: Catalogue, size: int, seed: int) -> dict[str, Any]:
+    """Fill in one kind's row of the sheet, by one seed."""
     started = time.process_time()
     codes, decode = make(data, size, seed)
     cpu_s = time.process_time() - started
@@ -104,7 +105,9 @@ def _left_over(vectors: Vectors, codes: Codes, decode: Decode) -> list[float]:
     return [round(float(((vectors - decode(codes[:, :length])) ** 2).sum()) / spread, 4) for length in lengths]
 
 
-def _mean(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def mean_row(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Give the mean of a kind's rows over seeds."""
+
     def mean(values: list[Any]) -> Any:
         if isinstance(values[0], list | tuple):
             return [mean(list(column)) for column in zip(*values, strict=True)]
@@ -114,15 +117,15 @@ def _mean(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {name: mean([row[name] for row in rows]) for name in rows[0]}
 
 
-def kmeans_sheets(data: Catalogue, sizes: tuple[int, ...], seed: int) -> list[CodeSheet]:
-    """Describe residual k-means over a sweep of sizes."""
+def kmeans_sweep(data: Catalogue, sizes: tuple[int, ...], seed: int) -> list[tuple[int, float]]:
+    """Tell distinct SIDs and cosine inside buckets of residual k-means over a sweep of sizes, fewest SIDs first."""
     make = fitted("kmeans", "kmeans", "kmeans")
-    return [describe_codes(data.vectors, make(data, size, seed)[0]) for size in sizes]
+    sheets = [describe_codes(data.vectors, make(data, size, seed)[0]) for size in sizes]
+    return sorted((sheet.distinct_sids, sheet.bucket_cosine) for sheet in sheets if sheet.bucket_cosine is not None)
 
 
-def kmeans_cosine(sweep: list[CodeSheet], distinct: float) -> float | None:
+def kmeans_cosine(points: Sequence[tuple[int, float]], distinct: float) -> float | None:
     """Interpolate the cosine inside buckets that k-means has with as many SIDs; none outside of the sweep."""
-    points = sorted((sheet.distinct_sids, sheet.bucket_cosine) for sheet in sweep if sheet.bucket_cosine is not None)
     if not points or not points[0][0] <= distinct <= points[-1][0]:
         return None
     return round(float(np.interp(distinct, [count for count, _ in points], [cosine for _, cosine in points])), 4)
