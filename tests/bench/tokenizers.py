@@ -34,7 +34,7 @@ from tokenizer.unheard import report_unheard
 
 SWEEP = (16, 24, 32, 40, 48, 56, 64, 80)
 FIT_VECTORS = 10_000_000
-FIT_PEAK_MB = 1_500.0
+FIT_PEAK_MB = 700.0
 STALE_SHARE = 0.7
 
 
