@@ -11,6 +11,7 @@ from tests.bench.tokenizer_kinds import kmeans_cosine
 from tests.bench.tokenizer_rows import KeptRows
 
 CHECKS = (
+    "equal_vectors_shared",
     "fsq_shared_vs_kmeans",
     "rqvae_cosine_above_kmeans",
     "halving_shared_vs_equal",
@@ -47,7 +48,7 @@ def missed(**changed):
     table = {kind: row() for kind in (*KINDS, *OPTIONS)}
     table["random"] = row(cosine=0.0, left=(), together=0.05)
     table |= {kind.replace("_", ", "): changes for kind, changes in changed.items()}
-    checks = judge("set", {"kinds": table, "from_listens": LISTENS})
+    checks = judge("set", {"kinds": table, "from_listens": LISTENS, "equal_vectors": {"shared_share": 0.1}})
     assert [check.name for check in checks] == [f"{name}_set" for name in CHECKS]
     return {check.name.removesuffix("_set") for check in checks if not check.ok}
 

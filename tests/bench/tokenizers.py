@@ -96,6 +96,12 @@ def from_listens(data: Catalogue, seed: int) -> dict[str, Any]:
     }
 
 
+def equal_vectors(data: Catalogue) -> dict[str, Any]:
+    """Tell how many items no tokenizer can tell apart, since their words are the same."""
+    counts = np.unique(data.vectors, axis=0, return_counts=True)[1]
+    return {"distinct": len(counts), "shared_share": round(float(counts[counts > 1].sum() / counts.sum()), 4)}
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark."""
     options = parse(arguments)
@@ -123,7 +129,8 @@ def run_set(
 ) -> dict[str, Any]:
     """Tell all of one data set."""
     cut, seed = options.max_items, options.seed
-    found = {"from_listens": kept([name, "listens", seed, cut], lambda: from_listens(data, seed))}
+    found: dict[str, Any] = {"equal_vectors": equal_vectors(data)}
+    found["from_listens"] = kept([name, "listens", seed, cut], lambda: from_listens(data, seed))
     bench.say(f"{name}, from listens: {found['from_listens']}")
     if name == "office":
         make = partial(office_views, folder, data.sequences, cut, seed)

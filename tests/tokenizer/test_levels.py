@@ -9,6 +9,7 @@ from tokenizer.errors import TokenizerError
 from tokenizer.grid import snap, unit_rows
 from tokenizer.levels import CentroidLevel, MlpEncoder, Quantizer, fit_levels, level_size
 from tokenizer.levels.exact import encode_exact
+from tokenizer.levels.kmeans import draw_sample
 from tokenizer.settings import TokenizerSettings
 
 
@@ -174,6 +175,19 @@ def test_fit_streams_blocks_in_bounded_memory(tmp_path):
     mapped = np.load(path, mmap_mode="r")
     assert fit(mapped, kmeans_sample=500).sizes == (16, 16, 16)
     assert fitted.sizes == (32, 32)
+
+
+def test_a_sample_of_blocks_is_the_rows_with_the_smallest_keys():
+    blocks = [
+        np.arange(start, start + rows, dtype=np.float32)[:, None] for start, rows in ((0, 70), (70, 1), (71, 900))
+    ]
+    keys = np.random.default_rng(5)
+    drawn = np.concatenate([keys.random(len(block)) for block in blocks])
+    for sample in (1, 60, 400, 970, 971, 2_000):
+        rows, count = draw_sample(iter(blocks), sample, np.random.default_rng(5))
+        assert count == 971
+        assert rows[:, 0].tolist() == np.sort(np.argsort(drawn)[:sample]).tolist()
+    assert draw_sample(iter(()), 3, np.random.default_rng(5))[1] == 0
 
 
 def test_passes_over_all_items_serve_those_outside_the_sample():

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from tokenizer.errors import TokenizerError
 from tokenizer.grid import VECTOR_BITS, Exact, require_rows, snap
 from tokenizer.levels.kinds import MAX_AXES, SCORE_BITS, CentroidLevel, FsqLevel, Level
-from tokenizer.levels.kmeans import kmeans, kmeans_pass, nearest
+from tokenizer.levels.kmeans import draw_sample, kmeans, kmeans_pass, nearest
 from tokenizer.levels.quantizer import Quantizer
 from tokenizer.settings import TokenizerSettings
 
@@ -138,23 +138,10 @@ def _blocks_of(vectors: Singles) -> Iterator[Singles]:
 
 def _draw(vectors: Singles | BlockSource, sample: int, rng: np.random.Generator) -> tuple[Singles, int]:
     if callable(vectors):
-        return _draw_from_blocks(vectors(), sample, rng)
+        return draw_sample(vectors(), sample, rng)
     if len(vectors) <= sample:
         return np.asarray(vectors), len(vectors)
     return np.asarray(vectors[np.sort(rng.choice(len(vectors), sample, replace=False))]), len(vectors)
-
-
-def _draw_from_blocks(blocks: Iterable[Singles], sample: int, rng: np.random.Generator) -> tuple[Singles, int]:
-    # Each row gets a random key, and the smallest keys stay: every row has the same chance, whatever the blocks.
-    kept, keys, count = np.zeros((0, 0), np.float32), np.zeros(0), 0
-    for block in blocks:
-        count += len(block)
-        kept = np.concatenate([kept, block]) if len(kept) else block
-        keys = np.concatenate([keys, rng.random(len(block))])
-        if len(kept) > sample:
-            stay = np.sort(np.argpartition(keys, sample)[:sample])
-            kept, keys = kept[stay], keys[stay]
-    return kept, count
 
 
 def _left_over(levels: list[Level], block: Singles) -> tuple[Exact, Exact]:
