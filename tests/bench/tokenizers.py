@@ -32,7 +32,7 @@ from tokenizer.neighbours import nearest, overlap, unit_vectors
 from tokenizer.settings import TokenizerSettings
 from tokenizer.unheard import report_unheard
 
-SWEEP = (16, 24, 32, 40, 48, 56, 64, 80)
+SWEEP = (16, 24, 32, 40, 48, 56, 64, 80, 96)
 FIT_VECTORS = 10_000_000
 FIT_PEAK_MB = 700.0
 STALE_SHARE = 0.7
