@@ -19,7 +19,7 @@ Float32Array = npt.NDArray[np.float32]
 
 # weight = sqrt(listens in training + 1): a weight of one means that the model never saw the item.
 _UNSEEN_WEIGHT = 1.0 + 1e-6
-_HOUR_MS = 3_600_000
+_HOUR_S = 3_600
 
 
 def places(num_candidates: int, settings: RecommendSettings) -> int:
@@ -45,10 +45,10 @@ def newcomers(
             Shape: (n,) and (n,).
     """
     newest = snapshot.newest_rows
-    published = snapshot.published_at[newest]
-    oldest_ms = now_ms - round(settings.new_within_hours * _HOUR_MS)
-    # published_at is negative where the catalogue does not say it.
-    fresh = (published < 0) | ((published >= oldest_ms) & (published <= now_ms))
+    published = snapshot.published_s[newest]
+    oldest_s = now_ms // 1_000 - round(settings.new_within_hours * _HOUR_S)
+    # 0 where the catalogue does not say it.
+    fresh = (published == 0) | ((published >= oldest_s) & (published <= now_ms // 1_000))
     fresh &= allowed[newest] & (snapshot.item_weight[newest] <= _UNSEEN_WEIGHT)
     rows: Int32Array = newest[fresh][: settings.max_new_ranked]
     heard = history.rows[history.rows >= 0]

@@ -38,6 +38,7 @@ CHECKS = {
             "swap_ms",
             "visible_p99_s",
             "invalid_sids",
+            "popularity_cpu_s_1m",
             "dict_trie_build_vs_ours",
             "dict_trie_bytes_vs_ours",
         ],

@@ -14,13 +14,14 @@ import numpy.typing as npt
 
 from tokenizer.catalogue.expiries import NEVER_MS
 from tokenizer.catalogue.facts import CatalogueUpdate, ItemFacts
-from tokenizer.catalogue.rows import UNKNOWN_MS
+from tokenizer.catalogue.rows import UNKNOWN_S
 from tokenizer.errors import CatalogueError
 from tokenizer.sid import Sid, item_key
 
 _encoder = msgspec.msgpack.Encoder()
 _MAX_TRAITS = 2**16 - 1
 _MAX_ID_BYTES = 2**16 - 1
+_LAST_S = 2**32 - 1
 
 
 class EncodedItem(NamedTuple):
@@ -152,8 +153,10 @@ def item_columns(items: Sequence[EncodedItem], keys: Sequence[int], traits: Trai
         "keys": np.array(keys, dtype=np.uint64),
         "creator_keys": _name_keys([fact.creator for fact in facts]),
         "show_keys": _name_keys([fact.show for fact in facts]),
-        "published_at": _times([fact.published_at for fact in facts], UNKNOWN_MS),
-        "expires_at": _times([fact.expires_at for fact in facts], NEVER_MS),
+        "published_s": _seconds([fact.published_at for fact in facts]),
+        "expires_at": np.array(
+            [NEVER_MS if fact.expires_at is None else fact.expires_at for fact in facts], dtype=np.int64
+        ),
         "traits": np.array([traits.number(fact) for fact in facts], dtype=np.int32),
         "fingerprints": np.frombuffer(b"".join([item.fingerprint for item in items]), dtype="<u8"),
         "text_starts": np.cumsum(lengths) - lengths,
@@ -172,5 +175,7 @@ def _name_keys(names: Sequence[str | None]) -> npt.NDArray[np.uint32]:
     return np.array([name_key(name) if name else 0 for name in names], dtype=np.uint32)
 
 
-def _times(times: Sequence[int | None], absent: int) -> npt.NDArray[np.int64]:
-    return np.array([absent if at is None else at for at in times], dtype=np.int64)
+def _seconds(times: Sequence[int | None]) -> npt.NDArray[np.uint32]:
+    """Round times in ms to those that a column takes: what is known is none of the unknown, however old."""
+    known = (UNKNOWN_S if at is None else min(max(at // 1_000, UNKNOWN_S + 1), _LAST_S) for at in times)
+    return np.fromiter(known, dtype=np.uint32, count=len(times))

@@ -22,7 +22,7 @@ from tokenizer.catalogue.frozen import Frozen
 from tokenizer.errors import ArtifactError
 from tokenizer.manifest import verify_manifest, write_manifest
 
-LAYOUT = 1
+LAYOUT = 2
 PARTIAL_SUFFIX = ".partial"
 _TRAITS = "traits.json"
 # Written between two looks at whether to go on: some ms each, so that a shutdown does not wait.

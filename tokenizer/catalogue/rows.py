@@ -24,7 +24,7 @@ from tokenizer.catalogue.expiries import NEVER_MS, Expiries
 from tokenizer.catalogue.facts import ItemFacts
 from tokenizer.errors import CatalogueError
 
-UNKNOWN_MS = -1
+UNKNOWN_S = 0
 
 # What a 32-bit start can point to.
 MAX_TEXT_BYTES = 2**32 - 1
@@ -45,7 +45,7 @@ class Rows:
         keys: Item key. Shape: (R,).
         creator_keys: 32-bit hash of the creator, 0 for none. Shape: (R,).
         show_keys: 32-bit hash of the show, 0 for none. Shape: (R,).
-        published_at: UTC epoch ms, -1 where unknown. Shape: (R,).
+        published_s: UTC epoch seconds, rounded down, 0 where unknown: what is newest needs no more. Shape: (R,).
         traits: Place in the catalogue's list of traits. Shape: (R,).
         first_seen: Counts up with each item that was not known before; kept when an item changes. Shape: (R,).
         fingerprints: Hash of all that the update said, to recognise one that changes nothing. Shape: (R,).
@@ -61,7 +61,7 @@ class Rows:
     keys: npt.NDArray[np.uint64]
     creator_keys: npt.NDArray[np.uint32]
     show_keys: npt.NDArray[np.uint32]
-    published_at: npt.NDArray[np.int64]
+    published_s: npt.NDArray[np.uint32]
     traits: npt.NDArray[np.uint16]
     first_seen: npt.NDArray[np.uint32]
     fingerprints: npt.NDArray[np.uint64]
@@ -99,7 +99,7 @@ COLUMN_DTYPES: dict[str, type[np.generic]] = {
     "keys": np.uint64,
     "creator_keys": np.uint32,
     "show_keys": np.uint32,
-    "published_at": np.int64,
+    "published_s": np.uint32,
     "traits": np.uint16,
     "first_seen": np.uint32,
     "fingerprints": np.uint64,

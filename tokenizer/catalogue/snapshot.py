@@ -25,7 +25,6 @@ from tokenizer.sid import Sid
 
 Int8Array = npt.NDArray[np.int8]
 Int32Array = npt.NDArray[np.int32]
-Int64Array = npt.NDArray[np.int64]
 UInt64Array = npt.NDArray[np.uint64]
 Float32Array = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
@@ -53,8 +52,8 @@ class CatalogueSnapshot:
         aliases: Rows that stand for an item under a further SID.
         traits: What `rows.traits` points into.
         popular_rows: At most 1,000 rows alive, most popular first, equals by key. Shape: (<= 1000,).
-        newest_rows: At most 1,000 rows alive, newest first: by published_at, then by when the catalogue first saw the
-            item; those without published_at come last. Shape: (<= 1000,).
+        newest_rows: At most 1,000 rows alive, newest first: by the second they were published in, then by when the
+            catalogue first saw the item; those that do not say it come last. Shape: (<= 1000,).
         store_generation: Counts the compactions of the store.
         popularity: Listens that each row counts, decayed; None where nothing was counted. Shape: (R,).
     """
@@ -161,9 +160,9 @@ class CatalogueSnapshot:
         return self.rows.show_keys
 
     @property
-    def published_at(self) -> Int64Array:
-        """Return when the items were published, UTC epoch ms, -1 where unknown. Shape: (R,)."""
-        return self.rows.published_at
+    def published_s(self) -> npt.NDArray[np.uint32]:
+        """Return when the items were published, UTC epoch seconds rounded down, 0 where unknown. Shape: (R,)."""
+        return self.rows.published_s
 
     @cached_property
     def next_expiry_at(self) -> int:

@@ -171,7 +171,7 @@ def _heaviest(rows: Rows, members: Int32Array) -> Int32Array:
 
 
 def _latest(rows: Rows, members: Int32Array) -> Int32Array:
-    return top_rows(members, rows.published_at[members], rows.first_seen[members], MAX_LISTED_ROWS + _RESERVE_ROWS)
+    return top_rows(members, rows.published_s[members], rows.first_seen[members], MAX_LISTED_ROWS + _RESERVE_ROWS)
 
 
 def _listed_anew(

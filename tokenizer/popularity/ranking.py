@@ -96,8 +96,8 @@ class Ranking:
             # From the side of the counts: keys that come in order are found in a fifth of the time.
             rows = snapshot.row_of_key(counts.keys)
             popularity[rows[rows >= 0]] = weights[rows >= 0]
-        published = snapshot.published_at[known:]
-        is_new = (published > self._now_ms - self._fresh_ms) & (published <= self._now_ms)
+        published = snapshot.published_s[known:]
+        is_new = (published > (self._now_ms - self._fresh_ms) // 1_000) & (published <= self._now_ms // 1_000)
         np.maximum(popularity[known:], self._fresh_share * weights.mean(), out=popularity[known:], where=is_new)
         popularity[snapshot.aliases.rows] = popularity[snapshot.aliases.items]
         popularity.flags.writeable = False

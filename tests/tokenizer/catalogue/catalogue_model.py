@@ -30,6 +30,11 @@ def new_catalogue(**options) -> Catalogue:
     return Catalogue("v1", SIZES, DIM, vectorize, x_dim=DIM, **options)
 
 
+def seconds_of(facts: ItemFacts) -> int:
+    """What a row keeps of when its item was published; zero is for the unknown."""
+    return 0 if facts.published_at is None else min(max(facts.published_at // 1_000, 1), 2**32 - 1)
+
+
 @dataclass
 class Item:
     order: tuple[float, int] = (-math.inf, 0)
@@ -101,7 +106,7 @@ def check_lookups(snapshot, model, alive):
         got = snapshot.item_vectors[row] * np.float64(snapshot.item_scales[row])
         assert np.abs(got - vector_of(upsert)).max() <= 0.51 * snapshot.item_scales[row] + 1e-5
         assert snapshot.item_weight[row] == weight_of(item_id)
-        assert snapshot.published_at[row] == (-1 if upsert.facts.published_at is None else upsert.facts.published_at)
+        assert snapshot.published_s[row] == seconds_of(upsert.facts)
         assert snapshot.creator_key[row] == (name_key(upsert.facts.creator) if upsert.facts.creator else 0)
     assert np.count_nonzero(snapshot.row_alive) == len(alive) == snapshot.num_items
 
@@ -162,8 +167,7 @@ def check_lists(snapshot, model, alive):
     newest = snapshot.item_ids(snapshot.newest_rows)
 
     def age(item_id):
-        published = alive[item_id].facts.published_at
-        return (-1 if published is None else published, model.items[item_id].seen)
+        return (seconds_of(alive[item_id].facts), model.items[item_id].seen)
 
     assert newest == sorted(alive, key=age, reverse=True)[: standing.MAX_LISTED_ROWS]
 

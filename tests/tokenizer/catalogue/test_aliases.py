@@ -42,7 +42,9 @@ def ids(snapshot, rows):
 
 def test_an_item_stands_in_each_of_its_buckets_and_once_in_every_list():
     subject = new_catalogue()
-    subject.apply([upsert("a", 0, (1, 2), (0, 0), (1, 3), published_at=5), upsert("b", 1, (0, 0), published_at=4)])
+    subject.apply(
+        [upsert("a", 0, (1, 2), (0, 0), (1, 3), published_at=5_000), upsert("b", 1, (0, 0), published_at=4_000)]
+    )
     snapshot = subject.snapshot()
     assert buckets(snapshot) == {(0, 0): ["a", "b"], (1, 2): ["a"], (1, 3): ["a"]}
     assert snapshot.num_items == 2
@@ -56,7 +58,7 @@ def test_an_item_stands_in_each_of_its_buckets_and_once_in_every_list():
     assert [snapshot.sid_of_row(r) for r in every.tolist()] == [(1, 2), (0, 0), (1, 3)]
     assert snapshot.aliases.item_rows(every).tolist() == [row] * 3
     assert (snapshot.item_vectors[every] == snapshot.item_vectors[row]).all()
-    assert [snapshot.facts(r).published_at for r in every.tolist()] == [5, 5, 5]
+    assert [snapshot.facts(r).published_at for r in every.tolist()] == [5_000] * 3
 
 
 def test_repeats_among_the_sids_count_once():

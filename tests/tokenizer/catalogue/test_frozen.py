@@ -124,7 +124,7 @@ def relabel(folder):
 
 def no_sets(folder):
     (folder / "traits.json").write_text("[1]")
-    write_manifest(folder, {"layout": 1, "num_seen": 1, "num_snapshots": 1})
+    write_manifest(folder, {"layout": 2, "num_seen": 1, "num_snapshots": 1})
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def no_sets(folder):
         (lambda folder: (folder / "manifest.json").unlink(), "no manifest"),
         (lambda folder: (folder / "manifest.json").write_text("{"), "cannot be read"),
         (shutil.rmtree, "is missing"),
-        (relabel, "layout 1, got 99"),
+        (relabel, "layout 2, got 99"),
         (no_sets, "cannot be read as a catalogue"),
     ],
 )

@@ -84,7 +84,7 @@ def test_a_new_item_counts_as_a_share_of_the_mean_for_some_hours():
             upsert("little", 1),
             upsert("new", 2, published_at=NOW_MS - HOUR_MS),
             upsert("old", 3, published_at=NOW_MS - 5 * HOUR_MS),
-            upsert("to come", 4, published_at=NOW_MS + 1),
+            upsert("to come", 4, published_at=NOW_MS + 1_000),
             upsert("unknown", 5),
         ]
     )
