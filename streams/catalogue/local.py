@@ -18,7 +18,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from streams.clock import Clock
-from streams.contracts.topics import TopicState
+from streams.contracts.topics import KAFKA_DELETE_RETENTION_MS, TopicState
 from streams.errors import ArtifactError, CatalogueError
 from streams.log import get_log
 from tokenizer.catalogue.files import PARTIAL_SUFFIX, read_frozen, write_frozen
@@ -26,9 +26,7 @@ from tokenizer.catalogue.frozen import Frozen
 
 _log = get_log(__name__)
 
-# What a broker does where nobody says otherwise.
-KAFKA_DELETE_RETENTION_MS = 86_400_000
-# Taken off the retention: clocks differ, and a transaction may have been open while its records got their times.
+# A clock may go wrong by so much.
 _MARGIN_MS = 3_600_000
 
 
@@ -150,10 +148,7 @@ class LocalCatalogue:
             first, end = bounds[partition]
             if not first <= position <= end:
                 return f"partition {partition}: expected an offset from {first} to {end}, got {position}"
-        retention_ms = state.delete_retention_ms
-        if retention_ms is None:
-            retention_ms = KAFKA_DELETE_RETENTION_MS
-        age_ms, limit_ms = self._clock() - origin.reached_at, retention_ms - min(_MARGIN_MS, retention_ms // 10)
+        age_ms, limit_ms = self._clock() - origin.reached_at, state.removals_kept_ms
         if not -_MARGIN_MS <= age_ms < limit_ms:
             return f"expected one of the last {limit_ms} ms (removals are kept no longer), got one {age_ms} ms old"
         return None

@@ -27,6 +27,10 @@ from streams.errors import TopicError
 
 DEAD_LETTER_SUFFIX = ".dlq"
 DAY_MS = 86_400_000
+# What a broker does where nobody says otherwise.
+KAFKA_DELETE_RETENTION_MS = DAY_MS
+# Taken off the retention: clocks differ, and a transaction may have been open while its records got their times.
+_MARGIN_MS = 3_600_000
 DEAD_LETTER_MAX_BYTES = 1_310_720
 
 KeyField = Literal["user_id", "item_id", "version", "worker", "count_part"]
@@ -86,6 +90,12 @@ class TopicState:
     cleanup_policy: str | None
     topic_id: str | None = None
     delete_retention_ms: int | None = None
+
+    @property
+    def removals_kept_ms(self) -> int:
+        """For how long a reader may be away and meets every removal: what Kafka keeps, less an hour or a tenth."""
+        kept_ms = KAFKA_DELETE_RETENTION_MS if self.delete_retention_ms is None else self.delete_retention_ms
+        return kept_ms - min(_MARGIN_MS, kept_ms // 10)
 
 
 @dataclass(frozen=True, slots=True)

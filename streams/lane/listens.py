@@ -267,7 +267,7 @@ class ListenLane:
             committed = await self._host.committed(self.topic, partitions)
             tables = await asyncio.to_thread(self._table.open, partitions)
             await self._admission.before_restore(tables)
-            await self._restorer.restore(tables, stop.is_set)
+            await self._restorer.restore(tables, stop.is_set, self._admission.removals_kept_ms)
             if stop.is_set():
                 return
             unrecorded = self._admission.after_restore(tables, committed)

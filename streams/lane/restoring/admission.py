@@ -40,11 +40,15 @@ class Admission:
         identity: Names and partition count that the lane is set to.
         clients: Factory of Kafka clients.
         beside: Other topics that the lane reads or writes in the partition of the listens.
+
+    Attributes:
+        removals_kept_ms: For how long the changelog keeps them at least; none before the first look.
     """
 
     def __init__(self, identity: TableIdentity, clients: Clients, beside: Sequence[str] = ()) -> None:
         self._identity, self._clients, self._beside = identity, clients, tuple(beside)
         self._topics = TableTopics()
+        self.removals_kept_ms: int | None = None
 
     @property
     def origin(self) -> Origin:
@@ -69,6 +73,7 @@ class Admission:
                 raise LaneError(msg)
         source, changelog = (found[name] for name in names)
         self._topics = TableTopics(source.topic_id, changelog.topic_id)
+        self.removals_kept_ms = changelog.removals_kept_ms
 
     async def before_restore(self, tables: Mapping[int, PartitionTable]) -> None:
         """Let no database be restored from another changelog than its own.

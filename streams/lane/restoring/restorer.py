@@ -7,7 +7,9 @@ The rules that make it safe, each learned from lost events:
   by position, not by record: the last offsets of a transactional changelog are control records that are never
   delivered, and compaction leaves holes;
 * a database whose stored offset does not fit the changelog (beyond its end, or before its start, where records were
-  deleted unseen) is emptied and rebuilt: the changelog is the truth, the database a cache.
+  deleted unseen) is emptied and rebuilt: the changelog is the truth, the database a cache;
+* so is one that last held all of the changelog longer ago than removals are kept: it would never hear of those that
+  compaction took meanwhile, and bring erased users back.
 
 While one bulk of a partition is written in a thread, the next one is fetched and read: with two cores this is what the
 wall time is made of. One bulk in flight for each partition bounds the memory and keeps their order.
@@ -59,12 +61,15 @@ class Restorer:
         self._batch_records = batch_records
         self._metrics = metrics
 
-    async def restore(self, tables: Mapping[int, PartitionTable], is_stopped: Callable[[], bool]) -> None:
+    async def restore(
+        self, tables: Mapping[int, PartitionTable], is_stopped: Callable[[], bool], removals_kept_ms: int | None = None
+    ) -> None:
         """Bring tables up to the end of their changelog as it is now.
 
         Args:
             tables: Open databases by partition.
             is_stopped: Asked between reads; once true, restoring ends where it is, consistently.
+            removals_kept_ms: For how long the changelog keeps them at least; none asks nobody for an age.
 
         Raises:
             RestoreError: The changelog cannot be read.
@@ -75,7 +80,7 @@ class Restorer:
         consumer = self._clients.async_consumer(auto_offset_reset="none")
         try:
             await consumer.start()
-            await self._seek(consumer, tables, is_stopped)
+            await self._seek(consumer, tables, is_stopped, removals_kept_ms)
             with paused():
                 await self._read(consumer, tables, is_stopped)
         except KafkaError as exc:
@@ -115,19 +120,23 @@ class Restorer:
         log.end()
 
     async def _seek(
-        self, consumer: AIOKafkaConsumer, tables: Mapping[int, PartitionTable], is_stopped: Callable[[], bool]
+        self,
+        consumer: AIOKafkaConsumer,
+        tables: Mapping[int, PartitionTable],
+        is_stopped: Callable[[], bool],
+        removals_kept_ms: int | None,
     ) -> None:
         partitions = {partition: TopicPartition(self.topic, partition) for partition in tables}
         consumer.assign(list(partitions.values()))
         begins = await consumer.beginning_offsets(list(partitions.values()))
         ends = await self._stable_ends(consumer, list(partitions.values()), is_stopped)
         for partition, tp in partitions.items():
-            table, held = tables[partition], tables[partition].positions.changelog_offset
-            start = await asyncio.to_thread(_start, table, begins[tp], ends[tp])
-            if table.was_damaged:
-                self._metrics.rebuilt("damaged")
-            elif table.positions.changelog_offset < held:
-                self._metrics.rebuilt("ahead" if held >= ends[tp] else "behind")
+            table, misfit = tables[partition], _misfit(tables[partition], begins[tp], ends[tp], removals_kept_ms)
+            if misfit is not None:
+                await asyncio.to_thread(_begin_anew, table, misfit, begins[tp], ends[tp])
+            if misfit is not None or table.was_damaged:
+                self._metrics.rebuilt(misfit or "damaged")
+            start = max(begins[tp], table.positions.changelog_offset + 1)
             consumer.seek(tp, start)
             self.progress[partition] = RestoreProgress(partition, start, start, ends[tp])
 
@@ -176,26 +185,41 @@ class Restorer:
         self._metrics.restored(len(records))
 
     def _settle(self, partition: int, table: PartitionTable) -> None:
-        last = self.progress[partition].position - 1
+        progress = self.progress[partition]
         # Control records and compacted tails up to the position were passed over: they hold nothing for us.
-        if last > table.positions.changelog_offset:
+        last = max(progress.position - 1, table.positions.changelog_offset)
+        if progress.remaining:
             table.load({}, replace(table.positions, changelog_offset=last))
-        table.flush()
+            table.flush()
+        elif last >= 0:
+            table.write({}, replace(table.positions, changelog_offset=last))
 
 
-def _start(table: PartitionTable, begin: int, end: int) -> int:
-    stored = table.positions.changelog_offset
-    if stored < 0:
-        return begin
-    if begin <= stored + 1 <= end:
-        return stored + 1
+def _misfit(table: PartitionTable, begin: int, end: int, removals_kept_ms: int | None) -> str | None:
+    """Say in one word why a database cannot go on from its offset; none where it can."""
+    next_offset, age_ms = table.positions.changelog_offset + 1, table.age_ms()
+    if next_offset == 0:
+        return None
+    if next_offset > end:
+        return "ahead"
+    if next_offset < begin:
+        return "behind"
+    # Where nothing came since, no removal did either.
+    is_old = removals_kept_ms is not None and age_ms is not None and age_ms >= removals_kept_ms
+    return "old" if is_old and next_offset < end else None
+
+
+def _begin_anew(table: PartitionTable, misfit: str, begin: int, end: int) -> None:
+    age_ms = table.age_ms()
     logger.warning(
-        "user-state table %s holds changelog offset %d, the changelog has %d to %d: rebuilding it from the changelog",
+        "user-state table %s holds changelog offset %d, last whole %s, the changelog has %d to %d (%s): "
+        "rebuilding it from the changelog",
         table.path,
-        stored,
+        table.positions.changelog_offset,
+        "at a time not known" if age_ms is None else f"{age_ms / 3_600_000:.1f} h ago",
         begin,
         end,
+        misfit,
     )
     table.clear()
     table.write({}, Positions())
-    return begin

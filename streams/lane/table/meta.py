@@ -1,14 +1,16 @@
-"""What a local database says of itself: the record of its empty key, in its layouts 1 and 2.
+"""What a local database says of itself: the record of its empty key, in its layouts 1 to 3.
 
     offset  size  field
-    0       1     version of this layout (2)
+    0       1     version of this layout (3)
     1       8     changelog offset: everything up to and including it is in the database, -1 for nothing (i64 LE)
     9       8     next source offset: everything before it is folded, -1 if never folded (i64 LE)
     17      16    topic id of the source that the second offset belongs to; zeros: not known
     33      16    topic id of the changelog that the first offset belongs to; zeros: not known
-    49      n     identity: `source topic|changelog topic|partition count|partition`, UTF-8
+    49      8     when it last held all of its changelog, UTC epoch ms, -1 where not known (i64 LE)
+    57      n     identity: `source topic|changelog topic|partition count|partition`, UTF-8
 
-Version 1 had no topic ids: its identity begins at 17. It is read, and written anew as version 2.
+Version 1 had no topic ids, its identity begins at 17; version 2 had no time, its identity begins at 49. Both are read,
+and written anew as version 3.
 """
 
 import struct
@@ -16,9 +18,12 @@ from dataclasses import dataclass
 from uuid import UUID
 
 META_KEY = b""
-META_VERSION = 2
+META_VERSION = 3
+UNKNOWN_AT = -1
 _OFFSETS = struct.Struct("<Bqq")
 _WITH_IDS = struct.Struct("<Bqq16s16s")
+_WITH_TIME = struct.Struct("<Bqq16s16sq")
+_HEADERS = {1: _OFFSETS, 2: _WITH_IDS, 3: _WITH_TIME}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,22 +62,24 @@ class TableTopics:
     changelog_id: str | None = None
 
 
-def pack_meta(positions: Positions, topics: TableTopics, identity: bytes) -> bytes:
+def pack_meta(positions: Positions, topics: TableTopics, current_at: int, identity: bytes) -> bytes:
     """Write the record.
 
     Args:
         positions: Offsets.
         topics: Which topics they belong to.
+        current_at: When the database last held all of its changelog, UTC epoch ms.
         identity: What the database is made from.
 
     Returns:
         Its bytes, in the newest layout.
     """
     ids = (_id_bytes(topics.source_id), _id_bytes(topics.changelog_id))
-    return _WITH_IDS.pack(META_VERSION, positions.changelog_offset, positions.source_next, *ids) + identity
+    header = _WITH_TIME.pack(META_VERSION, positions.changelog_offset, positions.source_next, *ids, current_at)
+    return header + identity
 
 
-def unpack_meta(meta: bytes, identity: bytes) -> tuple[Positions, TableTopics] | None:
+def unpack_meta(meta: bytes, identity: bytes) -> tuple[Positions, TableTopics, int] | None:
     """Read the record.
 
     Args:
@@ -80,14 +87,15 @@ def unpack_meta(meta: bytes, identity: bytes) -> tuple[Positions, TableTopics] |
         identity: What the database must be made from; another partition count is `admission`'s to judge.
 
     Returns:
-        Offsets and the topics that they belong to; none for a later layout or a database of something else.
+        Offsets, the topics that they belong to, and when all of the changelog was there; none for a later layout or a
+        database of something else.
     """
-    version, changelog_offset, source_next = _OFFSETS.unpack_from(meta)
-    header = _OFFSETS if version == 1 else _WITH_IDS
-    if not 1 <= version <= META_VERSION or _without_count(meta[header.size :]) != _without_count(identity):
+    header = _HEADERS.get(meta[0])
+    if header is None or _without_count(meta[header.size :]) != _without_count(identity):
         return None
-    topics = TableTopics() if version == 1 else TableTopics(*map(_id_of, _WITH_IDS.unpack_from(meta)[3:]))
-    return Positions(changelog_offset, source_next), topics
+    _, changelog_offset, source_next, *rest = header.unpack_from(meta)
+    topics = TableTopics(*map(_id_of, rest[:2]))
+    return Positions(changelog_offset, source_next), topics, rest[2] if len(rest) > 2 else UNKNOWN_AT
 
 
 def _without_count(identity: bytes) -> list[bytes]:

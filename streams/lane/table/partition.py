@@ -21,12 +21,14 @@ from typing import cast
 from rocksdict import Cache, DbClosedError, Options, WriteBatch, WriteOptions
 
 from models.history.blocks import KEY_MARK, block_prefix, slot_of
+from streams.clock import WallClock
 from streams.errors import LaneError
 from streams.lane.settings import TableSettings
 from streams.lane.table.database import damage, discard, is_damage, make_options, mark_damaged, open_database
 from streams.lane.table.meta import (
     META_KEY,
     META_VERSION,
+    UNKNOWN_AT,
     Positions,
     TableTopics,
     pack_meta,
@@ -44,9 +46,11 @@ class PartitionTable:
         identity: What it must be made from.
         settings: Sizes.
         cache: Block cache, shared between partitions.
+        clock: UTC epoch ms; the machine's by default.
 
     Attributes:
         positions: What the database holds.
+        current_at: When it last held all of its changelog, UTC epoch ms, -1 where not known.
         was_damaged: It was thrown away and is empty for this reason.
 
     Raises:
@@ -54,10 +58,18 @@ class PartitionTable:
         LaneError: The database is locked, cannot be opened, or is made from something else.
     """
 
-    def __init__(self, path: Path, identity: bytes, settings: TableSettings, cache: Cache) -> None:
+    def __init__(
+        self,
+        path: Path,
+        identity: bytes,
+        settings: TableSettings,
+        cache: Cache,
+        clock: Callable[[], int] | None = None,
+    ) -> None:
         self.path = path
         self.was_damaged = False
-        self._identity = identity
+        self.current_at = UNKNOWN_AT
+        self._identity, self._clock = identity, clock or WallClock()
         self._make_options: Callable[[], Options] = lambda: make_options(settings, cache)
         self._logged, self._unlogged = WriteOptions(), WriteOptions()
         # A property, whatever rocksdict's stubs say.
@@ -102,17 +114,20 @@ class PartitionTable:
             raise
 
     def write(self, values: Mapping[bytes, bytes | None], positions: Positions) -> None:
-        """Write values and positions in one atomic step.
+        """Write values and positions in one atomic step; they are all that the changelog holds by now.
 
         Args:
             values: By user id in UTF-8; none deletes.
             positions: What the database holds once this is written.
         """
         self.flush()
+        self.current_at = self._clock()
         self._put(values, positions, self._logged)
 
     def load(self, values: Mapping[bytes, bytes | None], positions: Positions) -> None:
         """Write in bulk, without the write-ahead log: a third less work, and after a crash only a prefix is there.
+
+        More of the changelog follows, so the time when all of it was there stays what it was.
 
         Args:
             values: By user id in UTF-8; none deletes.
@@ -180,12 +195,16 @@ class PartitionTable:
             if self.get(key) == state:
                 return state, blocks
 
+    def age_ms(self) -> int | None:
+        """Tell how long ago the database last held all of its changelog; none where it is not known."""
+        return None if self.current_at == UNKNOWN_AT else self._clock() - self.current_at
+
     def clear(self) -> None:
         """Delete everything, positions too, and start with an empty database; blocking."""
         self._db.close()
         discard(self.path)
         self._db = open_database(self.path, self._make_options())
-        self._is_loading, self.positions = False, Positions()
+        self._is_loading, self.positions, self.current_at = False, Positions(), UNKNOWN_AT
 
     def close(self) -> None:
         """Let go of the database, so that another process can open it; more calls do nothing."""
@@ -206,7 +225,7 @@ class PartitionTable:
                 batch.delete(key)
             else:
                 batch.put(key, value)
-        batch.put(META_KEY, pack_meta(positions, self.topics, self._identity))
+        batch.put(META_KEY, pack_meta(positions, self.topics, self.current_at, self._identity))
         try:
             self._db.write(batch, options)
         except Exception as exc:
@@ -230,10 +249,11 @@ class PartitionTable:
         if meta is None:
             return Positions()
         if (found := unpack_meta(meta, self._identity)) is not None:
-            self.topics = found[1]
-            return found[0]
+            positions, self.topics, self.current_at = found
+            return positions
         msg = (
             f"user-state table {self.path}: expected layout up to {META_VERSION} of {self._identity.decode()}, "
-            f"got layout {meta[0]} of {meta[17:].decode(errors='replace')}; stop the worker, delete the folder"
+            f"got layout {meta[0]} of {meta.rpartition(bytes(1))[2].decode(errors='replace')}; stop the worker, delete "
+            "the folder"
         )
         raise LaneError(msg)

@@ -1,7 +1,7 @@
 """All databases of one worker: opened on assignment, closed on revoke, begun anew where they are damaged."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,12 +23,19 @@ class UserTable:
         folder: Where they live, one subfolder each.
         identity: What they are made from.
         settings: Sizes.
+        clock: UTC epoch ms; the machine's by default.
     """
 
-    def __init__(self, folder: Path, identity: TableIdentity, settings: TableSettings) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        identity: TableIdentity,
+        settings: TableSettings,
+        clock: Callable[[], int] | None = None,
+    ) -> None:
         self.folder = folder
         self.identity = identity
-        self._settings = settings
+        self._settings, self._clock = settings, clock
         self._cache = Cache(settings.block_cache_bytes)
         self._open: dict[int, PartitionTable] = {}
 
@@ -69,10 +76,10 @@ class UserTable:
 
     def _open_or_begin_anew(self, path: Path, identity: bytes) -> PartitionTable:
         try:
-            return PartitionTable(path, identity, self._settings, self._cache)
+            return PartitionTable(path, identity, self._settings, self._cache, self._clock)
         except TableDamaged as exc:
             logger.warning("%s: this one, now", exc)
         discard(path)
-        table = PartitionTable(path, identity, self._settings, self._cache)
+        table = PartitionTable(path, identity, self._settings, self._cache, self._clock)
         table.was_damaged = True
         return table

@@ -5,8 +5,8 @@ import os
 import numpy as np
 import pytest
 
-from streams.catalogue.local import KAFKA_DELETE_RETENTION_MS, LocalCatalogue
-from streams.contracts.topics import TopicState
+from streams.catalogue.local import LocalCatalogue
+from streams.contracts.topics import KAFKA_DELETE_RETENTION_MS, TopicState
 from tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts
 from tokenizer.errors import CatalogueError
 

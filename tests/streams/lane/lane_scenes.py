@@ -7,6 +7,7 @@ from pathlib import Path
 from fake_kafka import FakeKafka
 
 from models.history import block_key, fold
+from streams.clock import WallClock
 from streams.contracts.decode import decode_listen
 from streams.lane.listens import ListenLane
 from streams.lane.metrics import LaneCounts
@@ -28,7 +29,7 @@ def lookup(key: int) -> StoredSid | None:
 
 
 def make_lane(kafka: FakeKafka, folder: Path, guarantee: str = "exactly_once", **options) -> ListenLane:
-    table = UserTable(folder, IDENTITY, TABLE)
+    table = UserTable(folder, IDENTITY, TABLE, options.pop("wall", WallClock()))
     lane_settings = LANE.model_copy(update={"guarantee": guarantee})
     metrics = options.pop("metrics", None) or LaneCounts()
     return ListenLane(kafka, kafka, table, decode_listen, lookup, lane_settings, metrics, **options)

@@ -90,7 +90,10 @@ def test_clear_forgets_values_and_positions(table):
 def test_table_of_another_identity_is_refused(table, other):
     table.write({}, Positions(1, 1))
     table.close()
-    with pytest.raises(LaneError, match=r"expected layout up to 2 of .*; stop the worker, delete the folder"):
+    with pytest.raises(
+        LaneError,
+        match=r"expected layout up to 3 of .*, got layout 3 of listens\|changelog\|4\|2; stop the worker, delete",
+    ):
         PartitionTable(table.path, other.of(2), SETTINGS, Cache(1 << 20))
 
 
@@ -108,18 +111,37 @@ def test_closed_tables_can_be_opened_again(tmp_path):
     tables.close()
 
 
-def test_table_of_the_first_layout_is_read_and_written_anew(tmp_path):
+@pytest.mark.parametrize("header", [struct.pack("<Bqq", 1, 7, 40), struct.pack("<Bqq32x", 2, 7, 40)])
+def test_table_of_an_earlier_layout_is_read_and_written_anew(tmp_path, header):
     tables = UserTable(tmp_path, IDENTITY, SETTINGS)
     table = tables.open([2])[2]
-    table._db[META_KEY] = struct.pack("<Bqq", 1, 7, 40) + b"listens|changelog|4|2"
+    table._db[META_KEY] = header + b"listens|changelog|4|2"
     again = reopen(table)
     assert again.positions == Positions(7, 40)
     assert again.topics == TableTopics()
+    assert again.age_ms() is None
     again.belong_to(TableTopics(ID_1, ID_2))
     again.write({b"u": b"v"}, again.positions)
     third = reopen(again)
     assert (third.positions, third.topics) == (Positions(7, 40), TableTopics(ID_1, ID_2))
+    assert 0 <= third.age_ms() < 60_000
     third.close()
+
+
+def test_only_what_is_the_whole_changelog_makes_a_table_young(tmp_path):
+    now_ms = [1_000]
+    table = UserTable(tmp_path, IDENTITY, SETTINGS, lambda: now_ms[0]).open([2])[2]
+    assert table.age_ms() is None
+    table.write({b"u": b"v"}, Positions(1, 1))
+    now_ms[0] = 5_000
+    table.load({b"w": b"v"}, Positions(2, 1))
+    table.flush()
+    assert table.age_ms() == 4_000
+    table.write({}, Positions(2, 1))
+    assert table.age_ms() == 0
+    table.clear()
+    assert table.age_ms() is None
+    table.close()
 
 
 def test_offsets_of_another_source_do_not_hold(table):
