@@ -1,5 +1,6 @@
 """Fixtures that every test folder shares: a real Apache Kafka, and topics of one's own on it."""
 
+import gc
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -57,3 +58,8 @@ def make_topics(kafka: RunningBroker, topic_prefix: Callable[[], str]) -> MakeTo
         return topics
 
     return make
+
+
+def pytest_unconfigure() -> None:
+    """Let go of what lanes in this process froze: torch's libraries take it for leaks, and say so at length."""
+    gc.unfreeze()
