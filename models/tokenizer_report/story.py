@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from models.errors import DataError
 from models.tokenizer_report.gather import ReportItems
 from tokenizer.levels import CentroidLevel
 
@@ -47,13 +48,19 @@ def stories(items: ReportItems, asked: list[str]) -> list[Story]:
 
     Args:
         items: The catalogue.
-        asked: Item ids; those that the log does not hold are left out.
+        asked: Item ids.
 
     Returns:
         One story each.
+
+    Raises:
+        DataError: The log does not hold one that was asked for.
     """
     place = {item_id: row for row, item_id in enumerate(items.item_ids)}
-    chosen = {place[item_id]: "asked for" for item_id in asked if item_id in place}
+    if unknown := [item_id for item_id in asked if item_id not in place]:
+        msg = f"--item: expected items of the log, got {', '.join(unknown)}; ids are those of its catalog.jsonl"
+        raise DataError(msg)
+    chosen = {place[item_id]: "asked for" for item_id in asked}
     if not chosen:
         left = items.norms[:, -1]
         chosen = {len(left) - 1: "the latest arrival"}

@@ -68,7 +68,7 @@ def reset(
     everything: Annotated[
         bool, typer.Option("--all", help="Also the changelog and the group's offsets: states are folded anew.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before --all.")] = False,
     as_json: Json = False,
 ) -> None:
     """Remove this machine's local tables; workers rebuild them from the changelog."""

@@ -154,7 +154,7 @@ def test_the_tree_counts_every_item_once():
 
 def test_a_story_follows_the_codes_and_names_what_nearly_came():
     items = made_up(500)
-    found = stories(items, ["item-7", "not there"])
+    found = stories(items, ["item-7"])
     assert [(story.row, story.why) for story in found] == [(7, "asked for")]
     steps = found[0].steps
     assert [step.code for step in steps] == items.codes[7].tolist()
@@ -170,6 +170,11 @@ def test_a_story_follows_the_codes_and_names_what_nearly_came():
     usual = stories(items, [])
     assert [story.why.split(":")[0] for story in usual] == ["the latest arrival", "a usual one", "fits worst"]
     assert usual[2].row == items.norms[:, -1].argmax()
+
+
+def test_an_item_that_the_log_does_not_hold_is_named():
+    with pytest.raises(DataError, match="--item: expected items of the log, got not there, nor this; "):
+        stories(made_up(50), ["not there", "item-7", "nor this"])
 
 
 def test_the_course_shows_where_an_alarm_would_have_rung():
