@@ -8,6 +8,8 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
+from models.history import is_erased
+from models.history.blocks import KEY_MARK
 from streams.lane.pacing import Pacer
 from streams.lane.restoring.restorer import Restorer
 from streams.lane.table.partition import PartitionTable
@@ -93,11 +95,14 @@ def _erasures_before_states() -> None:
 
 
 def _restore_keeps_erased() -> None:
-    """Restore values, but not that they were deleted."""
+    """Restore values, but not that they were deleted or erased."""
     apply = Restorer._apply
 
+    def is_value(record: Any) -> bool:
+        return record.value is not None and (record.key[:1] == KEY_MARK or not is_erased(record.value))
+
     async def apply_values(self: Restorer, table: PartitionTable, records: Sequence[Any]) -> None:
-        if values := [record for record in records if record.value is not None]:
+        if values := [record for record in records if is_value(record)]:
             await apply(self, table, values)
 
     Restorer._apply = apply_values  # type: ignore[method-assign]
