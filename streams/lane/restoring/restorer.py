@@ -42,6 +42,8 @@ POLL_MS = 200
 # long as its timeout allows.
 STABLE_S = 60.0
 STABLE_POLL_S = 0.02
+# How old the time may be at which a table was last whole, where nothing else is to be written: not worth a flush.
+_STAMP_MS = 3_600_000
 
 
 class Restorer:
@@ -188,11 +190,11 @@ class Restorer:
         progress = self.progress[partition]
         # Control records and compacted tails up to the position were passed over: they hold nothing for us.
         last = max(progress.position - 1, table.positions.changelog_offset)
-        if progress.remaining:
-            table.load({}, replace(table.positions, changelog_offset=last))
-            table.flush()
-        elif last >= 0:
-            table.write({}, replace(table.positions, changelog_offset=last))
+        is_whole, age_ms = not progress.remaining, table.age_ms()
+        is_stamp_due = is_whole and last >= 0 and (age_ms is None or age_ms >= _STAMP_MS)
+        if last > table.positions.changelog_offset or is_stamp_due:
+            table.load({}, replace(table.positions, changelog_offset=last), is_whole=is_whole)
+        table.flush()
 
 
 def _misfit(table: PartitionTable, begin: int, end: int, removals_kept_ms: int | None) -> str | None:

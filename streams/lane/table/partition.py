@@ -124,16 +124,18 @@ class PartitionTable:
         self.current_at = self._clock()
         self._put(values, positions, self._logged)
 
-    def load(self, values: Mapping[bytes, bytes | None], positions: Positions) -> None:
+    def load(self, values: Mapping[bytes, bytes | None], positions: Positions, *, is_whole: bool = False) -> None:
         """Write in bulk, without the write-ahead log: a third less work, and after a crash only a prefix is there.
-
-        More of the changelog follows, so the time when all of it was there stays what it was.
 
         Args:
             values: By user id in UTF-8; none deletes.
             positions: What the database holds once this is written.
+            is_whole: Whether it is all that the changelog holds by now; else more of it follows, and the time when all
+                of it was there stays what it was.
         """
         self._is_loading = True
+        if is_whole:
+            self.current_at = self._clock()
         self._put(values, positions, self._unlogged)
 
     def flush(self) -> None:
