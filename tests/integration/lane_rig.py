@@ -19,6 +19,7 @@ from kafka import TopicPartition
 from lane_worker import LANE, POPULARITY, static_lookup, user_table
 
 from models.history import block_key, fold, split_block_key
+from streams.broker import RunningBroker
 from streams.connect import Clients, KafkaSettings
 from streams.contracts.deadletters import OFFSET_HEADER, PARTITION_HEADER
 from streams.contracts.decode import decode_listen
@@ -322,3 +323,11 @@ class Rig:
 
     def _partitions(self, topic: str) -> list[TopicPartition]:
         return [TopicPartition(topic, number) for number in range(self.topics.listens.partitions)]
+
+
+def open_rig(kafka: RunningBroker, make_topics: Callable[..., Topics], folder: Path, **options: Any) -> Iterator[Rig]:
+    """Give an installation of its own on four partitions, and close it in the end; for fixtures."""
+    topics = make_topics(user_partitions=4)
+    rig = Rig(kafka.kafka, topics, topics.listens.name.removesuffix("listen-events.v1"), folder, **options)
+    yield rig
+    rig.close()

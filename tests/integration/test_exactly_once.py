@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from lane_rig import Rig, wait_until
+from lane_rig import Rig, open_rig, wait_until
 
 from streams.broker import RunningBroker
 
@@ -12,11 +12,7 @@ pytestmark = pytest.mark.broker
 
 @pytest.fixture
 def rig(kafka: RunningBroker, make_topics, tmp_path) -> Iterator[Rig]:
-    topics = make_topics(user_partitions=4)
-    prefix = topics.listens.name.removesuffix("listen-events.v1")
-    rig = Rig(kafka.kafka, topics, prefix, tmp_path, guarantee="exactly_once", session_ms=3_000)
-    yield rig
-    rig.close()
+    yield from open_rig(kafka, make_topics, tmp_path, guarantee="exactly_once", session_ms=3_000)
 
 
 def wait_fault(rig: Rig, name: str, action: str, times: int = 1) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from lane_rig import Rig, make_listens, wait_until
+from lane_rig import Rig, make_listens, open_rig, wait_until
 
 from streams.broker import RunningBroker
 
@@ -12,10 +12,7 @@ pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 @pytest.fixture
 def rig(kafka: RunningBroker, make_topics, tmp_path) -> Iterator[Rig]:
-    topics = make_topics(user_partitions=4)
-    rig = Rig(kafka.kafka, topics, topics.listens.name.removesuffix("listen-events.v1"), tmp_path, session_ms=3_000)
-    yield rig
-    rig.close()
+    yield from open_rig(kafka, make_topics, tmp_path, session_ms=3_000)
 
 
 @pytest.mark.parametrize(

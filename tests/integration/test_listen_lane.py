@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from lane_rig import Rig, make_listens, wait_until
+from lane_rig import Rig, make_listens, open_rig, wait_until
 
 from streams.broker import RunningBroker
 from streams.contracts.deadletters import OFFSET_HEADER, PARTITION_HEADER, REASON_HEADER, TOPIC_HEADER
@@ -14,10 +14,7 @@ pytestmark = pytest.mark.broker
 
 @pytest.fixture
 def rig(kafka: RunningBroker, make_topics, tmp_path) -> Iterator[Rig]:
-    topics = make_topics(user_partitions=4)
-    rig = Rig(kafka.kafka, topics, topics.listens.name.removesuffix("listen-events.v1"), tmp_path)
-    yield rig
-    rig.close()
+    yield from open_rig(kafka, make_topics, tmp_path)
 
 
 def test_table_and_changelog_equal_the_fold_and_bad_records_are_dead_letters(rig):

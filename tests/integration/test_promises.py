@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from lane_rig import Rig, make_listens
+from lane_rig import Rig, make_listens, open_rig
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 GUARANTEES = ("exactly_once", "at_least_once")
@@ -11,11 +11,7 @@ GUARANTEES = ("exactly_once", "at_least_once")
 
 @pytest.fixture
 def rig(kafka, make_topics, tmp_path) -> Iterator[Rig]:
-    topics = make_topics(user_partitions=4)
-    prefix = topics.listens.name.removesuffix("listen-events.v1")
-    rig = Rig(kafka.kafka, topics, prefix, tmp_path, session_ms=3_000)
-    yield rig
-    rig.close()
+    yield from open_rig(kafka, make_topics, tmp_path, session_ms=3_000)
 
 
 @pytest.mark.parametrize(("first", "second"), [GUARANTEES, GUARANTEES[::-1]], ids=GUARANTEES)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from kafka import TopicPartition
 from kafka.partitioner.default import murmur2
-from lane_rig import ROOT, Rig, make_listens, wait_until
+from lane_rig import ROOT, Rig, make_listens, open_rig, wait_until
 from lane_worker import LANE, static_lookup
 from test_states_offline import folded_once, offline, recreate, refused, verified
 
@@ -35,11 +35,7 @@ WAYS = ("recreated source", "recreated changelog", "repartitioned")
 
 @pytest.fixture
 def rig(kafka, make_topics, tmp_path) -> Iterator[Rig]:
-    topics = make_topics(user_partitions=4)
-    prefix = topics.listens.name.removesuffix("listen-events.v1")
-    rig = Rig(kafka.kafka, topics, prefix, tmp_path, guarantee="exactly_once", session_ms=3_000)
-    yield rig
-    rig.close()
+    yield from open_rig(kafka, make_topics, tmp_path, guarantee="exactly_once", session_ms=3_000)
 
 
 def run(rig: Rig, command: str, fault: tuple[str, int] | None = None, **options) -> tuple[int, str]:
@@ -178,7 +174,8 @@ def test_rebase_that_is_killed_is_taken_up_again_from_anywhere(rig, way):
         assert verified(rig).wrong == 0
 
 
-def test_refold_that_is_killed_makes_the_fold_of_the_log_without_those_who_were_erased(rig):
+def folded_and_one_erased(rig: Rig) -> tuple[dict[bytes, bytes], bytes]:
+    """Have listens folded and the busiest user erased; give the states before it, and who it was."""
     folded_once(rig, 2_000)
     states = rig.expected()[0]
     user = busiest(states)
@@ -186,6 +183,11 @@ def test_refold_that_is_killed_makes_the_fold_of_the_log_without_those_who_were_
     worker = rig.start_worker()
     wait_until(lambda: is_erased(rig.changelog()[user]), 90, "the user is erased")
     assert rig.stop(worker) == 0
+    return states, user
+
+
+def test_refold_that_is_killed_makes_the_fold_of_the_log_without_those_who_were_erased(rig):
+    states, user = folded_and_one_erased(rig)
     recreate(rig, rig.topics.user_state_changelog)
     shutil.rmtree(rig.data_dir("a"))
     code, said = run(rig, "rebase")
@@ -250,13 +252,7 @@ def test_erasures_that_nobody_has_read_move_with_their_users(rig):
 @pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
 def test_reset_that_is_killed_loses_no_state_and_brings_no_erased_user_back(rig, again, guarantee):
     rig.guarantee = guarantee
-    folded_once(rig, 2_000)
-    states = rig.expected()[0]
-    user = busiest(states)
-    erase_user(rig, user, at=ERASED_AT)
-    worker = rig.start_worker()
-    wait_until(lambda: is_erased(rig.changelog()[user]), 90, "the user is erased")
-    assert rig.stop(worker) == 0
+    states, user = folded_and_one_erased(rig)
     assert run(rig, "reset", ("published", 2))[0] == KILLED
     if again:
         run_to_the_end(rig, "reset")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from kafka.partitioner.default import murmur2
-from lane_rig import Rig, make_listens, wait_until
+from lane_rig import Rig, make_listens, open_rig, wait_until
 from lane_worker import LANE, static_lookup, user_table
 
 from models.history import describe
@@ -24,11 +24,7 @@ pytestmark = pytest.mark.broker
 
 @pytest.fixture
 def rig(kafka, make_topics, tmp_path) -> Iterator[Rig]:
-    topics = make_topics(user_partitions=4)
-    prefix = topics.listens.name.removesuffix("listen-events.v1")
-    rig = Rig(kafka.kafka, topics, prefix, tmp_path, guarantee="exactly_once", session_ms=3_000)
-    yield rig
-    rig.close()
+    yield from open_rig(kafka, make_topics, tmp_path, guarantee="exactly_once", session_ms=3_000)
 
 
 def offline(rig: Rig, lane: LaneSettings = LANE) -> Offline:
