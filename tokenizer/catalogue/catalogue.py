@@ -188,7 +188,8 @@ class Catalogue:
         return {
             **self._store.num_bytes(),
             **self._standing.trie.num_bytes(),
-            "index": self._index.keys.nbytes + self._index.rows.nbytes,
+            "sums": sum(level.nbytes for level in self._standing.sums),
+            "index": self._index.nbytes,
             "writer": self._store.size * (self._orders.itemsize + self._alive.itemsize + 1),
         }
 
@@ -284,13 +285,14 @@ class Catalogue:
 
     def _compact(self) -> None:
         """Leave outdated rows and means behind once they outnumber the items; readers keep the old store."""
-        items = self._index.rows.size + self._aliases.size
+        items = self._index.num_keys + self._aliases.size
         means = int(np.count_nonzero(self._standing.trie.leaf_rows < 0))
         if self._store.size - items + self._store.num_means - means <= max(_MIN_DEAD_ROWS, items):
             return
-        kept = np.sort(np.concatenate((self._index.rows, self._aliases.rows())))
+        index = self._index.whole()
+        kept = np.sort(np.concatenate((index.rows, self._aliases.rows())))
         self._standing, self._store = compacted(self._standing, self._store, kept)
         self._orders, self._alive = self._orders[kept], self._alive[kept]
-        self._index = KeyIndex(self._index.keys, np.searchsorted(kept, self._index.rows).astype(np.int32))
+        self._index = KeyIndex(index.keys, np.searchsorted(kept, index.rows).astype(np.int32))
         self._aliases.renumber(kept)
         self._generation += 1

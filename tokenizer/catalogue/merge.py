@@ -12,10 +12,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.catalogue.nodes import Nodes, means, ranges
+from tokenizer.catalogue.nodes import Nodes, joined, ranges
 from tokenizer.catalogue.rows import Rows, RowStore
 from tokenizer.catalogue.splice import Splice
-from tokenizer.catalogue.trie import Trie, items_of, leaves_of, lower_bounds
+from tokenizer.catalogue.sums import Changed, KeptSums, merged_means
+from tokenizer.catalogue.trie import Trie, items_of, leaves_of, lower_bounds, node_starts
 
 Int32Array = npt.NDArray[np.int32]
 Int64Array = npt.NDArray[np.int64]
@@ -28,10 +29,12 @@ class Merged:
 
     Attributes:
         trie: The trie.
+        sums: For the next merge, by inner level.
         splices: One per level: its fresh nodes are those that the change touched.
     """
 
     trie: Trie
+    sums: tuple[KeptSums, ...]
     splices: tuple[Splice, ...]
 
 
@@ -43,7 +46,7 @@ class _Touched(NamedTuple):
     """
 
     parents: Int64Array
-    codes: Int64Array
+    codes: npt.NDArray[np.uint16]
     old: Int64Array
     places: Int64Array
 
@@ -58,33 +61,46 @@ class _Level(NamedTuple):
     splice: Splice
 
 
-def merge_trie(
-    trie: Trie, store: RowStore, gone: Int32Array, come: Int32Array, codebook_sizes: tuple[int, ...]
-) -> Merged:
+def merge_trie(trie: Trie, sums: tuple[KeptSums, ...], store: RowStore, gone: Int32Array, come: Int32Array) -> Merged:
     """Take rows out of a trie and put others in.
 
     Args:
         trie: The trie before; it is not changed.
+        sums: What was kept with it, by inner level; not changed either.
         store: The store, which holds both; means of SIDs that several items share are appended to it.
         gone: Rows in buckets that leave them.
             Shape: (rows gone,).
         come: Rows in no bucket that get a place.
             Shape: (rows come,).
-        codebook_sizes: Codes per level, all above those used.
 
     Returns:
-        The trie afterwards: the same arrays as `build_trie` gives for the same rows.
+        The trie afterwards: the same arrays as `build_trie` gives for the same rows. The sums kept may be others.
     """
     rows = store.rows()
-    touched, owners = _touch(trie, rows.codes[np.concatenate((gone, come))], codebook_sizes)
+    items, changed = items_of(rows), np.concatenate((gone, come))
+    touched, owners = _touch(trie, rows.codes[changed])
     picks, counts, bucket_rows = _buckets(trie, rows, touched[-1], gone, come, owners[gone.size :])
     leaf_rows, masses = leaves_of(store, picks, _offsets(counts[counts > 0]))
+    moves = Changed(items.take(changed), np.repeat((-1, 1), (gone.size, come.size)), touched[-1].parents[owners])
     levels: list[_Level] = []
+    kept: list[KeptSums] = []
     for level in reversed(range(trie.num_levels)):
-        here = touched[level]
-        levels.append(_merge_level(trie, level, here, counts, rows, bucket_rows, masses, levels))
+        here, live = touched[level], np.flatnonzero(counts > 0)
+        splice = Splice(trie.level_codes[level].size, here.old[here.old >= 0], here.places[live])
+        below = splice.offsets(trie.below(level), counts[live])
+        fresh = None
+        if levels:
+            nodes_below = levels[-1].nodes
+            # SIDs below one prefix are neighbours, and so are their items.
+            source, offsets = (items, levels[-1].below[below]) if nodes_below is None else (nodes_below, below)
+            members = bucket_rows if nodes_below is None else np.arange(below[-1])
+            moves = moves._replace(owners=_ranks(live, here.old.size)[moves.owners])
+            fresh, its_sums = merged_means(source, members, offsets, sums[level], splice, here.old[live], moves)
+            kept.append(its_sums)
+            moves = _moves(trie.nodes(level), here, live, fresh)
+        levels.append(_merge_level(trie, level, here.codes[live], below, fresh, masses, splice))
         if level:
-            counts = _counts_above(trie.below(level - 1), touched[level - 1], here, np.flatnonzero(counts > 0))
+            counts = _counts_above(trie.below(level - 1), touched[level - 1], here, live)
     levels.reverse()
     upper = [level.nodes for level in levels if level.nodes is not None]
     root = np.array([0, levels[0].codes.size], dtype=np.int32)
@@ -99,26 +115,21 @@ def merge_trie(
         leaf_rows=levels[-1].splice.applied(trie.leaf_rows, leaf_rows),
         node_log_mass=tuple(level.log_mass for level in levels),
     )
-    return Merged(merged, tuple(level.splice for level in levels))
+    return Merged(merged, tuple(reversed(kept)), tuple(level.splice for level in levels))
 
 
 def _merge_level(
     trie: Trie,
     level: int,
-    here: _Touched,
-    counts: Int64Array,
-    rows: Rows,
-    bucket_rows: Int32Array,
+    codes: npt.NDArray[np.uint16],
+    below: Int32Array,
+    fresh: Nodes | None,
     leaf_masses: npt.NDArray[np.float32],
-    levels: list[_Level],
+    splice: Splice,
 ) -> _Level:
-    """Merge one level; `counts` are the children of its touched nodes afterwards, `levels` those below, last first."""
-    live = np.flatnonzero(counts > 0)
-    splice = Splice(trie.level_codes[level].size, here.old[here.old >= 0], here.places[live])
-    below = _offsets(splice.applied(np.diff(trie.below(level)), counts[live]))
+    """Merge one level, given the codes and nodes of those touched; on the last level their masses alone."""
     nodes, masses = None, leaf_masses
-    if levels:
-        fresh = _fresh_nodes(rows, bucket_rows, below, splice.fresh, levels)
+    if fresh is not None:
         old, masses = trie.nodes(level), fresh.masses
         nodes = Nodes(
             splice.applied(old.vectors, fresh.vectors),
@@ -126,29 +137,43 @@ def _merge_level(
             splice.applied(old.masses, fresh.masses),
         )
     log_mass = splice.applied(trie.node_log_mass[level], np.log(masses))
-    codes = splice.applied(trie.level_codes[level], here.codes[live])
-    return _Level(codes, below, nodes, log_mass, splice)
+    return _Level(splice.applied(trie.level_codes[level], codes), below, nodes, log_mass, splice)
 
 
-def _touch(
-    trie: Trie, codes: npt.NDArray[np.uint16], codebook_sizes: tuple[int, ...]
-) -> tuple[list[_Touched], Int64Array]:
+def _moves(old: Nodes, here: _Touched, live: Int64Array, fresh: Nodes) -> Changed:
+    """Tell the level above what the touched nodes of a level were and what those left of them are."""
+    were = np.flatnonzero(here.old >= 0)
+    owners = np.concatenate((here.parents[were], here.parents[live]))
+    return Changed(joined(old.take(here.old[were]), fresh), np.repeat((-1, 1), (were.size, live.size)), owners)
+
+
+def _ranks(places: Int64Array, size: int) -> Int64Array:
+    """Number some places in order, -1 for all others. Shape: (size,)."""
+    ranks = np.full(size, -1, dtype=np.int64)
+    ranks[places] = np.arange(places.size)
+    return ranks
+
+
+def _touch(trie: Trie, codes: npt.NDArray[np.uint16]) -> tuple[list[_Touched], Int64Array]:
     """List the touched prefixes level by level; also which SID of the last level each row has. Shape: codes (q, L)."""
-    owners = np.zeros(len(codes), dtype=np.int64)
-    old = places = np.zeros(1, dtype=np.int64)
+    order = np.lexsort(codes.T[::-1])
+    codes = codes[order]
+    old = places = above = np.zeros(1, dtype=np.int64)
     levels = []
-    for level, size in enumerate(codebook_sizes):
-        names, owners = np.unique(owners * size + codes[:, level], return_inverse=True)
-        parents, wanted = np.divmod(names, size)
+    for level, starts in enumerate(node_starts(codes)):
+        parents, wanted = np.searchsorted(above, starts, side="right") - 1, codes[starts, level]
         offsets, children = trie.level_offsets[level], trie.level_codes[level]
-        starts = offsets[places[parents]].astype(np.int64)
-        ends = np.where(old[parents] >= 0, offsets.take(places[parents] + 1, mode="clip"), starts)
-        places = lower_bounds(children, starts, ends, wanted) if children.size else starts
-        old = np.full(names.size, -1, dtype=np.int64)
+        begins = offsets[places[parents]].astype(np.int64)
+        ends = np.where(old[parents] >= 0, offsets.take(places[parents] + 1, mode="clip"), begins)
+        places = lower_bounds(children, begins, ends, wanted) if children.size else begins
+        old = np.full(starts.size, -1, dtype=np.int64)
         inside = places < ends
         inside[inside] = children[places[inside]] == wanted[inside]
         old[inside] = places[inside]
         levels.append(_Touched(parents, wanted, old, places))
+        above = starts
+    owners = np.empty(len(codes), dtype=np.int64)
+    owners[order] = np.searchsorted(above, np.arange(len(codes)), side="right") - 1
     return levels, owners
 
 
@@ -169,17 +194,6 @@ def _buckets(
     picks, owners = picks[order], owners[order]
     splice = Splice(trie.bucket_rows.size, places, trie.bucket_offsets[leaves.places[owners]].astype(np.int64))
     return picks, np.bincount(owners, minlength=leaves.old.size), splice.applied(trie.bucket_rows, picks)
-
-
-def _fresh_nodes(
-    rows: Rows, bucket_rows: Int32Array, below: Int32Array, fresh: Int64Array, levels: list[_Level]
-) -> Nodes:
-    """Take the means of the touched nodes of a level; `levels` are those below it, the last one first."""
-    nodes_below = levels[-1].nodes
-    if nodes_below is not None:
-        return means(nodes_below, np.arange(below[-1]), below, fresh)
-    # SIDs below one prefix are neighbours, and so are their items.
-    return means(items_of(rows), bucket_rows, levels[-1].below[below], fresh)
 
 
 def _counts_above(below: Int32Array, above: _Touched, here: _Touched, live: Int64Array) -> Int64Array:

@@ -1,14 +1,11 @@
-"""Owns node vectors: weighted means of int8 vectors over ranges, and the ranges themselves.
-
-What lies below a node alone decides its vector, whether the trie is built or merged: the same children in the same
-order give the same bytes. Nodes above the items' SIDs are means of the items; those further up are means of the nodes
-below them, so each level adds at most half an int8 step of rounding, and no sums have to be kept.
+"""Owns nodes as things to take means of: int8 vectors with scale and mass, ranges of them, weighted sums over those.
 
 Shape legend: n = ranges, k = picks, d = dimensions of a vector.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from itertools import pairwise
+from typing import NamedTuple, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +14,7 @@ Int8Array = npt.NDArray[np.int8]
 Int64Array = npt.NDArray[np.int64]
 Float32Array = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.integer]
+Weights = TypeVar("Weights", Float32Array, npt.NDArray[np.int32])
 
 # Vectors gathered at a time: 1 MB for d = 128, which stays in a core's cache.
 _PICKS_PER_CHUNK = 8_192
@@ -35,42 +33,34 @@ class Nodes(NamedTuple):
     scales: Float32Array
     masses: Float32Array
 
+    @classmethod
+    def room(cls, size: int, dim: int) -> Self:
+        """Make room for nodes; what it holds is undefined."""
+        scales, masses = np.empty((2, size), dtype=np.float32)
+        return cls(np.empty((size, dim), dtype=np.int8), scales, masses)
 
-def means(source: Nodes, picks: IntArray, offsets: IntArray, parents: IntArray) -> Nodes:
-    """Take weighted means over some ranges.
+    def put(self, places: IntArray, nodes: "Nodes") -> None:
+        """Write some of them."""
+        self.vectors[places], self.scales[places], self.masses[places] = nodes
+
+    def take(self, places: IntArray) -> "Nodes":
+        """Copy some of them."""
+        return Nodes(self.vectors.take(places, axis=0), self.scales.take(places), self.masses.take(places))
+
+
+def joined(first: Nodes, second: Nodes) -> Nodes:
+    """Put nodes behind others.
 
     Args:
-        source: What the means are of.
-        picks: Places in the source, range after range.
-            Shape: (k,).
-        offsets: Where the ranges of picks begin and end.
-            Shape: (number of ranges + 1,).
-        parents: The ranges to take means of, none of them empty.
-            Shape: (n,).
+        first: Some nodes.
+        second: Others.
 
     Returns:
-        One node a parent; a range of one has the vector of its only member, unrounded.
+        All of them.
     """
-    lengths = offsets[parents + 1] - offsets[parents]
-    vectors = np.empty((lengths.size, source.vectors.shape[1]), dtype=np.int8)
-    scales, masses = np.empty((2, lengths.size), dtype=np.float32)
-    alone = np.flatnonzero(lengths == 1)
-    only = picks[offsets[parents[alone]]]
-    vectors[alone], scales[alone] = source.vectors.take(only, axis=0), source.scales[only]
-    masses[alone] = source.masses[only]
-    many = np.flatnonzero(lengths > 1)
-    # Ranges of one length are summed by one call.
-    many = many[np.argsort(lengths[many], kind="stable")]
-    for nodes in _chunks(many, lengths[many]):
-        places, firsts = ranges(offsets, parents[nodes])
-        members = picks.take(places).astype(np.intp, copy=False)
-        weights = source.masses.take(members)
-        masses[nodes] = here = np.add.reduceat(weights, firsts)
-        weights *= source.scales.take(members)
-        sums = _weighted_sums(source.vectors.take(members, axis=0), weights, lengths[nodes])
-        sums /= here[:, None]
-        vectors[nodes], scales[nodes] = quantize(sums)
-    return Nodes(vectors, scales, masses)
+    scales = np.concatenate((first.scales, second.scales))
+    masses = np.concatenate((first.masses, second.masses))
+    return Nodes(np.concatenate((first.vectors, second.vectors)), scales, masses)
 
 
 def sum_masses(masses: Float32Array, picks: IntArray, offsets: IntArray) -> Float32Array:
@@ -134,8 +124,18 @@ def _sums(values: Float32Array, offsets: IntArray) -> Float32Array:
     return sums
 
 
-def _chunks(nodes: Int64Array, lengths: IntArray) -> Iterator[Int64Array]:
-    """Cut nodes into runs with a bounded number of picks, but for a single node that has more."""
+def chunks(nodes: Int64Array, lengths: IntArray) -> Iterator[Int64Array]:
+    """Cut nodes into runs with a bounded number of picks, but for a single node that has more.
+
+    Args:
+        nodes: Any.
+            Shape: (n,).
+        lengths: Picks of each.
+            Shape: (n,).
+
+    Yields:
+        Consecutive nodes.
+    """
     ends = np.cumsum(lengths, dtype=np.int64)
     begin = done = 0
     while begin < nodes.size:
@@ -144,17 +144,29 @@ def _chunks(nodes: Int64Array, lengths: IntArray) -> Iterator[Int64Array]:
         begin, done = end, int(ends[end - 1])
 
 
-def _weighted_sums(vectors: Int8Array, weights: Float32Array, lengths: IntArray) -> Float32Array:
+def weighted_sums(vectors: Int8Array, weights: Weights, lengths: IntArray) -> Weights:
     """Sum weighted rows over consecutive ranges, shortest first; what a range gives depends on nothing outside it.
 
     Not by `np.add.reduceat`, which is ten times slower on rows of 128, nor by BLAS, whose order is its own. The int8
     components are widened by `einsum` some thousand at a time, in a core's nearest cache.
+
+    Args:
+        vectors: Rows, range after range.
+            Shape: (k, d).
+        weights: Of rows; sums have their type.
+            Shape: (k,).
+        lengths: Of the ranges, ascending.
+            Shape: (n,).
+
+    Returns:
+        One sum a range.
+        Shape: (n, d).
     """
     dim = vectors.shape[1]
-    sums = np.empty((lengths.size, dim), dtype=np.float32)
+    sums = np.empty((lengths.size, dim), dtype=weights.dtype)
     begin = 0
-    firsts = np.flatnonzero(np.diff(lengths, prepend=0)).tolist()
-    for first, last in zip(firsts, [*firsts[1:], lengths.size], strict=True):
+    firsts: list[int] = np.flatnonzero(np.diff(lengths, prepend=0)).tolist()
+    for first, last in pairwise([*firsts, lengths.size]):
         shape = (last - first, int(lengths[first]))
         end = begin + shape[0] * shape[1]
         some, theirs = vectors[begin:end].reshape(*shape, dim), weights[begin:end].reshape(shape)

@@ -1,7 +1,7 @@
 """Owns the splice: how an array after a change is made of the array before it and of fresh entries.
 
 A catalogue of a million items changes by hundreds of them at a time, so what stays is copied run by run, at the speed
-of memory; where changes lie so close that the runs are short, under a mask.
+of memory; where changes lie so close that the runs are short, entry by entry.
 
 Shape legend: n = entries before, n' = entries after, f = fresh entries.
 """
@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-BoolArray = npt.NDArray[np.bool_]
+Int32Array = npt.NDArray[np.int32]
 Int64Array = npt.NDArray[np.int64]
+IntArray = npt.NDArray[np.integer]
 
 # Entries a run at least, on average: a run costs what copying some hundred numbers does.
 _MIN_RUN = 256
-# Entries copied at a time where runs are short: what is on the way stays in a core's cache, in memory in use already.
-_BLOCK = 16_384
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +40,19 @@ class Splice:
         """Return where the fresh entries stand afterwards, ascending. Shape: (f,)."""
         return self.places - np.searchsorted(self.dropped, self.places) + np.arange(self.places.size)
 
+    def moved(self, kept: Int64Array) -> Int64Array:
+        """Tell where entries that stay stand afterwards.
+
+        Args:
+            kept: Places before, none of them dropped.
+                Shape: (any,).
+
+        Returns:
+            Places afterwards.
+            Shape: (any,).
+        """
+        return kept - np.searchsorted(self.dropped, kept) + np.searchsorted(self.places, kept, side="right")
+
     def applied(self, old: npt.NDArray[Any], fresh: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Carry the plan out.
 
@@ -57,36 +69,58 @@ class Splice:
         fresh = fresh.astype(old.dtype, copy=False)
         if (self.dropped.size + self.places.size) * _MIN_RUN <= self.size:
             return np.concatenate([(fresh if is_fresh else old)[begin:end] for is_fresh, begin, end in self._runs])
-        stays, is_old = self._masks
-        spliced = np.empty((is_old.size, *old.shape[1:]), dtype=old.dtype)
-        if old.ndim == 1:
-            for here, there in self._blocks:
-                spliced[there][is_old[there]] = old[here][stays[here]]
-        elif self.size:
-            # Under a mask numpy would look up every row by itself, and twice; a list of places pays for wide rows.
-            order = np.zeros(is_old.size, dtype=np.intp)
-            order[is_old] = np.flatnonzero(stays)
-            old.take(order, axis=0, out=spliced, mode="clip")
+        # Nothing can be taken from an empty array, not even for a fresh entry to overwrite.
+        spliced = old.take(self._order, axis=0, mode="clip") if self.size else np.empty_like(fresh)
         spliced[self.fresh] = fresh
         return spliced
 
-    @cached_property
-    def _masks(self) -> tuple[BoolArray, BoolArray]:
-        """Which of the old entries stay, and where they stand afterwards. Shape: (n,) and (n',)."""
-        stays = np.ones(self.size, dtype=np.bool_)
-        stays[self.dropped] = False
-        is_old = np.ones(self.size - self.dropped.size + self.fresh.size, dtype=np.bool_)
-        is_old[self.fresh] = False
-        return stays, is_old
+    def offsets(self, old: Int32Array, lengths: IntArray) -> Int32Array:
+        """Make the offsets of ranges afterwards of those before.
+
+        Args:
+            old: Where ranges began and ended.
+                Shape: (n + 1,).
+            lengths: Of fresh ranges.
+                Shape: (f,).
+
+        Returns:
+            Where they begin and end afterwards.
+            Shape: (n' + 1,).
+        """
+        lost = np.append(0, np.cumsum(old[self.dropped + 1] - old[self.dropped]))
+        won = np.append(0, np.cumsum(lengths))
+        by_place, runs = self._cuts
+        steps = np.concatenate((np.diff(won), -np.diff(lost)))[by_place]
+        offsets = np.empty(runs.sum() + 1, dtype=np.int32)
+        if self.size:
+            old[:-1].take(self._order, mode="clip", out=offsets[:-1])
+        offsets[:-1] += np.repeat(np.cumsum(np.append(0, steps)).astype(np.int32), runs)
+        offsets[self.fresh] = old[self.places] - lost[np.searchsorted(self.dropped, self.places)] + won[:-1]
+        offsets[-1] = old[-1] - lost[-1] + won[-1]
+        return offsets
 
     @cached_property
-    def _blocks(self) -> list[tuple[slice, slice]]:
-        """Cut the old entries into blocks, each with where it stands afterwards, fresh entries included."""
-        cuts = np.arange(0, max(1, self.size), _BLOCK)
-        starts = (cuts - np.searchsorted(self.dropped, cuts) + np.searchsorted(self.places, cuts)).tolist()
-        ends = [*starts[1:], self.size - self.dropped.size + self.places.size]
-        here = [slice(cut, cut + _BLOCK) for cut in cuts.tolist()]
-        return list(zip(here, map(slice, starts, ends), strict=True))
+    def _cuts(self) -> tuple[Int64Array, Int64Array]:
+        """From where on old entries stand a place later (fresh ones) or earlier (dropped ones), and the runs between.
+
+        Returns:
+            The order of fresh entries and, behind them, dropped ones; entries afterwards before, between and behind.
+            Shape: (c,) and (c + 1,).
+        """
+        cuts = np.concatenate((self.fresh, self.moved(self.dropped)))
+        by_place = np.argsort(cuts, kind="stable")
+        size = self.size - self.dropped.size + self.places.size
+        return by_place, np.diff(cuts[by_place], prepend=0, append=size)
+
+    @cached_property
+    def _order(self) -> Int64Array:
+        """Which old entry stands where afterwards; any one where a fresh one will. Shape: (n',)."""
+        by_place, runs = self._cuts
+        steps = np.repeat((-1, 1), (self.places.size, self.dropped.size))[by_place]
+        order = np.arange(runs.sum())
+        # Narrow numbers: half of the cost are fresh pages of memory for what is thrown away at once.
+        order += np.repeat(np.cumsum(np.append(0, steps)).astype(np.int32), runs)
+        return order
 
     @cached_property
     def _runs(self) -> list[tuple[bool, int, int]]:

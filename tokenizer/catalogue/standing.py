@@ -13,6 +13,7 @@ import numpy.typing as npt
 from tokenizer.catalogue.merge import merge_trie
 from tokenizer.catalogue.rows import Rows, RowStore
 from tokenizer.catalogue.splice import Splice
+from tokenizer.catalogue.sums import KeptSums
 from tokenizer.catalogue.trie import Trie, build_trie
 
 BoolArray = npt.NDArray[np.bool_]
@@ -32,12 +33,14 @@ class Standing:
     Attributes:
         alive: Rows that stand in a bucket. Shape: (R,).
         trie: Where they stand.
+        sums: What the next merge goes on from, by inner level; no reader needs them.
         heaviest: The first of them, heaviest first, equals by key; more than are listed. Shape: (<= 2000,).
         latest: The first of them, newest first; more than are listed. Shape: (<= 2000,).
     """
 
     alive: BoolArray
     trie: Trie
+    sums: tuple[KeptSums, ...]
     heaviest: Int32Array
     latest: Int32Array
 
@@ -80,9 +83,11 @@ def built(store: RowStore, alive: BoolArray, codebook_sizes: tuple[int, ...]) ->
         The standing.
     """
     rows, members = store.rows(), np.flatnonzero(alive).astype(np.int32)
+    trie, sums = build_trie(store, members, codebook_sizes)
     return Standing(
         alive=alive,
-        trie=build_trie(store, members, codebook_sizes),
+        trie=trie,
+        sums=sums,
         heaviest=_heaviest(rows, members),
         latest=_latest(rows, members),
     )
@@ -112,11 +117,11 @@ def merged(
         return replace(before, alive=alive), Step(gone, come, ())
     if num_changed > _MAX_MERGED_SHARE * before.trie.bucket_rows.size:
         return built(store, alive, codebook_sizes), Step(gone, come, None)
-    trie = merge_trie(before.trie, store, gone, come, codebook_sizes)
+    after = merge_trie(before.trie, before.sums, store, gone, come)
     rows, num_before = store.rows(), before.trie.bucket_rows.size
     heaviest = _listed_anew(before.heaviest, num_before, alive, come, lambda some: _heaviest(rows, some))
     latest = _listed_anew(before.latest, num_before, alive, come, lambda some: _latest(rows, some))
-    return Standing(alive, trie.trie, heaviest, latest), Step(gone, come, trie.splices)
+    return Standing(alive, after.trie, after.sums, heaviest, latest), Step(gone, come, after.splices)
 
 
 def compacted(standing: Standing, store: RowStore, kept: Int32Array) -> tuple[Standing, RowStore]:
@@ -139,7 +144,8 @@ def compacted(standing: Standing, store: RowStore, kept: Int32Array) -> tuple[St
     places = trie.leaf_rows[shared]
     leaf_rows[shared] = fresh.append_means(old.vector_table[places], old.scale_table[places])
     trie = replace(trie, bucket_rows=numbers[trie.bucket_rows], leaf_rows=leaf_rows)
-    return Standing(standing.alive[kept], trie, numbers[standing.heaviest], numbers[standing.latest]), fresh
+    lists = numbers[standing.heaviest], numbers[standing.latest]
+    return Standing(standing.alive[kept], trie, standing.sums, *lists), fresh
 
 
 def top_rows(members: Int32Array, values: npt.NDArray[Any], tie_breaks: npt.NDArray[Any], count: int) -> Int32Array:

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.catalogue.nodes import Nodes, means, sum_masses
+from tokenizer.catalogue.nodes import Nodes, sum_masses
 from tokenizer.catalogue.rows import Rows, RowStore
+from tokenizer.catalogue.sums import KeptSums, built_means, means
 
 Int8Array = npt.NDArray[np.int8]
 Int32Array = npt.NDArray[np.int32]
@@ -77,7 +78,9 @@ class Trie:
         return Nodes(self.node_vectors[level], self.node_scales[level], self.node_masses[level])
 
 
-def build_trie(store: RowStore, members: Int32Array, codebook_sizes: tuple[int, ...]) -> Trie:
+def build_trie(
+    store: RowStore, members: Int32Array, codebook_sizes: tuple[int, ...]
+) -> tuple[Trie, tuple[KeptSums, ...]]:
     """Build the trie over some rows.
 
     Args:
@@ -87,12 +90,13 @@ def build_trie(store: RowStore, members: Int32Array, codebook_sizes: tuple[int, 
         codebook_sizes: Codes per level, all above those used.
 
     Returns:
-        The trie; equal inputs give equal arrays, whatever the order of `members`.
+        The trie, and what a merge can go on from, by inner level; equal inputs give equal arrays, whatever the order of
+        `members`.
     """
     rows = store.rows()
     ordered = members[_bucket_order(rows, members, codebook_sizes)]
     codes = rows.codes[ordered]
-    starts = _node_starts(codes)
+    starts = node_starts(codes)
     num_levels = len(codebook_sizes)
     level_codes = tuple(codes[starts[level], level].astype(np.int32) for level in range(num_levels))
     first_of_parent = (np.zeros(1, dtype=np.int64), *starts[:-1])
@@ -102,12 +106,16 @@ def build_trie(store: RowStore, members: Int32Array, codebook_sizes: tuple[int, 
     )
     bucket_offsets = np.append(starts[-1], ordered.size).astype(np.int32)
     leaf_rows, masses = leaves_of(store, ordered, bucket_offsets)
-    nodes: list[Nodes] = []
-    if num_levels > 1:
-        nodes = [means(items_of(rows), ordered, np.append(starts[-2], ordered.size), np.arange(starts[-2].size))]
-    for offsets in reversed(level_offsets[1 : num_levels - 1]):
-        nodes.insert(0, means(nodes[0], np.arange(offsets[-1]), offsets, np.arange(offsets.size - 1)))
-    return Trie(
+    # From the level above the SIDs up; SIDs below one prefix are neighbours, and so are their items.
+    means_up: list[tuple[Nodes, KeptSums]] = []
+    for level in reversed(range(num_levels - 1)):
+        if means_up:
+            source, offsets = means_up[-1][0], level_offsets[level + 1]
+            means_up.append(built_means(source, np.arange(offsets[-1]), offsets))
+        else:
+            means_up.append(built_means(items_of(rows), ordered, np.append(starts[level], ordered.size)))
+    nodes = [node for node, _ in reversed(means_up)]
+    trie = Trie(
         level_codes=level_codes,
         level_offsets=level_offsets,
         bucket_offsets=bucket_offsets,
@@ -118,6 +126,7 @@ def build_trie(store: RowStore, members: Int32Array, codebook_sizes: tuple[int, 
         leaf_rows=leaf_rows,
         node_log_mass=(*(np.log(node.masses) for node in nodes), np.log(masses)),
     )
+    return trie, tuple(sums for _, sums in reversed(means_up))
 
 
 def leaves_of(store: RowStore, picks: Int32Array, offsets: npt.NDArray[np.integer]) -> tuple[Int32Array, Float32Array]:
@@ -219,8 +228,17 @@ def _bucket_order(rows: Rows, members: Int32Array, codebook_sizes: tuple[int, ..
     return np.lexsort((members, weights, *codes.T[::-1]))
 
 
-def _node_starts(codes: npt.NDArray[np.uint16]) -> list[npt.NDArray[np.int64]]:
-    """Return, per level, the first item below each node, in items sorted by SID."""
+def node_starts(codes: npt.NDArray[np.uint16]) -> list[Int64Array]:
+    """Return, per level, the first item below each node, in items sorted by SID.
+
+    Args:
+        codes: SIDs in order.
+            Shape: (m, L).
+
+    Returns:
+        Places of items.
+        Shape: L x (n_l,).
+    """
     if not len(codes):
         return [np.empty(0, dtype=np.int64) for _ in range(codes.shape[1])]
     # An item opens a node of level l where any of its first l + 1 codes differs from its predecessor's.

@@ -21,10 +21,14 @@ def test_splice_drops_and_inserts_as_lists_do(min_run, data):
         expected += [place] if place < size and place not in dropped else []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(splice, "_MIN_RUN", min_run)
-        patch.setattr(splice, "_BLOCK", 4)
         plan = Splice(size, np.array(dropped, dtype=np.int64), np.array(places, dtype=np.int64))
         got = plan.applied(old, fresh)
         wide = plan.applied(np.stack([old, old], axis=1), np.stack([fresh, fresh], axis=1))
+        counts = data.draw(st.lists(st.integers(0, 3), min_size=size, max_size=size))
+        offsets = plan.offsets(np.cumsum([0, *counts], dtype=np.int32), 1 + np.arange(len(places)))
+    lengths = [counts[value] if value >= 0 else -value for value in expected]
+    assert offsets.dtype == np.int32
+    assert offsets.tolist() == np.cumsum([0, *lengths]).tolist()
     assert got.dtype == np.int32
     assert got.tolist() == wide[:, 1].tolist() == expected
     assert got[plan.fresh].tolist() == fresh.tolist()
