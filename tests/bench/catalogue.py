@@ -203,7 +203,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     sizes = options.sizes or ("2000,20000" if options.smoke else f"10000,{MILLION}")
     options.sizes = [int(size) for size in sizes.split(",")]
-    options.rounds = options.rounds or (1 if options.smoke else 3)
+    options.rounds = options.rounds or (1 if options.smoke else 9)
     options.seconds = options.seconds or (1.0 if options.smoke else 30.0)
     options.checks = options.checks or (10_000 if options.smoke else MILLION)
     return options

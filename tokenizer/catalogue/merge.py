@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.catalogue.nodes import Nodes, joined, ranges
+from tokenizer.catalogue.means import Changed, KeptSums, merged_means
+from tokenizer.catalogue.nodes import Nodes, joined, ranges, ranks
 from tokenizer.catalogue.rows import Rows, RowStore
 from tokenizer.catalogue.splice import Splice
-from tokenizer.catalogue.sums import Changed, KeptSums, merged_means
 from tokenizer.catalogue.trie import Trie, items_of, leaves_of, lower_bounds, node_starts
 
 Int32Array = npt.NDArray[np.int32]
@@ -94,7 +94,7 @@ def merge_trie(trie: Trie, sums: tuple[KeptSums, ...], store: RowStore, gone: In
             # SIDs below one prefix are neighbours, and so are their items.
             source, offsets = (items, levels[-1].below[below]) if nodes_below is None else (nodes_below, below)
             members = bucket_rows if nodes_below is None else np.arange(below[-1])
-            moves = moves._replace(owners=_ranks(live, here.old.size)[moves.owners])
+            moves = moves._replace(owners=ranks(live, here.old.size)[moves.owners])
             fresh, its_sums = merged_means(source, members, offsets, sums[level], splice, here.old[live], moves)
             kept.append(its_sums)
             moves = _moves(trie.nodes(level), here, live, fresh)
@@ -145,13 +145,6 @@ def _moves(old: Nodes, here: _Touched, live: Int64Array, fresh: Nodes) -> Change
     were = np.flatnonzero(here.old >= 0)
     owners = np.concatenate((here.parents[were], here.parents[live]))
     return Changed(joined(old.take(here.old[were]), fresh), np.repeat((-1, 1), (were.size, live.size)), owners)
-
-
-def _ranks(places: Int64Array, size: int) -> Int64Array:
-    """Number some places in order, -1 for all others. Shape: (size,)."""
-    ranks = np.full(size, -1, dtype=np.int64)
-    ranks[places] = np.arange(places.size)
-    return ranks
 
 
 def _touch(trie: Trie, codes: npt.NDArray[np.uint16]) -> tuple[list[_Touched], Int64Array]:

@@ -100,6 +100,23 @@ def ranges(offsets: IntArray, parents: IntArray) -> tuple[Int64Array, Int64Array
     return np.repeat(starts - firsts, lengths) + np.arange(lengths.sum()), firsts
 
 
+def ranks(places: IntArray, size: int) -> Int64Array:
+    """Number some places in the order given.
+
+    Args:
+        places: All different.
+            Shape: (k,).
+        size: Of the array that they are places in.
+
+    Returns:
+        The number of each place, -1 for all others, and one more of those behind them: -1 counts from the end.
+        Shape: (size + 1,).
+    """
+    numbers = np.full(size + 1, -1, dtype=np.int64)
+    numbers[places] = np.arange(places.size)
+    return numbers
+
+
 def quantize(vectors: Float32Array) -> tuple[Int8Array, Float32Array]:
     """Round vectors to int8 with one scale a row.
 
@@ -145,10 +162,10 @@ def chunks(nodes: Int64Array, lengths: IntArray) -> Iterator[Int64Array]:
 
 
 def weighted_sums(vectors: Int8Array, weights: Weights, lengths: IntArray) -> Weights:
-    """Sum weighted rows over consecutive ranges, shortest first; what a range gives depends on nothing outside it.
+    """Sum weighted rows over consecutive ranges, the shortest first.
 
-    Not by `np.add.reduceat`, which is ten times slower on rows of 128, nor by BLAS, whose order is its own. The int8
-    components are widened by `einsum` some thousand at a time, in a core's nearest cache.
+    Not by `np.add.reduceat`, which is ten times slower on rows of 128. The int8 components are widened by `einsum` some
+    thousand at a time, in a core's nearest cache.
 
     Args:
         vectors: Rows, range after range.

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tokenizer.catalogue.means import KeptSums
 from tokenizer.catalogue.merge import merge_trie
 from tokenizer.catalogue.rows import Rows, RowStore
 from tokenizer.catalogue.splice import Splice
-from tokenizer.catalogue.sums import KeptSums
 from tokenizer.catalogue.trie import Trie, build_trie
 
 BoolArray = npt.NDArray[np.bool_]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenizer.catalogue import CatalogueUpdate, ItemFacts, catalogue, nodes, rows, snapshot, splice, standing, sums
+from tokenizer.catalogue import CatalogueUpdate, ItemFacts, catalogue, means, nodes, rows, snapshot, splice, standing
 
 ITEM_IDS = [f"item-{n}" for n in range(9)] + ["", "ünïcode ♪", "x" * 256]
 facts = st.builds(
@@ -45,8 +45,8 @@ def small_buffers():
         patch.setattr(catalogue, "_MIN_DEAD_ROWS", 3)
         patch.setattr(nodes, "_PICKS_PER_CHUNK", 3)
         patch.setattr(splice, "_MIN_RUN", 1)
-        patch.setattr(sums, "_MEMBERS_PER_SUM", 2)
-        patch.setattr(sums, "_MIN_MEMBERS", 2)
+        patch.setattr(means, "_MEMBERS_PER_SUM", 2)
+        patch.setattr(means, "_MIN_MEMBERS", 2)
         patch.setattr(standing, "_MAX_MERGED_SHARE", 2.0)
         patch.setattr(standing, "MAX_LISTED_ROWS", 4)
         patch.setattr(standing, "_RESERVE_ROWS", 2)
