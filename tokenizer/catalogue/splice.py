@@ -40,18 +40,18 @@ class Splice:
         """Return where the fresh entries stand afterwards, ascending. Shape: (f,)."""
         return self.places - np.searchsorted(self.dropped, self.places) + np.arange(self.places.size)
 
-    def moved(self, kept: Int64Array) -> Int64Array:
-        """Tell where entries that stay stand afterwards.
+    def moved(self, entries: Int64Array) -> Int64Array:
+        """Tell where entries stand afterwards.
 
         Args:
-            kept: Places before, none of them dropped.
+            entries: Places before.
                 Shape: (any,).
 
         Returns:
-            Places afterwards.
+            Places afterwards; of a dropped entry the place of the next one.
             Shape: (any,).
         """
-        return kept - np.searchsorted(self.dropped, kept) + np.searchsorted(self.places, kept, side="right")
+        return entries - np.searchsorted(self.dropped, entries) + np.searchsorted(self.places, entries, side="right")
 
     def applied(self, old: npt.NDArray[Any], fresh: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Carry the plan out.
