@@ -19,6 +19,7 @@ from tokenizer.catalogue.encoding import Traits
 from tokenizer.catalogue.expiries import Expiries
 from tokenizer.catalogue.key_index import KeyIndex
 from tokenizer.catalogue.rows import COLUMN_DTYPES, RowStore
+from tokenizer.catalogue.validation import LEAST_WEIGHT, MOST_WEIGHT
 from tokenizer.errors import CatalogueError
 
 # Beside the columns of the store; shapes (e,), (e,), (bytes,), (R,), (R,), (t,), (t,).
@@ -84,7 +85,7 @@ class Frozen:
             "text_starts": bool((bounds[0] == 0 or not size) and (np.diff(bounds) >= arrays["id_bytes"]).all()),
             "traits": not size or int(arrays["traits"].max()) < len(set(self.traits)),
             "alias_rows": bool(((arrays["alias_rows"] >= 0) & (arrays["alias_rows"] < size)).all()),
-            "weights": bool((arrays["weights"] > 0).all() and np.isfinite(arrays["weights"]).all()),
+            "weights": bool(((arrays["weights"] >= LEAST_WEIGHT) & (arrays["weights"] <= MOST_WEIGHT)).all()),
             "scales": bool(np.isfinite(arrays["scales"]).all()),
             "expiring_rows": expiring.shape == arrays["expires_at"].shape
             and bool(((expiring >= 0) & (expiring < size)).all()),

@@ -11,13 +11,13 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.catalogue.splice import Splice
+from tokenizer.catalogue.splice import Splice, find
 
 UInt64Array = npt.NDArray[np.uint64]
 Int32Array = npt.NDArray[np.int32]
 
 
-# Late keys for one in the large index at most: copied at every merge of a hundredth, that would cost a tenth of it.
+# Late keys as a share of the large index at most, which copied at every merge of a hundredth would cost a tenth of it.
 _MAX_LATE_SHARE = 1 / 32
 
 
@@ -30,7 +30,7 @@ class KeyIndex:
             Shape: (n,).
         rows: Row of each key.
             Shape: (n,).
-        late: Keys added or moved since; goes before.
+        late: Keys added or moved since, looked up first.
         num_added: How many of the late keys are not among the others.
     """
 
@@ -66,10 +66,9 @@ class KeyIndex:
             Shape: (q,).
         """
         found = np.full(len(keys), -1, dtype=np.int32)
-        if self.keys.size and found.size:
-            places = np.minimum(np.searchsorted(self.keys, keys), self.keys.size - 1)
-            hit = self.keys[places] == keys
-            found[hit] = self.rows[places[hit]]
+        places = find(self.keys, keys)
+        hit = np.flatnonzero(places >= 0)
+        found[hit] = self.rows[places[hit]]
         if self.late is None:
             return found
         later = self.late.find(keys)
@@ -106,7 +105,8 @@ class KeyIndex:
         order = np.argsort(keys)
         keys, rows = keys[order], rows[order]
         num_added = self.num_added + int(np.count_nonzero(self.find(keys) < 0))
-        merged = KeyIndex(self.keys, self.rows, late := (self.late or KeyIndex.empty())._with(keys, rows), num_added)
+        late = (self.late or KeyIndex.empty())._with(keys, rows)
+        merged = KeyIndex(self.keys, self.rows, late, num_added)
         return merged if late.keys.size <= _MAX_LATE_SHARE * self.keys.size else merged.whole()
 
     def whole(self) -> "KeyIndex":
@@ -115,12 +115,9 @@ class KeyIndex:
 
     def _with(self, keys: UInt64Array, rows: Int32Array) -> "KeyIndex":
         """Add or move ascending keys. Shape: (q,) and (q,)."""
-        places = np.searchsorted(self.keys, keys)
-        known = np.zeros(keys.size, dtype=np.bool_)
-        inside = places < self.keys.size
-        known[inside] = self.keys[places[inside]] == keys[inside]
+        places = find(self.keys, keys)
+        known, new = np.flatnonzero(places >= 0), np.flatnonzero(places < 0)
         base_rows = self.rows.copy()
         base_rows[places[known]] = rows[known]
-        new = ~known
-        splice = Splice(self.keys.size, np.empty(0, dtype=np.int64), places[new])
+        splice = Splice(self.keys.size, np.empty(0, dtype=np.int64), np.searchsorted(self.keys, keys[new]))
         return KeyIndex(splice.applied(self.keys, keys[new]), splice.applied(base_rows, rows[new]))

@@ -17,13 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from tokenizer.catalogue.nodes import Nodes, chunks, ranges, ranks
-from tokenizer.catalogue.splice import Splice
+from tokenizer.catalogue.splice import Splice, find
 from tokenizer.catalogue.sums import Sums, moved, summed
 
 Int64Array = npt.NDArray[np.int64]
 IntArray = npt.NDArray[np.integer]
 
-# Kept for one node eighty members at most, 6.7 bytes a member for d = 128, and 13 MB a level in all.
+# One sum is kept for eighty members at most: 6.7 bytes a member for d = 128, and 13 MB a level.
 _MEMBERS_PER_SUM = 80
 _MAX_SUMS = 24_576
 # Fewer members are as fast to read again as their sum.
@@ -125,7 +125,7 @@ def merged_means(
         One node a touched range, as `means` gives it; and the sums to keep.
     """
     fresh, least = splice.fresh, _least_kept(offsets)
-    slots = _find(before.nodes, old)
+    slots = find(before.nodes, old)
     # A range of one is its only member, not a mean.
     lengths = offsets[fresh + 1] - offsets[fresh]
     known = np.flatnonzero((slots >= 0) & (lengths > 1))
@@ -137,7 +137,7 @@ def merged_means(
     nodes = Nodes.room(fresh.size, source.vectors.shape[1])
     nodes.put(known, after.means())
     nodes.put(others, added)
-    untouched = np.flatnonzero(_find(splice.dropped, before.nodes) < 0)
+    untouched = np.flatnonzero(find(splice.dropped, before.nodes) < 0)
     parts = [
         (splice.moved(before.nodes[untouched]), before.sums, untouched),
         (fresh[known], after, np.arange(known.size)),
@@ -191,13 +191,3 @@ def _gathered(parts: list[tuple[Int64Array, Sums, Int64Array]], offsets: IntArra
         sums.put(standing[begin : begin + some.size], theirs.take(places[some]))
         begin += some.size
     return KeptSums(nodes[order], sums)
-
-
-def _find(values: Int64Array, wanted: Int64Array) -> Int64Array:
-    """Find numbers in ascending ones; -1 where they are not."""
-    places = np.searchsorted(values, wanted)
-    found = np.full(wanted.size, -1, dtype=np.int64)
-    inside = np.flatnonzero(places < values.size)
-    hits = inside[values[places[inside]] == wanted[inside]]
-    found[hits] = places[hits]
-    return found

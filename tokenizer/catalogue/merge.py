@@ -1,7 +1,7 @@
 """Owns the sorted merge: makes the trie after a change from the trie before it, equal to one built from scratch.
 
-Only what the change touches is computed: the SIDs of the rows that came or went, and the prefixes above them. All the
-rest is copied in one pass per array, so a merge costs a few sequential copies and the means of the touched nodes.
+Only what the change touches is computed: the SIDs of the rows that came or went, and the prefixes above them, whose
+means go on from sums kept at the merge before. All the rest is copied in one pass per array.
 
 Shape legend: k = touched prefixes of a level, n = nodes of a level before, n' = after, q = rows that came or went.
 """

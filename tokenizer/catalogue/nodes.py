@@ -78,7 +78,10 @@ def sum_masses(masses: Float32Array, picks: IntArray, offsets: IntArray) -> Floa
         One sum a range.
         Shape: (n,).
     """
-    return _sums(masses[picks], offsets)
+    if offsets.size <= 1:
+        return np.empty(0, dtype=np.float32)
+    sums: Float32Array = np.add.reduceat(masses[picks], offsets[:-1])
+    return sums
 
 
 def ranges(offsets: IntArray, parents: IntArray) -> tuple[Int64Array, Int64Array]:
@@ -132,13 +135,6 @@ def quantize(vectors: Float32Array) -> tuple[Int8Array, Float32Array]:
     steps = vectors / np.where(scales > 0, scales, np.float32(1))[:, None]
     # The largest component is 127 up to rounding, so nothing is left to clip.
     return np.rint(steps, out=steps).astype(np.int8), scales
-
-
-def _sums(values: Float32Array, offsets: IntArray) -> Float32Array:
-    if offsets.size <= 1:
-        return np.empty(0, dtype=np.float32)
-    sums: Float32Array = np.add.reduceat(values, offsets[:-1])
-    return sums
 
 
 def chunks(nodes: Int64Array, lengths: IntArray) -> Iterator[Int64Array]:

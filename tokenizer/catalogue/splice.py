@@ -138,3 +138,22 @@ class Splice:
             if end > begin and not goes_here:
                 runs.append((False, begin, end))
         return runs
+
+
+def find(values: npt.NDArray[Any], wanted: npt.NDArray[Any]) -> Int64Array:
+    """Find entries in ascending ones.
+
+    Args:
+        values: All different.
+            Shape: (n,).
+        wanted: Any order, repeats allowed.
+            Shape: (q,).
+
+    Returns:
+        Their places, -1 where they are not.
+        Shape: (q,).
+    """
+    if not values.size:
+        return np.full(wanted.size, -1, dtype=np.int64)
+    places = np.minimum(np.searchsorted(values, wanted), values.size - 1)
+    return np.where(values[places] == wanted, places, -1)

@@ -17,12 +17,14 @@ Int32Array = npt.NDArray[np.int32]
 Int64Array = npt.NDArray[np.int64]
 IntArray = npt.NDArray[np.integer]
 
-# Binary places behind the point, and the most that a member counts for: half a million of those sum up in 63 bits.
+# Binary places behind the point, and the most that a member, item or node, can weigh: what is above is cut, and half a
+# million of those sum up in 63 bits. Weights of items lie far within (`check_vectors`); weight times scale is exact to
+# a hundredth from 1e-5 on, while scales of item vectors are some 1e-2.
 _MASS_BITS, _MOST_MASS = 20, 2.0**24
 _UNIT_BITS, _MOST_UNITS = 22, 2.0**22
 # A sum's grid leaves so many bits to all weights together; times 127, and half a step a member, 24 bits suffice for a
-# few members, which floats hold exactly, and 31 for many. One of 256 members is rounded by a thousandth of its weight,
-# one of 65,536 by half a hundredth: no more than a mean is when it is rounded to int8.
+# few members, which floats hold exactly, and 31 for many. One of 256 equal members is rounded by two thousandths of its
+# weight at most, one of 65,536 by less than a hundredth; a mean is rounded by half a hundredth when it becomes int8.
 _FEW, _FEW_STEP_BITS, _STEP_BITS = 256, 17, 23
 
 
@@ -84,9 +86,8 @@ def summed(members: Nodes, firsts: Int64Array, lengths: Int64Array) -> Sums:
     steps = _on_grid(units, np.repeat(shifts, lengths))
     split = int(np.searchsorted(lengths, _FEW, side="right"))
     end = int(firsts[split]) if split < firsts.size else steps.size
-    few = weighted_sums(members.vectors[:end], steps[:end].astype(np.float32), lengths[:split])
     vectors = np.empty((lengths.size, members.vectors.shape[1]), dtype=np.int32)
-    vectors[:split] = few
+    vectors[:split] = weighted_sums(members.vectors[:end], steps[:end].astype(np.float32), lengths[:split])
     vectors[split:] = weighted_sums(members.vectors[end:], steps[end:], lengths[split:])
     return Sums(shifts, total, np.add.reduceat(masses, firsts), vectors)
 
@@ -130,13 +131,13 @@ def _weighed(members: Nodes) -> tuple[Int64Array, Int64Array]:
     most = np.float32(_MOST_UNITS) / np.maximum(members.scales, np.float32(_MOST_UNITS / _MOST_MASS))
     masses = np.minimum(members.masses, most)
     units = masses * members.scales
-    # Powers of two round nothing; a weight is above zero, and stays so.
+    # Powers of two round nothing; the least weight is one, since a node is divided by the weight below it.
     masses = np.maximum(np.rint(masses * np.float32(2**_MASS_BITS)), np.float32(1))
     return np.rint(units * np.float32(2**_UNIT_BITS)).astype(np.int64), masses.astype(np.int64)
 
 
 def _shifts(units: Int64Array, lengths: IntArray) -> npt.NDArray[np.int8]:
-    """Find the grids of sums: the finest on which all weights together take the bits that there are. Shape: (n,)."""
+    """Find the grids of sums: the finest on which all weights together fit the bits allowed. Shape: (n,)."""
     _, bits = np.frexp(units.astype(np.float64))
     room = np.where(lengths <= _FEW, _FEW_STEP_BITS, _STEP_BITS)
     shifts: npt.NDArray[np.int8] = np.maximum(bits - room, 0).astype(np.int8)

@@ -18,6 +18,9 @@ from tokenizer.catalogue.splice import Splice
 from tokenizer.catalogue.trie import Trie
 from tokenizer.errors import CatalogueError
 
+# What `sums` can add up: far below and above the square roots of listens that item tables weigh by.
+LEAST_WEIGHT, MOST_WEIGHT = 2.0**-10, 2.0**20
+
 
 def check_update(update: CatalogueUpdate, codebook_sizes: tuple[int, ...], x_dim: int) -> None:
     """Refuse an update that does not fit the catalogue.
@@ -75,7 +78,7 @@ def check_vectors(vectors: npt.NDArray[np.float32], weights: npt.NDArray[np.floa
         shape: The expected (n, d).
 
     Raises:
-        CatalogueError: Wrong shapes, or a number that is not finite, or a weight that is not positive.
+        CatalogueError: Wrong shapes, or a component that is not finite, or a weight that cannot be summed.
     """
     if vectors.shape != shape or weights.shape != shape[:1]:
         msg = (
@@ -83,8 +86,11 @@ def check_vectors(vectors: npt.NDArray[np.float32], weights: npt.NDArray[np.floa
             "the model artifact does not belong to this catalogue"
         )
         raise CatalogueError(msg)
-    if not (np.isfinite(vectors).all() and np.isfinite(weights).all() and (weights > 0).all()):
-        msg = "item vectors: expected finite components and weights > 0; the model artifact's item table is damaged"
+    if not (np.isfinite(vectors).all() and ((weights >= LEAST_WEIGHT) & (weights <= MOST_WEIGHT)).all()):
+        msg = (
+            f"item vectors: expected finite components and weights from {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}; the model "
+            "artifact's item table is damaged"
+        )
         raise CatalogueError(msg)
 
 

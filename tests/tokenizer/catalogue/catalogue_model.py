@@ -2,7 +2,7 @@
 
 import math
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -197,9 +197,29 @@ def arrays_of(snapshot: CatalogueSnapshot) -> list[np.ndarray]:
 
 def store_of(snapshot: CatalogueSnapshot) -> RowStore:
     """A store of the same rows, without means."""
-    store = RowStore(DIM, len(SIZES))
+    store = RowStore(snapshot.rows.vectors.shape[1], len(snapshot.codebook_sizes))
     names = [name for name in snapshot.rows.__dataclass_fields__ if not name.endswith(("_table", "expiries"))]
     columns = {name: getattr(snapshot.rows, name) for name in ("vectors", "scales", *names)}
     columns["expires_at"] = snapshot.rows.expiries.by_row(snapshot.num_rows)
     store.append(columns, snapshot.text.tobytes())
     return store
+
+
+def check_against_scratch(snapshot: CatalogueSnapshot):
+    """Require of a snapshot what one built from its rows alone has, byte for byte."""
+    store = store_of(snapshot)
+    scratch = standing.built(store, snapshot.row_alive, snapshot.codebook_sizes)
+    assert snapshot.popular_rows.tolist() == scratch.popular.tolist()
+    assert snapshot.newest_rows.tolist() == scratch.newest.tolist()
+    for field in fields(scratch.trie):
+        got, wanted = getattr(snapshot.trie, field.name), getattr(scratch.trie, field.name)
+        if field.name == "leaf_rows":  # a mean may lie anywhere in the table
+            got = (np.maximum(got, -1), *(table[got] for table in tables_of(snapshot.rows)))
+            wanted = (np.maximum(wanted, -1), *(table[wanted] for table in tables_of(store.rows())))
+        for one, other in zip(*((x if isinstance(x, tuple) else (x,)) for x in (got, wanted)), strict=True):
+            assert one.dtype == other.dtype
+            np.testing.assert_array_equal(one, other, err_msg=field.name)
+
+
+def tables_of(rows):
+    return rows.vector_table, rows.scale_table

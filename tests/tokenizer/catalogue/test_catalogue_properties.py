@@ -128,18 +128,7 @@ def test_merged_snapshots_equal_one_built_from_scratch(updates, clocks):
     for batch, now_ms in zip(updates, clocks, strict=False):
         subject.apply(batch)
         snapshot = subject.snapshot(now_ms)
-        store = cm.store_of(snapshot)
-        scratch = standing.built(store, snapshot.row_alive, cm.SIZES)
-        assert snapshot.popular_rows.tolist() == scratch.popular.tolist()
-        assert snapshot.newest_rows.tolist() == scratch.newest.tolist()
-        for field in dataclasses.fields(scratch.trie):
-            got, wanted = getattr(snapshot.trie, field.name), getattr(scratch.trie, field.name)
-            if field.name == "leaf_rows":  # a mean may lie anywhere in the table
-                got = (np.maximum(got, -1), *(table[got] for table in tables_of(snapshot.rows)))
-                wanted = (np.maximum(wanted, -1), *(table[wanted] for table in tables_of(store.rows())))
-            for one, other in zip(*((x if isinstance(x, tuple) else (x,)) for x in (got, wanted)), strict=True):
-                assert one.dtype == other.dtype
-                np.testing.assert_array_equal(one, other, err_msg=field.name)
+        cm.check_against_scratch(snapshot)
 
 
 RULES = [{}, {"market": "SE"}, {"market": "FR"}, {"allow_explicit": False}]
@@ -169,7 +158,3 @@ def test_masks_are_carried_not_compiled_anew(monkeypatch):
     after = subject.snapshot(0)
     monkeypatch.setattr(snapshot, "compile_rule", None)
     assert after.eligibility(market="SE", now_ms=0).item.tolist() == [False] + [True] * 9
-
-
-def tables_of(rows):
-    return rows.vector_table, rows.scale_table

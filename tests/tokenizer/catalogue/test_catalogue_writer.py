@@ -191,6 +191,9 @@ def test_two_items_of_one_key_are_refused(monkeypatch, same_batch):
         lambda ids, codes, x: (x[:, :2], np.ones(len(ids), np.float32)),
         lambda ids, codes, x: (x * np.nan, np.ones(len(ids), np.float32)),
         lambda ids, codes, x: (x, np.zeros(len(ids), np.float32)),
+        lambda ids, codes, x: (x, np.full(len(ids), 1e-4, np.float32)),
+        lambda ids, codes, x: (x, np.full(len(ids), 1e7, np.float32)),
+        lambda ids, codes, x: (x, np.full(len(ids), np.nan, np.float32)),
     ],
 )
 def test_item_table_that_computes_nonsense_is_refused(broken):
