@@ -62,14 +62,9 @@ def test_whole_schedule_leaves_no_trace(kafka, tmp_path):
     assert set(results["kills"]) == {*POINTS, RANDOM}
 
 
+@pytest.mark.slow
 @pytest.mark.broker
-@pytest.mark.parametrize(
-    "name",
-    [
-        "offsets_before_changelog",
-        *(pytest.param(n, marks=pytest.mark.slow) for n in BROKEN if n != "offsets_before_changelog"),
-    ],
-)
+@pytest.mark.parametrize("name", BROKEN)
 def test_broken_build_is_found_out(kafka, tmp_path, name):
     checks, results = crash(
         kafka, tmp_path, "--smoke", "--kills", "12", "--pauses", "10", "--broken", name, timeout_s=280
