@@ -19,7 +19,7 @@ IntArray = npt.NDArray[np.integer]
 
 # Binary places behind the point, and the most that a member, item or node, can weigh: what is above is cut, and half a
 # million of those sum up in 63 bits. Weights of items lie far within (`check_vectors`); weight times scale is exact to
-# a hundredth from 1e-5 on, while scales of item vectors are some 1e-2.
+# a hundredth from 1e-5 on, while scales of trained item vectors are some 3e-3.
 _MASS_BITS, _MOST_MASS = 20, 2.0**24
 _UNIT_BITS, _MOST_UNITS = 22, 2.0**22
 # A sum's grid leaves so many bits to all weights together; times 127, and half a step a member, 24 bits suffice for a
