@@ -93,7 +93,7 @@ def new_catalogue() -> Catalogue:
 
 def store_of(snapshot: CatalogueSnapshot) -> RowStore:
     """Copy the rows of a snapshot into a store of their own, without means."""
-    store = RowStore(DIM, len(SIZES))
+    store = RowStore(snapshot.rows.vectors.shape[1], len(snapshot.codebook_sizes))
     names = [name for name in snapshot.rows.__dataclass_fields__ if not name.endswith(("_table", "expiries"))]
     columns = {name: getattr(snapshot.rows, name) for name in ("vectors", "scales", *names)}
     columns["expires_at"] = snapshot.rows.expiries.by_row(snapshot.num_rows)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from tests.bench.catalogue_items import store_of
 from tokenizer.catalogue import Catalogue, CatalogueSnapshot, CatalogueUpdate, ItemFacts, standing
 from tokenizer.catalogue.encoding import name_key
-from tokenizer.catalogue.rows import RowStore
 from tokenizer.sid import item_key
 
 SIZES = (3, 2, 4)
@@ -193,16 +193,6 @@ def arrays_of(snapshot: CatalogueSnapshot) -> list[np.ndarray]:
         snapshot.popular_rows,
         snapshot.newest_rows,
     ]
-
-
-def store_of(snapshot: CatalogueSnapshot) -> RowStore:
-    """A store of the same rows, without means."""
-    store = RowStore(snapshot.rows.vectors.shape[1], len(snapshot.codebook_sizes))
-    names = [name for name in snapshot.rows.__dataclass_fields__ if not name.endswith(("_table", "expiries"))]
-    columns = {name: getattr(snapshot.rows, name) for name in ("vectors", "scales", *names)}
-    columns["expires_at"] = snapshot.rows.expiries.by_row(snapshot.num_rows)
-    store.append(columns, snapshot.text.tobytes())
-    return store
 
 
 def check_against_scratch(snapshot: CatalogueSnapshot):
