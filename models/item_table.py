@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tokenizer.errors import ArtifactError
+from tokenizer.lookup import find
 from tokenizer.sid import item_keys
 
 Float32Array = npt.NDArray[np.float32]
@@ -130,7 +131,8 @@ class ItemTable:
         """
         codes, x = np.asarray(codes), np.asarray(x, dtype=np.float32)
         self._check(len(item_ids), codes, x)
-        place, known = self._find(item_keys(item_ids))
+        place = find(self.keys, item_keys(item_ids))
+        known = place >= 0
         v = np.empty((len(item_ids), self.d_model), dtype=np.float32)
         v[known] = self.vectors[place[known]]
         for first in range(0, len(item_ids), _CHUNK):
@@ -176,12 +178,6 @@ class ItemTable:
                 msg = f"{path} cannot be read as an array ({error}); copy the model artifact again or export it again"
                 raise ArtifactError(msg) from error
         return cls(tuple(codebook_sizes), **arrays)
-
-    def _find(self, keys: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
-        if not self.keys.size:
-            return np.zeros(keys.size, dtype=np.intp), np.zeros(keys.size, dtype=np.bool_)
-        place = np.minimum(np.searchsorted(self.keys, keys), self.keys.size - 1)
-        return place, self.keys[place] == keys
 
     def _predict(self, x: Float32Array) -> Float32Array:
         # A sixth of the time that one pass a column over all items takes: an item's sums stay in the nearest cache.

@@ -6,6 +6,8 @@ Legend: Q queries, N items, D dimensions, K neighbours.
 import numpy as np
 import numpy.typing as npt
 
+from tokenizer.lookup import find
+
 Singles = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.intp]
 
@@ -56,9 +58,9 @@ def nearest(queries: Rows, vectors: Singles, among: Rows, count: int) -> Rows:
     for start in range(0, len(queries), step):
         block = queries[start : start + step]
         scores = vectors[block] @ candidates.T
-        places = np.minimum(np.searchsorted(among, block), len(among) - 1)
-        own = among[places] == block
-        scores[np.flatnonzero(own), places[own]] = -np.inf
+        places = find(among, block)
+        own = np.flatnonzero(places >= 0)
+        scores[own, places[own]] = -np.inf
         found[start : start + step] = among[np.sort(np.argpartition(-scores, count - 1, axis=1)[:, :count], axis=1)]
     return found
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from tokenizer.errors import TokenizerError
 from tokenizer.grid import CONTENT_BITS, MAX_DIM, VECTOR_BITS, WEIGHT_BITS, Exact, require_rows, snap, unit_rows
+from tokenizer.lookup import find
 from tokenizer.ridge import fit_ridge
 
 # Pseudo-items at the origin: without them the mean of a one-item catalogue is the item, and nothing is left of it.
@@ -177,10 +178,9 @@ class Representation:
         projected = unit_rows(centred @ self.projection, VECTOR_BITS)
         predicted = centred @ self.ridge[:-1] + self.ridge[-1]
         halves = unit_rows(predicted, VECTOR_BITS)
-        if len(self.keys):
-            found = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
-            known = self.keys[found] == keys
-            halves[known] = np.ldexp(self.collaborative[found[known]].astype(np.float64), -VECTOR_BITS)
+        found = find(self.keys, keys)
+        known = np.flatnonzero(found >= 0)
+        halves[known] = np.ldexp(self.collaborative[found[known]].astype(np.float64), -VECTOR_BITS)
         weights = np.sqrt(self.content_share), np.sqrt(1.0 - self.content_share)
         return snap(np.concatenate([projected * weights[0], halves * weights[1]], axis=1), VECTOR_BITS)
 

@@ -10,13 +10,13 @@ import base64
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import structlog
 
 from models.records import ItemSids, TokenizedItem
 from streams.agents.tokenizing import ItemEncoder
 from streams.metrics import Metrics
 from tokenizer.drift import AlarmKind, ArrivalWindow, DriftFigures, DriftSettings, next_alarms, residual_norms
+from tokenizer.lookup import find
 from tokenizer.sid import item_keys
 from tokenizer.tokenizer import CatalogTokenizer
 
@@ -78,7 +78,7 @@ class DriftWatch:
 
     def _take(self, window: ArrivalWindow, waiting: list[tuple[str, TokenizedItem]]) -> None:
         keys = item_keys(item_id for item_id, _ in waiting)
-        news = np.flatnonzero(~_among(keys, self._tokenizer.representation.keys))
+        news = np.flatnonzero(find(self._tokenizer.representation.keys, keys) < 0)
         if not len(news):
             return
         chosen = [waiting[row][1] for row in news]
@@ -144,14 +144,6 @@ class DriftRoom:
         """
         if self._watch is not None:
             self._watch.observe(values)
-
-
-def _among(keys: npt.NDArray[np.uint64], known: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
-    # `np.isin` would sort all known keys for each batch.
-    if not len(known):
-        return np.zeros(len(keys), dtype=np.bool_)
-    found: npt.NDArray[np.bool_] = known[np.minimum(np.searchsorted(known, keys), len(known) - 1)] == keys
-    return found
 
 
 def _told(figures: DriftFigures) -> dict[str, object]:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from tokenizer.catalogue.encoding import EncodedItem
 from tokenizer.catalogue.key_index import KeyIndex
 from tokenizer.catalogue.rows import RowStore
+from tokenizer.lookup import find
 
 BoolArray = npt.NDArray[np.bool_]
 Int32Array = npt.NDArray[np.int32]
@@ -44,8 +45,8 @@ class AliasRows:
         """Return the row of the item that each row stands for. Shape: (n,)."""
         if not self.rows.size:
             return rows
-        places = np.minimum(np.searchsorted(self.rows, rows), self.rows.size - 1)
-        return np.where(self.rows[places] == rows, self.items[places], rows)
+        places = find(self.rows, rows)
+        return np.where(places < 0, rows, self.items[places])
 
     def left_out(self, rows: Int32Array) -> Int32Array:
         """Return the rows that are no aliases, in their order. Shape: (<= n,)."""

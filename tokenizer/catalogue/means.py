@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tokenizer.catalogue.nodes import Nodes, chunks, ranges, ranks
-from tokenizer.catalogue.splice import Splice, find
+from tokenizer.catalogue.splice import Splice
 from tokenizer.catalogue.sums import Sums, moved, summed
+from tokenizer.lookup import find
 
 Int64Array = npt.NDArray[np.int64]
 IntArray = npt.NDArray[np.integer]

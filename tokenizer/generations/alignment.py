@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tokenizer.errors import ArtifactError, TokenizerError
+from tokenizer.lookup import find
 from tokenizer.manifest import verify_manifest, write_manifest
 
 Codes = npt.NDArray[np.int32]
@@ -95,11 +96,8 @@ class Alignment:
         rows, places = np.arange(len(codes)), np.zeros(len(codes), dtype=np.int64)
         for level, (size, nodes, targets) in enumerate(zip(self.old_sizes, self.nodes, self.targets, strict=True)):
             column = codes[rows, level]
-            keys = places * size + column
-            places = np.minimum(np.searchsorted(nodes, keys), max(len(nodes) - 1, 0))
-            known = (
-                (column >= 0) & (column < size) & (nodes[places] == keys if len(nodes) else np.zeros(len(rows), bool))
-            )
+            places = find(nodes, places * size + column)
+            known = (column >= 0) & (column < size) & (places >= 0)
             rows, places = rows[known], places[known]
             found[rows] = targets[places]
         return found
