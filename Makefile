@@ -40,7 +40,7 @@ demo: $(if $(shell test -e "$(DATA)" && echo there),$(DEV),$(SERVE))
 	@$(BIN)/sidestream demo $(if $(ONCE),--once) $(if $(DATA),--data "$(DATA)")
 
 demo-artifact: $(DEV)
-	@$(BIN)/python -m streams.demo.build
+	@$(BIN)/python -m sidestream.streams.demo.build
 
 test: $(DEV)
 	@$(BIN)/python -m pytest
@@ -72,8 +72,8 @@ lock: $(BIN)/uv
 		--custom-compile-command "make lock" --group bench -o $(LOCKS)/bench.txt
 
 readme: $(DEV)
-	@$(BIN)/python -m tests.house.readme
-	@$(BIN)/python -m tests.house.contract
+	@$(BIN)/python -m tests.repository.readme
+	@$(BIN)/python -m tests.repository.contract
 
 clean:
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis var

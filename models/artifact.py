@@ -3,7 +3,7 @@
 Layout:
 
 * `model.onnx`: the serving graph, with the versions below in its `metadata_props`.
-* `item_table/*.npy`: learned item vectors and the prediction for new ones (`models.item_table`).
+* `item_table/*.npy`: learned item vectors and the prediction for new ones (`sidestream.models.item_table`).
 * `config.json`: `ModelConfig`.
 * `metrics.json`: what training and evaluation measured.
 * `README.md`: the model card.
@@ -23,10 +23,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from models.item_table import ItemTable
-from models.network_config import NetworkConfig
-from tokenizer.errors import ArtifactError
-from tokenizer.manifest import Manifest, verify_manifest, write_manifest
+from sidestream.models.item_table import ItemTable
+from sidestream.models.network_config import NetworkConfig
+from sidestream.tokenizer.errors import ArtifactError
+from sidestream.tokenizer.manifest import Manifest, verify_manifest, write_manifest
 
 FORMAT_VERSION = 1
 ONNX_NAME = "model.onnx"

@@ -15,8 +15,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
-from models.artifact import ModelArtifact
-from models.decoding.feed import (
+from sidestream.models.artifact import ModelArtifact
+from sidestream.models.decoding.feed import (
     Aranges,
     Feed,
     Widths,
@@ -25,12 +25,12 @@ from models.decoding.feed import (
     eligibility_feed,
     history_feed,
 )
-from models.decoding.signature import METADATA_PREFIX, RESULT_NAMES, input_specs, output_names
-from models.errors import EngineError
-from models.features import Features
-from models.settings import EngineSettings
-from tokenizer.catalogue import CatalogueSnapshot, Eligibility
-from tokenizer.errors import ArtifactError
+from sidestream.models.decoding.signature import METADATA_PREFIX, RESULT_NAMES, input_specs, output_names
+from sidestream.models.errors import EngineError
+from sidestream.models.features import Features
+from sidestream.models.settings import EngineSettings
+from sidestream.tokenizer.catalogue import CatalogueSnapshot, Eligibility
+from sidestream.tokenizer.errors import ArtifactError
 
 Int32Array = npt.NDArray[np.int32]
 Float32Array = npt.NDArray[np.float32]

@@ -1,6 +1,6 @@
 """The errors of the generator and of its data; the whole tree is pictured in `streams/errors.py`."""
 
-from tokenizer.errors import SidestreamError
+from sidestream.tokenizer.errors import SidestreamError
 
 
 class DataError(SidestreamError):

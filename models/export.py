@@ -18,7 +18,7 @@ import onnx
 import torch
 from safetensors.torch import save_file
 
-from models.artifact import (
+from sidestream.models.artifact import (
     ONNX_NAME,
     WEIGHTS_NAME,
     ModelArtifact,
@@ -27,12 +27,12 @@ from models.artifact import (
     seal,
     write_model_files,
 )
-from models.decoding.graph import RecommendGraph
-from models.decoding.operators import translations
-from models.decoding.signature import METADATA_PREFIX, TensorSpec, input_specs, output_names
-from models.errors import TrainingError
-from models.item_table import ItemTable
-from models.network import GenModel
+from sidestream.models.decoding.graph import RecommendGraph
+from sidestream.models.decoding.operators import translations
+from sidestream.models.decoding.signature import METADATA_PREFIX, TensorSpec, input_specs, output_names
+from sidestream.models.errors import TrainingError
+from sidestream.models.item_table import ItemTable
+from sidestream.models.network import GenModel
 
 OPSET = 23
 # Where training keeps the learned item vectors beside the network's own tensors in the weights file.

@@ -16,7 +16,7 @@ UNKNOWN = -1
 
 
 class HistoryArrays(Protocol):
-    """What is read of a history: `models.history.view.HistoryView`, or the items of a training sequence."""
+    """What is read of a history: `sidestream.models.history.view.HistoryView`, or the items of a training sequence."""
 
     @property
     def rows(self) -> Int32Array:

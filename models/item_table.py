@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.errors import ArtifactError
-from tokenizer.lookup import find
-from tokenizer.sid import item_keys
+from sidestream.tokenizer.errors import ArtifactError
+from sidestream.tokenizer.lookup import find
+from sidestream.tokenizer.sid import item_keys
 
 Float32Array = npt.NDArray[np.float32]
 Int32Array = npt.NDArray[np.int32]

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.network_config import NetworkConfig
+from sidestream.models.network_config import NetworkConfig
 
 __all__ = ["NetworkConfig", "GenModel", "MaskPool"]
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from models.artifact import ONNX_NAME, WEIGHTS_NAME, load_model_artifact, seal
-from models.errors import TrainingError
-from models.export import ITEM_VECTORS_TENSOR, export_onnx
-from models.network import GenModel
+from sidestream.models.artifact import ONNX_NAME, WEIGHTS_NAME, load_model_artifact, seal
+from sidestream.models.errors import TrainingError
+from sidestream.models.export import ITEM_VECTORS_TENSOR, export_onnx
+from sidestream.models.network import GenModel
 
 
 def reexport(folder: Path) -> dict[str, Any]:

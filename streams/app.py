@@ -1,19 +1,19 @@
 """The worker's way in: `create_app(settings)` builds it, `run_worker(settings)` runs it.
 
-`faust -A streams.app worker` works too: the attribute `app` is built on first use, from environment and file.
+`faust -A sidestream.streams.app worker` works too: the attribute `app` is built on first use, from environment and file.
 """
 
 import asyncio
 from typing import Any
 
-from streams.errors import SettingsError
-from streams.generations.shelf import LoadPair
-from streams.log import set_up_logging
-from streams.metrics import Metrics
-from streams.settings import Settings, load_settings
-from streams.worker.build import WorkerParts
-from streams.worker.pair import Pair, load_pair
-from streams.worker.run import run
+from sidestream.streams.errors import SettingsError
+from sidestream.streams.generations.pair import Pair, load_pair
+from sidestream.streams.generations.shelf import LoadPair
+from sidestream.streams.runtime.log import set_up_logging
+from sidestream.streams.runtime.metrics import Metrics
+from sidestream.streams.settings import Settings, load_settings
+from sidestream.streams.worker.build import WorkerParts
+from sidestream.streams.worker.run import run
 
 __all__ = ["create_app", "run_worker"]
 

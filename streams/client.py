@@ -15,13 +15,13 @@ from kafka.errors import KafkaError
 from kafka.producer.future import FutureRecordMetadata
 from pydantic import ValidationError
 
-from models.records import CandidateSet, CatalogItem, Listen, LiveSegment, Record, SessionStart, UserErasure
-from models.records.candidates import candidate_set_id
-from streams.clock import WallClock
-from streams.connect import Clients, KafkaSettings, OffsetReset
-from streams.contracts.settings import TopicSettings
-from streams.contracts.topics import TopicSpec, build_topics
-from streams.errors import BrokerError, TopicError
+from sidestream.models.records import CandidateSet, CatalogItem, Listen, LiveSegment, Record, SessionStart, UserErasure
+from sidestream.models.records.candidates import candidate_set_id
+from sidestream.streams.contracts.settings import TopicSettings
+from sidestream.streams.contracts.topics import TopicSpec, build_topics
+from sidestream.streams.errors import BrokerError, TopicError
+from sidestream.streams.kafka.clients import Clients, KafkaSettings, OffsetReset
+from sidestream.streams.runtime.clock import WallClock
 
 POLL_MS = 200
 # Repeats come from redelivery after a crash, close to the first: 10,000 sets are minutes of a busy partition.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from streams.errors import SettingsError
+from sidestream.streams.errors import SettingsError
 
 
 def nest(flat: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,8 +20,8 @@
   x BadRecord                one malformed record (goes to the dead letters, never stops a stream)
 """
 
-from models.errors import DataError, EngineError, StateError, TrainingError
-from tokenizer.errors import ArtifactError, CatalogueError, SidestreamError, TokenizerError
+from sidestream.models.errors import DataError, EngineError, StateError, TrainingError
+from sidestream.tokenizer.errors import ArtifactError, CatalogueError, SidestreamError, TokenizerError
 
 __all__ = [
     "SidestreamError",

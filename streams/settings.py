@@ -24,29 +24,29 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from models.data.settings import ImportSettings
-from models.recommend.settings import RecommendSettings
-from models.settings import EngineSettings
-from models.training.settings import TrainSettings
-from models.world.settings import WorldSettings
-from streams.agents.settings import AgentSettings
-from streams.broker.settings import BrokerSettings
-from streams.catalogue.settings import CatalogueSettings
-from streams.connect import KafkaSettings
-from streams.contracts.settings import TopicSettings
-from streams.demo.settings import DemoSettings
-from streams.dotted import holds, merge, nest
-from streams.errors import SettingsError
-from streams.generations.settings import GenerationSettings
-from streams.lane.settings import LaneSettings
-from streams.log_settings import LogSettings
-from streams.popularity.settings import PopularitySettings
-from streams.replay.settings import ReplaySettings
-from streams.sessions.settings import SessionSettings
-from streams.web.settings import WebSettings
-from streams.worker.settings import WorkerSettings
-from tokenizer.live.settings import LiveSettings
-from tokenizer.settings import TokenizerSettings
+from sidestream.models.data.settings import ImportSettings
+from sidestream.models.recommend.settings import RecommendSettings
+from sidestream.models.settings import EngineSettings
+from sidestream.models.training.settings import TrainSettings
+from sidestream.models.world.settings import WorldSettings
+from sidestream.streams.broker.settings import BrokerSettings
+from sidestream.streams.catalogue.settings import CatalogueSettings
+from sidestream.streams.contracts.settings import TopicSettings
+from sidestream.streams.demo.settings import DemoSettings
+from sidestream.streams.dotted import holds, merge, nest
+from sidestream.streams.errors import SettingsError
+from sidestream.streams.generations.settings import GenerationSettings
+from sidestream.streams.kafka.clients import KafkaSettings
+from sidestream.streams.listens.settings import LaneSettings
+from sidestream.streams.popularity.settings import PopularitySettings
+from sidestream.streams.replay.settings import ReplaySettings
+from sidestream.streams.runtime.log_settings import LogSettings
+from sidestream.streams.sessions.settings import SessionSettings
+from sidestream.streams.tokenizing.settings import AgentSettings
+from sidestream.streams.worker.settings import WorkerSettings
+from sidestream.streams.worker.web.settings import WebSettings
+from sidestream.tokenizer.live.settings import LiveSettings
+from sidestream.tokenizer.settings import TokenizerSettings
 
 ENV_PREFIX = "SIDESTREAM_"
 DEFAULT_FILE = Path("sidestream.toml")

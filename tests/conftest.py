@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from streams.broker import BrokerSettings, RunningBroker, start_broker
-from streams.broker.jars import ensure_jars, require_kafka
-from streams.contracts.settings import TopicSettings
-from streams.contracts.topics import Topics, build_topics, create_topics
-from streams.errors import BrokerError
+from sidestream.streams.broker import BrokerSettings, RunningBroker, start_broker
+from sidestream.streams.broker.jars import ensure_jars, require_kafka
+from sidestream.streams.contracts.settings import TopicSettings
+from sidestream.streams.contracts.topics import Topics, build_topics, create_topics
+from sidestream.streams.errors import BrokerError
 
 MakeTopics = Callable[..., Topics]
 

@@ -21,14 +21,14 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tokenizer.content import ContentEncoder
-from tokenizer.drift import DriftReference
-from tokenizer.encoders import store_encoder, stored_encoder
-from tokenizer.errors import ArtifactError, TokenizerError
-from tokenizer.fitting import SidReport
-from tokenizer.levels import LevelKind
-from tokenizer.manifest import MANIFEST_NAME, verify_manifest, write_manifest
-from tokenizer.tokenizer import CatalogTokenizer, Tokenizer
+from sidestream.tokenizer.content import ContentEncoder
+from sidestream.tokenizer.drift import DriftReference
+from sidestream.tokenizer.encoders import store_encoder, stored_encoder
+from sidestream.tokenizer.errors import ArtifactError, TokenizerError
+from sidestream.tokenizer.fitting import SidReport
+from sidestream.tokenizer.levels import LevelKind
+from sidestream.tokenizer.manifest import MANIFEST_NAME, verify_manifest, write_manifest
+from sidestream.tokenizer.tokenizer import CatalogTokenizer, Tokenizer
 
 _CONFIG_NAME = "config.json"
 _METRICS_NAME = "metrics.json"

@@ -20,8 +20,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.errors import TokenizerError
-from tokenizer.grid import CONTENT_BITS, unit_rows
+from sidestream.tokenizer.errors import TokenizerError
+from sidestream.tokenizer.grid import CONTENT_BITS, unit_rows
 
 # About 1,000 tokens of English: beyond that an average of word vectors says nothing new.
 MAX_TEXT_CHARS = 4_000

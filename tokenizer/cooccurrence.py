@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.errors import TokenizerError
+from sidestream.tokenizer.errors import TokenizerError
 
 # Rare contexts get less weight than their count would give them: raised to this power.
 _CONTEXT_POWER = 0.75

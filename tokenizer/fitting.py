@@ -6,16 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.content import ContentEncoder
-from tokenizer.cooccurrence import cooccurrence_vectors
-from tokenizer.drift import DriftReference, left_out_stretch, measure_reference
-from tokenizer.errors import TokenizerError
-from tokenizer.levels import Quantizer, fit_levels
-from tokenizer.representation import Representation
-from tokenizer.settings import TokenizerSettings
-from tokenizer.sid import item_keys
-from tokenizer.tokenizer import CatalogTokenizer, Tokenizer
-from tokenizer.views import TEXT_VIEW, Fusion, ItemContent, fit_fusion, read_views, view_dims
+from sidestream.tokenizer.content import ContentEncoder
+from sidestream.tokenizer.cooccurrence import cooccurrence_vectors
+from sidestream.tokenizer.drift import DriftReference, left_out_stretch, measure_reference
+from sidestream.tokenizer.errors import TokenizerError
+from sidestream.tokenizer.levels import Quantizer, fit_levels
+from sidestream.tokenizer.representation import Representation
+from sidestream.tokenizer.settings import TokenizerSettings
+from sidestream.tokenizer.sid import item_keys
+from sidestream.tokenizer.tokenizer import CatalogTokenizer, Tokenizer
+from sidestream.tokenizer.views import TEXT_VIEW, Fusion, ItemContent, fit_fusion, read_views, view_dims
 
 # Vectors of the catalogue, listening sequences, settings, random numbers: frozen levels.
 TrainLevels = Callable[

@@ -17,7 +17,7 @@ Division, square root and rounding are applied element by element, where IEEE 75
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.errors import TokenizerError
+from sidestream.tokenizer.errors import TokenizerError
 
 Floats = npt.NDArray[np.floating]
 Exact = npt.NDArray[np.float64]

@@ -19,7 +19,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tokenizer.errors import ArtifactError
+from sidestream.tokenizer.errors import ArtifactError
 
 MANIFEST_NAME = "manifest.json"
 _SCHEMA_VERSION = 1

@@ -6,7 +6,7 @@ Legend: Q queries, N items, D dimensions, K neighbours.
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.lookup import find
+from sidestream.tokenizer.lookup import find
 
 Singles = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.intp]

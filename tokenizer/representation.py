@@ -14,10 +14,19 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.errors import TokenizerError
-from tokenizer.grid import CONTENT_BITS, MAX_DIM, VECTOR_BITS, WEIGHT_BITS, Exact, require_rows, snap, unit_rows
-from tokenizer.lookup import find
-from tokenizer.ridge import fit_ridge
+from sidestream.tokenizer.errors import TokenizerError
+from sidestream.tokenizer.grid import (
+    CONTENT_BITS,
+    MAX_DIM,
+    VECTOR_BITS,
+    WEIGHT_BITS,
+    Exact,
+    require_rows,
+    snap,
+    unit_rows,
+)
+from sidestream.tokenizer.lookup import find
+from sidestream.tokenizer.ridge import fit_ridge
 
 # Pseudo-items at the origin: without them the mean of a one-item catalogue is the item, and nothing is left of it.
 _MEAN_PRIOR_ITEMS = 8

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tokenizer.grid import WEIGHT_BITS, Exact, snap
+from sidestream.tokenizer.grid import WEIGHT_BITS, Exact, snap
 
 # More rows than this hardly move a few hundred coefficients.
 _MAX_ROWS = 50_000

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from tokenizer.sid import MAX_CODEBOOK_SIZE, MAX_LEVELS
+from sidestream.tokenizer.sid import MAX_CODEBOOK_SIZE, MAX_LEVELS
 
 
 class VqSettings(BaseModel):

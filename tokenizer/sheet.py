@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.errors import TokenizerError
+from sidestream.tokenizer.errors import TokenizerError
 
 Codes = npt.NDArray[np.int32]
 

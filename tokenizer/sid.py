@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.errors import TokenizerError
+from sidestream.tokenizer.errors import TokenizerError
 
 Sid = tuple[int, ...]
 

@@ -12,13 +12,13 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.content import ContentEncoder
-from tokenizer.drift.reference import DriftReference
-from tokenizer.errors import TokenizerError
-from tokenizer.levels import LevelKind, Quantizer
-from tokenizer.representation import Representation
-from tokenizer.sid import Sid, item_keys
-from tokenizer.views import Fusion, ItemContent, read_views
+from sidestream.tokenizer.content import ContentEncoder
+from sidestream.tokenizer.drift.reference import DriftReference
+from sidestream.tokenizer.errors import TokenizerError
+from sidestream.tokenizer.levels import LevelKind, Quantizer
+from sidestream.tokenizer.representation import Representation
+from sidestream.tokenizer.sid import Sid, item_keys
+from sidestream.tokenizer.views import Fusion, ItemContent, read_views
 
 VERSION_CHARS = 12
 _INT8_MAX = 127

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.cooccurrence import cooccurrence_vectors
-from tokenizer.errors import TokenizerError
-from tokenizer.neighbours import nearest, overlap, unit_vectors
-from tokenizer.representation import Representation
-from tokenizer.settings import TokenizerSettings
+from sidestream.tokenizer.cooccurrence import cooccurrence_vectors
+from sidestream.tokenizer.errors import TokenizerError
+from sidestream.tokenizer.neighbours import nearest, overlap, unit_vectors
+from sidestream.tokenizer.representation import Representation
+from sidestream.tokenizer.settings import TokenizerSettings
 
 _HELD_SHARE = 0.2
 _MAX_HELD = 2_000

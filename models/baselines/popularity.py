@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from models.baselines.ranking import top_items
+from sidestream.models.baselines.ranking import top_items
 
 Int32Array = npt.NDArray[np.int32]
 

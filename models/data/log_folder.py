@@ -18,8 +18,8 @@ from typing import BinaryIO, Self, TypeVar
 
 from pydantic import ValidationError
 
-from models.data.manifest import FORMAT_VERSION, Manifest
-from models.data.rows import (
+from sidestream.models.data.manifest import FORMAT_VERSION, Manifest
+from sidestream.models.data.rows import (
     CatalogEvent,
     HeldOutRow,
     ListenRow,
@@ -32,8 +32,8 @@ from models.data.rows import (
     decode_session,
     encode_row,
 )
-from models.errors import DataError
-from models.records import CatalogItem, SessionStart
+from sidestream.models.errors import DataError
+from sidestream.models.records import CatalogItem, SessionStart
 
 MANIFEST_FILE = "manifest.json"
 HELDOUT_FILE = "heldout.jsonl"

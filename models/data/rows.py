@@ -1,7 +1,7 @@
 """One line of a log folder: how each kind of row is decoded, and the row types that readers get.
 
 Listens are the hot path (a training reads millions), so they decode into a msgspec struct with the fields of
-`models.records.Listen`; a test holds the two equal. Catalogue rows and session-starts are pydantic records.
+`sidestream.models.records.Listen`; a test holds the two equal. Catalogue rows and session-starts are pydantic records.
 """
 
 from typing import Annotated, Literal, NamedTuple
@@ -9,8 +9,8 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 from pydantic import ValidationError
 
-from models.records import CatalogItem, SessionStart, Signal
-from models.records.base import MAX_AT_MS, MAX_ID_CHARS
+from sidestream.models.records import CatalogItem, SessionStart, Signal
+from sidestream.models.records.base import MAX_AT_MS, MAX_ID_CHARS
 
 TopicName = Literal["catalog", "listens", "sessions", "heldout"]
 Role = Literal["test", "valid"]

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data.log_folder import LogFolder
-from models.errors import DataError
+from sidestream.models.data.log_folder import LogFolder
+from sidestream.models.errors import DataError
 
 Ints = NDArray[np.int32]
 

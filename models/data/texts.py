@@ -1,8 +1,8 @@
 """Owns what stands for a catalogue item where it is tokenized: the same for training, replay and the live tokenizer."""
 
-from models.records import CatalogItem
-from tokenizer.content import item_text
-from tokenizer.views import ContentSegment, ItemContent
+from sidestream.models.records import CatalogItem
+from sidestream.tokenizer.content import item_text
+from sidestream.tokenizer.views import ContentSegment, ItemContent
 
 
 def text_of(item: CatalogItem) -> str:

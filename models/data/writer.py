@@ -11,12 +11,12 @@ from typing import Self
 
 from pydantic import JsonValue
 
-from models.data.atomic import replace_folder
-from models.data.log_folder import HELDOUT_FILE, MANIFEST_FILE, TOPIC_FILES
-from models.data.manifest import Clock, Counts, FileEntry, Manifest, Split
-from models.data.rows import HeldOutRow, ListenRow, encode_removal, encode_row
-from models.errors import DataError
-from models.records import CatalogItem, SessionStart
+from sidestream.models.data.atomic import replace_folder
+from sidestream.models.data.log_folder import HELDOUT_FILE, MANIFEST_FILE, TOPIC_FILES
+from sidestream.models.data.manifest import Clock, Counts, FileEntry, Manifest, Split
+from sidestream.models.data.rows import HeldOutRow, ListenRow, encode_removal, encode_row
+from sidestream.models.errors import DataError
+from sidestream.models.records import CatalogItem, SessionStart
 
 BLOCK_BYTES = 1 << 18
 

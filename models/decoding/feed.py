@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from models.errors import EngineError
-from models.features import Features
-from models.network_config import NetworkConfig
-from tokenizer.catalogue import CatalogueSnapshot, Eligibility
-from tokenizer.catalogue.eligibility import without_rows
+from sidestream.models.errors import EngineError
+from sidestream.models.features import Features
+from sidestream.models.network_config import NetworkConfig
+from sidestream.tokenizer.catalogue import CatalogueSnapshot, Eligibility
+from sidestream.tokenizer.catalogue.eligibility import without_rows
 
 Int32Array = npt.NDArray[np.int32]
 Feed = Mapping[str, npt.NDArray[np.generic]]

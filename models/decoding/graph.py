@@ -24,9 +24,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.decoding.operators import pick, row_of, take
-from models.decoding.signature import item_specs, level_specs
-from models.network import GenModel
+from sidestream.models.decoding.operators import pick, row_of, take
+from sidestream.models.decoding.signature import item_specs, level_specs
+from sidestream.models.network import GenModel
 
 _NEG_INF = float("-inf")
 

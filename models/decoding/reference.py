@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from models.features import Features
-from models.network_config import NetworkConfig
-from tokenizer.catalogue import CatalogueSnapshot, Eligibility
+from sidestream.models.features import Features
+from sidestream.models.network_config import NetworkConfig
+from sidestream.tokenizer.catalogue import CatalogueSnapshot, Eligibility
 
 Float64Array = npt.NDArray[np.float64]
 _NORM_EPS = 1e-6

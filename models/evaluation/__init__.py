@@ -1,8 +1,16 @@
 """How good a recommender is: held-out items, full ranking, standard errors, baselines beside the model."""
 
-from models.evaluation.leave_one_out import COLUMNS, Cases, Column, Scores, evaluate_ranker, evaluate_rankers, ranks_of
-from models.evaluation.metrics import NOT_LISTED, Estimate, ndcg_at, recall_at, summary, target_rank
-from models.evaluation.report import report, table
+from sidestream.models.evaluation.leave_one_out import (
+    COLUMNS,
+    Cases,
+    Column,
+    Scores,
+    evaluate_ranker,
+    evaluate_rankers,
+    ranks_of,
+)
+from sidestream.models.evaluation.metrics import NOT_LISTED, Estimate, ndcg_at, recall_at, summary, target_rank
+from sidestream.models.evaluation.report import report, table
 
 __all__ = [
     "Cases",

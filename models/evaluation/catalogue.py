@@ -12,15 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from models.data import LogFolder
-from models.data.texts import content_of, text_of
-from models.errors import DataError
-from models.records import CatalogItem
-from tokenizer.catalogue import Catalogue, CatalogueSnapshot, CatalogueUpdate, ItemFacts, Vectorize
-from tokenizer.errors import TokenizerError
-from tokenizer.sid import item_keys
-from tokenizer.tokenizer import CatalogTokenizer, EncodedItems
-from tokenizer.views import ItemContent
+from sidestream.models.data import LogFolder
+from sidestream.models.data.texts import content_of, text_of
+from sidestream.models.errors import DataError
+from sidestream.models.records import CatalogItem
+from sidestream.tokenizer.catalogue import Catalogue, CatalogueSnapshot, CatalogueUpdate, ItemFacts, Vectorize
+from sidestream.tokenizer.errors import TokenizerError
+from sidestream.tokenizer.sid import item_keys
+from sidestream.tokenizer.tokenizer import CatalogTokenizer, EncodedItems
+from sidestream.tokenizer.views import ItemContent
 
 Int32Array = npt.NDArray[np.int32]
 

@@ -5,10 +5,10 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from models.engine import EngineResult, Request
-from models.evaluation.catalogue import EvaluationCatalogue
-from models.features import ItemHistory, features
-from tokenizer.catalogue import CatalogueSnapshot
+from sidestream.models.engine import EngineResult, Request
+from sidestream.models.evaluation.catalogue import EvaluationCatalogue
+from sidestream.models.features import ItemHistory, features
+from sidestream.tokenizer.catalogue import CatalogueSnapshot
 
 Int32Array = npt.NDArray[np.int32]
 

@@ -17,9 +17,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from models.baselines import Ranker
-from models.errors import DataError
-from models.evaluation.metrics import Estimate, summary, target_rank
+from sidestream.models.baselines import Ranker
+from sidestream.models.errors import DataError
+from sidestream.models.evaluation.metrics import Estimate, summary, target_rank
 
 Int32Array = npt.NDArray[np.int32]
 Column = Literal["plain", "seen_excluded"]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from models.evaluation.leave_one_out import COLUMNS, Scores
+from sidestream.models.evaluation.leave_one_out import COLUMNS, Scores
 
 PROTOCOL = (
     "one held-out item a listener, full ranking over the catalogue; `plain` ranks everything, `seen_excluded` leaves "

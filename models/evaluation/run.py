@@ -5,17 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from models.artifact import ModelArtifact
-from models.baselines import ItemKnn, Popularity, Ranker
-from models.data import LogFolder, Role, Sequences, training_sequences
-from models.engine import Engine
-from models.errors import DataError
-from models.evaluation.catalogue import EvaluationCatalogue, build_catalogue, item_contents
-from models.evaluation.generator import GeneratorRanker
-from models.evaluation.leave_one_out import Cases, Progress, evaluate_rankers
-from models.evaluation.report import report
-from models.settings import EngineSettings
-from tokenizer.tokenizer import CatalogTokenizer
+from sidestream.models.artifact import ModelArtifact
+from sidestream.models.baselines import ItemKnn, Popularity, Ranker
+from sidestream.models.data import LogFolder, Role, Sequences, training_sequences
+from sidestream.models.engine import Engine
+from sidestream.models.errors import DataError
+from sidestream.models.evaluation.catalogue import EvaluationCatalogue, build_catalogue, item_contents
+from sidestream.models.evaluation.generator import GeneratorRanker
+from sidestream.models.evaluation.leave_one_out import Cases, Progress, evaluate_rankers
+from sidestream.models.evaluation.report import report
+from sidestream.models.settings import EngineSettings
+from sidestream.tokenizer.tokenizer import CatalogTokenizer
 
 
 def held_out_cases(sequences: Sequences, role: Role) -> Cases:

@@ -5,12 +5,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from models.data import LogFolder, training_sequences
-from models.errors import DataError
-from models.evaluation.catalogue import item_contents
-from tokenizer.generations import Alignment, Comparison, VersionOnItems, compare
-from tokenizer.tokenizer import CatalogTokenizer
-from tokenizer.views import ItemContent
+from sidestream.models.data import LogFolder, training_sequences
+from sidestream.models.errors import DataError
+from sidestream.models.evaluation.catalogue import item_contents
+from sidestream.tokenizer.generations import Alignment, Comparison, VersionOnItems, compare
+from sidestream.tokenizer.tokenizer import CatalogTokenizer
+from sidestream.tokenizer.views import ItemContent
 
 
 class OnItems(NamedTuple):

@@ -1,12 +1,12 @@
 """A listener's recent history: its bytes, the pure fold that writes them, the view that the model reads."""
 
-from models.history.blocks import block_key, block_prefix, split_block_key
-from models.history.erasure import Erasure, erase, erase_all, forget, is_erased, may_forget
-from models.history.fold import FoldResult, ListenFields, SidLookup, fold
-from models.history.layout import MAX_EVENT_IDS, MAX_RING, SIGNALS
-from models.history.long_history import HistoryEvent, history
-from models.history.rebase import rebase
-from models.history.view import HistoryView, describe, view
+from sidestream.models.history.blocks import block_key, block_prefix, split_block_key
+from sidestream.models.history.erasure import Erasure, erase, erase_all, forget, is_erased, may_forget
+from sidestream.models.history.fold import FoldResult, ListenFields, SidLookup, fold
+from sidestream.models.history.layout import MAX_EVENT_IDS, MAX_RING, SIGNALS
+from sidestream.models.history.long_history import HistoryEvent, history
+from sidestream.models.history.rebase import rebase
+from sidestream.models.history.view import HistoryView, describe, view
 
 __all__ = [
     "Erasure",

@@ -29,8 +29,8 @@ from struct import Struct
 from struct import error as StructError
 from typing import Final, NamedTuple
 
-from models.errors import StateError
-from models.history.layout import VERSION_BYTES, State, entry_bytes
+from sidestream.models.errors import StateError
+from sidestream.models.history.layout import VERSION_BYTES, State, entry_bytes
 
 BLOCK_LAYOUT_VERSION: Final = 1
 BLOCK_EVENTS: Final = 16

@@ -14,10 +14,10 @@ the last events, which keep no time. A repeat of a later event is therefore fold
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from models.errors import StateError
-from models.history.blocks import decode_block, encode_block
-from models.history.layout import MAX_AT_MS, NO_ERASURE, decode, empty_state, encode, entry_at, entry_bytes
-from models.history.stored_sids import drop_unused_versions
+from sidestream.models.errors import StateError
+from sidestream.models.history.blocks import decode_block, encode_block
+from sidestream.models.history.layout import MAX_AT_MS, NO_ERASURE, decode, empty_state, encode, entry_at, entry_bytes
+from sidestream.models.history.stored_sids import drop_unused_versions
 
 
 class Erasure(NamedTuple):

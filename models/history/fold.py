@@ -18,8 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
-from models.errors import StateError
-from models.history.layout import (
+from sidestream.models.errors import StateError
+from sidestream.models.history.layout import (
     EVENT_ID_BYTES,
     MAX_AT_MS,
     MAX_COUNT,
@@ -37,10 +37,10 @@ from models.history.layout import (
     entry_struct,
     event_id_bytes,
 )
-from models.history.ring import insert, settle
-from models.history.stored_sids import place_of_version, set_levels
-from tokenizer.catalogue.facts import StoredSid
-from tokenizer.sid import remembered_item_key
+from sidestream.models.history.ring import insert, settle
+from sidestream.models.history.stored_sids import place_of_version, set_levels
+from sidestream.tokenizer.catalogue.facts import StoredSid
+from sidestream.tokenizer.sid import remembered_item_key
 
 SidLookup = Callable[[int], StoredSid | None]
 """Maps an item key to the SID that the catalogue holds now; `CatalogueSnapshot.stored_sid` is one."""
@@ -50,7 +50,7 @@ _SIGNAL_NUMBERS = {signal: number for number, signal in enumerate(SIGNALS)}
 
 
 class ListenFields(Protocol):
-    """What the fold reads of a listen; the hot path's struct and `models.records.Listen` both have it."""
+    """What the fold reads of a listen; the hot path's struct and `sidestream.models.records.Listen` both have it."""
 
     @property
     def event_id(self) -> str:

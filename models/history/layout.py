@@ -49,7 +49,7 @@ from struct import Struct
 from struct import error as StructError
 from typing import Final
 
-from models.errors import StateError
+from sidestream.models.errors import StateError
 
 LAYOUT_VERSION: Final = 2
 """The newest that is read."""

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from models.history.blocks import STRAY, Block, decode_block
-from models.history.layout import (
+from sidestream.models.history.blocks import STRAY, Block, decode_block
+from sidestream.models.history.layout import (
     MAX_SHARE,
     SIGNALS,
     UNKNOWN,

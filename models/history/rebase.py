@@ -1,6 +1,6 @@
 """Owns how a state is carried over to another log of listens: its offsets start again, what is known stays."""
 
-from models.history.layout import NO_WATERMARK, decode, encode
+from sidestream.models.history.layout import NO_WATERMARK, decode, encode
 
 
 def rebase(state: bytes) -> bytes:

@@ -8,8 +8,8 @@ With blocks off, a ring that never had one keeps none. For one that had, blocks 
 numbers that miss end its history, so that turning them on again makes no hole in it.
 """
 
-from models.history.blocks import BLOCK_EVENTS, STRAY, block_of, num_slots
-from models.history.layout import MAX_RING, State, entry_at, entry_bytes
+from sidestream.models.history.blocks import BLOCK_EVENTS, STRAY, block_of, num_slots
+from sidestream.models.history.layout import MAX_RING, State, entry_at, entry_bytes
 
 
 def settle(state: State) -> None:

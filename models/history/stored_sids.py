@@ -3,7 +3,7 @@
 import hashlib
 from functools import cache
 
-from models.history.layout import (
+from sidestream.models.history.layout import (
     MAX_VERSIONS,
     UNKNOWN,
     VERSION_AT,
@@ -11,7 +11,7 @@ from models.history.layout import (
     State,
     entry_bytes,
 )
-from models.history.ring import settle
+from sidestream.models.history.ring import settle
 
 
 @cache

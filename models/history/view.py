@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.history.layout import (
+from sidestream.models.history.layout import (
     EVENT_ID_BYTES,
     MAX_SHARE,
     NO_ERASURE,
@@ -22,11 +22,11 @@ from models.history.layout import (
     decode,
     empty_state,
 )
-from models.history.long_history import HistoryEvent, history
-from models.history.stored_sids import find_version, version_bytes
-from tokenizer.catalogue import CatalogueSnapshot
-from tokenizer.generations import Alignment
-from tokenizer.sid import format_sid
+from sidestream.models.history.long_history import HistoryEvent, history
+from sidestream.models.history.stored_sids import find_version, version_bytes
+from sidestream.tokenizer.catalogue import CatalogueSnapshot
+from sidestream.tokenizer.generations import Alignment
+from sidestream.tokenizer.sid import format_sid
 
 BoolArray = npt.NDArray[np.bool_]
 Int32Array = npt.NDArray[np.int32]

@@ -1,7 +1,7 @@
 """From one session-start and one listener's state to a candidate set: pure, torch-free, the same live and in replay."""
 
-from models.recommend.recommender import CandidateEngine, Recommender
-from models.recommend.settings import RecommendSettings
-from models.recommend.steps import Steps
+from sidestream.models.recommend.recommender import CandidateEngine, Recommender
+from sidestream.models.recommend.settings import RecommendSettings
+from sidestream.models.recommend.steps import Steps
 
 __all__ = ["CandidateEngine", "RecommendSettings", "Recommender", "Steps"]

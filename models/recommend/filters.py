@@ -10,10 +10,10 @@ Shape legend: R = rows of the item store, T = history entries.
 import numpy as np
 import numpy.typing as npt
 
-from models.history.view import HistoryView
-from models.records import SessionStart
-from tokenizer.catalogue import CatalogueSnapshot, Eligibility
-from tokenizer.sid import item_key
+from sidestream.models.history.view import HistoryView
+from sidestream.models.records import SessionStart
+from sidestream.tokenizer.catalogue import CatalogueSnapshot, Eligibility
+from sidestream.tokenizer.sid import item_key
 
 BoolArray = npt.NDArray[np.bool_]
 Int32Array = npt.NDArray[np.int32]

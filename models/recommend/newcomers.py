@@ -9,9 +9,9 @@ the latest entry. Without a history the newest come first.
 import numpy as np
 import numpy.typing as npt
 
-from models.history.view import HistoryView
-from models.recommend.settings import RecommendSettings
-from tokenizer.catalogue import CatalogueSnapshot
+from sidestream.models.history.view import HistoryView
+from sidestream.models.recommend.settings import RecommendSettings
+from sidestream.tokenizer.catalogue import CatalogueSnapshot
 
 BoolArray = npt.NDArray[np.bool_]
 Int32Array = npt.NDArray[np.int32]

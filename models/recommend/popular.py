@@ -3,9 +3,9 @@
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.catalogue import CatalogueSnapshot
-from tokenizer.catalogue.standing import top_rows
-from tokenizer.popularity import standing_of
+from sidestream.tokenizer.catalogue import CatalogueSnapshot
+from sidestream.tokenizer.catalogue.standing import top_rows
+from sidestream.tokenizer.popularity import standing_of
 
 BoolArray = npt.NDArray[np.bool_]
 Int32Array = npt.NDArray[np.int32]

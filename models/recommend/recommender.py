@@ -16,21 +16,21 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from models.engine import EngineResult, Request
-from models.errors import EngineError
-from models.features import features
-from models.history.view import HistoryView, view
-from models.recommend.filters import are_familiar, eligibility_of, excluded_rows
-from models.recommend.newcomers import newcomers, places
-from models.recommend.popular import popular
-from models.recommend.settings import RecommendSettings
-from models.recommend.steps import Steps
-from models.records import CandidateSet, SessionStart
-from models.records.candidates import FallbackReason, candidate_set_id
-from tokenizer.catalogue import CatalogueSnapshot, Eligibility
-from tokenizer.generations import Alignment
-from tokenizer.popularity import standing_of
-from tokenizer.sid import format_sid
+from sidestream.models.engine import EngineResult, Request
+from sidestream.models.errors import EngineError
+from sidestream.models.features import features
+from sidestream.models.history.view import HistoryView, view
+from sidestream.models.recommend.filters import are_familiar, eligibility_of, excluded_rows
+from sidestream.models.recommend.newcomers import newcomers, places
+from sidestream.models.recommend.popular import popular
+from sidestream.models.recommend.settings import RecommendSettings
+from sidestream.models.recommend.steps import Steps
+from sidestream.models.records import CandidateSet, SessionStart
+from sidestream.models.records.candidates import FallbackReason, candidate_set_id
+from sidestream.tokenizer.catalogue import CatalogueSnapshot, Eligibility
+from sidestream.tokenizer.generations import Alignment
+from sidestream.tokenizer.popularity import standing_of
+from sidestream.tokenizer.sid import format_sid
 
 Int32Array = npt.NDArray[np.int32]
 BoolArray = npt.NDArray[np.bool_]

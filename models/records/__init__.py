@@ -4,14 +4,14 @@ Evolution is additive: unknown fields are ignored, new fields are optional, and 
 topic version (`listen-events.v2`). Times are UTC epoch milliseconds and end in `_at` or are called `at`.
 """
 
-from models.records.base import Record
-from models.records.candidates import Candidate, CandidateSet, Fallback
-from models.records.catalog import CatalogItem, ItemSids, Kind, Segment, TokenizedItem
-from models.records.erasure import UserErasure
-from models.records.generations import Generation, GenerationReport
-from models.records.listen import Listen, Signal
-from models.records.live import ListenerMean, LiveListeners, LiveSegment
-from models.records.session import Discovery, SessionStart
+from sidestream.models.records.base import Record
+from sidestream.models.records.candidates import Candidate, CandidateSet, Fallback
+from sidestream.models.records.catalog import CatalogItem, ItemSids, Kind, Segment, TokenizedItem
+from sidestream.models.records.erasure import UserErasure
+from sidestream.models.records.generations import Generation, GenerationReport
+from sidestream.models.records.listen import Listen, Signal
+from sidestream.models.records.live import ListenerMean, LiveListeners, LiveSegment
+from sidestream.models.records.session import Discovery, SessionStart
 
 __all__ = [
     "Record",

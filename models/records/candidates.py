@@ -8,8 +8,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from models.records.base import AtMs, Id, Record
-from models.records.session import Discovery
+from sidestream.models.records.base import AtMs, Id, Record
+from sidestream.models.records.session import Discovery
 
 # A namespace of our own, so that ids never meet those of another system.
 CANDIDATE_SET_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "sidestream:candidate-set")

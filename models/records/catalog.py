@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from models.records.base import AtMs, Id, Record
+from sidestream.models.records.base import AtMs, Id, Record
 
 Kind = Literal["track", "episode", "audiobook", "live"]
 Code = Annotated[int, Field(ge=0, le=65_535)]

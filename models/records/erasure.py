@@ -6,7 +6,7 @@ watermarks that it left go too.
 
 from pydantic import Field
 
-from models.records.base import AtMs, Id, Record
+from sidestream.models.records.base import AtMs, Id, Record
 
 
 class UserErasure(Record):

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from models.records.base import AtMs, Id, Record
+from sidestream.models.records.base import AtMs, Id, Record
 
 # preparing: items get a SID under it. active: it serves. standby: kept warm, the way back. retired: it goes.
 Phase = Literal["preparing", "active", "standby", "retired"]

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from models.records.base import AtMs, Id, Record
+from sidestream.models.records.base import AtMs, Id, Record
 
 Signal = Literal["listen", "like", "save", "follow", "share", "skip", "dislike"]
 

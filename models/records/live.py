@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
-from models.records.base import AtMs, Id, Record
-from models.records.catalog import Segment
+from sidestream.models.records.base import AtMs, Id, Record
+from sidestream.models.records.catalog import Segment
 
 
 class LiveSegment(Segment, Record):

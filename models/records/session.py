@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from models.records.base import AtMs, Id, Record
-from models.records.catalog import Kind
+from sidestream.models.records.base import AtMs, Id, Record
+from sidestream.models.records.catalog import Kind
 
 Discovery = Literal["any", "familiar", "unfamiliar"]
 

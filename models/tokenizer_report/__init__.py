@@ -4,8 +4,8 @@ Pure from arrays to HTML: `gather` reads a log folder, everything after it draws
 script; it follows the reader's dark or light setting.
 """
 
-from models.tokenizer_report.gather import ReportItems, gather
-from models.tokenizer_report.page import render
-from models.tokenizer_report.report import write_report
+from sidestream.models.tokenizer_report.gather import ReportItems, gather
+from sidestream.models.tokenizer_report.page import render
+from sidestream.models.tokenizer_report.report import write_report
 
 __all__ = ["ReportItems", "gather", "render", "write_report"]

@@ -7,8 +7,8 @@ from html import escape
 import numpy as np
 import numpy.typing as npt
 
-from models.tokenizer_report.svg import Line, columns, over_time
-from tokenizer.generations import Churn, Comparison, VersionOnItems, VersionSheet, compare
+from sidestream.models.tokenizer_report.svg import Line, columns, over_time
+from sidestream.tokenizer.generations import Churn, Comparison, VersionOnItems, VersionSheet, compare
 
 _MAX_DRAWN = 60
 
@@ -31,7 +31,7 @@ class Against:
 def set_against(
     old: VersionOnItems, new: VersionOnItems, common: npt.NDArray[np.floating], rng: np.random.Generator
 ) -> Against:
-    """Measure two versions with one yardstick: that of `tokenizer.generations.compare`.
+    """Measure two versions with one yardstick: that of `sidestream.tokenizer.generations.compare`.
 
     Args:
         old: The other version.

@@ -3,10 +3,10 @@
 from datetime import UTC, datetime
 from html import escape
 
-from models.tokenizer_report.gather import ReportItems
-from models.tokenizer_report.prefixes import Prefix
-from models.tokenizer_report.story import LevelStep, Story
-from tokenizer.sid import format_sid
+from sidestream.models.tokenizer_report.gather import ReportItems
+from sidestream.models.tokenizer_report.prefixes import Prefix
+from sidestream.models.tokenizer_report.story import LevelStep, Story
+from sidestream.tokenizer.sid import format_sid
 
 _BAR_PX = 48
 

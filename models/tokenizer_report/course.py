@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.tokenizer_report.gather import ReportItems
-from tokenizer.drift import AlarmKind, ArrivalWindow, DriftFigures, DriftSettings, next_alarms
-from tokenizer.sid import item_keys
+from sidestream.models.tokenizer_report.gather import ReportItems
+from sidestream.tokenizer.drift import AlarmKind, ArrivalWindow, DriftFigures, DriftSettings, next_alarms
+from sidestream.tokenizer.sid import item_keys
 
 _POINTS = 80
 _MIN_WINDOW = 50

@@ -3,10 +3,10 @@
 from datetime import UTC, datetime
 from html import escape
 
-from models.tokenizer_report.course import MIN_ITEMS, DriftCourse
-from models.tokenizer_report.gather import ReportItems
-from models.tokenizer_report.svg import Line, over_time
-from tokenizer.drift import DriftSettings
+from sidestream.models.tokenizer_report.course import MIN_ITEMS, DriftCourse
+from sidestream.models.tokenizer_report.gather import ReportItems
+from sidestream.models.tokenizer_report.svg import Line, over_time
+from sidestream.tokenizer.drift import DriftSettings
 
 _LONG_MS = 200 * 86_400_000
 _UNDER = "arrivals in their order"

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from models.data import LogFolder
-from models.data.texts import content_of
-from models.errors import DataError
-from models.records import CatalogItem
-from tokenizer.content import clean_text
-from tokenizer.drift import DriftReference, describe_arrivals, residual_norms
-from tokenizer.levels import Quantizer
-from tokenizer.tokenizer import CatalogTokenizer
+from sidestream.models.data import LogFolder
+from sidestream.models.data.texts import content_of
+from sidestream.models.errors import DataError
+from sidestream.models.records import CatalogItem
+from sidestream.tokenizer.content import clean_text
+from sidestream.tokenizer.drift import DriftReference, describe_arrivals, residual_norms
+from sidestream.tokenizer.levels import Quantizer
+from sidestream.tokenizer.tokenizer import CatalogTokenizer
 
 MAX_TITLE_CHARS = 80
 Codes = npt.NDArray[np.int32]

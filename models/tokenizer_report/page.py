@@ -2,17 +2,17 @@
 
 from html import escape
 
-from models.tokenizer_report.against import Against, against_section
-from models.tokenizer_report.browse import prefix_section, story_section
-from models.tokenizer_report.course import drift_course
-from models.tokenizer_report.drifting import drift_section
-from models.tokenizer_report.gather import ReportItems
-from models.tokenizer_report.prefixes import prefix_tree
-from models.tokenizer_report.story import stories
-from models.tokenizer_report.style import STYLE
-from models.tokenizer_report.usage import buckets, explained, level_usage, tiles
-from tokenizer.drift import DriftSettings
-from tokenizer.sheet import describe_codes
+from sidestream.models.tokenizer_report.against import Against, against_section
+from sidestream.models.tokenizer_report.browse import prefix_section, story_section
+from sidestream.models.tokenizer_report.course import drift_course
+from sidestream.models.tokenizer_report.drifting import drift_section
+from sidestream.models.tokenizer_report.gather import ReportItems
+from sidestream.models.tokenizer_report.prefixes import prefix_tree
+from sidestream.models.tokenizer_report.story import stories
+from sidestream.models.tokenizer_report.style import STYLE
+from sidestream.models.tokenizer_report.usage import buckets, explained, level_usage, tiles
+from sidestream.tokenizer.drift import DriftSettings
+from sidestream.tokenizer.sheet import describe_codes
 
 # Nothing may be fetched and no script may run, whatever a title holds.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from models.tokenizer_report.gather import ReportItems
+from sidestream.models.tokenizer_report.gather import ReportItems
 
 Rows = npt.NDArray[np.intp]
 

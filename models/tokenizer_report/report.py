@@ -5,14 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-from models.data import LogFolder
-from models.data.atomic import replace_file
-from models.evaluation.versions import encode_with_both
-from models.tokenizer_report.against import set_against
-from models.tokenizer_report.gather import gather
-from models.tokenizer_report.page import render
-from tokenizer.drift import DriftSettings
-from tokenizer.tokenizer import CatalogTokenizer
+from sidestream.models.data import LogFolder
+from sidestream.models.data.atomic import replace_file
+from sidestream.models.evaluation.versions import encode_with_both
+from sidestream.models.tokenizer_report.against import set_against
+from sidestream.models.tokenizer_report.gather import gather
+from sidestream.models.tokenizer_report.page import render
+from sidestream.tokenizer.drift import DriftSettings
+from sidestream.tokenizer.tokenizer import CatalogTokenizer
 
 
 def write_report(

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from models.errors import DataError
-from models.tokenizer_report.gather import ReportItems
-from tokenizer.levels import CentroidLevel
+from sidestream.models.errors import DataError
+from sidestream.models.tokenizer_report.gather import ReportItems
+from sidestream.tokenizer.levels import CentroidLevel
 
 _RUNNERS_UP = 3
 _NEIGHBOURS = 3

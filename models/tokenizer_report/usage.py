@@ -6,10 +6,10 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from models.tokenizer_report.gather import ReportItems
-from models.tokenizer_report.svg import Box, boxes, columns, falling_curve
-from tokenizer.sheet import CodeSheet
-from tokenizer.sid import format_sid
+from sidestream.models.tokenizer_report.gather import ReportItems
+from sidestream.models.tokenizer_report.svg import Box, boxes, columns, falling_curve
+from sidestream.tokenizer.sheet import CodeSheet
+from sidestream.tokenizer.sid import format_sid
 
 _SIZES = ((1, 1), (2, 2), (3, 3), (4, 4), (5, 8), (9, 16), (17, 10**9))
 _CROWDED = 8

@@ -13,9 +13,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from models.evaluation import Cases, Scores, summary
-from models.features import ItemHistory, features
-from models.network import GenModel
+from sidestream.models.evaluation import Cases, Scores, summary
+from sidestream.models.features import ItemHistory, features
+from sidestream.models.network import GenModel
 
 Int32Array = npt.NDArray[np.int32]
 Float32Array = npt.NDArray[np.float32]

@@ -9,8 +9,8 @@ Source: the guide of the beam, `gamma * sum log p + beta * (<h, w> + log mass)`,
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from models.baselines import Ranker
-from models.evaluation import COLUMNS, Cases, ndcg_at, ranks_of
+from sidestream.models.baselines import Ranker
+from sidestream.models.evaluation import COLUMNS, Cases, ndcg_at, ranks_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.cooccurrence import cooccurrence_vectors
+from sidestream.tokenizer.cooccurrence import cooccurrence_vectors
 
 Int32Array = npt.NDArray[np.int32]
 Float32Array = npt.NDArray[np.float32]

@@ -16,15 +16,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from models.errors import TrainingError
-from models.evaluation import Cases
-from models.network import GenModel, NetworkConfig
-from models.objectives import item_loss, level_loss
-from models.training.curve import CurvePoint
-from models.training.diagnostics import dense_ranks
-from models.training.progress import ProgressCallback, TrainProgress
-from models.training.sequences import Batch, Batches
-from models.training.settings import TrainSettings
+from sidestream.models.errors import TrainingError
+from sidestream.models.evaluation import Cases
+from sidestream.models.network import GenModel, NetworkConfig
+from sidestream.models.objectives import item_loss, level_loss
+from sidestream.models.training.curve import CurvePoint
+from sidestream.models.training.diagnostics import dense_ranks
+from sidestream.models.training.progress import ProgressCallback, TrainProgress
+from sidestream.models.training.sequences import Batch, Batches
+from sidestream.models.training.settings import TrainSettings
 
 Int32Array = npt.NDArray[np.int32]
 Float32Array = npt.NDArray[np.float32]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from models.artifact import (
+from sidestream.models.artifact import (
     ONNX_NAME,
     WEIGHTS_NAME,
     ModelArtifact,
@@ -18,15 +18,15 @@ from models.artifact import (
     seal,
     write_model_files,
 )
-from models.data import Manifest
-from models.export import ITEM_VECTORS_TENSOR, export_onnx
-from models.item_table import ItemTable
-from models.training.curve import save_curve_picture, save_curve_table
-from models.training.loop import TrainedGenerator
-from models.training.settings import TrainSettings
-from tokenizer.errors import ArtifactError
-from tokenizer.manifest import MANIFEST_NAME
-from tokenizer.tokenizer import CatalogTokenizer
+from sidestream.models.data import Manifest
+from sidestream.models.export import ITEM_VECTORS_TENSOR, export_onnx
+from sidestream.models.item_table import ItemTable
+from sidestream.models.training.curve import save_curve_picture, save_curve_table
+from sidestream.models.training.loop import TrainedGenerator
+from sidestream.models.training.settings import TrainSettings
+from sidestream.tokenizer.errors import ArtifactError
+from sidestream.tokenizer.manifest import MANIFEST_NAME
+from sidestream.tokenizer.tokenizer import CatalogTokenizer
 
 CURVE_TABLE_NAME = "curve.csv"
 CURVE_PICTURE_NAME = "curve.png"

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from models.errors import TrainingError
-from models.features import ItemHistory, features
+from sidestream.models.errors import TrainingError
+from sidestream.models.features import ItemHistory, features
 
 Int32Array = npt.NDArray[np.int32]
 Int64Array = npt.NDArray[np.int64]

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.network_config import NetworkConfig
+from sidestream.models.network_config import NetworkConfig
 
 
 class TrainSettings(BaseModel):

@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.data import LogFolder, training_sequences
-from models.errors import DataError, TrainingError
-from models.evaluation.catalogue import item_contents
-from tokenizer.artifact import save_tokenizer
-from tokenizer.content import ContentEncoder
-from tokenizer.fitting import fit_tokenizer, report_sids
-from tokenizer.levels import Quantizer, level_sizes
-from tokenizer.settings import TokenizerSettings
-from tokenizer.sid import item_keys
-from tokenizer.tokenizer import CatalogTokenizer
-from tokenizer.unheard import report_unheard
+from sidestream.models.data import LogFolder, training_sequences
+from sidestream.models.errors import DataError, TrainingError
+from sidestream.models.evaluation.catalogue import item_contents
+from sidestream.tokenizer.artifact import save_tokenizer
+from sidestream.tokenizer.content import ContentEncoder
+from sidestream.tokenizer.fitting import fit_tokenizer, report_sids
+from sidestream.tokenizer.levels import Quantizer, level_sizes
+from sidestream.tokenizer.settings import TokenizerSettings
+from sidestream.tokenizer.sid import item_keys
+from sidestream.tokenizer.tokenizer import CatalogTokenizer
+from sidestream.tokenizer.unheard import report_unheard
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def train_levels(
     Raises:
         TrainingError: Torch is not installed, or there are no pairs for the pull between them.
     """
-    vq = _needs_torch("models.training.vq")
+    vq = _needs_torch("sidestream.models.training.vq")
     pairs = next_listens(sequences) if settings.vq.contrastive_weight > 0 else None
     seed = int(rng.integers(1 << 31))
     trained = vq.train_vq(vectors, level_sizes(settings, len(vectors)), settings.vq, seed, pairs)

@@ -14,21 +14,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.artifact import ModelArtifact
-from models.data import LogFolder, Sequences, training_sequences
-from models.evaluation import Cases, evaluate_rankers, report
-from models.evaluation.catalogue import EvaluationCatalogue, build_catalogue, item_contents
-from models.evaluation.run import baselines, generator_ranker, headline, held_out_cases
-from models.item_table import ItemTable
-from models.settings import EngineSettings
-from models.training.diagnostics import dense_scores
-from models.training.guide import GuideTrial, choose_guide
-from models.training.item_vectors import initial_item_vectors
-from models.training.loop import TrainedGenerator, TrainingData, fit
-from models.training.output import DraftArtifact
-from models.training.progress import ProgressCallback, Stage, TrainProgress, ignore_progress
-from models.training.settings import TrainSettings
-from tokenizer.tokenizer import CatalogTokenizer, EncodedItems
+from sidestream.models.artifact import ModelArtifact
+from sidestream.models.data import LogFolder, Sequences, training_sequences
+from sidestream.models.evaluation import Cases, evaluate_rankers, report
+from sidestream.models.evaluation.catalogue import EvaluationCatalogue, build_catalogue, item_contents
+from sidestream.models.evaluation.run import baselines, generator_ranker, headline, held_out_cases
+from sidestream.models.item_table import ItemTable
+from sidestream.models.settings import EngineSettings
+from sidestream.models.training.diagnostics import dense_scores
+from sidestream.models.training.guide import GuideTrial, choose_guide
+from sidestream.models.training.item_vectors import initial_item_vectors
+from sidestream.models.training.loop import TrainedGenerator, TrainingData, fit
+from sidestream.models.training.output import DraftArtifact
+from sidestream.models.training.progress import ProgressCallback, Stage, TrainProgress, ignore_progress
+from sidestream.models.training.settings import TrainSettings
+from sidestream.tokenizer.tokenizer import CatalogTokenizer, EncodedItems
 
 Int32Array = npt.NDArray[np.int32]
 Float32Array = npt.NDArray[np.float32]

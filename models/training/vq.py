@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.errors import TrainingError
-from tokenizer.grid import VECTOR_BITS, snap
-from tokenizer.levels import CentroidLevel, MlpEncoder, Quantizer
-from tokenizer.levels.kmeans import kmeans
-from tokenizer.settings import VqSettings
+from sidestream.models.errors import TrainingError
+from sidestream.tokenizer.grid import VECTOR_BITS, snap
+from sidestream.tokenizer.levels import CentroidLevel, MlpEncoder, Quantizer
+from sidestream.tokenizer.levels.kmeans import kmeans
+from sidestream.tokenizer.settings import VqSettings
 
 Float32Array = npt.NDArray[np.float32]
 

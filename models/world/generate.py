@@ -7,15 +7,15 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data.manifest import Clock, Manifest, Split
-from models.data.rows import HeldOutRow, ListenRow, Role
-from models.data.writer import FolderFacts, LogFolderWriter
-from models.records import Discovery, SessionStart
-from models.world.dice import Dice
-from models.world.listening import Heard, Session
-from models.world.people import Listener, make_listeners
-from models.world.settings import WorldSettings
-from models.world.stock import DAY_MS, HOUR_MS, MINUTE_MS, Stock
+from sidestream.models.data.manifest import Clock, Manifest, Split
+from sidestream.models.data.rows import HeldOutRow, ListenRow, Role
+from sidestream.models.data.writer import FolderFacts, LogFolderWriter
+from sidestream.models.records import Discovery, SessionStart
+from sidestream.models.world.dice import Dice
+from sidestream.models.world.listening import Heard, Session
+from sidestream.models.world.people import Listener, make_listeners
+from sidestream.models.world.settings import WorldSettings
+from sidestream.models.world.stock import DAY_MS, HOUR_MS, MINUTE_MS, Stock
 
 # Two in ten active days have a second session.
 SECOND_SESSION_PERMILLE = 200

@@ -7,11 +7,11 @@ what is new in followed shows, go on with the book, tune in to what is live, ret
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from models.records import Discovery, Signal
-from models.world.dice import Dice
-from models.world.people import KINDS, Listener
-from models.world.stock import FOREVER, HOUR_MS, MINUTE_MS, Group, Stock
-from models.world.words import MOODS_BY_PART
+from sidestream.models.records import Discovery, Signal
+from sidestream.models.world.dice import Dice
+from sidestream.models.world.people import KINDS, Listener
+from sidestream.models.world.stock import FOREVER, HOUR_MS, MINUTE_MS, Group, Stock
+from sidestream.models.world.words import MOODS_BY_PART
 
 # Nobody starts an item that is gone before the longest session could end.
 MARGIN_MS = 5 * HOUR_MS

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from models.records import CatalogItem, Kind
-from models.world.dice import Dice
-from models.world.words import ADJECTIVES, FIRST_NAMES, LAST_NAMES, MARK, MOODS, NOUNS, TASTES
+from sidestream.models.records import CatalogItem, Kind
+from sidestream.models.world.dice import Dice
+from sidestream.models.world.words import ADJECTIVES, FIRST_NAMES, LAST_NAMES, MARK, MOODS, NOUNS, TASTES
 
 SECOND_MS = 1_000
 MINUTE_MS = 60_000

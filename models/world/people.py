@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from models.records import Kind
-from models.world.dice import Dice
-from models.world.settings import WorldSettings
-from models.world.stock import Group, Stock
-from models.world.words import LOCALES, MARKETS, TASTES
+from sidestream.models.records import Kind
+from sidestream.models.world.dice import Dice
+from sidestream.models.world.settings import WorldSettings
+from sidestream.models.world.stock import Group, Stock
+from sidestream.models.world.words import LOCALES, MARKETS, TASTES
 
 KINDS: tuple[Kind, ...] = ("track", "episode", "audiobook", "live")
 # Weights of the kinds: all-rounder, music lover, podcast lover, reader.

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from models.records import CatalogItem, Kind
-from models.world.dice import Dice
-from models.world.naming import book_item, episode_item, group_name, live_item, track_item
-from models.world.settings import WorldSettings
-from models.world.words import MARKETS, TASTES
+from sidestream.models.records import CatalogItem, Kind
+from sidestream.models.world.dice import Dice
+from sidestream.models.world.naming import book_item, episode_item, group_name, live_item, track_item
+from sidestream.models.world.settings import WorldSettings
+from sidestream.models.world.words import MARKETS, TASTES
 
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000

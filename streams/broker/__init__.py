@@ -1,6 +1,6 @@
 """Brokers of our own: a local Apache Kafka run from its jars, and librdkafka's embedded one; one interface."""
 
-from streams.broker.settings import BrokerSettings
-from streams.broker.start import BrokerStatus, RunningBroker, broker_status, start_broker, stop_broker
+from sidestream.streams.broker.settings import BrokerSettings
+from sidestream.streams.broker.start import BrokerStatus, RunningBroker, broker_status, start_broker, stop_broker
 
 __all__ = ["BrokerSettings", "BrokerStatus", "RunningBroker", "broker_status", "start_broker", "stop_broker"]

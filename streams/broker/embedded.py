@@ -13,8 +13,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Self
 
-from streams.contracts.topics import TopicSpec, TopicState
-from streams.errors import BrokerError, TopicError
+from sidestream.streams.contracts.topics import TopicSpec, TopicState
+from sidestream.streams.errors import BrokerError, TopicError
 
 RD_KAFKA_PRODUCER = 0
 TOPIC_ALREADY_EXISTS = 36

@@ -11,9 +11,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from streams.broker.process import exclusive
-from streams.broker.settings import BrokerSettings
-from streams.errors import BrokerError
+from sidestream.streams.broker.process import exclusive
+from sidestream.streams.broker.settings import BrokerSettings
+from sidestream.streams.errors import BrokerError
 
 MIN_JAVA = 17
 KAFKA_FILES = Path(__file__).resolve().parents[2] / "deploy" / "kafka"

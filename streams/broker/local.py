@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from string import Template
 
-from streams.broker import jars, probe, process
-from streams.broker.settings import BrokerSettings
-from streams.errors import BrokerError
+from sidestream.streams.broker import jars, probe, process
+from sidestream.streams.broker.settings import BrokerSettings
+from sidestream.streams.errors import BrokerError
 
 HOST = "127.0.0.1"
 MAX_LOG_BYTES = 8 << 20

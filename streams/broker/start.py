@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from streams.broker import jars, local, probe
-from streams.broker.embedded import EmbeddedBroker, has_library
-from streams.broker.settings import BrokerSettings
-from streams.connect import BrokerKind, Clients, KafkaSettings
-from streams.contracts.admin import KafkaTopicAdmin
-from streams.contracts.topics import TopicAdmin
-from streams.errors import BrokerError, SettingsError
-from streams.security import wait_for_login
+from sidestream.streams.broker import jars, local, probe
+from sidestream.streams.broker.embedded import EmbeddedBroker, has_library
+from sidestream.streams.broker.settings import BrokerSettings
+from sidestream.streams.contracts.admin import KafkaTopicAdmin
+from sidestream.streams.contracts.topics import TopicAdmin
+from sidestream.streams.errors import BrokerError, SettingsError
+from sidestream.streams.kafka.clients import BrokerKind, Clients, KafkaSettings
+from sidestream.streams.kafka.security import wait_for_login
 
 
 @dataclass(frozen=True, slots=True)

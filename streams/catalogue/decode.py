@@ -1,10 +1,10 @@
 """Reads values of `item-sids.v1` into catalogue updates, under the one tokenizer version that this worker serves."""
 
-from streams.catalogue.wire import ItemSidsRow, TokenizedRow, decode_item_sids
-from streams.contracts.decode import Reason, decode_item_key
-from streams.errors import BadRecord
-from tokenizer.catalogue import CatalogueUpdate, ItemFacts
-from tokenizer.sid import Sid
+from sidestream.streams.catalogue.wire import ItemSidsRow, TokenizedRow, decode_item_sids
+from sidestream.streams.contracts.decode import Reason, decode_item_key
+from sidestream.streams.errors import BadRecord
+from sidestream.tokenizer.catalogue import CatalogueUpdate, ItemFacts
+from sidestream.tokenizer.sid import Sid
 
 # Far above any honest vector; float32 would overflow not far beyond.
 _MAX_SCALE = 1e30

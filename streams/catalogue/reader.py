@@ -14,14 +14,14 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from mode import Service
 
-from streams.catalogue.live import LiveCatalogue
-from streams.catalogue.saving import Saving, records_behind
-from streams.catalogue.settings import CatalogueSettings
-from streams.connect import Clients
-from streams.contracts.topics import TopicSpec
-from streams.log import get_log
-from streams.progress import IDLE, Work
-from tokenizer.catalogue import CatalogueSnapshot
+from sidestream.streams.catalogue.current import CurrentCatalogue
+from sidestream.streams.catalogue.saving import Saving, records_behind
+from sidestream.streams.catalogue.settings import CatalogueSettings
+from sidestream.streams.contracts.topics import TopicSpec
+from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.runtime.log import get_log
+from sidestream.streams.runtime.progress import IDLE, Work
+from sidestream.tokenizer.catalogue import CatalogueSnapshot
 
 _log = get_log(__name__)
 
@@ -44,7 +44,7 @@ class CatalogueReader(Service):
         self,
         clients: Clients,
         topic: TopicSpec,
-        live: LiveCatalogue,
+        live: CurrentCatalogue,
         settings: CatalogueSettings,
         seconds: Callable[[], float] = time.monotonic,
         saving: Saving | None = None,

@@ -17,14 +17,14 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from streams.catalogue.live import LiveCatalogue
-from streams.catalogue.local import LocalCatalogue, Origin
-from streams.catalogue.settings import CatalogueSettings
-from streams.clock import Clock, WallClock
-from streams.connect import Clients
-from streams.errors import SidestreamError
-from streams.lane.restoring.origin import look_up
-from streams.log import get_log
+from sidestream.streams.catalogue.current import CurrentCatalogue
+from sidestream.streams.catalogue.disk import LocalCatalogue, Origin
+from sidestream.streams.catalogue.settings import CatalogueSettings
+from sidestream.streams.errors import SidestreamError
+from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.listens.restore.origin import look_up
+from sidestream.streams.runtime.clock import Clock, WallClock
+from sidestream.streams.runtime.log import get_log
 
 _log = get_log(__name__)
 
@@ -62,7 +62,7 @@ class Saving:
 
     def __init__(
         self,
-        live: LiveCatalogue,
+        live: CurrentCatalogue,
         local: LocalCatalogue,
         clients: Clients,
         settings: CatalogueSettings,

@@ -1,4 +1,4 @@
-"""The value of `item-sids.v1` as a reader takes it in: `models.records.ItemSids`, field for field, as msgspec structs.
+"""The value of `item-sids.v1` as a reader takes it in: `sidestream.models.records.ItemSids`, field for field, as msgspec structs.
 
 A worker reads the whole topic, so a million of them stand between it and its first answer: 1.5 µs each, where pydantic
 takes 7. A test holds both schemas equal.
@@ -8,8 +8,8 @@ from typing import Annotated
 
 import msgspec
 
-from models.records import Kind
-from models.records.base import MAX_AT_MS, MAX_ID_CHARS
+from sidestream.models.records import Kind
+from sidestream.models.records.base import MAX_AT_MS, MAX_ID_CHARS
 
 _IdText = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_CHARS)]
 _AtMs = Annotated[int, msgspec.Meta(ge=0, le=MAX_AT_MS)]

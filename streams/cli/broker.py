@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from streams.broker import broker_status, start_broker, stop_broker
-from streams.cli.context import settings_of
-from streams.cli.output import print_facts, say
-from streams.errors import BrokerError
+from sidestream.streams.broker import broker_status, start_broker, stop_broker
+from sidestream.streams.cli.context import settings_of
+from sidestream.streams.cli.output import print_facts, say
+from sidestream.streams.errors import BrokerError
 
 app = typer.Typer(no_args_is_help=True, help="Run a local Apache Kafka from its own jars.")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

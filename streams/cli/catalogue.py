@@ -5,16 +5,16 @@ from typing import Annotated
 
 import typer
 
-from streams.cli.connection import clients_of, reach
-from streams.cli.context import settings_of
-from streams.cli.output import print_facts, say
-from streams.client import SidestreamClient
-from streams.clock import WallClock
-from streams.contracts.decode import Limits
-from streams.contracts.topics import build_topics
-from streams.deadletters import parse_moment
-from streams.reconcile import apply_plan, make_plan, read_dump, read_stored
-from streams.reconcile.plan import refuse_large
+from sidestream.streams.cli.connection import clients_of, reach
+from sidestream.streams.cli.context import settings_of
+from sidestream.streams.cli.output import print_facts, say
+from sidestream.streams.client import SidestreamClient
+from sidestream.streams.contracts.decode import Limits
+from sidestream.streams.contracts.topics import build_topics
+from sidestream.streams.operate.deadletters import parse_moment
+from sidestream.streams.operate.reconcile import apply_plan, make_plan, read_dump, read_stored
+from sidestream.streams.operate.reconcile.plan import refuse_large
+from sidestream.streams.runtime.clock import WallClock
 
 app = typer.Typer(no_args_is_help=True, help="Bring the catalogue to what a full dump says.")
 

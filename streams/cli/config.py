@@ -5,9 +5,9 @@ from typing import Annotated
 import typer
 from pydantic_core import to_jsonable_python
 
-from streams.cli.context import context_of
-from streams.cli.output import print_rows, results
-from streams.settings import Settings, env_name, walk_settings
+from sidestream.streams.cli.context import context_of
+from sidestream.streams.cli.output import print_rows, results
+from sidestream.streams.settings import Settings, env_name, walk_settings
 
 app = typer.Typer(no_args_is_help=True, help="See what is set, and where it comes from.")
 

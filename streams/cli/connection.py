@@ -1,10 +1,10 @@
 """How commands find their Kafka: the address in the settings, else the local broker if it runs."""
 
-from streams.broker import broker_status
-from streams.broker.start import refuse_security, require_answer
-from streams.connect import Clients, KafkaSettings
-from streams.errors import BrokerError
-from streams.settings import Settings
+from sidestream.streams.broker import broker_status
+from sidestream.streams.broker.start import refuse_security, require_answer
+from sidestream.streams.errors import BrokerError
+from sidestream.streams.kafka.clients import Clients, KafkaSettings
+from sidestream.streams.settings import Settings
 
 
 def reach(settings: Settings, *, must_answer: bool = True) -> KafkaSettings:

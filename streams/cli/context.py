@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import typer
 from pydantic import BaseModel, ValidationError
 
-from streams.errors import SettingsError
-from streams.settings import Settings, env_name, explain, given_secrets, load_settings
+from sidestream.streams.errors import SettingsError
+from sidestream.streams.settings import Settings, env_name, explain, given_secrets, load_settings
 
 Group = TypeVar("Group", bound=BaseModel)
 

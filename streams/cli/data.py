@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from models.data.importers.amazon18 import import_amazon18
-from models.data.importers.lastfm import import_lastfm
-from models.data.importers.s3rec import import_s3rec
-from models.data.manifest import Manifest
-from streams.cli.context import settings_of
-from streams.cli.output import print_facts
+from sidestream.models.data.importers.amazon18 import import_amazon18
+from sidestream.models.data.importers.lastfm import import_lastfm
+from sidestream.models.data.importers.s3rec import import_s3rec
+from sidestream.models.data.manifest import Manifest
+from sidestream.streams.cli.context import settings_of
+from sidestream.streams.cli.output import print_facts
 
 app = typer.Typer(no_args_is_help=True, help="Turn published data sets into log folders.")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -9,13 +9,14 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from streams.cli.connection import clients_of
-from streams.cli.context import settings_of
-from streams.cli.output import print_facts, print_json, print_rows, say
-from streams.connect import Clients
-from streams.contracts.decode import Reason
-from streams.contracts.topics import build_topics
-from streams.deadletters import (
+from sidestream.streams.cli.connection import clients_of
+from sidestream.streams.cli.context import settings_of
+from sidestream.streams.cli.output import print_facts, print_json, print_rows, say
+from sidestream.streams.contracts.decode import Reason
+from sidestream.streams.contracts.topics import build_topics
+from sidestream.streams.errors import SettingsError
+from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.operate.deadletters import (
     DeadLetterBox,
     Letter,
     Place,
@@ -24,7 +25,6 @@ from streams.deadletters import (
     Selection,
     parse_moment,
 )
-from streams.errors import SettingsError
 
 app = typer.Typer(no_args_is_help=True, help="List, show and replay dead letters.")
 COLUMNS = ["letter", "source", "died_at", "attempt", "reason", "message", "key", "value_bytes", "replayed"]

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from streams.cli.output import print_facts
-from streams.errors import SettingsError
+from sidestream.streams.cli.output import print_facts
+from sidestream.streams.errors import SettingsError
 
 
 def export_encoder(
@@ -19,7 +19,7 @@ def export_encoder(
 ) -> None:
     """Make the folder of a sentence encoder, to be named by --set tokenizer.encoder=DST."""
     try:
-        exporting = importlib.import_module("tokenizer.encoders.export")
+        exporting = importlib.import_module("sidestream.tokenizer.encoders.export")
     except ModuleNotFoundError as exc:
         if exc.name is None or exc.name.split(".")[0] in ("models", "streams", "tokenizer"):
             raise

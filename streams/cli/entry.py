@@ -8,7 +8,7 @@ INTERRUPTED = 130
 def main() -> None:
     """Load the command line and run it."""
     try:
-        from streams.cli.main import main as run
+        from sidestream.streams.cli.main import main as run
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     run()

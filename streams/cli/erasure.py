@@ -5,13 +5,13 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from streams.cli.connection import reach
-from streams.cli.context import settings_of
-from streams.cli.output import print_facts
-from streams.client import SidestreamClient
-from streams.clock import WallClock
-from streams.deadletters import parse_moment
-from streams.errors import SettingsError
+from sidestream.streams.cli.connection import reach
+from sidestream.streams.cli.context import settings_of
+from sidestream.streams.cli.output import print_facts
+from sidestream.streams.client import SidestreamClient
+from sidestream.streams.errors import SettingsError
+from sidestream.streams.operate.deadletters import parse_moment
+from sidestream.streams.runtime.clock import WallClock
 
 
 def erase(

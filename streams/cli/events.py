@@ -9,12 +9,12 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from models.data.texts import content_of
-from models.records import CatalogItem, Listen, LiveSegment, Record, SessionStart
-from streams.contracts.decode import Limits, decode_catalog_item, decode_listen, decode_session_start
-from streams.errors import BadRecord, SettingsError, TokenizerError
-from streams.live.reading import decode_segment
-from streams.settings import Settings
+from sidestream.models.data.texts import content_of
+from sidestream.models.records import CatalogItem, Listen, LiveSegment, Record, SessionStart
+from sidestream.streams.contracts.decode import Limits, decode_catalog_item, decode_listen, decode_session_start
+from sidestream.streams.errors import BadRecord, SettingsError, TokenizerError
+from sidestream.streams.settings import Settings
+from sidestream.streams.tokenizing.live.reading import decode_segment
 
 What = Literal["listen", "item", "session-start", "segment"]
 _MODELS: dict[str, type[Record]] = {

@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
-from streams.cli.connection import clients_of
-from streams.cli.context import settings_of
-from streams.cli.output import print_facts, print_rows, say
-from streams.contracts.topics import build_topics
-from streams.generations.operator.pairs import find_pair
-from streams.generations.operator.rollout import Operator
-from streams.generations.operator.watch import ControlWatch
-from streams.settings import Settings
+from sidestream.streams.cli.connection import clients_of
+from sidestream.streams.cli.context import settings_of
+from sidestream.streams.cli.output import print_facts, print_rows, say
+from sidestream.streams.contracts.topics import build_topics
+from sidestream.streams.operate.rollout.pairs import find_pair
+from sidestream.streams.operate.rollout.rollout import Operator
+from sidestream.streams.operate.rollout.watch import ControlWatch
+from sidestream.streams.settings import Settings
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Timeout = Annotated[float, typer.Option("--timeout", min=1, help="Longest wait for the workers, in seconds.")]

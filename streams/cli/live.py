@@ -12,19 +12,19 @@ from typing import Annotated, Any
 
 import typer
 
-from models.data import LogFolder
-from models.records import CatalogItem, Listen, LiveSegment, Record, SessionStart
-from streams.cli.connection import clients_of, reach
-from streams.cli.context import settings_of, with_values
-from streams.cli.events import What, parse_event
-from streams.cli.output import print_facts, print_json, print_rows, say
-from streams.cli.training import progress_bar
-from streams.client import SidestreamClient
-from streams.contracts.topics import build_topics
-from streams.errors import BrokerError
-from streams.replay import Player
-from streams.replay.publisher import TopicPublisher
-from streams.tail import TopicRecord, read_topic
+from sidestream.models.data import LogFolder
+from sidestream.models.records import CatalogItem, Listen, LiveSegment, Record, SessionStart
+from sidestream.streams.cli.connection import clients_of, reach
+from sidestream.streams.cli.context import settings_of, with_values
+from sidestream.streams.cli.events import What, parse_event
+from sidestream.streams.cli.output import print_facts, print_json, print_rows, say
+from sidestream.streams.cli.training import progress_bar
+from sidestream.streams.client import SidestreamClient
+from sidestream.streams.contracts.topics import build_topics
+from sidestream.streams.errors import BrokerError
+from sidestream.streams.kafka.tail import TopicRecord, read_topic
+from sidestream.streams.replay import Player
+from sidestream.streams.replay.publisher import TopicPublisher
 
 state_app = typer.Typer(no_args_is_help=True, help="Look at listeners' states.")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

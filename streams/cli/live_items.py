@@ -5,15 +5,15 @@ from typing import Annotated
 
 import typer
 
-from models.records import ItemSids
-from streams.cli.connection import clients_of
-from streams.cli.context import settings_of
-from streams.cli.output import print_rows
-from streams.contracts.topics import build_topics
-from streams.live.reading import value_of
-from streams.tail import read_topic
-from tokenizer.live import LiveState, decode_state
-from tokenizer.sid import format_sid
+from sidestream.models.records import ItemSids
+from sidestream.streams.cli.connection import clients_of
+from sidestream.streams.cli.context import settings_of
+from sidestream.streams.cli.output import print_rows
+from sidestream.streams.contracts.topics import build_topics
+from sidestream.streams.kafka.tail import read_topic
+from sidestream.streams.tokenizing.live.reading import value_of
+from sidestream.tokenizer.live import LiveState, decode_state
+from sidestream.tokenizer.sid import format_sid
 
 _COLUMNS = ["item", "title", "sid", "revision", "changes", "last_hour", "window_segments", "listens", "heard_at"]
 

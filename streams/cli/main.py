@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from streams.cli import (
+from sidestream.streams.cli import (
     broker,
     catalogue,
     config,
@@ -24,10 +24,10 @@ from streams.cli import (
     training,
     versions,
 )
-from streams.cli.context import Context, parse_assignments
-from streams.cli.entry import INTERRUPTED
-from streams.cli.output import fail
-from streams.errors import SidestreamError
+from sidestream.streams.cli.context import Context, parse_assignments
+from sidestream.streams.cli.entry import INTERRUPTED
+from sidestream.streams.cli.output import fail
+from sidestream.streams.errors import SidestreamError
 
 app = typer.Typer(
     no_args_is_help=True,

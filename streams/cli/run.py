@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from models.data import LogFolder
-from models.errors import DataError
-from streams.broker import start_broker
-from streams.cli.connection import reach
-from streams.cli.context import settings_of
-from streams.cli.output import console, print_json, say
-from streams.cli.training import train_pair_model
-from streams.contracts.topics import build_topics, create_topics
-from streams.demo.shipped import shipped_pair
-from streams.settings import Settings
+from sidestream.models.data import LogFolder
+from sidestream.models.errors import DataError
+from sidestream.streams.broker import start_broker
+from sidestream.streams.cli.connection import reach
+from sidestream.streams.cli.context import settings_of
+from sidestream.streams.cli.output import console, print_json, say
+from sidestream.streams.cli.training import train_pair_model
+from sidestream.streams.contracts.topics import build_topics, create_topics
+from sidestream.streams.demo.shipped import shipped_pair
+from sidestream.streams.settings import Settings
 
 if TYPE_CHECKING:
-    from streams.worker.pair import Pair
+    from sidestream.streams.generations.pair import Pair
 
 
 def worker(ctx: typer.Context) -> None:
@@ -58,9 +58,9 @@ def demo(
 ) -> None:
     """Show the whole loop: broker, worker, a played log, candidates; ends with one JSON line."""
     # The demo's imports (importers, world) are not the worker's.
-    from streams.demo.place import demo_place
-    from streams.demo.prepare import kind_of_data, prepare_data, prepare_world
-    from streams.demo.run import Demo
+    from sidestream.streams.demo.place import demo_place
+    from sidestream.streams.demo.prepare import kind_of_data, prepare_data, prepare_world
+    from sidestream.streams.demo.run import Demo
 
     settings = settings_of(ctx)
     if data is not None and not data.exists():
@@ -86,7 +86,7 @@ def _train(settings: Settings, folder: LogFolder, pair: Path) -> dict[str, Any]:
 
 # Faust and ONNX Runtime take a second to import: only for the commands that run them.
 def _load(settings: Settings) -> "Pair":
-    from streams.worker.pair import load_pair
+    from sidestream.streams.generations.pair import load_pair
 
     if settings.artifacts is None:
         say(f"artifacts: none given, serving the shipped demo pair ({shipped_pair()})")
@@ -95,6 +95,6 @@ def _load(settings: Settings) -> "Pair":
 
 
 def _run_worker(settings: Settings, pair: "Pair") -> None:
-    from streams.app import run_worker
+    from sidestream.streams.app import run_worker
 
     sys.exit(run_worker(settings, pair))

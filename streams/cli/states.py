@@ -7,19 +7,19 @@ from typing import Annotated
 
 import typer
 
-from models.records import ItemSids
-from streams.cli.connection import clients_of
-from streams.cli.context import settings_of
-from streams.cli.output import print_facts, say
-from streams.contracts.decode import Limits
-from streams.contracts.topics import build_topics
-from streams.errors import BadRecord, SettingsError
-from streams.generations.orders import Orders
-from streams.settings import Settings
-from streams.states import Offline, rebase_states, reset_states, verify_states
-from streams.tail import read_topic
-from tokenizer.catalogue import StoredSid
-from tokenizer.sid import item_key
+from sidestream.models.records import ItemSids
+from sidestream.streams.cli.connection import clients_of
+from sidestream.streams.cli.context import settings_of
+from sidestream.streams.cli.output import print_facts, say
+from sidestream.streams.contracts.decode import Limits
+from sidestream.streams.contracts.topics import build_topics
+from sidestream.streams.errors import BadRecord, SettingsError
+from sidestream.streams.generations.orders import Orders
+from sidestream.streams.kafka.tail import read_topic
+from sidestream.streams.operate.states import Offline, rebase_states, reset_states, verify_states
+from sidestream.streams.settings import Settings
+from sidestream.tokenizer.catalogue import StoredSid
+from sidestream.tokenizer.sid import item_key
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

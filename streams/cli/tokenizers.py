@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from models.data import LogFolder
-from models.tokenizer_report import write_report
-from streams.cli.context import settings_of
-from streams.cli.output import print_facts
-from tokenizer.artifact import load_tokenizer
+from sidestream.models.data import LogFolder
+from sidestream.models.tokenizer_report import write_report
+from sidestream.streams.cli.context import settings_of
+from sidestream.streams.cli.output import print_facts
+from sidestream.tokenizer.artifact import load_tokenizer
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -13,18 +13,18 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from models.artifact import load_model_artifact
-from models.data import LogFolder
-from models.evaluation.report import table
-from models.evaluation.run import evaluate as run_evaluation
-from models.settings import EngineSettings
-from models.world import generate_world
-from streams.cli.context import settings_of, with_values
-from streams.cli.data import manifest_facts
-from streams.cli.output import console, print_facts, print_json, print_rows, say
-from streams.errors import SettingsError
-from streams.settings import Settings
-from tokenizer.artifact import load_tokenizer
+from sidestream.models.artifact import load_model_artifact
+from sidestream.models.data import LogFolder
+from sidestream.models.evaluation.report import table
+from sidestream.models.evaluation.run import evaluate as run_evaluation
+from sidestream.models.settings import EngineSettings
+from sidestream.models.world import generate_world
+from sidestream.streams.cli.context import settings_of, with_values
+from sidestream.streams.cli.data import manifest_facts
+from sidestream.streams.cli.output import console, print_facts, print_json, print_rows, say
+from sidestream.streams.errors import SettingsError
+from sidestream.streams.settings import Settings
+from sidestream.tokenizer.artifact import load_tokenizer
 
 train_app = typer.Typer(no_args_is_help=True, help="Train a model on a tokenizer.")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -91,7 +91,7 @@ def evaluate(
 def export(ctx: typer.Context, pair: PairArgument, as_json: Json = False) -> None:
     """Write the ONNX graph of PAIR/model anew from its weights."""
     del ctx
-    exporting = _needs_torch("models.reexport")
+    exporting = _needs_torch("sidestream.models.reexport")
     print_facts(exporting.reexport(pair / "model"), as_json=as_json)
 
 
@@ -109,7 +109,7 @@ def train_pair_model(settings: Settings, folder: LogFolder, pair: Path) -> dict[
     Raises:
         SettingsError: Torch is not installed.
     """
-    training = _needs_torch("models.training.train")
+    training = _needs_torch("sidestream.models.training.train")
     items = load_tokenizer(pair / "tokenizer")
     with progress_bar() as step:
         result = training.train_model(

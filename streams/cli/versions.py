@@ -6,14 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
-from models.data import LogFolder
-from models.evaluation.versions import compare_versions
-from models.training.tokenizer import train_tokenizer
-from streams.cli.context import settings_of, with_values
-from streams.cli.output import print_facts, print_json, print_rows
-from tokenizer.artifact import load_tokenizer
-from tokenizer.encoders import open_encoder
-from tokenizer.generations import Comparison, VersionSheet
+from sidestream.models.data import LogFolder
+from sidestream.models.evaluation.versions import compare_versions
+from sidestream.models.training.tokenizer import train_tokenizer
+from sidestream.streams.cli.context import settings_of, with_values
+from sidestream.streams.cli.output import print_facts, print_json, print_rows
+from sidestream.tokenizer.artifact import load_tokenizer
+from sidestream.tokenizer.encoders import open_encoder
+from sidestream.tokenizer.generations import Comparison, VersionSheet
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

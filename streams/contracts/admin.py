@@ -7,9 +7,9 @@ from uuid import UUID
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
-from streams.connect import Clients
-from streams.contracts.topics import TopicSpec, TopicState
-from streams.errors import TopicError
+from sidestream.streams.contracts.topics import TopicSpec, TopicState
+from sidestream.streams.errors import TopicError
+from sidestream.streams.kafka.clients import Clients
 
 CREATE_TIMEOUT_MS = 30_000
 

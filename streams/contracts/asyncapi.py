@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
 
-from streams.contracts.deadletters import (
+from sidestream.streams.contracts.deadletters import (
     EXCEPTION_HEADER,
     MESSAGE_HEADER,
     OFFSET_HEADER,
@@ -21,8 +21,8 @@ from streams.contracts.deadletters import (
     TIMESTAMP_HEADER,
     TOPIC_HEADER,
 )
-from streams.contracts.decode import Reason
-from streams.contracts.topics import DEAD_LETTER_SUFFIX, KeyField, Topics, TopicSpec
+from sidestream.streams.contracts.decode import Reason
+from sidestream.streams.contracts.topics import DEAD_LETTER_SUFFIX, KeyField, Topics, TopicSpec
 
 _BINDING = {"bindingVersion": "0.5.0"}
 _DEAD_LETTER = "DeadLetter"

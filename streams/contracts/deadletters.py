@@ -10,8 +10,8 @@ Source: KIP-1034, dead letter queues in Kafka Streams (header names).
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
-from streams.contracts.topics import DEAD_LETTER_SUFFIX
-from streams.errors import BadRecord
+from sidestream.streams.contracts.topics import DEAD_LETTER_SUFFIX
+from sidestream.streams.errors import BadRecord
 
 HEADER_PREFIX = "__streams.errors."
 REASON_HEADER = HEADER_PREFIX + "reason"

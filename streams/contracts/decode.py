@@ -16,11 +16,11 @@ from typing import TypeVar
 import msgspec
 from pydantic import ValidationError
 
-from models.data.rows import ListenRow
-from models.records import CatalogItem, LiveListeners, LiveSegment, Record, SessionStart, UserErasure
-from models.records.base import MAX_ID_CHARS
-from streams.contracts.settings import TopicSettings
-from streams.errors import BadRecord
+from sidestream.models.data.rows import ListenRow
+from sidestream.models.records import CatalogItem, LiveListeners, LiveSegment, Record, SessionStart, UserErasure
+from sidestream.models.records.base import MAX_ID_CHARS
+from sidestream.streams.contracts.settings import TopicSettings
+from sidestream.streams.errors import BadRecord
 
 MAX_DETAIL_CHARS = 300
 _NO_TIMESTAMP = -1

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from models.records import (
+from sidestream.models.records import (
     CandidateSet,
     CatalogItem,
     Generation,
@@ -22,8 +22,8 @@ from models.records import (
     SessionStart,
     UserErasure,
 )
-from streams.contracts.settings import TopicSettings
-from streams.errors import TopicError
+from sidestream.streams.contracts.settings import TopicSettings
+from sidestream.streams.errors import TopicError
 
 DEAD_LETTER_SUFFIX = ".dlq"
 DAY_MS = 86_400_000

@@ -1,4 +1,4 @@
-"""Rebuilds the shipped demo pair from the built-in world: `python -m streams.demo.build` (`make demo-artifact`).
+"""Rebuilds the shipped demo pair from the built-in world: `python -m sidestream.streams.demo.build` (`make demo-artifact`).
 
 One thread and fixed seeds: the manifests are equal on one machine, and metrics within 0.01 elsewhere. Weights for
 further training are left out; they are two thirds of the size and nothing that serves reads them.
@@ -7,17 +7,17 @@ further training are left out; they are two thirds of the size and nothing that 
 import tempfile
 from pathlib import Path
 
-from models.artifact import WEIGHTS_NAME, load_model_artifact, seal
-from models.data import LogFolder
-from models.training.settings import TrainSettings
-from models.training.tokenizer import train_tokenizer
-from models.world import generate_world
-from streams.cli.output import print_json
-from streams.cli.training import train_pair_model
-from streams.demo.shipped import SHIPPED_WORLD, shipped_pair
-from streams.settings import Settings
-from tokenizer.content import WordLlamaEncoder
-from tokenizer.settings import TokenizerSettings
+from sidestream.models.artifact import WEIGHTS_NAME, load_model_artifact, seal
+from sidestream.models.data import LogFolder
+from sidestream.models.training.settings import TrainSettings
+from sidestream.models.training.tokenizer import train_tokenizer
+from sidestream.models.world import generate_world
+from sidestream.streams.cli.output import print_json
+from sidestream.streams.cli.training import train_pair_model
+from sidestream.streams.demo.shipped import SHIPPED_WORLD, shipped_pair
+from sidestream.streams.settings import Settings
+from sidestream.tokenizer.content import WordLlamaEncoder
+from sidestream.tokenizer.settings import TokenizerSettings
 
 MAX_BYTES = 3_000_000
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from models.data import CatalogEvent, LogRow
-from models.records import CandidateSet, CatalogItem, SessionStart
-from models.records.candidates import candidate_set_id
+from sidestream.models.data import CatalogEvent, LogRow
+from sidestream.models.records import CandidateSet, CatalogItem, SessionStart
+from sidestream.models.records.candidates import candidate_set_id
 
 # A removal must be out of all answers to later session-starts within one swap of the catalogue.
 REMOVAL_GRACE_S = 1.0

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from streams.broker import BrokerSettings, stop_broker
-from streams.errors import BrokerError
+from sidestream.streams.broker import BrokerSettings, stop_broker
+from sidestream.streams.errors import BrokerError
 
 KAFKA = "kafka"
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import msgspec
 
-from models.data import LogFolder, LogRow
-from streams.client import CandidateStream, SidestreamClient
-from streams.connect import KafkaSettings
-from streams.contracts.settings import TopicSettings
-from streams.demo.ledger import Ledger
-from streams.errors import SidestreamError
-from streams.replay import Player, Publisher, ReplaySettings
+from sidestream.models.data import LogFolder, LogRow
+from sidestream.streams.client import CandidateStream, SidestreamClient
+from sidestream.streams.contracts.settings import TopicSettings
+from sidestream.streams.demo.ledger import Ledger
+from sidestream.streams.errors import SidestreamError
+from sidestream.streams.kafka.clients import KafkaSettings
+from sidestream.streams.replay import Player, Publisher, ReplaySettings
 
 POLL_S = 0.05
 

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from models.artifact import load_model_artifact
-from models.data import LogFolder
-from models.data.importers.lastfm import import_lastfm
-from models.data.importers.s3rec import import_s3rec
-from models.errors import DataError
-from models.training.tokenizer import train_tokenizer
-from models.world import generate_world
-from streams.demo.shipped import SHIPPED_WORLD, shipped_pair
-from streams.settings import Settings
-from tokenizer.artifact import load_tokenizer
-from tokenizer.encoders import open_encoder
-from tokenizer.errors import ArtifactError
+from sidestream.models.artifact import load_model_artifact
+from sidestream.models.data import LogFolder
+from sidestream.models.data.importers.lastfm import import_lastfm
+from sidestream.models.data.importers.s3rec import import_s3rec
+from sidestream.models.errors import DataError
+from sidestream.models.training.tokenizer import train_tokenizer
+from sidestream.models.world import generate_world
+from sidestream.streams.demo.shipped import SHIPPED_WORLD, shipped_pair
+from sidestream.streams.settings import Settings
+from sidestream.tokenizer.artifact import load_tokenizer
+from sidestream.tokenizer.encoders import open_encoder
+from sidestream.tokenizer.errors import ArtifactError
 
 TrainModel = Callable[[Settings, LogFolder, Path], dict[str, Any]]
 DataKind = Literal["log", "lastfm", "s3rec"]

@@ -14,24 +14,24 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from models.data import LogFolder
-from models.evaluation.report import table
-from models.records import ItemSids
-from streams.broker import RunningBroker, start_broker
-from streams.broker.probe import free_ports
-from streams.connect import Clients
-from streams.contracts.settings import TopicSettings
-from streams.contracts.topics import build_topics, create_topics
-from streams.demo.ledger import Ledger
-from streams.demo.place import KAFKA
-from streams.demo.play import AnswerReader, Pass, play
-from streams.demo.prepare import Programme
-from streams.demo.tell import choose_answer, tell_answer, tell_sids, tell_state
-from streams.errors import SidestreamError
-from streams.replay.publisher import TopicPublisher
-from streams.settings import Settings, flags_of
-from streams.tail import read_topic
-from streams.worker_process import WorkerProcess
+from sidestream.models.data import LogFolder
+from sidestream.models.evaluation.report import table
+from sidestream.models.records import ItemSids
+from sidestream.streams.broker import RunningBroker, start_broker
+from sidestream.streams.broker.probe import free_ports
+from sidestream.streams.contracts.settings import TopicSettings
+from sidestream.streams.contracts.topics import build_topics, create_topics
+from sidestream.streams.demo.ledger import Ledger
+from sidestream.streams.demo.place import KAFKA
+from sidestream.streams.demo.play import AnswerReader, Pass, play
+from sidestream.streams.demo.prepare import Programme
+from sidestream.streams.demo.tell import choose_answer, tell_answer, tell_sids, tell_state
+from sidestream.streams.errors import SidestreamError
+from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.tail import read_topic
+from sidestream.streams.replay.publisher import TopicPublisher
+from sidestream.streams.settings import Settings, flags_of
+from sidestream.streams.worker.process import WorkerProcess
 
 MAX_FAULTS_TOLD = 5
 _ITEMS_METRIC = "sidestream_catalogue_items "

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from models.world.settings import WorldSettings
+from sidestream.models.world.settings import WorldSettings
 
 # The world that the shipped pair was trained on, and that the demo plays.
 SHIPPED_WORLD = WorldSettings()

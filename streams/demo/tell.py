@@ -10,8 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from models.records import CatalogItem, ItemSids
-from streams.demo.ledger import Answered, Ledger
+from sidestream.models.records import CatalogItem, ItemSids
+from sidestream.streams.demo.ledger import Answered, Ledger
 
 MAX_ROWS = 10
 _WHOLE = {"when": 16, "SID": 11, "rank": 4, "heard": 5, "familiar": 8, "score": 7, "log prob": 8, "kind": 9}

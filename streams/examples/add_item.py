@@ -3,8 +3,8 @@
 import sys
 import time
 
-from models.records import CatalogItem
-from streams.client import SidestreamClient
+from sidestream.models.records import CatalogItem
+from sidestream.streams.client import SidestreamClient
 
 
 def main(client: SidestreamClient, item_id: str = "episode-new") -> None:

@@ -4,8 +4,8 @@ import sys
 import time
 import uuid
 
-from models.records import Listen
-from streams.client import SidestreamClient
+from sidestream.models.records import Listen
+from sidestream.streams.client import SidestreamClient
 
 
 def main(client: SidestreamClient, user_id: str = "ada") -> None:

@@ -2,8 +2,8 @@
 
 import sys
 
-from models.records import Candidate, CandidateSet
-from streams.client import SidestreamClient
+from sidestream.models.records import Candidate, CandidateSet
+from sidestream.streams.client import SidestreamClient
 
 
 def rank(found: CandidateSet) -> list[Candidate]:

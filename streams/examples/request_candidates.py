@@ -4,8 +4,8 @@ import sys
 import time
 import uuid
 
-from models.records import SessionStart
-from streams.client import SidestreamClient
+from sidestream.models.records import SessionStart
+from sidestream.streams.client import SidestreamClient
 
 
 def main(client: SidestreamClient, user_id: str = "ada", timeout_s: float = 10.0) -> None:

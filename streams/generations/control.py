@@ -6,13 +6,13 @@ import contextlib
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from mode import Service
 
-from streams.connect import Clients
-from streams.contracts.topics import Topics
-from streams.errors import BadRecord
-from streams.generations.orders import Orders
-from streams.log import get_log
-from streams.metrics import Metrics
-from streams.progress import IDLE, Work
+from sidestream.streams.contracts.topics import Topics
+from sidestream.streams.errors import BadRecord
+from sidestream.streams.generations.orders import Orders
+from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.runtime.log import get_log
+from sidestream.streams.runtime.metrics import Metrics
+from sidestream.streams.runtime.progress import IDLE, Work
 
 _log = get_log(__name__)
 

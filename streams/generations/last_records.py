@@ -5,7 +5,7 @@ from array import array
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.sid import item_key
+from sidestream.tokenizer.sid import item_key
 
 
 class LastRecords:

@@ -11,10 +11,10 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from models.records import Generation, GenerationReport
-from models.records.generations import Progress, partition_key
-from streams.contracts.decode import Reason
-from streams.errors import BadRecord
+from sidestream.models.records import Generation, GenerationReport
+from sidestream.models.records.generations import Progress, partition_key
+from sidestream.streams.contracts.decode import Reason
+from sidestream.streams.errors import BadRecord
 
 _RecordT = TypeVar("_RecordT", Generation, GenerationReport)
 

@@ -8,17 +8,17 @@ import numpy as np
 import numpy.typing as npt
 from prometheus_client import CollectorRegistry
 
-from streams.catalogue.live import KeyValue, LiveCatalogue, RebuildPace
-from streams.catalogue.settings import CatalogueSettings
-from streams.generations.settings import GenerationSettings
-from streams.metrics import Metrics
-from tokenizer.catalogue import CatalogueSnapshot
+from sidestream.streams.catalogue.current import CurrentCatalogue, KeyValue, RebuildPace
+from sidestream.streams.catalogue.settings import CatalogueSettings
+from sidestream.streams.generations.settings import GenerationSettings
+from sidestream.streams.runtime.metrics import Metrics
+from sidestream.tokenizer.catalogue import CatalogueSnapshot
 
 # Rest after a build, in multiples of its time, while the catalogue does not serve.
 _DUTY = 4.0
 
 
-class PacedCatalogue(LiveCatalogue):
+class PacedCatalogue(CurrentCatalogue):
     """A live catalogue whose writer rests after every batch, and whose figures nobody sees, until it serves.
 
     Attributes:

@@ -10,15 +10,15 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from mode import Service
 
-from models.records import GenerationReport
-from models.records.generations import Progress, partition_key, worker_key
-from streams.clock import WallClock
-from streams.connect import Clients
-from streams.contracts.topics import Topics
-from streams.errors import LaneError
-from streams.generations.control import ControlReader
-from streams.generations.settings import GenerationSettings
-from streams.log import get_log
+from sidestream.models.records import GenerationReport
+from sidestream.models.records.generations import Progress, partition_key, worker_key
+from sidestream.streams.contracts.topics import Topics
+from sidestream.streams.errors import LaneError
+from sidestream.streams.generations.control import ControlReader
+from sidestream.streams.generations.settings import GenerationSettings
+from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.runtime.clock import WallClock
+from sidestream.streams.runtime.log import get_log
 
 _log = get_log(__name__)
 

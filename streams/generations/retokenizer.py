@@ -19,23 +19,23 @@ import faust
 from aiokafka.errors import KafkaError
 from mode import Service
 
-from streams.agents.catalog import CatalogAgent
-from streams.agents.making import Outgoing
-from streams.agents.sources import Source
-from streams.agents.tokenizing import ItemEncoder
-from streams.connect import Clients
-from streams.contracts.decode import Limits, decode_catalog_item
-from streams.contracts.topics import Topics
-from streams.errors import SidestreamError
-from streams.generations.control import ControlReader
-from streams.generations.orders import Plan
-from streams.generations.reports import Reporter, Standing
-from streams.generations.scan import CatalogueScan
-from streams.generations.settings import GenerationSettings
-from streams.generations.shelf import Shelf
-from streams.generations.tokenizing import LiveVersions
-from streams.log import get_log
-from streams.metrics import Metrics
+from sidestream.streams.contracts.decode import Limits, decode_catalog_item
+from sidestream.streams.contracts.topics import Topics
+from sidestream.streams.errors import SidestreamError
+from sidestream.streams.generations.control import ControlReader
+from sidestream.streams.generations.orders import Plan
+from sidestream.streams.generations.reports import Reporter, Standing
+from sidestream.streams.generations.scan import CatalogueScan
+from sidestream.streams.generations.settings import GenerationSettings
+from sidestream.streams.generations.shelf import Shelf
+from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.runtime.log import get_log
+from sidestream.streams.runtime.metrics import Metrics
+from sidestream.streams.tokenizing.agent import CatalogAgent
+from sidestream.streams.tokenizing.events import Source
+from sidestream.streams.tokenizing.records import Outgoing
+from sidestream.streams.tokenizing.values import ItemEncoder
+from sidestream.streams.tokenizing.versions import LiveVersions
 
 _log = get_log(__name__)
 

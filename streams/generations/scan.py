@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from streams.agents.sources import Source
-from streams.connect import Clients
-from streams.contracts.decode import Limits, decode_catalog_item, decode_item_key
-from streams.errors import BadRecord
-from streams.generations.last_records import LastRecords
+from sidestream.streams.contracts.decode import Limits, decode_catalog_item, decode_item_key
+from sidestream.streams.errors import BadRecord
+from sidestream.streams.generations.last_records import LastRecords
+from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.tokenizing.events import Source
 
 _POLL_MS = 200
 

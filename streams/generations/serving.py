@@ -12,23 +12,23 @@ from collections.abc import Callable, Sequence
 from aiokafka.errors import KafkaError
 from mode import Service
 
-from models.records import SessionStart
-from streams.agents.tokenizing import ItemEncoder
-from streams.errors import SidestreamError
-from streams.generations.control import ControlReader
-from streams.generations.leftovers import Leftovers
-from streams.generations.lives import Live, Look
-from streams.generations.orders import Plan
-from streams.generations.paced import missing_keys
-from streams.generations.reports import Reporter, Standing
-from streams.generations.settings import GenerationSettings
-from streams.generations.shelf import Shelf
-from streams.log import get_log
-from streams.metrics import Metrics
-from streams.progress import IDLE, Work
-from streams.sessions.answerer import Pinned
-from streams.worker.pair import Pair
-from tokenizer.catalogue import CatalogueSnapshot
+from sidestream.models.records import SessionStart
+from sidestream.streams.errors import SidestreamError
+from sidestream.streams.generations.control import ControlReader
+from sidestream.streams.generations.leftovers import Leftovers
+from sidestream.streams.generations.loaded import Live, Look
+from sidestream.streams.generations.orders import Plan
+from sidestream.streams.generations.paced import missing_keys
+from sidestream.streams.generations.pair import Pair
+from sidestream.streams.generations.reports import Reporter, Standing
+from sidestream.streams.generations.settings import GenerationSettings
+from sidestream.streams.generations.shelf import Shelf
+from sidestream.streams.runtime.log import get_log
+from sidestream.streams.runtime.metrics import Metrics
+from sidestream.streams.runtime.progress import IDLE, Work
+from sidestream.streams.sessions.answerer import Pinned
+from sidestream.streams.tokenizing.values import ItemEncoder
+from sidestream.tokenizer.catalogue import CatalogueSnapshot
 
 _log = get_log(__name__)
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from streams.errors import ArtifactError, SidestreamError
-from streams.worker.pair import Pair
+from sidestream.streams.errors import ArtifactError, SidestreamError
+from sidestream.streams.generations.pair import Pair
 
 LoadPair = Callable[[Path], Pair]
 

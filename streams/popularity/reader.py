@@ -6,9 +6,9 @@ A worker does not wait for it: until the counts are there, the catalogue has the
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from mode import Service
 
-from streams.connect import Clients
-from streams.contracts.topics import TopicSpec
-from streams.popularity.live import CountsHub
+from sidestream.streams.contracts.topics import TopicSpec
+from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.popularity.current_counts import CountsHub
 
 _POLL_MS = 500
 

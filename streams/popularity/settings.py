@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tokenizer.popularity import Decay
+from sidestream.tokenizer.popularity import Decay
 
 _HOUR_MS = 3_600_000
 

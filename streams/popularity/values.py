@@ -8,7 +8,7 @@ Value, little-endian:
     u8   format, 1
     u64  half-life, ms
     i64  source offset: all listens of the partition before it are counted, and no others
-    i32  landmark (`tokenizer.popularity.Counts`)
+    i32  landmark (`sidestream.tokenizer.popularity.Counts`)
     u32  n, number of items
     u64  item keys, ascending (n)
     f64  weights (n)
@@ -25,9 +25,9 @@ from struct import Struct
 
 import numpy as np
 
-from streams.contracts.decode import Reason
-from streams.errors import BadRecord
-from tokenizer.popularity import Counts
+from sidestream.streams.contracts.decode import Reason
+from sidestream.streams.errors import BadRecord
+from sidestream.tokenizer.popularity import Counts
 
 NUM_PARTS = 256
 PART_SHIFT = 56

@@ -1,10 +1,10 @@
 """Popularity in a replay: the listens counted in the log's order, shown at the log's times."""
 
-from models.data import ListenRow
-from streams.popularity.counter import PartitionCounter
-from streams.popularity.settings import PopularitySettings
-from tokenizer.catalogue import CatalogueSnapshot
-from tokenizer.popularity import Ranking
+from sidestream.models.data import ListenRow
+from sidestream.streams.popularity.partition_counts import PartitionCounter
+from sidestream.streams.popularity.settings import PopularitySettings
+from sidestream.tokenizer.catalogue import CatalogueSnapshot
+from sidestream.tokenizer.popularity import Ranking
 
 # Counting costs per batch, not per listen.
 _BATCH = 4_096

@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol, cast
 
-from models.data import CatalogEvent, Cursor, ListenRow, LogFolder, LogRow
-from models.history import fold
-from models.recommend import Recommender, Steps
-from models.records import CandidateSet, CatalogItem, SessionStart
-from streams.agents.tokenizing import ItemEncoder, item_sids
-from streams.catalogue.decode import UpdateDecoder
-from streams.popularity.settings import PopularitySettings
-from streams.replay.counted import CountedLog
-from tokenizer.catalogue import Catalogue, CatalogueSnapshot, CatalogueUpdate, Vectorize
+from sidestream.models.data import CatalogEvent, Cursor, ListenRow, LogFolder, LogRow
+from sidestream.models.history import fold
+from sidestream.models.recommend import Recommender, Steps
+from sidestream.models.records import CandidateSet, CatalogItem, SessionStart
+from sidestream.streams.catalogue.decode import UpdateDecoder
+from sidestream.streams.popularity.settings import PopularitySettings
+from sidestream.streams.replay.counted import CountedLog
+from sidestream.streams.tokenizing.values import ItemEncoder, item_sids
+from sidestream.tokenizer.catalogue import Catalogue, CatalogueSnapshot, CatalogueUpdate, Vectorize
 
 
 class ReplayTokenizer(ItemEncoder, Protocol):

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from models.data import Cursor, LogFolder, LogRow
-from streams.replay.position import PositionFile
-from streams.replay.rows import session_after, shifted
-from streams.replay.settings import ReplaySettings
+from sidestream.models.data import Cursor, LogFolder, LogRow
+from sidestream.streams.replay.position import PositionFile
+from sidestream.streams.replay.rows import session_after, shifted
+from sidestream.streams.replay.settings import ReplaySettings
 
 # How long a pause, a stop or a waiting row may go unnoticed.
 LOOK_S = 0.2

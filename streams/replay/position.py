@@ -5,9 +5,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from models.data import Cursor, LogFolder
-from models.data.atomic import replace_file
-from streams.errors import DataError
+from sidestream.models.data import Cursor, LogFolder
+from sidestream.models.data.atomic import replace_file
+from sidestream.streams.errors import DataError
 
 
 class _Kept(BaseModel):

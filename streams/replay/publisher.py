@@ -8,10 +8,10 @@ from typing import Literal, Self
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from models.data import LogRow, TopicName
-from streams.connect import Clients
-from streams.contracts.topics import Topics
-from streams.errors import BrokerError
+from sidestream.models.data import LogRow, TopicName
+from sidestream.streams.contracts.topics import Topics
+from sidestream.streams.errors import BrokerError
+from sidestream.streams.kafka.clients import Clients
 
 LINGER_MS = 5
 

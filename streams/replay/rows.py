@@ -2,8 +2,8 @@
 
 import msgspec
 
-from models.data import LogRow
-from models.records import SessionStart
+from sidestream.models.data import LogRow
+from sidestream.models.records import SessionStart
 
 TIME_FIELDS = ("at", "published_at", "expires_at")
 

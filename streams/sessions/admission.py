@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from streams.sessions.settings import SessionSettings
+from sidestream.streams.sessions.settings import SessionSettings
 
 # Weight of the newest answer in the typical time of one: about the last ten count.
 _NEWEST = 0.1

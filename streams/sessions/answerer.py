@@ -13,15 +13,15 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import NamedTuple, Protocol
 
-from models.errors import StateError
-from models.recommend import Recommender, Steps
-from models.records import CandidateSet, SessionStart
-from models.records.candidates import FallbackReason
-from streams.clock import Clock
-from streams.log import get_log
-from streams.metrics import Metrics
-from streams.sessions.settings import SessionSettings
-from tokenizer.catalogue import CatalogueSnapshot
+from sidestream.models.errors import StateError
+from sidestream.models.recommend import Recommender, Steps
+from sidestream.models.records import CandidateSet, SessionStart
+from sidestream.models.records.candidates import FallbackReason
+from sidestream.streams.runtime.clock import Clock
+from sidestream.streams.runtime.log import get_log
+from sidestream.streams.runtime.metrics import Metrics
+from sidestream.streams.sessions.settings import SessionSettings
+from sidestream.tokenizer.catalogue import CatalogueSnapshot
 
 _log = get_log(__name__)
 

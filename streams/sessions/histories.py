@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from models.history.view import HistoryView
-from streams.metrics import Metrics
+from sidestream.models.history.view import HistoryView
+from sidestream.streams.runtime.metrics import Metrics
 
 
 def count_histories(metrics: Metrics) -> Callable[[HistoryView], None]:

@@ -16,20 +16,20 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from mode import Service
 
-from models.records import CandidateSet, SessionStart
-from streams.connect import Clients
-from streams.contracts.deadletters import dead_letter
-from streams.contracts.topics import TopicSpec
-from streams.errors import BadRecord, LaneError
-from streams.lane.group.protocol import LaneHost
-from streams.lane.pacing import Pacer
-from streams.metrics import Metrics
-from streams.progress import Work
-from streams.sessions.admission import Admission
-from streams.sessions.answerer import Answerer
-from streams.sessions.lane_wait import LaneWait
-from streams.sessions.prefix import OffsetPrefix
-from streams.sessions.settings import SessionSettings
+from sidestream.models.records import CandidateSet, SessionStart
+from sidestream.streams.contracts.deadletters import dead_letter
+from sidestream.streams.contracts.topics import TopicSpec
+from sidestream.streams.errors import BadRecord, LaneError
+from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.runtime.lane_protocol import LaneHost
+from sidestream.streams.runtime.metrics import Metrics
+from sidestream.streams.runtime.pacing import Pacer
+from sidestream.streams.runtime.progress import Work
+from sidestream.streams.sessions.admission import Admission
+from sidestream.streams.sessions.answerer import Answerer
+from sidestream.streams.sessions.lane_wait import LaneWait
+from sidestream.streams.sessions.prefix import OffsetPrefix
+from sidestream.streams.sessions.settings import SessionSettings
 
 # While a partition's states are restored its sessions wait; this is how often the lane looks.
 _READY_POLL_MS = 20

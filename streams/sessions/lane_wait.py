@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection, Hashable, Mapping
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from streams.lane.pacing import Pacer
-from streams.metrics import Metrics
+from sidestream.streams.runtime.metrics import Metrics
+from sidestream.streams.runtime.pacing import Pacer
 
 
 class LaneWait:

@@ -15,9 +15,9 @@ from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 from mode import Service
 
-from streams.connect import Clients
-from streams.contracts.topics import TopicSpec
-from streams.progress import Work
+from sidestream.streams.contracts.topics import TopicSpec
+from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.runtime.progress import Work
 
 _ANSWER_S = 2.0
 

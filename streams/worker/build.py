@@ -16,50 +16,50 @@ from faust.app.base import BootStrategy
 from faust.types import ServiceT
 from mode import Service
 
-from models.history import SidLookup
-from streams.agents.catalog import CatalogAgent
-from streams.agents.drift import DriftRoom
-from streams.clock import Clock, LogClock, WallClock
-from streams.connect import TRANSACTION_TIMEOUT_MS, Clients
-from streams.contracts.decode import Limits, decode_listen, decode_session_start, decode_user_erasure
-from streams.contracts.topics import Topics, build_topics
-from streams.erasure.feed import ErasureFeed
-from streams.erasure.sweep import Sweep
-from streams.generations.serving import Serving
-from streams.generations.shelf import LoadPair
-from streams.health import Health
-from streams.lane.group.faust_app import make_faust_app
-from streams.lane.group.transport import FaustHost, register
-from streams.lane.listens import ListenLane
-from streams.lane.pacing import Pacer
-from streams.lane.restoring.progress import not_restored
-from streams.lane.table.meta import TableIdentity
-from streams.lane.table.users import UserTable
-from streams.lane.writing.guarantee import Guarantee
-from streams.live.audience import LiveAudience
-from streams.live.books import books_of
-from streams.live.ids import LiveIds
-from streams.live.items import LiveItems
-from streams.live.room import LiveRoom
-from streams.metrics import Metrics
-from streams.popularity.counting import make_counting
-from streams.progress import IDLE, Work
-from streams.sessions.answerer import Answerer
-from streams.sessions.lane import SessionLane
-from streams.sessions.lane_wait import LaneWait
-from streams.settings import Settings
-from streams.web.routes import create_web
-from streams.web.server import WebServer
-from streams.worker.backlog import Backlog
-from streams.worker.gates import TopicGate
-from streams.worker.generations import GenerationParts
-from streams.worker.group import Group
-from streams.worker.heartbeat import Heartbeat
-from streams.worker.lane_metrics import RegistryLaneMetrics
-from streams.worker.pair import Pair, load_pair
-from streams.worker.states import LaneStates
-from streams.worker.waits import task_waits
-from streams.worker.watchdog import Watchdog
+from sidestream.models.history import SidLookup
+from sidestream.streams.contracts.decode import Limits, decode_listen, decode_session_start, decode_user_erasure
+from sidestream.streams.contracts.topics import Topics, build_topics
+from sidestream.streams.generations.pair import Pair, load_pair
+from sidestream.streams.generations.serving import Serving
+from sidestream.streams.generations.shelf import LoadPair
+from sidestream.streams.group.faust_app import make_faust_app
+from sidestream.streams.group.transport import FaustHost, register
+from sidestream.streams.kafka.clients import TRANSACTION_TIMEOUT_MS, Clients
+from sidestream.streams.listens.durable.guarantee import Guarantee
+from sidestream.streams.listens.erasure.feed import ErasureFeed
+from sidestream.streams.listens.erasure.sweep import Sweep
+from sidestream.streams.listens.lane import ListenLane
+from sidestream.streams.listens.restore.progress import not_restored
+from sidestream.streams.listens.table.meta import TableIdentity
+from sidestream.streams.listens.table.users import UserTable
+from sidestream.streams.popularity.count_publisher import make_counting
+from sidestream.streams.runtime.clock import Clock, LogClock, WallClock
+from sidestream.streams.runtime.health import Health
+from sidestream.streams.runtime.metrics import Metrics
+from sidestream.streams.runtime.pacing import Pacer
+from sidestream.streams.runtime.progress import IDLE, Work
+from sidestream.streams.sessions.answerer import Answerer
+from sidestream.streams.sessions.lane import SessionLane
+from sidestream.streams.sessions.lane_wait import LaneWait
+from sidestream.streams.settings import Settings
+from sidestream.streams.tokenizing.agent import CatalogAgent
+from sidestream.streams.tokenizing.drift import DriftMonitor
+from sidestream.streams.tokenizing.live.audience import LiveAudience
+from sidestream.streams.tokenizing.live.ids import LiveIds
+from sidestream.streams.tokenizing.live.items import LiveItems
+from sidestream.streams.tokenizing.live.service import LiveItemsService
+from sidestream.streams.tokenizing.live_tokenizers import books_of
+from sidestream.streams.worker.backlog import Backlog
+from sidestream.streams.worker.gates import TopicGate
+from sidestream.streams.worker.generations import GenerationParts
+from sidestream.streams.worker.group import Group
+from sidestream.streams.worker.heartbeat import Heartbeat
+from sidestream.streams.worker.lane_metrics import RegistryLaneMetrics
+from sidestream.streams.worker.states import LaneStates
+from sidestream.streams.worker.waits import task_waits
+from sidestream.streams.worker.watchdog import Watchdog
+from sidestream.streams.worker.web.routes import create_web
+from sidestream.streams.worker.web.server import WebServer
 
 # Waiting for a dead worker's session and its open transaction is no lack of progress.
 _NO_PROGRESS_MARGIN_S = 10.0
@@ -154,7 +154,7 @@ class WorkerParts:
 
     def _tokenizing(self, pair: Pair) -> list[Service]:
         items = LiveItems(self.topics, books_of([pair.tokenizer]), self.limits, self.settings.live, self.metrics)
-        live = LiveRoom(items, self.topics.live_states, self.clients, self.clock)
+        live = LiveItemsService(items, self.topics.live_states, self.clients, self.clock)
         agent = CatalogAgent(
             self.app,
             self.clients,
@@ -167,7 +167,7 @@ class WorkerParts:
         )
         retokenizer = self._generations.retokenizer(self.app, agent, self.limits)
         retokenizer.adopted(lambda tokenizers: items.use(books_of(tokenizers)))
-        drift = DriftRoom(self.settings.agent.drift, self.metrics)
+        drift = DriftMonitor(self.settings.agent.drift, self.metrics)
         drift.use([pair.tokenizer])
         agent.maker.observe = drift.observe
         retokenizer.adopted(drift.use)

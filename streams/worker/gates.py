@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from mode import Service
 
-from streams.connect import Clients
-from streams.contracts.admin import KafkaTopicAdmin
-from streams.contracts.topics import Topics, require_topics
-from streams.errors import AccessError, BrokerError
+from sidestream.streams.contracts.admin import KafkaTopicAdmin
+from sidestream.streams.contracts.topics import Topics, require_topics
+from sidestream.streams.errors import AccessError, BrokerError
+from sidestream.streams.kafka.clients import Clients
 
 _RETRY_S = 0.5
 _CONNECT_S = 2.0

@@ -6,34 +6,34 @@ from typing import TYPE_CHECKING
 import faust
 from mode import Service
 
-from models.recommend import Recommender
-from streams.agents.catalog import CatalogAgent
-from streams.catalogue.decode import UpdateDecoder
-from streams.catalogue.local import LocalCatalogue
-from streams.catalogue.reader import CatalogueReader
-from streams.catalogue.saving import Saving
-from streams.clock import Clock, WallClock
-from streams.connect import Clients
-from streams.contracts.decode import Limits
-from streams.contracts.topics import Topics
-from streams.errors import ArtifactError
-from streams.generations.control import ControlReader
-from streams.generations.leftovers import Leftovers
-from streams.generations.lives import Live
-from streams.generations.paced import PacedCatalogue
-from streams.generations.reports import Reporter
-from streams.generations.retokenizer import Retokenizer
-from streams.generations.serving import Serving
-from streams.generations.shelf import LoadPair, Shelf
-from streams.metrics import Metrics
-from streams.popularity.live import CountsHub
-from streams.popularity.reader import CountsReader
-from streams.sessions.histories import count_histories
-from streams.worker.pair import Pair
-from tokenizer.catalogue import Catalogue
+from sidestream.models.recommend import Recommender
+from sidestream.streams.catalogue.decode import UpdateDecoder
+from sidestream.streams.catalogue.disk import LocalCatalogue
+from sidestream.streams.catalogue.reader import CatalogueReader
+from sidestream.streams.catalogue.saving import Saving
+from sidestream.streams.contracts.decode import Limits
+from sidestream.streams.contracts.topics import Topics
+from sidestream.streams.errors import ArtifactError
+from sidestream.streams.generations.control import ControlReader
+from sidestream.streams.generations.leftovers import Leftovers
+from sidestream.streams.generations.loaded import Live
+from sidestream.streams.generations.paced import PacedCatalogue
+from sidestream.streams.generations.pair import Pair
+from sidestream.streams.generations.reports import Reporter
+from sidestream.streams.generations.retokenizer import Retokenizer
+from sidestream.streams.generations.serving import Serving
+from sidestream.streams.generations.shelf import LoadPair, Shelf
+from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.popularity.current_counts import CountsHub
+from sidestream.streams.popularity.reader import CountsReader
+from sidestream.streams.runtime.clock import Clock, WallClock
+from sidestream.streams.runtime.metrics import Metrics
+from sidestream.streams.sessions.histories import count_histories
+from sidestream.streams.tokenizing.agent import CatalogAgent
+from sidestream.tokenizer.catalogue import Catalogue
 
 if TYPE_CHECKING:
-    from streams.settings import Settings
+    from sidestream.streams.settings import Settings
 
 
 class GenerationParts:

@@ -4,7 +4,7 @@ from typing import Any
 
 import faust
 
-from streams.progress import IDLE, Work
+from sidestream.streams.runtime.progress import IDLE, Work
 
 
 class Group:

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from mode import Service
 
-from streams.progress import Work
-from streams.worker.watchdog import Watchdog
+from sidestream.streams.runtime.progress import Work
+from sidestream.streams.worker.watchdog import Watchdog
 
 BEAT_S = 0.5
 

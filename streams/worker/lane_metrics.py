@@ -1,6 +1,6 @@
 """The listen lane's counters on the worker's metrics."""
 
-from streams.metrics import Metrics
+from sidestream.streams.runtime.metrics import Metrics
 
 
 class RegistryLaneMetrics:

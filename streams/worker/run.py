@@ -10,10 +10,10 @@ import time
 
 import faust
 
-from streams.errors import SidestreamError
-from streams.log import get_log, quiet_libraries
-from streams.worker.build import WorkerParts
-from streams.worker.watchdog import ExitCode
+from sidestream.streams.errors import SidestreamError
+from sidestream.streams.runtime.log import get_log, quiet_libraries
+from sidestream.streams.worker.build import WorkerParts
+from sidestream.streams.worker.watchdog import ExitCode
 
 _log = get_log(__name__)
 

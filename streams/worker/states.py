@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from aiokafka.partitioner import murmur2
 
-from models.history import describe
-from streams.lane.listens import ListenLane
-from tokenizer.catalogue import CatalogueSnapshot
+from sidestream.models.history import describe
+from sidestream.streams.listens.lane import ListenLane
+from sidestream.tokenizer.catalogue import CatalogueSnapshot
 
 
 class LaneStates:

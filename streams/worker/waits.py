@@ -8,9 +8,9 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-import streams
+import sidestream.streams
 
-_OURS = str(Path(streams.__file__).parent)
+_OURS = str(Path(sidestream.streams.__file__).parent)
 _CALLS_SHOWN = 6
 # A worker has some forty tasks that lead through its own code.
 _TASKS_SHOWN = 60

@@ -29,8 +29,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
-from streams.progress import Work
-from streams.worker.settings import WatchdogSettings
+from sidestream.streams.runtime.progress import Work
+from sidestream.streams.worker.settings import WatchdogSettings
 
 TICK_S = 0.25
 # A step of the clock longer than this is time in which the process was not run.

@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from streams.catalogue.live import LiveCatalogue
-from tests.bench import catalogue_items as items
-from tests.bench.catalogue_counts import Counted
-from tests.bench.catalogue_start import Saved, new_live
-from tests.bench.harness import Bench, at_most, option_parser, percentile, told
+from sidestream.streams.catalogue.current import CurrentCatalogue
+from tests.bench.support import catalogue_items as items
+from tests.bench.support.catalogue_counts import Counted
+from tests.bench.support.catalogue_start import Saved, new_live
+from tests.bench.support.harness import Bench, at_most, option_parser, percentile, told
 
 MILLION = 1_000_000
 _READERS = 2
@@ -42,7 +42,7 @@ class Sized:
     def __init__(self, source: items.Items, size: int) -> None:
         self.source, self.size = source, size
         before = _resident_bytes()
-        self.live: LiveCatalogue = new_live()
+        self.live: CurrentCatalogue = new_live()
         self.cold_cpu_s = 0.0
         for batch in source.batches(size):
             begun = time.process_time()

@@ -15,14 +15,14 @@ import sys
 import time
 from pathlib import Path
 
-from tests.bench.harness import Bench, Check, at_least, at_most, option_parser, told
 from tests.bench.matrix.broken import BROKEN
 from tests.bench.matrix.cell import Cell, CellOptions, StepError
 from tests.bench.matrix.forks import Forks
 from tests.bench.matrix.schedule import Block, Kind, make_cells
 from tests.bench.matrix.steps import run_block
 from tests.bench.matrix.tally import Progress, Tally
-from tests.bench.rig import ROOT, Rig, open_rig
+from tests.bench.support.harness import Bench, Check, at_least, at_most, option_parser, told
+from tests.bench.support.rig import ROOT, Rig, open_rig
 
 SIZES = {"kills": (200, 24), "steps": (60, 6), "pauses": (40, 4)}
 SCHEDULE_OPTIONS = ("seed", "cells", "kills", "steps", "pauses", "guarantee", "broken", "session_ms")

@@ -19,11 +19,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from models.history import erase, fold
-from streams.contracts.topics import DEAD_LETTER_SUFFIX
-from streams.lane.restoring.origin import is_reserved
-from streams.lane.settings import LaneSettings
-from tests.bench.harness import (
+from sidestream.models.history import erase, fold
+from sidestream.streams.contracts.topics import DEAD_LETTER_SUFFIX
+from sidestream.streams.listens.restore.origin import is_reserved
+from sidestream.streams.listens.settings import LaneSettings
+from sidestream.tokenizer.catalogue import StoredSid
+from tests.bench.peers.quix_env import ensure_python, find_python
+from tests.bench.support.harness import (
     Bench,
     alternate,
     at_least,
@@ -33,10 +35,8 @@ from tests.bench.harness import (
     median_ratio,
     option_parser,
 )
-from tests.bench.peers.quix_env import ensure_python, find_python
-from tests.bench.rig import Log, Rig, make_log, open_rig, pure_fold, wait_until
-from tests.bench.work import NUM_ITEMS, read
-from tokenizer.catalogue import StoredSid
+from tests.bench.support.rig import Log, Rig, make_log, open_rig, pure_fold, wait_until
+from tests.bench.support.work import NUM_ITEMS, read
 
 LONG_PEERS = ("long", "long_ring")
 PEERS = ("bare", "lane", "uncounted", "stock", "quix", "quix_exactly_once", *LONG_PEERS)

@@ -22,17 +22,17 @@ from typing import Any
 
 import numpy as np
 
-from models.records import ItemSids
-from streams.agents.sources import Source
-from streams.demo.shipped import shipped_pair
-from streams.live.reading import listeners_value
-from tests.bench.harness import Bench, at_most, option_parser, told
-from tests.bench.live_ended import ask_while_streams_end
-from tests.bench.live_streams import SEGMENT_MS, Stream, sentence, streams
-from tests.bench.live_worker import SIDS, TOPICS, LiveWorker, Log, record
-from tokenizer.artifact import load_tokenizer
-from tokenizer.live import Audience, LiveSettings
-from tokenizer.tokenizer import CatalogTokenizer
+from sidestream.models.records import ItemSids
+from sidestream.streams.demo.shipped import shipped_pair
+from sidestream.streams.tokenizing.events import Source
+from sidestream.streams.tokenizing.live.reading import listeners_value
+from sidestream.tokenizer.artifact import load_tokenizer
+from sidestream.tokenizer.live import Audience, LiveSettings
+from sidestream.tokenizer.tokenizer import CatalogTokenizer
+from tests.bench.support.harness import Bench, at_most, option_parser, told
+from tests.bench.support.live_ended import ask_while_streams_end
+from tests.bench.support.live_streams import SEGMENT_MS, Stream, sentence, streams
+from tests.bench.support.live_worker import SIDS, TOPICS, LiveWorker, Log, record
 
 SETTLING_S = 120
 LISTENERS_MS = 10_000

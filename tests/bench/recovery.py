@@ -9,11 +9,11 @@ import statistics
 import sys
 from typing import Any
 
-from models.history import fold
-from streams.contracts.topics import DEAD_LETTER_SUFFIX
-from tests.bench.harness import Bench, alternate, at_least, lane_overrides, median_ratio, option_parser
-from tests.bench.rig import Log, Rig, open_rig, partition_of
-from tests.bench.work import lookup, read
+from sidestream.models.history import fold
+from sidestream.streams.contracts.topics import DEAD_LETTER_SUFFIX
+from tests.bench.support.harness import Bench, alternate, at_least, lane_overrides, median_ratio, option_parser
+from tests.bench.support.rig import Log, Rig, open_rig, partition_of
+from tests.bench.support.work import lookup, read
 
 Run = dict[str, Any]
 

@@ -21,22 +21,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from models.data import LogFolder
-from models.records import CandidateSet, CatalogItem, ItemSids
-from streams.broker.probe import free_ports
-from streams.connect import Clients
-from streams.contracts.settings import TopicSettings
-from streams.contracts.topics import Topics, build_topics
-from streams.generations.operator.rollout import Operator
-from streams.generations.operator.watch import ControlWatch
-from streams.tail import read_topic
-from streams.worker_process import WorkerProcess
-from tests.bench.harness import Bench, at_least, at_most, cpu_seconds, option_parser, percentile, told
-from tests.bench.open_loop import Load, OpenLoop
-from tests.bench.rig import Rig, open_rig, wait_until
+from sidestream.models.data import LogFolder
+from sidestream.models.records import CandidateSet, CatalogItem, ItemSids
+from sidestream.streams.broker.probe import free_ports
+from sidestream.streams.contracts.settings import TopicSettings
+from sidestream.streams.contracts.topics import Topics, build_topics
+from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.tail import read_topic
+from sidestream.streams.operate.rollout.rollout import Operator
+from sidestream.streams.operate.rollout.watch import ControlWatch
+from sidestream.streams.worker.process import WorkerProcess
+from sidestream.tokenizer.sid import format_sid
 from tests.bench.sessions import summary
-from tests.bench.world_pairs import make_pairs
-from tokenizer.sid import format_sid
+from tests.bench.support.harness import Bench, at_least, at_most, cpu_seconds, option_parser, percentile, told
+from tests.bench.support.open_loop import Load, OpenLoop
+from tests.bench.support.rig import Rig, open_rig, wait_until
+from tests.bench.support.world_pairs import make_pairs
 
 _PATIENCE_S = 900.0
 

@@ -19,10 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from streams.broker.probe import free_ports
-from streams.contracts.settings import TopicSettings
-from streams.contracts.topics import build_topics
-from tests.bench.harness import (
+from sidestream.streams.broker.probe import free_ports
+from sidestream.streams.contracts.settings import TopicSettings
+from sidestream.streams.contracts.topics import build_topics
+from tests.bench.peers.progress import INTERVAL_S, read_progress
+from tests.bench.support.harness import (
     Bench,
     at_least,
     at_most,
@@ -32,9 +33,8 @@ from tests.bench.harness import (
     percentile,
     told,
 )
-from tests.bench.open_loop import Load, OpenLoop
-from tests.bench.peers.progress import INTERVAL_S, read_progress
-from tests.bench.rig import Rig, make_log, open_rig, wait_until
+from tests.bench.support.open_loop import Load, OpenLoop
+from tests.bench.support.rig import Rig, make_log, open_rig, wait_until
 
 STOCK_SHARE = 20
 STOCK_SESSION_SHARE = 4

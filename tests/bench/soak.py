@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from kafka import TopicPartition
 
-from tests.bench.harness import Bench, at_most, option_parser, percentile, told
-from tests.bench.open_loop import Load, OpenLoop
-from tests.bench.rig import ROOT, Rig, make_log, open_rig, wait_until
 from tests.bench.sessions import Worker, measure_backlog, measure_idle
+from tests.bench.support.harness import Bench, at_most, option_parser, percentile, told
+from tests.bench.support.open_loop import Load, OpenLoop
+from tests.bench.support.rig import ROOT, Rig, make_log, open_rig, wait_until
 
 SHARE_OF_CAPACITY = 0.6
 SAMPLE_S = 2.0

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tests.bench import item_stream
-from tests.bench.harness import ONE_THREAD, Bench, alternate, at_least, median_ratio, option_parser, told
+from sidestream.tokenizer.levels import fit_levels
+from sidestream.tokenizer.settings import TokenizerSettings
 from tests.bench.peers.quix_env import ROOT, ensure_python, find_python
-from tokenizer.levels import fit_levels
-from tokenizer.settings import TokenizerSettings
+from tests.bench.support import item_stream
+from tests.bench.support.harness import ONE_THREAD, Bench, alternate, at_least, median_ratio, option_parser, told
 
 PEERS, BEAMS = ("ours", "faiss"), (1, 5)
 SHAPES = ((256, 3), (256, 4), (768, 3), (768, 4))

@@ -20,17 +20,17 @@ from typing import Any
 
 import numpy as np
 
-from tests.bench.harness import ONE_THREAD, Bench, at_most, option_parser
-from tests.bench.tokenizer_claims import Table, judge
-from tests.bench.tokenizer_fit import fit_streamed
-from tests.bench.tokenizer_kinds import MAX_STEPS, fill_in, kinds, kmeans_cosine, kmeans_sweep, mean_row
-from tests.bench.tokenizer_rows import KeptRows
-from tests.bench.tokenizer_sets import SETS, Catalogue, read_set
-from tests.bench.tokenizer_views import office_views
-from tokenizer.cooccurrence import cooccurrence_vectors
-from tokenizer.neighbours import nearest, overlap, unit_vectors
-from tokenizer.settings import TokenizerSettings
-from tokenizer.unheard import report_unheard
+from sidestream.tokenizer.cooccurrence import cooccurrence_vectors
+from sidestream.tokenizer.neighbours import nearest, overlap, unit_vectors
+from sidestream.tokenizer.settings import TokenizerSettings
+from sidestream.tokenizer.unheard import report_unheard
+from tests.bench.support.harness import ONE_THREAD, Bench, at_most, option_parser
+from tests.bench.tokenizer_study.claims import Table, judge
+from tests.bench.tokenizer_study.fit import fit_streamed
+from tests.bench.tokenizer_study.kinds import MAX_STEPS, fill_in, kinds, kmeans_cosine, kmeans_sweep, mean_row
+from tests.bench.tokenizer_study.rows import KeptRows
+from tests.bench.tokenizer_study.sets import SETS, Catalogue, read_set
+from tests.bench.tokenizer_study.views import office_views
 
 SWEEP = (16, 24, 32, 40, 48, 56, 64, 80, 96)
 FIT_VECTORS = 10_000_000

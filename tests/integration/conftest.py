@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from failure_rig import FAULTY, SHORT, Limits, make_own_topics
-from session_rig import Rig
-from two_nodes import TwoNodeKafka
 
-from streams.broker import BrokerSettings, RunningBroker, local, start_broker
-from streams.broker.jars import ensure_jars, require_kafka
-from streams.broker.probe import free_ports
-from streams.contracts.topics import Topics
-from streams.errors import BrokerError
+from sidestream.streams.broker import BrokerSettings, RunningBroker, local, start_broker
+from sidestream.streams.broker.jars import ensure_jars, require_kafka
+from sidestream.streams.broker.probe import free_ports
+from sidestream.streams.contracts.topics import Topics
+from sidestream.streams.errors import BrokerError
+from tests.integration.rigs.failure_rig import FAULTY, SHORT, Limits, make_own_topics
+from tests.integration.rigs.session_rig import Rig
+from tests.integration.rigs.two_nodes import TwoNodeKafka
 
 
 class MortalKafka:

@@ -5,12 +5,12 @@ import signal
 from pathlib import Path
 
 import pytest
-from session_rig import Rig, wait_until
 
-from models.records import Generation, ItemSids
-from streams.errors import GenerationError
-from streams.generations.operator.rollout import Operator
-from streams.generations.operator.watch import ControlWatch
+from sidestream.models.records import Generation, ItemSids
+from sidestream.streams.errors import GenerationError
+from sidestream.streams.operate.rollout.rollout import Operator
+from sidestream.streams.operate.rollout.watch import ControlWatch
+from tests.integration.rigs.session_rig import Rig, wait_until
 
 pytestmark = pytest.mark.broker
 

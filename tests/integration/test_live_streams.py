@@ -5,26 +5,26 @@ import subprocess
 import sys
 
 import pytest
-from session_rig import wait_until
 
-from models.records import CatalogItem, ItemSids, Listen, LiveListeners
-from streams.agents.sources import Source
-from streams.agents.tokenizing import item_sids
-from streams.broker.probe import free_ports
-from streams.client import SidestreamClient
-from streams.connect import Clients
-from streams.contracts.deadletters import dead_letter
-from streams.contracts.decode import Limits
-from streams.contracts.settings import TopicSettings
-from streams.demo.shipped import shipped_pair
-from streams.live.books import books_of
-from streams.live.items import LiveItems
-from streams.metrics import Metrics
-from streams.tail import read_topic
-from streams.worker_process import WorkerProcess
-from tests.bench.live_streams import streams
-from tokenizer.artifact import load_tokenizer
-from tokenizer.live import LiveSettings, decode_state
+from sidestream.models.records import CatalogItem, ItemSids, Listen, LiveListeners
+from sidestream.streams.broker.probe import free_ports
+from sidestream.streams.client import SidestreamClient
+from sidestream.streams.contracts.deadletters import dead_letter
+from sidestream.streams.contracts.decode import Limits
+from sidestream.streams.contracts.settings import TopicSettings
+from sidestream.streams.demo.shipped import shipped_pair
+from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.tail import read_topic
+from sidestream.streams.runtime.metrics import Metrics
+from sidestream.streams.tokenizing.events import Source
+from sidestream.streams.tokenizing.live.items import LiveItems
+from sidestream.streams.tokenizing.live_tokenizers import books_of
+from sidestream.streams.tokenizing.values import item_sids
+from sidestream.streams.worker.process import WorkerProcess
+from sidestream.tokenizer.artifact import load_tokenizer
+from sidestream.tokenizer.live import LiveSettings, decode_state
+from tests.bench.support.live_streams import streams
+from tests.integration.rigs.session_rig import wait_until
 
 pytestmark = pytest.mark.broker
 USERS = ("ann", "ben", "cyd", "dan")
@@ -182,7 +182,14 @@ def test_listeners_reach_the_item_and_an_ended_stream_is_gone(installation):
         LiveListeners.from_json(r.value).item_id for r in read_topic(installation.clients, topics.live_listeners.name)
     ]
     listed = subprocess.run(
-        [sys.executable, "-m", "streams.cli.main", *installation.flags_of("kafka.", "topics."), "live", "--json"],
+        [
+            sys.executable,
+            "-m",
+            "sidestream.streams.cli.main",
+            *installation.flags_of("kafka.", "topics."),
+            "live",
+            "--json",
+        ],
         capture_output=True,
         text=True,
         check=True,

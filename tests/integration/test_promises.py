@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
-from lane_rig import Rig, make_listens, open_rig
+
+from tests.integration.rigs.lane_rig import Rig, make_listens, open_rig
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 GUARANTEES = ("exactly_once", "at_least_once")

@@ -5,7 +5,8 @@ import sys
 import time
 
 import pytest
-from session_rig import ROOT, Rig, wait_until
+
+from tests.integration.rigs.session_rig import ROOT, Rig, wait_until
 
 pytestmark = pytest.mark.broker
 
@@ -204,7 +205,7 @@ def test_faust_itself_can_run_the_worker(rig):
     env = {f"SIDESTREAM_{name.upper().replace('.', '__')}": str(value) for name, value in names.items()}
     with loop.log.open("ab") as log:
         loop.process = subprocess.Popen(
-            [sys.executable, "-m", "faust", "-A", "streams.app", "worker", "--loglevel", "warn"],
+            [sys.executable, "-m", "faust", "-A", "sidestream.streams.app", "worker", "--loglevel", "warn"],
             stdout=log,
             stderr=log,
             cwd=ROOT,

@@ -7,25 +7,25 @@ import time
 
 import pytest
 
-from models.data import LogFolder
-from models.history import fold
-from models.records import CandidateSet, CatalogItem, ItemSids, Listen, SessionStart
-from models.world import WorldSettings, generate_world
-from streams.broker.probe import free_ports
-from streams.client import SidestreamClient
-from streams.connect import Clients
-from streams.contracts.settings import TopicSettings
-from streams.contracts.topics import build_topics
-from streams.demo.ledger import Ledger
-from streams.demo.play import AnswerReader
-from streams.demo.shipped import shipped_pair
-from streams.lane.restoring.origin import is_reserved
-from streams.replay import Player, ReplaySettings
-from streams.replay.publisher import TopicPublisher
-from streams.tail import read_topic
-from streams.worker_process import WorkerProcess
-from tokenizer.catalogue import StoredSid
-from tokenizer.sid import item_key
+from sidestream.models.data import LogFolder
+from sidestream.models.history import fold
+from sidestream.models.records import CandidateSet, CatalogItem, ItemSids, Listen, SessionStart
+from sidestream.models.world import WorldSettings, generate_world
+from sidestream.streams.broker.probe import free_ports
+from sidestream.streams.client import SidestreamClient
+from sidestream.streams.contracts.settings import TopicSettings
+from sidestream.streams.contracts.topics import build_topics
+from sidestream.streams.demo.ledger import Ledger
+from sidestream.streams.demo.play import AnswerReader
+from sidestream.streams.demo.shipped import shipped_pair
+from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.tail import read_topic
+from sidestream.streams.listens.restore.origin import is_reserved
+from sidestream.streams.replay import Player, ReplaySettings
+from sidestream.streams.replay.publisher import TopicPublisher
+from sidestream.streams.worker.process import WorkerProcess
+from sidestream.tokenizer.catalogue import StoredSid
+from sidestream.tokenizer.sid import item_key
 
 pytestmark = pytest.mark.broker
 

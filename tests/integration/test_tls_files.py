@@ -1,10 +1,10 @@
 """Certificate files that cannot be used are refused by name, before any connection."""
 
 import pytest
-from secure_kafka import KEY_PASSWORD, has_openssl, make_certificates
 
-from streams.errors import SettingsError
-from streams.security import Credentials, SecuritySettings
+from sidestream.streams.errors import SettingsError
+from sidestream.streams.kafka.security import Credentials, SecuritySettings
+from tests.integration.rigs.secure_kafka import KEY_PASSWORD, has_openssl, make_certificates
 
 
 @pytest.fixture(scope="module")

@@ -13,19 +13,19 @@ from pathlib import Path
 import faust
 import pytest
 from kafka import TopicPartition
-from secure_kafka import KEY_PASSWORD, SECRETS, USER, SecureKafka, has_openssl, make_certificates
-from session_rig import ROOT, Rig, wait_until
 
-from streams.broker import BrokerSettings, RunningBroker, broker_status
-from streams.broker.jars import ensure_jars, require_kafka
-from streams.client import SidestreamClient
-from streams.connect import Clients
-from streams.contracts.admin import KafkaTopicAdmin
-from streams.contracts.settings import TopicSettings
-from streams.contracts.topics import build_topics, create_topics
-from streams.errors import AccessError, BrokerError
-from streams.settings import env_name, flags_of
-from streams.worker_process import WorkerProcess
+from sidestream.streams.broker import BrokerSettings, RunningBroker, broker_status
+from sidestream.streams.broker.jars import ensure_jars, require_kafka
+from sidestream.streams.client import SidestreamClient
+from sidestream.streams.contracts.admin import KafkaTopicAdmin
+from sidestream.streams.contracts.settings import TopicSettings
+from sidestream.streams.contracts.topics import build_topics, create_topics
+from sidestream.streams.errors import AccessError, BrokerError
+from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.settings import env_name, flags_of
+from sidestream.streams.worker.process import WorkerProcess
+from tests.integration.rigs.secure_kafka import KEY_PASSWORD, SECRETS, USER, SecureKafka, has_openssl, make_certificates
+from tests.integration.rigs.session_rig import ROOT, Rig, wait_until
 
 pytestmark = pytest.mark.broker
 
@@ -282,7 +282,7 @@ def test_a_child_worker_gets_its_secrets_by_the_environment(secure, topic_prefix
 def test_commands_speak_tls_and_scram_and_show_no_secret(secure, topic_prefix):
     topics = make_topics(secure.scram(), topic_prefix())
     flags, secret = secret_free(secure.scram())
-    command = [sys.executable, "-m", "streams.cli.main"]
+    command = [sys.executable, "-m", "sidestream.streams.cli.main"]
     for name, value in flags.items():
         command += ["--set", f"{name}={value}"]
     command += ["--set", f"topics.prefix={topics.listens.name.removesuffix('listen-events.v1')}"]

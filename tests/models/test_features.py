@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.features import ItemHistory, features
+from sidestream.models.features import ItemHistory, features
 
 ENTRY = st.tuples(st.integers(-1, 9), st.booleans())
 

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.item_table import ItemTable
-from tokenizer.errors import ArtifactError
+from sidestream.models.item_table import ItemTable
+from sidestream.tokenizer.errors import ArtifactError
 
 SIZES = (5, 3)
 D, Q, N = 6, 4, 40

@@ -2,7 +2,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from models.network import GenModel, MaskPool, NetworkConfig  # noqa: E402
+from sidestream.models.network import GenModel, MaskPool, NetworkConfig  # noqa: E402
 
 pytestmark = pytest.mark.train
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from streams.broker import BrokerSettings, RunningBroker, start_broker
-from streams.contracts.settings import TopicSettings
-from streams.contracts.topics import Topics, build_topics, create_topics
+from sidestream.streams.broker import BrokerSettings, RunningBroker, start_broker
+from sidestream.streams.contracts.settings import TopicSettings
+from sidestream.streams.contracts.topics import Topics, build_topics, create_topics
 
 
 @pytest.fixture(scope="module")

@@ -11,16 +11,21 @@ from pathlib import Path
 import pytest
 from kafka import TopicPartition
 
-from models.records import Candidate, CandidateSet, CatalogItem, Listen, SessionStart
-from models.records.candidates import candidate_set_id
-from streams.broker import RunningBroker
-from streams.client import SidestreamClient
-from streams.connect import Clients
-from streams.contracts.decode import decode_catalog_item, decode_listen, decode_session_start, decode_user_erasure
-from streams.contracts.settings import TopicSettings
-from streams.contracts.topics import create_topics
-from streams.errors import BrokerError, TopicError
-from streams.examples import add_item, publish_listens, rank_candidates, request_candidates
+from sidestream.models.records import Candidate, CandidateSet, CatalogItem, Listen, SessionStart
+from sidestream.models.records.candidates import candidate_set_id
+from sidestream.streams.broker import RunningBroker
+from sidestream.streams.client import SidestreamClient
+from sidestream.streams.contracts.decode import (
+    decode_catalog_item,
+    decode_listen,
+    decode_session_start,
+    decode_user_erasure,
+)
+from sidestream.streams.contracts.settings import TopicSettings
+from sidestream.streams.contracts.topics import create_topics
+from sidestream.streams.errors import BrokerError, TopicError
+from sidestream.streams.examples import add_item, publish_listens, rank_candidates, request_candidates
+from sidestream.streams.kafka.clients import Clients
 from tests.streams.topic_reading import read
 
 pytestmark = pytest.mark.broker
@@ -207,7 +212,7 @@ def test_an_example_runs_as_a_program(kafka: RunningBroker) -> None:
     with SidestreamClient(kafka.kafka) as client:
         create_topics(admin, client.topics)
     admin.close()
-    command = [sys.executable, "-m", "streams.examples.publish_listens", kafka.bootstrap]
+    command = [sys.executable, "-m", "sidestream.streams.examples.publish_listens", kafka.bootstrap]
     root = Path(publish_listens.__file__).parents[2]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=root, env=os.environ)
     assert (ran.returncode, ran.stdout) == (0, "4 listens of ada published\n"), ran.stderr

@@ -1,8 +1,8 @@
 import pytest
 from pydantic import BaseModel, SecretStr
 
-from streams.errors import SettingsError
-from streams.settings import MASK, Settings, env_name, load_settings, walk_settings
+from sidestream.streams.errors import SettingsError
+from sidestream.streams.settings import MASK, Settings, env_name, load_settings, walk_settings
 
 
 def test_flag_wins_over_environment_and_environment_over_file(tmp_path):

@@ -4,9 +4,9 @@ import time
 
 from kafka import TopicPartition
 
-from streams.broker import RunningBroker
-from streams.connect import Clients
-from streams.contracts.topics import TopicSpec
+from sidestream.streams.broker import RunningBroker
+from sidestream.streams.contracts.topics import TopicSpec
+from sidestream.streams.kafka.clients import Clients
 
 DEADLINE_S = 30.0
 

@@ -3,8 +3,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from tokenizer.content import WordLlamaEncoder
-from tokenizer.views import plain_items
+from sidestream.tokenizer.content import WordLlamaEncoder
+from sidestream.tokenizer.views import plain_items
 
 
 class WordHashEncoder:

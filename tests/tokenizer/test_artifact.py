@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tokenizer.artifact import load_tokenizer, save_tokenizer
-from tokenizer.errors import ArtifactError
-from tokenizer.fitting import fit_tokenizer, report_sids
-from tokenizer.manifest import verify_manifest, write_manifest
-from tokenizer.settings import TokenizerSettings
-from tokenizer.views import plain_items
+from sidestream.tokenizer.artifact import load_tokenizer, save_tokenizer
+from sidestream.tokenizer.errors import ArtifactError
+from sidestream.tokenizer.fitting import fit_tokenizer, report_sids
+from sidestream.tokenizer.manifest import verify_manifest, write_manifest
+from sidestream.tokenizer.settings import TokenizerSettings
+from sidestream.tokenizer.views import plain_items
 
 
 @pytest.fixture
@@ -192,7 +192,7 @@ def test_pickled_arrays_are_refused(folder, encoder, bundle):
 _HASH_OF_ENCODING = """
 import hashlib, pathlib, sys
 import numpy as np
-from tokenizer.tokenizer import Tokenizer
+from sidestream.tokenizer.tokenizer import Tokenizer
 arrays = {path.stem: np.load(path) for path in pathlib.Path(sys.argv[1], "arrays").glob("*.npy")}
 tokenizer = Tokenizer.from_arrays(arrays, content_share=0.5, encoder_name="", encoder_fingerprint="")
 content = np.random.default_rng(0).standard_normal((3_000, 48)).astype(np.float32)

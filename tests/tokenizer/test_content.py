@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenizer.content import MAX_TEXT_CHARS, ContentEncoder, WordLlamaEncoder, clean_text, item_text
-from tokenizer.errors import TokenizerError
+from sidestream.tokenizer.content import MAX_TEXT_CHARS, ContentEncoder, WordLlamaEncoder, clean_text, item_text
+from sidestream.tokenizer.errors import TokenizerError
 
 any_text = st.text(st.characters(), max_size=80)
 
@@ -112,7 +112,7 @@ def test_wordllama_missing_says_what_to_do(monkeypatch):
 
 def test_encoding_imports_no_torch_and_leaves_logging_alone():
     code = (
-        "import logging, sys; import tokenizer.artifact; from tokenizer.content import WordLlamaEncoder;"
+        "import logging, sys; import sidestream.tokenizer.artifact; from sidestream.tokenizer.content import WordLlamaEncoder;"
         "assert 'wordllama' not in sys.modules;"
         "WordLlamaEncoder().encode(['rain']); root = logging.getLogger();"
         "assert 'torch' not in sys.modules; assert not root.handlers; assert root.level == logging.WARNING"

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import tokenizer.cooccurrence as subject
-from tokenizer.cooccurrence import SparseMatrix, cooccurrence_vectors, count_pairs, ppmi
-from tokenizer.errors import TokenizerError
+import sidestream.tokenizer.cooccurrence as subject
+from sidestream.tokenizer.cooccurrence import SparseMatrix, cooccurrence_vectors, count_pairs, ppmi
+from sidestream.tokenizer.errors import TokenizerError
 
 lists_of_items = st.lists(st.lists(st.integers(0, 7), max_size=12), max_size=8)
 

@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from tokenizer.errors import TokenizerError
-from tokenizer.levels.kinds import CentroidLevel, FsqLevel
-from tokenizer.levels.quantizer import Quantizer
+from sidestream.tokenizer.errors import TokenizerError
+from sidestream.tokenizer.levels.kinds import CentroidLevel, FsqLevel
+from sidestream.tokenizer.levels.quantizer import Quantizer
 
 DIM = 6
 

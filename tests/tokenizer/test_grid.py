@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tokenizer.errors import TokenizerError
-from tokenizer.grid import require_rows, snap, unit_rows
+from sidestream.tokenizer.errors import TokenizerError
+from sidestream.tokenizer.grid import require_rows, snap, unit_rows
 
 rows = arrays(
     np.float32, st.tuples(st.integers(1, 9), st.integers(1, 40)), elements=st.floats(-(2.0**100), 2.0**100, width=32)

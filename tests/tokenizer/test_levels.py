@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenizer.errors import TokenizerError
-from tokenizer.grid import snap, unit_rows
-from tokenizer.levels import CentroidLevel, MlpEncoder, Quantizer, fit_levels, level_size
-from tokenizer.levels.exact import encode_exact
-from tokenizer.levels.kmeans import draw_sample
-from tokenizer.settings import TokenizerSettings
+from sidestream.tokenizer.errors import TokenizerError
+from sidestream.tokenizer.grid import snap, unit_rows
+from sidestream.tokenizer.levels import CentroidLevel, MlpEncoder, Quantizer, fit_levels, level_size
+from sidestream.tokenizer.levels.exact import encode_exact
+from sidestream.tokenizer.levels.kmeans import draw_sample
+from sidestream.tokenizer.settings import TokenizerSettings
 
 
 def blobs(num_items, dim=16, seed=0):
@@ -98,7 +98,7 @@ def test_near_ties_that_float32_cannot_tell_are_decided_exactly(seed):
 
 def test_books_too_large_for_tables_are_encoded_without(monkeypatch):
     expected = COMPOSED["beam"].encode(VECTORS)
-    monkeypatch.setattr("tokenizer.levels.screen._MAX_TABLE_NUMBERS", 100)
+    monkeypatch.setattr("sidestream.tokenizer.levels.screen._MAX_TABLE_NUMBERS", 100)
     assert np.array_equal(Quantizer(LEVELS.levels, 5).encode(VECTORS), expected)
     fsq = COMPOSED["fsq after beam"]
     assert np.array_equal(Quantizer(fsq.levels, 4).encode(VECTORS), fsq.encode(VECTORS))

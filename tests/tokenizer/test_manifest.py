@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from tokenizer.errors import ArtifactError
-from tokenizer.manifest import MANIFEST_NAME, verify_manifest, write_manifest
+from sidestream.tokenizer.errors import ArtifactError
+from sidestream.tokenizer.manifest import MANIFEST_NAME, verify_manifest, write_manifest
 
 
 @pytest.fixture

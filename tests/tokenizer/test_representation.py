@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenizer.errors import TokenizerError
-from tokenizer.representation import Representation
-from tokenizer.ridge import fit_ridge
+from sidestream.tokenizer.errors import TokenizerError
+from sidestream.tokenizer.representation import Representation
+from sidestream.tokenizer.ridge import fit_ridge
 
 NUM_ITEMS, CONTENT_DIM, DIM, HALF = 90, 40, 32, 12
 rng = np.random.default_rng(11)

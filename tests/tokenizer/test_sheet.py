@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenizer.errors import TokenizerError
-from tokenizer.sheet import describe_codes
+from sidestream.tokenizer.errors import TokenizerError
+from sidestream.tokenizer.sheet import describe_codes
 
 
 def mean_cosine(vectors, keys):

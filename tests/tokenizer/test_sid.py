@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenizer.errors import TokenizerError
-from tokenizer.sid import MAX_CODEBOOK_SIZE, MAX_LEVELS, format_sid, item_key, item_keys, parse_sid
+from sidestream.tokenizer.errors import TokenizerError
+from sidestream.tokenizer.sid import MAX_CODEBOOK_SIZE, MAX_LEVELS, format_sid, item_key, item_keys, parse_sid
 
 codes = st.lists(st.integers(0, MAX_CODEBOOK_SIZE - 1), min_size=1, max_size=MAX_LEVELS).map(tuple)
 

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenizer.errors import TokenizerError
-from tokenizer.fitting import fit_tokenizer, report_sids
-from tokenizer.settings import TokenizerSettings
-from tokenizer.tokenizer import CatalogTokenizer, Tokenizer, quantize_rows
-from tokenizer.views import plain_items
+from sidestream.tokenizer.errors import TokenizerError
+from sidestream.tokenizer.fitting import fit_tokenizer, report_sids
+from sidestream.tokenizer.settings import TokenizerSettings
+from sidestream.tokenizer.tokenizer import CatalogTokenizer, Tokenizer, quantize_rows
+from sidestream.tokenizer.views import plain_items
 
 WORDS = [
     "rain",

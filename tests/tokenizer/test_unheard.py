@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from tokenizer.errors import TokenizerError
-from tokenizer.settings import TokenizerSettings
-from tokenizer.unheard import report_unheard
+from sidestream.tokenizer.errors import TokenizerError
+from sidestream.tokenizer.settings import TokenizerSettings
+from sidestream.tokenizer.unheard import report_unheard
 
 SETTINGS = TokenizerSettings(vector_dim=24, collaborative_dim=8)
 NUM, TASTES = 240, 12

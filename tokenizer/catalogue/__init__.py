@@ -3,10 +3,10 @@
 One writer (`Catalogue`) applies updates and builds immutable snapshots; any number of readers hold a snapshot.
 """
 
-from tokenizer.catalogue.catalogue import Catalogue, Vectorize
-from tokenizer.catalogue.eligibility import Eligibility
-from tokenizer.catalogue.facts import CatalogueUpdate, ItemFacts, StoredSid
-from tokenizer.catalogue.snapshot import CatalogueSnapshot
+from sidestream.tokenizer.catalogue.catalogue import Catalogue, Vectorize
+from sidestream.tokenizer.catalogue.eligibility import Eligibility
+from sidestream.tokenizer.catalogue.facts import CatalogueUpdate, ItemFacts, StoredSid
+from sidestream.tokenizer.catalogue.snapshot import CatalogueSnapshot
 
 __all__ = [
     "Catalogue",

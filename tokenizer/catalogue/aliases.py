@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.catalogue.encoding import EncodedItem
-from tokenizer.catalogue.key_index import KeyIndex
-from tokenizer.catalogue.rows import RowStore
-from tokenizer.lookup import find
+from sidestream.tokenizer.catalogue.encoding import EncodedItem
+from sidestream.tokenizer.catalogue.key_index import KeyIndex
+from sidestream.tokenizer.catalogue.rows import RowStore
+from sidestream.tokenizer.lookup import find
 
 BoolArray = npt.NDArray[np.bool_]
 Int32Array = npt.NDArray[np.int32]

@@ -13,20 +13,20 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.catalogue.aliases import Aliases
-from tokenizer.catalogue.change import Change
-from tokenizer.catalogue.encoding import EncodedItem, TraitSets, encode_item, item_columns
-from tokenizer.catalogue.facts import CatalogueUpdate
-from tokenizer.catalogue.frozen import Frozen, freeze
-from tokenizer.catalogue.key_index import KeyIndex
-from tokenizer.catalogue.nodes import quantize
-from tokenizer.catalogue.rows import Rows, RowStore, grown
-from tokenizer.catalogue.snapshot import CatalogueSnapshot
-from tokenizer.catalogue.splice import Splice
-from tokenizer.catalogue.standing import built, compacted, merged
-from tokenizer.catalogue.validation import check_merged, check_trie, check_update, check_vectors
-from tokenizer.errors import CatalogueError
-from tokenizer.sid import MAX_CODEBOOK_SIZE, item_key
+from sidestream.tokenizer.catalogue.aliases import Aliases
+from sidestream.tokenizer.catalogue.change import Change
+from sidestream.tokenizer.catalogue.encoding import EncodedItem, TraitSets, encode_item, item_columns
+from sidestream.tokenizer.catalogue.facts import CatalogueUpdate
+from sidestream.tokenizer.catalogue.frozen import Frozen, freeze
+from sidestream.tokenizer.catalogue.key_index import KeyIndex
+from sidestream.tokenizer.catalogue.nodes import quantize
+from sidestream.tokenizer.catalogue.rows import Rows, RowStore, grown
+from sidestream.tokenizer.catalogue.snapshot import CatalogueSnapshot
+from sidestream.tokenizer.catalogue.splice import Splice
+from sidestream.tokenizer.catalogue.standing import built, compacted, merged
+from sidestream.tokenizer.catalogue.validation import check_merged, check_trie, check_update, check_vectors
+from sidestream.tokenizer.errors import CatalogueError
+from sidestream.tokenizer.sid import MAX_CODEBOOK_SIZE, item_key
 
 Int32Array = npt.NDArray[np.int32]
 Float32Array = npt.NDArray[np.float32]

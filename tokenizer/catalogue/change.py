@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tokenizer.catalogue.facts import CatalogueUpdate
+from sidestream.tokenizer.catalogue.facts import CatalogueUpdate
 
 
 @dataclass(slots=True)

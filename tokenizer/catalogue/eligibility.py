@@ -9,11 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.catalogue.encoding import Traits
-from tokenizer.catalogue.nodes import ranges
-from tokenizer.catalogue.rows import Rows
-from tokenizer.catalogue.standing import Step
-from tokenizer.catalogue.trie import Trie
+from sidestream.tokenizer.catalogue.encoding import Traits
+from sidestream.tokenizer.catalogue.nodes import ranges
+from sidestream.tokenizer.catalogue.rows import Rows
+from sidestream.tokenizer.catalogue.standing import Step
+from sidestream.tokenizer.catalogue.trie import Trie
 
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.integer]

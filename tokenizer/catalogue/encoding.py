@@ -12,11 +12,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.catalogue.expiries import NEVER_MS
-from tokenizer.catalogue.facts import CatalogueUpdate, ItemFacts
-from tokenizer.catalogue.rows import UNKNOWN_S
-from tokenizer.errors import CatalogueError
-from tokenizer.sid import Sid, item_key
+from sidestream.tokenizer.catalogue.expiries import NEVER_MS
+from sidestream.tokenizer.catalogue.facts import CatalogueUpdate, ItemFacts
+from sidestream.tokenizer.catalogue.rows import UNKNOWN_S
+from sidestream.tokenizer.errors import CatalogueError
+from sidestream.tokenizer.sid import Sid, item_key
 
 _encoder = msgspec.msgpack.Encoder()
 _MAX_TRAITS = 2**16 - 1

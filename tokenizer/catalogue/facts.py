@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.sid import Sid
+from sidestream.tokenizer.sid import Sid
 
 # Offsets below 2^43 are left, which a partition of a million records a second reaches after 280 years.
 REVISION_BITS = 20

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.catalogue.encoding import Traits
-from tokenizer.catalogue.frozen import Frozen
-from tokenizer.errors import ArtifactError
-from tokenizer.manifest import verify_manifest, write_manifest
+from sidestream.tokenizer.catalogue.encoding import Traits
+from sidestream.tokenizer.catalogue.frozen import Frozen
+from sidestream.tokenizer.errors import ArtifactError
+from sidestream.tokenizer.manifest import verify_manifest, write_manifest
 
 LAYOUT = 2
 PARTIAL_SUFFIX = ".partial"

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.catalogue.encoding import Traits
-from tokenizer.catalogue.expiries import Expiries
-from tokenizer.catalogue.key_index import KeyIndex
-from tokenizer.catalogue.rows import COLUMN_DTYPES, RowStore
-from tokenizer.catalogue.validation import LEAST_WEIGHT, MOST_WEIGHT
-from tokenizer.errors import CatalogueError
+from sidestream.tokenizer.catalogue.encoding import Traits
+from sidestream.tokenizer.catalogue.expiries import Expiries
+from sidestream.tokenizer.catalogue.key_index import KeyIndex
+from sidestream.tokenizer.catalogue.rows import COLUMN_DTYPES, RowStore
+from sidestream.tokenizer.catalogue.validation import LEAST_WEIGHT, MOST_WEIGHT
+from sidestream.tokenizer.errors import CatalogueError
 
 # Beside the columns of the store; shapes (e,), (e,), (bytes,), (R,), (R,), (t,), (t,).
 _OTHERS: dict[str, type[np.generic]] = {

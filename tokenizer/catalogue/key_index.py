@@ -11,8 +11,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.catalogue.splice import Splice
-from tokenizer.lookup import find
+from sidestream.tokenizer.catalogue.splice import Splice
+from sidestream.tokenizer.lookup import find
 
 UInt64Array = npt.NDArray[np.uint64]
 Int32Array = npt.NDArray[np.int32]

@@ -16,10 +16,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.catalogue.nodes import Nodes, chunks, ranges, ranks
-from tokenizer.catalogue.splice import Splice
-from tokenizer.catalogue.sums import Sums, moved, summed
-from tokenizer.lookup import find
+from sidestream.tokenizer.catalogue.nodes import Nodes, chunks, ranges, ranks
+from sidestream.tokenizer.catalogue.splice import Splice
+from sidestream.tokenizer.catalogue.sums import Sums, moved, summed
+from sidestream.tokenizer.lookup import find
 
 Int64Array = npt.NDArray[np.int64]
 IntArray = npt.NDArray[np.integer]

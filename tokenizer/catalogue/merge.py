@@ -12,11 +12,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.catalogue.means import Changed, KeptSums, merged_means
-from tokenizer.catalogue.nodes import Nodes, joined, ranges, ranks
-from tokenizer.catalogue.rows import Rows, RowStore
-from tokenizer.catalogue.splice import Splice
-from tokenizer.catalogue.trie import Trie, items_of, leaves_of, lower_bounds, node_starts
+from sidestream.tokenizer.catalogue.means import Changed, KeptSums, merged_means
+from sidestream.tokenizer.catalogue.nodes import Nodes, joined, ranges, ranks
+from sidestream.tokenizer.catalogue.rows import Rows, RowStore
+from sidestream.tokenizer.catalogue.splice import Splice
+from sidestream.tokenizer.catalogue.trie import Trie, items_of, leaves_of, lower_bounds, node_starts
 
 Int32Array = npt.NDArray[np.int32]
 Int64Array = npt.NDArray[np.int64]

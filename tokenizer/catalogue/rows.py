@@ -20,9 +20,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.catalogue.expiries import NEVER_MS, Expiries
-from tokenizer.catalogue.facts import ItemFacts
-from tokenizer.errors import CatalogueError
+from sidestream.tokenizer.catalogue.expiries import NEVER_MS, Expiries
+from sidestream.tokenizer.catalogue.facts import ItemFacts
+from sidestream.tokenizer.errors import CatalogueError
 
 UNKNOWN_S = 0
 

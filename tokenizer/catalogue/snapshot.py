@@ -13,15 +13,15 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.catalogue.aliases import AliasRows
-from tokenizer.catalogue.eligibility import Eligibility, Rule, carried, compile_rule, narrowed
-from tokenizer.catalogue.encoding import Traits
-from tokenizer.catalogue.facts import ItemFacts, StoredSid
-from tokenizer.catalogue.key_index import KeyIndex
-from tokenizer.catalogue.rows import Rows
-from tokenizer.catalogue.standing import Step
-from tokenizer.catalogue.trie import Trie, find_leaves
-from tokenizer.sid import Sid
+from sidestream.tokenizer.catalogue.aliases import AliasRows
+from sidestream.tokenizer.catalogue.eligibility import Eligibility, Rule, carried, compile_rule, narrowed
+from sidestream.tokenizer.catalogue.encoding import Traits
+from sidestream.tokenizer.catalogue.facts import ItemFacts, StoredSid
+from sidestream.tokenizer.catalogue.key_index import KeyIndex
+from sidestream.tokenizer.catalogue.rows import Rows
+from sidestream.tokenizer.catalogue.standing import Step
+from sidestream.tokenizer.catalogue.trie import Trie, find_leaves
+from sidestream.tokenizer.sid import Sid
 
 Int8Array = npt.NDArray[np.int8]
 Int32Array = npt.NDArray[np.int32]

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.catalogue.means import KeptSums
-from tokenizer.catalogue.merge import merge_trie
-from tokenizer.catalogue.rows import Rows, RowStore
-from tokenizer.catalogue.splice import Splice
-from tokenizer.catalogue.trie import Trie, build_trie
+from sidestream.tokenizer.catalogue.means import KeptSums
+from sidestream.tokenizer.catalogue.merge import merge_trie
+from sidestream.tokenizer.catalogue.rows import Rows, RowStore
+from sidestream.tokenizer.catalogue.splice import Splice
+from sidestream.tokenizer.catalogue.trie import Trie, build_trie
 
 BoolArray = npt.NDArray[np.bool_]
 Int32Array = npt.NDArray[np.int32]

@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.catalogue.nodes import Nodes, quantize, ranges, weighted_sums
+from sidestream.tokenizer.catalogue.nodes import Nodes, quantize, ranges, weighted_sums
 
 Int32Array = npt.NDArray[np.int32]
 Int64Array = npt.NDArray[np.int64]

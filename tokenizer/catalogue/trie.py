@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.catalogue.means import KeptSums, built_means, means
-from tokenizer.catalogue.nodes import Nodes, sum_masses
-from tokenizer.catalogue.rows import Rows, RowStore
+from sidestream.tokenizer.catalogue.means import KeptSums, built_means, means
+from sidestream.tokenizer.catalogue.nodes import Nodes, sum_masses
+from sidestream.tokenizer.catalogue.rows import Rows, RowStore
 
 Int8Array = npt.NDArray[np.int8]
 Int32Array = npt.NDArray[np.int32]

@@ -11,12 +11,12 @@ import operator
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.catalogue.facts import MAX_SOURCE_OFFSET, REVISION_BITS, CatalogueUpdate
-from tokenizer.catalogue.nodes import ranges
-from tokenizer.catalogue.rows import Rows
-from tokenizer.catalogue.splice import Splice
-from tokenizer.catalogue.trie import Trie
-from tokenizer.errors import CatalogueError
+from sidestream.tokenizer.catalogue.facts import MAX_SOURCE_OFFSET, REVISION_BITS, CatalogueUpdate
+from sidestream.tokenizer.catalogue.nodes import ranges
+from sidestream.tokenizer.catalogue.rows import Rows
+from sidestream.tokenizer.catalogue.splice import Splice
+from sidestream.tokenizer.catalogue.trie import Trie
+from sidestream.tokenizer.errors import CatalogueError
 
 # What `sums` can add up: far below and above the square roots of listens that item tables weigh by.
 LEAST_WEIGHT, MOST_WEIGHT = 2.0**-10, 2.0**20

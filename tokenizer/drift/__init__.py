@@ -6,16 +6,16 @@ the same items would make a false reference: on two real catalogues 9 and 21 % o
 39 and 16 % of items that were held out did.
 """
 
-from tokenizer.drift.alarms import AlarmKind, next_alarms
-from tokenizer.drift.reference import (
+from sidestream.tokenizer.drift.alarms import AlarmKind, next_alarms
+from sidestream.tokenizer.drift.reference import (
     DriftReference,
     describe_arrivals,
     left_out_stretch,
     measure_reference,
     residual_norms,
 )
-from tokenizer.drift.settings import DriftSettings
-from tokenizer.drift.window import ArrivalWindow, DriftFigures
+from sidestream.tokenizer.drift.settings import DriftSettings
+from sidestream.tokenizer.drift.window import ArrivalWindow, DriftFigures
 
 __all__ = [
     "AlarmKind",

@@ -2,8 +2,8 @@
 
 from typing import Literal
 
-from tokenizer.drift.settings import DriftSettings
-from tokenizer.drift.window import DriftFigures
+from sidestream.tokenizer.drift.settings import DriftSettings
+from sidestream.tokenizer.drift.window import DriftFigures
 
 AlarmKind = Literal["residual", "codes", "collisions"]
 _LEAVES_AT = 0.8

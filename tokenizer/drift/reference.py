@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from tokenizer.grid import Exact
-from tokenizer.levels import Quantizer
-from tokenizer.representation import Representation
+from sidestream.tokenizer.grid import Exact
+from sidestream.tokenizer.levels import Quantizer
+from sidestream.tokenizer.representation import Representation
 
 NUM_QUANTILES = 101
 # Quantiles and shares of so many items are as good as those of all.

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.drift.reference import DriftReference
+from sidestream.tokenizer.drift.reference import DriftReference
 
 _ARRIVALS_A_BIN = 10
 _MIN_BINS = 8

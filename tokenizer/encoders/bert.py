@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from tokenizer.errors import TokenizerError
+from sidestream.tokenizer.errors import TokenizerError
 
 _OPSET = 20
 # What a token that is padding gets before the softmax; finite, so that a row of nothing else stays a number.

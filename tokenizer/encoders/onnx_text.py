@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.content import clean_text
-from tokenizer.errors import TokenizerError
-from tokenizer.grid import CONTENT_BITS, unit_rows
+from sidestream.tokenizer.content import clean_text
+from sidestream.tokenizer.errors import TokenizerError
+from sidestream.tokenizer.grid import CONTENT_BITS, unit_rows
 
 MODEL_NAME, SPLITTER_NAME, LENGTH_NAME = "model.onnx", "tokenizer.json", "sentence_bert_config.json"
 _REQUIRED = (MODEL_NAME, SPLITTER_NAME)

@@ -4,9 +4,9 @@ import os
 import shutil
 from pathlib import Path
 
-from tokenizer.content import ContentEncoder, WordLlamaEncoder
-from tokenizer.encoders.onnx_text import OnnxTextEncoder
-from tokenizer.errors import TokenizerError
+from sidestream.tokenizer.content import ContentEncoder, WordLlamaEncoder
+from sidestream.tokenizer.encoders.onnx_text import OnnxTextEncoder
+from sidestream.tokenizer.errors import TokenizerError
 
 
 def open_encoder(name: str) -> ContentEncoder:

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.errors import TokenizerError
-from tokenizer.generations.alignment import UNKNOWN, Alignment, Codes
+from sidestream.tokenizer.errors import TokenizerError
+from sidestream.tokenizer.generations.alignment import UNKNOWN, Alignment, Codes
 
 _FOLDS = 5
 _DIGITS = 4

@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.errors import ArtifactError, TokenizerError
-from tokenizer.lookup import find
-from tokenizer.manifest import verify_manifest, write_manifest
+from sidestream.tokenizer.errors import ArtifactError, TokenizerError
+from sidestream.tokenizer.lookup import find
+from sidestream.tokenizer.manifest import verify_manifest, write_manifest
 
 Codes = npt.NDArray[np.int32]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.neighbours import nearest, overlap, unit_vectors
+from sidestream.tokenizer.neighbours import nearest, overlap, unit_vectors
 
 Codes = npt.NDArray[np.int32]
 

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.errors import TokenizerError
-from tokenizer.generations.aligning import CodedBy, align
-from tokenizer.generations.alignment import Alignment, Codes
-from tokenizer.generations.churn import Churn, measure_churn
-from tokenizer.levels import Quantizer
-from tokenizer.sheet import CodeSheet, describe_codes
+from sidestream.tokenizer.errors import TokenizerError
+from sidestream.tokenizer.generations.aligning import CodedBy, align
+from sidestream.tokenizer.generations.alignment import Alignment, Codes
+from sidestream.tokenizer.generations.churn import Churn, measure_churn
+from sidestream.tokenizer.levels import Quantizer
+from sidestream.tokenizer.sheet import CodeSheet, describe_codes
 
 _DRAWS = 5
 _GAVE_UP = -1

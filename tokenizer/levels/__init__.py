@@ -12,10 +12,10 @@ A trained encoder before the levels (`MlpEncoder`) makes them the levels of an R
 `models/training/vq.py` and then encoded here without torch. An artifact calls its frozen levels kmeans.
 """
 
-from tokenizer.levels.fit import fit_levels, level_size, level_sizes
-from tokenizer.levels.kinds import CentroidLevel, FsqLevel, Level, LevelKind
-from tokenizer.levels.mlp import MlpEncoder
-from tokenizer.levels.quantizer import Quantizer
+from sidestream.tokenizer.levels.fit import fit_levels, level_size, level_sizes
+from sidestream.tokenizer.levels.kinds import CentroidLevel, FsqLevel, Level, LevelKind
+from sidestream.tokenizer.levels.mlp import MlpEncoder
+from sidestream.tokenizer.levels.quantizer import Quantizer
 
 __all__ = [
     "CentroidLevel",

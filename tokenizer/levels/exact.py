@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.grid import Exact
-from tokenizer.levels.kinds import CentroidLevel
+from sidestream.tokenizer.grid import Exact
+from sidestream.tokenizer.levels.kinds import CentroidLevel
 
 # Bounds the residuals of all paths to 64 MB.
 _BLOCK_NUMBERS = 1 << 23

@@ -12,12 +12,12 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.errors import TokenizerError
-from tokenizer.grid import VECTOR_BITS, Exact, require_rows, snap
-from tokenizer.levels.kinds import MAX_AXES, SCORE_BITS, CentroidLevel, FsqLevel, Level
-from tokenizer.levels.kmeans import draw_sample, kmeans, kmeans_pass, nearest
-from tokenizer.levels.quantizer import Quantizer
-from tokenizer.settings import TokenizerSettings
+from sidestream.tokenizer.errors import TokenizerError
+from sidestream.tokenizer.grid import VECTOR_BITS, Exact, require_rows, snap
+from sidestream.tokenizer.levels.kinds import MAX_AXES, SCORE_BITS, CentroidLevel, FsqLevel, Level
+from sidestream.tokenizer.levels.kmeans import draw_sample, kmeans, kmeans_pass, nearest
+from sidestream.tokenizer.levels.quantizer import Quantizer
+from sidestream.tokenizer.settings import TokenizerSettings
 
 Singles = npt.NDArray[np.float32]
 # Called for every pass over all vectors; gives the same blocks each time.
@@ -61,7 +61,7 @@ def fit_levels(vectors: Singles | BlockSource, settings: TokenizerSettings, rng:
         TokenizerError: No vectors, vectors that are not finite, or levels that are trained instead.
     """
     if "vq" in settings.kinds:
-        msg = "levels of kind vq are trained, not fitted: call models.training.tokenizer.train_tokenizer"
+        msg = "levels of kind vq are trained, not fitted: call sidestream.models.training.tokenizer.train_tokenizer"
         raise TokenizerError(msg)
     source = vectors if callable(vectors) else partial(_blocks_of, vectors)
     chosen, num_vectors = _draw(vectors, settings.kmeans_sample, rng)

@@ -15,8 +15,8 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.errors import TokenizerError
-from tokenizer.grid import MAX_DIM, VECTOR_BITS, Exact, require_rows, snap
+from sidestream.tokenizer.errors import TokenizerError
+from sidestream.tokenizer.grid import MAX_DIM, VECTOR_BITS, Exact, require_rows, snap
 
 LevelKind = Literal["kmeans", "psrq", "fsq"]
 Arrays = Mapping[str, npt.NDArray[np.generic]]

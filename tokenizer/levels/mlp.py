@@ -12,8 +12,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.errors import TokenizerError
-from tokenizer.grid import MAX_DIM, VECTOR_BITS, Exact, snap
+from sidestream.tokenizer.errors import TokenizerError
+from sidestream.tokenizer.grid import MAX_DIM, VECTOR_BITS, Exact, snap
 
 # 14 + 6 bits of a unit, 14 + 4 of a weight, 12 of the widest layer: 50 of 53.
 _UNIT_BOUND = 2.0**6

@@ -11,13 +11,21 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.errors import TokenizerError
-from tokenizer.grid import VECTOR_BITS, Exact, require_rows
-from tokenizer.levels.exact import encode_exact, paths_exact
-from tokenizer.levels.kinds import COMPONENT_BOUND, Arrays, CentroidLevel, FsqLevel, Level, LevelKind, read_level
-from tokenizer.levels.mlp import MlpEncoder
-from tokenizer.levels.screen import Screen
-from tokenizer.sid import Sid
+from sidestream.tokenizer.errors import TokenizerError
+from sidestream.tokenizer.grid import VECTOR_BITS, Exact, require_rows
+from sidestream.tokenizer.levels.exact import encode_exact, paths_exact
+from sidestream.tokenizer.levels.kinds import (
+    COMPONENT_BOUND,
+    Arrays,
+    CentroidLevel,
+    FsqLevel,
+    Level,
+    LevelKind,
+    read_level,
+)
+from sidestream.tokenizer.levels.mlp import MlpEncoder
+from sidestream.tokenizer.levels.screen import Screen
+from sidestream.tokenizer.sid import Sid
 
 MAX_BEAM_SIZE = 64
 _STEPS = float(1 << VECTOR_BITS)

@@ -17,9 +17,9 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.grid import Exact
-from tokenizer.levels.kinds import CentroidLevel, FsqLevel, bit_codes
-from tokenizer.levels.search import Scores, Tables, beam_one, beam_rows, greedy_one, greedy_rows
+from sidestream.tokenizer.grid import Exact
+from sidestream.tokenizer.levels.kinds import CentroidLevel, FsqLevel, bit_codes
+from sidestream.tokenizer.levels.search import Scores, Tables, beam_one, beam_rows, greedy_one, greedy_rows
 
 _UNIT_ROUNDOFF = 2.0**-24
 # Pays for terms of second order and for the rounding of the bound itself.

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.levels.exact import smallest
+from sidestream.tokenizer.levels.exact import smallest
 
 Scores = npt.NDArray[np.floating]
 Places = npt.NDArray[np.intp]

@@ -1,10 +1,10 @@
 """Live items: a window of segments, a long memory and the listeners, fused; another SID only when it pays. No I/O."""
 
-from tokenizer.live.audience import Audience, RecentListen, listener_vectors
-from tokenizer.live.books import FrozenBooks, LiveBooks
-from tokenizer.live.fold import OwnWords, Segment, Step, take_item, take_listeners, take_segment
-from tokenizer.live.settings import LiveSettings
-from tokenizer.live.state import Listening, LiveState, Partial, Span, View, decode_state, encode_state
+from sidestream.tokenizer.live.audience import Audience, RecentListen, listener_vectors
+from sidestream.tokenizer.live.books import FrozenBooks, LiveBooks
+from sidestream.tokenizer.live.fold import OwnWords, Segment, Step, take_item, take_listeners, take_segment
+from sidestream.tokenizer.live.settings import LiveSettings
+from sidestream.tokenizer.live.state import Listening, LiveState, Partial, Span, View, decode_state, encode_state
 
 __all__ = [
     "Audience",

@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tokenizer.live.books import LiveBooks
-from tokenizer.live.state import Listening, Partial
-from tokenizer.live.vectors import Float64, decay, unit
-from tokenizer.sid import Sid
-from tokenizer.tokenizer import quantize_rows
+from sidestream.tokenizer.live.books import LiveBooks
+from sidestream.tokenizer.live.state import Listening, Partial
+from sidestream.tokenizer.live.vectors import Float64, decay, unit
+from sidestream.tokenizer.sid import Sid
+from sidestream.tokenizer.tokenizer import quantize_rows
 
 # A sum that counts for less than a hundredth of a listen is forgotten where it is made, too.
 _LEAST_WEIGHT = 0.01

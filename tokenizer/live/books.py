@@ -7,10 +7,10 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.live.vectors import Float64
-from tokenizer.sid import Sid, item_keys
-from tokenizer.tokenizer import CatalogTokenizer
-from tokenizer.views import ContentSegment, ItemContent
+from sidestream.tokenizer.live.vectors import Float64
+from sidestream.tokenizer.sid import Sid, item_keys
+from sidestream.tokenizer.tokenizer import CatalogTokenizer
+from sidestream.tokenizer.views import ContentSegment, ItemContent
 
 
 class LiveBooks(Protocol):

@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 from msgspec.structs import replace
 
-from tokenizer.grid import VECTOR_BITS, unit_rows
-from tokenizer.live.books import LiveBooks
-from tokenizer.live.settings import LiveSettings
-from tokenizer.live.state import SETTLED, LiveState, Partial, Span, View
-from tokenizer.live.vectors import Float64, decay, mean_of, pack, unit, unpack
-from tokenizer.sid import Sid
-from tokenizer.tokenizer import quantize_rows
+from sidestream.tokenizer.grid import VECTOR_BITS, unit_rows
+from sidestream.tokenizer.live.books import LiveBooks
+from sidestream.tokenizer.live.settings import LiveSettings
+from sidestream.tokenizer.live.state import SETTLED, LiveState, Partial, Span, View
+from sidestream.tokenizer.live.vectors import Float64, decay, mean_of, pack, unit, unpack
+from sidestream.tokenizer.sid import Sid
+from sidestream.tokenizer.tokenizer import quantize_rows
 
 
 def fused(state: LiveState, version: str, settings: LiveSettings) -> npt.NDArray[np.float32]:

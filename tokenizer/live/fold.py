@@ -17,12 +17,12 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from tokenizer.live.books import LiveBooks
-from tokenizer.live.choice import chosen, fused
-from tokenizer.live.settings import LiveSettings
-from tokenizer.live.state import HOUR_MS, MAX_CHANGES, LiveState, Partial, Span, View
-from tokenizer.live.vectors import Float64, decay, pack, unpack
-from tokenizer.sid import Sid
+from sidestream.tokenizer.live.books import LiveBooks
+from sidestream.tokenizer.live.choice import chosen, fused
+from sidestream.tokenizer.live.settings import LiveSettings
+from sidestream.tokenizer.live.state import HOUR_MS, MAX_CHANGES, LiveState, Partial, Span, View
+from sidestream.tokenizer.live.vectors import Float64, decay, pack, unpack
+from sidestream.tokenizer.sid import Sid
 
 # Listeners that count for less than a hundredth of one are forgotten.
 _LEAST_WEIGHT = 0.01

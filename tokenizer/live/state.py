@@ -9,9 +9,9 @@ from typing import Final
 
 import msgspec
 
-from tokenizer.errors import TokenizerError
-from tokenizer.live.vectors import Running
-from tokenizer.sid import Sid
+from sidestream.tokenizer.errors import TokenizerError
+from sidestream.tokenizer.live.vectors import Running
+from sidestream.tokenizer.sid import Sid
 
 LAYOUT_VERSION: Final = 1
 HOUR_MS: Final = 3_600_000

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.grid import CONTENT_BITS, VECTOR_BITS, unit_rows
+from sidestream.tokenizer.grid import CONTENT_BITS, VECTOR_BITS, unit_rows
 
 Float64 = npt.NDArray[np.float64]
 

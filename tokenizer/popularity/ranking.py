@@ -17,11 +17,11 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.catalogue.snapshot import CatalogueSnapshot
-from tokenizer.catalogue.standing import MAX_LISTED_ROWS, top_rows
-from tokenizer.catalogue.trie import Trie
-from tokenizer.lookup import find
-from tokenizer.popularity.counts import Counts, Decay
+from sidestream.tokenizer.catalogue.snapshot import CatalogueSnapshot
+from sidestream.tokenizer.catalogue.standing import MAX_LISTED_ROWS, top_rows
+from sidestream.tokenizer.catalogue.trie import Trie
+from sidestream.tokenizer.lookup import find
+from sidestream.tokenizer.popularity.counts import Counts, Decay
 
 Float32Array = npt.NDArray[np.float32]
 Int32Array = npt.NDArray[np.int32]

@@ -1,8 +1,8 @@
 """What is known of an item's content, view by view, and how the views become one content vector."""
 
-from tokenizer.views.fusion import Fusion, fit_fusion
-from tokenizer.views.item import SEGMENT_FIELDS, TEXT_VIEW, ContentSegment, ItemContent, plain_items
-from tokenizer.views.reading import read_views, view_dims
+from sidestream.tokenizer.views.fusion import Fusion, fit_fusion
+from sidestream.tokenizer.views.item import SEGMENT_FIELDS, TEXT_VIEW, ContentSegment, ItemContent, plain_items
+from sidestream.tokenizer.views.reading import read_views, view_dims
 
 __all__ = [
     "ItemContent",

@@ -14,8 +14,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.errors import TokenizerError
-from tokenizer.grid import CONTENT_BITS, WEIGHT_BITS, Exact, Floats, snap
+from sidestream.tokenizer.errors import TokenizerError
+from sidestream.tokenizer.grid import CONTENT_BITS, WEIGHT_BITS, Exact, Floats, snap
 
 # As in the representation: without pseudo-items at the origin nothing would be left of a catalogue of one.
 _MEAN_PRIOR_ITEMS = 8

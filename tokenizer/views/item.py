@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from tokenizer.errors import TokenizerError
+from sidestream.tokenizer.errors import TokenizerError
 
 TEXT_VIEW = "text"
 SEGMENTS_VIEW = "segments"

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tokenizer.content import ContentEncoder
-from tokenizer.errors import TokenizerError
-from tokenizer.grid import CONTENT_BITS, MAX_DIM, Exact, require_rows, unit_rows
-from tokenizer.views.item import SEGMENT_FIELDS, SEGMENTS_VIEW, TEXT_VIEW, ContentSegment, ItemContent
+from sidestream.tokenizer.content import ContentEncoder
+from sidestream.tokenizer.errors import TokenizerError
+from sidestream.tokenizer.grid import CONTENT_BITS, MAX_DIM, Exact, require_rows, unit_rows
+from sidestream.tokenizer.views.item import SEGMENT_FIELDS, SEGMENTS_VIEW, TEXT_VIEW, ContentSegment, ItemContent
 
 _WORD_VIEWS = (TEXT_VIEW, SEGMENTS_VIEW, *(f"{SEGMENTS_VIEW}.{name}" for name in SEGMENT_FIELDS))
 

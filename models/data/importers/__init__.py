@@ -1,7 +1,7 @@
 """Published data sets to log folders: each importer states its clock, its split and what it found damaged."""
 
-from models.data.importers.amazon18 import import_amazon18
-from models.data.importers.lastfm import import_lastfm
-from models.data.importers.s3rec import import_s3rec
+from sidestream.models.data.importers.amazon18 import import_amazon18
+from sidestream.models.data.importers.lastfm import import_lastfm
+from sidestream.models.data.importers.s3rec import import_s3rec
 
 __all__ = ["import_amazon18", "import_lastfm", "import_s3rec"]

@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.data.importers.amazon18_files import ItemWords, read_items, read_windows
-from models.data.importers.lines import line_error
-from models.data.manifest import Clock, Manifest, Split
-from models.data.rows import HeldOutRow, ListenRow, Role
-from models.data.settings import ImportSettings
-from models.data.writer import FolderFacts, LogFolderWriter
-from models.errors import DataError
-from models.records import CatalogItem, SessionStart
+from sidestream.models.data.importers.amazon18_files import ItemWords, read_items, read_windows
+from sidestream.models.data.importers.lines import line_error
+from sidestream.models.data.manifest import Clock, Manifest, Split
+from sidestream.models.data.rows import HeldOutRow, ListenRow, Role
+from sidestream.models.data.settings import ImportSettings
+from sidestream.models.data.writer import FolderFacts, LogFolderWriter
+from sidestream.models.errors import DataError
+from sidestream.models.records import CatalogItem, SessionStart
 
 NAME = "amazon18-office"
 EVENTS_ARE = "product reviews, not plays"

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.data.importers.lines import line_error
-from models.errors import DataError
+from sidestream.models.data.importers.lines import line_error
+from sidestream.models.errors import DataError
 
 _COLUMNS = ("user_id", "history_item_id", "item_id")
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)

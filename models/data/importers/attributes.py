@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.errors import DataError
+from sidestream.models.errors import DataError
 
 # An Amazon product number: an id, not words, so it must not reach a text encoder.
 PRODUCT_NUMBER = re.compile(r"[0-9A-Z]{10}")

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.data.importers.lines import decode_text, line_error, read_lines
-from models.records import CatalogItem
+from sidestream.models.data.importers.lines import decode_text, line_error, read_lines
+from sidestream.models.records import CatalogItem
 
 
 @dataclass(frozen=True, slots=True)

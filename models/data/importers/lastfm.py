@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from models.data.importers.content import Catalogue, read_names, tag_texts
-from models.data.importers.lines import line_error, read_lines
-from models.data.manifest import Clock, Manifest, Split
-from models.data.rows import HeldOutRow, ListenRow
-from models.data.settings import ImportSettings
-from models.data.writer import FolderFacts, LogFolderWriter
-from models.errors import DataError
-from models.records import SessionStart
+from sidestream.models.data.importers.content import Catalogue, read_names, tag_texts
+from sidestream.models.data.importers.lines import line_error, read_lines
+from sidestream.models.data.manifest import Clock, Manifest, Split
+from sidestream.models.data.rows import HeldOutRow, ListenRow
+from sidestream.models.data.settings import ImportSettings
+from sidestream.models.data.writer import FolderFacts, LogFolderWriter
+from sidestream.models.errors import DataError
+from sidestream.models.records import SessionStart
 
 EVENTS_ARE = "acts of tagging, not plays"
 TAGS_FILE = "user_taggedartists.dat"

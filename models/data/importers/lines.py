@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from models.errors import DataError
+from sidestream.models.errors import DataError
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:

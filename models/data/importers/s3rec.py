@@ -8,14 +8,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.data.importers.attributes import ItemWords, read_item_words
-from models.data.importers.lines import line_error, read_lines
-from models.data.manifest import Clock, Manifest, Split
-from models.data.rows import HeldOutRow, ListenRow
-from models.data.settings import ImportSettings
-from models.data.writer import FolderFacts, LogFolderWriter
-from models.errors import DataError
-from models.records import CatalogItem, SessionStart
+from sidestream.models.data.importers.attributes import ItemWords, read_item_words
+from sidestream.models.data.importers.lines import line_error, read_lines
+from sidestream.models.data.manifest import Clock, Manifest, Split
+from sidestream.models.data.rows import HeldOutRow, ListenRow
+from sidestream.models.data.settings import ImportSettings
+from sidestream.models.data.writer import FolderFacts, LogFolderWriter
+from sidestream.models.errors import DataError
+from sidestream.models.records import CatalogItem, SessionStart
 
 SESSION_LEAD_MS = 1_000
 DAY_MS = 86_400_000

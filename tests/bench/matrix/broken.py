@@ -8,15 +8,15 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
-from models.history import is_erased
-from models.history.blocks import KEY_MARK
-from streams.lane.pacing import Pacer
-from streams.lane.restoring.restorer import Restorer
-from streams.lane.table.partition import PartitionTable
-from streams.lane.table.users import UserTable
-from streams.lane.writing.transactions import TransactionalWriter
-from streams.lane.writing.writer import FoldedBatch, send_letters
-from streams.popularity.counting import ItemCounting
+from sidestream.models.history import is_erased
+from sidestream.models.history.blocks import KEY_MARK
+from sidestream.streams.listens.durable.transactions import TransactionalWriter
+from sidestream.streams.listens.durable.writer import FoldedBatch, send_letters
+from sidestream.streams.listens.restore.restorer import Restorer
+from sidestream.streams.listens.table.partition import PartitionTable
+from sidestream.streams.listens.table.users import UserTable
+from sidestream.streams.popularity.count_publisher import ItemCounting
+from sidestream.streams.runtime.pacing import Pacer
 from tests.bench.matrix.faults import ERASURE_POINTS, TRANSACTION_POINTS, FaultyClients
 
 SKIPPED_RECORDS = 3

@@ -12,15 +12,15 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
-from streams.broker.probe import free_ports
-from streams.connect import Clients
-from streams.contracts.settings import TopicSettings
-from streams.contracts.topics import build_topics
+from sidestream.streams.broker.probe import free_ports
+from sidestream.streams.contracts.settings import TopicSettings
+from sidestream.streams.contracts.topics import build_topics
+from sidestream.streams.kafka.clients import Clients
 from tests.bench.matrix.forks import Forks, Worker
 from tests.bench.matrix.judge import Judge, read_tables
 from tests.bench.matrix.load import NUM_KNOWN_ITEMS, Load, item
 from tests.bench.matrix.tally import Tally
-from tests.bench.rig import Rig
+from tests.bench.support.rig import Rig
 
 PARTITIONS = 4
 POLL_S = 0.05

@@ -1,7 +1,7 @@
 """What the log makes of `item-counts.v1`, and what workers published there: equal once all listens are published.
 
 Every listen counts once, whoever was killed or replaced before or after it was published; an erasure takes nothing from
-sums that name nobody. Weights are exact (`tokenizer.popularity.counts`), so they are compared as they are.
+sums that name nobody. Weights are exact (`sidestream.tokenizer.popularity.counts`), so they are compared as they are.
 """
 
 from collections import Counter, defaultdict
@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from models.data.rows import ListenRow
-from streams.popularity.counter import COUNTED_SIGNALS
-from streams.popularity.settings import PopularitySettings
-from streams.popularity.values import CountedPart, read_key, read_part
-from tokenizer.popularity import Counts, merged
-from tokenizer.sid import item_key
+from sidestream.models.data.rows import ListenRow
+from sidestream.streams.popularity.partition_counts import COUNTED_SIGNALS
+from sidestream.streams.popularity.settings import PopularitySettings
+from sidestream.streams.popularity.values import CountedPart, read_key, read_part
+from sidestream.tokenizer.popularity import Counts, merged
+from sidestream.tokenizer.sid import item_key
 
 DECAY = PopularitySettings().decay
 

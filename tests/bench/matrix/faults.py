@@ -14,12 +14,12 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from streams.connect import Clients, KafkaSettings
-from streams.lane.batch import ListenBatch
-from streams.lane.group.transport import FaustHost
-from streams.lane.listens import ListenLane
-from streams.lane.table.partition import PartitionTable
-from streams.worker import build
+from sidestream.streams.group.transport import FaustHost
+from sidestream.streams.kafka.clients import Clients, KafkaSettings
+from sidestream.streams.listens.batch import ListenBatch
+from sidestream.streams.listens.lane import ListenLane
+from sidestream.streams.listens.table.partition import PartitionTable
+from sidestream.streams.worker import build
 
 TRANSACTION_POINTS = ("begin", "send", "dead_letters", "sent", "offsets", "commit", "committed")
 BATCH_POINTS = ("fold", "folded", *TRANSACTION_POINTS, "write", "written")

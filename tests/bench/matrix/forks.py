@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.bench.rig import ROOT
+from tests.bench.support.rig import ROOT
 
 
 def main() -> None:

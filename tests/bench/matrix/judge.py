@@ -20,18 +20,18 @@ import msgspec
 from aiokafka import TopicPartition
 from rocksdict import AccessType, Options, Rdict
 
-from models.records import ItemSids
-from streams.connect import Clients
-from streams.contracts.deadletters import OFFSET_HEADER, PARTITION_HEADER
-from streams.contracts.decode import decode_listen, decode_user_erasure
-from streams.contracts.topics import Topics
-from streams.errors import BadRecord
-from streams.lane.restoring import origin
-from streams.lane.table.meta import META_KEY
+from sidestream.models.records import ItemSids
+from sidestream.streams.contracts.deadletters import OFFSET_HEADER, PARTITION_HEADER
+from sidestream.streams.contracts.decode import decode_listen, decode_user_erasure
+from sidestream.streams.contracts.topics import Topics
+from sidestream.streams.errors import BadRecord
+from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.listens.restore import origin
+from sidestream.streams.listens.table.meta import META_KEY
+from sidestream.tokenizer.catalogue import StoredSid
+from sidestream.tokenizer.sid import item_key
 from tests.bench.matrix.counts import CountsJudge
 from tests.bench.matrix.users import Users
-from tokenizer.catalogue import StoredSid
-from tokenizer.sid import item_key
 
 # Version of the layout, changelog offset, next source offset: the begin of what a database says of itself.
 _META = struct.Struct("<Bqq")

@@ -5,8 +5,8 @@ import json
 import random
 from collections.abc import Iterator
 
-from streams.connect import Clients
-from streams.contracts.topics import Topics
+from sidestream.streams.contracts.topics import Topics
+from sidestream.streams.kafka.clients import Clients
 
 NUM_ITEMS = 500
 # The others are never in the catalogue.

@@ -9,11 +9,11 @@ the same, one that shows and was not asked for is not.
 from collections import defaultdict
 from collections.abc import Sequence
 
-from models.data.rows import ListenRow
-from models.history import SidLookup, block_key, erase_all, fold
-from models.history.blocks import KEY_MARK
-from models.history.layout import NO_ERASURE, NO_WATERMARK, decode
-from streams.lane.settings import LaneSettings
+from sidestream.models.data.rows import ListenRow
+from sidestream.models.history import SidLookup, block_key, erase_all, fold
+from sidestream.models.history.blocks import KEY_MARK
+from sidestream.models.history.layout import NO_ERASURE, NO_WATERMARK, decode
+from sidestream.streams.listens.settings import LaneSettings
 
 HISTORY_EVENTS = LaneSettings().history_events
 

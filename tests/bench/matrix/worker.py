@@ -11,11 +11,11 @@ import tempfile
 import threading
 from typing import Any
 
-from streams.app import create_app
-from streams.log import set_up_logging
-from streams.settings import load_settings
-from streams.worker.lane_metrics import RegistryLaneMetrics
-from streams.worker.run import run
+from sidestream.streams.app import create_app
+from sidestream.streams.runtime.log import set_up_logging
+from sidestream.streams.settings import load_settings
+from sidestream.streams.worker.lane_metrics import RegistryLaneMetrics
+from sidestream.streams.worker.run import run
 from tests.bench.matrix.broken import BROKEN
 from tests.bench.matrix.faults import Fault, install
 from tests.bench.peers.constant import constant_pair

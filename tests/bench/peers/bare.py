@@ -13,11 +13,11 @@ from typing import Any
 from aiokafka import AIOKafkaProducer, TopicPartition
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch
 
-from models.history import block_key, fold
-from streams.connect import Clients, KafkaSettings
-from streams.lane.restoring.positions import FETCH_MIN_BYTES
-from streams.lane.settings import LaneSettings, TableSettings
-from tests.bench.work import Meter, leave, lookup, peer_config, read
+from sidestream.models.history import block_key, fold
+from sidestream.streams.kafka.clients import Clients, KafkaSettings
+from sidestream.streams.listens.restore.positions import FETCH_MIN_BYTES
+from sidestream.streams.listens.settings import LaneSettings, TableSettings
+from tests.bench.support.work import Meter, leave, lookup, peer_config, read
 
 
 def fold_batch(db: Rdict, records: Sequence[Any], history_events: int) -> dict[bytes, bytes]:

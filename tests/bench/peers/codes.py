@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tests.bench.work import leave, peer_config
+from tests.bench.support.work import leave, peer_config
 
 Encode = Callable[[npt.NDArray[np.float32]], Any]
 
 
 def ours(books: list[npt.NDArray[np.float32]], beam_size: int) -> Encode:
     """Give the product's encoder."""
-    from tokenizer.levels import CentroidLevel, Quantizer
+    from sidestream.tokenizer.levels import CentroidLevel, Quantizer
 
     return Quantizer(tuple(CentroidLevel(book.astype(np.float64)) for book in books), beam_size).encode
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.engine import EngineResult
-from streams.worker.pair import Pair
-from tokenizer.catalogue import CatalogueSnapshot
-from tokenizer.views import ItemContent
+from sidestream.models.engine import EngineResult
+from sidestream.streams.generations.pair import Pair
+from sidestream.tokenizer.catalogue import CatalogueSnapshot
+from sidestream.tokenizer.views import ItemContent
 
 DIM = 8
 

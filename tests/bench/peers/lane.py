@@ -13,19 +13,19 @@ from typing import Any
 
 import faust
 
-from streams.connect import Clients, KafkaSettings
-from streams.contracts.decode import DEFAULT_LIMITS, decode_listen
-from streams.lane.group.faust_app import make_faust_app
-from streams.lane.group.transport import FaustHost, register
-from streams.lane.listens import ListenLane
-from streams.lane.settings import LaneSettings
-from streams.lane.table.meta import TableIdentity
-from streams.lane.table.users import UserTable
-from streams.metrics import Metrics
-from streams.popularity.counting import ItemCounting
-from streams.popularity.settings import PopularitySettings
-from streams.worker.lane_metrics import RegistryLaneMetrics
-from tests.bench.work import Meter, leave, lookup, peer_config
+from sidestream.streams.contracts.decode import DEFAULT_LIMITS, decode_listen
+from sidestream.streams.group.faust_app import make_faust_app
+from sidestream.streams.group.transport import FaustHost, register
+from sidestream.streams.kafka.clients import Clients, KafkaSettings
+from sidestream.streams.listens.lane import ListenLane
+from sidestream.streams.listens.settings import LaneSettings
+from sidestream.streams.listens.table.meta import TableIdentity
+from sidestream.streams.listens.table.users import UserTable
+from sidestream.streams.popularity.count_publisher import ItemCounting
+from sidestream.streams.popularity.settings import PopularitySettings
+from sidestream.streams.runtime.metrics import Metrics
+from sidestream.streams.worker.lane_metrics import RegistryLaneMetrics
+from tests.bench.support.work import Meter, leave, lookup, peer_config
 
 
 class MeteredMetrics(RegistryLaneMetrics):
@@ -69,7 +69,7 @@ class TimedLane(ListenLane):
 
 
 def make_lane(config: dict[str, Any]) -> faust.App:
-    """Build the app and its lane, as `streams.worker.build` does without sessions and catalogue."""
+    """Build the app and its lane, as `sidestream.streams.worker.build` does without sessions and catalogue."""
     settings, data_dir = LaneSettings(**config["lane"]), Path(config["data_dir"])
     clients = Clients(KafkaSettings(bootstrap=config["bootstrap"], kind=config["kind"]))
     metrics = MeteredMetrics(Metrics(), config["source"])

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 from aiokafka import AIOKafkaProducer
 
-from streams.connect import Clients, KafkaSettings
-from tests.bench.rig import partition_of
-from tests.bench.work import NUM_ITEMS, peer_config
+from sidestream.streams.kafka.clients import Clients, KafkaSettings
+from tests.bench.support.rig import partition_of
+from tests.bench.support.work import NUM_ITEMS, peer_config
 
 TICK_S = 0.05
 BATCH_BYTES = 524_288

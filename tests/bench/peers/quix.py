@@ -8,7 +8,7 @@ from typing import Any
 
 from quixstreams import Application, message_context
 
-from tests.bench.work import Meter, fold_one, leave, peer_config, read
+from tests.bench.support.work import Meter, fold_one, leave, peer_config, read
 
 STATE_KEY = b"s"
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import faust
 
-from tests.bench.work import Meter, fold_one, leave, peer_config, read
+from tests.bench.support.work import Meter, fold_one, leave, peer_config, read
 
 TABLE = "states"
 SMALL_ROCKSDB = {"driver": "rocksdict", "block_cache_size": 16 << 20, "write_buffer_size": 8 << 20}

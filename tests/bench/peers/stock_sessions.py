@@ -6,10 +6,10 @@ from typing import Any
 import faust
 import msgspec
 
-from streams.contracts.decode import decode_session_start
+from sidestream.streams.contracts.decode import decode_session_start
 from tests.bench.peers.progress import note_progress
 from tests.bench.peers.stock import raw_topic
-from tests.bench.work import fold_one, read
+from tests.bench.support.work import fold_one, read
 
 # As many bytes as thirty candidates of the worker take.
 _CANDIDATES = [

@@ -7,16 +7,16 @@ import asyncio
 import sys
 from pathlib import Path
 
-from models.settings import EngineSettings
-from streams.app import create_app
-from streams.log import set_up_logging
-from streams.metrics import Metrics
-from streams.settings import load_settings
-from streams.worker.pair import load_pair
-from streams.worker.run import run
+from sidestream.models.settings import EngineSettings
+from sidestream.streams.app import create_app
+from sidestream.streams.generations.pair import load_pair
+from sidestream.streams.runtime.log import set_up_logging
+from sidestream.streams.runtime.metrics import Metrics
+from sidestream.streams.settings import load_settings
+from sidestream.streams.worker.run import run
 from tests.bench.peers.constant import constant_pair
 from tests.bench.peers.progress import note_progress
-from tests.bench.work import peer_config
+from tests.bench.support.work import peer_config
 
 
 def folded(metrics: Metrics) -> int:

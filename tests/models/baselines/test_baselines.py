@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.baselines import ItemKnn, ItemKnnSettings, Popularity, top_items
+from sidestream.models.baselines import ItemKnn, ItemKnnSettings, Popularity, top_items
 
 SIZE = 8
 SEQUENCES = st.lists(st.lists(st.integers(0, SIZE - 1), max_size=7), max_size=6)

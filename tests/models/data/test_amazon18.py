@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from models.data import LogFolder, training_sequences
-from models.data.importers import import_amazon18
-from models.data.importers.amazon18_files import plain_text
-from models.data.settings import ImportSettings
-from models.errors import DataError
-from streams.cli.main import app
+from sidestream.models.data import LogFolder, training_sequences
+from sidestream.models.data.importers import import_amazon18
+from sidestream.models.data.importers.amazon18_files import plain_text
+from sidestream.models.data.settings import ImportSettings
+from sidestream.models.errors import DataError
+from sidestream.streams.cli.main import app
 
 REAL = Path(os.environ.get("SIDESTREAM_TEST_DATA", "shared/data")) / "amazon18-office"
 ITEMS = {

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.data import LogFolder, training_sequences
-from models.data.importers import import_lastfm, import_s3rec
-from models.data.settings import ImportSettings
-from models.errors import DataError
+from sidestream.models.data import LogFolder, training_sequences
+from sidestream.models.data.importers import import_lastfm, import_s3rec
+from sidestream.models.data.settings import ImportSettings
+from sidestream.models.errors import DataError
 
 REAL = Path(os.environ.get("SIDESTREAM_TEST_DATA", "shared/data"))
 

@@ -5,11 +5,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.data import Cursor, FolderFacts, HeldOutRow, ListenRow, LogFolder, LogFolderWriter, training_sequences
-from models.data.manifest import Clock, Split
-from models.data.rows import RowError, decode_listen, encode_row
-from models.errors import DataError
-from models.records import CatalogItem, Listen, SessionStart
+from sidestream.models.data import (
+    Cursor,
+    FolderFacts,
+    HeldOutRow,
+    ListenRow,
+    LogFolder,
+    LogFolderWriter,
+    training_sequences,
+)
+from sidestream.models.data.manifest import Clock, Split
+from sidestream.models.data.rows import RowError, decode_listen, encode_row
+from sidestream.models.errors import DataError
+from sidestream.models.records import CatalogItem, Listen, SessionStart
 
 FACTS = FolderFacts(
     name="tiny",

@@ -14,7 +14,7 @@ def lively_model(config, seed):
     """Return a network with weights large enough that codes differ clearly in probability."""
     import torch
 
-    from models.network import GenModel
+    from sidestream.models.network import GenModel
 
     torch.set_num_threads(1)
     model = GenModel(config, seed=seed)
@@ -31,9 +31,9 @@ def lively_model(config, seed):
 def trained(tmp_path_factory):
     """Export a config once per test session; every case reuses it."""
     pytest.importorskip("torch")
-    from models.artifact import ModelConfig
-    from models.export import export_artifact
-    from models.item_table import ItemTable
+    from sidestream.models.artifact import ModelConfig
+    from sidestream.models.export import export_artifact
+    from sidestream.models.item_table import ItemTable
 
     made = {}
 

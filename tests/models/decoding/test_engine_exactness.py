@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from cases import CONFIGS, random_case
 
-from models.decoding.reference import ReferenceModel
-from models.engine import Engine
-from models.settings import EngineSettings
+from sidestream.models.decoding.reference import ReferenceModel
+from sidestream.models.engine import Engine
+from sidestream.models.settings import EngineSettings
+from tests.models.decoding.cases import CONFIGS, random_case
 
 pytestmark = pytest.mark.train
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import THREE_LEVELS, TWO_LEVELS, random_features, random_snapshot
 
-from models.engine import Engine, Request, _result
-from models.errors import EngineError
-from models.features import Features
-from models.settings import EngineSettings
-from tokenizer.catalogue import Catalogue, CatalogueUpdate, Eligibility, ItemFacts
+from sidestream.models.engine import Engine, Request, _result
+from sidestream.models.errors import EngineError
+from sidestream.models.features import Features
+from sidestream.models.settings import EngineSettings
+from sidestream.tokenizer.catalogue import Catalogue, CatalogueUpdate, Eligibility, ItemFacts
+from tests.models.decoding.cases import THREE_LEVELS, TWO_LEVELS, random_features, random_snapshot
 
 pytestmark = pytest.mark.train
 
@@ -53,8 +53,8 @@ def test_serving_imports_no_torch(trained):
     code = (
         "import sys, numpy as np\n"
         "from pathlib import Path\n"
-        "from models.artifact import load_model_artifact\n"
-        "from models.engine import Engine\n"
+        "from sidestream.models.artifact import load_model_artifact\n"
+        "from sidestream.models.engine import Engine\n"
         "from cases import THREE_LEVELS, random_snapshot\n"
         "from test_engine_service import request_for\n"
         "snapshot = random_snapshot(THREE_LEVELS, 20, np.random.default_rng(0))\n"

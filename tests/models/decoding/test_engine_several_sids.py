@@ -4,12 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
-from cases import CONFIGS, X_DIM, random_features
 
-from models.decoding.reference import ReferenceModel, Search
-from models.engine import Engine, Request
-from models.settings import EngineSettings
-from tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts
+from sidestream.models.decoding.reference import ReferenceModel, Search
+from sidestream.models.engine import Engine, Request
+from sidestream.models.settings import EngineSettings
+from sidestream.tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts
+from tests.models.decoding.cases import CONFIGS, X_DIM, random_features
 
 pytestmark = pytest.mark.train
 

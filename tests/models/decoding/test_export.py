@@ -5,18 +5,18 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from cases import FOUR_LEVELS, THREE_LEVELS, TWO_LEVELS
 
-from models.decoding.signature import input_specs, output_names
-from models.errors import TrainingError
+from sidestream.models.decoding.signature import input_specs, output_names
+from sidestream.models.errors import TrainingError
+from tests.models.decoding.cases import FOUR_LEVELS, THREE_LEVELS, TWO_LEVELS
 
 pytestmark = pytest.mark.train
 
 onnx = pytest.importorskip("onnx")
 torch = pytest.importorskip("torch")
 
-from models.export import CONTROL_FLOW, OPSET, check, export_artifact  # noqa: E402
-from models.network import GenModel  # noqa: E402
+from sidestream.models.export import CONTROL_FLOW, OPSET, check, export_artifact  # noqa: E402
+from sidestream.models.network import GenModel  # noqa: E402
 
 ROOT = Path(__file__).parents[3]
 
@@ -57,8 +57,8 @@ def test_saved_file_carries_its_versions(trained):
 @pytest.mark.slow
 def test_equal_networks_give_equal_files_in_every_process(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from models.export import export_onnx\n"
-        "from models.network import GenModel, NetworkConfig\n"
+        "import sys; from pathlib import Path; from sidestream.models.export import export_onnx\n"
+        "from sidestream.models.network import GenModel, NetworkConfig\n"
         "config = NetworkConfig(codebook_sizes=(3, 4), d_model=4, head_dim=2, max_len=3, num_layers=1)\n"
         "export_onnx(GenModel(config, seed=1), Path(sys.argv[1]), {'tokenizer_version': 'tok'})\n"
     )

@@ -2,13 +2,13 @@ import json
 import shutil
 
 import pytest
-from cases import THREE_LEVELS, TWO_LEVELS
 
-from models.artifact import load_model_artifact, seal
-from models.engine import Engine
-from models.errors import EngineError
-from tokenizer.errors import ArtifactError
-from tokenizer.manifest import write_manifest
+from sidestream.models.artifact import load_model_artifact, seal
+from sidestream.models.engine import Engine
+from sidestream.models.errors import EngineError
+from sidestream.tokenizer.errors import ArtifactError
+from sidestream.tokenizer.manifest import write_manifest
+from tests.models.decoding.cases import THREE_LEVELS, TWO_LEVELS
 
 pytestmark = pytest.mark.train
 

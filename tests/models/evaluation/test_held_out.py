@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from models.data import Sequences
-from models.evaluation import evaluate_rankers, report
-from models.evaluation.run import baselines, headline, held_out_cases
+from sidestream.models.data import Sequences
+from sidestream.models.evaluation import evaluate_rankers, report
+from sidestream.models.evaluation.run import baselines, headline, held_out_cases
 
 
 def sequences():

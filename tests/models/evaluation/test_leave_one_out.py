@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from models.errors import DataError
-from models.evaluation import Cases, evaluate_rankers, ndcg_at, recall_at, report, table, target_rank
+from sidestream.models.errors import DataError
+from sidestream.models.evaluation import Cases, evaluate_rankers, ndcg_at, recall_at, report, table, target_rank
 
 
 class Fixed:

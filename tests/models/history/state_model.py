@@ -1,10 +1,10 @@
-"""The user state in plain Python, written to bytes from the tables in `models.history.layout` and `blocks` alone."""
+"""The user state in plain Python, written to bytes from the tables in `sidestream.models.history.layout` and `blocks` alone."""
 
 import hashlib
 from dataclasses import dataclass, field
 
-from models.history import SIGNALS
-from tokenizer.sid import item_key
+from sidestream.models.history import SIGNALS
+from sidestream.tokenizer.sid import item_key
 
 NO_SID = None
 

@@ -5,14 +5,23 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from state_model import Heard, Model
-from test_history_fold import lookups
 
-from models.errors import StateError
-from models.history import HistoryEvent, block_key, block_prefix, describe, erase_all, fold, history, split_block_key
-from models.history.blocks import BLOCK_EVENTS, STRAY, decode_block, num_slots
-from tokenizer.catalogue import StoredSid
-from tokenizer.sid import item_key
+from sidestream.models.errors import StateError
+from sidestream.models.history import (
+    HistoryEvent,
+    block_key,
+    block_prefix,
+    describe,
+    erase_all,
+    fold,
+    history,
+    split_block_key,
+)
+from sidestream.models.history.blocks import BLOCK_EVENTS, STRAY, decode_block, num_slots
+from sidestream.tokenizer.catalogue import StoredSid
+from sidestream.tokenizer.sid import item_key
+from tests.models.history.state_model import Heard, Model
+from tests.models.history.test_history_fold import lookups
 
 
 def lookup(key: int) -> StoredSid | None:

@@ -5,14 +5,14 @@ import itertools
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from state_model import Heard, Model
-from test_history_fold import logs, lookups
 
-from models.errors import StateError
-from models.history import MAX_RING, describe, erase, fold, forget, is_erased, may_forget
-from models.history.layout import event_id_bytes
-from tokenizer.catalogue import StoredSid
-from tokenizer.sid import item_key
+from sidestream.models.errors import StateError
+from sidestream.models.history import MAX_RING, describe, erase, fold, forget, is_erased, may_forget
+from sidestream.models.history.layout import event_id_bytes
+from sidestream.tokenizer.catalogue import StoredSid
+from sidestream.tokenizer.sid import item_key
+from tests.models.history.state_model import Heard, Model
+from tests.models.history.test_history_fold import logs, lookups
 
 BARE_BYTES = 27
 moments = st.integers(0, 40) | st.integers(0, 2**48 - 1)

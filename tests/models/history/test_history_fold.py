@@ -6,13 +6,13 @@ import typing
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from state_model import Heard, Model
 
-from models.errors import StateError
-from models.history import MAX_EVENT_IDS, MAX_RING, SIGNALS, describe, fold
-from models.records import Listen, Signal
-from tokenizer.catalogue import StoredSid
-from tokenizer.sid import item_key
+from sidestream.models.errors import StateError
+from sidestream.models.history import MAX_EVENT_IDS, MAX_RING, SIGNALS, describe, fold
+from sidestream.models.records import Listen, Signal
+from sidestream.tokenizer.catalogue import StoredSid
+from sidestream.tokenizer.sid import item_key
+from tests.models.history.state_model import Heard, Model
 
 ITEMS = [f"item-{n}" for n in range(12)]
 VERSIONS = ["0123456789ab", "ba9876543210", "not hexadecimal", "v4", "v5", "ABCDEF012345"]

@@ -4,13 +4,13 @@ import json
 
 import numpy as np
 import pytest
-from state_model import Heard
 
-from models.errors import StateError
-from models.history import SIGNALS, describe, erase, fold, view
-from tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts, StoredSid
-from tokenizer.generations import CodedBy, align
-from tokenizer.sid import item_key
+from sidestream.models.errors import StateError
+from sidestream.models.history import SIGNALS, describe, erase, fold, view
+from sidestream.tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts, StoredSid
+from sidestream.tokenizer.generations import CodedBy, align
+from sidestream.tokenizer.sid import item_key
+from tests.models.history.state_model import Heard
 
 V1, V2, V3 = "0123456789ab", "ba9876543210", "cccccccccccc"
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from models.engine import EngineResult
-from models.history.fold import fold
-from models.recommend import Recommender, RecommendSettings
-from models.records import Listen, SessionStart
-from tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts
+from sidestream.models.engine import EngineResult
+from sidestream.models.history.fold import fold
+from sidestream.models.recommend import Recommender, RecommendSettings
+from sidestream.models.records import Listen, SessionStart
+from sidestream.tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts
 
 VERSION = "0123456789ab"
 NOW_MS = 1_700_000_000_000

@@ -1,7 +1,7 @@
 import pytest
-from recommending import NOW_MS, FakeEngine, Shelf, ids, make, plain_shelf, start_of, state_of
 
-from models.errors import EngineError
+from sidestream.models.errors import EngineError
+from tests.models.recommend.recommending import NOW_MS, FakeEngine, Shelf, ids, make, plain_shelf, start_of, state_of
 
 
 def test_no_history_is_answered_by_popularity_and_says_so():
@@ -24,7 +24,7 @@ def test_empty_catalogue_gives_a_marked_empty_set():
 @pytest.mark.parametrize("num_listed", [8, 5], ids=["short list", "whole store"])
 def test_popularity_is_the_same_in_whatever_order_a_worker_read_the_catalogue(num_listed, monkeypatch):
     """Partitions are read side by side, and a restart reads a compacted topic: rows differ, answers must not."""
-    monkeypatch.setattr("tokenizer.catalogue.standing.MAX_LISTED_ROWS", num_listed)
+    monkeypatch.setattr("sidestream.tokenizer.catalogue.standing.MAX_LISTED_ROWS", num_listed)
     names = [f"i{number}" for number in range(12)]
     lists = []
     for order in (names, names[::-1]):

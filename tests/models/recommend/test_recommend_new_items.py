@@ -1,4 +1,4 @@
-from recommending import HOUR_MS, NOW_MS, FakeEngine, ids, make, plain_shelf, start_of, state_of
+from tests.models.recommend.recommending import HOUR_MS, NOW_MS, FakeEngine, ids, make, plain_shelf, start_of, state_of
 
 
 def new_shelf():

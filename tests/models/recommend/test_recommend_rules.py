@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from recommending import NOW_MS, FakeEngine, Shelf, ids, make, plain_shelf, start_of, state_of
 
-from models.engine import EngineResult
+from sidestream.models.engine import EngineResult
+from tests.models.recommend.recommending import NOW_MS, FakeEngine, Shelf, ids, make, plain_shelf, start_of, state_of
 
 
 def test_excluded_items_never_come_back_and_unknown_ids_are_ignored():

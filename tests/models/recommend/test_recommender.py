@@ -1,10 +1,22 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recommending import DIM, HOUR_MS, NOW_MS, VERSION, FakeEngine, Shelf, ids, make, plain_shelf, start_of, state_of
 
-from models.errors import StateError
-from models.records import CandidateSet
+from sidestream.models.errors import StateError
+from sidestream.models.records import CandidateSet
+from tests.models.recommend.recommending import (
+    DIM,
+    HOUR_MS,
+    NOW_MS,
+    VERSION,
+    FakeEngine,
+    Shelf,
+    ids,
+    make,
+    plain_shelf,
+    start_of,
+    state_of,
+)
 
 
 def test_ranked_answer_carries_all_that_is_needed_to_judge_it():

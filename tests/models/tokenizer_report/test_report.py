@@ -8,28 +8,28 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from models.data import LogFolder
-from models.data.manifest import Clock, Split
-from models.data.rows import ListenRow
-from models.data.writer import FolderFacts, LogFolderWriter
-from models.errors import DataError
-from models.records import CatalogItem
-from models.tokenizer_report import gather, render
-from models.tokenizer_report.against import against_section, set_against
-from models.tokenizer_report.course import drift_course
-from models.tokenizer_report.gather import ReportItems
-from models.tokenizer_report.prefixes import Limits, prefix_tree
-from models.tokenizer_report.report import write_report
-from models.tokenizer_report.story import stories
-from streams.cli.main import app
-from tokenizer.artifact import save_tokenizer
-from tokenizer.content import WordLlamaEncoder, item_text
-from tokenizer.drift import DriftSettings, describe_arrivals
-from tokenizer.fitting import fit_tokenizer
-from tokenizer.generations import VersionOnItems, compare
-from tokenizer.levels import CentroidLevel, Quantizer
-from tokenizer.settings import TokenizerSettings
-from tokenizer.views import plain_items
+from sidestream.models.data import LogFolder
+from sidestream.models.data.manifest import Clock, Split
+from sidestream.models.data.rows import ListenRow
+from sidestream.models.data.writer import FolderFacts, LogFolderWriter
+from sidestream.models.errors import DataError
+from sidestream.models.records import CatalogItem
+from sidestream.models.tokenizer_report import gather, render
+from sidestream.models.tokenizer_report.against import against_section, set_against
+from sidestream.models.tokenizer_report.course import drift_course
+from sidestream.models.tokenizer_report.gather import ReportItems
+from sidestream.models.tokenizer_report.prefixes import Limits, prefix_tree
+from sidestream.models.tokenizer_report.report import write_report
+from sidestream.models.tokenizer_report.story import stories
+from sidestream.streams.cli.main import app
+from sidestream.tokenizer.artifact import save_tokenizer
+from sidestream.tokenizer.content import WordLlamaEncoder, item_text
+from sidestream.tokenizer.drift import DriftSettings, describe_arrivals
+from sidestream.tokenizer.fitting import fit_tokenizer
+from sidestream.tokenizer.generations import VersionOnItems, compare
+from sidestream.tokenizer.levels import CentroidLevel, Quantizer
+from sidestream.tokenizer.settings import TokenizerSettings
+from sidestream.tokenizer.views import plain_items
 
 NASTY = '<script>alert("x")</script><img src=x onerror=alert(1)> & "quotes" \' ]]>'
 VOID = {"meta", "br", "img"}

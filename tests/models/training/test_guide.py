@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from models.evaluation import Cases
-from models.training.guide import choose_guide
+from sidestream.models.evaluation import Cases
+from sidestream.models.training.guide import choose_guide
 
 PAIRS = [(0.25, 2.0), (0.5, 2.0), (1.0, 2.0)]
 

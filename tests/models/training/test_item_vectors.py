@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from models.training.item_vectors import initial_item_vectors
+from sidestream.models.training.item_vectors import initial_item_vectors
 
 
 def start(norm=2.0, seed=0):

@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.train
 
-from models.objectives import item_loss, level_loss  # noqa: E402
+from sidestream.models.objectives import item_loss, level_loss  # noqa: E402
 
 
 def test_level_loss_is_the_negative_log_likelihood_of_the_sid():

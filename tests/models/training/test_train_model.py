@@ -10,24 +10,24 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
 pytestmark = pytest.mark.train
 
-from models.artifact import load_model_artifact  # noqa: E402
-from models.data import LogFolder, training_sequences  # noqa: E402
-from models.evaluation import Cases  # noqa: E402
-from models.evaluation.catalogue import item_contents  # noqa: E402
-from models.evaluation.run import evaluate  # noqa: E402
-from models.network import GenModel, NetworkConfig  # noqa: E402
-from models.reexport import reexport  # noqa: E402
-from models.settings import EngineSettings  # noqa: E402
-from models.training.diagnostics import dense_ranks  # noqa: E402
-from models.training.loop import TrainingData, fit  # noqa: E402
-from models.training.progress import ignore_progress  # noqa: E402
-from models.training.settings import TrainSettings  # noqa: E402
-from models.training.train import train_model  # noqa: E402
-from models.world import WorldSettings, generate_world  # noqa: E402
-from tokenizer.content import WordLlamaEncoder  # noqa: E402
-from tokenizer.errors import ArtifactError  # noqa: E402
-from tokenizer.fitting import fit_tokenizer  # noqa: E402
-from tokenizer.settings import TokenizerSettings  # noqa: E402
+from sidestream.models.artifact import load_model_artifact  # noqa: E402
+from sidestream.models.data import LogFolder, training_sequences  # noqa: E402
+from sidestream.models.evaluation import Cases  # noqa: E402
+from sidestream.models.evaluation.catalogue import item_contents  # noqa: E402
+from sidestream.models.evaluation.run import evaluate  # noqa: E402
+from sidestream.models.network import GenModel, NetworkConfig  # noqa: E402
+from sidestream.models.reexport import reexport  # noqa: E402
+from sidestream.models.settings import EngineSettings  # noqa: E402
+from sidestream.models.training.diagnostics import dense_ranks  # noqa: E402
+from sidestream.models.training.loop import TrainingData, fit  # noqa: E402
+from sidestream.models.training.progress import ignore_progress  # noqa: E402
+from sidestream.models.training.settings import TrainSettings  # noqa: E402
+from sidestream.models.training.train import train_model  # noqa: E402
+from sidestream.models.world import WorldSettings, generate_world  # noqa: E402
+from sidestream.tokenizer.content import WordLlamaEncoder  # noqa: E402
+from sidestream.tokenizer.errors import ArtifactError  # noqa: E402
+from sidestream.tokenizer.fitting import fit_tokenizer  # noqa: E402
+from sidestream.tokenizer.settings import TokenizerSettings  # noqa: E402
 
 SETTINGS = TrainSettings(
     epochs=4,

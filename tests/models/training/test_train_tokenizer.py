@@ -7,17 +7,17 @@ import sys
 import numpy as np
 import pytest
 
-from models.data import LogFolder
-from models.errors import TrainingError
-from models.training import tokenizer as training
-from models.training.tokenizer import next_listens, train_tokenizer
-from models.world import WorldSettings, generate_world
-from tokenizer.artifact import load_tokenizer
-from tokenizer.content import WordLlamaEncoder
-from tokenizer.errors import TokenizerError
-from tokenizer.levels import fit_levels
-from tokenizer.settings import TokenizerSettings, VqSettings
-from tokenizer.views import ItemContent
+from sidestream.models.data import LogFolder
+from sidestream.models.errors import TrainingError
+from sidestream.models.training import tokenizer as training
+from sidestream.models.training.tokenizer import next_listens, train_tokenizer
+from sidestream.models.world import WorldSettings, generate_world
+from sidestream.tokenizer.artifact import load_tokenizer
+from sidestream.tokenizer.content import WordLlamaEncoder
+from sidestream.tokenizer.errors import TokenizerError
+from sidestream.tokenizer.levels import fit_levels
+from sidestream.tokenizer.settings import TokenizerSettings, VqSettings
+from sidestream.tokenizer.views import ItemContent
 
 VQ = TokenizerSettings(
     level_kinds=("vq",) * 3,
@@ -43,7 +43,7 @@ def test_vq_levels_are_saved_and_encode_without_torch(folder, tmp_path):
     assert again.version == fitted.tokenizer.version == fitted.report["tokenizer_version"]
     codes = again.encode_items([ItemContent("new", "Rain on a tin roof")]).codes[0].tolist()
     program = (
-        "import sys; from pathlib import Path; from tokenizer.artifact import load_tokenizer\n"
+        "import sys; from pathlib import Path; from sidestream.tokenizer.artifact import load_tokenizer\n"
         "from tokenizer.views import ItemContent\n"
         f"made = load_tokenizer(Path({str(tmp_path / 'tokenizer')!r}))\n"
         "print(made.encode_items([ItemContent('new', 'Rain on a tin roof')]).codes[0].tolist(), 'torch' in sys.modules)"
@@ -62,12 +62,12 @@ def test_vq_levels_take_the_beam_of_the_settings(folder, tmp_path):
 
 def test_vq_without_torch_says_what_to_install(folder, tmp_path, monkeypatch):
     def missing(name):
-        raise ModuleNotFoundError(name="torch") if name == "models.training.vq" else AssertionError(name)
+        raise ModuleNotFoundError(name="torch") if name == "sidestream.models.training.vq" else AssertionError(name)
 
     monkeypatch.setattr(training, "importlib", type("importlib", (), {"import_module": staticmethod(missing)}))
     with pytest.raises(TrainingError, match=r"install sidestream\[train\]"):
         train_tokenizer(folder, tmp_path / "tokenizer", WordLlamaEncoder(), VQ)
-    assert importlib.import_module("models.training.tokenizer") is training
+    assert importlib.import_module("sidestream.models.training.tokenizer") is training
 
 
 def test_vq_levels_are_not_fitted():

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.errors import TrainingError
-from models.training.sequences import Batches
+from sidestream.models.errors import TrainingError
+from sidestream.models.training.sequences import Batches
 
 MAX_LEN = 5
 LENGTHS = st.lists(st.integers(0, 23), min_size=1, max_size=12)

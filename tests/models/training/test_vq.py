@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from models.errors import TrainingError
-from tokenizer.levels import Quantizer
+from sidestream.models.errors import TrainingError
+from sidestream.tokenizer.levels import Quantizer
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.train
 
-from models.training.vq import _RqVae, train_vq  # noqa: E402
-from tokenizer.settings import VqSettings  # noqa: E402
+from sidestream.models.training.vq import _RqVae, train_vq  # noqa: E402
+from sidestream.tokenizer.settings import VqSettings  # noqa: E402
 
 SIZES = (16, 8, 4)
 SMALL = VqSettings(latent_dim=8, hidden_dim=32, epochs=25, batch_items=64)

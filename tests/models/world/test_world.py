@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.data import LogFolder, training_sequences
-from models.records import Listen
-from models.world import WorldSettings, generate_world
-from models.world.dice import Dice
+from sidestream.models.data import LogFolder, training_sequences
+from sidestream.models.records import Listen
+from sidestream.models.world import WorldSettings, generate_world
+from sidestream.models.world.dice import Dice
 
 SMALL = WorldSettings(seed=3, listeners=60, days=8)
 

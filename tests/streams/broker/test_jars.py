@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from streams.broker.jars import class_archive, ensure_jars, find_java, has_jars, kafka_home, require_kafka
-from streams.broker.settings import BrokerSettings
-from streams.errors import BrokerError
+from sidestream.streams.broker.jars import class_archive, ensure_jars, find_java, has_jars, kafka_home, require_kafka
+from sidestream.streams.broker.settings import BrokerSettings
+from sidestream.streams.errors import BrokerError
 
 GOOD_MAVEN = """
 for argument in "$@"; do

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from streams.broker.probe import free_ports, is_answering, is_port_free
+from sidestream.streams.broker.probe import free_ports, is_answering, is_port_free
 
 
 @contextmanager

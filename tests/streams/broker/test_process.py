@@ -5,7 +5,7 @@ import sys
 import threading
 from pathlib import Path
 
-from streams.broker.process import command_line, end, exclusive, is_running, spawn
+from sidestream.streams.broker.process import command_line, end, exclusive, is_running, spawn
 
 SLEEPER = "import sys, time; print('up', flush=True); time.sleep(120)"
 STUBBORN = (

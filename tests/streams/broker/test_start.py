@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.broker import (
+from sidestream.streams.broker import (
     BrokerSettings,
     RunningBroker,
     broker_status,
@@ -21,11 +21,11 @@ from streams.broker import (
     start_broker,
     stop_broker,
 )
-from streams.broker.process import end, is_running, spawn
-from streams.connect import KafkaSettings
-from streams.contracts.settings import TopicSettings
-from streams.contracts.topics import build_topics, check_topics, create_topics
-from streams.errors import BrokerError
+from sidestream.streams.broker.process import end, is_running, spawn
+from sidestream.streams.contracts.settings import TopicSettings
+from sidestream.streams.contracts.topics import build_topics, check_topics, create_topics
+from sidestream.streams.errors import BrokerError
+from sidestream.streams.kafka.clients import KafkaSettings
 
 
 def without_java(tmp_path: Path, **change) -> BrokerSettings:

@@ -4,21 +4,21 @@ import asyncio
 import time
 
 import pytest
-from test_live_catalogue import DIM, SIZES, VERSION, ids, record
 
-from streams.catalogue.decode import UpdateDecoder
-from streams.catalogue.live import LiveCatalogue
-from streams.catalogue.local import LocalCatalogue
-from streams.catalogue.reader import CatalogueReader
-from streams.catalogue.saving import Saving
-from streams.catalogue.settings import CatalogueSettings
-from streams.clock import LogClock, WallClock
-from streams.connect import Clients
-from streams.contracts.admin import KafkaTopicAdmin
-from streams.contracts.topics import create_topics
-from streams.metrics import Metrics
-from tokenizer.catalogue import Catalogue
-from tokenizer.sid import item_key
+from sidestream.streams.catalogue.current import CurrentCatalogue
+from sidestream.streams.catalogue.decode import UpdateDecoder
+from sidestream.streams.catalogue.disk import LocalCatalogue
+from sidestream.streams.catalogue.reader import CatalogueReader
+from sidestream.streams.catalogue.saving import Saving
+from sidestream.streams.catalogue.settings import CatalogueSettings
+from sidestream.streams.contracts.admin import KafkaTopicAdmin
+from sidestream.streams.contracts.topics import create_topics
+from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.runtime.clock import LogClock, WallClock
+from sidestream.streams.runtime.metrics import Metrics
+from sidestream.tokenizer.catalogue import Catalogue
+from sidestream.tokenizer.sid import item_key
+from tests.streams.catalogue.test_current_catalogue import DIM, SIZES, VERSION, ids, record
 
 pytestmark = pytest.mark.broker
 
@@ -32,7 +32,7 @@ class Worker:
 
         self.settings = CatalogueSettings(**{"save_min_items": 0, **settings})
         self.metrics = Metrics()
-        self.live = LiveCatalogue(
+        self.live = CurrentCatalogue(
             Catalogue(VERSION, SIZES, DIM, vectorize, x_dim=DIM),
             UpdateDecoder(VERSION, SIZES, DIM),
             self.settings,

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from models.records import ItemSids, TokenizedItem
-from streams.catalogue.wire import ItemSidsRow, TokenizedRow, decode_item_sids
+from sidestream.models.records import ItemSids, TokenizedItem
+from sidestream.streams.catalogue.wire import ItemSidsRow, TokenizedRow, decode_item_sids
 
 ids = st.text(min_size=1, max_size=256)
 texts = st.none() | st.text(max_size=30)

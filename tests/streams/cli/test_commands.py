@@ -4,16 +4,20 @@ import sys
 
 import pytest
 
-from streams.broker.probe import free_ports
-from streams.cli.context import parse_assignments
-from streams.cli.output import fail, print_facts, print_rows, say
-from streams.errors import SettingsError
-from tokenizer.generations import load_alignment
+from sidestream.streams.broker.probe import free_ports
+from sidestream.streams.cli.context import parse_assignments
+from sidestream.streams.cli.output import fail, print_facts, print_rows, say
+from sidestream.streams.errors import SettingsError
+from sidestream.tokenizer.generations import load_alignment
 
 
 def sidestream(*args, cwd, check=True):
     done = subprocess.run(
-        [sys.executable, "-m", "streams.cli.main", *args], cwd=cwd, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "sidestream.streams.cli.main", *args],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert not check or done.returncode == 0, done.stderr
     return done

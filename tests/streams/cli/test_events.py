@@ -1,9 +1,9 @@
 import pytest
 
-from models.records import Listen, LiveSegment
-from streams.cli.events import parse_event
-from streams.errors import SettingsError
-from streams.settings import Settings
+from sidestream.models.records import Listen, LiveSegment
+from sidestream.streams.cli.events import parse_event
+from sidestream.streams.errors import SettingsError
+from sidestream.streams.settings import Settings
 
 SETTINGS = Settings()
 

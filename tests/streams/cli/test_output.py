@@ -2,7 +2,7 @@
 
 import json
 
-from streams.cli.output import fail, print_facts, print_json, print_rows
+from sidestream.streams.cli.output import fail, print_facts, print_json, print_rows
 
 POISON = "[/bold] [red]x[/red] [link=http://x]y"
 

@@ -1,8 +1,8 @@
 import pytest
 
-from streams.contracts.asyncapi import asyncapi
-from streams.contracts.settings import TopicSettings
-from streams.contracts.topics import build_topics
+from sidestream.streams.contracts.asyncapi import asyncapi
+from sidestream.streams.contracts.settings import TopicSettings
+from sidestream.streams.contracts.topics import build_topics
 
 TOPICS = build_topics(TopicSettings(prefix="here.", user_partitions=3))
 

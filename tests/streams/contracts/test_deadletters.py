@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.broker import RunningBroker
-from streams.connect import Clients
-from streams.contracts import deadletters
-from streams.contracts.deadletters import dead_letter
-from streams.contracts.decode import decode_listen
-from streams.contracts.topics import DEAD_LETTER_MAX_BYTES
-from streams.errors import BadRecord
+from sidestream.streams.broker import RunningBroker
+from sidestream.streams.contracts import deadletters
+from sidestream.streams.contracts.deadletters import dead_letter
+from sidestream.streams.contracts.decode import decode_listen
+from sidestream.streams.contracts.topics import DEAD_LETTER_MAX_BYTES
+from sidestream.streams.errors import BadRecord
+from sidestream.streams.kafka.clients import Clients
 
 
 def record(key: bytes | None, value: bytes | None, headers=()) -> SimpleNamespace:

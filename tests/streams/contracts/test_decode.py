@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.data.rows import ListenRow
-from models.records import CatalogItem, Listen, SessionStart
-from models.records.base import MAX_AT_MS
-from streams.contracts.decode import (
+from sidestream.models.data.rows import ListenRow
+from sidestream.models.records import CatalogItem, Listen, SessionStart
+from sidestream.models.records.base import MAX_AT_MS
+from sidestream.streams.contracts.decode import (
     Limits,
     Reason,
     decode_catalog_item,
@@ -20,8 +20,8 @@ from streams.contracts.decode import (
     decode_session_start,
     decode_user_erasure,
 )
-from streams.contracts.settings import TopicSettings
-from streams.errors import BadRecord
+from sidestream.streams.contracts.settings import TopicSettings
+from sidestream.streams.errors import BadRecord
 
 NOW = 1_700_000_000_000
 LISTEN = {"event_id": "e1", "user_id": "u1", "item_id": "i1", "at": NOW}

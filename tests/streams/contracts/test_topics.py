@@ -4,12 +4,11 @@ from uuid import UUID
 
 import pytest
 
-from streams.broker import RunningBroker
-from streams.broker.embedded import EmbeddedBroker
-from streams.connect import Clients, KafkaSettings
-from streams.contracts.admin import KafkaTopicAdmin
-from streams.contracts.settings import TopicSettings
-from streams.contracts.topics import (
+from sidestream.streams.broker import RunningBroker
+from sidestream.streams.broker.embedded import EmbeddedBroker
+from sidestream.streams.contracts.admin import KafkaTopicAdmin
+from sidestream.streams.contracts.settings import TopicSettings
+from sidestream.streams.contracts.topics import (
     DAY_MS,
     TopicProblem,
     TopicSpec,
@@ -20,7 +19,8 @@ from streams.contracts.topics import (
     in_one_line,
     require_topics,
 )
-from streams.errors import TopicError
+from sidestream.streams.errors import TopicError
+from sidestream.streams.kafka.clients import Clients, KafkaSettings
 
 TOPICS = build_topics(TopicSettings())
 

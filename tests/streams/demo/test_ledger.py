@@ -1,9 +1,9 @@
 import pytest
 
-from models.data import CatalogEvent, LogRow
-from models.records import Candidate, CandidateSet, CatalogItem, SessionStart
-from models.records.candidates import candidate_set_id
-from streams.demo.ledger import Ledger
+from sidestream.models.data import CatalogEvent, LogRow
+from sidestream.models.records import Candidate, CandidateSet, CatalogItem, SessionStart
+from sidestream.models.records.candidates import candidate_set_id
+from sidestream.streams.demo.ledger import Ledger
 
 
 class Clock:

@@ -2,9 +2,9 @@ import sys
 
 import pytest
 
-from streams.broker import BrokerSettings, local, process
-from streams.demo.place import KAFKA, demo_place
-from streams.errors import BrokerError
+from sidestream.streams.broker import BrokerSettings, local, process
+from sidestream.streams.demo.place import KAFKA, demo_place
+from sidestream.streams.errors import BrokerError
 
 
 def test_one_demo_at_a_time(tmp_path):

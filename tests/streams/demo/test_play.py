@@ -2,11 +2,11 @@ import asyncio
 
 import pytest
 
-from models.data import LogFolder
-from models.world import WorldSettings, generate_world
-from streams.demo.ledger import Ledger
-from streams.demo.play import Pass, play
-from streams.errors import SidestreamError
+from sidestream.models.data import LogFolder
+from sidestream.models.world import WorldSettings, generate_world
+from sidestream.streams.demo.ledger import Ledger
+from sidestream.streams.demo.play import Pass, play
+from sidestream.streams.errors import SidestreamError
 
 
 class Sink:

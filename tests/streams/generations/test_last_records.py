@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.generations.last_records import LastRecords
+from sidestream.streams.generations.last_records import LastRecords
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcde"), st.booleans(), st.integers(1, 5)), max_size=30))

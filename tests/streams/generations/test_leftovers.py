@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from streams.generations.leftovers import Leftovers
+from sidestream.streams.generations.leftovers import Leftovers
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from models.records import CatalogItem
-from streams.agents.tokenizing import item_sids
-from streams.errors import TokenizerError
-from streams.generations.tokenizing import LiveVersions
+from sidestream.models.records import CatalogItem
+from sidestream.streams.errors import TokenizerError
+from sidestream.streams.tokenizing.values import item_sids
+from sidestream.streams.tokenizing.versions import LiveVersions
 
 
 class Encoded:

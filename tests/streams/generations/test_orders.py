@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.records import Generation, GenerationReport
-from streams.errors import BadRecord
-from streams.generations.orders import Orders
+from sidestream.models.records import Generation, GenerationReport
+from sidestream.streams.errors import BadRecord
+from sidestream.streams.generations.orders import Orders
 
 HOME = "home"
 VERSIONS = ("home", "b", "c")

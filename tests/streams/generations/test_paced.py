@@ -2,14 +2,14 @@ import base64
 
 import numpy as np
 
-from models.records import ItemSids, TokenizedItem
-from streams.catalogue.decode import UpdateDecoder
-from streams.catalogue.settings import CatalogueSettings
-from streams.clock import LogClock
-from streams.generations.paced import PacedCatalogue, missing_keys
-from streams.generations.settings import GenerationSettings
-from streams.metrics import Metrics
-from tokenizer.catalogue import Catalogue
+from sidestream.models.records import ItemSids, TokenizedItem
+from sidestream.streams.catalogue.decode import UpdateDecoder
+from sidestream.streams.catalogue.settings import CatalogueSettings
+from sidestream.streams.generations.paced import PacedCatalogue, missing_keys
+from sidestream.streams.generations.settings import GenerationSettings
+from sidestream.streams.runtime.clock import LogClock
+from sidestream.streams.runtime.metrics import Metrics
+from sidestream.tokenizer.catalogue import Catalogue
 
 VERSION, SIZES, DIM = "00112233aabb", (4, 4), 4
 

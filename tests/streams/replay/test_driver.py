@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.data import ListenRow, LogFolder
-from models.history import describe, fold
-from models.recommend import Recommender
-from models.world import WorldSettings, generate_world
-from streams.popularity.settings import PopularitySettings
-from streams.replay import ReplayCore, ReplayDriver
-from tokenizer.views import ItemContent
+from sidestream.models.data import ListenRow, LogFolder
+from sidestream.models.history import describe, fold
+from sidestream.models.recommend import Recommender
+from sidestream.models.world import WorldSettings, generate_world
+from sidestream.streams.popularity.settings import PopularitySettings
+from sidestream.streams.replay import ReplayCore, ReplayDriver
+from sidestream.tokenizer.views import ItemContent
 
 
 @dataclass(frozen=True)

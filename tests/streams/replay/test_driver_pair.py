@@ -4,22 +4,22 @@ from pathlib import Path
 
 import pytest
 
-import streams.demo
-from models.artifact import load_model_artifact
-from models.data import LogFolder
-from models.recommend import Recommender
-from models.world import WorldSettings, generate_world
-from streams.replay import ReplayCore, ReplayDriver
-from tokenizer.artifact import load_tokenizer
+import sidestream.streams.demo
+from sidestream.models.artifact import load_model_artifact
+from sidestream.models.data import LogFolder
+from sidestream.models.recommend import Recommender
+from sidestream.models.world import WorldSettings, generate_world
+from sidestream.streams.replay import ReplayCore, ReplayDriver
+from sidestream.tokenizer.artifact import load_tokenizer
 
-PAIR = Path(streams.demo.__file__).parent / "artifact"
+PAIR = Path(sidestream.streams.demo.__file__).parent / "artifact"
 
 
 def test_the_shipped_pair_answers_alike_twice(tmp_path: Path) -> None:
     if not (PAIR / "model").is_dir():
         pytest.skip(f"no shipped pair at {PAIR}; make demo-artifact builds it")
-    engine = pytest.importorskip("models.engine")
-    settings = pytest.importorskip("models.settings")
+    engine = pytest.importorskip("sidestream.models.engine")
+    settings = pytest.importorskip("sidestream.models.settings")
     tokenizer = load_tokenizer(PAIR / "tokenizer")
     artifact = load_model_artifact(PAIR / "model", tokenizer.version)
     generate_world(tmp_path / "log", WorldSettings(listeners=60, days=6))

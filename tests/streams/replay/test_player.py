@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from models.data import (
+from sidestream.models.data import (
     Clock,
     FolderFacts,
     HeldOutRow,
@@ -15,11 +15,11 @@ from models.data import (
     LogRow,
     Split,
 )
-from models.history import MAX_EVENT_IDS, fold
-from models.records import CatalogItem, Listen, SessionStart
-from models.world import WorldSettings, generate_world
-from streams.errors import DataError
-from streams.replay import Player, Progress, ReplaySettings
+from sidestream.models.history import MAX_EVENT_IDS, fold
+from sidestream.models.records import CatalogItem, Listen, SessionStart
+from sidestream.models.world import WorldSettings, generate_world
+from sidestream.streams.errors import DataError
+from sidestream.streams.replay import Player, Progress, ReplaySettings
 
 FACTS = FolderFacts(
     name="tiny",

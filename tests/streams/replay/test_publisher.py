@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from models.data import LogFolder
-from models.world import WorldSettings, generate_world
-from streams.broker import RunningBroker
-from streams.connect import Clients
-from streams.contracts.settings import TopicSettings
-from streams.contracts.topics import Topics, build_topics
-from streams.errors import BrokerError
-from streams.replay import Player, ReplaySettings
-from streams.replay.publisher import TopicPublisher
+from sidestream.models.data import LogFolder
+from sidestream.models.world import WorldSettings, generate_world
+from sidestream.streams.broker import RunningBroker
+from sidestream.streams.contracts.settings import TopicSettings
+from sidestream.streams.contracts.topics import Topics, build_topics
+from sidestream.streams.errors import BrokerError
+from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.replay import Player, ReplaySettings
+from sidestream.streams.replay.publisher import TopicPublisher
 from tests.streams.topic_reading import read
 
 DEADLINE_S = 30.0

@@ -1,7 +1,7 @@
 import asyncio
 
-from streams.sessions.admission import Admission
-from streams.sessions.settings import SessionSettings
+from sidestream.streams.sessions.admission import Admission
+from sidestream.streams.sessions.settings import SessionSettings
 
 
 class Line:

@@ -3,13 +3,13 @@ import time
 
 import pytest
 
-from models.errors import StateError
-from models.records import Candidate, CandidateSet, Fallback, SessionStart
-from streams.clock import LogClock
-from streams.errors import LaneError
-from streams.metrics import Metrics
-from streams.sessions.answerer import Answerer, Pinned
-from streams.sessions.settings import SessionSettings
+from sidestream.models.errors import StateError
+from sidestream.models.records import Candidate, CandidateSet, Fallback, SessionStart
+from sidestream.streams.errors import LaneError
+from sidestream.streams.runtime.clock import LogClock
+from sidestream.streams.runtime.metrics import Metrics
+from sidestream.streams.sessions.answerer import Answerer, Pinned
+from sidestream.streams.sessions.settings import SessionSettings
 
 START = SessionStart(session_id="s", user_id="u", at=7_000)
 

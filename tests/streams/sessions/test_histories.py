@@ -4,13 +4,13 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from models.history import SIGNALS, fold
-from models.recommend import Recommender
-from models.records import Listen, SessionStart
-from streams.metrics import Metrics
-from streams.sessions.histories import count_histories
-from tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts
-from tokenizer.generations import CodedBy, align
+from sidestream.models.history import SIGNALS, fold
+from sidestream.models.recommend import Recommender
+from sidestream.models.records import Listen, SessionStart
+from sidestream.streams.runtime.metrics import Metrics
+from sidestream.streams.sessions.histories import count_histories
+from sidestream.tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts
+from sidestream.tokenizer.generations import CodedBy, align
 
 OLD, NEW, OLDEST = "0123456789ab", "ba9876543210", "cccccccccccc"
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.sessions.prefix import OffsetPrefix
+from sidestream.streams.sessions.prefix import OffsetPrefix
 
 
 @given(st.data())

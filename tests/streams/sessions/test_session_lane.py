@@ -6,16 +6,16 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
-from models.records import SessionStart
-from streams.contracts.decode import decode_session_start
-from streams.contracts.settings import TopicSettings
-from streams.contracts.topics import build_topics
-from streams.errors import LaneError
-from streams.lane.pacing import Pacer
-from streams.metrics import Metrics
-from streams.sessions.lane import SessionLane
-from streams.sessions.lane_wait import LaneWait
-from streams.sessions.settings import SessionSettings
+from sidestream.models.records import SessionStart
+from sidestream.streams.contracts.decode import decode_session_start
+from sidestream.streams.contracts.settings import TopicSettings
+from sidestream.streams.contracts.topics import build_topics
+from sidestream.streams.errors import LaneError
+from sidestream.streams.runtime.metrics import Metrics
+from sidestream.streams.runtime.pacing import Pacer
+from sidestream.streams.sessions.lane import SessionLane
+from sidestream.streams.sessions.lane_wait import LaneWait
+from sidestream.streams.sessions.settings import SessionSettings
 
 TOPICS = build_topics(TopicSettings(user_partitions=2))
 Record = namedtuple("Record", "topic partition offset timestamp key value headers")

@@ -4,7 +4,7 @@ import asyncio
 import threading
 import types
 
-from streams.worker import waits
+from sidestream.streams.worker import waits
 
 
 async def outer(event):

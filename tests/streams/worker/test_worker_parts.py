@@ -5,21 +5,21 @@ import numpy as np
 import pytest
 from kafka.partitioner.default import murmur2
 
-from models.settings import EngineSettings
-from streams.app import create_app
-from streams.clock import LogClock, WallClock
-from streams.connect import Clients, KafkaSettings
-from streams.contracts.settings import TopicSettings
-from streams.contracts.topics import build_topics
-from streams.demo.shipped import shipped_pair
-from streams.errors import ArtifactError, BrokerError, SettingsError
-from streams.metrics import Metrics
-from streams.settings import load_settings
-from streams.worker.gates import TopicGate
-from streams.worker.lane_metrics import RegistryLaneMetrics
-from streams.worker.pair import Pair, load_pair
-from streams.worker.states import LaneStates
-from tokenizer.generations import CodedBy, align
+from sidestream.models.settings import EngineSettings
+from sidestream.streams.app import create_app
+from sidestream.streams.contracts.settings import TopicSettings
+from sidestream.streams.contracts.topics import build_topics
+from sidestream.streams.demo.shipped import shipped_pair
+from sidestream.streams.errors import ArtifactError, BrokerError, SettingsError
+from sidestream.streams.generations.pair import Pair, load_pair
+from sidestream.streams.kafka.clients import Clients, KafkaSettings
+from sidestream.streams.runtime.clock import LogClock, WallClock
+from sidestream.streams.runtime.metrics import Metrics
+from sidestream.streams.settings import load_settings
+from sidestream.streams.worker.gates import TopicGate
+from sidestream.streams.worker.lane_metrics import RegistryLaneMetrics
+from sidestream.streams.worker.states import LaneStates
+from sidestream.tokenizer.generations import CodedBy, align
 
 
 class FakeTokenizer:

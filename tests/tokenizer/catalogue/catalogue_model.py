@@ -6,10 +6,10 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from tests.bench.catalogue_items import store_of
-from tokenizer.catalogue import Catalogue, CatalogueSnapshot, CatalogueUpdate, ItemFacts, standing
-from tokenizer.catalogue.encoding import name_key
-from tokenizer.sid import item_key
+from sidestream.tokenizer.catalogue import Catalogue, CatalogueSnapshot, CatalogueUpdate, ItemFacts, standing
+from sidestream.tokenizer.catalogue.encoding import name_key
+from sidestream.tokenizer.sid import item_key
+from tests.bench.support.catalogue_items import store_of
 
 SIZES = (3, 2, 4)
 DIM = 4

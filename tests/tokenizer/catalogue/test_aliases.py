@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts, catalogue
-from tokenizer.errors import CatalogueError
-from tokenizer.sid import item_key
+from sidestream.tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts, catalogue
+from sidestream.tokenizer.errors import CatalogueError
+from sidestream.tokenizer.sid import item_key
 
 SIZES, DIM = (3, 4), 2
 HOUR_MS = 3_600_000

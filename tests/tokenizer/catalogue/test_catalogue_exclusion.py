@@ -2,8 +2,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts
-from tokenizer.catalogue.eligibility import without_rows
+from sidestream.tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts
+from sidestream.tokenizer.catalogue.eligibility import without_rows
 
 SIZES = (3, 4, 3)
 

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenizer.catalogue import CatalogueUpdate, ItemFacts, catalogue, means, nodes, rows, snapshot, splice, standing
+from sidestream.tokenizer.catalogue import (
+    CatalogueUpdate,
+    ItemFacts,
+    catalogue,
+    means,
+    nodes,
+    rows,
+    snapshot,
+    splice,
+    standing,
+)
 
 ITEM_IDS = [f"item-{n}" for n in range(9)] + ["", "ünïcode ♪", "x" * 256]
 facts = st.builds(

@@ -8,12 +8,12 @@ import catalogue_model as cm
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from test_catalogue_properties import batches
 
-from tokenizer.catalogue import CatalogueUpdate, ItemFacts, files
-from tokenizer.catalogue.files import read_frozen, write_frozen
-from tokenizer.errors import ArtifactError, CatalogueError
-from tokenizer.manifest import write_manifest
+from sidestream.tokenizer.catalogue import CatalogueUpdate, ItemFacts, files
+from sidestream.tokenizer.catalogue.files import read_frozen, write_frozen
+from sidestream.tokenizer.errors import ArtifactError, CatalogueError
+from sidestream.tokenizer.manifest import write_manifest
+from tests.tokenizer.catalogue.test_catalogue_properties import batches
 
 
 def upsert(item_id, offset=0, sid=(0, 0, 0), **facts):

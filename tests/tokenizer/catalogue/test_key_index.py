@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenizer.catalogue import key_index
-from tokenizer.catalogue.key_index import KeyIndex
+from sidestream.tokenizer.catalogue import key_index
+from sidestream.tokenizer.catalogue.key_index import KeyIndex
 
 keys_st = st.lists(st.integers(0, 2**64 - 1), max_size=20)
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenizer.catalogue import means, nodes, sums
-from tokenizer.catalogue.nodes import Nodes
-from tokenizer.catalogue.splice import Splice
+from sidestream.tokenizer.catalogue import means, nodes, sums
+from sidestream.tokenizer.catalogue.nodes import Nodes
+from sidestream.tokenizer.catalogue.splice import Splice
 
 DIM = 4
 WEIGHTS = [1.0, 1.5, 7.0, 1e-3, 300.0, 3e5]

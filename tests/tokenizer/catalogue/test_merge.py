@@ -4,7 +4,7 @@ import catalogue_model as cm
 import numpy as np
 import pytest
 
-from tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts
+from sidestream.tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts
 
 DIM = 16
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts
+from sidestream.tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts
 
 SIZES, DIM = (3, 4), 2
 KINDS = ["track", "episode", "audiobook", "live"]
@@ -103,7 +103,7 @@ def test_masks_are_compiled_once_a_rule_and_snapshot_and_share_its_arrays():
 
 
 def test_each_different_trait_is_judged_once_however_many_items(monkeypatch):
-    from tokenizer.catalogue.eligibility import Rule
+    from sidestream.tokenizer.catalogue.eligibility import Rule
 
     snapshot = catalogue_of([ItemFacts(market=("SE",), explicit=bool(n % 2)) for n in range(200)]).snapshot(0)
     judged = []

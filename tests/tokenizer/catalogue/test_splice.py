@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenizer.catalogue import splice
-from tokenizer.catalogue.splice import Splice
+from sidestream.tokenizer.catalogue import splice
+from sidestream.tokenizer.catalogue.splice import Splice
 
 
 @pytest.mark.parametrize("min_run", [0, 10**9])

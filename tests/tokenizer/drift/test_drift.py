@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from tokenizer.drift import (
+from sidestream.tokenizer.drift import (
     ArrivalWindow,
     DriftFigures,
     DriftReference,
@@ -14,11 +14,11 @@ from tokenizer.drift import (
     next_alarms,
     residual_norms,
 )
-from tokenizer.fitting import fit_tokenizer
-from tokenizer.levels import fit_levels
-from tokenizer.representation import Representation
-from tokenizer.settings import TokenizerSettings
-from tokenizer.views import plain_items
+from sidestream.tokenizer.fitting import fit_tokenizer
+from sidestream.tokenizer.levels import fit_levels
+from sidestream.tokenizer.representation import Representation
+from sidestream.tokenizer.settings import TokenizerSettings
+from sidestream.tokenizer.views import plain_items
 
 DIM, TRAINING, WINDOW = 24, 2_000, 400
 SETTINGS = TokenizerSettings(vector_dim=DIM, collaborative_dim=8, codebook_size=64, kmeans_iterations=8)

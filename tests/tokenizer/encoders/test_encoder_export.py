@@ -6,11 +6,10 @@ import pytest
 
 pytest.importorskip("onnx", reason="needs the train extra")
 
-from tiny_bert import CONFIG, HEADS, HIDDEN, LAYERS, WIDE, tiny_weights, write_source
-
-from tokenizer.encoders.bert import bert_graph
-from tokenizer.encoders.export import export_encoder, packaged_model
-from tokenizer.errors import TokenizerError
+from sidestream.tokenizer.encoders.bert import bert_graph
+from sidestream.tokenizer.encoders.export import export_encoder, packaged_model
+from sidestream.tokenizer.errors import TokenizerError
+from tests.tokenizer.encoders.tiny_bert import CONFIG, HEADS, HIDDEN, LAYERS, WIDE, tiny_weights, write_source
 
 pytestmark = pytest.mark.train
 

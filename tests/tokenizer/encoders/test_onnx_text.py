@@ -6,16 +6,15 @@ import pytest
 
 pytest.importorskip("onnx", reason="needs the train extra")
 
-from tiny_bert import HIDDEN, word_splitter, write_source
-
-from tokenizer.artifact import load_tokenizer, save_tokenizer
-from tokenizer.content import ContentEncoder, WordLlamaEncoder
-from tokenizer.encoders import OnnxTextEncoder, open_encoder
-from tokenizer.encoders.export import export_encoder
-from tokenizer.errors import ArtifactError, TokenizerError
-from tokenizer.fitting import fit_tokenizer
-from tokenizer.settings import TokenizerSettings
-from tokenizer.views import plain_items
+from sidestream.tokenizer.artifact import load_tokenizer, save_tokenizer
+from sidestream.tokenizer.content import ContentEncoder, WordLlamaEncoder
+from sidestream.tokenizer.encoders import OnnxTextEncoder, open_encoder
+from sidestream.tokenizer.encoders.export import export_encoder
+from sidestream.tokenizer.errors import ArtifactError, TokenizerError
+from sidestream.tokenizer.fitting import fit_tokenizer
+from sidestream.tokenizer.settings import TokenizerSettings
+from sidestream.tokenizer.views import plain_items
+from tests.tokenizer.encoders.tiny_bert import HIDDEN, word_splitter, write_source
 
 pytestmark = pytest.mark.train
 
@@ -93,7 +92,7 @@ def test_a_missing_package_is_named(tiny, folder, monkeypatch):
     def absent(name):
         raise ModuleNotFoundError(name=name)
 
-    monkeypatch.setattr("tokenizer.encoders.onnx_text.importlib.import_module", absent)
+    monkeypatch.setattr("sidestream.tokenizer.encoders.onnx_text.importlib.import_module", absent)
     with pytest.raises(TokenizerError, match=r"needs the package onnxruntime; install sidestream\[cpu\]"):
         OnnxTextEncoder(folder).encode(["w1"])
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenizer.errors import ArtifactError, TokenizerError
-from tokenizer.generations import Alignment, CodedBy, align, load_alignment
-from tokenizer.generations.aligning import match_codes
-from tokenizer.manifest import write_manifest
+from sidestream.tokenizer.errors import ArtifactError, TokenizerError
+from sidestream.tokenizer.generations import Alignment, CodedBy, align, load_alignment
+from sidestream.tokenizer.generations.aligning import match_codes
+from sidestream.tokenizer.manifest import write_manifest
 
 OLD, NEW = "0123456789ab", "ba9876543210"
 

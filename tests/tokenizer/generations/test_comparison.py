@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from tokenizer.errors import TokenizerError
-from tokenizer.generations import VersionOnItems, compare
-from tokenizer.generations.churn import measure_churn
-from tokenizer.generations.comparison import coarsen, left_over, matched_cosine
-from tokenizer.levels import fit_levels
-from tokenizer.settings import TokenizerSettings
+from sidestream.tokenizer.errors import TokenizerError
+from sidestream.tokenizer.generations import VersionOnItems, compare
+from sidestream.tokenizer.generations.churn import measure_churn
+from sidestream.tokenizer.generations.comparison import coarsen, left_over, matched_cosine
+from sidestream.tokenizer.levels import fit_levels
+from sidestream.tokenizer.settings import TokenizerSettings
 
 OLD, NEW = "0123456789ab", "ba9876543210"
 SIDS = arrays.arrays(np.int32, st.tuples(st.integers(1, 40), st.integers(2, 4)), elements=st.integers(0, 3))

@@ -4,8 +4,8 @@ import hashlib
 
 import numpy as np
 
-from tokenizer.grid import VECTOR_BITS, unit_rows
-from tokenizer.live import (
+from sidestream.tokenizer.grid import VECTOR_BITS, unit_rows
+from sidestream.tokenizer.live import (
     Listening,
     OwnWords,
     Partial,
@@ -16,7 +16,7 @@ from tokenizer.live import (
     take_listeners,
     take_segment,
 )
-from tokenizer.tokenizer import quantize_rows
+from sidestream.tokenizer.tokenizer import quantize_rows
 
 DIM = 8
 

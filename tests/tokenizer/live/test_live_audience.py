@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from live_toys import DIM, ToyBooks
 
-from tokenizer.live import Audience, RecentListen, listener_vectors
+from sidestream.tokenizer.live import Audience, RecentListen, listener_vectors
+from tests.tokenizer.live.live_toys import DIM, ToyBooks
 
 BOOKS = {"0123456789ab": ToyBooks()}
 (V,) = BOOKS

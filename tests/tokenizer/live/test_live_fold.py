@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from live_toys import DIM, ToyBooks, listeners, play, take, talk, words
 
-from tokenizer.errors import TokenizerError
-from tokenizer.live import LiveSettings, Segment, decode_state, encode_state, take_item
-from tokenizer.live.state import HOUR_MS
+from sidestream.tokenizer.errors import TokenizerError
+from sidestream.tokenizer.live import LiveSettings, Segment, decode_state, encode_state, take_item
+from sidestream.tokenizer.live.state import HOUR_MS
+from tests.tokenizer.live.live_toys import DIM, ToyBooks, listeners, play, take, talk, words
 
 BOOKS = {"0123456789ab": ToyBooks()}
 TWO = {"0123456789ab": ToyBooks(), "ba9876543210": ToyBooks("ba9876543210", seed=2)}

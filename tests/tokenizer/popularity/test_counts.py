@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenizer.popularity import Counts, Decay, merged
-from tokenizer.popularity.counts import STEPS
+from sidestream.tokenizer.popularity import Counts, Decay, merged
+from sidestream.tokenizer.popularity.counts import STEPS
 
 DECAY = Decay(160)
 STEP_MS = 10

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts
-from tokenizer.popularity import Counts, Decay, Ranking, merged, standing_of
-from tokenizer.sid import item_key
+from sidestream.tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts
+from sidestream.tokenizer.popularity import Counts, Decay, Ranking, merged, standing_of
+from sidestream.tokenizer.sid import item_key
 
 SIZES, DIM = (3, 4), 4
 HOUR_MS = 3_600_000

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenizer.artifact import load_tokenizer, save_tokenizer
-from tokenizer.errors import ArtifactError, TokenizerError
-from tokenizer.fitting import fit_tokenizer
-from tokenizer.manifest import write_manifest
-from tokenizer.settings import TokenizerSettings
-from tokenizer.views import ContentSegment, Fusion, ItemContent, fit_fusion, read_views, view_dims
-from tokenizer.views.fusion import learned_weights
+from sidestream.tokenizer.artifact import load_tokenizer, save_tokenizer
+from sidestream.tokenizer.errors import ArtifactError, TokenizerError
+from sidestream.tokenizer.fitting import fit_tokenizer
+from sidestream.tokenizer.manifest import write_manifest
+from sidestream.tokenizer.settings import TokenizerSettings
+from sidestream.tokenizer.views import ContentSegment, Fusion, ItemContent, fit_fusion, read_views, view_dims
+from sidestream.tokenizer.views.fusion import learned_weights
 
 SMALL = {"vector_dim": 32, "collaborative_dim": 12, "codebook_size": 16}
 VIEWS = ("text", "segments.dialogue", "cover")

@@ -1,8 +1,8 @@
 import pytest
 
-from tokenizer.errors import TokenizerError
-from tokenizer.views import ContentSegment, ItemContent, plain_items
-from tokenizer.views.item import MAX_SEGMENT_MS, MAX_SEGMENTS
+from sidestream.tokenizer.errors import TokenizerError
+from sidestream.tokenizer.views import ContentSegment, ItemContent, plain_items
+from sidestream.tokenizer.views.item import MAX_SEGMENT_MS, MAX_SEGMENTS
 
 
 def segment(start_ms=0, end_ms=10, text="a crowd cheers", field="events"):

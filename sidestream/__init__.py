@@ -1,0 +1,1 @@
+"""Sidestream: a streaming, real-time, generative recommender for audio."""

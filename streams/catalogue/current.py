@@ -1,0 +1,178 @@
+"""The live catalogue: applies records, decides when a new snapshot is due, and holds the current one.
+
+Knows no Kafka and no event loop. `apply` and `build` belong to one writer thread; `snapshot` may be read from any.
+A build costs more the larger the catalogue is, so under a stream of updates builds are spaced by a multiple of their
+own time: a single update is visible after one build, a burst costs a bounded share of one core. Where builds take so
+long that a change would be seen too late, being seen goes first.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from sidestream.streams.catalogue.decode import UpdateDecoder
+from sidestream.streams.catalogue.settings import CatalogueSettings
+from sidestream.streams.errors import BadRecord, CatalogueError
+from sidestream.streams.popularity.current_counts import LivePopularity
+from sidestream.streams.runtime.clock import Clock
+from sidestream.streams.runtime.log import get_log
+from sidestream.streams.runtime.metrics import Metrics
+from sidestream.tokenizer.catalogue import Catalogue, CatalogueSnapshot, CatalogueUpdate
+from sidestream.tokenizer.catalogue.frozen import Frozen
+
+_log = get_log(__name__)
+
+KeyValue = tuple[bytes | None, bytes | None]
+
+
+class RebuildPace:
+    """When the next snapshot may be built.
+
+    Args:
+        settings: Shortest gap and duty.
+        seconds: Monotonic clock in seconds.
+    """
+
+    def __init__(self, settings: CatalogueSettings, seconds: Callable[[], float]) -> None:
+        self._settings = settings
+        self._seconds = seconds
+        self._next_s = seconds()
+
+    def wait_s(self) -> float:
+        """Return how long to wait for the next build; 0 when it may start."""
+        return max(0.0, self._next_s - self._seconds())
+
+    def built(self, took_s: float) -> None:
+        """Note a build that has just ended.
+
+        Args:
+            took_s: Its duration in seconds.
+        """
+        # What comes right after a build began waits for its end, the pause and one more build.
+        left_s = self._settings.max_visible_ms / 1e3 - 2 * took_s
+        gap_s = max(self._settings.min_rebuild_gap_ms / 1e3, min(self._settings.rebuild_duty * took_s, left_s))
+        self._next_s = self._seconds() + gap_s
+
+
+class CurrentCatalogue:
+    """Holds the current snapshot and makes the next one.
+
+    Args:
+        catalogue: The single-writer catalogue.
+        decoder: Reads records.
+        settings: Pace.
+        metrics: Counts what becomes of records, times builds.
+        clock: Judges expiry.
+        seconds: Monotonic clock in seconds.
+        popularity: Orders snapshots by live counts; none leaves them in the order of the model's weights.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        decoder: UpdateDecoder,
+        settings: CatalogueSettings,
+        metrics: Metrics,
+        clock: Clock,
+        seconds: Callable[[], float] = time.monotonic,
+        popularity: LivePopularity | None = None,
+    ) -> None:
+        self.pace = RebuildPace(settings, seconds)
+        self._catalogue = catalogue
+        self._decoder = decoder
+        self._metrics = metrics
+        self._clock = clock
+        self._seconds = seconds
+        self._popularity = popularity
+        self._oldest_unseen_s: float | None = None
+        self._snapshot = catalogue.snapshot(now_ms=clock())
+
+    @property
+    def snapshot(self) -> CatalogueSnapshot:
+        """Return the current snapshot: pin it for the length of a request."""
+        return self._snapshot
+
+    def num_bytes(self) -> dict[str, int]:
+        """Return the memory of the catalogue and its latest snapshot, by part."""
+        return self._catalogue.num_bytes()
+
+    def capture(self) -> Frozen:
+        """Return all that was applied so far, to be saved; belongs to the writer thread."""
+        return self._catalogue.frozen()
+
+    def restore(self, frozen: Frozen) -> None:
+        """Go on from a saved state; belongs to the writer thread, before anything was applied.
+
+        Args:
+            frozen: What `capture` returned once.
+
+        Raises:
+            CatalogueError: It does not fit the catalogue; nothing was restored.
+        """
+        self._catalogue.restore(frozen)
+
+    @property
+    def is_stale(self) -> bool:
+        """Tell whether a new snapshot would differ: records applied since, items expired, or new counts are due."""
+        if self._popularity is not None and self._popularity.is_due:
+            return True
+        return self._oldest_unseen_s is not None or self._clock() >= self._snapshot.next_expiry_at
+
+    def apply(self, records: Iterable[KeyValue], arrived_s: float) -> None:
+        """Apply records in order; malformed ones are counted and skipped, for our own tokenizer wrote the topic.
+
+        Args:
+            records: Keys and values.
+            arrived_s: When they arrived, by the monotonic clock.
+        """
+        updates: list[CatalogueUpdate] = []
+        decode = self._decoder.decode
+        for key, value in records:
+            try:
+                updates.append(decode(key, value))
+            except BadRecord as exc:
+                self._metrics.catalogue_updates.labels("malformed").inc()
+                _log.warning("catalogue record skipped", key=repr(key), reason=exc.reason, detail=exc.detail)
+        if updates:
+            for outcome, count in Counter(map(_outcome_of, updates)).items():
+                self._metrics.catalogue_updates.labels(outcome).inc(count)
+            self._apply(updates)
+            if self._oldest_unseen_s is None:
+                self._oldest_unseen_s = arrived_s
+
+    def build(self) -> CatalogueSnapshot:
+        """Build a snapshot and make it the current one."""
+        begun_s = self._seconds()
+        now_ms = self._clock()
+        snapshot = self._catalogue.snapshot(now_ms=now_ms)
+        if self._popularity is not None:
+            snapshot = self._popularity.ranked(snapshot, now_ms)
+        # Looked up by every request: computed once here, not by the first of them.
+        _ = snapshot.max_children, snapshot.max_bucket
+        self._snapshot = snapshot
+        ended_s = self._seconds()
+        self.pace.built(ended_s - begun_s)
+        self._metrics.catalogue_build_seconds.observe(ended_s - begun_s)
+        self._metrics.catalogue_items.set(snapshot.num_items)
+        if self._oldest_unseen_s is not None:
+            self._metrics.catalogue_visible_seconds.observe(max(0.0, ended_s - self._oldest_unseen_s))
+            self._oldest_unseen_s = None
+        return snapshot
+
+    def _apply(self, updates: list[CatalogueUpdate]) -> None:
+        try:
+            self._catalogue.apply(updates)
+        except CatalogueError as exc:
+            if len(updates) > 1:
+                # Nothing of a batch is applied if one update does not fit: find it, let the others through.
+                for update in updates:
+                    self._apply([update])
+                return
+            self._metrics.catalogue_updates.labels("refused").inc()
+            _log.warning("catalogue update refused", item_id=updates[0].item_id, error=str(exc))
+
+
+def _outcome_of(update: CatalogueUpdate) -> str:
+    if update.facts is None:
+        return "removed"
+    return "applied" if update.sid is not None else "other_version"

@@ -1,0 +1,288 @@
+"""Faust's transport with lanes: Faust assigns their partitions and commits their offsets, but never reads them.
+
+What is overridden, and why (line numbers are those of faust-streaming 0.15.3):
+
+* `ConsumerRebalanceListener.on_partitions_assigned` (drivers/aiokafka.py 201), in the consumer's thread: pauses lane
+  partitions in aiokafka before the first fetch.
+* `Consumer.on_partitions_assigned`/`on_partitions_revoked` (consumer.py 641): tell the lanes. On revoke the lanes
+  stop, then everything finished is committed, while the group still accepts it.
+* `Consumer._end_if_refused`, ours: reads what aiokafka's `GroupCoordinator._push_error_to_user` left.
+* `Consumer._filter_committable_offsets` (consumer.py 1009): adds what the lanes have finished to Faust's own commit.
+* `Consumer._getmany` (consumer.py 1432): drops stray lane records, should aiokafka deliver any.
+* `Consumer.verify_event_path`: Faust's livelock detector must not complain about partitions that it does not read.
+* `Service.wait_first` (mode/services.py 758), which `Consumer._drain_messages` (consumer.py 1170) calls for every
+  message: hands it over without the four tasks that Faust makes for each, where nothing keeps it.
+* `Producer._settings_extra`: idempotence for Faust's own sends.
+* `AIOKafkaConsumerThread._create_worker_consumer`: the fetch wait, which Faust fixes at 1.5 s.
+"""
+
+import asyncio
+import inspect
+import types
+from collections.abc import Collection, Coroutine, Generator, Iterable, Mapping
+from typing import Any, cast
+
+import faust
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from faust.assignor.partition_assignor import PartitionAssignor
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from mode.services import Service, WaitResults
+
+from sidestream.streams.errors import SettingsError, SidestreamError
+from sidestream.streams.group.shared_guarantee import refusal
+from sidestream.streams.listens.metrics import LaneMetrics
+from sidestream.streams.runtime.lane_protocol import LaneHost, PartitionLane
+
+# A worker that its group refuses ends so soon.
+_REFUSED_S = 0.5
+# Messages handed over in one go: the loop has others to serve, and one takes some 50 µs.
+_MAX_AT_ONCE = 16
+
+__all__ = ["LaneHost", "PartitionLane", "LaneTransport", "FaustHost", "register", "committed"]
+
+
+class _Listener(driver.ConsumerRebalanceListener):
+    """Pauses lane partitions the moment they are assigned."""
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Pause, then let Faust go on."""
+        assigned = list(assigned)
+        transport = cast("LaneTransport", self._thread.transport)
+        mine = [tp for tp in assigned if tp.topic in transport.lanes]
+        if mine:
+            self._thread._ensure_consumer().pause(*mine)
+        await super().on_partitions_assigned(assigned)
+
+
+class _ConsumerThread(driver.AIOKafkaConsumerThread):
+    """Faust's consumer thread with our fetch wait."""
+
+    mundane_level = "debug"
+
+    def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = cast("LaneTransport", transport).fetch_max_wait_ms
+        return consumer
+
+
+class _Consumer(driver.Consumer):
+    """Faust's consumer with lanes beside its streams."""
+
+    mundane_level = "debug"
+
+    RebalanceListener = _Listener
+    transport: "LaneTransport"
+    # Partitions handed to each lane. None between revoke and assign: what the lanes then call committable belongs to
+    # partitions that may be somebody else's by now.
+    _handed: dict[str, set[int]] | None = None
+    _num_at_once = 0
+
+    def _new_consumer_thread(self) -> _ConsumerThread:
+        return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Let Faust take its partitions, then hand the lanes theirs."""
+        await super().on_partitions_assigned(assigned, generation_id)
+        if self.app.should_stop:
+            return
+        lanes = self.transport.lanes
+        handed = {topic: {tp.partition for tp in assigned if tp.topic == topic} for topic in lanes}
+        try:
+            for topic, lane in lanes.items():
+                await lane.assigned(handed[topic])
+        except SidestreamError as exc:
+            await self.app.crash(exc)
+        else:
+            self._handed = handed
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Stop the lanes and commit what they finished, then let Faust let go."""
+        if self._handed is not None:
+            await self._stop_lanes(self._handed)
+            if not self.app.crashed:  # a fenced worker's commit would wait for a group that knows it no more
+                await self.commit()
+            self._handed = None
+        await super().on_partitions_revoked(revoked)
+
+    @Service.task
+    async def _end_if_refused(self) -> None:
+        """Ask aiokafka why it does not join: it waits to be asked, and Faust never does."""
+        while not self.should_stop:
+            consumer = self._thread._consumer
+            coordinator = None if consumer is None else consumer._coordinator
+            error = getattr(coordinator, "_pending_exception", None)
+            reason = refusal(self.app.conf.id, cast(PartitionAssignor, self.app.assignor).name, error)
+            if reason is not None:
+                await self.app.crash(reason)
+                return
+            await self.sleep(_REFUSED_S)
+
+    async def on_stop(self) -> None:
+        """Stop the lanes before Faust's last commit."""
+        if self._handed is not None:
+            await self._stop_lanes(self._handed)
+        await super().on_stop()
+
+    async def _stop_lanes(self, handed: Mapping[str, set[int]]) -> None:
+        try:
+            # Last registered first: sessions read the tables of the listen lane, so they must stop before it.
+            for topic, lane in reversed(self.transport.lanes.items()):
+                await lane.revoked(handed[topic])
+        except SidestreamError as exc:
+            await self.app.crash(exc)
+
+    def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
+        offsets: dict[TP, int] = super()._filter_committable_offsets(tps)
+        if self._handed is not None:
+            for topic, lane in self.transport.lanes.items():
+                for partition, offset in lane.committable().items():
+                    tp = TP(topic, partition)
+                    if self._should_commit(tp, offset):
+                        offsets[tp] = offset
+        return offsets
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's own
+        records = dict(await super()._getmany(active_partitions, timeout))
+        for tp in [tp for tp in records if tp.topic in self.transport.lanes]:
+            self.transport.metrics.stray(len(records.pop(tp)))
+        return records
+
+    async def wait_first(self, *coros: Any, timeout: Any = None) -> WaitResults:  # noqa: ASYNC109 - Faust's own
+        """Take the first step of a message's way to its stream here; Faust waits for the rest, if there is one."""
+        if timeout is None and len(coros) == 2 and all(inspect.iscoroutine(coro) for coro in coros):
+            handing, suspension = coros
+            try:
+                waits_for = handing.send(None)
+            except StopIteration as done:
+                suspension.close()
+                self._num_at_once = (self._num_at_once + 1) % _MAX_AT_ONCE
+                if not self._num_at_once:
+                    await asyncio.sleep(0)
+                return WaitResults([handing], [done.value], self.should_stop)
+            except BaseException:
+                suspension.close()
+                raise
+            coros = (_resumed(handing, waits_for), suspension)
+        return await super().wait_first(*coros, timeout=timeout)
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Watch only partitions that Faust itself reads."""
+        if tp.topic not in self.transport.lanes:
+            super().verify_event_path(now, tp)
+
+
+async def _resumed(coro: Coroutine[Any, Any, Any], waits_for: Any) -> Any:
+    """Go on with a coroutine that has taken its first step."""
+    return await _further_steps(coro, waits_for)
+
+
+@types.coroutine
+def _further_steps(coro: Coroutine[Any, Any, Any], waits_for: Any) -> Generator[Any, Any, Any]:
+    try:
+        while True:
+            try:
+                sent = yield waits_for
+            except BaseException as exc:  # noqa: BLE001 - a cancellation is the coroutine's to handle, too
+                waits_for = coro.throw(exc)
+            else:
+                waits_for = coro.send(sent)
+    except StopIteration as done:
+        return done.value
+
+
+class _Producer(driver.Producer):
+    """Faust's producer, idempotent."""
+
+    mundane_level = "debug"
+
+    def _settings_extra(self) -> Mapping[str, Any]:
+        return {"acks": "all", "enable_idempotence": True}
+
+
+class LaneTransport(driver.Transport):
+    """Faust's aiokafka transport with lanes.
+
+    Args:
+        app: The app that it serves.
+        fetch_max_wait_ms: How long a broker holds an empty fetch of Faust's own consumer.
+        metrics: Told of stray records.
+    """
+
+    Consumer = _Consumer
+    Producer = _Producer
+
+    def __init__(self, app: faust.App, fetch_max_wait_ms: int, metrics: LaneMetrics) -> None:
+        super().__init__(app.conf.broker_consumer, app)
+        self.fetch_max_wait_ms = fetch_max_wait_ms
+        self.metrics = metrics
+        self.lanes: dict[str, PartitionLane] = {}
+
+
+class FaustHost:
+    """`LaneHost` of a Faust app.
+
+    Args:
+        app: The app, with a `LaneTransport`.
+    """
+
+    def __init__(self, app: faust.App) -> None:
+        self._app = app
+
+    @property
+    def group_id(self) -> str:
+        """Name of the consumer group: Faust gives the app's id to it."""
+        return str(self._app.conf.id)
+
+    async def committed(self, topic: str, partitions: Collection[int]) -> dict[int, int | None]:
+        """Read the group's committed offsets from the broker."""
+        return await committed(self._app, topic, partitions)
+
+    async def crash(self, reason: BaseException) -> None:
+        """End the worker with a non-zero exit code."""
+        await self._app.crash(reason)
+
+
+def register(app: faust.App, lane: PartitionLane) -> None:
+    """Put a lane's topic under Faust's assignment. Lanes stop in reverse order of registration.
+
+    Args:
+        app: App made by `make_faust_app`, not started yet.
+        lane: The lane.
+
+    Raises:
+        SettingsError: The app has another transport, or the topic has a lane already.
+    """
+    transport = app.transport
+    if not isinstance(transport, LaneTransport):
+        msg = f"lane of {lane.topic}: expected an app of make_faust_app, got one with {type(transport).__name__}"
+        raise SettingsError(msg)
+    if lane.topic in transport.lanes:
+        msg = f"lane of {lane.topic}: expected one lane for a topic, got a second one"
+        raise SettingsError(msg)
+    transport.lanes[lane.topic] = lane
+    app.topics.add(
+        app.topic(lane.topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+    )
+
+
+async def committed(app: faust.App, topic: str, partitions: Collection[int]) -> dict[int, int | None]:
+    """Read the group's committed offsets from the broker, through Faust's own consumer.
+
+    Args:
+        app: Running app.
+        topic: Any topic of the group.
+        partitions: Which.
+
+    Returns:
+        Next offset by partition; none where the group never committed.
+    """
+    thread = cast(_Consumer, app.consumer)._thread
+    consumer = thread._ensure_consumer()
+
+    async def read() -> list[int | None]:
+        return list(await asyncio.gather(*(consumer.committed(TopicPartition(topic, p)) for p in partitions)))
+
+    # aiokafka belongs to the thread's loop: asking from ours would mix two loops.
+    offsets: list[int | None] = await thread.call_thread(read)
+    return dict(zip(partitions, offsets, strict=True))

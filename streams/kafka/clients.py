@@ -1,0 +1,295 @@
+"""The one factory of Kafka clients: every consumer, producer and admin client of Sidestream is made here.
+
+Why one place: three client libraries (aiokafka in the lanes, kafka-python in commands and the user client, Faust for
+membership) must agree on address, security, idempotence, partitioner and isolation, and the embedded broker needs
+quirks that nobody else should know:
+
+* it answers ApiVersions up to 2 only, so kafka-python is told its version (auto-detection fails);
+* its Fetch does not wake on new data, so latency is the fetch wait itself, which is kept small;
+* it knows no CreateTopics, so Faust must not declare topics.
+
+Security (TLS, SASL) is told to all of them alike by `sidestream.streams.kafka.security`.
+
+All clients use the murmur2 partitioner, which Java, aiokafka and kafka-python share (librdkafka's default does not).
+Source: KIP-98 (idempotence, isolation levels); librdkafka `src/rdkafka_mock.c` (limits of the embedded broker).
+"""
+
+from typing import Any, Literal
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.producer import sender as aiokafka_sender
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from pydantic import BaseModel, ConfigDict, Field
+
+from sidestream.streams.errors import AccessError, BrokerError, SettingsError
+from sidestream.streams.kafka.security import Credentials, SecuritySettings, log_in, wait_for_login
+
+BrokerKind = Literal["kafka", "embedded", "external"]
+OffsetReset = Literal["earliest", "latest", "none"]
+
+# kafka-python speaks to the embedded broker only as if it were Kafka 2.0: with (2, 5) it reads nothing.
+EMBEDDED_API_VERSION = (2, 0)
+EMBEDDED_FETCH_WAIT_MS = 10
+# Room for a dead letter: the largest record that brokers take by default, 1 MiB, plus our headers.
+MAX_REQUEST_BYTES = 1_310_720
+# Readers with read_committed are blocked by the open transaction of a dead process for this long at most.
+TRANSACTION_TIMEOUT_MS = 10_000
+# TLS and SCRAM take 40 ms, 80 on busy cores (median of 15), a refusal 400; a broker under load may take seconds.
+LOGIN_TIMEOUT_S = 10.0
+# How long aiokafka sleeps when a transaction begins before the markers of the last one are written; its own is 20 ms.
+TRANSACTION_BACKOFF_S = 0.002
+
+
+class KafkaSettings(BaseModel):
+    """Where Kafka is and how its clients behave."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    bootstrap: str | None = Field(
+        default=None, description="host:port[,host:port…] of an existing Kafka; none: the local broker is used."
+    )
+    kind: BrokerKind = Field(default="external", description="What answers there; set by whoever starts a broker.")
+    client_id: str = Field(default="sidestream", min_length=1, description="Name of our clients in the broker's logs.")
+    request_timeout_ms: int = Field(default=30_000, ge=1_000, description="Limit for one request to a broker.")
+    fetch_max_wait_ms: int = Field(
+        default=500, ge=1, description="How long a broker holds an empty fetch; real brokers wake on data anyway."
+    )
+    session_timeout_ms: int = Field(
+        default=10_000, ge=1_000, description="A group member that is silent this long loses its partitions."
+    )
+    heartbeat_interval_ms: int = Field(default=3_000, ge=100, description="Heartbeats of group members.")
+    security: SecuritySettings = Field(default=SecuritySettings(), description="Security of the connection.")
+
+
+class Clients:
+    """Makes clients for one Kafka; the caller starts, stops or closes them.
+
+    Args:
+        settings: Where Kafka is.
+
+    Raises:
+        SettingsError: No address is given, or a certificate or key cannot be used.
+    """
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        if not settings.bootstrap:
+            msg = "no Kafka address: expected kafka.bootstrap = host:port, got none; give one or start a local broker"
+            raise SettingsError(msg)
+        self.settings = settings
+        self.bootstrap = settings.bootstrap
+        self._credentials = Credentials(settings.security)
+        self._was_let_in = settings.security.protocol == "PLAINTEXT"
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the in-process librdkafka broker answers: no compaction, no isolation, no topic creation."""
+        return self.settings.kind == "embedded"
+
+    @property
+    def fetch_max_wait_ms(self) -> int:
+        """The fetch wait that suits the broker; Faust's own consumer must be given it too."""
+        if self.is_embedded:
+            return min(self.settings.fetch_max_wait_ms, EMBEDDED_FETCH_WAIT_MS)
+        return self.settings.fetch_max_wait_ms
+
+    def async_consumer(
+        self,
+        *topics: str,
+        group_id: str | None = None,
+        auto_offset_reset: OffsetReset = "earliest",
+        read_committed: bool = True,
+        fetch_max_bytes: int = 52_428_800,
+        max_partition_fetch_bytes: int = 1_048_576,
+        max_poll_records: int | None = None,
+        fetch_min_bytes: int = 1,
+        fetch_max_wait_ms: int | None = None,
+    ) -> AIOKafkaConsumer:
+        """Make an aiokafka consumer that never commits by itself.
+
+        Args:
+            *topics: Topics to subscribe to; none where `assign` follows.
+            group_id: Consumer group; none reads without one.
+            auto_offset_reset: Where to start without a committed offset.
+            read_committed: Hide records of open and aborted transactions.
+            fetch_max_bytes: Limit of one fetch answer.
+            max_partition_fetch_bytes: Limit of one partition in one fetch answer.
+            max_poll_records: Limit of one `getmany`; none for all that is there.
+            fetch_min_bytes: A fetch is held until this much waits, or the fetch wait is over.
+            fetch_max_wait_ms: The fetch wait; none for the one that suits the broker.
+
+        Returns:
+            The consumer, not started. Must be called inside a running event loop.
+        """
+        return AIOKafkaConsumer(
+            *topics,
+            bootstrap_servers=self.bootstrap,
+            client_id=self.settings.client_id,
+            group_id=group_id,
+            auto_offset_reset=auto_offset_reset,
+            enable_auto_commit=False,
+            isolation_level=_isolation(read_committed),
+            fetch_min_bytes=fetch_min_bytes,
+            fetch_max_wait_ms=self.fetch_max_wait_ms if fetch_max_wait_ms is None else fetch_max_wait_ms,
+            fetch_max_bytes=fetch_max_bytes,
+            max_partition_fetch_bytes=max_partition_fetch_bytes,
+            max_poll_records=max_poll_records,
+            request_timeout_ms=self.settings.request_timeout_ms,
+            session_timeout_ms=self.settings.session_timeout_ms,
+            heartbeat_interval_ms=self.settings.heartbeat_interval_ms,
+            **self._credentials.aiokafka(),
+        )
+
+    def async_producer(
+        self,
+        *,
+        linger_ms: int = 0,
+        transactional_id: str | None = None,
+        transaction_timeout_ms: int = TRANSACTION_TIMEOUT_MS,
+        max_request_bytes: int = MAX_REQUEST_BYTES,
+        max_batch_bytes: int = 16_384,
+        retry_backoff_ms: int = 100,
+    ) -> AIOKafkaProducer:
+        """Make an idempotent aiokafka producer (acks=all).
+
+        Args:
+            linger_ms: How long records wait for company; 0 for the lowest latency.
+            transactional_id: Makes it transactional; fences older producers of the same id.
+            transaction_timeout_ms: After this long the broker aborts an open transaction.
+            max_request_bytes: Limit of one produce request.
+            max_batch_bytes: Size at which a batch of one partition is full.
+            retry_backoff_ms: Wait before a request is tried again; few where transactions follow each other.
+
+        Returns:
+            The producer, not started. Must be called inside a running event loop.
+        """
+        if transactional_id is not None:
+            aiokafka_sender.BACKOFF_OVERRIDE = TRANSACTION_BACKOFF_S  # a module constant: there is no argument for it
+        return AIOKafkaProducer(
+            bootstrap_servers=self.bootstrap,
+            client_id=self.settings.client_id,
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=linger_ms,
+            transactional_id=transactional_id,
+            transaction_timeout_ms=transaction_timeout_ms,
+            max_request_size=max_request_bytes,
+            max_batch_size=max_batch_bytes,
+            retry_backoff_ms=retry_backoff_ms,
+            request_timeout_ms=self.settings.request_timeout_ms,
+            **self._credentials.aiokafka(),
+        )
+
+    def consumer(
+        self,
+        *topics: str,
+        group_id: str | None = None,
+        auto_offset_reset: OffsetReset = "earliest",
+        auto_commit: bool = False,
+        read_committed: bool = True,
+        max_poll_records: int = 500,
+    ) -> KafkaConsumer:
+        """Make a kafka-python consumer, for commands, tests and the user client.
+
+        Args:
+            *topics: Topics to subscribe to; none where `assign` follows.
+            group_id: Consumer group; none reads without one.
+            auto_offset_reset: Where to start without a committed offset.
+            auto_commit: Commit the read position in the background (needs a group).
+            read_committed: Hide records of open and aborted transactions.
+            max_poll_records: Limit of one poll.
+
+        Returns:
+            The consumer, connected on first use.
+        """
+        return KafkaConsumer(
+            *topics,
+            **self._kafka_python(),
+            group_id=group_id,
+            auto_offset_reset=auto_offset_reset,
+            enable_auto_commit=auto_commit and group_id is not None,
+            isolation_level=_isolation(read_committed),
+            fetch_max_wait_ms=self.fetch_max_wait_ms,
+            max_poll_records=max_poll_records,
+            session_timeout_ms=self.settings.session_timeout_ms,
+            heartbeat_interval_ms=self.settings.heartbeat_interval_ms,
+        )
+
+    def producer(self, *, linger_ms: int = 0, max_request_bytes: int = MAX_REQUEST_BYTES) -> KafkaProducer:
+        """Make an idempotent kafka-python producer (acks=all, murmur2 partitioner).
+
+        Args:
+            linger_ms: How long records wait for company; 5 to 20 for bulk.
+            max_request_bytes: Limit of one produce request.
+
+        Returns:
+            The producer.
+        """
+        return KafkaProducer(
+            **self._kafka_python(),
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=linger_ms,
+            max_request_size=max_request_bytes,
+        )
+
+    def admin(self) -> KafkaAdminClient:
+        """Make a kafka-python admin client; on the embedded broker it can list topics, not create them."""
+        return KafkaAdminClient(**self._kafka_python())
+
+    def faust_options(self) -> dict[str, Any]:
+        """Settings that `faust.App` must be given to talk to this Kafka.
+
+        Returns:
+            Keyword arguments: broker address, group timings and whether Faust may declare topics (it never needs
+            to: `topics create` makes them, and on the embedded broker it cannot).
+        """
+        return {
+            "broker": [f"kafka://{address.strip()}" for address in self.bootstrap.split(",")],
+            "broker_client_id": self.settings.client_id,
+            "broker_request_timeout": self.settings.request_timeout_ms / 1000,
+            "broker_session_timeout": self.settings.session_timeout_ms / 1000,
+            "broker_heartbeat_interval": self.settings.heartbeat_interval_ms / 1000,
+            "consumer_auto_offset_reset": "earliest",
+            "producer_acks": -1,
+            "topic_allow_declare": False,
+            "topic_disable_leader": True,
+            **self._credentials.faust(),
+        }
+
+    async def log_in(self, timeout_s: float = LOGIN_TIMEOUT_S) -> None:
+        """Find out whether this Kafka answers and lets us in, and why not.
+
+        Args:
+            timeout_s: Limit for one address.
+
+        Raises:
+            AccessError: It does not let us in, or shows a certificate that we do not trust.
+            BrokerError: It does not answer.
+        """
+        await log_in(self.bootstrap, self._credentials, timeout_s)
+        self._was_let_in = True
+
+    def _require_access(self) -> None:
+        """Knock once: kafka-python itself tries a refused login again for 30 s and then reports a timeout."""
+        if self._was_let_in:
+            return
+        try:
+            wait_for_login(self.log_in())
+        except AccessError:
+            raise
+        except BrokerError:
+            return  # silent, not refusing: the client itself waits for it
+
+    def _kafka_python(self) -> dict[str, Any]:
+        self._require_access()
+        return {
+            **self._credentials.kafka_python(),
+            "bootstrap_servers": self.bootstrap.split(","),
+            "client_id": self.settings.client_id,
+            "request_timeout_ms": self.settings.request_timeout_ms,
+            "api_version": EMBEDDED_API_VERSION if self.is_embedded else None,
+        }
+
+
+def _isolation(read_committed: bool) -> str:
+    return "read_committed" if read_committed else "read_uncommitted"

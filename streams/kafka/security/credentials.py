@@ -1,0 +1,96 @@
+"""The same credentials in the words of each client library: aiokafka, kafka-python and Faust."""
+
+import ssl
+from typing import Any
+
+from sidestream.streams.kafka.security.settings import SecuritySettings
+from sidestream.streams.kafka.security.tls import tls_context
+from sidestream.streams.kafka.security.tokens import AiokafkaTokens, KafkaPythonTokens, TokenSource, token_source
+
+MASK = "********"
+
+
+class HiddenStr(str):
+    """A secret inside a library's configuration: usable as any text, masked where the configuration is printed."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(MASK)
+
+
+class Credentials:
+    """What clients of one Kafka must say of themselves; files are read here, once.
+
+    Args:
+        settings: Protocol, mechanism, secrets and files.
+
+    Raises:
+        SettingsError: A certificate or key cannot be used.
+    """
+
+    def __init__(self, settings: SecuritySettings) -> None:
+        self.settings = settings
+        self._context: ssl.SSLContext | None = tls_context(settings) if settings.has_tls else None
+        self._tokens: TokenSource | None = token_source(settings) if settings.mechanism == "OAUTHBEARER" else None
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.who})"
+
+    @property
+    def who(self) -> str:
+        """Protocol, mechanism and user, for messages."""
+        settings = self.settings
+        words = [settings.protocol, settings.mechanism or ""]
+        name = settings.username or settings.token_client_id
+        return " ".join(word for word in words if word) + (f" as {name!r}" if name else "")
+
+    def aiokafka(self) -> dict[str, Any]:
+        """Keyword arguments of aiokafka's consumer, producer and connection."""
+        options = {"security_protocol": self.settings.protocol, "ssl_context": self._context}
+        if not self.settings.has_sasl:
+            return options
+        if self._tokens is not None:
+            tokens = AiokafkaTokens(self._tokens)
+            return {**options, "sasl_mechanism": "OAUTHBEARER", "sasl_oauth_token_provider": tokens}
+        return {**options, **self._password()}
+
+    def kafka_python(self) -> dict[str, Any]:
+        """Keyword arguments of kafka-python's consumer, producer and admin client."""
+        # With a context, kafka-python leaves all other ssl_ options alone, the hostname check included.
+        options = {"security_protocol": self.settings.protocol, "ssl_context": self._context}
+        if not self.settings.has_sasl:
+            return options
+        if self._tokens is not None:
+            tokens = KafkaPythonTokens(self._tokens)
+            return {**options, "sasl_mechanism": "OAUTHBEARER", "sasl_oauth_token_provider": tokens}
+        return {**options, **self._password()}
+
+    def faust(self) -> dict[str, Any]:
+        """Keyword arguments of `faust.App`."""
+        if self.settings.protocol == "PLAINTEXT":
+            return {}
+        # Faust takes most of a second to import; the user client has no need for it.
+        from faust.auth import OAuthCredentials, SASLCredentials, SSLCredentials
+
+        if not self.settings.has_sasl:
+            return {"broker_credentials": SSLCredentials(self._context)}
+        if self._tokens is not None:
+            tokens = AiokafkaTokens(self._tokens)
+            return {"broker_credentials": OAuthCredentials(oauth_cb=tokens, ssl_context=self._context)}
+        words = self._password()
+        credentials = SASLCredentials(
+            mechanism=words["sasl_mechanism"],
+            username=words["sasl_plain_username"],
+            password=words["sasl_plain_password"],
+            ssl_context=self._context,
+        )
+        return {"broker_credentials": credentials}
+
+    def _password(self) -> dict[str, Any]:
+        secret = self.settings.password.get_secret_value() if self.settings.password else ""
+        return {
+            "sasl_mechanism": self.settings.mechanism,
+            "sasl_plain_username": self.settings.username,
+            "sasl_plain_password": HiddenStr(secret),
+        }

@@ -1,0 +1,160 @@
+"""One batch of listens of one partition: records and old states in, new states and dead letters out. No I/O."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sidestream.models.data.rows import ListenRow
+from sidestream.models.history import SidLookup, block_key, fold
+from sidestream.streams.contracts.deadletters import DeadLetter, dead_letter
+from sidestream.streams.errors import BadRecord
+from sidestream.streams.listens.durable.writer import FoldedBatch
+from sidestream.streams.listens.erasure.requests import Requests, erasure_changes
+from sidestream.streams.listens.metrics import LaneMetrics
+
+Decode = Callable[[bytes | None, bytes | None, int], ListenRow]
+Values = dict[bytes, bytes | None]
+Listens = Mapping[bytes, Sequence[tuple[int, ListenRow]]]
+Folded = Callable[[int, Listens, Mapping[bytes, bytes | None]], None]
+"""Told of a durable batch: partition, listens by user with their offsets, and the users' new states."""
+
+
+class ListenBatch:
+    """Collects records, then folds them into the states of their users.
+
+    Both steps may be done in slices, so that the event loop gets a turn in between.
+
+    Args:
+        partition: Source partition.
+        next_offset: First source offset that is not folded yet; earlier records were delivered twice and are dropped.
+        decode: Reads a record's key, value and timestamp, or raises `BadRecord`.
+        history_events: How many events a user's blocks must hold; 0 for no blocks.
+    """
+
+    def __init__(self, partition: int, next_offset: int, decode: Decode, history_events: int = 0) -> None:
+        self.partition = partition
+        self.next_offset = next_offset
+        self.num_records = 0
+        self.bad_reasons: list[str] = []
+        self.applied = self.repeats = self.late = self.stale = self.refused = self.erased = 0
+        self._decode, self._history_events = decode, history_events
+        self._listens: dict[bytes, list[tuple[int, ListenRow]]] = {}
+        self._values: Values = {}
+        self._dead_letters: list[DeadLetter] = []
+        self._requests: Requests | None = None
+        self._erasures: Mapping[bytes, list[int | None]] = {}
+        self._blocks: Mapping[bytes, Mapping[int, bytes]] = {}
+
+    @property
+    def users(self) -> list[bytes]:
+        """Keys of the users with listens or erasures in this batch, in order of their first."""
+        return list(dict.fromkeys((*self._listens, *self._erasures)))
+
+    @property
+    def listens(self) -> Listens:
+        """Listens by user, with their offsets."""
+        return self._listens
+
+    @property
+    def states(self) -> Mapping[bytes, bytes | None]:
+        """States that the batch changed, by user; blocks are among them, under keys of their own."""
+        return self._values
+
+    def erase(self, requests: Requests, blocks: Mapping[bytes, Mapping[int, bytes]]) -> None:
+        """Take erasure requests; they are applied before the listens, which then keep what guards against repeats.
+
+        Args:
+            requests: Of the partition.
+            blocks: All blocks of their users: by key, then by slot.
+        """
+        self._requests, self._erasures, self._blocks = requests, requests.by_user, blocks
+
+    def add(self, records: Sequence[Any]) -> None:
+        """Decode records and sort them by user.
+
+        Args:
+            records: Consumer records of the partition, in offset order.
+        """
+        decode, listens, next_offset = self._decode, self._listens, self.next_offset
+        for record in records:
+            offset = record.offset
+            if offset < next_offset:
+                continue
+            next_offset = offset + 1
+            try:
+                listen = decode(record.key, record.value, record.timestamp)
+            except BadRecord as exc:
+                self.bad_reasons.append(exc.reason)
+                self._dead_letters.append(dead_letter(record, exc))
+                continue
+            of_user = listens.get(record.key)
+            if of_user is None:
+                listens[record.key] = [(offset, listen)]
+            else:
+                of_user.append((offset, listen))
+        self.num_records += len(records)
+        self.next_offset = next_offset
+
+    def fold(self, users: Sequence[bytes], states: Sequence[bytes | None], lookup: SidLookup) -> Values:
+        """Fold the erasures and listens of some users.
+
+        Args:
+            users: Keys from `users`.
+            states: Their states so far, in the same order.
+            lookup: Item key to the SID that is current now.
+
+        Returns:
+            New values by key, none for what is deleted; users whose state did not change are left out.
+
+        Raises:
+            StateError: A stored state cannot be read.
+        """
+        changed: Values = {}
+        for user, state in zip(users, states, strict=True):
+            if (asked := self._erasures.get(user)) is not None:
+                changes = erasure_changes(user, state, self._blocks[user], asked)
+                if user in changes:
+                    state = changed[user] = changes.pop(user)
+                    self.erased += 1
+                # At once: the fold may write to the same slots.
+                self._values.update(changes)
+                if user not in self._listens:
+                    continue
+            result = fold(state, self._listens[user], lookup, self._history_events)
+            self.refused += result.erased
+            self.applied += result.applied
+            self.repeats += result.repeats
+            self.late += result.late
+            self.stale += result.stale
+            if result.state != state:
+                changed[user] = result.state
+                # Before the state, which counts them: where a batch may be published in part, none is missing.
+                for slot, block in result.blocks.items():
+                    self._values[block_key(user, slot)] = block
+        self._values.update(changed)
+        return changed
+
+    def result(self) -> FoldedBatch:
+        """Say what the batch changes."""
+        if (requests := self._requests) is None:
+            return FoldedBatch(self.partition, self._values, self._dead_letters, self.next_offset)
+        letters = [*self._dead_letters, *requests.dead_letters]
+        side_offsets = {requests.topic: requests.next_offset}
+        return FoldedBatch(self.partition, self._values, letters, self.next_offset, side_offsets)
+
+    def count(self, metrics: LaneMetrics, seconds: float) -> None:
+        """Report the batch, once it is durable.
+
+        Args:
+            metrics: Counters.
+            seconds: How long it took from fold to write.
+        """
+        metrics.batch(seconds, self.num_records)
+        metrics.folded(self.applied, self.repeats, self.late, self.stale)
+        for reason in self.bad_reasons:
+            metrics.bad(reason)
+        if self.refused:
+            metrics.refused(self.refused)
+        if self._requests is not None:
+            metrics.erased(self.erased)
+            for reason in self._requests.bad_reasons:
+                metrics.bad(reason, self._requests.topic)

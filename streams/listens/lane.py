@@ -1,0 +1,300 @@
+"""The listen lane: folds the listens of the assigned partitions into user state, in timed batches.
+
+One assignment is one run of `_serve`, in this order (each step relies on the one before):
+1. open the writer, which with transactions fences older owners and ends what they left open, 2. read the group's
+committed source offsets, 3. open the tables, restore them to the changelog's end as it is after that, and refuse states
+of another source (`admission`), 4. seek the source to the first listen that is not folded, and the erasures likewise,
+5. pump until revoked.
+
+One batch: decode, read states, erase, fold, publish values and dead letters and wait until they are durable, then one
+RocksDB WriteBatch. Offsets are part of the transaction, or committed by Faust after the write (see `writer`). Readers
+see folded values at once (overlay), before they are durable: an answer may rest on a fold that a crash then undoes.
+
+Whatever goes wrong ends the worker: a restart restores a consistent state, going on might not.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping
+
+from aiokafka import AIOKafkaConsumer
+from rocksdict import DbClosedError
+
+from sidestream.models.history import SidLookup
+from sidestream.streams.errors import LaneError, SidestreamError, TableDamaged
+from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.listens.batch import Decode, Folded
+from sidestream.streams.listens.derived import DerivedOutput, open_derived
+from sidestream.streams.listens.durable.guarantee import Guarantee, make_writer
+from sidestream.streams.listens.durable.writer import ChangelogWriter
+from sidestream.streams.listens.erasure.feed import ErasureFeed
+from sidestream.streams.listens.folding import Folding
+from sidestream.streams.listens.metrics import LaneMetrics
+from sidestream.streams.listens.restore.positions import source_consumer, start_positions, write_origins
+from sidestream.streams.listens.restore.progress import RestoreProgress
+from sidestream.streams.listens.restore.restorer import Restorer
+from sidestream.streams.listens.restore.source_check import Admission
+from sidestream.streams.listens.settings import LaneSettings
+from sidestream.streams.listens.table.users import UserTable
+from sidestream.streams.runtime.garbage_collection import settle
+from sidestream.streams.runtime.lane_protocol import LaneHost
+from sidestream.streams.runtime.pacing import Pacer
+from sidestream.streams.runtime.progress import IDLE, Work
+from sidestream.streams.runtime.stall import Silence
+from sidestream.streams.runtime.waiting import done_before, together
+
+logger = logging.getLogger(__name__)
+
+
+class ListenLane:
+    """`PartitionLane` of `listen-events.v1`.
+
+    Args:
+        host: Group membership.
+        clients: Factory of Kafka clients.
+        table: Local user-state table; its identity names source topic and changelog.
+        decode: Reads a record, or raises `BadRecord`.
+        lookup: Item key to the SID that is current now; called once for each listen.
+        settings: How to batch.
+        metrics: Counters.
+        writer: How batches are published; by default as `settings.guarantee` says.
+        pacer: Lets session-starts go first; shared with the session lane.
+        clock: Monotonic seconds.
+        erasures: Requests to erase users of the same partitions; none folds listens alone.
+        folded: Told of every batch once it is durable.
+        derived: What else is made of the listens; none folds them alone.
+    """
+
+    def __init__(
+        self,
+        host: LaneHost,
+        clients: Clients,
+        table: UserTable,
+        decode: Decode,
+        lookup: SidLookup,
+        settings: LaneSettings,
+        metrics: LaneMetrics,
+        writer: ChangelogWriter | None = None,
+        pacer: Pacer | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        erasures: ErasureFeed | None = None,
+        folded: Folded | None = None,
+        derived: DerivedOutput | None = None,
+    ) -> None:
+        self._host, self._clients, self._table = host, clients, table
+        self._decode, self._lookup, self._settings = decode, lookup, settings
+        self._metrics, self._erasures, self._derived = metrics, erasures, derived
+        self._beside = erasures, folded, derived
+        self._pacer = pacer or Pacer(settings.slice_ms, settings.listen_share)
+        self._writer = writer or make_writer(settings, clients, table.identity, host.group_id, self._pacer)
+        beside = [part.topic for part in (erasures, derived) if part is not None]
+        self._admission = Admission(table.identity, clients, beside)
+        self._restorer = Restorer(table.identity.changelog_topic, clients, settings.restore_batch_records, metrics)
+        self._session_s = clients.settings.session_timeout_ms / 1000
+        # A process that slept past its session may have been replaced; brokers refuse only transactions of such a one.
+        session_ms = None if self._writer.commits_source else clients.settings.session_timeout_ms
+        self._silence = Silence(table.identity.source_topic, session_ms, clock)
+        self._task: asyncio.Task[None] | None = None
+        self._crashing: asyncio.Task[None] | None = None
+        self._stop, self._ready = asyncio.Event(), asyncio.Event()
+        self._assigned: frozenset[int] = frozenset()
+        self._folding = self._new_folding()
+
+    @property
+    def topic(self) -> str:
+        """Source topic."""
+        return self._table.identity.source_topic
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """What holds for every listen, whatever happens to the worker."""
+        return "exactly_once" if self._writer.commits_source else "at_least_once"
+
+    @property
+    def partitions(self) -> frozenset[int]:
+        """Partitions that this worker owns, ready or not."""
+        return self._assigned
+
+    @property
+    def restore_progress(self) -> Mapping[int, RestoreProgress]:
+        """How far the restore of each owned partition has come; empty before it begins."""
+        return self._restorer.progress
+
+    def work(self, ends: Mapping[int, int]) -> Work:
+        """Tell what waits: a restore, listens not fetched or not durable; `ends` of the topic as Kafka told lately."""
+        if self._task is None:
+            return IDLE
+        if not self._ready.is_set():
+            return Work(1, tuple((p, progress.position) for p, progress in self.restore_progress.items()))
+        return self._folding.work(ends)
+
+    def unread(self, ends: Mapping[int, int]) -> Mapping[int, int]:
+        """Count, by owned partition, the listens that are not fetched; `ends` as Kafka told them lately."""
+        return self._folding.unread(ends) if self._ready.is_set() else {}
+
+    def folded_to(self, partition: int) -> int | None:
+        """Tell the first listen of a partition that `read` does not show; none where it is not ready."""
+        return self._folding.folded_to.get(partition) if self.ready(partition) else None
+
+    def ready(self, partition: int) -> bool:
+        """Tell whether a partition's table is restored, so that `read` answers for it."""
+        return self._ready.is_set() and partition in self._assigned
+
+    async def wait_ready(self) -> None:
+        """Wait until all owned partitions may be read."""
+        await self._ready.wait()
+
+    def read(self, partition: int, user_id: str) -> bytes | None:
+        """Read a user's state, with listens whose write is still in flight.
+
+        Args:
+            partition: The user's partition.
+            user_id: Listener.
+
+        Returns:
+            The state, or none for an unknown user.
+
+        Raises:
+            LaneError: The partition is not owned, or not open yet.
+            TableDamaged: The database is damaged; the worker ends.
+        """
+        key = user_id.encode()
+        pending = self._folding.pending(partition)
+        if key in pending:
+            return pending[key]
+        if (table := self._table.get(partition)) is not None:
+            try:
+                return table.get(key)
+            except DbClosedError:  # a revoke closed it since
+                pass
+            except TableDamaged as exc:
+                self._crashing = asyncio.create_task(self._crash(exc))
+                raise
+        raise self._not_open(partition)
+
+    def history(self, partition: int, user_id: str) -> tuple[bytes | None, dict[int, bytes]]:
+        """Read a user's state and blocks as they are on this worker's disk.
+
+        Args:
+            partition: The user's partition.
+            user_id: Listener.
+
+        Returns:
+            The state, or none for an unknown user, and blocks by slot.
+
+        Raises:
+            LaneError: The partition is not owned, or not open yet.
+        """
+        if (table := self._table.get(partition)) is not None:
+            try:
+                return table.history(user_id.encode())
+            except DbClosedError:  # a revoke closed it since
+                pass
+        raise self._not_open(partition)
+
+    def committable(self) -> Mapping[int, int]:
+        """Next source offset by partition; empty where the writer commits them itself."""
+        return {} if self._writer.commits_source else dict(self._folding.next_offsets)
+
+    async def assigned(self, partitions: Collection[int]) -> None:
+        """Take over partitions; restoring and folding go on in the background.
+
+        Args:
+            partitions: All partitions that this worker now owns.
+        """
+        await self.revoked(self._assigned)
+        self._assigned, self._folding = frozenset(partitions), self._new_folding()
+        if not partitions:
+            return
+        self._stop = asyncio.Event()
+        self._task = asyncio.create_task(self._serve(sorted(partitions), self._stop), name=f"lane of {self.topic}")
+        self._task.add_done_callback(self._on_done)
+
+    async def revoked(self, partitions: Collection[int]) -> None:
+        """Stop, with the batch in flight finished.
+
+        Args:
+            partitions: All partitions that this worker owned.
+
+        Raises:
+            LaneError: The batch in flight did not end within half the session timeout.
+        """
+        del partitions  # eager rebalances: whatever is revoked, everything is
+        self._stop.set()
+        self._ready.clear()
+        task, self._task = self._task, None
+        if task is None:
+            return
+        limit_s = self._session_s / 2
+        done, _ = await asyncio.wait({task}, timeout=limit_s)
+        if not done:
+            task.cancel()
+            msg = (
+                f"{self.topic}: the batch in flight did not end within {limit_s:.1f} s of the revoke; the worker must "
+                "restart, because another one may own its partitions by now"
+            )
+            raise LaneError(msg)
+
+    def _not_open(self, partition: int) -> LaneError:
+        return LaneError(f"{self.topic}/{partition}: the user-state table is not open here; ask the worker that has it")
+
+    def _new_folding(self) -> Folding:
+        return Folding(
+            self.topic,
+            self._decode,
+            self._lookup,
+            self._writer,
+            self._settings,
+            self._metrics,
+            self._pacer,
+            self._silence,
+            *self._beside,
+        )
+
+    def _on_done(self, task: "asyncio.Task[None]") -> None:
+        self._ready.clear()
+        if not task.cancelled() and (reason := task.exception()) is not None:
+            logger.error("listen lane ended", exc_info=reason)
+            self._crashing = asyncio.create_task(self._crash(reason))
+
+    async def _serve(self, partitions: list[int], stop: asyncio.Event) -> None:
+        source: AIOKafkaConsumer | None = None
+        try:
+            # Nothing to finish yet: a revoke need not wait for a broker that does not answer.
+            if not await done_before(stop, together((self._writer.open(partitions), self._admission.look()))):
+                return
+            committed = await self._host.committed(self.topic, partitions)
+            tables = await asyncio.to_thread(self._table.open, partitions)
+            await self._admission.before_restore(tables)
+            await self._restorer.restore(tables, stop.is_set, self._admission.removals_kept_ms)
+            if stop.is_set():
+                return
+            unrecorded = self._admission.after_restore(tables, committed)
+            self._writer.restored({p: table.positions.changelog_offset + 1 for p, table in tables.items()})
+            source = source_consumer(self._clients, self._settings, len(partitions))
+            await source.start()
+            positions = await start_positions(source, self.topic, tables, committed)
+            await write_origins(self._writer, tables, positions, unrecorded)
+            if self._erasures is not None:
+                await self._erasures.open(self._host, tables, commits=not self._writer.commits_source)
+            await done_before(stop, open_derived(self._derived, self._writer, positions))
+            self._folding.begin(tables, positions)
+            settle()  # nobody is answered yet who would notice
+            if not stop.is_set():
+                self._ready.set()
+            await self._folding.run(source, stop)
+        finally:
+            self._ready.clear()
+            if source is not None:
+                await source.stop()
+            if self._erasures is not None:
+                await self._erasures.close()
+            await self._writer.close()
+            self._folding.end()
+            await asyncio.to_thread(self._table.close)
+
+    async def _crash(self, reason: BaseException) -> None:
+        if not isinstance(reason, SidestreamError):
+            reason = LaneError(f"{self.topic}: {reason!r}; the worker must restart; if that does not help, see the log")
+        await self._host.crash(reason)

@@ -1,0 +1,227 @@
+"""Rebuilding local tables from their changelog, with a consumer of our own and explicit positions.
+
+The rules that make it safe, each learned from lost events:
+
+* no group and no position left over from anybody: every partition is sought to `stored + 1` before the first fetch;
+* the end is read once, after the committed source offset and when no transaction is open before it, and reading stops
+  by position, not by record: the last offsets of a transactional changelog are control records that are never
+  delivered, and compaction leaves holes;
+* a database whose stored offset does not fit the changelog (beyond its end, or before its start, where records were
+  deleted unseen) is emptied and rebuilt: the changelog is the truth, the database a cache;
+* so is one that last held all of the changelog longer ago than removals are kept: it would never hear of those that
+  compaction took meanwhile, and bring erased users back.
+
+While one bulk of a partition is written in a thread, the next one is fetched and read: with two cores this is what the
+wall time is made of. One bulk in flight for each partition bounds the memory and keeps their order.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from sidestream.streams.errors import RestoreError
+from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.listens.metrics import LaneMetrics
+from sidestream.streams.listens.restore.origin import ORIGIN_KEY
+from sidestream.streams.listens.restore.progress import ProgressLog, RestoreProgress
+from sidestream.streams.listens.table.meta import Positions
+from sidestream.streams.listens.table.partition import PartitionTable
+from sidestream.streams.runtime.garbage_collection import paused
+
+logger = logging.getLogger(__name__)
+
+# Bounds how long a revoke waits for a restore to notice; records wake the fetch at once anyway.
+POLL_MS = 200
+# The fence ends the transactions of this changelog's own writers; only a foreign program's may still be open, for as
+# long as its timeout allows.
+STABLE_S = 60.0
+STABLE_POLL_S = 0.02
+# How old the time may be at which a table was last whole, where nothing else is to be written: not worth a flush.
+_STAMP_MS = 3_600_000
+
+
+class Restorer:
+    """Rebuilds the tables of one assignment.
+
+    Args:
+        topic: Changelog topic.
+        clients: Factory of Kafka clients.
+        batch_records: Records in one bulk write.
+        metrics: Told how many records were read.
+    """
+
+    def __init__(self, topic: str, clients: Clients, batch_records: int, metrics: LaneMetrics) -> None:
+        self.topic = topic
+        self.progress: dict[int, RestoreProgress] = {}
+        self._clients = clients
+        self._batch_records = batch_records
+        self._metrics = metrics
+
+    async def restore(
+        self, tables: Mapping[int, PartitionTable], is_stopped: Callable[[], bool], removals_kept_ms: int | None = None
+    ) -> None:
+        """Bring tables up to the end of their changelog as it is now.
+
+        Args:
+            tables: Open databases by partition.
+            is_stopped: Asked between reads; once true, restoring ends where it is, consistently.
+            removals_kept_ms: For how long the changelog keeps them at least; none asks nobody for an age.
+
+        Raises:
+            RestoreError: The changelog cannot be read.
+        """
+        self.progress = {}
+        if not tables:
+            return
+        consumer = self._clients.async_consumer(auto_offset_reset="none")
+        try:
+            await consumer.start()
+            await self._seek(consumer, tables, is_stopped, removals_kept_ms)
+            with paused():
+                await self._read(consumer, tables, is_stopped)
+        except KafkaError as exc:
+            msg = (
+                f"changelog {self.topic}: cannot be read ({exc!r}); check the broker and `sidestream topics check`, "
+                "then restart the worker"
+            )
+            raise RestoreError(msg) from exc
+        finally:
+            await consumer.stop()
+
+    async def _read(
+        self, consumer: AIOKafkaConsumer, tables: Mapping[int, PartitionTable], is_stopped: Callable[[], bool]
+    ) -> None:
+        log = ProgressLog(self.topic, self.progress)
+        bulks: dict[int, asyncio.Task[None]] = {}
+        try:
+            while not is_stopped() and any(progress.remaining for progress in self.progress.values()):
+                fetched = await consumer.getmany(timeout_ms=POLL_MS, max_records=self._batch_records)
+                for tp, records in fetched.items():
+                    if (before := bulks.get(tp.partition)) is not None:
+                        await before
+                    bulks[tp.partition] = asyncio.create_task(self._apply(tables[tp.partition], records))
+                for partition, progress in self.progress.items():
+                    progress.position = await consumer.position(TopicPartition(self.topic, partition))
+                log.note()
+        finally:
+            # A thread cannot be cancelled, and nobody may close a table under it.
+            await asyncio.gather(*bulks.values(), return_exceptions=True)
+        for bulk in bulks.values():
+            bulk.result()
+        # Flushes wait for the disk: side by side they take half as long. None is left running when one fails.
+        settled = [asyncio.to_thread(self._settle, *entry) for entry in tables.items()]
+        for outcome in await asyncio.gather(*settled, return_exceptions=True):
+            if outcome is not None:
+                raise outcome
+        log.end()
+
+    async def _seek(
+        self,
+        consumer: AIOKafkaConsumer,
+        tables: Mapping[int, PartitionTable],
+        is_stopped: Callable[[], bool],
+        removals_kept_ms: int | None,
+    ) -> None:
+        partitions = {partition: TopicPartition(self.topic, partition) for partition in tables}
+        consumer.assign(list(partitions.values()))
+        begins = await consumer.beginning_offsets(list(partitions.values()))
+        ends = await self._stable_ends(consumer, list(partitions.values()), is_stopped)
+        for partition, tp in partitions.items():
+            table, misfit = tables[partition], _misfit(tables[partition], begins[tp], ends[tp], removals_kept_ms)
+            if misfit is not None:
+                await asyncio.to_thread(_begin_anew, table, misfit, begins[tp], ends[tp])
+            if misfit is not None or table.was_damaged:
+                self._metrics.rebuilt(misfit or "damaged")
+            start = max(begins[tp], table.positions.changelog_offset + 1)
+            consumer.seek(tp, start)
+            self.progress[partition] = RestoreProgress(partition, start, start, ends[tp])
+
+    async def _stable_ends(
+        self, consumer: AIOKafkaConsumer, tps: list[TopicPartition], is_stopped: Callable[[], bool]
+    ) -> dict[TopicPartition, int]:
+        """Read the ends once all transactions before them are decided: last stable offset = high watermark."""
+        if self._clients.is_embedded:  # it isolates nothing
+            return dict(await consumer.end_offsets(tps))
+        log = self._clients.async_consumer(auto_offset_reset="none", read_committed=False)
+        until_s = time.monotonic() + STABLE_S
+        try:
+            await log.start()
+            log.assign(tps)  # without, it knows nothing of the topic, and waits 100 ms before it asks again
+            while True:
+                highs = await log.end_offsets(tps)
+                ends: dict[TopicPartition, int] = await consumer.end_offsets(tps)
+                still_open = [tp for tp in tps if ends[tp] < highs[tp]]
+                if not still_open or is_stopped():
+                    return ends
+                if time.monotonic() > until_s:
+                    msg = (
+                        f"changelog {self.topic}/{still_open[0].partition}: expected no open transaction, got one "
+                        f"since offset {ends[still_open[0]]} for {STABLE_S:.0f} s; nobody but workers may write there: "
+                        "find it with `kafka-transactions.sh find-hanging`, abort it, then restart the worker"
+                    )
+                    raise RestoreError(msg)
+                await asyncio.sleep(STABLE_POLL_S)
+        finally:
+            await log.stop()
+
+    async def _apply(self, table: PartitionTable, records: Sequence[Any]) -> None:
+        last = records[-1].offset
+        if records[0].offset <= table.positions.changelog_offset:
+            # Cannot happen with an own consumer and an explicit seek; if it did, the stored offset would be a lie.
+            msg = (
+                f"changelog {self.topic}: expected records after offset {table.positions.changelog_offset}, got "
+                f"{records[0].offset}; restart the worker"
+            )
+            raise RestoreError(msg)
+        values = {record.key: record.value for record in records}
+        positions = replace(table.positions, changelog_offset=last)
+        if ORIGIN_KEY in values:  # the states begin anew, and with them the source
+            positions = Positions(last)
+        await asyncio.to_thread(table.load, values, positions)
+        self._metrics.restored(len(records))
+
+    def _settle(self, partition: int, table: PartitionTable) -> None:
+        progress = self.progress[partition]
+        # Control records and compacted tails up to the position were passed over: they hold nothing for us.
+        last = max(progress.position - 1, table.positions.changelog_offset)
+        is_whole, age_ms = not progress.remaining, table.age_ms()
+        is_stamp_due = is_whole and last >= 0 and (age_ms is None or age_ms >= _STAMP_MS)
+        if last > table.positions.changelog_offset or is_stamp_due:
+            table.load({}, replace(table.positions, changelog_offset=last), is_whole=is_whole)
+        table.flush()
+
+
+def _misfit(table: PartitionTable, begin: int, end: int, removals_kept_ms: int | None) -> str | None:
+    """Say in one word why a database cannot go on from its offset; none where it can."""
+    next_offset, age_ms = table.positions.changelog_offset + 1, table.age_ms()
+    if next_offset == 0:
+        return None
+    if next_offset > end:
+        return "ahead"
+    if next_offset < begin:
+        return "behind"
+    # Where nothing came since, no removal did either.
+    is_old = removals_kept_ms is not None and age_ms is not None and age_ms >= removals_kept_ms
+    return "old" if is_old and next_offset < end else None
+
+
+def _begin_anew(table: PartitionTable, misfit: str, begin: int, end: int) -> None:
+    age_ms = table.age_ms()
+    logger.warning(
+        "user-state table %s holds changelog offset %d, last whole %s, the changelog has %d to %d (%s): "
+        "rebuilding it from the changelog",
+        table.path,
+        table.positions.changelog_offset,
+        "at a time not known" if age_ms is None else f"{age_ms / 3_600_000:.1f} h ago",
+        begin,
+        end,
+        misfit,
+    )
+    table.clear()
+    table.write({}, Positions())

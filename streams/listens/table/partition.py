@@ -1,0 +1,268 @@
+"""The user-state table on this worker's disk: one RocksDB per assigned partition.
+
+It is opened on assignment and closed on revoke, so that it can move to another process.
+
+The table is a cache of its changelog: it may always be deleted, and is rebuilt; a damaged one is. Every write is one
+atomic WriteBatch of values, the changelog offset up to which the database holds everything, and the next source offset;
+so after any crash those three agree. Bulk loads pass by the write-ahead log: what a crash leaves of them is a prefix,
+because a batch never straddles two memtables and these are flushed in their order; and no logged write follows before
+they are flushed, for its positions would survive them.
+
+Keys are user ids in UTF-8, and after all of them, since they begin with 0xff, those of the users' blocks
+(`sidestream.models.history.blocks`) and records about the changelog (`origin`). The empty key, which no user can have, holds what
+the database says of itself (`meta`).
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+from rocksdict import Cache, DbClosedError, Options, WriteBatch, WriteOptions
+
+from sidestream.models.history.blocks import KEY_MARK, block_prefix, slot_of
+from sidestream.streams.errors import LaneError
+from sidestream.streams.listens.settings import TableSettings
+from sidestream.streams.listens.table.database import (
+    damage,
+    discard,
+    is_damage,
+    make_options,
+    mark_damaged,
+    open_database,
+)
+from sidestream.streams.listens.table.meta import (
+    META_KEY,
+    META_VERSION,
+    UNKNOWN_AT,
+    Positions,
+    TableTopics,
+    pack_meta,
+    unpack_meta,
+)
+from sidestream.streams.runtime.clock import WallClock
+
+logger = logging.getLogger(__name__)
+
+
+class PartitionTable:
+    """The database of one partition. Reads and writes may come from different threads.
+
+    Args:
+        path: Folder of the database.
+        identity: What it must be made from.
+        settings: Sizes.
+        cache: Block cache, shared between partitions.
+        clock: UTC epoch ms; the machine's by default.
+
+    Attributes:
+        positions: What the database holds.
+        current_at: When it last held all of its changelog, UTC epoch ms, -1 where not known.
+        was_damaged: It was thrown away and is empty for this reason.
+
+    Raises:
+        TableDamaged: The database is damaged; so do reads and writes that find it later, and mark it.
+        LaneError: The database is locked, cannot be opened, or is made from something else.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        identity: bytes,
+        settings: TableSettings,
+        cache: Cache,
+        clock: Callable[[], int] | None = None,
+    ) -> None:
+        self.path = path
+        self.was_damaged = False
+        self.current_at = UNKNOWN_AT
+        self._identity, self._clock = identity, clock or WallClock()
+        self._make_options: Callable[[], Options] = lambda: make_options(settings, cache)
+        self._logged, self._unlogged = WriteOptions(), WriteOptions()
+        # A property, whatever rocksdict's stubs say.
+        self._unlogged.disable_wal = True  # type: ignore[method-assign, assignment]
+        self._is_loading = False
+        self._db = open_database(path, self._make_options())
+        self.topics = TableTopics()
+        try:
+            self.positions = self._read_positions()
+        except LaneError:
+            self._db.close()
+            raise
+
+    def get(self, key: bytes) -> bytes | None:
+        """Read one value.
+
+        Args:
+            key: User id in UTF-8.
+
+        Returns:
+            The value, or none.
+        """
+        try:
+            return cast(bytes | None, self._db.get(key))
+        except Exception as exc:  # rocksdict raises bare Exception
+            self._refuse_damage(exc)
+            raise
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Read many values in one call (about 1.8 µs a key).
+
+        Args:
+            keys: User ids in UTF-8.
+
+        Returns:
+            Values in the order of the keys.
+        """
+        try:
+            return cast(list[bytes | None], self._db.get(list(keys))) if keys else []
+        except Exception as exc:
+            self._refuse_damage(exc)
+            raise
+
+    def write(self, values: Mapping[bytes, bytes | None], positions: Positions) -> None:
+        """Write values and positions in one atomic step; they are all that the changelog holds by now.
+
+        Args:
+            values: By user id in UTF-8; none deletes.
+            positions: What the database holds once this is written.
+        """
+        self.flush()
+        self.current_at = self._clock()
+        self._put(values, positions, self._logged)
+
+    def load(self, values: Mapping[bytes, bytes | None], positions: Positions, *, is_whole: bool = False) -> None:
+        """Write in bulk, without the write-ahead log: a third less work, and after a crash only a prefix is there.
+
+        Args:
+            values: By user id in UTF-8; none deletes.
+            positions: What the database holds once this is written.
+            is_whole: Whether it is all that the changelog holds by now; else more of it follows, and the time when all
+                of it was there stays what it was.
+        """
+        self._is_loading = True
+        if is_whole:
+            self.current_at = self._clock()
+        self._put(values, positions, self._unlogged)
+
+    def flush(self) -> None:
+        """Bring what was loaded to the disk; blocking. Nothing to do after logged writes."""
+        if not self._is_loading:
+            return
+        try:
+            self._db.flush()
+        except Exception as exc:
+            self._refuse_damage(exc)
+            raise
+        self._is_loading = False
+
+    def items(self, from_key: bytes = META_KEY) -> Iterator[tuple[bytes, bytes]]:
+        """Go through all users in key order, from a key on."""
+        for key, value in self.scan(b"", from_key):
+            if key.startswith(KEY_MARK):
+                return
+            if key != META_KEY:
+                yield key, value
+
+    def scan(self, prefix: bytes, from_key: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Go through all keys that begin alike, as they are now, in order.
+
+        Args:
+            prefix: First bytes of the keys.
+            from_key: Where to begin among them.
+
+        Yields:
+            Key and value.
+        """
+        entry = self._db.iter()
+        entry.seek(max(prefix, from_key))
+        while entry.valid():
+            key = cast(bytes, entry.key())
+            if not key.startswith(prefix):
+                return
+            yield key, cast(bytes, entry.value())
+            entry.next()
+        try:
+            entry.status()  # a damaged block ends the iteration like the end does
+        except Exception as exc:
+            self._refuse_damage(exc)
+            raise
+
+    def history(self, key: bytes) -> tuple[bytes | None, dict[int, bytes]]:
+        """Read a user's state and blocks, as they were at one moment.
+
+        Args:
+            key: User id in UTF-8.
+
+        Returns:
+            The state, or none, and blocks by slot.
+        """
+        while True:
+            state = self.get(key)
+            blocks = {slot_of(found): value for found, value in self.scan(block_prefix(key))}
+            # Blocks change with their state alone, and in one write.
+            if self.get(key) == state:
+                return state, blocks
+
+    def age_ms(self) -> int | None:
+        """Tell how long ago the database last held all of its changelog; none where it is not known."""
+        return None if self.current_at == UNKNOWN_AT else self._clock() - self.current_at
+
+    def clear(self) -> None:
+        """Delete everything, positions too, and start with an empty database; blocking."""
+        self._db.close()
+        discard(self.path)
+        self._db = open_database(self.path, self._make_options())
+        self._is_loading, self.positions, self.current_at = False, Positions(), UNKNOWN_AT
+
+    def close(self) -> None:
+        """Let go of the database, so that another process can open it; more calls do nothing."""
+        try:
+            self._db.close()
+        except DbClosedError:
+            return
+        except Exception as exc:  # noqa: BLE001 - rocksdict raises bare Exception; what ends the lane is told already
+            # What could not be flushed is in the log, or was loaded and is read from the changelog again.
+            logger.warning("user-state table %s: closed with an error: %s", self.path, exc)
+            if is_damage(exc):
+                mark_damaged(self.path, exc)
+
+    def _put(self, values: Mapping[bytes, bytes | None], positions: Positions, options: WriteOptions) -> None:
+        batch = WriteBatch(raw_mode=True)
+        for key, value in values.items():
+            if value is None:
+                batch.delete(key)
+            else:
+                batch.put(key, value)
+        batch.put(META_KEY, pack_meta(positions, self.topics, self.current_at, self._identity))
+        try:
+            self._db.write(batch, options)
+        except Exception as exc:
+            self._refuse_damage(exc)
+            raise
+        self.positions = positions
+
+    def belong_to(self, topics: TableTopics) -> None:
+        """Learn the topics that are there now, stored from the next write on; offsets of other ones no longer hold."""
+        stored, self.topics = self.topics, topics
+        if stored.source_id and topics.source_id and stored.source_id != topics.source_id:
+            self.positions = Positions(self.positions.changelog_offset)
+
+    def _refuse_damage(self, error: Exception) -> None:
+        if is_damage(error):
+            mark_damaged(self.path, error)
+            raise damage(self.path, error) from error
+
+    def _read_positions(self) -> Positions:
+        meta = self.get(META_KEY)
+        if meta is None:
+            return Positions()
+        if (found := unpack_meta(meta, self._identity)) is not None:
+            positions, self.topics, self.current_at = found
+            return positions
+        msg = (
+            f"user-state table {self.path}: expected layout up to {META_VERSION} of {self._identity.decode()}, "
+            f"got layout {meta[0]} of {meta.rpartition(bytes(1))[2].decode(errors='replace')}; stop the worker, delete "
+            "the folder"
+        )
+        raise LaneError(msg)

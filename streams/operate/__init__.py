@@ -1,0 +1,1 @@
+"""Operator jobs on an installation: states, dead letters, catalogue dumps, rollouts."""

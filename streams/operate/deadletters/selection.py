@@ -1,0 +1,84 @@
+"""Which dead letters are meant: by place, topic, reason, source partition, time of death and attempt."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sidestream.streams.errors import SettingsError
+from sidestream.streams.operate.deadletters.letter import Letter, Place
+
+_UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_AGO = re.compile(r"(\d+)([smhd])")
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A choice of dead letters; what is left out does not restrict it.
+
+    Attributes:
+        places: These letters only.
+        topics: Source topics or dead-letter topics, with or without the installation's prefix.
+        reasons: Reason codes.
+        partitions: Source partitions.
+        since_ms: Died at or after this time.
+        until_ms: Died before this time.
+        max_attempt: Delivered at most so often; 1 leaves out what failed again after a replay.
+    """
+
+    places: frozenset[Place] = frozenset()
+    topics: frozenset[str] = frozenset()
+    reasons: frozenset[str] = frozenset()
+    partitions: frozenset[int] = frozenset()
+    since_ms: int | None = None
+    until_ms: int | None = None
+    max_attempt: int | None = None
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether nothing restricts it."""
+        return self == Selection()
+
+    def matches(self, letter: Letter) -> bool:
+        """Tell whether a letter is meant; its topic is judged by whoever reads it.
+
+        Args:
+            letter: A dead letter.
+
+        Returns:
+            Whether every restriction lets it through.
+        """
+        source_partition = None if letter.source is None else letter.source.partition
+        return (
+            (not self.places or letter.place in self.places)
+            and (not self.reasons or letter.reason in self.reasons)
+            and (not self.partitions or source_partition in self.partitions)
+            and (self.since_ms is None or letter.buried_at >= self.since_ms)
+            and (self.until_ms is None or letter.buried_at < self.until_ms)
+            and (self.max_attempt is None or letter.attempt <= self.max_attempt)
+        )
+
+
+def parse_moment(text: str, now_ms: int) -> int:
+    """Read a moment as people write it.
+
+    Args:
+        text: `90m`, `2h` or `7d` (so long ago), epoch milliseconds, or ISO 8601 (UTC where it names no zone).
+        now_ms: The present.
+
+    Returns:
+        UTC epoch milliseconds.
+
+    Raises:
+        SettingsError: It is none of these.
+    """
+    if found := _AGO.fullmatch(text):
+        return now_ms - int(found[1]) * _UNITS_MS[found[2]]
+    if text.isdecimal():
+        return int(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        msg = f"{text}: expected a time such as 2h, 7d, 2026-03-01T12:00 or epoch milliseconds"
+        raise SettingsError(msg) from error
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return round(aware.timestamp() * 1_000)

@@ -1,0 +1,149 @@
+"""A full dump of the catalogue: one item a line, as `catalog-items.v1` has it, every item once.
+
+The whole file is checked before anything follows from it, since what is absent is removed: one broken line might stand
+for an item. Items are kept as digests, some 200 bytes each; their lines are read again when they are published.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from pydantic import ValidationError
+
+from sidestream.models.records import CatalogItem
+from sidestream.streams.contracts.decode import Limits, Reason, decode_catalog_item
+from sidestream.streams.errors import BadRecord, DataError
+
+_MAX_NAMED = 20
+DIGEST_BYTES = 16
+
+
+class _Head(msgspec.Struct, frozen=True, gc=False):
+    item_id: str
+
+
+_head_decoder = msgspec.json.Decoder(_Head)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One item as the dump or the topic has it.
+
+    Attributes:
+        digest: Of all that is said of it, but for when it was written; None where a value cannot be read.
+        at: When it was written, UTC epoch ms.
+    """
+
+    digest: bytes | None
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dump:
+    """A checked dump.
+
+    Attributes:
+        path: The file.
+        items: By item id.
+    """
+
+    path: Path
+    items: dict[str, Stored]
+
+    @property
+    def newest_at(self) -> int:
+        """Return when the last item of it was written, UTC epoch ms; -1 without items."""
+        return max((item.at for item in self.items.values()), default=-1)
+
+    def lines(self) -> Iterator[CatalogItem]:
+        """Read the items again, in the order of the file.
+
+        Yields:
+            Items.
+
+        Raises:
+            DataError: The file is not what it was when it was checked.
+        """
+        for number, line in _lines(self.path):
+            try:
+                item = CatalogItem.from_json(line)
+            except ValidationError:
+                item = None
+            if item is None or self.items.get(item.item_id) != stored_of(item):
+                msg = f"{self.path}, line {number}: changed while it was read; run it again on a file that stays"
+                raise DataError(msg)
+            yield item
+
+
+def stored_of(item: CatalogItem) -> Stored:
+    """Reduce an item to what is compared.
+
+    Args:
+        item: The item.
+
+    Returns:
+        Its digest and time.
+    """
+    said = item.model_dump_json(exclude_none=True, exclude={"at", "schema_version"}).encode()
+    return Stored(hashlib.blake2b(said, digest_size=DIGEST_BYTES).digest(), item.at)
+
+
+def read_dump(path: Path, limits: Limits, now_ms: int) -> Dump:
+    """Check a dump.
+
+    Args:
+        path: JSON lines, UTF-8.
+        limits: What an item must keep.
+        now_ms: UTC epoch ms: what the items' times are judged against, as if they were published now.
+
+    Returns:
+        The dump.
+
+    Raises:
+        DataError: Lines are malformed or repeat an item; names the first twenty.
+    """
+    items: dict[str, Stored] = {}
+    line_of: dict[str, int] = {}
+    faults: list[str] = []
+    count = 0
+    for number, line in _lines(path):
+        try:
+            item = _read(line, limits, now_ms)
+        except BadRecord as exc:
+            fault = f"line {number}: {exc.reason}: {exc.detail}"
+        else:
+            if item.item_id not in items:
+                items[item.item_id], line_of[item.item_id] = stored_of(item), number
+                continue
+            fault = f"line {number}: item {item.item_id!r} is in line {line_of[item.item_id]} already"
+        count += 1
+        if count <= _MAX_NAMED:
+            faults.append(fault)
+    if count:
+        more = f"; and {count - len(faults)} more" if count > len(faults) else ""
+        msg = f"{path}: {count} bad lines, so nothing was changed: {'; '.join(faults)}{more}; mend them, run it again"
+        raise DataError(msg)
+    return Dump(path, items)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                yield number, line.rstrip(b"\r\n")
+    except OSError as exc:
+        msg = f"{path}: {exc.strerror or exc!r}; expected a catalogue dump, one item a line"
+        raise DataError(msg) from exc
+
+
+def _read(line: bytes, limits: Limits, now_ms: int) -> CatalogItem:
+    try:
+        key = _head_decoder.decode(line).item_id.encode()
+    except (msgspec.MsgspecError, UnicodeError):
+        key = b"?"  # what is wrong is told by the whole line
+    item = decode_catalog_item(key, line, now_ms, limits)
+    if item is None:
+        raise BadRecord(Reason.NULL_VALUE, "expected an item, got none")
+    return item

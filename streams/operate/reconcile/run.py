@@ -1,0 +1,74 @@
+"""Reading what the topic has, and publishing what a plan says; killed half-way, the next run does the rest."""
+
+from sidestream.streams.client import SidestreamClient
+from sidestream.streams.contracts.decode import DEFAULT_LIMITS, Limits, decode_catalog_item, decode_item_key
+from sidestream.streams.contracts.topics import TopicSpec
+from sidestream.streams.errors import BadRecord
+from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.tail import read_topic
+from sidestream.streams.operate.reconcile.dump import Dump, Stored, stored_of
+from sidestream.streams.operate.reconcile.plan import Plan
+
+# Bounds what a refused record leaves unknown, and what waits in memory.
+_FLUSH_EVERY = 1_000
+_NO_TIMESTAMP = -1
+
+
+def read_stored(clients: Clients, topic: TopicSpec, limits: Limits = DEFAULT_LIMITS) -> dict[str, Stored]:
+    """Read all of `catalog-items.v1`: the last value of every item.
+
+    Args:
+        clients: The Kafka.
+        topic: The topic.
+        limits: What an item must keep to be known; any other value counts as one to be replaced.
+
+    Returns:
+        By item id.
+
+    Raises:
+        TopicError: There is no such topic.
+        BrokerError: The broker does not answer.
+    """
+    stored: dict[str, Stored] = {}
+    for record in read_topic(clients, topic.name):
+        try:
+            item_id = decode_item_key(record.key)
+        except BadRecord:  # of no item: nobody tokenizes it
+            continue
+        if record.value is None:
+            stored.pop(item_id, None)
+            continue
+        try:
+            item = decode_catalog_item(record.key, record.value, _NO_TIMESTAMP, limits)
+        except BadRecord:
+            item = None
+        stored[item_id] = Stored(None, -1) if item is None else stored_of(item)
+    return stored
+
+
+def apply_plan(client: SidestreamClient, dump: Dump, plan: Plan) -> None:
+    """Publish new and changed items, then remove the absent ones.
+
+    Args:
+        client: Publishes.
+        dump: Where the items are.
+        plan: What to do.
+
+    Raises:
+        BrokerError: A record could not be delivered; what was, stays, and another run does the rest.
+        DataError: The dump has changed since it was checked.
+    """
+    waiting = 0
+    for item in dump.lines():
+        if item.item_id in plan.upserts:
+            client.publish_item(item)
+            waiting += 1
+            if waiting % _FLUSH_EVERY == 0:
+                client.flush()
+    # Only once all that the dump has is there: who is replaced by another item goes last.
+    client.flush()
+    for number, item_id in enumerate(plan.removals, 1):
+        client.remove_item(item_id)
+        if number % _FLUSH_EVERY == 0:
+            client.flush()
+    client.flush()

@@ -1,0 +1,223 @@
+"""The operator's side of generations: every command writes orders, waits for the workers, and may be run again.
+
+Rollout: `preparing` is ordered; once every member of the workers' groups has said that it is ready, `active` is. The
+version before stays on standby, warm, until it is retired. A command that ends in the middle leaves the workers where
+they are: run it again, or retire the version.
+"""
+
+import time
+from collections.abc import Callable
+
+from sidestream.models.records import Generation, GenerationReport
+from sidestream.models.records.generations import Phase
+from sidestream.streams.contracts.topics import Topics
+from sidestream.streams.errors import GenerationError
+from sidestream.streams.operate.rollout.watch import ControlWatch
+from sidestream.streams.runtime.clock import WallClock
+
+
+class Operator:
+    """Rolls out, back, and retires.
+
+    Args:
+        watch: The control topics.
+        topics: All topics.
+        patience_s: Longest wait of a command for the workers.
+        say: Told how far it is.
+        stalled_s: Once all partitions are written, what is still missing after this time stays missing.
+        seconds: Monotonic clock in seconds.
+        wall_ms: UTC epoch milliseconds.
+    """
+
+    def __init__(
+        self,
+        watch: ControlWatch,
+        topics: Topics,
+        patience_s: float,
+        say: Callable[[str], None],
+        stalled_s: float = 15.0,
+        seconds: Callable[[], float] = time.monotonic,
+        wall_ms: Callable[[], int] | None = None,
+    ) -> None:
+        self._watch = watch
+        self._partitions = topics.catalog_items.partitions
+        self._patience_s = patience_s
+        self._say = say
+        self._seconds = seconds
+        self._wall_ms = wall_ms or WallClock()
+        self._stalled_s = stalled_s
+        self._stall: tuple[tuple[int, int] | None, float] = (None, 0.0)
+
+    def rollout(self, version: str, pair: str, home_pair: str, may_miss: int = 0) -> Generation:
+        """Prepare a version beside the one that serves, then let it serve.
+
+        Args:
+            version: Tokenizer version of the pair.
+            pair: Name of its pair folder.
+            home_pair: Name of the pair folder that serves where no order was ever given.
+            may_miss: Items that may have no SID under it.
+
+        Returns:
+            The order in force.
+
+        Raises:
+            GenerationError: A worker refuses, another rollout is under way, or the wait was too long.
+        """
+        orders = self._watch.orders
+        active, preparing = orders.active, orders.preparing
+        if active is not None and active.version == version:
+            return self._serve(version)
+        if preparing is not None and preparing.version != version:
+            msg = (
+                f"rollout: version {preparing.version} is being prepared; finish it "
+                f"(`sidestream tokenizer rollout {preparing.version}`) or give it up "
+                f"(`sidestream tokenizer retire {preparing.version}`) first"
+            )
+            raise GenerationError(msg)
+        self._stall = (None, 0.0)
+        self._order(version, pair, "preparing", may_miss=may_miss)
+        self._wait(lambda: self._all_prepared(version, may_miss), f"version {version} to be ready everywhere")
+        if orders.active is None:
+            self._order(self._what_serves(), home_pair, "active")
+        self._order(version, pair, "active", may_miss=may_miss)
+        return self._serve(version)
+
+    def rollback(self) -> Generation:
+        """Let the version that served before serve again, at once.
+
+        Returns:
+            The order in force.
+
+        Raises:
+            GenerationError: There is no way back, or the wait was too long.
+        """
+        back = self._watch.orders.standby
+        if back is None or self._watch.orders.active is None:
+            msg = "rollback: expected a version on standby, got none; `sidestream tokenizer generations` lists all"
+            raise GenerationError(msg)
+        self._order(back.version, back.pair, "active", at_once=True)
+        return self._serve(back.version)
+
+    def retire(self, version: str) -> Generation:
+        """Take a version out of the catalogue and out of the workers.
+
+        Args:
+            version: Tokenizer version.
+
+        Returns:
+            The order in force.
+
+        Raises:
+            GenerationError: It serves, nobody knows it, or the wait was too long.
+        """
+        orders = self._watch.orders
+        ordered = orders.find(version)
+        if ordered is None:
+            known = ", ".join(found.version for found in orders.generations) or "none"
+            msg = f"retire: expected one of the versions that were ordered ({known}), got {version!r}"
+            raise GenerationError(msg)
+        if orders.active == ordered:
+            msg = f"retire: version {version} serves; roll out another one, or `sidestream tokenizer rollback`, first"
+            raise GenerationError(msg)
+        if ordered.phase != "retired":
+            self._order(version, ordered.pair, "retired")
+        self._wait(lambda: self._is_everywhere(version, "dropped"), f"version {version} to be gone from all values")
+        return self._known(version)
+
+    def _serve(self, version: str) -> Generation:
+        self._wait(lambda: self._all_serve(version), f"version {version} to serve everywhere")
+        for other in self._watch.orders.generations:
+            if other.version != version and other.phase == "active":
+                self._order(other.version, other.pair, "standby")
+        return self._known(version)
+
+    def _order(self, version: str, pair: str, phase: Phase, *, may_miss: int = 0, at_once: bool = False) -> None:
+        self._watch.order(
+            Generation(version=version, pair=pair, phase=phase, may_miss=may_miss, at_once=at_once, at=self._wall_ms())
+        )
+        self._say(f"{phase}: {version} ({pair})")
+
+    def _known(self, version: str) -> Generation:
+        found = self._watch.orders.find(version)
+        if found is None:
+            msg = f"version {version}: its order is gone from the topic; somebody else writes there"
+            raise GenerationError(msg)
+        return found
+
+    def _wait(self, open_points: Callable[[], str], what: str) -> None:
+        """Wait until nothing is open any more; tell each change."""
+        until_s, told = self._seconds() + self._patience_s, ""
+        while still := open_points():
+            if still != told:
+                self._say(still)
+                told = still
+            if self._seconds() > until_s:
+                msg = (
+                    f"waited {self._patience_s:.0f} s for {what}: {still}; what was ordered stands, "
+                    "run the command again to go on waiting"
+                )
+                raise GenerationError(msg)
+            self._watch.look()
+
+    def _all_prepared(self, version: str, may_miss: int) -> str:
+        reports = self._reports(version)
+        if refusals := [f"{r.worker}: {r.detail}" for r in reports if r.progress == "refused"]:
+            msg = (
+                f"version {version} is refused, the rollout does not go on: {'; '.join(refusals)}; put it right and "
+                f"run it again, or give it up with `sidestream tokenizer retire {version}`"
+            )
+            raise GenerationError(msg)
+        waiting = [report for report in reports if report.progress != "ready"]
+        held = self._num_partitions(version, "held")
+        missing = max((report.missing for report in reports), default=0)
+        self._refuse_stall(version, held, missing, may_miss)
+        if waiting:
+            return (
+                f"{len(waiting)} of {len(reports)} workers not ready, {held} of {self._partitions} partitions written, "
+                f"{missing:,} items missing"
+            )
+        return self._absent(reports)
+
+    def _refuse_stall(self, version: str, held: int, missing: int, may_miss: int) -> None:
+        now_s = self._seconds()
+        if self._stall[0] != (held, missing):
+            self._stall = ((held, missing), now_s)
+        if held == self._partitions and missing > may_miss and now_s - self._stall[1] > self._stalled_s:
+            msg = (
+                f"version {version}: all values are written, and {missing:,} items that are served now have no SID "
+                f"under it; publish them again, or accept it with --may-miss {missing}"
+            )
+            raise GenerationError(msg)
+
+    def _all_serve(self, version: str) -> str:
+        reports = [report for report in self._watch.workers() if report.role != "tokenize"]
+        others = [report for report in reports if report.serving != version]
+        if others:
+            return f"{len(others)} of {len(reports)} workers serve another version"
+        return self._absent(self._watch.workers())
+
+    def _what_serves(self) -> str:
+        served = {report.serving for report in self._watch.workers() if report.serving is not None}
+        if len(served) != 1:
+            names = ", ".join(sorted(served)) or "none"
+            msg = f"rollout: expected all workers to serve one version, got {names}; give them one pair (artifacts)"
+            raise GenerationError(msg)
+        return served.pop()
+
+    def _reports(self, version: str) -> list[GenerationReport]:
+        return [report for report in self._watch.workers() if report.version == version]
+
+    def _absent(self, reports: list[GenerationReport]) -> str:
+        """Say so while not all members of the groups have spoken; asking Kafka costs a connection, so it comes last."""
+        if not any(report.serving is not None for report in reports):
+            return "no worker that answers session-starts has reported yet"
+        members = self._watch.members()
+        return "" if len(reports) >= members else f"{len(reports)} of {members} workers have reported"
+
+    def _is_everywhere(self, version: str, progress: str) -> str:
+        count = self._num_partitions(version, progress)
+        return "" if count == self._partitions else f"{count} of {self._partitions} partitions {progress}"
+
+    def _num_partitions(self, version: str, progress: str) -> int:
+        states = (self._watch.orders.partition_state(version, partition) for partition in range(self._partitions))
+        return sum(state == progress for state in states)

@@ -1,0 +1,263 @@
+"""The states of one group as they lie in Kafka and on this disk, for commands that need its workers to be down."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aiokafka import TopicPartition
+from kafka import TopicPartition as Place
+from kafka.errors import KafkaError
+from kafka.structs import OffsetAndMetadata
+
+from sidestream.streams.contracts.topics import Topics, TopicState
+from sidestream.streams.errors import BrokerError, LaneError, SettingsError
+from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.listens.durable.guarantee import make_writer
+from sidestream.streams.listens.durable.writer import ChangelogWriter, FoldedBatch
+from sidestream.streams.listens.restore.origin import is_reserved, look_up
+from sidestream.streams.listens.settings import LaneSettings
+from sidestream.streams.listens.table.meta import META_KEY, Positions, TableIdentity, TableTopics
+from sidestream.streams.listens.table.users import UserTable
+from sidestream.streams.runtime.pacing import Pacer
+
+_POLL_MS = 200
+_IDLE = ("Empty", "Dead")
+# A broker that has just started knows its groups only after a while.
+_COORDINATOR_S = 20.0
+_RETRY_S = 0.2
+CHUNK = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Offline:
+    """Where the states of a group are.
+
+    Attributes:
+        clients: Factory of Kafka clients.
+        topics: Topics of the installation.
+        lane: Settings of the lane.
+        group_id: Consumer group of the lane.
+        folder: Local tables of this machine's worker.
+    """
+
+    clients: Clients
+    topics: Topics
+    lane: LaneSettings
+    group_id: str
+    folder: Path
+
+    @property
+    def identity(self) -> TableIdentity:
+        """What the tables are made from."""
+        listens = self.topics.listens
+        return TableIdentity(listens.name, self.topics.user_state_changelog.name, listens.partitions)
+
+    @property
+    def beside_listens(self) -> tuple[str, ...]:
+        """Topics that the lane reads or writes in the partition of the listens; an older installation lacks some."""
+        return self.topics.user_erasures.name, self.topics.item_counts.name
+
+    def require_idle(self) -> None:
+        """Refuse to go on while a worker of the group lives.
+
+        Raises:
+            LaneError: One is a member of the group.
+            BrokerError: Kafka does not say.
+            SettingsError: The broker is the embedded one, which lives inside its only worker.
+        """
+        if self.clients.is_embedded:
+            msg = "states: expected Apache Kafka, got the embedded broker, which keeps nothing once its process ends"
+            raise SettingsError(msg)
+        until_s = time.monotonic() + _COORDINATOR_S
+        while True:
+            try:
+                members = self._members()
+                break
+            except KafkaError as exc:
+                if not exc.retriable or time.monotonic() > until_s:
+                    msg = f"group {self.group_id}: Kafka does not describe it ({exc!r}); check the broker and rights"
+                    raise BrokerError(msg) from exc
+            time.sleep(_RETRY_S)
+        if members:
+            msg = (
+                f"group {self.group_id}: expected no worker, got {members} members; stop all workers (one that was "
+                f"killed is forgotten after {self.clients.settings.session_timeout_ms / 1e3:.0f} s) and try again"
+            )
+            raise LaneError(msg)
+
+    def live_topics(self) -> Mapping[str, TopicState]:
+        """Ask Kafka for source and changelog, and for what lies beside them.
+
+        Returns:
+            Those that are there, by name.
+
+        Raises:
+            LaneError: Source or changelog is missing.
+        """
+        names = (self.identity.source_topic, self.identity.changelog_topic)
+        found = look_up(self.clients, *names, *self.beside_listens)
+        for name in names:
+            if name not in found:
+                msg = f"{name}: expected a topic, got none; run `sidestream topics create`, then this command again"
+                raise LaneError(msg)
+        return found
+
+    async def read(self, topic: str, partition: int, from_offset: int = 0) -> AsyncIterator[Any]:
+        """Read all records of a partition that are there now.
+
+        Args:
+            topic: Topic.
+            partition: Partition.
+            from_offset: Records before it are left out.
+
+        Yields:
+            Records in offset order.
+        """
+        consumer = self.clients.async_consumer(auto_offset_reset="none")
+        tp = TopicPartition(topic, partition)
+        try:
+            await consumer.start()
+            consumer.assign([tp])
+            end = (await consumer.end_offsets([tp]))[tp]
+            consumer.seek(tp, max(from_offset, (await consumer.beginning_offsets([tp]))[tp]))
+            while await consumer.position(tp) < end:
+                for record in (await consumer.getmany(timeout_ms=_POLL_MS)).get(tp, ()):
+                    yield record
+        finally:
+            await consumer.stop()
+
+    async def changelog(self, partition: int) -> dict[bytes, bytes]:
+        """Read a changelog partition: the last value of each key, all of it in memory.
+
+        Args:
+            partition: Partition.
+
+        Returns:
+            Values by key, records about the changelog too.
+        """
+        values: dict[bytes, bytes] = {}
+        async for record in self.read(self.identity.changelog_topic, partition):
+            if record.value is None:
+                values.pop(record.key, None)
+            else:
+                values[record.key] = record.value
+        return values
+
+    async def bounds(self, topic: str) -> dict[int, tuple[int, int]]:
+        """Give first and next offset of each partition of a topic."""
+        consumer = self.clients.async_consumer(auto_offset_reset="none")
+        try:
+            await consumer.start()
+            places = [TopicPartition(topic, p) for p in range(self.identity.num_partitions)]
+            consumer.assign(places)
+            begins, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+        finally:
+            await consumer.stop()
+        return {tp.partition: (begins[tp], ends[tp]) for tp in places}
+
+    def committed(self, topic: str | None = None) -> dict[int, int]:
+        """Give the group's offsets, of the source if of no other topic; partitions without one are left out."""
+        admin = self.clients.admin()
+        try:
+            found = admin.list_group_offsets({self.group_id: None})[self.group_id]
+        finally:
+            admin.close()
+        name = topic or self.identity.source_topic
+        return {p.partition: at.offset for p, at in found.items() if p.topic == name and at.offset >= 0}
+
+    def commit(self, offsets: Mapping[int, int], topic: str | None = None) -> None:
+        """Set the group's offsets, of the source if of no other topic."""
+        admin, name = self.clients.admin(), topic or self.identity.source_topic
+        try:
+            wanted = {Place(name, p): OffsetAndMetadata(at, "", -1) for p, at in offsets.items()}
+            self._refuse_errors(admin.alter_group_offsets(self.group_id, wanted))
+        finally:
+            admin.close()
+
+    def forget_offsets(self, partitions: Collection[int], *, source: bool = True) -> None:
+        """Delete the group's source offsets, and those of erasures: who folds old listens anew must meet them again.
+
+        Args:
+            partitions: Which; those without an offset stay as they are.
+            source: False leaves the offsets of the source.
+        """
+        names = (self.topics.user_erasures.name, *((self.identity.source_topic,) if source else ()))
+        places = [Place(name, p) for name in names for p in self.committed(name) if p in partitions]
+        if not places:
+            return
+        admin = self.clients.admin()
+        try:
+            self._refuse_errors(admin.delete_group_offsets(self.group_id, places))
+        finally:
+            admin.close()
+
+    async def open_writer(self) -> ChangelogWriter:
+        """Open the lane's own writer, which ends and fences whatever a worker left open."""
+        pacer = Pacer(self.lane.slice_ms, self.lane.listen_share)
+        writer = make_writer(self.lane, self.clients, self.identity, self.group_id, pacer)
+        await writer.open(range(self.identity.num_partitions))
+        bounds = await self.bounds(self.identity.changelog_topic)
+        writer.restored({partition: end for partition, (_, end) in bounds.items()})
+        return writer
+
+    def local_path(self, partition: int) -> Path:
+        """Return the folder of a local database."""
+        return self.folder / self.identity.source_topic / f"{partition}.db"
+
+    def read_table(self, partition: int) -> tuple[dict[bytes, bytes], Positions, TableTopics]:
+        """Read a local database; one that is not there is empty.
+
+        Args:
+            partition: Partition.
+
+        Returns:
+            What it holds of users, its positions, and the topics that they belong to.
+        """
+        if not self.local_path(partition).exists():
+            return {}, Positions(), TableTopics()
+        tables = UserTable(self.folder, self.identity, self.lane.table)
+        try:
+            table = tables.open([partition])[partition]
+            found = {key: value for key, value in table.scan(b"") if key != META_KEY and not is_reserved(key)}
+            return found, table.positions, table.topics
+        finally:
+            tables.close()
+
+    def _members(self) -> int:
+        admin = self.clients.admin()
+        try:
+            group = admin.describe_groups([self.group_id])[self.group_id]
+        finally:
+            admin.close()
+        return 0 if group["group_state"] in _IDLE else max(1, len(group["members"]))
+
+    def _refuse_errors(self, answers: Mapping[Any, Any]) -> None:
+        refused = [
+            f"{place.topic}/{place.partition}: {error.__name__}" for place, error in answers.items() if error.errno
+        ]
+        if refused:
+            msg = f"group {self.group_id}: Kafka refused to change its offsets: {'; '.join(refused)}; stop all workers"
+            raise LaneError(msg)
+
+
+async def publish_all(
+    writer: ChangelogWriter, partition: int, values: Mapping[bytes, bytes | None], source_next: int
+) -> None:
+    """Write values of one changelog partition, in transactions where the lane has them.
+
+    Args:
+        writer: Open writer.
+        partition: Partition.
+        values: By key; none deletes.
+        source_next: Source offset that goes with them.
+
+    Raises:
+        LaneError: It is not known to be durable, or a worker was started meanwhile.
+    """
+    items = list(values.items())
+    for first in range(0, len(items), CHUNK):
+        await writer.publish(FoldedBatch(partition, dict(items[first : first + CHUNK]), (), source_next))
+        await asyncio.sleep(0)

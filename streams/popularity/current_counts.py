@@ -1,0 +1,132 @@
+"""All counts of an installation as one worker holds them, and the order that they give to its catalogue.
+
+Knows no Kafka. `feed` may be called from the event loop; all else belongs to the catalogue's writer thread.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from queue import SimpleQueue
+from weakref import WeakSet
+
+from sidestream.streams.errors import BadRecord
+from sidestream.streams.popularity.settings import PopularitySettings
+from sidestream.streams.popularity.values import read_key, read_part
+from sidestream.streams.runtime.log import get_log
+from sidestream.streams.runtime.metrics import Metrics
+from sidestream.tokenizer.catalogue import CatalogueSnapshot
+from sidestream.tokenizer.popularity import Counts, Ranking, merged
+
+_log = get_log(__name__)
+
+KeyValue = tuple[bytes | None, bytes | None]
+
+
+class LivePopularity:
+    """Merges the counts of all partitions and ranks snapshots by them.
+
+    Args:
+        settings: Half-life, pace, and what a new item counts.
+        metrics: Counts records and items.
+        seconds: Monotonic clock in seconds.
+    """
+
+    def __init__(
+        self, settings: PopularitySettings, metrics: Metrics, seconds: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._settings, self._metrics, self._seconds = settings, metrics, seconds
+        self._decay = settings.decay
+        self._ranking = Ranking(self._decay, settings.fresh_hours, settings.fresh_share)
+        self._inbox: SimpleQueue[KeyValue] = SimpleQueue()
+        self._parts: dict[int, dict[int, Counts]] = {}
+        self._sums: dict[int, Counts] = {}
+        self._next_s = seconds()
+
+    @property
+    def is_due(self) -> bool:
+        """Tell whether the catalogue is to be ordered anew: new counts, or older ones that have decayed since."""
+        return self._seconds() >= self._next_s and not (self._inbox.empty() and not self._sums)
+
+    def feed(self, records: Iterable[KeyValue]) -> None:
+        """Take records of `item-counts.v1`; they show at the next refresh.
+
+        Args:
+            records: Keys and values, in order.
+        """
+        for record in records:
+            self._inbox.put(record)
+
+    def ranked(self, snapshot: CatalogueSnapshot, now_ms: int) -> CatalogueSnapshot:
+        """Order a snapshot, by new counts where a refresh is due.
+
+        Args:
+            snapshot: As the catalogue made it.
+            now_ms: UTC epoch ms.
+
+        Returns:
+            The snapshot in the order of the counts.
+        """
+        if self.is_due:
+            self._next_s = self._seconds() + self._settings.refresh_s
+            counts = self._merge()
+            self._metrics.popularity_items.set(counts.keys.size)
+            self._ranking.update(counts, now_ms)
+        return self._ranking.ranked(snapshot)
+
+    def _merge(self) -> Counts:
+        changed = {part for part in (self._apply(*self._inbox.get()) for _ in range(self._inbox.qsize())) if part >= 0}
+        for part in changed:
+            # By partition: the sums are exact, and would be the same in any order.
+            of_part = self._parts[part]
+            self._sums[part] = merged([of_part[partition] for partition in sorted(of_part)])
+        return merged([self._sums[part] for part in sorted(self._sums)])
+
+    def _apply(self, key: bytes | None, value: bytes | None) -> int:
+        """Take one record; returns the part that it changes, -1 for none."""
+        try:
+            partition, part = read_key(key)
+            counted = None if value is None else read_part(value)
+        except BadRecord as exc:
+            self._metrics.popularity_records.labels("malformed").inc()
+            _log.warning("counts skipped", key=repr(key), detail=exc.detail)
+            return -1
+        if part is None:
+            return -1
+        if counted is not None and counted.half_life_ms != self._decay.half_life_ms:
+            self._metrics.popularity_records.labels("other_half_life").inc()
+            counted = None
+        else:
+            self._metrics.popularity_records.labels("applied").inc()
+        self._parts.setdefault(part, {})[partition] = Counts.empty() if counted is None else counted.counts
+        return part
+
+
+class CountsHub:
+    """Hands the records of `item-counts.v1` to every catalogue, those that come later included; on the event loop.
+
+    Args:
+        settings: Half-life, pace, and what a new item counts.
+        metrics: Counts records and items.
+    """
+
+    def __init__(self, settings: PopularitySettings, metrics: Metrics) -> None:
+        self._settings, self._metrics = settings, metrics
+        self._last: dict[bytes | None, bytes | None] = {}
+        self._members: WeakSet[LivePopularity] = WeakSet()
+
+    def member(self) -> LivePopularity:
+        """Make what orders one more catalogue: it gets all records so far, and those to come."""
+        live = LivePopularity(self._settings, self._metrics)
+        live.feed(list(self._last.items()))
+        self._members.add(live)
+        return live
+
+    def feed(self, records: Iterable[KeyValue]) -> None:
+        """Take records.
+
+        Args:
+            records: Keys and values, in order.
+        """
+        records = list(records)
+        self._last.update(records)
+        for live in tuple(self._members):
+            live.feed(records)

@@ -1,0 +1,172 @@
+"""A worker as a child process: started with given settings, waited for until ready, stopped or killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from pydantic import SecretStr
+
+from sidestream.streams.errors import SettingsError, SidestreamError
+from sidestream.streams.settings import env_name, given_secrets
+
+POLL_S = 0.05
+
+
+class WorkerProcess:
+    """One `sidestream worker` in a process of its own.
+
+    Args:
+        flags: Settings by dotted name, as `--set` takes them; `web.port` must be among them. Secrets go by the
+            environment: arguments can be read by everybody on the machine.
+        log_file: Where its output goes, appended.
+        config: TOML settings file, if any.
+
+    Raises:
+        SettingsError: A secret is given inside a group instead of under its own name.
+    """
+
+    def __init__(self, flags: Mapping[str, Any], log_file: Path, config: Path | None = None) -> None:
+        self.log_file = log_file
+        self.url = f"http://127.0.0.1:{flags['web.port']}"
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "sidestream.streams.cli.entry"]
+        if config is not None:
+            command += ["--config", str(config)]
+        secrets = _secrets_of(flags)
+        for name, value in flags.items():
+            if name in secrets:
+                continue
+            command += ["--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
+        with log_file.open("ab") as log:
+            # A session of its own: Ctrl-C in the terminal reaches the parent, which stops the worker in order.
+            self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                [*command, "worker"],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env=os.environ | {env_name(name): value for name, value in secrets.items()},
+                start_new_session=True,
+            )
+
+    def wait_ready(self, timeout_s: float = 60.0, on_reason: Callable[[str], None] | None = None) -> None:
+        """Wait until `/readyz` says yes.
+
+        Args:
+            timeout_s: Deadline.
+            on_reason: Called with each new reason why it is not ready yet.
+
+        Raises:
+            SidestreamError: It ended, or the deadline passed; names the log file and its last line.
+        """
+        deadline = time.monotonic() + timeout_s
+        last = ""
+        while time.monotonic() < deadline:
+            self.require_running()
+            ready, reasons = self.readiness()
+            if ready:
+                return
+            reason = "; ".join(reasons)
+            if reason and reason != last and on_reason is not None:
+                on_reason(reason)
+            last = reason or last
+            time.sleep(POLL_S)
+        msg = f"worker not ready after {timeout_s:.0f} s: {last or 'no answer'} (log: {self.log_file})"
+        raise SidestreamError(msg)
+
+    def require_running(self) -> None:
+        """Refuse to go on with a worker that has ended.
+
+        Raises:
+            SidestreamError: It has; names its code, its last line and the log file.
+        """
+        if self.process.poll() is not None:
+            msg = f"worker ended with code {self.process.returncode}: {self.last_line()} (log: {self.log_file})"
+            raise SidestreamError(msg)
+
+    def readiness(self) -> tuple[bool, list[str]]:
+        """Ask `/readyz` once.
+
+        Returns:
+            Whether it is ready, and the reasons if not.
+        """
+        status, body = self.get("/readyz")
+        return status == 200, list(body.get("reasons", [])) if isinstance(body, dict) else []
+
+    def get(self, path: str) -> tuple[int, Any]:
+        """Read one of the worker's HTTP pages.
+
+        Args:
+            path: Such as `/readyz`.
+
+        Returns:
+            Status (0: no answer) and the body, decoded if it is JSON.
+        """
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=5) as answer:  # noqa: S310 - loopback
+                status, body = answer.status, answer.read()
+        except urllib.error.HTTPError as exc:
+            status, body = exc.code, exc.read()
+        except OSError:
+            return 0, None
+        try:
+            return status, json.loads(body)
+        except ValueError:
+            return status, body.decode(errors="replace")
+
+    def last_line(self) -> str:
+        """The last thing it said, for error messages."""
+        lines = [line for line in self.log_file.read_text(errors="replace").splitlines() if line.strip()]
+        return lines[-1] if lines else "(nothing in its log)"
+
+    def stop(self, timeout_s: float = 20.0) -> int:
+        """End it in order, or by force after the deadline.
+
+        Args:
+            timeout_s: How long an orderly end may take.
+
+        Returns:
+            Its exit code.
+        """
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        return int(self.process.returncode)
+
+    def kill(self) -> None:
+        """End it at once, as a crash would."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+        self.process.wait(10)
+
+    def __enter__(self) -> Self:
+        """Give the running worker."""
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop it."""
+        self.stop()
+
+
+def _secrets_of(flags: Mapping[str, Any]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in given_secrets(flags):
+        if name not in flags:
+            msg = f"setting {name}: expected a secret under its own name, got it inside a group; write the names out"
+            raise SettingsError(msg)
+        value = flags[name]
+        found[name] = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+    return found

@@ -1,0 +1,86 @@
+"""The pages of the worker: `/livez`, `/readyz`, `/metrics`, `/v1/users/{user_id}/state`.
+
+All answers come from memory in microseconds: they are served on the event loop that the lanes use.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Protocol
+
+from fastapi import FastAPI, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from sidestream.streams.runtime.health import Health
+from sidestream.streams.runtime.metrics import Metrics
+
+
+class UserStates(Protocol):
+    """Where user states are read."""
+
+    def partition_of(self, user_id: str) -> int:
+        """Return the partition that a listener belongs to."""
+        ...
+
+    def owns(self, partition: int) -> bool:
+        """Tell whether this worker holds the partition, restored."""
+        ...
+
+    def describe(self, user_id: str, whole_history: bool = False) -> Mapping[str, Any] | None:
+        """Return a listener's state for people, None for an unknown one; with all listens that are kept if told so."""
+        ...
+
+
+def create_web(
+    health: Health, metrics: Metrics, states: UserStates | None, about: Callable[[], Mapping[str, str]]
+) -> FastAPI:
+    """Build the web application.
+
+    Args:
+        health: Answers `/livez` and `/readyz`.
+        metrics: Answers `/metrics`.
+        states: Answers `/v1/users/{user_id}/state`; None where the worker keeps no states.
+        about: Tells versions and role, shown with the readiness.
+
+    Returns:
+        The application; it starts nothing.
+    """
+    web = FastAPI(title="Sidestream worker", docs_url=None, redoc_url=None)
+
+    @web.get("/livez")
+    async def livez() -> JSONResponse:
+        """Say whether the worker should be left running."""
+        reasons = health.not_alive()
+        return JSONResponse({"alive": not reasons, "reasons": reasons}, status_code=503 if reasons else 200)
+
+    @web.get("/readyz")
+    async def readyz() -> JSONResponse:
+        """Say whether the worker answers session-starts, and why not."""
+        reasons = health.not_ready()
+        body = {"ready": not reasons, "reasons": reasons, **about()}
+        return JSONResponse(body, status_code=503 if reasons else 200)
+
+    @web.get("/metrics")
+    async def figures() -> Response:
+        """Return all figures in the Prometheus text format."""
+        health.not_ready()
+        return Response(metrics.expose(), media_type=CONTENT_TYPE_LATEST)
+
+    @web.get("/v1/users/{user_id:path}/state")
+    async def user_state(user_id: str, history: Literal["recent", "all"] = "recent") -> JSONResponse:
+        """Return one listener's state, with the recent listens or with all that are kept."""
+        return _state_answer(states, user_id, history == "all")
+
+    return web
+
+
+def _state_answer(states: UserStates | None, user_id: str, whole_history: bool) -> JSONResponse:
+    if states is None:
+        return JSONResponse({"error": "this worker keeps no user states; ask one with role all or recommend"}, 404)
+    partition = states.partition_of(user_id)
+    if not states.owns(partition):
+        message = f"partition {partition} of user {user_id!r} is not held by this worker; ask the one that holds it"
+        return JSONResponse({"error": message, "partition": partition}, 421)
+    described = states.describe(user_id, whole_history)
+    if described is None:
+        return JSONResponse({"error": f"no listens of user {user_id!r}", "partition": partition}, 404)
+    return JSONResponse({"user_id": user_id, "partition": partition, **described})

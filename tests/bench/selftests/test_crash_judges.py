@@ -1,0 +1,140 @@
+"""What the crash matrix expects of erased users and of counts, and that it sees what is wrong with either."""
+
+import random
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sidestream.models.data.rows import ListenRow
+from sidestream.models.history.blocks import block_prefix, slot_of
+from sidestream.streams.contracts.decode import decode_listen, decode_user_erasure
+from sidestream.streams.errors import BadRecord
+from sidestream.streams.listens.batch import ListenBatch
+from sidestream.streams.listens.erasure.requests import read_requests
+from sidestream.streams.popularity.partition_counts import PartitionCounter
+from tests.bench.matrix.counts import DECAY, CountsJudge
+from tests.bench.matrix.load import erasure, listens
+from tests.bench.matrix.users import HISTORY_EVENTS, Users
+
+USER = b"user-1"
+NOW_MS = 1_790_000_000_000
+
+
+def lookup(item):
+    return None
+
+
+def listen(number, at=None):
+    return ListenRow(event_id=f"e{number}", user_id="user-1", item_id=f"i{number % 7}", at=at or 1_000 + number)
+
+
+def record(offset, value):
+    return SimpleNamespace(offset=offset, key=USER, value=value, timestamp=NOW_MS, headers=())
+
+
+class Lane:
+    """One user in a lane that takes batches as it is told, and its changelog."""
+
+    def __init__(self):
+        self.table, self.changelog = {}, []
+
+    def batch(self, records, ats):
+        batch = ListenBatch(0, 0, lambda key, value, at: value, HISTORY_EVENTS)
+        batch.add([record(offset, row) for offset, row in records])
+        if ats:
+            asked = [record(number, SimpleNamespace(at=at)) for number, at in enumerate(ats)]
+            requests = read_requests("erasures", asked, lambda key, value, at: value)
+            prefix = block_prefix(USER)
+            batch.erase(requests, {USER: {slot_of(k): v for k, v in self.table.items() if k.startswith(prefix)}})
+        batch.fold(batch.users, [self.table.get(user) for user in batch.users], lookup)
+        for key, value in batch.result().values.items():
+            self.changelog.append((key, value))
+            if value is None:
+                self.table.pop(key, None)
+            else:
+                self.table[key] = value
+
+
+def expected(lane, log, ats):
+    users = Users()
+    for key, value in lane.changelog:
+        users.see(key, value)
+    users.fold(USER, log, ats, lookup)
+    return users.entries
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 200), st.integers(0, 4), st.integers(1, 40))
+def test_judge_knows_erasures_wherever_the_lane_took_them(seed, count, num_erasures, size):
+    rng, lane = random.Random(seed), Lane()
+    log = [(offset, listen(offset, 1_000 + offset - rng.choice((0, 0, 0, 60)))) for offset in range(count)]
+    ats = [1_000 + rng.randrange(count + 20) for _ in range(num_erasures)]
+    waiting = list(ats)
+    for first in range(0, count, size):
+        taken = [waiting.pop(0) for _ in range(rng.randint(0, len(waiting)))]
+        lane.batch(log[first : first + size], taken)
+    lane.batch([], waiting)
+    assert expected(lane, log, ats) == lane.table
+    if ats:
+        assert expected(lane, log, [*ats, max(ats) + 1]) != lane.table, "one that was forgotten"
+        assert expected(lane, log, []) != lane.table, "one that nobody asked for"
+
+
+def test_judge_folds_on_from_what_it_knew_at_the_last_comparison():
+    lane, users, log = Lane(), Users(), [(offset, listen(offset)) for offset in range(120)]
+    for first, ats in ((0, []), (40, [1_010]), (80, [1_070])):
+        seen = len(lane.changelog)
+        lane.batch(log[first : first + 40], ats)
+        for key, value in lane.changelog[seen:]:
+            users.see(key, value)
+        users.fold(USER, log[first : first + 40], ats, lookup)
+        assert users.entries == lane.table
+
+
+@pytest.fixture
+def counted():
+    """Counts of a partition as a worker publishes them, and a judge who heard the same listens."""
+    judge, counter = CountsJudge(), PartitionCounter(2, DECAY)
+    rows = []
+    for offset, (key, value) in zip(range(2_000), listens("counts"), strict=False):
+        try:
+            rows.append((offset, decode_listen(key, value, NOW_MS)))
+        except BadRecord:
+            continue
+        judge.hear(2, rows[-1][1])
+    counter.add([rows], 2_000)
+    return judge, counter.publish(256)
+
+
+def published(records):
+    return [SimpleNamespace(partition=2, key=key, value=value) for key, value in records.items()]
+
+
+def test_judge_has_the_counts_of_the_workers_and_sees_each_wrong_one(counted):
+    judge, records = counted
+    assert not judge.is_whole({2: 2_000})
+    judge.see(published(records))
+    assert judge.is_whole({2: 2_000})
+    assert not judge.is_whole({2: 2_001})
+    compared, wrong = judge.wrong()
+    assert compared > 400
+    assert wrong == []
+    judge.hear(2, listen(1))
+    more, (wrong,) = judge.wrong()
+    assert more == compared + 1
+    assert wrong.startswith("counts/2: item ")
+    with pytest.raises(ValueError, match="counts of 2 in partition 3"):
+        judge.see([SimpleNamespace(partition=3, key=b"2/00", value=b"")])
+
+
+def test_load_erases_users_and_one_request_in_ten_cannot_be_read():
+    rng, bad = random.Random(1), 0
+    for number in range(100):
+        key, value = erasure(rng, number, 1_700_000_500_000)
+        try:
+            assert decode_user_erasure(key, value, NOW_MS).at <= 1_700_000_500_000
+        except BadRecord:
+            bad += 1
+    assert bad == 10

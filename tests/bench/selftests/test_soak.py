@@ -1,0 +1,47 @@
+"""The soak: its lines through samples, and its smallest size on a real Kafka."""
+
+import random
+
+import pytest
+
+from tests.bench.peers.mixed import catalogue_change, listens
+from tests.bench.soak import Samples, by_minute, slope
+from tests.bench.support.open_loop import Load
+from tests.bench.support.rig import partition_of
+from tests.bench.support.smoke import last_line
+from tests.bench.support.work import read
+
+
+@pytest.mark.slow
+@pytest.mark.broker
+def test_smallest_size_ends_with_its_checks(kafka):
+    line = last_line("soak", "--bootstrap", kafka.bootstrap)
+    values = {check["name"]: check["value"] for check in line["checks"]}
+    assert list(values) == ["rss_slope_mb_per_hour", "lag_growth", "unanswered_sessions", "lag_p99_s", "session_p99_ms"]
+    assert None not in values.values()
+    assert values["unanswered_sessions"] == 0
+
+
+def test_slope_is_that_of_the_line_and_not_of_its_ends():
+    at_s = [float(n) for n in range(100)]
+    assert slope(at_s, [5.0 + 0.5 * at for at in at_s]) == pytest.approx(0.5)
+    assert slope(at_s, [*(1.0 for _ in range(99)), 2.0]) < 0.001
+    assert slope([0.0, 1.0], [0.0, 1.0]) is None
+
+
+def test_warm_up_is_left_out_of_all_samples():
+    samples = Samples([0.0, 1.0, 2.0, 3.0], [9.0, 1.0, 1.0, 1.0], [9, 1, 1, 1])
+    assert samples.after(0.25) == Samples([1.0, 2.0, 3.0], [1.0, 1.0, 1.0], [1, 1, 1])
+
+
+def test_sessions_are_told_by_the_minute_in_which_they_were_due():
+    load = Load(scheduled={"a": 10.0, "b": 69.0, "c": 71.0}, answered={"a": 10.01, "b": 69.03, "c": 71.5})
+    assert by_minute(load) == [{"p50": 30.0, "p99": 30.0}, {"p50": 500.0, "p99": 500.0}]
+
+
+def test_made_up_load_can_be_read():
+    for _, (partition, key, value) in zip(range(500), listens(1, 50, 4), strict=False):
+        assert read(value).user_id.encode() == key
+        assert partition == partition_of(key, 4)
+    rng = random.Random(1)
+    assert [catalogue_change(rng, n, 9)[1] is None for n in range(4)] == [False, False, False, True]

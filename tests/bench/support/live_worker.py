@@ -1,0 +1,121 @@
+"""A catalogue agent with live items and no Kafka: records in, records out, and a worker that may be killed anywhere."""
+
+import asyncio
+import json
+
+from aiokafka.errors import KafkaConnectionError
+
+from sidestream.models.records import ItemSids
+from sidestream.streams.contracts.decode import Limits
+from sidestream.streams.contracts.settings import TopicSettings
+from sidestream.streams.contracts.topics import build_topics
+from sidestream.streams.errors import LaneError
+from sidestream.streams.group.faust_app import make_faust_app
+from sidestream.streams.kafka.clients import Clients, KafkaSettings
+from sidestream.streams.listens.metrics import LaneCounts
+from sidestream.streams.listens.settings import LaneSettings
+from sidestream.streams.runtime.clock import LogClock
+from sidestream.streams.runtime.metrics import Metrics
+from sidestream.streams.tokenizing.agent import CatalogAgent
+from sidestream.streams.tokenizing.events import Source
+from sidestream.streams.tokenizing.live.items import LiveItems
+from sidestream.streams.tokenizing.live.service import LiveItemsService
+from sidestream.streams.tokenizing.live_tokenizers import books_of
+from sidestream.streams.tokenizing.settings import AgentSettings
+from sidestream.tokenizer.live import LiveSettings, decode_state
+from tests.bench.support.live_streams import EPOCH_MS
+
+TOPICS = build_topics(TopicSettings())
+SIDS, STATES = TOPICS.item_sids.name, TOPICS.live_states.name
+AT = EPOCH_MS
+
+
+class Log:
+    """What Kafka would hold: the latest value of each key, and all that was ever written."""
+
+    def __init__(self):
+        self.written, self.latest = [], {}
+
+    def write(self, topic, key, value):
+        self.written.append((topic, key, value))
+        if value is None:
+            self.latest.pop((topic, key), None)
+        else:
+            self.latest[topic, key] = value
+
+    def copy(self):
+        other = Log()
+        other.written, other.latest = list(self.written), dict(self.latest)
+        return other
+
+    def of(self, topic):
+        return {key: value for (name, key), value in self.latest.items() if name == topic}
+
+
+class Producer:
+    """Writes to a log until it has written so many records; then the process is dead."""
+
+    def __init__(self, log, writes=None):
+        self.log, self.left = log, writes
+
+    async def send(self, topic, value, key, headers=()):
+        if self.left is not None:
+            if not self.left:
+                raise KafkaConnectionError
+            self.left -= 1
+        self.log.write(topic, key, value)
+        acked = asyncio.get_running_loop().create_future()
+        acked.set_result(None)
+        return acked
+
+
+class LiveWorker:
+    """The catalogue agent of one process, with what it restored."""
+
+    def __init__(self, tokenizers, tmp_path, log, settings=None, writes=None):
+        self.metrics, self.clock, self.log = Metrics(), LogClock(), log
+        clients = Clients(KafkaSettings(bootstrap="127.0.0.1:1"))
+        self.items = LiveItems(TOPICS, books_of(tokenizers), Limits(), settings or LiveSettings(), self.metrics)
+        self.items.adopt({0: {key: decode_state(value) for key, value in log.of(STATES).items()}})
+        room = LiveItemsService(self.items, TOPICS.live_states, clients, self.clock)
+        app = make_faust_app("test", clients, LaneSettings(), tmp_path, LaneCounts())
+        self.agent = CatalogAgent(
+            app, clients, TOPICS, tokenizers[0], Limits(), AgentSettings(), self.metrics, lambda: 0.0, room
+        )
+        self.producer = Producer(log, writes)
+
+    async def take(self, sources):
+        """Fold a batch; false where the process died on the way."""
+        try:
+            await self.agent._send(self.producer, self.agent._outgoing(sources))
+        except LaneError:
+            return False
+        return True
+
+    def state(self, item_id="live"):
+        return self.items.state(0, item_id)
+
+
+def record(topic, offset, key, value, at=AT):
+    value = value if value is None or isinstance(value, bytes) else json.dumps(value).encode()
+    return Source(topic.name, 0, offset, at, key.encode(), value, [])
+
+
+def item(offset, item_id="live", **fields):
+    value = {"item_id": item_id, "kind": "live", "title": "Live: a late jazz trio", "at": AT, **fields}
+    return record(TOPICS.catalog_items, offset, item_id, value)
+
+
+def segment(offset, text, item_id="live", **fields):
+    end_ms = (offset + 1) * 5_000
+    value = {"item_id": item_id, "at": AT + end_ms, "start_ms": end_ms - 5_000, "end_ms": end_ms, "text": text}
+    return record(TOPICS.live_segments, offset, item_id, value | fields, AT + end_ms)
+
+
+def sids(log, item_id="live"):
+    """All values of an item in the order in which they were written."""
+    return [
+        None if value is None else ItemSids.from_json(value)
+        for topic, key, value in log.written
+        if topic == SIDS and key == item_id.encode()
+    ]

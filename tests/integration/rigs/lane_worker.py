@@ -1,0 +1,108 @@
+"""A worker with nothing but the listen lane, for tests that kill it: `python lane_worker.py '{...}'`.
+
+Keys: bootstrap, kind, prefix, partitions, data_dir, session_timeout_ms, guarantee; fault (see `lane_faults`) or null;
+lane, more settings of it.
+"""
+
+import asyncio
+import json
+import sys
+import time
+from pathlib import Path
+
+import faust
+
+from sidestream.streams.contracts.decode import decode_listen, decode_user_erasure
+from sidestream.streams.contracts.settings import TopicSettings
+from sidestream.streams.contracts.topics import Topics, build_topics
+from sidestream.streams.group.faust_app import make_faust_app
+from sidestream.streams.group.transport import FaustHost, register
+from sidestream.streams.kafka.clients import Clients, KafkaSettings
+from sidestream.streams.listens.erasure.feed import ErasureFeed
+from sidestream.streams.listens.erasure.sweep import Sweep
+from sidestream.streams.listens.lane import ListenLane
+from sidestream.streams.listens.metrics import LaneCounts
+from sidestream.streams.listens.settings import LaneSettings
+from sidestream.streams.listens.table.meta import TableIdentity
+from sidestream.streams.listens.table.users import UserTable
+from sidestream.streams.popularity.count_publisher import ItemCounting
+from sidestream.streams.popularity.settings import PopularitySettings
+from sidestream.streams.runtime.clock import WallClock
+from sidestream.tokenizer.catalogue import StoredSid
+from tests.integration.rigs.lane_faults import Fault, FaultyClients
+
+# So few events that blocks are written over.
+LANE = LaneSettings(commit_interval_ms=200, max_batch_records=500, history_events=64)
+# So often and so little at a time that parts wait for their turn whenever a worker is killed.
+POPULARITY = PopularitySettings(half_life_hours=240, publish_s=0.2, publish_parts=60)
+VERSION = "0123456789ab"
+
+
+def static_lookup(item_key: int) -> StoredSid | None:
+    """A catalogue that never changes, with some items missing."""
+    if item_key % 7 == 0:
+        return None
+    return StoredSid(VERSION, (item_key % 256, item_key // 256 % 256, item_key // 65_536 % 256))
+
+
+class ToldReplays(LaneCounts):
+    """Counts that say at once what a killed process could not say at its end."""
+
+    def folded(self, applied: int, repeats: int, late: int, stale: int) -> None:
+        """Tell of listens that were folded before."""
+        super().folded(applied, repeats, late, stale)
+        if stale:
+            print(f"replayed {stale}", flush=True)
+
+
+def user_table(data_dir: Path, topics: Topics) -> UserTable:
+    """The table that a worker with this folder has."""
+    identity = TableIdentity(topics.listens.name, topics.user_state_changelog.name, topics.listens.partitions)
+    return UserTable(data_dir / "user-state", identity, LANE.table)
+
+
+def make_lane(config: dict) -> tuple[faust.App, ListenLane]:
+    """The app and its lane."""
+    topics = build_topics(TopicSettings(prefix=config["prefix"], user_partitions=config["partitions"]))
+    session_ms = config["session_timeout_ms"]
+    kafka = KafkaSettings(
+        bootstrap=config["bootstrap"],
+        kind=config["kind"],
+        session_timeout_ms=session_ms,
+        heartbeat_interval_ms=session_ms // 6,
+    )
+    clients = FaultyClients(kafka, Fault(**config["fault"])) if config["fault"] else Clients(kafka)
+    data_dir, metrics = Path(config["data_dir"]), ToldReplays()
+    settings = LANE.model_copy(update={"guarantee": config["guarantee"], **config["lane"]})
+    app = make_faust_app(config["prefix"] + "lane", clients, settings, data_dir, metrics)
+    table = user_table(data_dir, topics)
+    asked = topics.user_erasures.name
+    sweep = Sweep(topics.listens.name, asked, clients, settings, WallClock(), time.monotonic)
+    erasures = ErasureFeed(asked, clients, decode_user_erasure, sweep)
+    counting = ItemCounting(topics.item_counts.name, topics.listens.name, clients, decode_listen, POPULARITY)
+    lane = ListenLane(
+        FaustHost(app),
+        clients,
+        table,
+        decode_listen,
+        static_lookup,
+        settings,
+        metrics,
+        erasures=erasures,
+        derived=counting,
+    )
+    register(app, lane)
+    register(app, erasures)
+    return app, lane
+
+
+def main() -> None:
+    """Run until told to stop."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    app, _ = make_lane(json.loads(sys.argv[1]))
+    faust.Worker(app, loglevel="INFO", loop=loop).execute_from_commandline()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,254 @@
+"""Faust's side of the lanes: what is registered, what is committed, what is dropped, in which order lanes stop."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import faust
+import pytest
+from faust.transport.consumer import Consumer
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from sidestream.streams.errors import LaneError, SettingsError
+from sidestream.streams.group import faust_app
+from sidestream.streams.group.faust_app import check_versions, make_faust_app
+from sidestream.streams.group.transport import LaneTransport, register
+from sidestream.streams.kafka.clients import Clients, KafkaSettings
+from sidestream.streams.listens.metrics import LaneCounts
+from sidestream.streams.listens.settings import LaneSettings
+
+
+class Lane:
+    """A lane that notes what happens to it."""
+
+    def __init__(self, topic: str, notes: list[tuple], offsets: dict[int, int]) -> None:
+        self.topic = topic
+        self.notes = notes
+        self.offsets = offsets
+        self.fails = False
+
+    async def assigned(self, partitions) -> None:
+        self.notes.append(("assigned", self.topic, set(partitions)))
+
+    async def revoked(self, partitions) -> None:
+        self.notes.append(("revoked", self.topic, set(partitions)))
+        if self.fails:
+            raise LaneError("stuck")
+
+    def committable(self) -> dict[int, int]:
+        return self.offsets
+
+
+@pytest.fixture
+def counts() -> LaneCounts:
+    return LaneCounts()
+
+
+@pytest.fixture
+async def app(tmp_path, counts) -> AsyncIterator[faust.App]:
+    clients = Clients(KafkaSettings(bootstrap="127.0.0.1:1"))
+    app = make_faust_app("test", clients, LaneSettings(), tmp_path / "new" / "folder", counts)
+    app.finalize()
+    yield app
+    if app._consumer is not None:
+        app._consumer._thread.thread_loop.close()
+
+
+@pytest.fixture
+def notes() -> list[tuple]:
+    return []
+
+
+@pytest.fixture
+def lanes(app, notes) -> list[Lane]:
+    lanes = [Lane("listens", notes, {0: 5, 1: 9}), Lane("sessions", notes, {1: 3})]
+    for lane in lanes:
+        register(app, lane)
+    return lanes
+
+
+def listening_consumer(app, monkeypatch, notes):
+    """Faust's consumer, with Faust's own part of a rebalance left out."""
+    consumer = app.consumer
+
+    async def note(name, *args):
+        notes.append((name,))
+
+    monkeypatch.setattr(Consumer, "on_partitions_assigned", lambda self, *args: note("faust assigned"))
+    monkeypatch.setattr(Consumer, "on_partitions_revoked", lambda self, *args: note("faust revoked"))
+    monkeypatch.setattr(Consumer, "commit", lambda self, *args, **kwargs: note("commit"))
+    return consumer
+
+
+async def test_guard_rails_are_on(app):
+    conf = app.conf
+    assert isinstance(app.transport, LaneTransport)
+    assert app.producer_transport is app.transport
+    assert (conf.stream_wait_empty, conf.web_enabled, conf.topic_allow_declare) == (False, False, False)
+    assert (conf.topic_disable_leader, conf.broker_max_poll_records) == (True, 500)
+    assert (conf.broker_session_timeout, conf.broker_heartbeat_interval, conf.broker_rebalance_timeout) == (10, 3, 30)
+    assert conf.consumer_auto_offset_reset == "earliest"
+    assert conf.processing_guarantee.value == "at_least_once"
+    assert app.producer._settings_extra() == {"acks": "all", "enable_idempotence": True}
+
+
+@pytest.mark.parametrize("kind", ["Table", "SetTable", "GlobalTable", "SetGlobalTable"])
+async def test_faust_tables_are_refused(app, kind):
+    with pytest.raises(SettingsError, match="UserTable"):
+        getattr(app, kind)("counts", default=int)
+
+
+async def test_concurrent_agents_are_refused(app):
+    with pytest.raises(SettingsError, match="#606"):
+        app.agent(app.topic("items"), concurrency=2)
+    assert app.agent(app.topic("items"), name="one")(lambda stream: stream).concurrency == 1
+
+
+async def test_co_partitioning_assignor_is_used(app, lanes):
+    thread = app.consumer._thread
+    consumer = thread._create_worker_consumer(app.transport)
+    assert thread._assignor is app.assignor
+    assert consumer._fetch_max_wait_ms == 500
+    await consumer.stop()
+
+
+async def test_lane_topics_are_subscribed(app, lanes):
+    assert {name for topic in app.topics for name in topic.topics} == {"listens", "sessions"}
+
+
+async def test_second_lane_of_a_topic_is_refused(app, lanes, notes):
+    with pytest.raises(SettingsError, match="second one"):
+        register(app, Lane("listens", notes, {}))
+
+
+async def test_app_of_another_make_is_refused(notes):
+    with pytest.raises(SettingsError, match="make_faust_app"):
+        register(faust.App("stock", broker="kafka://127.0.0.1:1"), Lane("listens", notes, {}))
+
+
+async def test_rebalance_tells_lanes_in_order_and_commits_between(app, lanes, notes, monkeypatch):
+    consumer = listening_consumer(app, monkeypatch, notes)
+    await consumer.on_partitions_revoked(set())
+    assigned = {TP("listens", 0), TP("listens", 1), TP("sessions", 1), TP("other", 0)}
+    await consumer.on_partitions_assigned(assigned, 1)
+    await consumer.on_partitions_revoked(assigned)
+    assert notes == [
+        ("faust revoked",),
+        ("faust assigned",),
+        ("assigned", "listens", {0, 1}),
+        ("assigned", "sessions", {1}),
+        ("revoked", "sessions", {1}),
+        ("revoked", "listens", {0, 1}),
+        ("commit",),
+        ("faust revoked",),
+    ]
+
+
+async def test_offsets_of_lanes_are_committed_while_they_own_partitions(app, lanes, notes, monkeypatch):
+    consumer = listening_consumer(app, monkeypatch, notes)
+    assert consumer._filter_committable_offsets([]) == {}
+    await consumer.on_partitions_assigned({TP("listens", 0), TP("listens", 1), TP("sessions", 1)}, 1)
+    consumer._committed_offset[TP("listens", 0)] = 5
+    assert consumer._filter_committable_offsets([]) == {TP("listens", 1): 9, TP("sessions", 1): 3}
+    await consumer.on_partitions_revoked(set())
+    assert consumer._filter_committable_offsets([]) == {}
+
+
+async def test_lane_that_cannot_stop_crashes_the_app(app, lanes, notes, monkeypatch):
+    consumer = listening_consumer(app, monkeypatch, notes)
+    crashes = []
+
+    async def crash(reason):
+        crashes.append(reason)
+
+    monkeypatch.setattr(app, "crash", crash)
+    await consumer.on_partitions_assigned({TP("listens", 0)}, 1)
+    lanes[0].fails = True
+    await consumer.on_partitions_revoked({TP("listens", 0)})
+    assert [str(reason) for reason in crashes] == ["stuck"]
+
+
+async def test_stray_records_are_dropped_and_counted(app, lanes, counts, monkeypatch):
+    async def getmany(self, active, timeout):
+        await asyncio.sleep(0)
+        return {TP("listens", 0): [1, 2, 3], TP("items", 0): [4]}
+
+    monkeypatch.setattr(driver.Consumer, "_getmany", getmany)
+    assert await app.consumer._getmany(None, 1.0) == {TP("items", 0): [4]}
+    assert counts.stray_records == 3
+
+
+async def test_livelock_detector_leaves_lanes_alone(app, lanes, monkeypatch):
+    seen = []
+    monkeypatch.setattr(driver.Consumer, "verify_event_path", lambda self, now, tp: seen.append(tp))
+    app.consumer.verify_event_path(0.0, TP("listens", 0))
+    app.consumer.verify_event_path(0.0, TP("items", 0))
+    assert seen == [TP("items", 0)]
+
+
+def test_other_versions_are_refused(monkeypatch):
+    check_versions()
+    monkeypatch.setattr(faust_app, "FAUST_VERSION", "0.16.0")
+    with pytest.raises(SettingsError, match=r"expected faust-streaming 0\.16\.0"):
+        check_versions()
+
+
+async def test_a_message_that_nothing_keeps_is_handed_over_without_a_task(app):
+    consumer, flow, tasks = app.consumer, asyncio.Event(), asyncio.all_tasks()
+
+    async def hand_over():
+        return asyncio.all_tasks() - tasks
+
+    for _ in range(40):
+        answer = await consumer.wait_first(hand_over(), flow.wait())
+        assert answer.results == [set()]
+        assert not answer.stopped
+    with pytest.raises(ValueError, match="refused"):
+        await consumer.wait_first(fail(), flow.wait())
+
+
+async def fail():
+    msg = "refused"
+    raise ValueError(msg)
+
+
+async def test_a_message_that_has_to_wait_goes_on_as_faust_has_it(app):
+    consumer, flow, room = app.consumer, asyncio.Event(), asyncio.Event()
+    steps = []
+
+    async def hand_over():
+        steps.append("begun")
+        await asyncio.sleep(0)
+        try:
+            await room.wait()
+        except asyncio.CancelledError:
+            steps.append("given up")
+            raise
+        steps.append("handed over")
+        return 7
+
+    waiting = asyncio.create_task(consumer.wait_first(hand_over(), flow.wait()))
+    await asyncio.sleep(0)
+    assert steps == ["begun"]
+    room.set()
+    assert (await waiting).results == [7]
+    room.clear()
+    # A rebalance suspends the flow: who still waits is given up.
+    waiting = asyncio.create_task(consumer.wait_first(hand_over(), flow.wait()))
+    await asyncio.sleep(0)
+    flow.set()
+    assert (await waiting).results == [True]
+    await asyncio.sleep(0)
+    assert steps == ["begun", "handed over", "begun", "given up"]
+
+
+async def test_others_get_their_turn_while_messages_are_handed_over(app):
+    consumer, flow, turns = app.consumer, asyncio.Event(), []
+
+    async def hand_over():
+        return None
+
+    asyncio.get_running_loop().call_soon(turns.append, 1)
+    for _ in range(16):
+        await consumer.wait_first(hand_over(), flow.wait())
+    assert turns == [1]

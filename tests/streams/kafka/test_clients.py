@@ -1,0 +1,131 @@
+"""Clients of the one factory work alike on a real Kafka and on the embedded broker."""
+
+import asyncio
+import time
+
+import faust
+import pytest
+from kafka import TopicPartition
+
+from sidestream.streams.broker import RunningBroker
+from sidestream.streams.contracts.topics import Topics
+from sidestream.streams.errors import SettingsError
+from sidestream.streams.kafka.clients import Clients, KafkaSettings
+
+DEADLINE_S = 30.0
+
+
+def test_clients_need_an_address() -> None:
+    with pytest.raises(SettingsError, match=r"kafka\.bootstrap"):
+        Clients(KafkaSettings())
+
+
+def test_fetch_wait_is_small_only_where_the_broker_does_not_wake_on_data() -> None:
+    assert Clients(KafkaSettings(bootstrap="h:1")).fetch_max_wait_ms == 500
+    assert Clients(KafkaSettings(bootstrap="h:1", kind="embedded")).fetch_max_wait_ms == 10
+    assert Clients(KafkaSettings(bootstrap="h:1", kind="embedded", fetch_max_wait_ms=3)).fetch_max_wait_ms == 3
+
+
+async def test_aiokafka_sends_reads_in_a_group_and_commits(broker: RunningBroker, topics: Topics) -> None:
+    clients, topic = Clients(broker.kafka), topics.listens.name
+    producer, consumer = clients.async_producer(), clients.async_consumer(topic, group_id=topic)
+    await producer.start()
+    await consumer.start()
+    try:
+        place = await producer.send_and_wait(topic, b"value", key=b"key", headers=[("h", b"1")])
+        record = await asyncio.wait_for(consumer.getone(), DEADLINE_S)
+        assert (record.key, record.value, record.headers) == (b"key", b"value", (("h", b"1"),))
+        await consumer.commit()
+        assert await consumer.committed(place.topic_partition) == 1
+        waits_s = []
+        for _ in range(5):
+            sent_at = time.monotonic()
+            await producer.send(topic, b"value", key=b"key")
+            await asyncio.wait_for(consumer.getone(), DEADLINE_S)
+            waits_s.append(time.monotonic() - sent_at)
+        assert min(waits_s) < 0.25  # 0.5 s, the fetch wait, if it slept through new records
+    finally:
+        await consumer.stop()
+        await producer.stop()
+
+
+async def test_kafka_python_and_aiokafka_put_a_key_on_the_same_partition(broker: RunningBroker, topics: Topics) -> None:
+    clients, topic = Clients(broker.kafka), topics.candidates.name
+    sync = clients.producer()
+    producer = clients.async_producer()
+    await producer.start()
+    try:
+        keys = [f"user-{number}".encode() for number in range(40)]
+        theirs = [(await producer.send_and_wait(topic, b"v", key=key)).partition for key in keys]
+        ours = [sync.send(topic, b"v", key=key).get(timeout=DEADLINE_S).partition for key in keys]
+        assert ours == theirs
+        assert set(ours) == {0, 1, 2}
+    finally:
+        sync.close()
+        await producer.stop()
+
+
+def test_kafka_python_reads_with_and_without_a_group(broker: RunningBroker, topics: Topics) -> None:
+    clients, topic = Clients(broker.kafka), topics.session_starts.name
+    producer = clients.producer(linger_ms=5)
+    for number in range(30):
+        producer.send(topic, b"%d" % number, key=b"%d" % number)
+    producer.flush(timeout=DEADLINE_S)
+    producer.close()
+    alone = clients.consumer()
+    alone.assign([TopicPartition(topic, number) for number in range(3)])
+    for consumer in (alone, clients.consumer(topic, group_id=topic + "-group")):
+        values: list[bytes] = []
+        deadline = time.monotonic() + DEADLINE_S
+        while len(values) < 30 and time.monotonic() < deadline:
+            for records in consumer.poll(timeout_ms=200).values():
+                values += [record.value for record in records]
+        consumer.close()
+        assert sorted(values) == sorted(b"%d" % number for number in range(30))
+
+
+@pytest.mark.broker
+async def test_transactions_are_taken_and_hidden_on_a_real_kafka(kafka: RunningBroker, make_topics) -> None:
+    topic = make_topics().user_state_changelog.name
+    clients = Clients(kafka.kafka)
+    producer, consumer = clients.async_producer(transactional_id=topic), clients.async_consumer(topic)
+    await producer.start()
+    await consumer.start()
+    try:
+        await producer.begin_transaction()
+        await producer.send_and_wait(topic, b"aborted", key=b"k")
+        await producer.abort_transaction()
+        async with producer.transaction():
+            await producer.send_and_wait(topic, b"kept", key=b"k")
+        record = await asyncio.wait_for(consumer.getone(), DEADLINE_S)
+        assert record.value == b"kept"
+    finally:
+        await consumer.stop()
+        await producer.stop()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+async def test_faust_joins_reads_and_sends(broker: RunningBroker, topics: Topics) -> None:
+    clients = Clients(broker.kafka)
+    app = faust.App(topics.listens.name, **clients.faust_options(), store="memory://", web_enabled=False)
+    raw = {"key_type": bytes, "value_type": bytes, "key_serializer": "raw", "value_serializer": "raw"}
+    source, target = app.topic(topics.listens.name, **raw), app.topic(topics.candidates.name, **raw)
+
+    @app.agent(source)
+    async def copy(stream) -> None:
+        async for event in stream.events():
+            await target.send(key=event.key, value=event.value)
+
+    producer, consumer = clients.async_producer(), clients.async_consumer(topics.candidates.name)
+    await app.start()
+    try:
+        await producer.start()
+        await consumer.start()
+        for number in range(10):
+            await producer.send_and_wait(topics.listens.name, b"%d" % number, key=b"%d" % number)
+        found = [(await asyncio.wait_for(consumer.getone(), DEADLINE_S)).value for _ in range(10)]
+        assert sorted(found) == [b"%d" % number for number in range(10)]
+    finally:
+        await consumer.stop()
+        await producer.stop()
+        await app.stop()

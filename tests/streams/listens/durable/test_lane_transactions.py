@@ -1,0 +1,283 @@
+"""Exactly once on a Kafka in memory: order of the steps, crashes at each of them, zombies, refusals, the setting."""
+
+import asyncio
+import tempfile
+from pathlib import Path
+
+import pytest
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, NotEnoughReplicasError, ProducerFenced
+from aiokafka.errors import TransactionalIdAuthorizationFailed as NotGranted
+from aiokafka.producer import sender as aiokafka_sender
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sidestream.streams.errors import LaneError, LaneFenced, RestoreError, SettingsError
+from sidestream.streams.kafka.clients import TRANSACTION_BACKOFF_S, Clients, KafkaSettings
+from sidestream.streams.listens.durable import transactions
+from sidestream.streams.listens.durable.guarantee import choose_guarantee, make_writer
+from sidestream.streams.listens.durable.transactions import ATTEMPTS, TransactionalWriter
+from sidestream.streams.listens.durable.writer import FoldedBatch, IdempotentWriter
+from sidestream.streams.listens.metrics import LaneCounts
+from sidestream.streams.listens.restore import restorer as restoring
+from sidestream.streams.listens.restore.restorer import Restorer
+from sidestream.streams.listens.table.users import UserTable
+from sidestream.streams.runtime.pacing import Pacer
+from tests.streams.listens.fake_kafka import FakeKafka, FakeProducer
+from tests.streams.listens.lane_scenes import (
+    IDENTITY,
+    LANE,
+    PARTITIONS,
+    TABLE,
+    bad_records,
+    changelog,
+    dead_letters,
+    expected,
+    fill,
+    make_lane,
+    run_to_end,
+)
+
+
+def make_writer_on(kafka: FakeKafka) -> TransactionalWriter:
+    return TransactionalWriter("listens", "changelog", "group", kafka, 1_000, 10_000)
+
+
+async def test_assignment_fences_before_it_reads_the_committed_offset_and_then_the_changelogs_end(tmp_path):
+    kafka = FakeKafka()
+    fill(kafka, 20)
+    await run_to_end(kafka, tmp_path)
+    steps = ["fence group-listens-0", "fence group-listens-1", "committed", "end of changelog", "end of listens"]
+    assert [step for step in dict.fromkeys(kafka.steps) if step in steps] == steps
+
+
+async def test_one_batch_is_one_transaction_and_written_after_its_commit(tmp_path):
+    kafka = FakeKafka()
+    fill(kafka, 6, users=1)
+    await run_to_end(kafka, tmp_path)
+    begun = kafka.steps.index("end of listens")
+    steps = [step for step in kafka.steps[begun + 1 :] if not step.startswith("end of")]
+    origin = ["send to changelog", "send offsets", "commit", "commit acknowledged"]
+    assert steps == [
+        *origin,
+        *origin,
+        "send to changelog",
+        "send to listens.dlq",
+        "send offsets",
+        "commit",
+        "commit acknowledged",
+    ]
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    crashes=st.lists(st.tuples(st.integers(0, 25), st.booleans()), max_size=5),
+    more=st.integers(1, 40),
+    users=st.sampled_from([2, 9]),
+)
+def test_crashes_at_any_step_neither_lose_nor_repeat_a_listen_or_a_dead_letter(crashes, more, users):
+    async def scenario(folder: Path) -> None:
+        kafka, counts = FakeKafka(), LaneCounts()
+        fill(kafka, 130, users)
+        for number, (steps, lose_table) in enumerate(crashes):
+            kafka.acks_left = steps
+            await run_to_end(kafka, folder / str(number if lose_table else "kept"), metrics=counts)
+            kafka.crashes.clear()
+            fill(kafka, more, users)
+        kafka.acks_left = None
+        assert await run_to_end(kafka, folder / "kept", metrics=counts) == expected(kafka) == changelog(kafka)
+        assert await run_to_end(kafka, folder / "rebuilt", metrics=counts) == expected(kafka)
+        assert dead_letters(kafka) == bad_records(kafka)
+        assert counts.stale == 0
+
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(scenario(Path(folder)))
+
+
+@pytest.mark.parametrize("step", ["begin_transaction", "send_offsets_to_transaction", "commit_transaction"])
+async def test_zombie_is_fenced_wherever_it_was_paused(tmp_path, monkeypatch, step):
+    kafka = FakeKafka()
+    fill(kafka, 30)
+    paused, go_on, real = asyncio.Event(), asyncio.Event(), getattr(FakeProducer, step)
+
+    async def pause(producer: FakeProducer, *args) -> None:
+        paused.set()
+        await go_on.wait()
+        await real(producer, *args)
+
+    zombie = make_lane(kafka, tmp_path / "zombie")
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeProducer, step, pause)
+        await zombie.assigned(PARTITIONS)
+        await paused.wait()
+    # Its session ended meanwhile: another worker is given the partitions, and the zombie has not heard of it.
+    assert await run_to_end(kafka, tmp_path / "heir") == expected(kafka)
+    go_on.set()
+    async with asyncio.timeout(10):
+        while not kafka.crashes:
+            await asyncio.sleep(0.001)
+    assert isinstance(kafka.crashes[0], LaneFenced)
+    assert "another worker has taken the partition over" in str(kafka.crashes[0])
+    await zombie.revoked(PARTITIONS)
+    kafka.crashes.clear()
+    fill(kafka, 30)
+    assert await run_to_end(kafka, tmp_path / "zombie") == expected(kafka) == changelog(kafka)
+    assert dead_letters(kafka) == bad_records(kafka)
+
+
+async def test_a_long_sleep_ends_nothing_while_the_partitions_are_still_ours(tmp_path):
+    kafka = FakeKafka()
+    times = iter([0.0])
+    fill(kafka, 30)
+    assert await run_to_end(kafka, tmp_path, clock=lambda: next(times, 100.0)) == expected(kafka)
+
+
+async def test_retriable_refusal_is_aborted_and_tried_again(tmp_path):
+    kafka = FakeKafka()
+    kafka.refusals = [NotEnoughReplicasError() for _ in range(ATTEMPTS - 1)]
+    fill(kafka, 100)
+    assert await run_to_end(kafka, tmp_path) == expected(kafka) == changelog(kafka)
+    assert kafka.steps.count("abort") == ATTEMPTS - 1
+    assert dead_letters(kafka) == bad_records(kafka)
+    assert await run_to_end(kafka, tmp_path / "rebuilt") == expected(kafka)
+
+
+@pytest.mark.parametrize("refusals", [[NotEnoughReplicasError()] * 2 * ATTEMPTS, [MessageSizeTooLargeError()] * 2])
+async def test_lasting_refusal_ends_the_lane_and_keeps_nothing(tmp_path, refusals):
+    kafka = FakeKafka()
+    kafka.refusals = list(refusals)
+    fill(kafka, 30)
+    await run_to_end(kafka, tmp_path)
+    assert type(kafka.crashes[0]) is LaneError
+    assert type(refusals[0]).__name__ in str(kafka.crashes[0])
+    assert changelog(kafka) == kafka.offsets == {}
+    kafka.crashes.clear()
+    kafka.refusals.clear()
+    assert await run_to_end(kafka, tmp_path) == expected(kafka)
+
+
+async def test_refused_commit_is_never_tried_again(monkeypatch):
+    kafka = FakeKafka()
+    tried = []
+
+    async def commit(producer: FakeProducer) -> None:
+        tried.append(producer)
+        raise NotEnoughReplicasError
+
+    monkeypatch.setattr(FakeProducer, "commit_transaction", commit)
+    writer = make_writer_on(kafka)
+    await writer.open({0})
+    with pytest.raises(LaneError, match="if it was not kept"):
+        await writer.publish(FoldedBatch(0, {b"u": b"v"}, [], 1))
+    assert len(tried) == 1
+
+
+async def test_offset_of_the_last_record_is_returned_and_offsets_alone_are_committed():
+    kafka = FakeKafka()
+    writer = make_writer_on(kafka)
+    await writer.open({0, 1})
+    assert await writer.publish(FoldedBatch(0, {bytes([n]): b"v" for n in range(7)}, [], 7)) == 6
+    assert await writer.publish(FoldedBatch(0, {}, [], 9)) is None
+    assert await writer.publish(FoldedBatch(0, {b"u": b"v"}, [], 10)) == 8  # 7 is the control record
+    assert kafka.offsets == {0: 10}
+    await writer.close()
+    with pytest.raises(LaneError, match="closed"):
+        await writer.publish(FoldedBatch(0, {b"u": b"v"}, [], 11))
+
+
+@pytest.mark.parametrize(
+    ("refusal", "told"), [(NotGranted(), "lane.guarantee = at_least_once"), (KafkaError("no"), "cannot be started")]
+)
+async def test_broker_that_grants_no_transactions_is_told_with_the_way_out(tmp_path, monkeypatch, refusal, told):
+    async def start(producer: FakeProducer) -> None:
+        raise refusal
+
+    monkeypatch.setattr(FakeProducer, "start", start)
+    kafka = FakeKafka()
+    await run_to_end(kafka, tmp_path)
+    assert told in str(kafka.crashes[0])
+
+
+async def test_revoke_does_not_wait_for_a_fence_that_is_not_answered(tmp_path, monkeypatch):
+    started = asyncio.Event()
+
+    async def start(producer: FakeProducer) -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(FakeProducer, "start", start)
+    kafka = FakeKafka()
+    lane = make_lane(kafka, tmp_path)
+    await lane.assigned(PARTITIONS)
+    await started.wait()
+    async with asyncio.timeout(2):
+        await lane.revoked(PARTITIONS)
+    assert not kafka.crashes
+
+
+async def test_producer_that_does_not_stop_holds_nothing_up(monkeypatch, caplog):
+    async def stop(producer: FakeProducer) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(FakeProducer, "stop", stop)
+    monkeypatch.setattr(transactions, "CLOSE_S", 0.01)
+    writer = make_writer_on(FakeKafka())
+    await writer.open({0})
+    await writer.close()
+    assert "did not stop" in caplog.text
+
+
+async def test_restore_waits_for_open_transactions(tmp_path, monkeypatch):
+    kafka = FakeKafka()
+    kafka.append("changelog", 0, b"before", b"1")
+    stranger = FakeProducer(kafka, "stranger")
+    await stranger.start()
+    await stranger.begin_transaction()
+    batch = stranger.create_batch()
+    batch.append(key=b"open", value=b"2", timestamp=None, headers=[])
+    await stranger.send_batch(batch, "changelog", partition=0)
+    tables = UserTable(tmp_path, IDENTITY, TABLE)
+    table = tables.open([0])[0]
+    restorer = Restorer("changelog", kafka, 7, LaneCounts())
+    with monkeypatch.context() as patch:
+        patch.setattr(restoring, "STABLE_S", 0.0)
+        with pytest.raises(RestoreError, match="expected no open transaction"):
+            await restorer.restore({0: table}, lambda: False)
+    waiting = asyncio.create_task(restorer.restore({0: table}, lambda: False))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    await stranger.commit_transaction()
+    await waiting
+    assert dict(table.items()) == {b"before": b"1", b"open": b"2"}
+    assert table.positions.changelog_offset == 2
+    tables.close()
+
+
+def test_guarantee_follows_the_setting_and_the_broker():
+    kafka, embedded = (Clients(KafkaSettings(bootstrap="x:1", kind=kind)) for kind in ("external", "embedded"))
+    expected = {
+        ("auto", kafka): "exactly_once",
+        ("auto", embedded): "at_least_once",
+        ("exactly_once", kafka): "exactly_once",
+        ("at_least_once", kafka): "at_least_once",
+        ("at_least_once", embedded): "at_least_once",
+    }
+    for (asked, clients), promised in expected.items():
+        lane_settings = LANE.model_copy(update={"guarantee": asked})
+        assert choose_guarantee(lane_settings, clients) == promised
+        writer = make_writer(lane_settings, clients, IDENTITY, "group", Pacer())
+        assert type(writer) is (TransactionalWriter if promised == "exactly_once" else IdempotentWriter)
+    with pytest.raises(SettingsError, match="does not isolate"):
+        choose_guarantee(LANE.model_copy(update={"guarantee": "exactly_once"}), embedded)
+
+
+async def test_transactions_follow_each_other_fast(monkeypatch):
+    # aiokafka keeps the pause between two transactions in a module constant, which has no argument.
+    monkeypatch.setattr(aiokafka_sender, "BACKOFF_OVERRIDE", 0.02)
+    producer = Clients(KafkaSettings(bootstrap="127.0.0.1:1")).async_producer(
+        transactional_id="t", retry_backoff_ms=transactions.RETRY_BACKOFF_MS
+    )
+    assert aiokafka_sender.BACKOFF_OVERRIDE == TRANSACTION_BACKOFF_S == 0.002
+    assert "BACKOFF_OVERRIDE" in aiokafka_sender.AddPartitionsToTxnHandler.handle_response.__code__.co_names
+    assert producer._sender._retry_backoff == 0.005
+    assert (ProducerFenced.retriable, NotEnoughReplicasError.retriable) == (False, True)
+    await producer.stop()

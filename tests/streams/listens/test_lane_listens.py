@@ -1,0 +1,265 @@
+"""The listen lane on a Kafka in memory: order of its steps, crashes between them, and what it refuses."""
+
+import asyncio
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sidestream.models.history import split_block_key
+from sidestream.streams.errors import LaneError, RestoreError
+from sidestream.streams.listens.durable.writer import FoldedBatch, IdempotentWriter
+from sidestream.streams.listens.metrics import LaneCounts
+from sidestream.streams.listens.restore.origin import ORIGIN_KEY, Origin
+from sidestream.streams.listens.restore.restorer import Restorer
+from sidestream.streams.listens.table.meta import Positions
+from sidestream.streams.listens.table.users import UserTable
+from tests.streams.listens.fake_kafka import Crash, FakeKafka
+from tests.streams.listens.lane_scenes import (
+    GUARANTEES,
+    IDENTITY,
+    PARTITIONS,
+    TABLE,
+    bad_records,
+    changelog,
+    dead_letters,
+    done,
+    drain,
+    expected,
+    fill,
+    make_lane,
+    run_to_end,
+)
+
+
+@pytest.mark.parametrize("guarantee", GUARANTEES)
+async def test_table_changelog_and_dead_letters_after_a_quiet_run(tmp_path, guarantee):
+    kafka = FakeKafka()
+    fill(kafka, 100)
+    fill(kafka, 150, users=2)
+    values = await run_to_end(kafka, tmp_path, guarantee)
+    assert values == expected(kafka) == changelog(kafka)
+    assert any(split_block_key(key) for key in values)
+    assert dead_letters(kafka) == bad_records(kafka)
+    assert kafka.offsets == {p: kafka.end("listens", p) for p in PARTITIONS}
+    assert not kafka.crashes
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    crashes=st.lists(st.tuples(st.integers(0, 12), st.booleans(), st.booleans()), max_size=4),
+    more=st.integers(1, 40),
+    users=st.sampled_from([2, 9]),
+)
+def test_crashes_between_acks_never_lose_or_double_a_listen(crashes, more, users):
+    async def scenario(folder: Path) -> None:
+        kafka = FakeKafka()
+        fill(kafka, 130, users)
+        for number, (acks, lose_table, commit) in enumerate(crashes):
+            kafka.acks_left = acks
+            generation = folder / str(number if lose_table else "kept")
+            before = dict(kafka.offsets)
+            await run_to_end(kafka, generation, "at_least_once")
+            if not commit:
+                kafka.offsets = before
+            kafka.crashes.clear()
+            fill(kafka, more, users)
+        kafka.acks_left = None
+        assert await run_to_end(kafka, folder / "kept", "at_least_once") == expected(kafka) == changelog(kafka)
+        assert await run_to_end(kafka, folder / "rebuilt", "at_least_once") == expected(kafka)
+
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(scenario(Path(folder)))
+
+
+async def test_crash_reaches_the_host_once_in_one_line(tmp_path):
+    kafka = FakeKafka()
+    fill(kafka, 30)
+    kafka.acks_left = 0
+    await run_to_end(kafka, tmp_path)
+    assert [type(reason) for reason in kafka.crashes] == [LaneError]
+    assert "\n" not in str(kafka.crashes[0])
+    assert Crash.__name__ in str(kafka.crashes[0])
+
+
+@pytest.mark.parametrize("guarantee", GUARANTEES)
+async def test_source_offset_is_not_committed_before_the_changelog_has_it(tmp_path, guarantee):
+    kafka = FakeKafka()
+    fill(kafka, 30)
+    kafka.acks_left = 1
+    await run_to_end(kafka, tmp_path, guarantee)
+    folded = set(changelog(kafka))
+    for partition, offset in kafka.offsets.items():
+        done = [r for r in kafka.logs["listens", partition] if r.offset < offset and r.value not in (b"{bad", None)]
+        assert {r.key for r in done} <= folded
+
+
+async def test_table_that_does_not_fit_the_changelog_is_rebuilt(tmp_path):
+    kafka = FakeKafka()
+    fill(kafka, 40)
+    await run_to_end(kafka, tmp_path)
+    foreign = UserTable(tmp_path, IDENTITY, TABLE)
+    foreign.open([0])[0].write({b"ghost": b"x"}, Positions(10_000, kafka.end("listens", 0)))
+    foreign.close()
+    await run_to_end(kafka, tmp_path)
+    tables = UserTable(tmp_path, IDENTITY, TABLE)
+    assert tables.open([0])[0].get(b"ghost") is None
+    assert {k: v for t in tables.open([0, 1]).values() for k, v in t.items()} == expected(kafka)
+    tables.close()
+
+
+async def test_recreated_source_topic_is_refused(tmp_path):
+    kafka = FakeKafka()
+    fill(kafka, 40)
+    await run_to_end(kafka, tmp_path)
+    for partition in PARTITIONS:
+        kafka.logs["listens", partition].clear()
+    kafka.listen(0, "u0", 1)
+    await run_to_end(kafka, tmp_path)
+    assert "source topic recreated or cut: expected" in str(kafka.crashes[0])
+
+
+async def test_listens_deleted_by_retention_are_skipped(tmp_path, caplog):
+    kafka = FakeKafka()
+    kafka.log_starts["listens", 0] = 100
+    kafka.offsets = {0: 20}
+    kafka.append("changelog", 0, ORIGIN_KEY, Origin("listens", None, 2).to_bytes())
+    for number in range(5):
+        kafka.listen(0, "u", number)
+    assert await run_to_end(kafka, tmp_path) == expected(kafka)
+    assert "listens 20 to 99 were deleted" in caplog.text
+
+
+@pytest.mark.parametrize("guarantee", GUARANTEES)
+async def test_reader_sees_folded_values_before_they_are_durable(tmp_path, guarantee):
+    kafka = FakeKafka()
+    lane = make_lane(kafka, tmp_path, guarantee)
+    release = asyncio.Event()
+    publish = lane._writer.publish
+
+    async def slow(batch: FoldedBatch) -> int | None:
+        if ORIGIN_KEY not in batch.values:
+            await release.wait()
+        return await publish(batch)
+
+    lane._writer.publish = slow  # type: ignore[method-assign]
+    kafka.listen(0, "u", 1)
+    await lane.assigned(PARTITIONS)
+    await lane.wait_ready()
+    async with asyncio.timeout(10):
+        while lane.read(0, "u") is None:
+            await asyncio.sleep(0.001)
+    assert done(kafka, lane).get(0, 0) == 0
+    assert lane.read(0, "u") == expected(kafka)[b"u"]
+    release.set()
+    await drain(kafka, lane)
+    assert lane.read(0, "u") == expected(kafka)[b"u"]
+    await lane.revoked(PARTITIONS)
+
+
+async def test_only_owned_and_restored_partitions_are_read(tmp_path):
+    kafka = FakeKafka()
+    lane = make_lane(kafka, tmp_path)
+    with pytest.raises(LaneError, match="not open here"):
+        lane.read(0, "u")
+    await lane.assigned({0})
+    await lane.wait_ready()
+    assert (lane.ready(0), lane.ready(1)) == (True, False)
+    assert lane.read(0, "u") is None
+    await lane.revoked({0})
+    assert not lane.ready(0)
+    with pytest.raises(LaneError):
+        lane.read(0, "u")
+
+
+async def test_a_batch_that_cannot_end_makes_the_revoke_fail(tmp_path):
+    kafka = FakeKafka(session_timeout_ms=100)
+    lane = make_lane(kafka, tmp_path)
+    waiting = asyncio.Event()
+
+    async def never(batch: FoldedBatch) -> int | None:
+        waiting.set()
+        await asyncio.Event().wait()
+
+    lane._writer.publish = never  # type: ignore[method-assign]
+    kafka.listen(0, "u", 1)
+    await lane.assigned(PARTITIONS)
+    await waiting.wait()
+    with pytest.raises(LaneError, match="did not end within"):
+        await lane.revoked(PARTITIONS)
+
+
+async def test_a_process_that_slept_past_its_session_writes_nothing(tmp_path):
+    kafka = FakeKafka()
+    times = iter([0.0, 0.0])  # made, begun
+    lane = make_lane(kafka, tmp_path, "at_least_once", clock=lambda: next(times, 100.0))
+    kafka.listen(0, "u", 1)
+    await lane.assigned(PARTITIONS)
+    await drain(kafka, lane)
+    await lane.revoked(PARTITIONS)
+    assert "stood still for 100.0 s" in str(kafka.crashes[0])
+    assert changelog(kafka) == {}
+
+
+async def test_foreign_writes_to_the_changelog_are_noticed():
+    kafka = FakeKafka()
+    writer = IdempotentWriter("changelog", kafka, 1_000)
+    await writer.open({0})
+    writer.restored({0: 0})
+    assert await writer.publish(FoldedBatch(0, {bytes([n]): b"v" for n in range(7)}, [], 7)) == 6
+    assert await writer.publish(FoldedBatch(0, {}, [], 9)) is None
+    kafka.append("changelog", 0, b"theirs", b"v")
+    with pytest.raises(LaneError, match="expected our batch at offset 7, got 8: another worker"):
+        await writer.publish(FoldedBatch(0, {b"ours": b"v"}, [], 10))
+    await writer.close()
+    with pytest.raises(LaneError, match="closed"):
+        await writer.publish(FoldedBatch(0, {b"ours": b"v"}, [], 10))
+
+
+async def test_restore_stops_where_it_is_told_and_goes_on_from_there(tmp_path):
+    kafka = FakeKafka()
+    for number in range(50):
+        kafka.append("changelog", 0, b"u%d" % (number % 20), b"%d" % number if number % 5 else None)
+    tables = UserTable(tmp_path, IDENTITY, TABLE)
+    table = tables.open([0])[0]
+    restorer = Restorer("changelog", kafka, 7, LaneCounts())
+    asked = iter([False, False, True])
+    await restorer.restore({0: table}, lambda: next(asked))
+    assert table.positions.changelog_offset == 13
+    assert restorer.progress[0].remaining == 36
+    await restorer.restore({0: table}, lambda: False)
+    assert table.positions.changelog_offset == 49
+    assert dict(table.items()) == {k: v for k, v in changelog(kafka).items() if v is not None}
+    tables.close()
+
+
+async def test_restore_refuses_records_from_before_its_position(tmp_path):
+    kafka = FakeKafka()
+    kafka.append("changelog", 0, b"u", b"1")
+    tables = UserTable(tmp_path, IDENTITY, TABLE)
+    table = tables.open([0])[0]
+    table.write({}, Positions(5, 5))
+    with pytest.raises(RestoreError, match="expected records after offset 5"):
+        await Restorer("changelog", kafka, 7, LaneCounts())._apply(table, kafka.logs["changelog", 0])
+    tables.close()
+
+
+async def test_it_tells_up_to_where_its_states_show_the_log(tmp_path):
+    kafka = FakeKafka()
+    fill(kafka, 40)
+    for partition in PARTITIONS:
+        marker = kafka.append("listens", partition, None, None)
+        kafka.hidden.add(("listens", partition, marker))
+    ends = {partition: kafka.end("listens", partition) for partition in PARTITIONS}
+    lane = make_lane(kafka, tmp_path)
+    assert lane.folded_to(0) is None
+    await lane.assigned(PARTITIONS)
+    async with asyncio.timeout(20):
+        while {partition: lane.folded_to(partition) for partition in PARTITIONS} != ends:
+            await asyncio.sleep(0.001)
+    assert lane.unread({0: ends[0] + 3, 1: ends[1]}) == {0: 3, 1: 0}
+    await lane.revoked(PARTITIONS)
+    assert lane.folded_to(0) is None
+    assert lane.unread(ends) == {}

@@ -1,0 +1,102 @@
+import io
+import json
+import logging
+
+import pytest
+
+from sidestream.streams.errors import TopicError
+from sidestream.streams.runtime.log import OncePerWhile, get_log, set_up_logging
+from sidestream.streams.runtime.log_settings import LogSettings
+
+
+@pytest.fixture(autouse=True)
+def _restored_logging():
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+
+
+def lines(stream):
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_lines_are_json_where_nobody_watches():
+    stream = io.StringIO()
+    set_up_logging(LogSettings(), stream)
+    get_log("here").info("catalogue caught up", items=3)
+    logging.getLogger("elsewhere").warning("plain %s", "words")
+    first, second = lines(stream)
+    assert (first["event"], first["items"], first["level"], first["logger"]) == (
+        "catalogue caught up",
+        3,
+        "info",
+        "here",
+    )
+    assert second["event"] == "plain words"
+
+
+def test_libraries_stay_quiet():
+    stream = io.StringIO()
+    set_up_logging(LogSettings(level="debug"), stream)
+    logging.getLogger("aiokafka.consumer").info("chatter")
+    get_log("here").debug("ours")
+    assert [line["event"] for line in lines(stream)] == ["ours"]
+
+
+def test_our_own_errors_come_without_a_traceback_others_with():
+    stream = io.StringIO()
+    set_up_logging(LogSettings(), stream)
+    for error in (TopicError("say what to do"), ValueError("defect")):
+        try:
+            raise error
+        except (TopicError, ValueError):
+            logging.getLogger("x").exception("failed")
+    ours, other = lines(stream)
+    assert "exception" not in ours
+    assert "ValueError: defect" in other["exception"]
+
+
+def test_tracebacks_for_people_show_no_local_variables():
+    stream = io.StringIO()
+    set_up_logging(LogSettings(format="text"), stream)
+
+    def connect(password):
+        raise ValueError("defect")
+
+    try:
+        connect("hu" + "sh")
+    except ValueError:
+        logging.getLogger("x").exception("failed")
+    assert "ValueError: defect" in stream.getvalue()
+    assert "hush" not in stream.getvalue()
+
+
+def test_what_faust_says_of_our_own_end_is_left_to_us():
+    stream = io.StringIO()
+    set_up_logging(LogSettings(), stream)
+    for error in (TopicError("say what to do"), ValueError("defect")):
+        try:
+            raise error
+        except (TopicError, ValueError):
+            logging.getLogger("faust.worker").exception("Error")
+    (told,) = lines(stream)
+    assert "ValueError: defect" in told["exception"]
+
+
+def test_a_library_that_repeats_itself_is_heard_once_per_while():
+    now_s = [0.0]
+    once = OncePerWhile(10.0, seconds=lambda: now_s[0])
+
+    def record(name, lineno, text, exc_info=None):
+        return logging.LogRecord(name, logging.ERROR, "f.py", lineno, text, ("x",), exc_info)
+
+    assert once.filter(record("aiokafka.conn", 1, "no node %s"))
+    assert not any(once.filter(record("aiokafka.conn", 1, "no node %s")) for _ in range(99))
+    assert once.filter(record("aiokafka.conn", 2, "another place %s"))
+    assert once.filter(record("aiokafka.conn", 1, "failed %s", (ValueError, ValueError(), None)))
+    assert all(once.filter(record("sidestream.streams.listens", 1, "ours %s")) for _ in range(3))
+    now_s[0] = 10.0
+    later = record("aiokafka.conn", 1, "no node %s")
+    assert once.filter(later)
+    assert later.getMessage() == "no node x (and 99 more like it before)"

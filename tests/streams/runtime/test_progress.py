@@ -1,0 +1,34 @@
+"""What waits is judged by positions, so that control records and prefetched news are neither."""
+
+from aiokafka import TopicPartition
+
+from sidestream.streams.runtime.progress import Reading
+
+
+class Consumer:
+    def __init__(self, positions):
+        self.positions = positions
+
+    async def position(self, partition):
+        return self.positions[partition]
+
+
+async def test_records_wait_until_they_are_read_and_done():
+    consumer = Consumer({TopicPartition("t", 0): 5, TopicPartition("t", 1): 9})
+    reading = Reading()
+    assert reading.work({0: 7, 1: 9}, ()).waiting == 0, "nothing is read yet: the assignment is the restore's matter"
+    await reading.note(consumer, "t", [0, 1], {1: [1, 2, 3]})
+    assert reading.unread({0: 7, 1: 9}) == {0: 2, 1: 0}
+    before = reading.work({0: 7, 1: 9}, (3,))
+    assert before.waiting == 2 + 3
+    reading.in_flight = 0
+    assert reading.work({0: 7, 1: 9}, (9,)).waiting == 2
+    assert reading.work({0: 7, 1: 9}, (9,)).done != before.done
+    assert reading.work({0: 70, 1: 9}, (3,)).done == before.done
+
+
+async def test_ends_that_are_older_than_the_position_and_foreign_partitions_do_not_count():
+    reading = Reading()
+    await reading.note(Consumer({TopicPartition("t", 0): 5}), "t", [0], {})
+    assert reading.work({0: 3, 1: 100}, ()).waiting == 0
+    assert reading.work({}, ()).waiting == 0

@@ -1,0 +1,58 @@
+"""Waiting for several things: nothing is left running."""
+
+import asyncio
+
+import pytest
+
+from sidestream.streams.runtime.waiting import done_before, together
+
+
+async def test_results_come_in_order():
+    async def work(number: int) -> int:
+        await asyncio.sleep(0.001 * (3 - number))
+        return number
+
+    assert await together(work(number) for number in range(3)) == [0, 1, 2]
+    assert await together([]) == []
+
+
+async def test_first_failure_cancels_the_others_and_is_raised_bare():
+    cancelled = []
+
+    async def wait() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise KeyError("first")
+
+    with pytest.raises(KeyError, match="first"):
+        await together([wait(), fail(), wait()])
+    assert cancelled == [True, True]
+
+
+async def test_work_is_given_up_when_the_event_comes_first():
+    stop, ended = asyncio.Event(), []
+
+    async def wait() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+
+    async def quick() -> None:
+        ended.append(False)
+
+    async def fail() -> None:
+        raise KeyError
+
+    assert await done_before(stop, quick())
+    with pytest.raises(KeyError):
+        await done_before(stop, fail())
+    asyncio.get_running_loop().call_later(0.01, stop.set)
+    assert not await done_before(stop, wait())
+    assert ended == [False, True]

@@ -1,0 +1,10 @@
+import pytest
+
+from sidestream.streams.demo.shipped import shipped_pair
+from sidestream.tokenizer.artifact import load_tokenizer
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    """The shipped one: real words, real books."""
+    return load_tokenizer(shipped_pair() / "tokenizer")

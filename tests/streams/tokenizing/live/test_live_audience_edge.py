@@ -1,0 +1,127 @@
+"""Who listens to live items, from the batches of the listen lane to the records for the items' owners."""
+
+import dataclasses
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from structlog.testing import capture_logs
+
+from sidestream.models.history import fold
+from sidestream.models.records import Listen, LiveListeners
+from sidestream.streams.contracts.decode import Limits
+from sidestream.streams.kafka.clients import Clients, KafkaSettings
+from sidestream.streams.tokenizing.live.audience import LiveAudience
+from sidestream.streams.tokenizing.live.ids import LiveIds
+from sidestream.streams.tokenizing.live.reading import decode_listeners
+from sidestream.tokenizer.catalogue import StoredSid
+from sidestream.tokenizer.levels.mlp import MlpEncoder
+from sidestream.tokenizer.live import FrozenBooks, LiveSettings
+from sidestream.tokenizer.sid import item_key
+from tests.bench.support.live_worker import AT, TOPICS, LiveWorker, Log, Producer, item, record
+
+
+@pytest.fixture
+def audience(tokenizer):
+    clients = Clients(KafkaSettings(bootstrap="127.0.0.1:1"))
+    ids = LiveIds(clients, TOPICS.live_states)
+    ids._note(b"live", True)
+    return LiveAudience(clients, TOPICS.live_listeners, ids, [FrozenBooks(tokenizer)], LiveSettings())
+
+
+@pytest.fixture
+def sid_of(tokenizer):
+    def lookup(key):
+        sids = {item_key("jazz"): (1, 2, 3), item_key("live"): (4, 5, 6)}
+        return StoredSid(tokenizer.version, sids[key]) if key in sids else None
+
+    return lookup
+
+
+def listen(item_id, at=AT, signal="listen", user="ann"):
+    return Listen(event_id=f"{user}-{item_id}-{at}", user_id=user, item_id=item_id, at=at, signal=signal)
+
+
+def batch(listens, lookup, first=0):
+    """What the lane tells of a batch of one user's listens."""
+    numbered = list(enumerate(listens, first))
+    return {b"ann": numbered}, {b"ann": fold(None, numbered, lookup).state}
+
+
+async def told(audience):
+    log = Log()
+    await audience._tell(Producer(log))
+    return [(key, value) for _, key, value in log.written]
+
+
+async def test_a_listen_to_a_live_item_counts_with_what_its_listener_hears_else(audience, sid_of, tokenizer):
+    audience.folded(3, *batch([listen("jazz"), listen("live", AT + 1)], sid_of))
+    ((key, value),) = await told(audience)
+    told_of, partial = decode_listeners(key, value, AT, Limits())
+    assert (told_of.item_id, partial.partition, partial.since, partial.offset, partial.at) == ("live", 3, 1, 1, AT + 1)
+    heard = FrozenBooks(tokenizer).decode([(1, 2, 3)])[0]
+    mean = partial.means[tokenizer.version]
+    got = [component * mean.scale for component in memoryview(mean.vector).cast("b")]
+    assert got == pytest.approx(heard / (heard @ heard) ** 0.5, abs=0.01)
+    assert await told(audience) == []
+
+
+@pytest.mark.parametrize("signal", ["skip", "dislike"])
+async def test_refusals_strangers_and_other_items_do_not_count(audience, sid_of, signal):
+    audience.folded(0, *batch([listen("jazz"), listen("live", AT + 1, signal)], sid_of))
+    audience.folded(0, *batch([listen("jazz"), listen("other", AT + 1)], sid_of))
+    audience.folded(0, *batch([listen("live")], sid_of))  # nothing is known of this listener but the item itself
+    assert await told(audience) == []
+
+
+async def test_a_revocation_tells_what_is_left_and_begins_anew(audience, sid_of):
+    log = Log()
+    audience._producer = Producer(log)
+    audience.folded(0, *batch([listen("jazz"), listen("live", AT + 1)], sid_of))
+    await audience.revoked()
+    audience.folded(0, *batch([listen("jazz"), listen("live", AT + 2)], sid_of, first=7))
+    await audience.revoked()
+    sums = [LiveListeners.from_json(value) for _, _, value in log.written]
+    assert [(one.since, one.offset) for one in sums] == [(1, 1), (8, 8)]
+
+
+async def test_without_live_items_no_listen_is_looked_at(audience):
+    audience._ids._note(b"live", False)
+    audience.folded(0, SimpleNamespace(items=pytest.fail), {})
+
+
+async def test_many_listeners_move_an_item(tokenizer, tmp_path, audience, sid_of):
+    log = Log()
+    worker = LiveWorker([tokenizer], tmp_path, log, LiveSettings(own_weight=0.1, listener_weight=0.9, listener_prior=1))
+    await worker.take([item(0)])
+    for number in range(40):
+        audience.folded(0, *batch([listen("jazz"), listen("live", AT + number)], sid_of, first=2 * number))
+    ((key, value),) = await told(audience)
+    await worker.take([record(TOPICS.live_listeners, 0, key.decode(), value)])
+    assert worker.state().views[tokenizer.version].sid[0] == 1
+    assert worker.metrics.live_listeners.labels("folded")._value.get() == 1
+
+
+async def test_under_trained_levels_listeners_do_not_count_and_the_log_says_so_once(audience, sid_of, tokenizer):
+    class Trained(FrozenBooks):
+        leads_back = False
+
+    books = [Trained(tokenizer)]
+    with capture_logs() as lines:
+        audience.use(books)
+        audience.use(books)
+    assert [line["log_level"] for line in lines] == ["warning"]
+    assert "no part of their listeners" in lines[0]["event"]
+    assert lines[0]["tokenizer"] == tokenizer.version
+    audience.folded(3, *batch([listen("jazz"), listen("live", AT + 1)], sid_of))
+    assert await told(audience) == []
+
+
+def test_only_a_trained_encoder_keeps_sids_from_leading_back(tokenizer):
+    assert FrozenBooks(tokenizer).leads_back
+    dim = tokenizer.tokenizer.levels.dim
+    encoder = MlpEncoder.freeze([np.eye(dim)], [np.zeros(dim)])
+    levels = dataclasses.replace(tokenizer.tokenizer.levels, encoder=encoder)
+    trained = dataclasses.replace(tokenizer, tokenizer=dataclasses.replace(tokenizer.tokenizer, levels=levels))
+    assert not FrozenBooks(trained).leads_back
+    assert FrozenBooks(trained).decode([(1, 2, 3)]) is None
