@@ -1,6 +1,7 @@
 """The worker's way in: `create_app(settings)` builds it, `run_worker(settings)` runs it.
 
-`faust -A sidestream.streams.app worker` works too: the attribute `app` is built on first use, from environment and file.
+`faust -A sidestream.streams.app worker` works too: the attribute `app` is built on first use, from the environment and
+the settings file.
 """
 
 import asyncio

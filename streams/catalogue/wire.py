@@ -1,4 +1,4 @@
-"""The value of `item-sids.v1` as a reader takes it in: `sidestream.models.records.ItemSids`, field for field, as msgspec structs.
+"""The value of `item-sids.v1` as a reader decodes it: `ItemSids`, field for field, as msgspec structs.
 
 A worker reads the whole topic, so a million of them stand between it and its first answer: 1.5 µs each, where pydantic
 takes 7. A test holds both schemas equal.

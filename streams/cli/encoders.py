@@ -21,7 +21,7 @@ def export_encoder(
     try:
         exporting = importlib.import_module("sidestream.tokenizer.encoders.export")
     except ModuleNotFoundError as exc:
-        if exc.name is None or exc.name.split(".")[0] in ("models", "streams", "tokenizer"):
+        if exc.name is None or exc.name.split(".")[0] == "sidestream":
             raise
         msg = f"exporting an encoder needs the package {exc.name}: install sidestream[train], or run `make install`"
         raise SettingsError(msg) from exc

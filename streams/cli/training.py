@@ -181,7 +181,7 @@ def _needs_torch(module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as exc:
-        if exc.name is None or exc.name.split(".")[0] in ("models", "streams", "tokenizer"):
+        if exc.name is None or exc.name.split(".")[0] == "sidestream":
             raise
         msg = f"training needs the package {exc.name}: install sidestream[train], or run `make install`"
         raise SettingsError(msg) from exc

@@ -1,4 +1,4 @@
-"""Rebuilds the shipped demo pair from the built-in world: `python -m sidestream.streams.demo.build` (`make demo-artifact`).
+"""Rebuild the shipped demo pair from the built-in world: `make demo-artifact`.
 
 One thread and fixed seeds: the manifests are equal on one machine, and metrics within 0.01 elsewhere. Weights for
 further training are left out; they are two thirds of the size and nothing that serves reads them.

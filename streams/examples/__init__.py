@@ -1,1 +1,1 @@
-"""Short programs that use Sidestream from outside: run them with `python -m sidestream.streams.examples.NAME [host:port]`."""
+"""Short programs that use Sidestream from outside: `python -m sidestream.streams.examples.NAME [host:port]`."""

@@ -11,7 +11,8 @@ not heard of the revocation yet: it ends before it writes.
 
 Faust commits past one hole of a compacted topic per commit interval: after a restart some items are tokenized again.
 
-Live items pass through `sidestream.streams.tokenizing.live.items` on their way out; what else concerns them comes in by the same inbox.
+Live items pass through `sidestream.streams.tokenizing.live.items` on their way out; what else concerns them comes in
+by the same inbox.
 """
 
 import asyncio

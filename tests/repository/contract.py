@@ -1,4 +1,4 @@
-"""Writes `deploy/asyncapi.yaml`, the topics as programs read them: `python -m tests.repository.contract` (`make readme`)."""
+"""Write the AsyncAPI document in deploy/, and find out whether it is current: `python -m tests.repository.contract`."""
 
 from pathlib import Path
 

@@ -112,7 +112,8 @@ def test_wordllama_missing_says_what_to_do(monkeypatch):
 
 def test_encoding_imports_no_torch_and_leaves_logging_alone():
     code = (
-        "import logging, sys; import sidestream.tokenizer.artifact; from sidestream.tokenizer.content import WordLlamaEncoder;"
+        "import logging, sys; import sidestream.tokenizer.artifact;"
+        "from sidestream.tokenizer.content import WordLlamaEncoder;"
         "assert 'wordllama' not in sys.modules;"
         "WordLlamaEncoder().encode(['rain']); root = logging.getLogger();"
         "assert 'torch' not in sys.modules; assert not root.handlers; assert root.level == logging.WARNING"

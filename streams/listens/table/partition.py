@@ -9,8 +9,8 @@ because a batch never straddles two memtables and these are flushed in their ord
 they are flushed, for its positions would survive them.
 
 Keys are user ids in UTF-8, and after all of them, since they begin with 0xff, those of the users' blocks
-(`sidestream.models.history.blocks`) and records about the changelog (`origin`). The empty key, which no user can have, holds what
-the database says of itself (`meta`).
+(`sidestream.models.history.blocks`) and records about the changelog (`origin`). The empty key, which no user can have,
+holds what the database says of itself (`meta`).
 """
 
 import logging

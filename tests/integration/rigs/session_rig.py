@@ -18,7 +18,7 @@ from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.settings import env_name
 
 SCRIPT = Path(__file__).with_name("session_worker.py")
-ROOT = SCRIPT.parents[2]
+ROOT = SCRIPT.resolve().parents[3]
 
 
 def wait_until(condition, timeout_s=20.0, what="condition"):
@@ -66,7 +66,9 @@ class Rig:
                 stdout=log,
                 stderr=log,
                 cwd=ROOT,
-                env=os.environ | {env_name(name): secret for name, secret in self.secrets.items()},
+                env=os.environ
+                | {"PYTHONPATH": str(ROOT)}
+                | {env_name(name): self.secrets[name] for name in self.secrets},
             )
         return self
 

@@ -1,4 +1,4 @@
-"""The user state in plain Python, written to bytes from the tables in `sidestream.models.history.layout` and `blocks` alone."""
+"""The user state in plain Python, written to bytes from the tables in the docstrings of `layout` and `blocks` alone."""
 
 import hashlib
 from dataclasses import dataclass, field
