@@ -1,0 +1,281 @@
+"""How far one has to walk: files of ours that one record passes, CPU of small commands, size of the front door.
+
+A real worker on a real Kafka serves the shipped pair under a profile function (`tests.bench.support.traced_worker`).
+One listen is followed from its fetch to the table write, one item from its record to the snapshot, one session-start
+to its candidates; of several records, the one that passed the most files is judged. What the worker does at the same
+time (health, metrics, other lanes) is not counted; everything that the record's own lane calls is.
+
+CPU of commands is that of whole processes, ours and a one-command typer app with typer's defaults alternated in a run.
+"""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from sidestream.streams.broker.probe import free_ports
+from sidestream.streams.contracts.settings import TopicSettings
+from sidestream.streams.contracts.topics import Topics, build_topics
+from sidestream.streams.demo.shipped import shipped_pair
+from tests.bench.support.harness import Bench, at_most, option_parser
+from tests.bench.support.rig import ROOT, Rig, open_rig, wait_until
+from tests.bench.support.traced_worker import PATHS
+
+LIMITS = {"listen": 15, "item": 24, "session": 18}
+MAX_README_KB = 10
+MAX_FILES_IN_FOLDER = 14
+PEER = """
+import typer
+
+app = typer.Typer()
+
+
+@app.command()
+def hello(name: str, count: int = 1) -> None:
+    \"\"\"Greet somebody.\"\"\"
+    for _ in range(count):
+        print(f"hello {name}")
+
+
+app()
+"""
+
+
+@dataclass
+class TracedWorker:
+    """A worker under the trace, and a user who talks with it."""
+
+    rig: Rig
+    topics: Topics
+    port: int
+    process: subprocess.Popen[bytes]
+    trace: Path
+    _sent: int = field(default=0)
+
+    def send(self, topic: str, key: str, value: dict[str, Any]) -> None:
+        """Publish one record and wait until the broker has it."""
+        producer = self.rig.clients.producer()
+        try:
+            producer.send(topic, key=key.encode(), value=json.dumps(value).encode()).get(20)
+        finally:
+            producer.close()
+
+    def listen(self) -> None:
+        """Publish a listen and wait until it is durable and counted."""
+        before = self.metric("sidestream_listens_total", 'outcome="applied"')
+        at = time.time_ns() // 1_000_000
+        listen = {"event_id": f"e{self._next()}", "user_id": "u1", "item_id": "i1", "at": at, "listened_ms": 60_000}
+        self.send(self.topics.listens.name, "u1", listen)
+        wait_until(lambda: self.metric("sidestream_listens_total", 'outcome="applied"') > before, 30, "the listen")
+
+    def item(self) -> None:
+        """Publish an item and wait until a snapshot has it."""
+        before = self.metric("sidestream_catalogue_items")
+        number = self._next()
+        item = {
+            "item_id": f"i{number}" if number > 1 else "i1",
+            "kind": "episode",
+            "title": f"Morning news {number}",
+            "description": "A short programme of the day's news.",
+            "at": time.time_ns() // 1_000_000,
+        }
+        self.send(self.topics.catalog_items.name, item["item_id"], item)
+        wait_until(lambda: self.metric("sidestream_catalogue_items") > before, 30, "the item")
+
+    def session(self) -> None:
+        """Start a session and wait until its candidates are counted."""
+        before = self.metric("sidestream_sessions_total")
+        start = {"session_id": f"s{self._next()}", "user_id": "u1", "at": time.time_ns() // 1_000_000}
+        self.send(self.topics.session_starts.name, "u1", start)
+        wait_until(lambda: self.metric("sidestream_sessions_total") > before, 30, "the candidates")
+
+    def files(self, what: str, act: Callable[[], None], windows: int) -> list[str]:
+        """Follow single records.
+
+        Args:
+            what: Key of `PATHS`.
+            act: Publishes one record and waits for its end.
+            windows: How many records, one after the other.
+
+        Returns:
+            The files of the record that passed the most.
+        """
+        most: list[str] = []
+        for _ in range(windows):
+            self.trace.unlink(missing_ok=True)
+            self.process.send_signal(signal.SIGRTMIN + list(PATHS).index(what))
+            act()
+            wait_until(self.trace.exists, 20, "the trace")
+            most = max(most, json.loads(self.trace.read_text()), key=len)
+        return most
+
+    def metric(self, name: str, labels: str = "") -> float:
+        """Read the sum of a metric's samples from the worker."""
+        _, text = self.get("/metrics")
+        lines = [line for line in text.splitlines() if line.startswith((name + " ", name + "{")) and labels in line]
+        return sum(float(line.split()[-1]) for line in lines)
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Ask the worker's web server; status 0 where it does not answer."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as exc:
+            return exc.code, exc.read().decode()
+        except OSError:
+            return 0, ""
+
+    def _next(self) -> int:
+        self._sent += 1
+        return self._sent
+
+
+@contextmanager
+def traced_worker(rig: Rig) -> Iterator[TracedWorker]:
+    """Start a worker under the trace, ready and warm."""
+    prefix = rig.name("")
+    topics = build_topics(TopicSettings(prefix=prefix, user_partitions=1, item_partitions=1))
+    rig.create(list(topics))
+    (port,) = free_ports(1)
+    flags = {
+        "kafka.bootstrap": rig.broker.bootstrap,
+        "topics.prefix": prefix,
+        "topics.user_partitions": 1,
+        "topics.item_partitions": 1,
+        "worker.app_id": f"{prefix}app",
+        "web.port": port,
+        "data_dir": str(rig.folder / "traced"),
+        "artifacts": str(shipped_pair()),
+    }
+    trace, log = rig.folder / "trace.json", rig.folder / "traced.log"
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.bench.support.traced_worker", json.dumps(flags), str(trace)],
+            stdout=out,
+            stderr=out,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+    rig.processes.append(process)
+    worker = TracedWorker(rig, topics, port, process, trace)
+    wait_until(lambda: worker.get("/readyz")[0] == 200, 120, f"worker ready (see {log})")
+    for act in (worker.item, worker.item, worker.listen, worker.session, worker.listen, worker.session):
+        act()
+    try:
+        yield worker
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def cpu_s(command: Sequence[str], cwd: Path) -> float:
+    """Run a command to its end.
+
+    Returns:
+        The CPU time of its process and of those that it waited for, in seconds.
+
+    Raises:
+        RuntimeError: It failed.
+    """
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode != 0:
+        msg = f"{' '.join(command)} ended with {done.returncode}: {done.stderr[-500:]}"
+        raise RuntimeError(msg)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+
+def compare_commands(commands: dict[str, Sequence[str]], peer: Sequence[str], rounds: int, cwd: Path) -> dict[str, Any]:
+    """Measure commands against a peer, alternated.
+
+    Returns:
+        By name: CPU seconds (median) and the median ratio to the peer of the same round.
+    """
+    taken: dict[str, list[float]] = {name: [] for name in ("peer", *commands)}
+    for _ in range(rounds + 1):
+        for name, command in {"peer": peer, **commands}.items():
+            taken[name].append(cpu_s(command, cwd))
+    warm = {name: values[1:] for name, values in taken.items()}
+    return {
+        name: {
+            "cpu_s": round(median(values), 4),
+            "vs_peer": round(median(own / other for own, other in zip(values, warm["peer"], strict=True)), 3),
+        }
+        for name, values in warm.items()
+    }
+
+
+def wide_folders(root: Path) -> dict[str, int]:
+    """Count the modules of the folders that hold more than the bound."""
+    folders = {
+        path.parent for top in ("streams", "models", "tokenizer", "tests") for path in (root / top).rglob("*.py")
+    }
+    counts = {str(folder.relative_to(root)): len(list(folder.glob("*.py"))) for folder in sorted(folders)}
+    return {folder: count for folder, count in counts.items() if count > MAX_FILES_IN_FOLDER}
+
+
+def foreign_names(root: Path, out: Path) -> list[str]:
+    """Build the wheel and list the top-level names in it that are not ours alone."""
+    uv = Path(sys.executable).with_name("uv")
+    subprocess.run([str(uv), "build", "--wheel", "--quiet", "--out-dir", str(out), str(root)], check=True)
+    (wheel,) = out.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        tops = {name.split("/")[0] for name in archive.namelist()}
+    return sorted(top for top in tops if top != "sidestream" and not top.startswith("sidestream-"))
+
+
+def run(bench: Bench, options: Namespace) -> None:
+    """Measure everything and judge it."""
+    sidestream = str(Path(sys.executable).with_name("sidestream"))
+    windows, rounds = (1, 1) if options.smoke else (5, options.rounds or 9)
+    with open_rig(options.bootstrap) as rig, tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        (place / "peer.py").write_text(PEER)
+        peer = [sys.executable, "peer.py", "--help"]
+        with traced_worker(rig) as worker:
+            for what, act in (("listen", worker.listen), ("item", worker.item), ("session", worker.session)):
+                files = worker.files(what, act, windows)
+                name = {"listen": "files_listen", "item": "files_item", "session": "files_session"}[what]
+                bench.results[name] = files
+                bench.checks.append(at_most(name, len(files), LIMITS[what]))
+                bench.say(f"{what}: {len(files)} files: {' '.join(files)}")
+            here = ["--set", f"web.port={worker.port}", "--set", f"kafka.bootstrap={rig.broker.bootstrap}"]
+            commands = {
+                "help": [sidestream, "--help"],
+                "get": [sidestream, *here, "state", "get", "u1"],
+            }
+            bench.results["commands"] = compare_commands(commands, peer, rounds, place)
+        bench.checks.append(at_most("help_vs_typer", bench.results["commands"]["help"]["vs_peer"], 1.6))
+        bench.checks.append(at_most("get_vs_typer", bench.results["commands"]["get"]["vs_peer"], 3.0))
+        bench.checks.append(at_most("readme_kb", (ROOT / "README.md").stat().st_size / 1000, MAX_README_KB))
+        bench.results["folders_wide"] = wide_folders(ROOT)
+        bench.checks.append(at_most("folders_wide", len(bench.results["folders_wide"]), 0))
+        bench.results["collisions"] = foreign_names(ROOT, place / "wheel")
+        bench.checks.append(at_most("collisions", len(bench.results["collisions"]), 0))
+
+
+def main() -> int:
+    """Run the benchmark."""
+    options = option_parser("How many files a record passes, and how quickly small commands start.").parse_args()
+    bench = Bench("layout", options)
+    run(bench, options)
+    return bench.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
