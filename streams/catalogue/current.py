@@ -65,6 +65,9 @@ class CurrentCatalogue:
         clock: Judges expiry.
         seconds: Monotonic clock in seconds.
         popularity: Orders snapshots by live counts; none leaves them in the order of the model's weights.
+
+    Attributes:
+        snapshot: The current snapshot; pin it for the length of a request.
     """
 
     def __init__(
@@ -85,12 +88,7 @@ class CurrentCatalogue:
         self._seconds = seconds
         self._popularity = popularity
         self._oldest_unseen_s: float | None = None
-        self._snapshot = catalogue.snapshot(now_ms=clock())
-
-    @property
-    def snapshot(self) -> CatalogueSnapshot:
-        """Return the current snapshot: pin it for the length of a request."""
-        return self._snapshot
+        self.snapshot = catalogue.snapshot(now_ms=clock())
 
     def num_bytes(self) -> dict[str, int]:
         """Return the memory of the catalogue and its latest snapshot, by part."""
@@ -116,7 +114,7 @@ class CurrentCatalogue:
         """Tell whether a new snapshot would differ: records applied since, items expired, or new counts are due."""
         if self._popularity is not None and self._popularity.is_due:
             return True
-        return self._oldest_unseen_s is not None or self._clock() >= self._snapshot.next_expiry_at
+        return self._oldest_unseen_s is not None or self._clock() >= self.snapshot.next_expiry_at
 
     def apply(self, records: Iterable[KeyValue], arrived_s: float) -> None:
         """Apply records in order; malformed ones are counted and skipped, for our own tokenizer wrote the topic.
@@ -149,7 +147,7 @@ class CurrentCatalogue:
             snapshot = self._popularity.ranked(snapshot, now_ms)
         # Looked up by every request: computed once here, not by the first of them.
         _ = snapshot.max_children, snapshot.max_bucket
-        self._snapshot = snapshot
+        self.snapshot = snapshot
         ended_s = self._seconds()
         self.pace.built(ended_s - begun_s)
         self._metrics.catalogue_build_seconds.observe(ended_s - begun_s)

@@ -36,7 +36,7 @@ class Live:
 
     def pin(self) -> Pinned:
         """Return what answers a request."""
-        return Pinned(self.recommender, self.reader.snapshot)
+        return Pinned(self.recommender, self.catalogue.snapshot)
 
 
 @dataclass

@@ -28,7 +28,7 @@ from sidestream.streams.runtime.metrics import Metrics
 from sidestream.streams.runtime.progress import IDLE, Work
 from sidestream.streams.sessions.answerer import Pinned
 from sidestream.streams.tokenizing.values import ItemEncoder
-from sidestream.tokenizer.catalogue import CatalogueSnapshot
+from sidestream.tokenizer.catalogue import CatalogueSnapshot, StoredSid
 
 _log = get_log(__name__)
 
@@ -105,7 +105,18 @@ class Serving(Service):
     @property
     def snapshot(self) -> CatalogueSnapshot:
         """The catalogue that serves."""
-        return self._now.reader.snapshot
+        return self._now.catalogue.snapshot
+
+    def stored_sid(self, key: int) -> StoredSid | None:
+        """Look up what a history entry stores of an item; the `lookup` of the fold.
+
+        Args:
+            key: Item key.
+
+        Returns:
+            The item's SID in the catalogue that serves now; none for an unknown item.
+        """
+        return self._now.catalogue.snapshot.stored_sid(key)
 
     def not_ready(self) -> list[str]:
         """Say why nothing is served, or not what is ordered."""

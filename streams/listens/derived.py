@@ -12,10 +12,31 @@ from sidestream.streams.listens.durable.writer import ChangelogWriter, FoldedBat
 from sidestream.streams.runtime.pacing import Pacer
 
 
+class PartitionOutput(Protocol):
+    """Makes records of the listens of one partition."""
+
+    def add(self, by_user: Collection[Sequence[tuple[int, ListenRow]]], next_offset: int) -> None:
+        """Take the listens of one batch.
+
+        Args:
+            by_user: Source offsets and listens.
+            next_offset: First source offset behind the batch.
+        """
+
+
 class DerivedOutput(Protocol):
-    """Makes records of the listens of the assigned partitions."""
+    """Makes records of the listens of the assigned partitions.
+
+    Attributes:
+        topic: Where they go.
+        by_partition: What takes the listens of each partition; filled by `open`.
+    """
 
     topic: str
+
+    @property
+    def by_partition(self) -> Mapping[int, PartitionOutput]:
+        """What takes the listens of each partition."""
 
     async def open(self, positions: Mapping[int, int]) -> Mapping[int, Mapping[bytes, bytes]]:
         """Get ready for an assignment.
@@ -25,15 +46,6 @@ class DerivedOutput(Protocol):
 
         Returns:
             By partition, records that must be durable before the first listen is folded.
-        """
-
-    def take(self, partition: int, by_user: Collection[Sequence[tuple[int, ListenRow]]], next_offset: int) -> None:
-        """Take the listens of one batch.
-
-        Args:
-            partition: Of the listens.
-            by_user: Source offsets and listens.
-            next_offset: First source offset behind the batch.
         """
 
     def due(self) -> Iterator[tuple[int, Mapping[bytes, bytes]]]:

@@ -23,7 +23,7 @@ from sidestream.streams.listens.table.meta import Positions
 from sidestream.streams.listens.table.partition import PartitionTable
 from sidestream.streams.runtime.pacing import Pacer
 from sidestream.streams.runtime.progress import Reading, Work
-from sidestream.streams.runtime.stall import Silence
+from sidestream.streams.runtime.stall import StallGuard
 from sidestream.streams.runtime.waiting import together
 
 # Bounds how long a revoke waits for an idle lane to notice.
@@ -48,7 +48,7 @@ class Folding:
         settings: How to batch.
         metrics: Counters.
         pacer: Lets session-starts go first.
-        silence: Ends the lane where this process may have been replaced.
+        stall: Ends the lane where this process may have been replaced; none where the broker refuses such a one.
         erasures: Requests to erase users, open before `run`; none without.
         folded: Told of every batch once it is durable.
         derived: What is made of the same listens, open before `run`; none without.
@@ -67,7 +67,7 @@ class Folding:
         settings: LaneSettings,
         metrics: LaneMetrics,
         pacer: Pacer,
-        silence: Silence,
+        stall: StallGuard | None,
         erasures: ErasureFeed | None = None,
         folded: Folded | None = None,
         derived: DerivedOutput | None = None,
@@ -76,7 +76,7 @@ class Folding:
         self.folded_to: dict[int, int] = {}
         self._topic, self._decode, self._lookup = topic, decode, lookup
         self._writer, self._settings, self._metrics = writer, settings, metrics
-        self._pacer, self._silence, self._erasures = pacer, silence, erasures
+        self._pacer, self._stall, self._erasures = pacer, stall, erasures
         self._folded, self._derived = folded, derived
         self._tables: Mapping[int, PartitionTable] = {}
         self._reading = Reading()
@@ -132,11 +132,13 @@ class Folding:
         Raises:
             LaneError: This process made no progress for so long that another one may have its partitions.
         """
-        self._silence.note()
+        if self._stall is not None:
+            self._stall.ran()
         while not stop.is_set():
             limit = self._pacer.batch_records(self._settings.max_batch_records)
             fetched = await self._collect(source, limit * len(self.next_offsets))
-            self._silence.end()
+            if self._stall is not None:
+                self._stall.resume()
             await self._reading.note(source, self._topic, self.next_offsets, fetched)
             requests = await self._erasures.take() if self._erasures is not None else {}
             while (fetched or requests) and not stop.is_set():
@@ -176,7 +178,8 @@ class Folding:
                 batch = await self._fold(partition, records, requests)
             self.folded_to[partition] = batch.next_offset
             self._pacer.listens_folded()
-            self._silence.end()
+            if self._stall is not None:
+                self._stall.resume()
             await self._keep(batch.result())
             self.next_offsets[partition] = batch.next_offset
             self._overlay.pop(partition, None)
@@ -210,7 +213,7 @@ class Folding:
             batch.add(records[first : first + DECODE_RECORDS])
         if self._derived is not None:
             await self._pacer.turn()
-            self._derived.take(partition, batch.listens.values(), batch.next_offset)
+            self._derived.by_partition[partition].add(batch.listens.values(), batch.next_offset)
         if requests is not None:
             blocks: dict[bytes, dict[int, bytes]] = {}
             for user in requests.by_user:

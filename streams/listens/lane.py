@@ -41,7 +41,7 @@ from sidestream.streams.runtime.garbage_collection import settle
 from sidestream.streams.runtime.lane_protocol import LaneHost
 from sidestream.streams.runtime.pacing import Pacer
 from sidestream.streams.runtime.progress import IDLE, Work
-from sidestream.streams.runtime.stall import Silence
+from sidestream.streams.runtime.stall import StallGuard
 from sidestream.streams.runtime.waiting import done_before, together
 
 logger = logging.getLogger(__name__)
@@ -93,8 +93,11 @@ class ListenLane:
         self._restorer = Restorer(table.identity.changelog_topic, clients, settings.restore_batch_records, metrics)
         self._session_s = clients.settings.session_timeout_ms / 1000
         # A process that slept past its session may have been replaced; brokers refuse only transactions of such a one.
-        session_ms = None if self._writer.commits_source else clients.settings.session_timeout_ms
-        self._silence = Silence(table.identity.source_topic, session_ms, clock)
+        self._stall = (
+            None
+            if self._writer.commits_source
+            else StallGuard(table.identity.source_topic, clients.settings.session_timeout_ms, clock)
+        )
         self._task: asyncio.Task[None] | None = None
         self._crashing: asyncio.Task[None] | None = None
         self._stop, self._ready = asyncio.Event(), asyncio.Event()
@@ -248,7 +251,7 @@ class ListenLane:
             self._settings,
             self._metrics,
             self._pacer,
-            self._silence,
+            self._stall,
             *self._beside,
         )
 

@@ -5,7 +5,7 @@ that the lane will fold. A partition of which nothing was published is counted f
 """
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -40,6 +40,9 @@ class ItemCounting:
         decode: Reads a listen, or raises `BadRecord`.
         settings: Half-life and pace.
         clock: Monotonic seconds.
+
+    Attributes:
+        by_partition: What counts the listens of each partition; filled by `open`.
     """
 
     def __init__(
@@ -55,7 +58,7 @@ class ItemCounting:
         self._source, self._clients, self._decode = source_topic, clients, decode
         self._settings, self._clock = settings, clock
         self._decay = settings.decay
-        self._counters: dict[int, PartitionCounter] = {}
+        self.by_partition: dict[int, PartitionCounter] = {}
         self._next_s = 0.0
 
     async def open(self, positions: Mapping[int, int]) -> Mapping[int, Mapping[bytes, bytes]]:
@@ -72,7 +75,7 @@ class ItemCounting:
         await consumer.start()
         try:
             ends = await consumer.end_offsets([TopicPartition(self._source, partition) for partition in positions])
-            self._counters = {
+            self.by_partition = {
                 partition: self._taken_up(partition, position, ends[TopicPartition(self._source, partition)], found)
                 for partition, position in positions.items()
                 for found in (published.get(partition, {}),)
@@ -81,24 +84,14 @@ class ItemCounting:
         finally:
             await consumer.stop()
         self._next_s = self._clock()
-        return {p: self._counters[p].mark(positions[p]) for p in positions if None not in published.get(p, {})}
-
-    def take(self, partition: int, by_user: Collection[Sequence[tuple[int, ListenRow]]], next_offset: int) -> None:
-        """Count the listens of one batch.
-
-        Args:
-            partition: Of the listens.
-            by_user: Source offsets and listens.
-            next_offset: First source offset behind the batch.
-        """
-        self._counters[partition].add(by_user, next_offset)
+        return {p: self.by_partition[p].mark(positions[p]) for p in positions if None not in published.get(p, {})}
 
     def due(self) -> Iterator[tuple[int, Mapping[bytes, bytes]]]:
         """Give the counts that are to be published now, by partition."""
         if self._clock() < self._next_s:
             return
         self._next_s = self._clock() + self._settings.publish_s
-        for partition, counter in self._counters.items():
+        for partition, counter in self.by_partition.items():
             if counter.has_news:
                 yield partition, counter.publish(self._settings.publish_parts)
 
@@ -141,22 +134,22 @@ class ItemCounting:
 
     async def _catch_up(self, consumer: AIOKafkaConsumer, positions: Mapping[int, int]) -> None:
         """Count the listens that were folded and are in no part yet."""
-        behind = {p: position for p, position in positions.items() if self._counters[p].next_offset < position}
+        behind = {p: position for p, position in positions.items() if self.by_partition[p].next_offset < position}
         if not behind:
             return
         places = {partition: TopicPartition(self._source, partition) for partition in behind}
         consumer.assign(list(places.values()))
         for partition, place in places.items():
-            consumer.seek(place, self._counters[partition].next_offset)
+            consumer.seek(place, self.by_partition[partition].next_offset)
         counted = 0
         while any([await consumer.position(places[p]) < position for p, position in behind.items()]):
             fetched = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_MAX_RECORDS)
             for place, records in fetched.items():
                 listens = self._read(record for record in records if record.offset < behind[place.partition])
-                self._counters[place.partition].add([listens], records[-1].offset + 1)
+                self.by_partition[place.partition].add([listens], records[-1].offset + 1)
                 counted += len(listens)
         for partition, position in behind.items():
-            self._counters[partition].add([], position)
+            self.by_partition[partition].add([], position)
         _log.info("counts taken up", partitions=len(behind), listens=counted)
 
     def _read(self, records: Any) -> list[tuple[int, ListenRow]]:

@@ -34,7 +34,7 @@ from sidestream.streams.errors import LaneError
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.streams.runtime.progress import IDLE, Work
-from sidestream.streams.runtime.stall import Silence
+from sidestream.streams.runtime.stall import StallGuard
 from sidestream.streams.tokenizing.events import Source, source_of
 from sidestream.streams.tokenizing.live.service import SWEEP_S, LiveItemsService
 from sidestream.streams.tokenizing.records import Maker, Outgoing
@@ -82,7 +82,7 @@ class CatalogAgent(Service):
         live: LiveItemsService | None = None,
     ) -> None:
         super().__init__()
-        self._silence = Silence(topics.catalog_items.name, clients.settings.session_timeout_ms, seconds)
+        self._stall = StallGuard(topics.catalog_items.name, clients.settings.session_timeout_ms, seconds)
         self._clients = clients
         self._topics = topics
         self.maker = Maker(topics, partial(item_sids, encoder, settings=settings), limits, metrics)
@@ -149,7 +149,7 @@ class CatalogAgent(Service):
         producer = self._clients.async_producer(max_request_bytes=_MAX_REQUEST_BYTES)
         await producer.start()
         self._producer = producer
-        self._silence.note()
+        self._stall.ran()
         self.add_future(self._tick())
         self.add_future(self._work(producer))
 
@@ -264,7 +264,7 @@ class CatalogAgent(Service):
         await self._send(producer, outgoing)
 
     async def _send(self, producer: AIOKafkaProducer, outgoing: Sequence[Outgoing]) -> None:
-        self._silence.check()
+        self._stall.check()
         states = self._topics.live_states.name
         try:
             # States first: what a crash leaves undone between the two follows from them.
@@ -283,8 +283,8 @@ class CatalogAgent(Service):
         while True:
             # With nothing in hand there is nothing that another worker could have done meanwhile.
             if self._newest or not (self._idle.is_set() and self._inbox.empty()):
-                self._silence.check()
-            self._silence.note()
+                self._stall.check()
+            self._stall.ran()
             await asyncio.sleep(_TICK_S)
 
     def _outgoing(self, sources: Sequence[Source], make: Any = None) -> list[Outgoing]:

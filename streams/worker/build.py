@@ -16,7 +16,6 @@ from faust.app.base import BootStrategy
 from faust.types import ServiceT
 from mode import Service
 
-from sidestream.models.history import SidLookup
 from sidestream.streams.contracts.decode import Limits, decode_listen, decode_session_start, decode_user_erasure
 from sidestream.streams.contracts.topics import Topics, build_topics
 from sidestream.streams.generations.pair import Pair, load_pair
@@ -191,14 +190,13 @@ class WorkerParts:
         erasures = self._erasures()
         ids, audience = self._audience(pair)
         serving.adopted(lambda tokenizers: audience.use(books_of(tokenizers)))
-        lookup: SidLookup = lambda key: serving.snapshot.stored_sid(key)  # noqa: E731 - the snapshot changes
         pacer = Pacer(self.settings.lane.slice_ms, self.settings.lane.listen_share)
         lane = ListenLane(
             host,
             self.clients,
             self._table(),
             partial(decode_listen, limits=self.limits),
-            lookup,
+            serving.stored_sid,
             self.settings.lane,
             lane_metrics,
             pacer=pacer,

@@ -131,7 +131,7 @@ def _counts_not_caught_up() -> None:
     async def skip(self: ItemCounting, consumer: Any, positions: Mapping[int, int]) -> None:
         del consumer
         for partition, position in positions.items():
-            self._counters[partition].add([], position)
+            self.by_partition[partition].add([], position)
 
     ItemCounting._catch_up = skip  # type: ignore[method-assign]
 

@@ -3,6 +3,7 @@ import json
 import logging
 
 import pytest
+import structlog
 
 from sidestream.streams.errors import TopicError
 from sidestream.streams.runtime.log import OncePerWhile, get_log, set_up_logging
@@ -11,10 +12,11 @@ from sidestream.streams.runtime.log_settings import LogSettings
 
 @pytest.fixture(autouse=True)
 def _restored_logging():
-    root = logging.getLogger()
+    root, configured = logging.getLogger(), structlog.get_config()
     handlers, level = root.handlers[:], root.level
     yield
     root.handlers[:], root.level = handlers, level
+    structlog.configure(**configured)
 
 
 def lines(stream):
