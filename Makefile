@@ -52,7 +52,7 @@ check: $(DEV)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/pydoclint --quiet streams models tokenizer
+	@$(BIN)/pydoclint --quiet sidestream/*.py streams models tokenizer
 
 format: $(DEV)
 	@$(BIN)/ruff check --fix .

@@ -1,0 +1,296 @@
+"""Recommendations in one process: a trained pair and a catalogue, asked with a list of item ids. No Kafka, no torch.
+
+    from sidestream import Recommender
+
+    recommender = Recommender.load("pair", "world")
+    for item in recommender.recommend(["i17", "i4"], num_candidates=5):
+        print(item.rank, item.title, item.score)
+
+The same core answers here, in a worker and in a replay: history, rules, features, constrained beam search, reserved
+places. What a worker learns from the stream (live popularity) is missing here.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, overload
+
+from pydantic import ValidationError
+
+from sidestream.models.data import LogFolder
+from sidestream.models.data.rows import ListenRow
+from sidestream.models.history import fold
+from sidestream.models.recommend import Recommender as RecommenderCore
+from sidestream.models.records import CandidateSet, CatalogItem, SessionStart
+from sidestream.streams.catalogue.decode import UpdateDecoder
+from sidestream.streams.contracts.decode import Limits
+from sidestream.streams.errors import DataError
+from sidestream.streams.generations.pair import Pair, load_pair
+from sidestream.streams.operate.reconcile import read_dump
+from sidestream.streams.runtime.clock import Clock, WallClock
+from sidestream.streams.settings import Settings
+from sidestream.streams.tokenizing.values import item_sids
+from sidestream.tokenizer.catalogue import Catalogue, CatalogueUpdate
+from sidestream.tokenizer.sid import item_key
+
+# Items tokenized in one call: bounds memory, and a hundred thousand of them take minutes.
+_BATCH_ITEMS = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """One recommended item.
+
+    Attributes:
+        item_id: The item.
+        title: Its title, as the catalogue has it.
+        rank: Place in the list, from 0.
+        score: Orders the list.
+        log_prob: Log-likelihood of the item's SID; None for an item that the model did not rank.
+        sid: Its semantic id, codes joined by dashes.
+        familiar: The item, its show or its creator is in the history.
+    """
+
+    item_id: str
+    title: str
+    rank: int
+    score: float
+    log_prob: float | None
+    sid: str
+    familiar: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendations(Sequence[Recommendation]):
+    """Recommended items, the best first.
+
+    Attributes:
+        items: The list.
+        fallback: Why the model was not asked, such as `no_history`; None where it ranked.
+        unknown: Ids of the history that the catalogue does not hold; they were left out.
+    """
+
+    items: tuple[Recommendation, ...]
+    fallback: str | None = None
+    unknown: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[Recommendation]:
+        return iter(self.items)
+
+    @overload
+    def __getitem__(self, place: int) -> Recommendation: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[Recommendation, ...]: ...
+    def __getitem__(self, place: int | slice) -> Recommendation | tuple[Recommendation, ...]:
+        return self.items[place]
+
+
+class Recommender:
+    """A pair and a catalogue that can be asked; safe to ask from several threads, to be changed from one.
+
+    Args:
+        pair: Tokenizer and model, loaded.
+        items: The catalogue.
+        settings: Of the recommender core and of tokenizing; by default those of a worker.
+        clock: UTC epoch ms; judges expiry and what is new.
+
+    Raises:
+        DataError: An item does not fit the contract of `catalog-items.v1`.
+    """
+
+    def __init__(
+        self,
+        pair: Pair,
+        items: Iterable[CatalogItem | Mapping[str, Any]],
+        settings: Settings | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._settings = settings if settings is not None else Settings()
+        self._clock = clock if clock is not None else WallClock()
+        self._tokenizer = pair.tokenizer
+        self._titles: dict[str, str] = {}
+        self._offset = 0
+        tokenizer = pair.tokenizer
+        self._decoder = UpdateDecoder(tokenizer.version, tokenizer.codebook_sizes, tokenizer.vector_dim)
+        if pair.vectorize is None:
+            msg = "this pair was loaded without its model; load it with `load_pair(folder, settings)`"
+            raise DataError(msg)
+        self._catalogue = Catalogue(
+            tokenizer.version, tokenizer.codebook_sizes, pair.dim, pair.vectorize, x_dim=tokenizer.vector_dim
+        )
+        self._core = RecommenderCore(
+            pair.engine, tokenizer.version, pair.model_version, self._settings.recommend, pair.alignments
+        )
+        self._snapshot = self._catalogue.snapshot(now_ms=self._clock())
+        self.add(items)
+
+    @classmethod
+    def load(
+        cls,
+        pair: Path | str,
+        catalogue: Path | str | LogFolder | Iterable[CatalogItem | Mapping[str, Any]],
+        settings: Settings | None = None,
+    ) -> Self:
+        """Load a pair folder and a catalogue.
+
+        Args:
+            pair: Folder with `tokenizer/` and `model/`.
+            catalogue: A log folder (what its catalogue holds at its end), a file with one `catalog-items.v1` value a
+                line, or items.
+            settings: By default those of a worker.
+
+        Returns:
+            The recommender.
+
+        Raises:
+            ArtifactError: The pair is missing, damaged, or its parts do not belong together.
+            DataError: The catalogue cannot be read.
+        """
+        settings = settings if settings is not None else Settings()
+        return cls(load_pair(Path(pair), settings.engine), _items(catalogue), settings)
+
+    def __len__(self) -> int:
+        return self._snapshot.num_items
+
+    def add(self, items: Iterable[CatalogItem | Mapping[str, Any]]) -> None:
+        """Put items into the catalogue, or new versions of items; they can be recommended at once.
+
+        Args:
+            items: As `catalog-items.v1` has them; `at` may be left out of mappings.
+
+        Raises:
+            DataError: An item does not fit the contract; those of earlier batches are in.
+        """
+        batch: list[CatalogItem] = []
+        for item in items:
+            batch.append(_checked(item, self._clock()))
+            if len(batch) == _BATCH_ITEMS:
+                self._add(batch)
+                batch = []
+        self._add(batch)
+        self._snapshot = self._catalogue.snapshot(now_ms=self._clock())
+
+    def remove(self, item_ids: Iterable[str]) -> None:
+        """Take items out of the catalogue; ids that it does not hold are ignored.
+
+        Args:
+            item_ids: Which.
+        """
+        for item_id in item_ids:
+            self._titles.pop(item_id, None)
+            self._catalogue.apply([CatalogueUpdate(item_id=item_id, source_offset=None)])
+        self._snapshot = self._catalogue.snapshot(now_ms=self._clock())
+
+    def recommend(self, history: Sequence[str], num_candidates: int = 10, **rules: Any) -> Recommendations:
+        """Recommend for somebody who listened to these items.
+
+        Args:
+            history: Item ids, the oldest first.
+            num_candidates: How many items to return.
+            **rules: Further fields of `session-starts.v1`, such as `discovery="unfamiliar"`, `kinds=("episode",)`,
+                `languages`, `market`, `allow_explicit`, `exclude`.
+
+        Returns:
+            The items, the best first.
+
+        Raises:
+            DataError: A rule does not fit the contract of `session-starts.v1`.
+        """
+        answer = self.candidate_set(history, num_candidates=num_candidates, **rules)
+        items = tuple(
+            Recommendation(
+                item_id=candidate.item_id,
+                title=self._titles.get(candidate.item_id, ""),
+                rank=candidate.rank,
+                score=candidate.score,
+                log_prob=candidate.log_prob,
+                sid=candidate.sid,
+                familiar=candidate.familiar,
+            )
+            for candidate in answer.candidates
+        )
+        unknown = tuple(item_id for item_id in history if self._snapshot.stored_sid(item_key(item_id)) is None)
+        return Recommendations(items, None if answer.fallback is None else answer.fallback.reason, unknown)
+
+    def candidate_set(self, history: Sequence[str], **fields: Any) -> CandidateSet:
+        """Answer as a worker does, with the value that it would publish.
+
+        Args:
+            history: Item ids, the oldest first.
+            **fields: Of `session-starts.v1`; ids and times may be left out.
+
+        Returns:
+            The value of `candidates.v1`.
+
+        Raises:
+            DataError: A field does not fit the contract of `session-starts.v1`.
+        """
+        now_ms = self._clock()
+        if isinstance(history, str):
+            msg = f"history: expected a list of item ids, got the text {history!r}; pass [{history!r}]"
+            raise DataError(msg)
+        if unknown := sorted(fields.keys() - SessionStart.model_fields.keys()):
+            msg = (
+                f"session-start: no such field: {', '.join(unknown)}; there are {', '.join(SessionStart.model_fields)}"
+            )
+            raise DataError(msg)
+        try:
+            start = SessionStart(**{"session_id": "library", "user_id": "library", "at": now_ms, **fields})
+        except ValidationError as exc:
+            msg = f"session-start: {_first_fault(exc)}"
+            raise DataError(msg) from exc
+        snapshot = self._catalogue.snapshot(now_ms=now_ms)
+        first_at = now_ms - len(history)
+        listens = [
+            (place, ListenRow(event_id=f"{place}", user_id=start.user_id, item_id=item_id, at=first_at + place))
+            for place, item_id in enumerate(history)
+        ]
+        state = fold(None, listens, snapshot.stored_sid).state if listens else None
+        return self._core.recommend(start, state, snapshot, now_ms)
+
+    def _add(self, items: Sequence[CatalogItem]) -> None:
+        if not items:
+            return
+        # The last version of an item that comes twice in a batch has the higher offset.
+        offsets = range(self._offset, self._offset + len(items))
+        self._offset += len(items)
+        values = item_sids(self._tokenizer, items, offsets, settings=self._settings.agent)
+        self._catalogue.apply([self._decoder.decode(v.item_id.encode(), v.to_json()) for v in values])
+        self._titles.update((item.item_id, item.title) for item in items)
+
+
+def _items(
+    catalogue: Path | str | LogFolder | Iterable[CatalogItem | Mapping[str, Any]],
+) -> Iterable[CatalogItem | Mapping[str, Any]]:
+    if isinstance(catalogue, str):
+        catalogue = Path(catalogue)
+    if isinstance(catalogue, Path):
+        if not catalogue.is_dir():
+            return read_dump(catalogue, Limits(), WallClock()()).lines()
+        catalogue = LogFolder(catalogue)
+    if isinstance(catalogue, LogFolder):
+        held: dict[str, CatalogItem] = {}
+        for event in catalogue.catalog():
+            held.pop(event.item_id, None)
+            if event.item is not None:
+                held[event.item_id] = event.item
+        return held.values()
+    return catalogue
+
+
+def _checked(item: CatalogItem | Mapping[str, Any], now_ms: int) -> CatalogItem:
+    if isinstance(item, CatalogItem):
+        return item
+    try:
+        return CatalogItem(**{"at": now_ms, **item})
+    except ValidationError as exc:
+        msg = f"item {item.get('item_id')!r}: {_first_fault(exc)}"
+        raise DataError(msg) from exc
+
+
+def _first_fault(exc: ValidationError) -> str:
+    fault = exc.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, fault['loc'])) or 'value'}: {fault['msg']}, got {fault['input']!r}"

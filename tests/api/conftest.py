@@ -1,0 +1,1 @@
+from sidestream.testing import demo_pair, log_folder, replay  # noqa: F401
