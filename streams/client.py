@@ -7,8 +7,8 @@ candidate set per request although the wire delivers at least once. It needs a K
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Iterator
-from typing import Self
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Self
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
@@ -19,7 +19,8 @@ from sidestream.models.records import CandidateSet, CatalogItem, Listen, LiveSeg
 from sidestream.models.records.candidates import candidate_set_id
 from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.contracts.topics import TopicSpec, build_topics
-from sidestream.streams.errors import BrokerError, TopicError
+from sidestream.streams.errors import BrokerError
+from sidestream.streams.kafka.blocking import BlockingFollower
 from sidestream.streams.kafka.clients import Clients, KafkaSettings, OffsetReset
 from sidestream.streams.runtime.clock import WallClock
 
@@ -34,19 +35,17 @@ class CandidateStream:
     The position is fixed when the stream is opened, so a request published afterwards cannot be missed.
 
     Args:
-        consumer: Positioned on the candidates topic; closed with the stream.
-        commits: Whether the group's position is to be remembered.
+        consumer: Member of a group, whose position is remembered, or a reader without one; closed with the stream.
 
     Attributes:
         repeats: Sets that were skipped because they had been seen.
         unreadable: Values that were skipped because they are no candidate set.
     """
 
-    def __init__(self, consumer: KafkaConsumer, *, commits: bool) -> None:
+    def __init__(self, consumer: KafkaConsumer | BlockingFollower) -> None:
         self.repeats = 0
         self.unreadable = 0
         self._consumer = consumer
-        self._commits = commits
         self._seen: OrderedDict[str, None] = OrderedDict()
 
     def __enter__(self) -> Self:
@@ -81,16 +80,22 @@ class CandidateStream:
         Returns:
             Sets that were not seen before; maybe none.
         """
-        if self._commits:
+        if not isinstance(self._consumer, BlockingFollower):
             self._consumer.commit()  # what the last call gave has been used by now
         new: list[CandidateSet] = []
-        for records in self._consumer.poll(timeout_ms=timeout_ms).values():
+        for records in self._polled(timeout_ms):
             new.extend(found for record in records if (found := self._read(record.value)) is not None)
         return new
 
     def close(self) -> None:
-        """Leave the group and let go of the connection."""
+        """Leave the group and close the connection."""
         self._consumer.close()
+
+    def _polled(self, timeout_ms: float) -> Iterable[Sequence[Any]]:
+        if isinstance(self._consumer, BlockingFollower):
+            return [records for _, records in self._consumer.poll(timeout_ms)]
+        by_partition: dict[TopicPartition, Sequence[Any]] = self._consumer.poll(timeout_ms=timeout_ms)
+        return by_partition.values()
 
     def _read(self, value: bytes | None) -> CandidateSet | None:
         try:
@@ -203,24 +208,19 @@ class SidestreamClient:
 
         Returns:
             An open stream; close it.
+
+        Raises:
+            TopicError: There is no such topic.
+            BrokerError: Kafka does not answer.
         """
         topic = self.topics.candidates.name
-        reset: OffsetReset = "earliest" if from_start else "latest"
         if group_id is not None:
+            reset: OffsetReset = "earliest" if from_start else "latest"
             consumer = self._clients.consumer(topic, group_id=group_id, auto_offset_reset=reset)
-            return CandidateStream(consumer, commits=True)
-        consumer = self._clients.consumer(auto_offset_reset=reset)
-        places = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
-        if not places:
-            consumer.close()
-            msg = f"expected topic {topic} at {self._clients.bootstrap}, got none; run `sidestream topics create`"
-            raise TopicError(msg)
-        consumer.assign(places)
-        # Looked up now: "latest" must mean the moment of this call, not of the first poll.
-        ends = consumer.beginning_offsets(places) if from_start else consumer.end_offsets(places)
-        for place, offset in ends.items():
-            consumer.seek(place, offset)
-        return CandidateStream(consumer, commits=False)
+            return CandidateStream(consumer)
+        # Its positions are looked up now: the end must be that of this call, not of the first poll.
+        follower = BlockingFollower(self._clients, {topic: None}, start="beginning" if from_start else "end")
+        return CandidateStream(follower)
 
     def request_candidates(self, start: SessionStart, timeout_s: float = 10.0) -> CandidateSet:
         """Publish a session-start and wait for its answer; a new connection each time, for people and tests.

@@ -9,10 +9,12 @@ long that a change would be seen too late, being seen goes first.
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 from sidestream.streams.catalogue.decode import UpdateDecoder
 from sidestream.streams.catalogue.settings import CatalogueSettings
 from sidestream.streams.errors import BadRecord, CatalogueError
+from sidestream.streams.kafka.pace import FULL_SPEED, Pace
 from sidestream.streams.popularity.current_counts import LivePopularity
 from sidestream.streams.runtime.clock import Clock
 from sidestream.streams.runtime.log import get_log
@@ -65,9 +67,12 @@ class CurrentCatalogue:
         clock: Judges expiry.
         seconds: Monotonic clock in seconds.
         popularity: Orders snapshots by live counts; none leaves them in the order of the model's weights.
+        sleep: Rests, in seconds, in the writer's thread.
 
     Attributes:
         snapshot: The current snapshot; pin it for the length of a request.
+        settings: Pace at full speed.
+        rebuilds: When the next snapshot may be built.
     """
 
     def __init__(
@@ -79,8 +84,12 @@ class CurrentCatalogue:
         clock: Clock,
         seconds: Callable[[], float] = time.monotonic,
         popularity: LivePopularity | None = None,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.pace = RebuildPace(settings, seconds)
+        self.settings = settings
+        self.rebuilds = RebuildPace(settings, seconds)
+        self._pace = FULL_SPEED
+        self._sleep = sleep
         self._catalogue = catalogue
         self._decoder = decoder
         self._metrics = metrics
@@ -89,6 +98,19 @@ class CurrentCatalogue:
         self._popularity = popularity
         self._oldest_unseen_s: float | None = None
         self.snapshot = catalogue.snapshot(now_ms=clock())
+
+    def go_at(self, pace: Pace, settings: CatalogueSettings, metrics: Metrics) -> None:
+        """Go on at another pace; from any thread, in effect from the next piece of work.
+
+        Args:
+            pace: Records applied in one go, and the rest after them.
+            settings: Gaps between snapshots.
+            metrics: Where figures are shown from now on.
+        """
+        self._pace = pace
+        self.rebuilds = RebuildPace(settings, self._seconds)
+        self._metrics = metrics
+        metrics.catalogue_items.set(self.snapshot.num_items)
 
     def num_bytes(self) -> dict[str, int]:
         """Return the memory of the catalogue and its latest snapshot, by part."""
@@ -123,6 +145,14 @@ class CurrentCatalogue:
             records: Keys and values.
             arrived_s: When they arrived, by the monotonic clock.
         """
+        left = iter(records)
+        while (pace := self._pace).rest and (piece := list(islice(left, pace.max_records))):
+            begun_s = time.perf_counter()
+            self._apply_records(piece, arrived_s)
+            self._sleep(pace.rest_s(time.perf_counter() - begun_s))
+        self._apply_records(left, arrived_s)
+
+    def _apply_records(self, records: Iterable[KeyValue], arrived_s: float) -> None:
         updates: list[CatalogueUpdate] = []
         decode = self._decoder.decode
         for key, value in records:
@@ -149,7 +179,7 @@ class CurrentCatalogue:
         _ = snapshot.max_children, snapshot.max_bucket
         self.snapshot = snapshot
         ended_s = self._seconds()
-        self.pace.built(ended_s - begun_s)
+        self.rebuilds.built(ended_s - begun_s)
         self._metrics.catalogue_build_seconds.observe(ended_s - begun_s)
         self._metrics.catalogue_items.set(snapshot.num_items)
         if self._oldest_unseen_s is not None:

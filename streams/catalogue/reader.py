@@ -7,18 +7,19 @@ catalogue on this disk, only what came since is read.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from mode import Service
 
 from sidestream.streams.catalogue.current import CurrentCatalogue
-from sidestream.streams.catalogue.saving import Saving, records_behind
+from sidestream.streams.catalogue.saving import Saving
 from sidestream.streams.catalogue.settings import CatalogueSettings
 from sidestream.streams.contracts.topics import TopicSpec
 from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.reading import Follower
+from sidestream.streams.kafka.spans import POLL_MS, Place
 from sidestream.streams.runtime.log import get_log
 from sidestream.streams.runtime.progress import IDLE, Work
 from sidestream.tokenizer.catalogue import CatalogueSnapshot
@@ -50,17 +51,15 @@ class CatalogueReader(Service):
         saving: Saving | None = None,
     ) -> None:
         super().__init__()
-        self._clients = clients
         self._live = live
         self._settings = settings
         self._seconds = seconds
         self._saving = saving
+        self._topic = topic.name
+        self._follower = Follower(clients, {topic.name: range(topic.partitions)}, start=None, grows=True)
         self._next: dict[int, int] = {}
-        self._partitions = [TopicPartition(topic.name, p) for p in range(topic.partitions)]
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="catalogue")
-        self._consumer: AIOKafkaConsumer | None = None
-        self._ends: dict[TopicPartition, int] = {}
-        self._behind: int | None = None
+        self._is_reading = False
         self.caught_up = asyncio.Event()
 
     @property
@@ -77,71 +76,72 @@ class CatalogueReader(Service):
         """Say how far the catalogue is behind; empty once it has caught up."""
         if self.caught_up.is_set():
             return []
-        if self._behind is None:
+        if not self._is_reading:
             return ["catalogue: not read yet"]
-        return [f"catalogue: behind by {self._behind:,}"]
+        return [f"catalogue: behind by {self._follower.behind:,}"]
 
     def work(self) -> Work:
         """Tell how much of the start is left; afterwards nothing waits, for nobody but us knows of news."""
-        if self.caught_up.is_set() or self._behind is None:
+        if self.caught_up.is_set() or not self._is_reading:
             return IDLE
-        return Work(self._behind, self._behind)
+        behind = self._follower.behind
+        return Work(behind, behind)
 
     async def on_start(self) -> None:
         """Read every partition from where it was saved, or its beginning; returns once the catalogue has caught up."""
-        consumer = self._clients.async_consumer()
-        await consumer.start()
-        self._consumer = consumer
-        consumer.assign(self._partitions)
-        self._ends = dict(await consumer.end_offsets(self._partitions))
+        follower = self._follower
+        await follower.open()
+        bounds = {place.partition: bounds for place, bounds in follower.bounds.items()}
+        saved: Mapping[int, int] = {}
         if self._saving is not None:
-            self._next = await self._saving.resume(consumer, self._ends, self._write)
-        for partition in self._partitions:
-            if partition.partition in self._next:
-                consumer.seek(partition, self._next[partition.partition])
-            else:
-                await consumer.seek_to_beginning(partition)
-                self._next[partition.partition] = await consumer.position(partition)
-        self.add_future(self._read(consumer))
+            saved = await self._saving.resume(self._topic, bounds, self._write)
+        follower.seek({Place(self._topic, p): saved.get(p, begin) for p, (begin, _) in bounds.items()})
+        follower.aim({place: end for place, (_, end) in follower.bounds.items()})
+        self._note_applied()
+        self.add_future(self._read())
         await self.wait(self.caught_up.wait())
 
     async def on_stop(self) -> None:
         """Save what is worth it and close the consumer; a build under way is left to end by itself."""
         if self._saving is not None and self.caught_up.is_set():
             await self._saving.stop(self._next, self._write)
-        if self._consumer is not None:
-            await self._consumer.stop()
+        await self._follower.close()
         self._writer.shutdown(wait=False, cancel_futures=True)
 
-    async def _read(self, consumer: AIOKafkaConsumer) -> None:
+    async def _read(self) -> None:
+        self._is_reading = True
         while not self.should_stop:
-            batches = await consumer.getmany(timeout_ms=self._poll_ms(), max_records=self._settings.max_batch)
-            records = [(record.key, record.value) for batch in batches.values() for record in batch]
+            batches = await self._follower.poll(self._poll_ms(), self._settings.max_batch)
+            records = [(record.key, record.value) for batch in batches for record in batch.records]
             if records:
                 await self._write(self._live.apply, records, self._seconds())
-                # Only now: what is saved must not name an offset that is not applied.
-                self._next |= {place.partition: batch[-1].offset + 1 for place, batch in batches.items() if batch}
+            self._note_applied()
             if self.caught_up.is_set():
-                if self._live.is_stale and self._live.pace.wait_s() == 0.0:
+                if self._live.is_stale and self._live.rebuilds.wait_s() == 0.0:
                     await self._write(self._live.build)
                 if self._saving is not None:
-                    await self._saving.step(consumer, self._next, self._write)
-            elif await self._reached_ends(consumer):
+                    await self._saving.step(self._ends, self._next, self._write)
+            elif self._follower.is_caught_up:
                 snapshot = await self._write(self._live.build)
                 if self._saving is not None:
                     self._saving.caught_up()
                 self.caught_up.set()
                 _log.info("catalogue caught up", items=snapshot.num_items, version=snapshot.version)
 
+    def _note_applied(self) -> None:
+        # Only once a batch is applied: what is saved must not name an offset that is not.
+        self._next = {place.partition: position for place, position in self._follower.positions.items()}
+
     def _poll_ms(self) -> int:
         """How long to wait for records: until the next build is due, or the next look for expired items."""
-        if self.caught_up.is_set() and self._live.is_stale:
-            return max(1, round(self._live.pace.wait_s() * 1e3))
+        if not self.caught_up.is_set():
+            return POLL_MS
+        if self._live.is_stale:
+            return max(1, round(self._live.rebuilds.wait_s() * 1e3))
         return self._settings.check_expiry_ms
 
-    async def _reached_ends(self, consumer: AIOKafkaConsumer) -> bool:
-        self._behind = await records_behind(consumer, self._ends)
-        return self._behind == 0
+    async def _ends(self) -> dict[int, int]:
+        return {place.partition: end for place, end in (await self._follower.ends()).items()}
 
     async def _write(self, call: Callable[..., Any], *args: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._writer, call, *args)

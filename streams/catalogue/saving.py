@@ -15,12 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-
 from sidestream.streams.catalogue.current import CurrentCatalogue
 from sidestream.streams.catalogue.disk import LocalCatalogue, Origin
 from sidestream.streams.catalogue.settings import CatalogueSettings
-from sidestream.streams.errors import SidestreamError
+from sidestream.streams.errors import BrokerError, SidestreamError
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.listens.restore.origin import look_up
 from sidestream.streams.runtime.clock import Clock, WallClock
@@ -32,20 +30,8 @@ Write = Callable[..., Awaitable[Any]]
 """Calls a function in the writer's thread."""
 
 
-async def records_behind(consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]) -> int:
-    """Count what is left to read.
-
-    Args:
-        consumer: Reads the partitions.
-        ends: Next offsets to reach.
-
-    Returns:
-        Records, gaps among them.
-    """
-    behind = 0
-    for partition, end in ends.items():
-        behind += max(0, end - await consumer.position(partition)) if end else 0
-    return behind
+# How long it is not tried again to save where Kafka did not say how far the topic reaches.
+_RETRY_S = 10.0
 
 
 class Saving:
@@ -80,19 +66,17 @@ class Saving:
         self._topic = ""
         self._topic_id: str | None = None
         self._noted_at = self._reached_at = 0
-        self._ends: dict[TopicPartition, int] = {}
+        self._ends: dict[int, int] = {}
         self._next_s = 0.0
         self._saved: dict[int, int] | None = None
         self._task: asyncio.Future[bool] | None = None
 
-    async def resume(
-        self, consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int], write: Write
-    ) -> dict[int, int]:
+    async def resume(self, topic: str, bounds: Mapping[int, tuple[int, int]], write: Write) -> dict[int, int]:
         """Load what an earlier process has saved.
 
         Args:
-            consumer: Reads all partitions of the topic.
-            ends: Its ends, asked for just now; `caught_up` follows once they are reached.
+            topic: The topic.
+            bounds: First and end offset by partition as of now; `caught_up` follows once the ends are reached.
             write: Calls in the writer's thread.
 
         Returns:
@@ -101,7 +85,7 @@ class Saving:
         self._noted_at = self._clock()
         if self._clients.is_embedded or not self._settings.save_every_s:
             return {}
-        self._topic = next(iter(ends)).topic
+        self._topic = topic
         try:
             state = (await asyncio.to_thread(look_up, self._clients, self._topic)).get(self._topic)
         except SidestreamError as error:
@@ -110,8 +94,6 @@ class Saving:
         if state is None or state.topic_id is None:
             return {}
         self._topic_id = state.topic_id
-        firsts = await consumer.beginning_offsets(list(ends))
-        bounds = {place.partition: (firsts[place], end) for place, end in ends.items()}
         begun_s = self._seconds()
         origin: Origin | None = await write(self._local.load, self._topic, state, bounds, self._live.restore)
         if origin is None:
@@ -119,30 +101,37 @@ class Saving:
         took_s = round(self._seconds() - begun_s, 3)
         self._saved = dict(enumerate(origin.positions))
         self._reached_at, self._next_s = origin.reached_at, self._seconds() + self._settings.save_every_s
-        _log.info("catalogue loaded from this disk", seconds=took_s, tail=sum(ends.values()) - sum(origin.positions))
+        tail = sum(end for _, end in bounds.values()) - sum(origin.positions)
+        _log.info("catalogue loaded from this disk", seconds=took_s, tail=tail)
         return dict(self._saved)
 
     def caught_up(self) -> None:
         """Note that the ends that `resume` was given are reached."""
         self._reached_at = self._noted_at
 
-    async def step(self, consumer: AIOKafkaConsumer, positions: Mapping[int, int], write: Write) -> None:
+    async def step(
+        self, ends: Callable[[], Awaitable[dict[int, int]]], positions: Mapping[int, int], write: Write
+    ) -> None:
         """Save if it is time to; called between batches, once the catalogue has caught up.
 
         Args:
-            consumer: Reads all partitions of the topic.
+            ends: Asks Kafka where the partitions end now; may raise `BrokerError`.
             positions: From where each goes on after what is applied.
             write: Calls in the writer's thread.
         """
         if self._ends:
-            if await records_behind(consumer, self._ends):
+            if any(positions[partition] < end for partition, end in self._ends.items()):
                 return
             self._reached_at, self._ends = self._noted_at, {}
             if self._is_due(positions):
                 await self._save(positions, write)
         elif self._is_due(positions):
             self._noted_at = self._clock()
-            self._ends = dict(await consumer.end_offsets(list(consumer.assignment())))
+            try:
+                self._ends = await ends()
+            except BrokerError as error:
+                self._next_s = self._seconds() + _RETRY_S
+                _log.warning("catalogue is saved later: Kafka does not say where its topic ends", reason=str(error))
 
     def give_up(self) -> None:
         """Save no more; a write under way ends at its next piece and leaves nothing."""

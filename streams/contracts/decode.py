@@ -27,6 +27,7 @@ _NO_TIMESTAMP = -1
 
 RecordT = TypeVar("RecordT", bound=Record)
 ItemRecordT = TypeVar("ItemRecordT", LiveSegment, LiveListeners)
+TimedT = TypeVar("TimedT", SessionStart, CatalogItem, UserErasure, LiveSegment, LiveListeners)
 
 
 class Reason(StrEnum):
@@ -110,11 +111,7 @@ def decode_session_start(
     Raises:
         BadRecord: Whatever is wrong with it; nothing else is ever raised.
     """
-    start = _decode_model(SessionStart, _require_value(value, limits))
-    if key != start.user_id.encode():
-        raise _key_mismatch(key, "user_id", start.user_id)
-    _check_time(start.at, timestamp_ms, limits)
-    return start
+    return _decode_keyed(SessionStart, "user_id", key, value, timestamp_ms, limits)
 
 
 def decode_catalog_item(
@@ -134,14 +131,8 @@ def decode_catalog_item(
     Raises:
         BadRecord: Whatever is wrong with it; nothing else is ever raised.
     """
-    item_id = decode_item_key(key)
-    if value is None:
-        return None
-    item = _decode_model(CatalogItem, _require_value(value, limits))
-    if item_id != item.item_id:
-        raise _key_mismatch(key, "item_id", item.item_id)
-    _check_time(item.at, timestamp_ms, limits)
-    return item
+    decode_item_key(key)
+    return None if value is None else _decode_keyed(CatalogItem, "item_id", key, value, timestamp_ms, limits)
 
 
 def decode_of_item(
@@ -162,11 +153,7 @@ def decode_of_item(
     Raises:
         BadRecord: Whatever is wrong with it; nothing else is ever raised.
     """
-    record = _decode_model(model, _require_value(value, limits))
-    if key != record.item_id.encode():
-        raise _key_mismatch(key, "item_id", record.item_id)
-    _check_time(record.at, timestamp_ms, limits)
-    return record
+    return _decode_keyed(model, "item_id", key, value, timestamp_ms, limits)
 
 
 def decode_user_erasure(
@@ -187,14 +174,9 @@ def decode_user_erasure(
         BadRecord: Whatever is wrong with it; nothing else is ever raised. One of the far future is among it: it would
             refuse all listens until then.
     """
-    user_id = _decode_key(key, "user_id")
-    if value is None:
-        return None
-    erasure = _decode_model(UserErasure, _require_value(value, limits))
-    if user_id != erasure.user_id:
-        raise _key_mismatch(key, "user_id", erasure.user_id)
-    _check_time(erasure.at, timestamp_ms, replace(limits, max_past_ms=None))
-    return erasure
+    _decode_key(key, "user_id")
+    limits = replace(limits, max_past_ms=None)
+    return None if value is None else _decode_keyed(UserErasure, "user_id", key, value, timestamp_ms, limits)
 
 
 def decode_item_key(key: bytes | None) -> str:
@@ -210,6 +192,18 @@ def decode_item_key(key: bytes | None) -> str:
         BadRecord: No key, no UTF-8, empty or too long.
     """
     return _decode_key(key, "item_id")
+
+
+def _decode_keyed(
+    model: type[TimedT], id_field: str, key: bytes | None, value: bytes | None, timestamp_ms: int, limits: Limits
+) -> TimedT:
+    """Decode a value that is keyed by one of its fields and says when it was made."""
+    record = _decode_model(model, _require_value(value, limits))
+    expected: str = getattr(record, id_field)
+    if key != expected.encode():
+        raise _key_mismatch(key, id_field, expected)
+    _check_time(record.at, timestamp_ms, limits)
+    return record
 
 
 def _decode_key(key: bytes | None, name: str) -> str:

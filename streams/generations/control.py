@@ -2,25 +2,25 @@
 
 import asyncio
 import contextlib
-
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from mode import Service
+from collections.abc import Sequence
+from typing import Any
 
 from sidestream.streams.contracts.topics import Topics
 from sidestream.streams.errors import BadRecord
 from sidestream.streams.generations.orders import Orders
 from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.service import FollowingService
+from sidestream.streams.kafka.spans import Batch
 from sidestream.streams.runtime.log import get_log
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.streams.runtime.progress import IDLE, Work
 
 _log = get_log(__name__)
 
-_POLL_MS = 500
 _LOOK_S = 0.1
 
 
-class ControlReader(Service):
+class ControlReader(FollowingService):
     """The orders of this installation, as fresh as Kafka gives them.
 
     Args:
@@ -29,16 +29,11 @@ class ControlReader(Service):
         metrics: Counts records that cannot be read.
     """
 
-    mundane_level = "debug"
-
     def __init__(self, clients: Clients, topics: Topics, metrics: Metrics) -> None:
-        super().__init__()
+        super().__init__(clients, topics.generations, topics.generation_reports)
         self.orders = Orders()
-        self._clients = clients
         self._metrics = metrics
-        self._generations = TopicPartition(topics.generations.name, 0)
-        self._reports = TopicPartition(topics.generation_reports.name, 0)
-        self._consumer: AIOKafkaConsumer | None = None
+        self._generations = topics.generations.name
         self._listeners: list[asyncio.Event] = []
         self._read_once = asyncio.Event()
         self._num_read = 0
@@ -55,35 +50,29 @@ class ControlReader(Service):
 
     def work(self) -> Work:
         """Tell whether the first reading is under way."""
-        return IDLE if self._consumer is None or self._read_once.is_set() else Work(1, self._num_read)
+        return IDLE if not self._follower.is_open or self._read_once.is_set() else Work(1, self._num_read)
 
     async def on_start(self) -> None:
         """Read what is there; returns once all of it is known."""
-        consumer = self._clients.async_consumer()
-        await consumer.start()
-        self._consumer = consumer
-        partitions = [self._generations, self._reports]
-        consumer.assign(partitions)
-        await consumer.seek_to_beginning(*partitions)
-        self.add_future(self._read(consumer))
+        await super().on_start()
         await self.wait(self.catch_up())
 
-    async def on_stop(self) -> None:
-        """Close the consumer."""
-        if self._consumer is not None:
-            await self._consumer.stop()
-
     async def catch_up(self) -> None:
-        """Wait until all is known that the topics hold now."""
-        consumer = self._consumer
-        if consumer is None:
+        """Wait until all is known that the topics hold now.
+
+        Raises:
+            BrokerError: Kafka does not say where they end.
+        """
+        follower = self._follower
+        if not follower.is_open:
             return
-        ends = await consumer.end_offsets([self._generations, self._reports])
+        ends = await follower.ends()
         news = self.news()
         try:
-            while True:
+            while follower.is_open:
                 news.clear()
-                if all([await consumer.position(partition) >= end for partition, end in ends.items()]):
+                await follower.refresh()
+                if all(follower.positions[place] >= end for place, end in ends.items()):
                     break
                 with contextlib.suppress(TimeoutError):  # positions also move over what is no record
                     await asyncio.wait_for(news.wait(), _LOOK_S)
@@ -91,25 +80,27 @@ class ControlReader(Service):
             self._listeners.remove(news)
         self._read_once.set()
 
-    async def _read(self, consumer: AIOKafkaConsumer) -> None:
-        while not self.should_stop:
-            batches = await consumer.getmany(timeout_ms=_POLL_MS)
-            for partition, records in batches.items():
-                for record in records:
-                    self._take(partition, record.key, record.value, record.offset)
-            if batches:
-                for listener in self._listeners:
-                    listener.set()
+    def take(self, batches: Sequence[Batch]) -> None:
+        """Take orders and reports, and wake who listens.
 
-    def _take(self, partition: TopicPartition, key: bytes | None, value: bytes | None, offset: int) -> None:
+        Args:
+            batches: Of both topics.
+        """
+        for batch in batches:
+            for record in batch.records:
+                self._take(batch.place.topic, record)
+        for listener in self._listeners:
+            listener.set()
+
+    def _take(self, topic: str, record: Any) -> None:
         self._num_read += 1
         try:
-            if partition == self._generations:
-                self.orders.order(key, value, offset)
+            if topic == self._generations:
+                self.orders.order(record.key, record.value, record.offset)
             else:
-                self.orders.report(key, value)
+                self.orders.report(record.key, record.value)
         except BadRecord as exc:
             self._metrics.generation_refusals.labels("bad_order").inc()
             _log.warning(
-                "control record skipped", topic=partition.topic, offset=offset, reason=exc.reason, detail=exc.detail
+                "control record skipped", topic=topic, offset=record.offset, reason=exc.reason, detail=exc.detail
             )

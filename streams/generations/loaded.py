@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from sidestream.models.recommend import Recommender
+from sidestream.streams.catalogue.current import CurrentCatalogue
 from sidestream.streams.catalogue.reader import CatalogueReader
-from sidestream.streams.generations.paced import PacedCatalogue
 from sidestream.streams.sessions.answerer import Pinned
 from sidestream.streams.tokenizing.values import ItemEncoder
 from sidestream.tokenizer.catalogue import CatalogueSnapshot
@@ -21,7 +21,7 @@ class Live:
         tokenizer: The pair's.
         model_version: Named in the answers.
         recommender: Its model.
-        catalogue: Its catalogue, with its pace.
+        catalogue: Its catalogue.
         reader: Fills it.
         warm: Whether it has caught up and answered once.
     """
@@ -30,7 +30,7 @@ class Live:
     tokenizer: ItemEncoder
     model_version: str
     recommender: Recommender
-    catalogue: PacedCatalogue
+    catalogue: CurrentCatalogue
     reader: CatalogueReader
     warm: bool = False
 

@@ -1,16 +1,12 @@
-"""The catalogue of a generation that does not serve yet: it fills with rests, so that sessions keep their cores."""
-
-import time
-from collections.abc import Callable, Iterable
-from itertools import islice
+"""The pace of a generation's catalogue: full speed while it serves, with rests while it only fills."""
 
 import numpy as np
 import numpy.typing as npt
 from prometheus_client import CollectorRegistry
 
-from sidestream.streams.catalogue.current import CurrentCatalogue, KeyValue, RebuildPace
-from sidestream.streams.catalogue.settings import CatalogueSettings
+from sidestream.streams.catalogue.current import CurrentCatalogue
 from sidestream.streams.generations.settings import GenerationSettings
+from sidestream.streams.kafka.pace import FULL_SPEED, Pace
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.tokenizer.catalogue import CatalogueSnapshot
 
@@ -18,58 +14,29 @@ from sidestream.tokenizer.catalogue import CatalogueSnapshot
 _DUTY = 4.0
 
 
-class PacedCatalogue(CurrentCatalogue):
-    """A live catalogue whose writer rests after every batch, and whose figures nobody sees, until it serves.
+def serve(catalogue: CurrentCatalogue, metrics: Metrics) -> None:
+    """Have a catalogue go at full speed, and show its figures.
 
-    Attributes:
-        settings: Its pace while it serves.
-        batch: Records applied in one go where it rests.
-        rest: In multiples of each batch's own time.
-        sleep: Waits, in seconds, in the writer's thread.
+    Args:
+        catalogue: The one that serves from now on.
+        metrics: Where its figures are shown.
     """
+    catalogue.go_at(FULL_SPEED, catalogue.settings, metrics)
 
-    settings: CatalogueSettings = CatalogueSettings()
-    batch: int = 64
-    rest: float = 0.0
-    sleep: Callable[[float], None] = staticmethod(time.sleep)
 
-    def serve(self, metrics: Metrics) -> None:
-        """Hurry, and show figures.
+def stand_by(catalogue: CurrentCatalogue, settings: GenerationSettings) -> None:
+    """Have a catalogue rest after every batch, so that sessions keep their cores, and show no figures.
 
-        Args:
-            metrics: Where.
-        """
-        self.rest = 0.0
-        self.pace = RebuildPace(self.settings, time.monotonic)
-        self._metrics = metrics
-        metrics.catalogue_items.set(self.snapshot.num_items)
-
-    def stand_by(self, settings: GenerationSettings) -> None:
-        """Rest, and show none.
-
-        Args:
-            settings: Pace.
-        """
-        self.batch, self.rest = settings.fill_batch, settings.fill_rest
-        slower = {"min_rebuild_gap_ms": settings.standby_gap_ms, "rebuild_duty": max(_DUTY, self.settings.rebuild_duty)}
-        self.pace = RebuildPace(self.settings.model_copy(update=slower), time.monotonic)
-        self._metrics = Metrics(CollectorRegistry())
-
-    def apply(self, records: Iterable[KeyValue], arrived_s: float) -> None:
-        """Apply records in order; with rests, where it has to.
-
-        Args:
-            records: Keys and values.
-            arrived_s: When they arrived, by the monotonic clock.
-        """
-        if self.rest <= 0:
-            super().apply(records, arrived_s)
-            return
-        left = iter(records)
-        while batch := list(islice(left, self.batch)):
-            begun_s = time.perf_counter()
-            super().apply(batch, arrived_s)
-            self.sleep(self.rest * (time.perf_counter() - begun_s))
+    Args:
+        catalogue: One that does not serve.
+        settings: Pace.
+    """
+    slower = {
+        "min_rebuild_gap_ms": settings.standby_gap_ms,
+        "rebuild_duty": max(_DUTY, catalogue.settings.rebuild_duty),
+    }
+    pace = Pace(settings.fill_batch, settings.fill_rest)
+    catalogue.go_at(pace, catalogue.settings.model_copy(update=slower), Metrics(CollectorRegistry()))
 
 
 def standing_keys(snapshot: CatalogueSnapshot) -> npt.NDArray[np.uint64]:

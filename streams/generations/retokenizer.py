@@ -21,7 +21,7 @@ from mode import Service
 
 from sidestream.streams.contracts.decode import Limits, decode_catalog_item
 from sidestream.streams.contracts.topics import Topics
-from sidestream.streams.errors import SidestreamError
+from sidestream.streams.errors import BrokerError, SidestreamError, TopicError
 from sidestream.streams.generations.control import ControlReader
 from sidestream.streams.generations.orders import Plan
 from sidestream.streams.generations.reports import Reporter, Standing
@@ -29,6 +29,7 @@ from sidestream.streams.generations.scan import CatalogueScan
 from sidestream.streams.generations.settings import GenerationSettings
 from sidestream.streams.generations.shelf import Shelf
 from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.pace import Pace
 from sidestream.streams.runtime.log import get_log
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.streams.tokenizing.agent import CatalogAgent
@@ -148,8 +149,8 @@ class Retokenizer(Service):
                     knows_all = True
                 if await self._step(epoch, partitions):
                     continue
-            except KafkaError as exc:
-                _log.warning("catalogue cannot be read; tried again", error=repr(exc))
+            except (KafkaError, BrokerError, TopicError) as exc:
+                _log.warning("catalogue cannot be read; tried again", error=str(exc))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), self._settings.retry_s)
 
@@ -226,15 +227,16 @@ class Retokenizer(Service):
         _log.info("catalogue is written anew", partition=partition, versions=versions)
         # Watched before the end of the log is asked for: what comes later is noted or among the last records.
         self._agent.watch(partition)
-        pace = (settings.rewrite_batch, settings.rewrite_rest)
-        scan = CatalogueScan(self._clients, self._topic, partition, self._limits, *pace, goes_on, self._thread)
+        pace = Pace(settings.rewrite_batch, settings.rewrite_rest)
+        scan = CatalogueScan(self._clients, self._topic, partition, self._limits, pace, goes_on, self._thread)
         try:
-            async for sources in scan.items():
-                latest = await self._agent.rewrite(epoch, sources, self._made)
-                if latest is None:
-                    return
-                count += latest
-                self._metrics.rewritten_items.labels("newer").inc(len(sources) - latest)
+            async with contextlib.aclosing(scan.items()) as batches:
+                async for sources in batches:
+                    latest = await self._agent.rewrite(epoch, sources, self._made)
+                    if latest is None:
+                        return
+                    count += latest
+                    self._metrics.rewritten_items.labels("newer").inc(len(sources) - latest)
         finally:
             if epoch == self._agent.epoch:
                 self._agent.unwatch()

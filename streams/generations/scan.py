@@ -1,22 +1,21 @@
-"""Reads one partition of `catalog-items.v1` from its start, gently: what is there, and whose word is the last."""
+"""Reads one partition of `catalog-items.v1` from its start, at a pace: the last readable record of every item."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from sidestream.streams.contracts.decode import Limits, decode_catalog_item, decode_item_key
 from sidestream.streams.errors import BadRecord
 from sidestream.streams.generations.last_records import LastRecords
 from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.pace import Pace
+from sidestream.streams.kafka.reading import Follower
 from sidestream.streams.tokenizing.events import Source
-
-_POLL_MS = 200
 
 
 class CatalogueScan:
@@ -27,8 +26,7 @@ class CatalogueScan:
         topic: `catalog-items.v1`.
         partition: Which.
         limits: What catalogue records must keep.
-        batch: Records at once.
-        rest: Rest between batches, in multiples of the time that they took.
+        pace: Records at once, and the rest between batches.
         goes_on: Asked between batches; once it says no, the scan ends.
         thread: Where records are decoded.
     """
@@ -39,47 +37,47 @@ class CatalogueScan:
         topic: str,
         partition: int,
         limits: Limits,
-        batch: int,
-        rest: float,
+        pace: Pace,
         goes_on: Callable[[], bool],
         thread: ThreadPoolExecutor,
     ) -> None:
-        self._clients = clients
-        self._place = TopicPartition(topic, partition)
+        self._follower = Follower(clients, {topic: [partition]}, restarts=False)
         self._limits = limits
-        self._batch = batch
-        self._rest = rest
+        self._pace = pace
         self._goes_on = goes_on
         self._thread = thread
 
-    async def items(self) -> AsyncIterator[list[Source]]:
+    async def items(self) -> AsyncGenerator[list[Source], None]:
         """Read the last readable record of every item that is there.
 
         Yields:
             Batches, in offset order; the time that their use takes counts for the rest.
-        """
-        consumer = self._clients.async_consumer(auto_offset_reset="earliest")
-        await consumer.start()
-        try:
-            consumer.assign([self._place])
-            end = (await consumer.end_offsets([self._place]))[self._place]
-            last = LastRecords()
-            async for records in self._batches(consumer, end):
-                await asyncio.get_running_loop().run_in_executor(self._thread, self._note, records, last)
-            offsets = last.offsets()
-            async for records in self._batches(consumer, end):
-                if sources := _among(records, offsets):
-                    yield sources
-        finally:
-            await consumer.stop()
 
-    async def _batches(self, consumer: AIOKafkaConsumer, end: int) -> AsyncIterator[Sequence[Any]]:
-        await consumer.seek_to_beginning(self._place)
-        while self._goes_on() and await consumer.position(self._place) < end:
-            found = await consumer.getmany(timeout_ms=_POLL_MS, max_records=self._batch)
-            begun_s = time.perf_counter()
-            yield [record for record in found.get(self._place, ()) if record.offset < end]
-            await asyncio.sleep(self._rest * (time.perf_counter() - begun_s))
+        Raises:
+            BrokerError: Kafka cannot be read.
+            TopicError: The topic was recreated meanwhile.
+        """
+        async with self._follower:
+            last = LastRecords()
+            async with aclosing(self._batches()) as batches:
+                async for records in batches:
+                    await asyncio.get_running_loop().run_in_executor(self._thread, self._note, records, last)
+            if not self._goes_on():
+                return
+            offsets = last.offsets()
+            self._follower.rewind()
+            async with aclosing(self._batches()) as batches:
+                async for records in batches:
+                    if sources := _among(records, offsets):
+                        yield sources
+
+    async def _batches(self) -> AsyncGenerator[Sequence[Any], None]:
+        reading = self._follower.to_end(max_records=self._pace.max_records, pace=self._pace)
+        async with aclosing(reading) as batches:
+            async for batch in batches:
+                if not self._goes_on():
+                    return
+                yield batch.records
 
     def _note(self, records: Sequence[Any], last: LastRecords) -> None:
         for record in records:

@@ -9,16 +9,15 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 
-from aiokafka.errors import KafkaError
 from mode import Service
 
 from sidestream.models.records import SessionStart
-from sidestream.streams.errors import SidestreamError
+from sidestream.streams.errors import BrokerError, SidestreamError, TopicError
 from sidestream.streams.generations.control import ControlReader
 from sidestream.streams.generations.leftovers import Leftovers
 from sidestream.streams.generations.loaded import Live, Look
 from sidestream.streams.generations.orders import Plan
-from sidestream.streams.generations.paced import missing_keys
+from sidestream.streams.generations.paced import missing_keys, serve, stand_by
 from sidestream.streams.generations.pair import Pair
 from sidestream.streams.generations.reports import Reporter, Standing
 from sidestream.streams.generations.settings import GenerationSettings
@@ -163,7 +162,7 @@ class Serving(Service):
         else:
             return
         self._now, self._live[live.version] = live, live
-        live.catalogue.serve(self._metrics)
+        serve(live.catalogue, self._metrics)
         await self.add_runtime_dependency(live.reader)
         live.warm = self._begun = True
         self._tell_users()
@@ -250,12 +249,12 @@ class Serving(Service):
         if live is None:
             return
         _log.info("generation fills", version=version, model=live.model_version)
-        live.catalogue.stand_by(self._settings)
+        stand_by(live.catalogue, self._settings)
         self._live[version] = live
         try:
             await self.add_runtime_dependency(live.reader)
-        except KafkaError as exc:
-            _log.warning("generation cannot fill; tried again", version=version, error=repr(exc))
+        except (BrokerError, TopicError) as exc:
+            _log.warning("generation cannot fill; tried again", version=version, error=str(exc))
             del self._live[version]
             await self.remove_dependency(live.reader)
             return
@@ -286,8 +285,8 @@ class Serving(Service):
         if not self._covers(live) and not (ordered is not None and ordered.at_once):
             return
         before, self._now = self._now, live
-        before.catalogue.stand_by(self._settings)
-        live.catalogue.serve(self._metrics)
+        stand_by(before.catalogue, self._settings)
+        serve(live.catalogue, self._metrics)
         self._missing = self._look = None
         self._metrics.generation_serving.labels(before.version).set(0)
         self._metrics.generation_serving.labels(live.version).set(1)

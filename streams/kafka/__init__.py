@@ -1,1 +1,1 @@
-"""Kafka from the outside: the one factory of clients, security, and reading a topic without a group."""
+"""Reading Kafka topics without a consumer group: to their end, or following them as they grow."""

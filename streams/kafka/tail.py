@@ -5,11 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
-
-from sidestream.streams.errors import BrokerError, TopicError
+from sidestream.streams.kafka.blocking import BlockingFollower
 from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.spans import Batch, Place, Start
 
 POLL_MS = 200
 
@@ -51,41 +49,23 @@ def read_topic(
         Records, in order inside a partition.
 
     Raises:
-        TopicError: There is no such topic.
+        TopicError: There is no such topic, or it was recreated while it was read to its end.
         BrokerError: The broker does not answer.
     """
-    consumer = clients.consumer(auto_offset_reset="earliest")
-    try:
-        yield from _read(consumer, topic, from_start, follow, idle_s)
-    except KafkaError as exc:
-        msg = f"topic {topic} at {clients.bootstrap} cannot be read: {exc!r}; check that the broker is up"
-        raise BrokerError(msg) from exc
-    finally:
-        consumer.close()
+    start: Start = "beginning" if from_start else "end"
+    with BlockingFollower(clients, {topic: None}, start=start, restarts=follow) as follower:
+        for _, records in _followed(follower, idle_s) if follow else follower.to_end():
+            for record in records:
+                yield _record(record)
 
 
-def _read(
-    consumer: KafkaConsumer, topic: str, from_start: bool, follow: bool, idle_s: float | None
-) -> Iterator[TopicRecord]:
-    places = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
-    if not places:
-        msg = f"expected topic {topic}, got none; `sidestream topics list` shows what is there"
-        raise TopicError(msg)
-    consumer.assign(places)
-    ends = consumer.end_offsets(places)
-    starts = consumer.beginning_offsets(places) if from_start else ends
-    for place in places:
-        consumer.seek(place, starts[place])
-    quiet_since = time.monotonic()
-    # Positions, not records, say when the end is reached: the last offsets may be control records.
-    while follow or any(consumer.position(place) < ends[place] for place in places):
-        found = consumer.poll(timeout_ms=POLL_MS)
-        for records in found.values():
-            for r in records:
-                yield _record(r)
-        if found:
-            quiet_since = time.monotonic()
-        elif idle_s is not None and time.monotonic() - quiet_since > idle_s:
+def _followed(follower: BlockingFollower, idle_s: float | None) -> Iterator[Batch]:
+    quiet_since_s = time.monotonic()
+    while True:
+        if batches := follower.poll(POLL_MS):
+            yield from batches
+            quiet_since_s = time.monotonic()
+        elif idle_s is not None and time.monotonic() - quiet_since_s > idle_s:
             return
 
 
@@ -105,24 +85,14 @@ def read_record(clients: Clients, topic: str, partition: int, offset: int) -> To
         TopicError: There is no such topic or partition.
         BrokerError: The broker does not answer.
     """
-    consumer = clients.consumer(auto_offset_reset="earliest")
-    try:
-        if partition not in (consumer.partitions_for_topic(topic) or ()):
-            msg = f"expected {topic}/{partition}, got no such partition; `sidestream topics list` shows what is there"
-            raise TopicError(msg)
-        place = TopicPartition(topic, partition)
-        consumer.assign([place])
-        if not consumer.beginning_offsets([place])[place] <= offset < consumer.end_offsets([place])[place]:
+    place = Place(topic, partition)
+    with BlockingFollower(clients, {topic: [partition]}) as follower:
+        begin, end = follower.bounds[place]
+        if not begin <= offset < end:
             return None
-        consumer.seek(place, offset)
-        while consumer.position(place) <= offset:
-            for record in consumer.poll(timeout_ms=POLL_MS).get(place, ()):
-                return _record(record) if record.offset == offset else None
-    except KafkaError as exc:
-        msg = f"topic {topic} at {clients.bootstrap} cannot be read: {exc!r}; check that the broker is up"
-        raise BrokerError(msg) from exc
-    finally:
-        consumer.close()
+        follower.seek({place: offset})
+        for _, records in follower.to_end():
+            return _record(records[0]) if records[0].offset == offset else None
     return None
 
 

@@ -1,12 +1,19 @@
-"""What the lanes count: the protocol that a metrics registry implements, and plain numbers where there is none."""
+"""What the listen lane counts, on the worker's metrics."""
 
-from collections import Counter
-from dataclasses import dataclass, field
-from typing import Protocol
+from sidestream.streams.runtime.metrics import Metrics
 
 
-class LaneMetrics(Protocol):
-    """Counters of the listen lane; called on the event loop, must not block."""
+class LaneMetrics:
+    """Counters of the listen lane; called on the event loop, must not block.
+
+    Args:
+        metrics: Where they are shown.
+        topic: The lane's topic, for the dead letters.
+    """
+
+    def __init__(self, metrics: Metrics, topic: str) -> None:
+        self._metrics = metrics
+        self._topic = topic
 
     def folded(self, applied: int, repeats: int, late: int, stale: int) -> None:
         """Count listens by what the fold did with them.
@@ -17,6 +24,9 @@ class LaneMetrics(Protocol):
             late: Older than the tail of a full ring.
             stale: At or below the state's watermark: replays.
         """
+        for outcome, count in (("applied", applied), ("repeat", repeats), ("late", late), ("stale", stale)):
+            if count:
+                self._metrics.listens.labels(outcome).inc(count)
 
     def bad(self, reason: str, topic: str | None = None) -> None:
         """Count one record that went to the dead letters.
@@ -25,27 +35,19 @@ class LaneMetrics(Protocol):
             reason: Reason code of `BadRecord`.
             topic: Where it came from; none for the listens.
         """
+        self._metrics.dead_letters.labels(topic or self._topic, reason).inc()
 
     def refused(self, listens: int) -> None:
-        """Count listens from before their user's erasure.
-
-        Args:
-            listens: How many.
-        """
+        """Count listens from before their user's erasure."""
+        self._metrics.listens.labels("erased").inc(listens)
 
     def erased(self, users: int) -> None:
-        """Count users whose data an erasure request took.
-
-        Args:
-            users: How many.
-        """
+        """Count users whose data an erasure request took."""
+        self._metrics.erasures.labels("erased").inc(users)
 
     def forgotten(self, users: int) -> None:
-        """Count erased users whose watermarks went, too.
-
-        Args:
-            users: How many.
-        """
+        """Count erased users whose watermarks went, too."""
+        self._metrics.erasures.labels("forgotten").inc(users)
 
     def batch(self, seconds: float, records: int) -> None:
         """Count one batch of one partition.
@@ -54,86 +56,21 @@ class LaneMetrics(Protocol):
             seconds: From the start of its fold to the end of its write.
             records: Source records in it.
         """
+        del records
+        self._metrics.lane_batch_seconds.observe(seconds)
 
     def restored(self, records: int) -> None:
-        """Count changelog records that were read to rebuild tables.
-
-        Args:
-            records: How many.
-        """
+        """Count changelog records that were read to rebuild tables."""
+        self._metrics.restored_records.inc(records)
 
     def rebuilt(self, reason: str) -> None:
         """Count one table that is rebuilt from the start of its changelog, though there was a local one.
 
         Args:
-            reason: damaged, or ahead of or behind what the changelog holds.
+            reason: damaged, or how its offset misfits the changelog (ahead, behind, old).
         """
-
-    def stray(self, records: int) -> None:
-        """Count records of a lane that Faust's own consumer fetched and that were dropped there.
-
-        Args:
-            records: How many.
-        """
-
-
-@dataclass(slots=True)
-class LaneCounts:
-    """`LaneMetrics` in plain numbers."""
-
-    applied: int = 0
-    repeats: int = 0
-    late: int = 0
-    stale: int = 0
-    bad_by_reason: Counter[str] = field(default_factory=Counter)
-    batches: int = 0
-    batch_records: int = 0
-    batch_seconds: float = 0.0
-    restored_records: int = 0
-    rebuilt_by_reason: Counter[str] = field(default_factory=Counter)
-    stray_records: int = 0
-    refused_listens: int = 0
-    erased_users: int = 0
-    forgotten_users: int = 0
-
-    def folded(self, applied: int, repeats: int, late: int, stale: int) -> None:
-        """Count listens by what the fold did with them."""
-        self.applied += applied
-        self.repeats += repeats
-        self.late += late
-        self.stale += stale
-
-    def bad(self, reason: str, topic: str | None = None) -> None:
-        """Count one record that went to the dead letters."""
-        del topic
-        self.bad_by_reason[reason] += 1
-
-    def refused(self, listens: int) -> None:
-        """Count listens from before their user's erasure."""
-        self.refused_listens += listens
-
-    def erased(self, users: int) -> None:
-        """Count users whose data an erasure request took."""
-        self.erased_users += users
-
-    def forgotten(self, users: int) -> None:
-        """Count erased users whose watermarks went, too."""
-        self.forgotten_users += users
-
-    def batch(self, seconds: float, records: int) -> None:
-        """Count one batch of one partition."""
-        self.batches += 1
-        self.batch_records += records
-        self.batch_seconds += seconds
-
-    def restored(self, records: int) -> None:
-        """Count changelog records that were read to rebuild tables."""
-        self.restored_records += records
-
-    def rebuilt(self, reason: str) -> None:
-        """Count one table that is rebuilt from the start of its changelog, though there was a local one."""
-        self.rebuilt_by_reason[reason] += 1
+        self._metrics.rebuilt_tables.labels(reason).inc()
 
     def stray(self, records: int) -> None:
         """Count records of a lane that Faust's own consumer fetched and that were dropped there."""
-        self.stray_records += records
+        self._metrics.stray_records.inc(records)

@@ -9,13 +9,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-
 from sidestream.models.data.rows import ListenRow
 from sidestream.streams.contracts.decode import Limits, decode_listen
 from sidestream.streams.contracts.topics import Topics
 from sidestream.streams.errors import BadRecord
 from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.compacted import keep_last
+from sidestream.streams.kafka.reading import ask_bounds, read_to_end
 from sidestream.streams.listens.batch import Decode
 from sidestream.streams.popularity.partition_counts import PartitionCounter
 from sidestream.streams.popularity.settings import PopularitySettings
@@ -24,7 +24,6 @@ from sidestream.streams.runtime.log import get_log
 
 _log = get_log(__name__)
 
-_POLL_MS = 200
 _MAX_RECORDS = 1_000
 
 Parts = dict[int | None, CountedPart]
@@ -71,18 +70,12 @@ class ItemCounting:
             By partition, where counting begins, of those of which nothing was published.
         """
         published = await self._published(positions)
-        consumer = self._clients.async_consumer(auto_offset_reset="earliest")
-        await consumer.start()
-        try:
-            ends = await consumer.end_offsets([TopicPartition(self._source, partition) for partition in positions])
-            self.by_partition = {
-                partition: self._taken_up(partition, position, ends[TopicPartition(self._source, partition)], found)
-                for partition, position in positions.items()
-                for found in (published.get(partition, {}),)
-            }
-            await self._catch_up(consumer, positions)
-        finally:
-            await consumer.stop()
+        bounds = await ask_bounds(self._clients, self._source, positions)
+        self.by_partition = {
+            partition: self._taken_up(partition, position, bounds[partition].end, published.get(partition, {}))
+            for partition, position in positions.items()
+        }
+        await self._catch_up(positions)
         self._next_s = self._clock()
         return {p: self.by_partition[p].mark(positions[p]) for p in positions if None not in published.get(p, {})}
 
@@ -109,18 +102,8 @@ class ItemCounting:
         """Read the last values of the assigned partitions."""
         found: dict[int, Parts] = {}
         values: dict[bytes, bytes] = {}
-        consumer = self._clients.async_consumer(auto_offset_reset="earliest")
-        await consumer.start()
-        try:
-            places = [TopicPartition(self.topic, partition) for partition in partitions]
-            consumer.assign(places)
-            ends = await consumer.end_offsets(places)
-            await consumer.seek_to_beginning(*places)
-            while any([await consumer.position(place) < end for place, end in ends.items()]):
-                for records in (await consumer.getmany(timeout_ms=_POLL_MS)).values():
-                    values.update((record.key, record.value) for record in records)
-        finally:
-            await consumer.stop()
+        async for batch in read_to_end(self._clients, self.topic, partitions):
+            keep_last(batch.records, values)
         for key, value in values.items():
             try:
                 partition, part = read_key(key)
@@ -132,25 +115,21 @@ class ItemCounting:
                 found.setdefault(partition, {})[part] = counted
         return found
 
-    async def _catch_up(self, consumer: AIOKafkaConsumer, positions: Mapping[int, int]) -> None:
+    async def _catch_up(self, positions: Mapping[int, int]) -> None:
         """Count the listens that were folded and are in no part yet."""
         behind = {p: position for p, position in positions.items() if self.by_partition[p].next_offset < position}
-        if not behind:
-            return
-        places = {partition: TopicPartition(self._source, partition) for partition in behind}
-        consumer.assign(list(places.values()))
-        for partition, place in places.items():
-            consumer.seek(place, self.by_partition[partition].next_offset)
+        start = {partition: self.by_partition[partition].next_offset for partition in behind}
         counted = 0
-        while any([await consumer.position(places[p]) < position for p, position in behind.items()]):
-            fetched = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_MAX_RECORDS)
-            for place, records in fetched.items():
-                listens = self._read(record for record in records if record.offset < behind[place.partition])
-                self.by_partition[place.partition].add([listens], records[-1].offset + 1)
-                counted += len(listens)
+        async for batch in read_to_end(
+            self._clients, self._source, behind, start=start, ends=behind, max_records=_MAX_RECORDS
+        ):
+            listens = self._read(batch.records)
+            self.by_partition[batch.place.partition].add([listens], batch.records[-1].offset + 1)
+            counted += len(listens)
         for partition, position in behind.items():
             self.by_partition[partition].add([], position)
-        _log.info("counts taken up", partitions=len(behind), listens=counted)
+        if behind:
+            _log.info("counts taken up", partitions=len(behind), listens=counted)
 
     def _read(self, records: Any) -> list[tuple[int, ListenRow]]:
         listens = []

@@ -28,6 +28,7 @@ from sidestream.streams.listens.durable.guarantee import Guarantee
 from sidestream.streams.listens.erasure.feed import ErasureFeed
 from sidestream.streams.listens.erasure.sweep import Sweep
 from sidestream.streams.listens.lane import ListenLane
+from sidestream.streams.listens.metrics import LaneMetrics
 from sidestream.streams.listens.restore.progress import not_restored
 from sidestream.streams.listens.table.meta import TableIdentity
 from sidestream.streams.listens.table.users import UserTable
@@ -53,7 +54,6 @@ from sidestream.streams.worker.gates import TopicGate
 from sidestream.streams.worker.generations import GenerationParts
 from sidestream.streams.worker.group import Group
 from sidestream.streams.worker.heartbeat import Heartbeat
-from sidestream.streams.worker.lane_metrics import RegistryLaneMetrics
 from sidestream.streams.worker.states import LaneStates
 from sidestream.streams.worker.waits import task_waits
 from sidestream.streams.worker.watchdog import Watchdog
@@ -96,7 +96,7 @@ class WorkerParts:
         self.folder: Path = settings.data_dir / "worker" / settings.worker.app_id
         self.states: LaneStates | None = None
         self.guarantee: Guarantee | None = None
-        lane_metrics = RegistryLaneMetrics(metrics, self.topics.listens.name)
+        lane_metrics = LaneMetrics(metrics, self.topics.listens.name)
         self.app: faust.App = make_faust_app(
             settings.worker.group_id, self.clients, settings.lane, self.folder, lane_metrics
         )
@@ -182,7 +182,7 @@ class WorkerParts:
         # What waits for a pair that cannot be loaded is told by the readiness, and no reason to end.
         return self._backlog.unread(source) if agent.may_work.is_set() else IDLE
 
-    def _recommending(self, pair: Pair, lane_metrics: RegistryLaneMetrics) -> list[Service]:
+    def _recommending(self, pair: Pair, lane_metrics: LaneMetrics) -> list[Service]:
         serving = self._generations.serving(pair)
         self._serves = lambda: (serving.now.version, serving.now.model_version)
         self.health.ready_when(serving.not_ready)

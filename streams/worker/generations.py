@@ -7,6 +7,7 @@ import faust
 from mode import Service
 
 from sidestream.models.recommend import Recommender
+from sidestream.streams.catalogue.current import CurrentCatalogue
 from sidestream.streams.catalogue.decode import UpdateDecoder
 from sidestream.streams.catalogue.disk import LocalCatalogue
 from sidestream.streams.catalogue.reader import CatalogueReader
@@ -17,7 +18,6 @@ from sidestream.streams.errors import ArtifactError
 from sidestream.streams.generations.control import ControlReader
 from sidestream.streams.generations.leftovers import Leftovers
 from sidestream.streams.generations.loaded import Live
-from sidestream.streams.generations.paced import PacedCatalogue
 from sidestream.streams.generations.pair import Pair
 from sidestream.streams.generations.reports import Reporter
 from sidestream.streams.generations.retokenizer import Retokenizer
@@ -119,7 +119,7 @@ class GenerationParts:
             raise ArtifactError(msg)
         version, sizes, vector_dim = tokenizer.version, tokenizer.codebook_sizes, tokenizer.vector_dim
         settings = self._settings.catalogue
-        catalogue = PacedCatalogue(
+        catalogue = CurrentCatalogue(
             Catalogue(version, sizes, pair.dim, pair.vectorize, x_dim=vector_dim),
             UpdateDecoder(version, sizes, vector_dim),
             settings,
@@ -127,7 +127,6 @@ class GenerationParts:
             self._clock,
             popularity=None if self._counts is None else self._counts.member(),
         )
-        catalogue.settings = settings
         local = LocalCatalogue(self._catalogues, version, pair.model_version, WallClock())
         saving = Saving(catalogue, local, self._clients, settings)
         return Live(

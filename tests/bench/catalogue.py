@@ -153,7 +153,7 @@ class Churn:
                 # As the worker does: what a fetch brings is applied at once.
                 live.apply([record for _, records in arrived for record in records], arrived[0][0])
                 waiting += [due for due, _ in arrived]
-            if waiting and live.pace.wait_s() == 0.0:
+            if waiting and live.rebuilds.wait_s() == 0.0:
                 begun = time.perf_counter()
                 live.build()
                 now = time.perf_counter()

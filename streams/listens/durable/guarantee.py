@@ -4,8 +4,9 @@ from typing import Literal
 
 from sidestream.streams.errors import SettingsError
 from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.listens.durable.idempotent import IdempotentWriter
 from sidestream.streams.listens.durable.transactions import TransactionalWriter
-from sidestream.streams.listens.durable.writer import ChangelogWriter, IdempotentWriter
+from sidestream.streams.listens.durable.writer import ChangelogWriter
 from sidestream.streams.listens.settings import LaneSettings
 from sidestream.streams.listens.table.meta import TableIdentity
 from sidestream.streams.runtime.pacing import Pacer

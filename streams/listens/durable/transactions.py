@@ -28,7 +28,8 @@ from aiokafka.errors import KafkaError, ProducerFenced, TransactionalIdAuthoriza
 
 from sidestream.streams.errors import LaneError, LaneFenced
 from sidestream.streams.kafka.clients import Clients
-from sidestream.streams.listens.durable.writer import MAX_REQUEST_BYTES, FoldedBatch, send_letters, send_values
+from sidestream.streams.listens.durable.sending import MAX_REQUEST_BYTES, closed_writer, queue_batch
+from sidestream.streams.listens.durable.writer import FoldedBatch
 from sidestream.streams.runtime.pacing import Pacer
 from sidestream.streams.runtime.waiting import together
 
@@ -142,8 +143,7 @@ class TransactionalWriter:
         """
         producer = self._producers.get(batch.partition)
         if producer is None:
-            msg = f"changelog {self.changelog_topic}: expected an open writer, got a closed one; restart the worker"
-            raise LaneError(msg)
+            raise closed_writer(self.changelog_topic)
         attempt = 1
         while True:
             try:
@@ -170,12 +170,11 @@ class TransactionalWriter:
     async def _send(self, producer: AIOKafkaProducer, batch: FoldedBatch) -> int | None:
         """Begin a transaction and have the broker take all of it; aiokafka would commit without refused records."""
         await producer.begin_transaction()
-        values = await send_values(producer, self.changelog_topic, batch, self._pacer)
-        letters = await send_letters(producer, batch, self._pacer)
+        values, others = await queue_batch(producer, self.changelog_topic, batch, self._pacer)
         next_offsets = {self.source_topic: batch.next_offset, **batch.side_offsets}
         offsets = {TopicPartition(topic, batch.partition): offset for topic, offset in next_offsets.items()}
         acks = await asyncio.gather(
-            *(future for _, future in (*values, *letters)),
+            *(future for _, future in (*values, *others)),
             producer.send_offsets_to_transaction(offsets, self.group_id),
         )
         if not values:

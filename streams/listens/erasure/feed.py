@@ -4,20 +4,17 @@ Faust assigns the topic with the others (equal partition counts: equal partition
 that it does not subscribe to expire. The listen lane opens and closes the feed with its tables and takes what has come.
 """
 
-import logging
 from collections.abc import Collection, Mapping
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-
 from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.reading import Follower
+from sidestream.streams.kafka.spans import Place
 from sidestream.streams.listens.durable.writer import FoldedBatch
 from sidestream.streams.listens.erasure.requests import Decode, Requests, read_requests
 from sidestream.streams.listens.erasure.sweep import Sweep
 from sidestream.streams.listens.table.partition import PartitionTable
 from sidestream.streams.runtime.lane_protocol import LaneHost
 from sidestream.streams.runtime.progress import IDLE, Reading, Work
-
-logger = logging.getLogger(__name__)
 
 # Bounds what one batch may grow by.
 MAX_REQUESTS = 500
@@ -40,7 +37,7 @@ class ErasureFeed:
         self.next_offsets: dict[int, int] = {}
         self._topic, self._clients, self._decode = topic, clients, decode
         self._sweep = sweep
-        self._consumer: AIOKafkaConsumer | None = None
+        self._follower: Follower | None = None
         self._reading = Reading()
         self._commits = False
 
@@ -69,13 +66,13 @@ class ErasureFeed:
 
     def work(self, ends: Mapping[int, int]) -> Work:
         """Tell what waits: requests not read or not durable; `ends` of the topic as Kafka told lately."""
-        if self._consumer is None:
+        if self._follower is None:
             return IDLE
         return self._reading.work(ends, tuple(self.next_offsets.items()))
 
     def unread(self, ends: Mapping[int, int]) -> dict[int, int]:
         """Count what is not read, by partition; `ends` of the topic as Kafka told lately."""
-        return {} if self._consumer is None else self._reading.unread(ends)
+        return {} if self._follower is None else self._reading.unread(ends)
 
     async def open(self, host: LaneHost, tables: Mapping[int, PartitionTable], *, commits: bool) -> None:
         """Begin to read and to sweep.
@@ -87,21 +84,12 @@ class ErasureFeed:
         """
         self._commits, self._reading = commits, Reading()
         committed = await host.committed(self._topic, list(tables))
-        consumer = self._consumer = self._clients.async_consumer(auto_offset_reset="none")
-        await consumer.start()
-        tps = {partition: TopicPartition(self._topic, partition) for partition in tables}
-        consumer.assign(list(tps.values()))
-        begins = await consumer.beginning_offsets(list(tps.values()))
-        ends = await consumer.end_offsets(list(tps.values()))
-        self.next_offsets = {}
-        for partition, tp in tps.items():
-            offset = committed[partition]
-            if offset is not None and not begins[tp] <= offset <= ends[tp]:
-                # A recreated topic. Nothing is lost: what was applied stays applied, and comes to nothing again.
-                logger.warning("%s/%d: no offset %d; reading from its start", self._topic, partition, offset)
-                offset = None
-            self.next_offsets[partition] = begins[tp] if offset is None else offset
-            consumer.seek(tp, self.next_offsets[partition])
+        start = {Place(self._topic, p): offset for p, offset in committed.items() if offset is not None}
+        # Of a recreated topic all is read again: what was applied stays applied, and comes to nothing again.
+        follower = Follower(self._clients, {self._topic: tables}, start=start)
+        await follower.open()
+        self._follower = follower
+        self.next_offsets = _by_partition(follower)
         self._sweep.begin(tables)
 
     async def take(self) -> dict[int, Requests]:
@@ -110,15 +98,13 @@ class ErasureFeed:
         Returns:
             Requests by partition; partitions without are left out.
         """
-        consumer = self._consumer
-        if consumer is None:
+        follower = self._follower
+        if follower is None:
             return {}
-        fetched = {
-            tp.partition: records
-            for tp, records in (await consumer.getmany(timeout_ms=0, max_records=MAX_REQUESTS)).items()
-            if records
-        }
-        await self._reading.note(consumer, self._topic, self.next_offsets, fetched)
+        batches = await follower.poll(0, MAX_REQUESTS)
+        fetched = {batch.place.partition: batch.records for batch in batches}
+        self._reading.in_flight = sum(map(len, fetched.values()))
+        self._reading.positions = _by_partition(follower)
         return {partition: read_requests(self._topic, records, self._decode) for partition, records in fetched.items()}
 
     def done(self, applied: Mapping[int, Requests]) -> None:
@@ -146,6 +132,10 @@ class ErasureFeed:
     async def close(self) -> None:
         """Stop reading and sweeping; `committable` stays as it is."""
         await self._sweep.close()
-        consumer, self._consumer = self._consumer, None
-        if consumer is not None:
-            await consumer.stop()
+        follower, self._follower = self._follower, None
+        if follower is not None:
+            await follower.close()
+
+
+def _by_partition(follower: Follower) -> dict[int, int]:
+    return {place.partition: position for place, position in follower.positions.items()}

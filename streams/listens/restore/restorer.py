@@ -22,11 +22,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
-
-from sidestream.streams.errors import RestoreError
+from sidestream.streams.errors import BrokerError, RestoreError, TopicError
 from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.reading import Follower
+from sidestream.streams.kafka.spans import POLL_MS, Place
 from sidestream.streams.listens.metrics import LaneMetrics
 from sidestream.streams.listens.restore.origin import ORIGIN_KEY
 from sidestream.streams.listens.restore.progress import ProgressLog, RestoreProgress
@@ -36,8 +35,6 @@ from sidestream.streams.runtime.garbage_collection import paused
 
 logger = logging.getLogger(__name__)
 
-# Bounds how long a revoke waits for a restore to notice; records wake the fetch at once anyway.
-POLL_MS = 200
 # The fence ends the transactions of this changelog's own writers; only a foreign program's may still be open, for as
 # long as its timeout allows.
 STABLE_S = 60.0
@@ -79,35 +76,32 @@ class Restorer:
         self.progress = {}
         if not tables:
             return
-        consumer = self._clients.async_consumer(auto_offset_reset="none")
         try:
-            await consumer.start()
-            await self._seek(consumer, tables, is_stopped, removals_kept_ms)
-            with paused():
-                await self._read(consumer, tables, is_stopped)
-        except KafkaError as exc:
+            async with Follower(self._clients, {self.topic: tables}, start=None, restarts=False) as follower:
+                await self._seek(follower, tables, is_stopped, removals_kept_ms)
+                with paused():
+                    await self._read(follower, tables, is_stopped)
+        except (BrokerError, TopicError) as exc:
             msg = (
-                f"changelog {self.topic}: cannot be read ({exc!r}); check the broker and `sidestream topics check`, "
+                f"changelog {self.topic}: cannot be read ({exc}); check the broker and `sidestream topics check`, "
                 "then restart the worker"
             )
             raise RestoreError(msg) from exc
-        finally:
-            await consumer.stop()
 
     async def _read(
-        self, consumer: AIOKafkaConsumer, tables: Mapping[int, PartitionTable], is_stopped: Callable[[], bool]
+        self, follower: Follower, tables: Mapping[int, PartitionTable], is_stopped: Callable[[], bool]
     ) -> None:
         log = ProgressLog(self.topic, self.progress)
         bulks: dict[int, asyncio.Task[None]] = {}
         try:
             while not is_stopped() and any(progress.remaining for progress in self.progress.values()):
-                fetched = await consumer.getmany(timeout_ms=POLL_MS, max_records=self._batch_records)
-                for tp, records in fetched.items():
-                    if (before := bulks.get(tp.partition)) is not None:
+                for place, records in await follower.poll(POLL_MS, self._batch_records):
+                    partition = place.partition
+                    if (before := bulks.get(partition)) is not None:
                         await before
-                    bulks[tp.partition] = asyncio.create_task(self._apply(tables[tp.partition], records))
+                    bulks[partition] = asyncio.create_task(self._apply(tables[partition], records))
                 for partition, progress in self.progress.items():
-                    progress.position = await consumer.position(TopicPartition(self.topic, partition))
+                    progress.position = follower.positions[Place(self.topic, partition)]
                 log.note()
         finally:
             # A thread cannot be cancelled, and nobody may close a table under it.
@@ -123,52 +117,48 @@ class Restorer:
 
     async def _seek(
         self,
-        consumer: AIOKafkaConsumer,
+        follower: Follower,
         tables: Mapping[int, PartitionTable],
         is_stopped: Callable[[], bool],
         removals_kept_ms: int | None,
     ) -> None:
-        partitions = {partition: TopicPartition(self.topic, partition) for partition in tables}
-        consumer.assign(list(partitions.values()))
-        begins = await consumer.beginning_offsets(list(partitions.values()))
-        ends = await self._stable_ends(consumer, list(partitions.values()), is_stopped)
-        for partition, tp in partitions.items():
-            table, misfit = tables[partition], _misfit(tables[partition], begins[tp], ends[tp], removals_kept_ms)
+        ends = await self._stable_ends(follower, tables, is_stopped)
+        for partition, table in tables.items():
+            place = Place(self.topic, partition)
+            begin, end = follower.bounds[place].begin, ends[place]
+            misfit = _misfit(table, begin, end, removals_kept_ms)
             if misfit is not None:
-                await asyncio.to_thread(_begin_anew, table, misfit, begins[tp], ends[tp])
+                await asyncio.to_thread(_begin_anew, table, misfit, begin, end)
             if misfit is not None or table.was_damaged:
                 self._metrics.rebuilt(misfit or "damaged")
-            start = max(begins[tp], table.positions.changelog_offset + 1)
-            consumer.seek(tp, start)
-            self.progress[partition] = RestoreProgress(partition, start, start, ends[tp])
+            start = max(begin, table.positions.changelog_offset + 1)
+            follower.seek({place: start})
+            self.progress[partition] = RestoreProgress(partition, start, start, end)
 
     async def _stable_ends(
-        self, consumer: AIOKafkaConsumer, tps: list[TopicPartition], is_stopped: Callable[[], bool]
-    ) -> dict[TopicPartition, int]:
+        self, follower: Follower, tables: Mapping[int, PartitionTable], is_stopped: Callable[[], bool]
+    ) -> Mapping[Place, int]:
         """Read the ends once all transactions before them are decided: last stable offset = high watermark."""
         if self._clients.is_embedded:  # it isolates nothing
-            return dict(await consumer.end_offsets(tps))
-        log = self._clients.async_consumer(auto_offset_reset="none", read_committed=False)
+            return {place: end for place, (_, end) in follower.bounds.items()}
         until_s = time.monotonic() + STABLE_S
-        try:
-            await log.start()
-            log.assign(tps)  # without, it knows nothing of the topic, and waits 100 ms before it asks again
+        async with Follower(self._clients, {self.topic: tables}, start=None, read_committed=False) as log:
+            highs = {place: end for place, (_, end) in log.bounds.items()}
             while True:
-                highs = await log.end_offsets(tps)
-                ends: dict[TopicPartition, int] = await consumer.end_offsets(tps)
-                still_open = [tp for tp in tps if ends[tp] < highs[tp]]
+                ends = await follower.ends()
+                still_open = [place for place, high in highs.items() if ends[place] < high]
                 if not still_open or is_stopped():
                     return ends
                 if time.monotonic() > until_s:
+                    place = still_open[0]
                     msg = (
-                        f"changelog {self.topic}/{still_open[0].partition}: expected no open transaction, got one "
-                        f"since offset {ends[still_open[0]]} for {STABLE_S:.0f} s; nobody but workers may write there: "
-                        "find it with `kafka-transactions.sh find-hanging`, abort it, then restart the worker"
+                        f"changelog {place}: expected no open transaction, got one since offset {ends[place]} for "
+                        f"{STABLE_S:.0f} s; nobody but workers may write there: find it with `kafka-transactions.sh "
+                        "find-hanging`, abort it, then restart the worker"
                     )
                     raise RestoreError(msg)
                 await asyncio.sleep(STABLE_POLL_S)
-        finally:
-            await log.stop()
+                highs = await log.ends()
 
     async def _apply(self, table: PartitionTable, records: Sequence[Any]) -> None:
         last = records[-1].offset

@@ -16,11 +16,11 @@ after a rebase that another machine ran.
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from aiokafka import TopicPartition
 from aiokafka.partitioner import murmur2
 
 from sidestream.streams.errors import LaneError
 from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.reading import read_to_end
 from sidestream.streams.listens.restore.origin import ORIGIN_KEY, Origin, look_up
 from sidestream.streams.listens.table.meta import TableIdentity, TableTopics
 from sidestream.streams.listens.table.partition import PartitionTable
@@ -30,7 +30,6 @@ REBASE = (
     "states over, then start them again"
 )
 CREATE = "nothing was folded or changed; run `sidestream topics create`, then start the worker again"
-_POLL_MS = 200
 
 
 class Admission:
@@ -140,18 +139,10 @@ class Admission:
 
     async def _recorded(self, partition: int) -> Origin | None:
         """Read the record of a changelog partition that no table holds; all of it is read."""
-        consumer = self._clients.async_consumer(auto_offset_reset="none")
-        tp, found = TopicPartition(self._identity.changelog_topic, partition), None
-        try:
-            await consumer.start()
-            consumer.assign([tp])
-            end = (await consumer.end_offsets([tp]))[tp]
-            consumer.seek(tp, (await consumer.beginning_offsets([tp]))[tp])
-            while await consumer.position(tp) < end:
-                for record in (await consumer.getmany(timeout_ms=_POLL_MS)).get(tp, ()):
-                    found = record.value if record.key == ORIGIN_KEY else found
-        finally:
-            await consumer.stop()
+        found: bytes | None = None
+        async for batch in read_to_end(self._clients, self._identity.changelog_topic, [partition]):
+            for record in batch.records:
+                found = record.value if record.key == ORIGIN_KEY else found
         return None if found is None else Origin.from_bytes(found)
 
 

@@ -2,16 +2,17 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from sidestream.models.records import Generation, GenerationReport
 from sidestream.streams.contracts.topics import Topics
 from sidestream.streams.errors import BadRecord, BrokerError
 from sidestream.streams.generations.orders import Orders
+from sidestream.streams.kafka.blocking import BlockingFollower
 from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.spans import Batch
 
 _POLL_MS = 100
 _COUNT_S = 1.0
@@ -27,6 +28,10 @@ class ControlWatch:
         groups: The workers' consumer groups.
         silent_s: Workers that said nothing for so long count as gone.
         seconds: Monotonic clock in seconds.
+
+    Raises:
+        TopicError: There is no control topic.
+        BrokerError: Kafka does not answer.
 
     Attributes:
         orders: All so far.
@@ -48,17 +53,15 @@ class ControlWatch:
         self._seconds = seconds
         self._counted = (0, -float("inf"))
         self._heard_s: dict[bytes, float] = {}
-        self._consumer: KafkaConsumer = clients.consumer(auto_offset_reset="earliest")
-        self._places = [TopicPartition(t.name, 0) for t in (topics.generations, topics.generation_reports)]
-        self._consumer.assign(self._places)
-        self._consumer.seek_to_beginning(*self._places)
+        names = (topics.generations.name, topics.generation_reports.name)
+        self._follower = BlockingFollower(clients, dict.fromkeys(names))
         self._read_to_end()
         # Who is named there may be gone long since: only what comes from now on was said by somebody alive.
         self._heard_s.clear()
 
     def close(self) -> None:
-        """Let go of the connection."""
-        self._consumer.close()
+        """Close the connection."""
+        self._follower.close()
 
     def look(self) -> None:
         """Take what has come.
@@ -66,21 +69,7 @@ class ControlWatch:
         Raises:
             BrokerError: Kafka does not answer.
         """
-        try:
-            found = self._consumer.poll(timeout_ms=_POLL_MS)
-        except KafkaError as exc:
-            msg = f"the orders at {self._clients.bootstrap} cannot be read: {exc!r}; check that the broker is up"
-            raise BrokerError(msg) from exc
-        for place, records in found.items():
-            for record in records:
-                try:
-                    if place.topic == self._topics.generations.name:
-                        self.orders.order(record.key, record.value, record.offset)
-                    else:
-                        self.orders.report(record.key, record.value)
-                        self._heard_s[record.key] = self._seconds()
-                except BadRecord:
-                    continue  # workers skip it too, and say so
+        self._take(self._follower.poll(_POLL_MS))
 
     def workers(self) -> list[GenerationReport]:
         """Return the last word of every worker heard of lately."""
@@ -139,6 +128,17 @@ class ControlWatch:
         self._read_to_end()
 
     def _read_to_end(self) -> None:
-        ends = self._consumer.end_offsets(self._places)
-        while any(self._consumer.position(place) < ends[place] for place in self._places):
-            self.look()
+        self._follower.aim()
+        self._take(self._follower.to_end())
+
+    def _take(self, batches: Iterable[Batch]) -> None:
+        for place, records in batches:
+            for record in records:
+                try:
+                    if place.topic == self._topics.generations.name:
+                        self.orders.order(record.key, record.value, record.offset)
+                    else:
+                        self.orders.report(record.key, record.value)
+                        self._heard_s[record.key] = self._seconds()
+                except BadRecord:
+                    continue  # workers skip it too, and say so

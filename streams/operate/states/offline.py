@@ -3,11 +3,11 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aiokafka import TopicPartition
 from kafka import TopicPartition as Place
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
@@ -15,6 +15,8 @@ from kafka.structs import OffsetAndMetadata
 from sidestream.streams.contracts.topics import Topics, TopicState
 from sidestream.streams.errors import BrokerError, LaneError, SettingsError
 from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.compacted import keep_last
+from sidestream.streams.kafka.reading import ask_bounds, read_to_end
 from sidestream.streams.listens.durable.guarantee import make_writer
 from sidestream.streams.listens.durable.writer import ChangelogWriter, FoldedBatch
 from sidestream.streams.listens.restore.origin import is_reserved, look_up
@@ -23,7 +25,6 @@ from sidestream.streams.listens.table.meta import META_KEY, Positions, TableIden
 from sidestream.streams.listens.table.users import UserTable
 from sidestream.streams.runtime.pacing import Pacer
 
-_POLL_MS = 200
 _IDLE = ("Empty", "Dead")
 # A broker that has just started knows its groups only after a while.
 _COORDINATOR_S = 20.0
@@ -115,19 +116,16 @@ class Offline:
 
         Yields:
             Records in offset order.
+
+        Raises:
+            TopicError: The topic does not exist, or was recreated.
+            BrokerError: Kafka cannot be read.
         """
-        consumer = self.clients.async_consumer(auto_offset_reset="none")
-        tp = TopicPartition(topic, partition)
-        try:
-            await consumer.start()
-            consumer.assign([tp])
-            end = (await consumer.end_offsets([tp]))[tp]
-            consumer.seek(tp, max(from_offset, (await consumer.beginning_offsets([tp]))[tp]))
-            while await consumer.position(tp) < end:
-                for record in (await consumer.getmany(timeout_ms=_POLL_MS)).get(tp, ()):
+        start = {partition: from_offset} if from_offset else {}
+        async with aclosing(read_to_end(self.clients, topic, [partition], start=start)) as batches:
+            async for batch in batches:
+                for record in batch.records:
                     yield record
-        finally:
-            await consumer.stop()
 
     async def changelog(self, partition: int) -> dict[bytes, bytes]:
         """Read a changelog partition: the last value of each key, all of it in memory.
@@ -139,24 +137,13 @@ class Offline:
             Values by key, records about the changelog too.
         """
         values: dict[bytes, bytes] = {}
-        async for record in self.read(self.identity.changelog_topic, partition):
-            if record.value is None:
-                values.pop(record.key, None)
-            else:
-                values[record.key] = record.value
+        async for batch in read_to_end(self.clients, self.identity.changelog_topic, [partition]):
+            keep_last(batch.records, values)
         return values
 
     async def bounds(self, topic: str) -> dict[int, tuple[int, int]]:
         """Give first and next offset of each partition of a topic."""
-        consumer = self.clients.async_consumer(auto_offset_reset="none")
-        try:
-            await consumer.start()
-            places = [TopicPartition(topic, p) for p in range(self.identity.num_partitions)]
-            consumer.assign(places)
-            begins, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
-        finally:
-            await consumer.stop()
-        return {tp.partition: (begins[tp], ends[tp]) for tp in places}
+        return dict(await ask_bounds(self.clients, topic, range(self.identity.num_partitions)))
 
     def committed(self, topic: str | None = None) -> dict[int, int]:
         """Give the group's offsets, of the source if of no other topic; partitions without one are left out."""

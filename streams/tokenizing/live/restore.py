@@ -2,16 +2,14 @@
 
 from collections.abc import Collection
 
-from aiokafka import TopicPartition
-
 from sidestream.streams.errors import TokenizerError
 from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.compacted import keep_last
+from sidestream.streams.kafka.reading import read_to_end
 from sidestream.streams.runtime.log import get_log
 from sidestream.tokenizer.live import LiveState, decode_state
 
 _log = get_log(__name__)
-
-_POLL_MS = 200
 
 
 async def restore_states(
@@ -25,26 +23,11 @@ async def restore_states(
         partitions: Which.
 
     Returns:
-        States by partition and key. One that cannot be read is left out, with a warning: its item is tokenized anew.
+        States by partition and key. One that cannot be read is left out, with a warning: its item is tokenized again.
     """
     found: dict[int, dict[bytes, bytes]] = {partition: {} for partition in partitions}
-    places = [TopicPartition(topic, partition) for partition in found]
-    consumer = clients.async_consumer()
-    await consumer.start()
-    try:
-        consumer.assign(places)
-        await consumer.seek_to_beginning(*places)
-        ends = await consumer.end_offsets(places)
-        # Positions, not records, say when the end is reached: compaction leaves holes.
-        while any([await consumer.position(place) < ends[place] for place in places]):
-            for place, records in (await consumer.getmany(timeout_ms=_POLL_MS)).items():
-                for record in records:
-                    if record.value is None:
-                        found[place.partition].pop(record.key, None)
-                    else:
-                        found[place.partition][record.key] = record.value
-    finally:
-        await consumer.stop()
+    async for batch in read_to_end(clients, topic, found):
+        keep_last(batch.records, found[batch.place.partition])
     return {partition: _readable(values) for partition, values in found.items()}
 
 

@@ -10,8 +10,9 @@ from aiokafka import TopicPartition
 
 from sidestream.models.history import is_erased
 from sidestream.models.history.blocks import KEY_MARK
+from sidestream.streams.listens.durable.sending import queue_batch
 from sidestream.streams.listens.durable.transactions import TransactionalWriter
-from sidestream.streams.listens.durable.writer import FoldedBatch, send_letters
+from sidestream.streams.listens.durable.writer import FoldedBatch
 from sidestream.streams.listens.restore.restorer import Restorer
 from sidestream.streams.listens.table.partition import PartitionTable
 from sidestream.streams.listens.table.users import UserTable
@@ -118,8 +119,8 @@ def _counts_unfenced() -> None:
             if not producers:
                 producers.append(self._clients.async_producer())
                 await producers[0].start()
-            acks = await send_letters(producers[0], batch, Pacer())
-            await asyncio.gather(*(future for _, future in acks))
+            queued = await queue_batch(producers[0], self.changelog_topic, replace(batch, values={}), Pacer())
+            await asyncio.gather(*(future for _, future in queued.others))
         return await publish(self, replace(batch, derived={}))
 
     TransactionalWriter.publish = publish_beside  # type: ignore[method-assign]
@@ -128,8 +129,7 @@ def _counts_unfenced() -> None:
 def _counts_not_caught_up() -> None:
     """Take counting up where folding goes on, not where it was published last."""
 
-    async def skip(self: ItemCounting, consumer: Any, positions: Mapping[int, int]) -> None:
-        del consumer
+    async def skip(self: ItemCounting, positions: Mapping[int, int]) -> None:
         for partition, position in positions.items():
             self.by_partition[partition].add([], position)
 

@@ -12,9 +12,9 @@ import threading
 from typing import Any
 
 from sidestream.streams.app import create_app
+from sidestream.streams.listens.metrics import LaneMetrics
 from sidestream.streams.runtime.log import set_up_logging
 from sidestream.streams.settings import load_settings
-from sidestream.streams.worker.lane_metrics import RegistryLaneMetrics
 from sidestream.streams.worker.run import run
 from tests.bench.matrix.broken import BROKEN
 from tests.bench.matrix.faults import Fault, install
@@ -23,14 +23,14 @@ from tests.bench.peers.constant import constant_pair
 
 def tell_replays() -> None:
     """Tell of listens that were folded again at once: a killed worker cannot say it at its end."""
-    folded = RegistryLaneMetrics.folded
+    folded = LaneMetrics.folded
 
-    def tell(self: RegistryLaneMetrics, applied: int, repeats: int, late: int, stale: int) -> None:
+    def tell(self: LaneMetrics, applied: int, repeats: int, late: int, stale: int) -> None:
         folded(self, applied, repeats, late, stale)
         if stale:
             os.write(1, b"replayed %d\n" % stale)
 
-    RegistryLaneMetrics.folded = tell  # type: ignore[method-assign]
+    LaneMetrics.folded = tell  # type: ignore[method-assign]
 
 
 def warm_up() -> None:

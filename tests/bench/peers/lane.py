@@ -18,17 +18,17 @@ from sidestream.streams.group.faust_app import make_faust_app
 from sidestream.streams.group.transport import FaustHost, register
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
 from sidestream.streams.listens.lane import ListenLane
+from sidestream.streams.listens.metrics import LaneMetrics
 from sidestream.streams.listens.settings import LaneSettings
 from sidestream.streams.listens.table.meta import TableIdentity
 from sidestream.streams.listens.table.users import UserTable
 from sidestream.streams.popularity.count_publisher import ItemCounting
 from sidestream.streams.popularity.settings import PopularitySettings
 from sidestream.streams.runtime.metrics import Metrics
-from sidestream.streams.worker.lane_metrics import RegistryLaneMetrics
 from tests.bench.support.work import Meter, leave, lookup, peer_config
 
 
-class MeteredMetrics(RegistryLaneMetrics):
+class MeteredMetrics(LaneMetrics):
     """The worker's own metrics, which also end a drain."""
 
     meter: Meter | None = None

@@ -12,7 +12,7 @@ from sidestream.streams.contracts.topics import build_topics
 from sidestream.streams.errors import LaneError
 from sidestream.streams.group.faust_app import make_faust_app
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
-from sidestream.streams.listens.metrics import LaneCounts
+from sidestream.streams.listens.metrics import LaneMetrics
 from sidestream.streams.listens.settings import LaneSettings
 from sidestream.streams.runtime.clock import LogClock
 from sidestream.streams.runtime.metrics import Metrics
@@ -78,7 +78,7 @@ class LiveWorker:
         self.items = LiveItems(TOPICS, books_of(tokenizers), Limits(), settings or LiveSettings(), self.metrics)
         self.items.adopt({0: {key: decode_state(value) for key, value in log.of(STATES).items()}})
         room = LiveItemsService(self.items, TOPICS.live_states, clients, self.clock)
-        app = make_faust_app("test", clients, LaneSettings(), tmp_path, LaneCounts())
+        app = make_faust_app("test", clients, LaneSettings(), tmp_path, LaneMetrics(Metrics(), "listens"))
         self.agent = CatalogAgent(
             app, clients, TOPICS, tokenizers[0], Limits(), AgentSettings(), self.metrics, lambda: 0.0, room
         )

@@ -21,13 +21,14 @@ from sidestream.streams.kafka.clients import Clients, KafkaSettings
 from sidestream.streams.listens.erasure.feed import ErasureFeed
 from sidestream.streams.listens.erasure.sweep import Sweep
 from sidestream.streams.listens.lane import ListenLane
-from sidestream.streams.listens.metrics import LaneCounts
+from sidestream.streams.listens.metrics import LaneMetrics
 from sidestream.streams.listens.settings import LaneSettings
 from sidestream.streams.listens.table.meta import TableIdentity
 from sidestream.streams.listens.table.users import UserTable
 from sidestream.streams.popularity.count_publisher import ItemCounting
 from sidestream.streams.popularity.settings import PopularitySettings
 from sidestream.streams.runtime.clock import WallClock
+from sidestream.streams.runtime.metrics import Metrics
 from sidestream.tokenizer.catalogue import StoredSid
 from tests.integration.rigs.lane_faults import Fault, FaultyClients
 
@@ -45,8 +46,8 @@ def static_lookup(item_key: int) -> StoredSid | None:
     return StoredSid(VERSION, (item_key % 256, item_key // 256 % 256, item_key // 65_536 % 256))
 
 
-class ToldReplays(LaneCounts):
-    """Counts that say at once what a killed process could not say at its end."""
+class ToldReplays(LaneMetrics):
+    """Figures that say at once what a killed process could not say at its end."""
 
     def folded(self, applied: int, repeats: int, late: int, stale: int) -> None:
         """Tell of listens that were folded before."""
@@ -72,7 +73,7 @@ def make_lane(config: dict) -> tuple[faust.App, ListenLane]:
         heartbeat_interval_ms=session_ms // 6,
     )
     clients = FaultyClients(kafka, Fault(**config["fault"])) if config["fault"] else Clients(kafka)
-    data_dir, metrics = Path(config["data_dir"]), ToldReplays()
+    data_dir, metrics = Path(config["data_dir"]), ToldReplays(Metrics(), topics.listens.name)
     settings = LANE.model_copy(update={"guarantee": config["guarantee"], **config["lane"]})
     app = make_faust_app(config["prefix"] + "lane", clients, settings, data_dir, metrics)
     table = user_table(data_dir, topics)

@@ -3,9 +3,10 @@ import base64
 import numpy as np
 
 from sidestream.models.records import ItemSids, TokenizedItem
+from sidestream.streams.catalogue.current import CurrentCatalogue
 from sidestream.streams.catalogue.decode import UpdateDecoder
 from sidestream.streams.catalogue.settings import CatalogueSettings
-from sidestream.streams.generations.paced import PacedCatalogue, missing_keys
+from sidestream.streams.generations.paced import missing_keys, serve, stand_by
 from sidestream.streams.generations.settings import GenerationSettings
 from sidestream.streams.runtime.clock import LogClock
 from sidestream.streams.runtime.metrics import Metrics
@@ -20,28 +21,30 @@ def record(item_id):
     return item_id.encode(), value.to_json()
 
 
-def paced(*item_ids):
+def paced(*item_ids, rests=None):
     catalogue = Catalogue(VERSION, SIZES, DIM, lambda ids, codes, x: (x, np.ones(len(ids), np.float32)), x_dim=DIM)
-    made = PacedCatalogue(catalogue, UpdateDecoder(VERSION, SIZES, DIM), CatalogueSettings(), Metrics(), LogClock())
+    sleep = [].append if rests is None else rests.append
+    decoder = UpdateDecoder(VERSION, SIZES, DIM)
+    made = CurrentCatalogue(catalogue, decoder, CatalogueSettings(), Metrics(), LogClock(), sleep=sleep)
     made.apply([record(item_id) for item_id in item_ids], 0.0)
     made.build()
     return made
 
 
 def test_what_does_not_serve_rests_after_every_batch_and_shows_nothing():
-    made, rests, shown = paced(), [], Metrics()
-    made.sleep = rests.append
-    made.stand_by(GenerationSettings(fill_batch=2, fill_rest=3.0))
+    rests, shown = [], Metrics()
+    made = paced(rests=rests)
+    stand_by(made, GenerationSettings(fill_batch=2, fill_rest=3.0))
     made.apply([record(name) for name in "abcde"], 0.0)
     assert len(rests) == 3
     assert min(rests) > 0
     assert made.build().num_items == 5
-    assert made.pace.wait_s() > 0.5
-    made.serve(shown)
+    assert made.rebuilds.wait_s() > 0.5
+    serve(made, shown)
     assert shown.catalogue_items._value.get() == 5
     made.apply([record("f")], 0.0)
     assert len(rests) == 3
-    assert made.pace.wait_s() < 0.1
+    assert made.rebuilds.wait_s() < 0.1
 
 
 def test_missing_is_what_is_served_still_and_the_other_lacks():

@@ -7,13 +7,16 @@ from faust.assignor.partition_assignor import PartitionAssignor
 from sidestream.streams.group.faust_app import make_faust_app
 from sidestream.streams.group.shared_guarantee import refusal
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
-from sidestream.streams.listens.metrics import LaneCounts
+from sidestream.streams.listens.metrics import LaneMetrics
 from sidestream.streams.listens.settings import LaneSettings
+from sidestream.streams.runtime.metrics import Metrics
 
 
 def protocol(folder, guarantee: str, kind: str = "kafka") -> str:
     clients = Clients(KafkaSettings(bootstrap="127.0.0.1:1", kind=kind))
-    return make_faust_app("a", clients, LaneSettings(guarantee=guarantee), folder, LaneCounts()).assignor.name
+    return make_faust_app(
+        "a", clients, LaneSettings(guarantee=guarantee), folder, LaneMetrics(Metrics(), "listens")
+    ).assignor.name
 
 
 def test_promises_have_protocols_of_their_own_and_auto_has_the_one_that_it_keeps(tmp_path):

@@ -14,8 +14,8 @@ from sidestream.streams.group import faust_app
 from sidestream.streams.group.faust_app import check_versions, make_faust_app
 from sidestream.streams.group.transport import LaneTransport, register
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
-from sidestream.streams.listens.metrics import LaneCounts
 from sidestream.streams.listens.settings import LaneSettings
+from tests.streams.listens.lane_counts import LaneCounts
 
 
 class Lane:

@@ -29,6 +29,7 @@ class FakeKafka:
     """The log, and the only group's committed offsets; also `Clients` and `LaneHost` for a lane."""
 
     is_embedded = False
+    bootstrap = "memory:0"
     group_id = "group"
 
     def __init__(self, session_timeout_ms: int = 10_000) -> None:
@@ -139,6 +140,12 @@ class FakeConsumer:
 
     async def stop(self) -> None: ...
 
+    async def topics(self) -> set[str]:
+        return set(self.kafka.topics)
+
+    def partitions_for_topic(self, topic: str) -> set[int]:
+        return set(range(self.kafka.topics[topic].partitions))
+
     def assign(self, tps: list[TopicPartition]) -> None:
         self.positions = {}
 
@@ -159,9 +166,10 @@ class FakeConsumer:
         return self.kafka.end(*tp)
 
     async def getmany(
-        self, *only: TopicPartition, timeout_ms: int = 0, max_records: int = 100
+        self, *only: TopicPartition, timeout_ms: int = 0, max_records: int | None = 100
     ) -> dict[TopicPartition, list[Record]]:
         await asyncio.sleep(0.0005)
+        max_records = max_records or 100
         fetched = {}
         for tp in only or tuple(self.positions):
             position = self.positions[tp]

@@ -7,7 +7,6 @@ from pathlib import Path
 from sidestream.models.history import block_key, fold
 from sidestream.streams.contracts.decode import decode_listen
 from sidestream.streams.listens.lane import ListenLane
-from sidestream.streams.listens.metrics import LaneCounts
 from sidestream.streams.listens.restore.origin import is_reserved
 from sidestream.streams.listens.settings import LaneSettings, TableSettings
 from sidestream.streams.listens.table.meta import TableIdentity
@@ -15,6 +14,7 @@ from sidestream.streams.listens.table.users import UserTable
 from sidestream.streams.runtime.clock import WallClock
 from sidestream.tokenizer.catalogue import StoredSid
 from tests.streams.listens.fake_kafka import FakeKafka
+from tests.streams.listens.lane_counts import LaneCounts
 
 IDENTITY = TableIdentity("listens", "changelog", 2)
 TABLE = TableSettings(block_cache_bytes=1 << 20, write_buffer_bytes=1 << 20)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from sidestream.models.history import block_key, fold, split_block_key
 from sidestream.streams.contracts.decode import decode_listen
 from sidestream.streams.listens.batch import ListenBatch
-from sidestream.streams.listens.metrics import LaneCounts
 from sidestream.tokenizer.catalogue import StoredSid
+from tests.streams.listens.lane_counts import LaneCounts
 
 Record = namedtuple("Record", "topic partition offset timestamp key value headers")
 NOW_MS = 1_700_000_100_000

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from sidestream.models.history import split_block_key
 from sidestream.streams.errors import LaneError, RestoreError
-from sidestream.streams.listens.durable.writer import FoldedBatch, IdempotentWriter
-from sidestream.streams.listens.metrics import LaneCounts
+from sidestream.streams.listens.durable.idempotent import IdempotentWriter
+from sidestream.streams.listens.durable.writer import FoldedBatch
 from sidestream.streams.listens.restore.origin import ORIGIN_KEY, Origin
 from sidestream.streams.listens.restore.restorer import Restorer
 from sidestream.streams.listens.table.meta import Positions
 from sidestream.streams.listens.table.users import UserTable
 from tests.streams.listens.fake_kafka import Crash, FakeKafka
+from tests.streams.listens.lane_counts import LaneCounts
 from tests.streams.listens.lane_scenes import (
     GUARANTEES,
     IDENTITY,

@@ -3,7 +3,7 @@ import pytest
 from sidestream.streams.contracts.decode import Limits
 from sidestream.streams.group.faust_app import make_faust_app
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
-from sidestream.streams.listens.metrics import LaneCounts
+from sidestream.streams.listens.metrics import LaneMetrics
 from sidestream.streams.listens.settings import LaneSettings
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.streams.tokenizing.agent import CatalogAgent
@@ -16,7 +16,7 @@ from tests.streams.tokenizing.test_values import FakeEncoder
 def make_agent(tmp_path):
     def build(clients=None, encoder=None, seconds=lambda: 0.0, **settings):
         kafka = Clients(KafkaSettings(bootstrap="127.0.0.1:1"))
-        app = make_faust_app("test", kafka, LaneSettings(), tmp_path, LaneCounts())
+        app = make_faust_app("test", kafka, LaneSettings(), tmp_path, LaneMetrics(Metrics(), "listens"))
         agent_settings = AgentSettings(**{"batch_ms": 1, **settings})
         return CatalogAgent(
             app, clients or kafka, TOPICS, encoder or FakeEncoder(), Limits(), agent_settings, Metrics(), seconds

@@ -15,7 +15,7 @@ from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.contracts.topics import build_topics
 from sidestream.streams.group.faust_app import make_faust_app
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
-from sidestream.streams.listens.metrics import LaneCounts
+from sidestream.streams.listens.metrics import LaneMetrics
 from sidestream.streams.listens.settings import LaneSettings
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.streams.tokenizing.agent import CatalogAgent
@@ -69,7 +69,7 @@ def agent(tmp_path, tokenizer):
 
 def make_agent(tmp_path, tokenizer, **limits):
     kafka = Clients(KafkaSettings(bootstrap="127.0.0.1:1"))
-    app = make_faust_app("test", kafka, LaneSettings(), tmp_path, LaneCounts())
+    app = make_faust_app("test", kafka, LaneSettings(), tmp_path, LaneMetrics(Metrics(), "listens"))
     return CatalogAgent(app, kafka, TOPICS, tokenizer, Limits(**limits), AgentSettings(), Metrics(), lambda: 0.0)
 
 

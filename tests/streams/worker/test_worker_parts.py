@@ -13,11 +13,11 @@ from sidestream.streams.demo.shipped import shipped_pair
 from sidestream.streams.errors import ArtifactError, BrokerError, SettingsError
 from sidestream.streams.generations.pair import Pair, load_pair
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
+from sidestream.streams.listens.metrics import LaneMetrics
 from sidestream.streams.runtime.clock import LogClock, WallClock
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.streams.settings import load_settings
 from sidestream.streams.worker.gates import TopicGate
-from sidestream.streams.worker.lane_metrics import RegistryLaneMetrics
 from sidestream.streams.worker.states import LaneStates
 from sidestream.tokenizer.generations import CodedBy, align
 
@@ -172,7 +172,7 @@ class FakeLane:
 
 def test_lane_figures_show_on_the_registry():
     metrics = Metrics()
-    lane = RegistryLaneMetrics(metrics, "listen-events.v1")
+    lane = LaneMetrics(metrics, "listen-events.v1")
     lane.folded(5, 1, 0, 2)
     lane.bad("not_json")
     lane.bad("bad_value", "user-erasures.v1")

@@ -15,14 +15,15 @@ from sidestream.streams.errors import LaneError, LaneFenced, RestoreError, Setti
 from sidestream.streams.kafka.clients import TRANSACTION_BACKOFF_S, Clients, KafkaSettings
 from sidestream.streams.listens.durable import transactions
 from sidestream.streams.listens.durable.guarantee import choose_guarantee, make_writer
+from sidestream.streams.listens.durable.idempotent import IdempotentWriter
 from sidestream.streams.listens.durable.transactions import ATTEMPTS, TransactionalWriter
-from sidestream.streams.listens.durable.writer import FoldedBatch, IdempotentWriter
-from sidestream.streams.listens.metrics import LaneCounts
+from sidestream.streams.listens.durable.writer import FoldedBatch
 from sidestream.streams.listens.restore import restorer as restoring
 from sidestream.streams.listens.restore.restorer import Restorer
 from sidestream.streams.listens.table.users import UserTable
 from sidestream.streams.runtime.pacing import Pacer
 from tests.streams.listens.fake_kafka import FakeKafka, FakeProducer
+from tests.streams.listens.lane_counts import LaneCounts
 from tests.streams.listens.lane_scenes import (
     IDENTITY,
     LANE,

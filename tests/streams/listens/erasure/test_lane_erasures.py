@@ -10,6 +10,7 @@ import pytest
 from aiokafka.errors import KafkaError
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from sidestream.models.data.rows import ListenRow
 from sidestream.models.history import block_key, block_prefix, describe, erase, fold, history, is_erased
@@ -21,9 +22,9 @@ from sidestream.streams.listens.erasure.feed import ErasureFeed
 from sidestream.streams.listens.erasure.requests import SWEPT_HEADER, Requests
 from sidestream.streams.listens.erasure.sweep import Sweep
 from sidestream.streams.listens.lane import ListenLane
-from sidestream.streams.listens.metrics import LaneCounts
 from sidestream.streams.listens.table.users import UserTable
 from tests.streams.listens.fake_kafka import NOW_MS, FakeConsumer, FakeKafka
+from tests.streams.listens.lane_counts import LaneCounts
 from tests.streams.listens.lane_scenes import GUARANTEES, IDENTITY, LANE, PARTITIONS, TABLE, changelog, done, lookup
 
 FIRST_AT = NOW_MS - 10_000  # of listen 0; `FakeKafka.listen` puts a millisecond between two
@@ -320,14 +321,16 @@ async def test_pages_cover_all_users(tmp_path, monkeypatch):
         assert list(scene.table.get(0).items()) == []
 
 
-async def test_requests_of_a_recreated_topic_are_read_from_its_start(tmp_path, caplog):
+async def test_requests_of_a_recreated_topic_are_read_from_its_start(tmp_path):
     kafka = FakeKafka()
     kafka.erasure_offsets[0] = 40
     ask(kafka, 0, "u", FIRST_AT)
-    async with Scene(kafka, tmp_path, "exactly_once") as scene:
-        await scene.drained()
-        assert is_erased(scene.lane.read(0, "u"))
-    assert "no offset 40" in caplog.text
+    with capture_logs() as lines:
+        async with Scene(kafka, tmp_path, "exactly_once") as scene:
+            await scene.drained()
+            assert is_erased(scene.lane.read(0, "u"))
+    (line,) = [line for line in lines if line["log_level"] == "warning"]
+    assert (line["topic"], line["position"], line["end"]) == ("erasures", 40, 1)
 
 
 @pytest.mark.parametrize("guarantee", GUARANTEES)

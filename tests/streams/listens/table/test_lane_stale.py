@@ -3,8 +3,8 @@
 import pytest
 
 from sidestream.streams.contracts.topics import KAFKA_DELETE_RETENTION_MS
-from sidestream.streams.listens.metrics import LaneCounts
 from tests.streams.listens.fake_kafka import FakeKafka
+from tests.streams.listens.lane_counts import LaneCounts
 from tests.streams.listens.lane_scenes import PARTITIONS, fill, run_to_end
 
 HOUR_MS = 3_600_000

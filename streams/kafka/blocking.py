@@ -1,0 +1,230 @@
+"""Reading topics without a consumer group where there is no event loop: commands and operators' tools.
+
+The same rules as `sidestream.streams.kafka.reading` (`sidestream.streams.kafka.spans` states them), with kafka-python.
+"""
+
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Self
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError, LogTruncationError, OffsetOutOfRangeError
+
+from sidestream.streams.errors import BrokerError
+from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.faults import absent_partition, absent_topic, unreadable
+from sidestream.streams.kafka.spans import NO_PROGRESS_S, POLL_MS, Batch, Bounds, Place, Spans, Start
+
+
+class BlockingFollower:
+    """A consumer of chosen partitions with explicit positions, open from the beginning; close it.
+
+    Args:
+        clients: The Kafka.
+        partitions: Partition numbers by topic; none for all that a topic has, now and later.
+        start: Where to begin.
+        read_committed: Hide records of open and aborted transactions.
+        restarts: Read a topic that is recreated meanwhile again from its beginning; else raise `TopicError`.
+        no_progress_s: Longest wait of `to_end` without progress.
+        seconds: Monotonic clock.
+
+    Raises:
+        TopicError: A topic or partition does not exist.
+        BrokerError: Kafka does not answer, or refuses.
+    """
+
+    def __init__(
+        self,
+        clients: Clients,
+        partitions: Mapping[str, Collection[int] | None],
+        *,
+        start: Start = "beginning",
+        read_committed: bool = True,
+        restarts: bool = True,
+        no_progress_s: float = NO_PROGRESS_S,
+        seconds: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._bootstrap = clients.bootstrap
+        self._growing = [topic for topic, numbers in partitions.items() if numbers is None]
+        self._seconds = seconds
+        self._spans = Spans(restarts=restarts, no_progress_s=no_progress_s)
+        try:
+            self._consumer: KafkaConsumer = clients.consumer(auto_offset_reset="none", read_committed=read_committed)
+        except KafkaError as exc:
+            raise self._unreadable(exc) from exc
+        is_ready = False
+        try:
+            self._assign(partitions, start)
+            is_ready = True
+        except KafkaError as exc:
+            raise self._unreadable(exc) from exc
+        finally:
+            if not is_ready:
+                self._consumer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def positions(self) -> Mapping[Place, int]:
+        """Next offset to be read, by partition."""
+        return self._spans.positions
+
+    @property
+    def bounds(self) -> Mapping[Place, Bounds]:
+        """First and end offset of each partition when they were last asked for."""
+        return self._spans.bounds
+
+    @property
+    def behind(self) -> int:
+        """How many offsets are left to the ends that were aimed at: those seen at the start, or by `aim`."""
+        return self._spans.behind
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether the ends that were aimed at are reached."""
+        return self._spans.is_reached
+
+    def close(self) -> None:
+        """Close the connection; another call does nothing."""
+        self._consumer.close()
+
+    def poll(self, timeout_ms: float) -> list[Batch]:
+        """Take what has come.
+
+        Args:
+            timeout_ms: Longest wait where nothing has.
+
+        Returns:
+            Batches, maybe none; `positions` are those behind them.
+
+        Raises:
+            TopicError: The topic was recreated or truncated, and nothing restarts.
+            BrokerError: Kafka refuses, or what it gives cannot be read.
+        """
+        try:
+            self._add_partitions()
+            fetched = self._consumer.poll(timeout_ms=timeout_ms)
+            for place in self._spans.positions:
+                self._spans.move(place, self._consumer.position(TopicPartition(*place)))
+        except (OffsetOutOfRangeError, LogTruncationError):
+            self._settle()
+            return []
+        except KafkaError as exc:
+            self._seek_all()
+            raise self._unreadable(exc) from exc
+        return [Batch(Place(*place), records) for place, records in fetched.items() if records]
+
+    def ends(self) -> dict[Place, int]:
+        """Ask Kafka where the partitions end now.
+
+        Returns:
+            End offsets by partition.
+
+        Raises:
+            BrokerError: Kafka does not say.
+        """
+        places = [TopicPartition(*place) for place in self._spans.bounds]
+        try:
+            found = self._consumer.end_offsets(places)
+        except KafkaError as exc:
+            raise self._unreadable(exc) from exc
+        return self._spans.note_ends({Place(*place): end for place, end in found.items()})
+
+    def aim(self, ends: Mapping[Place, int] | None = None) -> None:
+        """Set the ends for `to_end`, `behind` and `is_caught_up`.
+
+        Args:
+            ends: By partition; none for the ends of now.
+        """
+        self._spans.aim(self.ends() if ends is None else ends)
+
+    def seek(self, positions: Mapping[Place, int]) -> None:
+        """Read partitions from other positions on.
+
+        Args:
+            positions: Next offsets by partition.
+        """
+        for place, position in positions.items():
+            self._consumer.seek(TopicPartition(*place), self._spans.seek(place, position))
+
+    def to_end(self, poll_ms: float = POLL_MS) -> Iterator[Batch]:
+        """Read to the ends that were aimed at.
+
+        Args:
+            poll_ms: Longest wait for a fetch.
+
+        Yields:
+            Batches, by partition in offset order; nothing from behind the ends.
+
+        Raises:
+            TopicError: A topic was recreated or truncated, and nothing restarts.
+            BrokerError: Kafka cannot be read, or nothing has come for too long.
+        """
+        while not self._spans.is_reached:
+            before = dict(self._spans.positions)
+            began_s = self._seconds()
+            batches = self.poll(poll_ms)
+            if self._spans.positions == before and self._spans.waited(self._seconds() - began_s):
+                self._look_again()
+            for batch in batches:
+                if records := self._spans.before_end(batch):
+                    yield Batch(batch.place, records)
+
+    def _assign(self, partitions: Mapping[str, Collection[int] | None], start: Start) -> None:
+        wanted: list[Place] = []
+        for topic, numbers in partitions.items():
+            found = self._consumer.partitions_for_topic(topic)
+            if not found:
+                raise absent_topic(topic, self._bootstrap)
+            wanted += [Place(topic, number) for number in sorted(found if numbers is None else numbers)]
+            for place in wanted:
+                if place.topic == topic and place.partition not in found:
+                    raise absent_partition(place, found)
+        self._consumer.assign([TopicPartition(*place) for place in wanted])
+        bounds = self._ask_bounds(wanted)
+        self._spans.start(bounds, start)
+        self._seek_all()
+        self._spans.aim({place: end for place, (_, end) in bounds.items()})
+
+    def _add_partitions(self) -> None:
+        known = self._spans.positions
+        found = {Place(t, n) for t in self._growing for n in self._consumer.partitions_for_topic(t) or ()}
+        if new := sorted(found - known.keys()):
+            self._consumer.assign([TopicPartition(*place) for place in (*known, *new)])
+            self._spans.start(self._ask_bounds(new), "beginning")
+            self._seek_all()
+
+    def _look_again(self) -> None:
+        began_s = self._seconds()
+        try:
+            self._spans.look_again(self.ends())
+        except BrokerError:  # a broker that is away may come back; how long is waited is judged below
+            self._spans.waited(self._seconds() - began_s)
+
+    def _settle(self) -> None:
+        """Find positions that the log has, after one that it has not."""
+        try:
+            bounds = self._ask_bounds(self._spans.positions)
+        except KafkaError as exc:
+            raise self._unreadable(exc) from exc
+        self._spans.resume(bounds)
+        self._seek_all()
+
+    def _ask_bounds(self, places: Iterable[Place]) -> dict[Place, Bounds]:
+        asked = [TopicPartition(*place) for place in places]
+        begins, ends = self._consumer.beginning_offsets(asked), self._consumer.end_offsets(asked)
+        return {Place(*place): Bounds(begins[place], ends[place]) for place in asked}
+
+    def _seek_all(self) -> None:
+        for place, position in self._spans.positions.items():
+            self._consumer.seek(TopicPartition(*place), position)
+
+    def _unreadable(self, exc: KafkaError) -> Exception:
+        return unreadable(self._bootstrap, self._spans.positions, exc)

@@ -1,0 +1,98 @@
+"""At least once: an idempotent producer, and source offsets that are committed later through the group."""
+
+import asyncio
+from collections.abc import Collection, Mapping
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from sidestream.streams.errors import LaneError
+from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.listens.durable.sending import MAX_REQUEST_BYTES, closed_writer, queue_batch
+from sidestream.streams.listens.durable.writer import FoldedBatch
+from sidestream.streams.runtime.pacing import Pacer
+
+
+class IdempotentWriter:
+    """`ChangelogWriter` with one idempotent producer for all partitions.
+
+    Args:
+        topic: Changelog topic.
+        clients: Factory of Kafka clients.
+        batch_bytes: Size of one producer batch.
+        pacer: Lets session-starts go first.
+    """
+
+    commits_source = False
+
+    def __init__(self, topic: str, clients: Clients, batch_bytes: int, pacer: Pacer | None = None) -> None:
+        self.topic = topic
+        self._pacer = pacer or Pacer()
+        self._clients = clients
+        self._batch_bytes = batch_bytes
+        self._producer: AIOKafkaProducer | None = None
+        self._next: dict[int, int] = {}
+
+    async def open(self, partitions: Collection[int]) -> None:
+        """Start the producer.
+
+        Args:
+            partitions: All partitions that this worker now owns.
+        """
+        del partitions  # one producer serves all
+        self._producer = self._clients.async_producer(
+            max_batch_bytes=self._batch_bytes, max_request_bytes=MAX_REQUEST_BYTES
+        )
+        await self._producer.start()
+
+    def restored(self, changelog_next: Mapping[int, int]) -> None:
+        """Learn where our first records must land.
+
+        Args:
+            changelog_next: Next free changelog offset by partition.
+        """
+        self._next = dict(changelog_next)
+
+    async def publish(self, batch: FoldedBatch) -> int | None:
+        """Write values and dead letters and wait for all acks.
+
+        Args:
+            batch: What the batch changes.
+
+        Returns:
+            Offset of the last changelog record that was written; none if there was nothing to write.
+
+        Raises:
+            LaneError: The broker refused a record, or somebody else writes to this changelog partition.
+        """
+        if self._producer is None:
+            raise closed_writer(self.topic)
+        try:
+            queued = await queue_batch(self._producer, self.topic, batch, self._pacer)
+            for count, future in queued.values:
+                self._check_contiguous(batch.partition, (await future).offset, count)
+            await asyncio.gather(*(future for _, future in queued.others))
+        except KafkaError as exc:
+            msg = (
+                f"changelog {self.topic}/{batch.partition}: a batch before source offset {batch.next_offset} was not "
+                f"acknowledged ({exc!r}); check the broker; the worker restarts and folds it again"
+            )
+            raise LaneError(msg) from exc
+        return self._next[batch.partition] - 1 if queued.values else None
+
+    async def close(self) -> None:
+        """Stop the producer."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await producer.stop()
+
+    def _check_contiguous(self, partition: int, base_offset: int, count: int) -> None:
+        # A hole means another process wrote here: keeping our offset would skip its records for ever.
+        expected = self._next[partition]
+        if base_offset != expected:
+            msg = (
+                f"changelog {self.topic}/{partition}: expected our batch at offset {expected}, got {base_offset}: "
+                "another worker writes to this partition; this one must restart and restore"
+            )
+            raise LaneError(msg)
+        self._next[partition] = base_offset + count

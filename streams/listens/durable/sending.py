@@ -1,0 +1,89 @@
+"""Queueing a folded batch with a Kafka producer: the part that both writers share."""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaProducer
+
+from sidestream.streams.errors import LaneError
+from sidestream.streams.listens.durable.writer import FoldedBatch
+from sidestream.streams.runtime.pacing import Pacer
+
+# A dead letter is its source record with more headers: it must fit where the record itself just fitted.
+MAX_REQUEST_BYTES = 4 << 20
+# A record of 1.2 KB costs 1 to 3 us.
+_ROWS_A_LOOK = 64
+
+Acks = list[tuple[int, "asyncio.Future[Any]"]]
+"""Number of records and the future of each producer batch, in order."""
+
+_Row = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
+
+
+class Queued(NamedTuple):
+    """The producer batches of one folded batch."""
+
+    values: Acks
+    others: Acks
+
+
+async def queue_batch(producer: AIOKafkaProducer, changelog: str, batch: FoldedBatch, pacer: Pacer) -> Queued:
+    """Queue all records of a batch for the partition that it came from, in few large producer batches.
+
+    Args:
+        producer: Started producer.
+        changelog: Topic of the values.
+        batch: Values, dead letters and derived records.
+        pacer: Lets session-starts go first.
+
+    Returns:
+        What to wait for.
+
+    Raises:
+        KafkaError: The producer takes no more.
+    """
+    queued = Queued([], [])
+    for topic, rows in _by_topic(changelog, batch):
+        async with pacer.working:
+            builders = await _build(producer, rows, pacer)
+        acks = queued.values if topic == changelog else queued.others
+        for builder in builders:
+            builder.close()
+            future = await producer.send_batch(builder, topic, partition=batch.partition)
+            acks.append((builder.record_count(), future))
+    return queued
+
+
+def closed_writer(changelog: str) -> LaneError:
+    """Say that a batch came after the writer was closed.
+
+    Args:
+        changelog: Topic of the values.
+
+    Returns:
+        The error.
+    """
+    return LaneError(f"changelog {changelog}: expected an open writer, got a closed one; restart the worker")
+
+
+def _by_topic(changelog: str, batch: FoldedBatch) -> Iterator[tuple[str, Iterable[_Row]]]:
+    yield changelog, ((key, value, []) for key, value in batch.values.items())
+    for topic in {letter.topic for letter in batch.dead_letters}:
+        yield topic, [(x.key, x.value, x.headers) for x in batch.dead_letters if x.topic == topic]
+    for topic, values in batch.derived.items():
+        yield topic, ((key, value, []) for key, value in values.items())
+
+
+async def _build(producer: AIOKafkaProducer, rows: Iterable[_Row], pacer: Pacer) -> list[Any]:
+    # `producer.send` would refuse a dead letter that has neither key nor value; a producer batch takes it.
+    builders: list[Any] = []
+    builder = None
+    for number, (key, value, headers) in enumerate(rows):
+        if number % _ROWS_A_LOOK == 0:
+            await pacer.turn()
+        if builder is None or builder.append(key=key, value=value, timestamp=None, headers=headers) is None:
+            builder = producer.create_batch()
+            builders.append(builder)
+            builder.append(key=key, value=value, timestamp=None, headers=headers)
+    return builders
