@@ -9,7 +9,7 @@ Decisions:
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -99,6 +99,14 @@ class EngineResult:
     log_probs: Float32Array
     leaves: Int32Array
     trace: tuple[LevelTrace, ...] | None = None
+
+
+class CandidateEngine(Protocol):
+    """What ranks: the ONNX engine, or anything that answers like it."""
+
+    def recommend(self, request: Request, snapshot: CatalogueSnapshot) -> EngineResult:
+        """Rank items of the snapshot for one request."""
+        ...
 
 
 class Engine:

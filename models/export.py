@@ -7,31 +7,18 @@ outside the file.
 """
 
 import logging
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import onnx
 import torch
-from safetensors.torch import save_file
 
-from sidestream.models.artifact import (
-    ONNX_NAME,
-    WEIGHTS_NAME,
-    ModelArtifact,
-    ModelConfig,
-    load_model_artifact,
-    seal,
-    write_model_files,
-)
 from sidestream.models.decoding.graph import RecommendGraph
 from sidestream.models.decoding.operators import translations
 from sidestream.models.decoding.signature import METADATA_PREFIX, TensorSpec, input_specs, output_names
 from sidestream.models.errors import TrainingError
-from sidestream.models.item_table import ItemTable
 from sidestream.models.network import GenModel
 
 OPSET = 23
@@ -75,53 +62,6 @@ def export_onnx(model: GenModel, path: Path, metadata: Mapping[str, str]) -> Non
     check(proto, specs, output_names(config.num_levels))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(proto.SerializeToString(deterministic=True))
-
-
-def export_artifact(
-    model: GenModel,
-    folder: Path,
-    config: ModelConfig,
-    item_table: ItemTable,
-    metrics: Mapping[str, Any],
-    *,
-    with_weights: bool = True,
-) -> ModelArtifact:
-    """Write a complete model artifact and read it back.
-
-    It is built beside the folder and moved there in one step; an older artifact in its place is replaced.
-
-    Args:
-        model: The trained network.
-        folder: Artifact folder.
-        config: Its configuration; `config.network` must be the model's.
-        item_table: Item vectors.
-        metrics: Content of `metrics.json`.
-        with_weights: Also keep the weights for further training, which serving never reads.
-
-    Returns:
-        The verified artifact.
-
-    Raises:
-        TrainingError: Configuration and model differ, or the export failed.
-    """
-    if config.network != model.config:
-        msg = f"export: the configuration describes {config.network}, the model is {model.config}"
-        raise TrainingError(msg)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
-        fresh = Path(scratch) / "model"
-        write_model_files(fresh, config, item_table, metrics)
-        export_onnx(model, fresh / ONNX_NAME, config.graph_metadata())
-        if with_weights:
-            save_file(
-                {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()},
-                fresh / WEIGHTS_NAME,
-            )
-        seal(fresh)
-        if folder.exists():
-            folder.rename(Path(scratch) / "replaced")
-        fresh.rename(folder)
-    return load_model_artifact(folder, config.tokenizer_version)
 
 
 def check(proto: onnx.ModelProto, specs: tuple[TensorSpec, ...], outputs: tuple[str, ...]) -> None:

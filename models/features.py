@@ -1,4 +1,4 @@
-"""Owns the one function that turns a listener's history into model inputs.
+"""The one function that turns a listener's history into model inputs.
 
 Training, evaluation, replay and serving all call `features`, so no second copy can drift away from the first.
 It needs numpy alone, and reads nothing but its arguments.
@@ -76,13 +76,26 @@ def features(history: HistoryArrays, max_len: int) -> Features:
 
         Shape: (num_positions,) and (num_positions, num_levels), 1 <= num_positions <= max_len.
     """
-    rows, codes = history.rows, history.codes
-    usable = (rows >= 0) | (codes[:, 0] >= 0)
+    rows, codes = latest_usable(history.rows, history.codes, max_len)
+    return Features(np.ascontiguousarray(rows, np.int32), np.ascontiguousarray(codes, np.int32))
+
+
+def latest_usable(rows: Int32Array, codes: Int32Array, max_len: int) -> tuple[Int32Array, Int32Array]:
+    """Leave out the entries of a history that say nothing, and take the latest of the others.
+
+    Args:
+        rows: Item rows, oldest first, -1 for an item that the catalogue does not hold. Shape: (num_listens,).
+        codes: SIDs, -1 where unknown. Shape: (num_listens, num_levels).
+        max_len: Entries to take, at least 1.
+
+    Returns:
+        Rows and codes of the latest entries that have a row or a whole SID; one entry of -1 where none has.
+
+        Shape: (num_positions,) and (num_positions, num_levels).
+    """
+    usable = (rows >= 0) | (codes >= 0).all(axis=1)
     if not usable.all():
         rows, codes = rows[usable], codes[usable]
     if rows.size == 0:
-        return Features(np.full(1, UNKNOWN, np.int32), np.full((1, codes.shape[1]), UNKNOWN, np.int32))
-    return Features(
-        np.ascontiguousarray(rows[-max_len:], np.int32),
-        np.ascontiguousarray(codes[-max_len:], np.int32),
-    )
+        return np.full(1, UNKNOWN, np.int32), np.full((1, codes.shape[1]), UNKNOWN, np.int32)
+    return rows[-max_len:], codes[-max_len:]

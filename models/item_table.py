@@ -1,4 +1,4 @@
-"""Owns what the model knows of single items: learned vectors, training counts, and the prediction for all others.
+"""What the model knows of single items: learned vectors, training counts, and the prediction for all others.
 
 The item vector is `v = sum_l E_l[c_l] + u`. For an item of the training data `u` was learned; for any other it is
 predicted from the tokenizer's representation vector x by ridge regression, so a new item has a place among the known
@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from sidestream.tokenizer.arrays.lookup import find
 from sidestream.tokenizer.errors import ArtifactError
-from sidestream.tokenizer.lookup import find
+from sidestream.tokenizer.representation.ridge import fit_weighted_ridge
 from sidestream.tokenizer.sid import item_keys
 
 Float32Array = npt.NDArray[np.float32]
@@ -100,7 +101,7 @@ class ItemTable:
             np.asarray(u, dtype=np.float32)[known].astype(np.float16),
             counts[known],
             np.ascontiguousarray(code_embedding, dtype=np.float32),
-            _fit_ridge(x[known], u[known], np.sqrt(counts[known] + 1.0), l2),
+            fit_weighted_ridge(x[known], u[known], np.sqrt(counts[known] + 1.0), l2),
         )
 
     @property
@@ -198,17 +199,3 @@ class ItemTable:
                 "the model artifact belongs to another tokenizer"
             )
             raise ArtifactError(msg)
-
-
-def _fit_ridge(x: Float32Array, u: Float32Array, weights: npt.NDArray[np.float64], l2: float) -> Float32Array:
-    """Solve weighted ridge regression with a free constant; without items it predicts zero. Shape: (q + 1, d)."""
-    q, d = x.shape[1], u.shape[1]
-    if not len(x):
-        return np.zeros((q + 1, d), dtype=np.float32)
-    share = weights / weights.sum()
-    x_mean, u_mean = share @ x, share @ u
-    centred = x - x_mean
-    covariance = (centred * share[:, None]).T @ centred
-    penalty = l2 * max(float(np.trace(covariance)) / q, 1e-12)
-    slope = np.linalg.solve(covariance + penalty * np.eye(q), (centred * share[:, None]).T @ (u - u_mean))
-    return np.vstack([slope, u_mean - x_mean @ slope]).astype(np.float32)

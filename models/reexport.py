@@ -1,7 +1,6 @@
-"""Writes the ONNX graph of a model artifact anew from its weights: after a change of the graph, without training."""
+"""Export of a trained model again, from its weights: after a change of the graph, without training."""
 
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,8 @@ from sidestream.models.artifact import ONNX_NAME, WEIGHTS_NAME, load_model_artif
 from sidestream.models.errors import TrainingError
 from sidestream.models.export import ITEM_VECTORS_TENSOR, export_onnx
 from sidestream.models.network import GenModel
+from sidestream.tokenizer.folders import publish_folder
+from sidestream.tokenizer.manifest import MANIFEST_NAME
 
 
 def reexport(folder: Path) -> dict[str, Any]:
@@ -24,7 +25,8 @@ def reexport(folder: Path) -> dict[str, Any]:
 
     Raises:
         ArtifactError: The artifact is damaged.
-        TrainingError: It was shipped without weights, or they do not fit its configuration.
+        TrainingError: It was shipped without weights, they do not fit its configuration, or another process replaced
+            the artifact meanwhile.
     """
     artifact = load_model_artifact(folder)
     weights = folder / WEIGHTS_NAME
@@ -40,12 +42,17 @@ def reexport(folder: Path) -> dict[str, Any]:
     except RuntimeError as exc:
         msg = f"{weights}: weights do not fit config.json ({exc}); train it again"
         raise TrainingError(msg) from exc
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
-        fresh = Path(scratch) / "model"
-        shutil.copytree(folder, fresh)
-        export_onnx(model.eval(), fresh / ONNX_NAME, artifact.config.graph_metadata())
-        seal(fresh)
-        folder.rename(Path(scratch) / "replaced")
-        fresh.rename(folder)
+
+    manifest = (folder / MANIFEST_NAME).read_bytes()
+
+    def require_unchanged(place: Path) -> None:
+        if (place / MANIFEST_NAME).read_bytes() != manifest:
+            msg = f"{place}: expected model {artifact.version} still, got another, written meanwhile; export again"
+            raise TrainingError(msg)
+
+    with publish_folder(folder, require_unchanged) as draft:
+        shutil.copytree(folder, draft, dirs_exist_ok=True)
+        export_onnx(model.eval(), draft / ONNX_NAME, artifact.config.graph_metadata())
+        seal(draft)
     after = load_model_artifact(folder, artifact.config.tokenizer_version)
     return {"before": artifact.version, "after": after.version, "folder": str(folder)}

@@ -1,4 +1,4 @@
-"""Owns the tokenizer's artifact folder: what is written, and what is checked before a single code is given.
+"""The tokenizer's artifact folder: what is written, and what is checked before a single code is given.
 
 Layout:
 
@@ -13,7 +13,6 @@ Layout:
 """
 
 import json
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
@@ -26,8 +25,9 @@ from sidestream.tokenizer.drift import DriftReference
 from sidestream.tokenizer.encoders import store_encoder, stored_encoder
 from sidestream.tokenizer.errors import ArtifactError, TokenizerError
 from sidestream.tokenizer.fitting import SidReport
+from sidestream.tokenizer.folders import publish_folder
 from sidestream.tokenizer.levels import LevelKind
-from sidestream.tokenizer.manifest import MANIFEST_NAME, verify_manifest, write_manifest
+from sidestream.tokenizer.manifest import MANIFEST_NAME, replace_only, verify_manifest, write_manifest
 from sidestream.tokenizer.tokenizer import CatalogTokenizer, Tokenizer
 
 _CONFIG_NAME = "config.json"
@@ -69,26 +69,19 @@ def save_tokenizer(folder: Path, tokenizer: Tokenizer | CatalogTokenizer, report
         ArtifactError: The folder exists and holds something else.
     """
     arrays_of = tokenizer.tokenizer if isinstance(tokenizer, CatalogTokenizer) else tokenizer
-    _require_replaceable(folder)
-    fresh = folder.with_name(f".{folder.name}.writing")
-    shutil.rmtree(fresh, ignore_errors=True)
-    (fresh / _ARRAYS_FOLDER).mkdir(parents=True)
-    for name, array in arrays_of.arrays().items():
-        np.save(fresh / _ARRAYS_FOLDER / f"{name}.npy", array, allow_pickle=False)
-    if isinstance(tokenizer, CatalogTokenizer):
-        store_encoder(tokenizer.encoder, fresh / _ENCODER_FOLDER)
-    config = _describe(arrays_of)
-    (fresh / _CONFIG_NAME).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    metrics = asdict(report) if report else {}
-    (fresh / _METRICS_NAME).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-    if isinstance(tokenizer, CatalogTokenizer) and tokenizer.reference is not None:
-        (fresh / _DRIFT_NAME).write_text(tokenizer.reference.model_dump_json() + "\n", encoding="utf-8")
-    write_manifest(fresh, {"artifact": _ARTIFACT_KIND, "tokenizer_version": arrays_of.version})
-    old = folder.with_name(f".{folder.name}.old")
-    if folder.exists():
-        folder.rename(old)
-    fresh.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    with publish_folder(folder, replace_only(_ARTIFACT_KIND)) as draft:
+        (draft / _ARRAYS_FOLDER).mkdir()
+        for name, array in arrays_of.arrays().items():
+            np.save(draft / _ARRAYS_FOLDER / f"{name}.npy", array, allow_pickle=False)
+        if isinstance(tokenizer, CatalogTokenizer):
+            store_encoder(tokenizer.encoder, draft / _ENCODER_FOLDER)
+        config = _describe(arrays_of)
+        (draft / _CONFIG_NAME).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        metrics = asdict(report) if report else {}
+        (draft / _METRICS_NAME).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+        if isinstance(tokenizer, CatalogTokenizer) and tokenizer.reference is not None:
+            (draft / _DRIFT_NAME).write_text(tokenizer.reference.model_dump_json() + "\n", encoding="utf-8")
+        write_manifest(draft, {"artifact": _ARTIFACT_KIND, "tokenizer_version": arrays_of.version})
 
 
 def load_tokenizer(folder: Path, encoder: ContentEncoder | None = None) -> CatalogTokenizer:
@@ -173,17 +166,3 @@ def _describe(tokenizer: Tokenizer) -> TokenizerConfig:
         encoder_name=tokenizer.encoder_name,
         encoder_fingerprint=tokenizer.encoder_fingerprint,
     )
-
-
-def _require_replaceable(folder: Path) -> None:
-    try:
-        if not any(folder.iterdir()):
-            return
-        kind = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))["artifact"]
-    except FileNotFoundError:
-        kind = "nothing" if not folder.exists() else None
-    except (OSError, ValueError, KeyError, TypeError):
-        kind = None
-    if kind not in {"nothing", _ARTIFACT_KIND}:
-        msg = f"{folder} is no tokenizer artifact, so it is not replaced by one; give an empty or a new folder"
-        raise ArtifactError(msg)

@@ -1,4 +1,4 @@
-"""Owns how an item's words become a content vector: the text of an item, the encoder protocol, the default encoder.
+"""How an item's words become a content vector: the text of an item, the encoder protocol, the default encoder.
 
 An encoder is a pure function of one text: what else is in the batch must not show in the vector. `WordLlamaEncoder`
 keeps that by adding token vectors in float64, where a sum of float16 values is exact in any order.
@@ -20,8 +20,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from sidestream.tokenizer.arrays.grid import CONTENT_BITS, unit_rows
 from sidestream.tokenizer.errors import TokenizerError
-from sidestream.tokenizer.grid import CONTENT_BITS, unit_rows
 
 # About 1,000 tokens of English: beyond that an average of word vectors says nothing new.
 MAX_TEXT_CHARS = 4_000

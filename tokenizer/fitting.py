@@ -1,4 +1,4 @@
-"""Owns the way from a catalogue and its listening sequences to a frozen tokenizer, and the report on what came out."""
+"""The way from a catalogue and its listening sequences to a frozen tokenizer, and the report on what came out."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,11 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sidestream.tokenizer.content import ContentEncoder
-from sidestream.tokenizer.cooccurrence import cooccurrence_vectors
 from sidestream.tokenizer.drift import DriftReference, left_out_stretch, measure_reference
 from sidestream.tokenizer.errors import TokenizerError
 from sidestream.tokenizer.levels import Quantizer, fit_levels
-from sidestream.tokenizer.representation import Representation
+from sidestream.tokenizer.representation.cooccurrence import cooccurrence_vectors
+from sidestream.tokenizer.representation.vector import Representation
 from sidestream.tokenizer.settings import TokenizerSettings
 from sidestream.tokenizer.sid import item_keys
 from sidestream.tokenizer.tokenizer import CatalogTokenizer, Tokenizer

@@ -1,4 +1,4 @@
-"""Owns `manifest.json`: the list of an artifact folder's files with their SHA-256, written last and checked first.
+"""`manifest.json`: the list of an artifact folder's files with their SHA-256, written last and checked first.
 
 Layout, JSON with sorted keys:
 
@@ -13,13 +13,14 @@ Nothing here is secret or signed: the manifest finds damage and mix-ups, not for
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sidestream.tokenizer.errors import ArtifactError
+from sidestream.tokenizer.folders import recover_folder
 
 MANIFEST_NAME = "manifest.json"
 _SCHEMA_VERSION = 1
@@ -112,6 +113,32 @@ def verify_manifest(folder: Path) -> Manifest:
     return manifest
 
 
+def replace_only(kind: str) -> Callable[[Path], None]:
+    """Make the check that lets an artifact replace one of its own kind and nothing else.
+
+    Args:
+        kind: What the manifest says in its field `artifact`, or `kind` in a model's.
+
+    Returns:
+        A check for `publish_folder`; raises `ArtifactError`.
+    """
+
+    def check(place: Path) -> None:
+        try:
+            fields = json.loads((place / MANIFEST_NAME).read_text(encoding="utf-8"))
+            found = fields.get("artifact") or fields.get("kind")
+        except (OSError, ValueError, AttributeError):
+            found = None
+        if found != kind:
+            msg = (
+                f"{place} holds something that is no {kind} artifact, so it is not replaced; "
+                "give an empty or a new folder"
+            )
+            raise ArtifactError(msg)
+
+    return check
+
+
 def _read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST_NAME
     try:
@@ -140,6 +167,7 @@ def _read_manifest(folder: Path) -> Manifest:
 
 
 def _require_folder(folder: Path) -> None:
+    recover_folder(folder)
     if not folder.is_dir():
         msg = f"artifact folder {folder} is missing; check the path in the settings, or train and export it"
         raise ArtifactError(msg)

@@ -1,4 +1,4 @@
-"""Owns the settings of the tokenizer: what is chosen before it is fitted and frozen afterwards."""
+"""The settings of the tokenizer: what is chosen before it is fitted and frozen afterwards."""
 
 from typing import Literal, Self
 
@@ -19,14 +19,14 @@ class VqSettings(BaseModel):
     )
     batch_items: int = Field(default=256, ge=2, description="Items, and pairs, a step.")
     learning_rate: float = Field(default=1e-3, gt=0.0, description="Of Adam.")
-    commitment: float = Field(default=0.25, ge=0.0, description="Weight of the pull of latents to their codes.")
+    commitment: float = Field(default=0.25, ge=0.0, description="Weight of the commitment loss.")
     progressive_masking: bool = Field(
         default=False, description="Reconstruct from a drawn number of levels, so that every prefix means something."
     )
     contrastive_weight: float = Field(
-        default=0.0, ge=0.0, description="Weight of the pull between items heard together in the training part."
+        default=0.0, ge=0.0, description="Weight of the contrastive loss on items heard together in the training part."
     )
-    temperature: float = Field(default=0.1, gt=0.0, description="Of that pull's softmax.")
+    temperature: float = Field(default=0.1, gt=0.0, description="Temperature of the contrastive loss.")
 
 
 LevelKindSetting = Literal["kmeans", "psrq", "fsq", "vq"]

@@ -1,4 +1,4 @@
-"""Owns the semantic ID as a value: its type, its printed form, and the 64-bit key of an item.
+"""The semantic ID as a value: its type, its printed form, and the 64-bit key of an item.
 
 A `Sid` is a tuple with one code for each level, first level first. Inside the program it is never a string; people
 and JSON keys see `13-65-188`. The item key is what fixed-size layouts hold instead of the item's id.
@@ -10,8 +10,6 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-
-from sidestream.tokenizer.errors import TokenizerError
 
 Sid = tuple[int, ...]
 
@@ -32,28 +30,6 @@ def format_sid(sid: Iterable[int]) -> str:
         The codes joined by dashes, for example `13-65-188`.
     """
     return _SEPARATOR.join([str(int(code)) for code in sid])
-
-
-def parse_sid(text: str) -> Sid:
-    """Read a printed SID back.
-
-    Args:
-        text: What `format_sid` printed.
-
-    Returns:
-        The codes, first level first.
-
-    Raises:
-        TokenizerError: The text is not one to 16 plain codes below 65,536 joined by dashes.
-    """
-    parts = text.split(_SEPARATOR)
-    if len(parts) > MAX_LEVELS or not all(_is_code(part) for part in parts):
-        msg = (
-            f"not a SID: {text[:80]!r}; expected 1 to {MAX_LEVELS} codes from 0 to {MAX_CODEBOOK_SIZE - 1} "
-            "joined by dashes, for example '13-65-188'"
-        )
-        raise TokenizerError(msg)
-    return tuple(int(part) for part in parts)
 
 
 def item_key(item_id: str) -> int:
@@ -86,8 +62,3 @@ def item_keys(item_ids: Iterable[str]) -> npt.NDArray[np.uint64]:
         Shape: (num_items,).
     """
     return np.fromiter((item_key(item_id) for item_id in item_ids), dtype=np.uint64)
-
-
-def _is_code(part: str) -> bool:
-    # str.isdigit alone would let other scripts' digits and superscripts through.
-    return part.isascii() and part.isdigit() and len(part) <= 5 and int(part) < MAX_CODEBOOK_SIZE

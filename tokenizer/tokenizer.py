@@ -1,4 +1,4 @@
-"""Owns the frozen tokenizer, from an item's content to its SID, and the version that names it.
+"""The frozen tokenizer, from an item's content to its SID, and the version that names it.
 
 `Tokenizer` is arrays alone: fusion, representation and codebooks. `CatalogTokenizer` adds the live content encoder, and
 takes items. One item alone and a million in bulk get the same vectors and codes.
@@ -12,16 +12,16 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from sidestream.tokenizer.arrays.int8 import quantize_rows
 from sidestream.tokenizer.content import ContentEncoder
 from sidestream.tokenizer.drift.reference import DriftReference
 from sidestream.tokenizer.errors import TokenizerError
 from sidestream.tokenizer.levels import LevelKind, Quantizer
-from sidestream.tokenizer.representation import Representation
+from sidestream.tokenizer.representation.vector import Representation
 from sidestream.tokenizer.sid import Sid, item_keys
 from sidestream.tokenizer.views import Fusion, ItemContent, read_views
 
 VERSION_CHARS = 12
-_INT8_MAX = 127
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,21 +279,3 @@ class CatalogTokenizer:
         """Find up to `max_sids - 1` further SIDs of each item, with a squared error larger by `margin` at most."""
         vectors = encoded.vectors.astype(np.float32) * encoded.scales[:, None]
         return self.tokenizer.levels.further(vectors, encoded.codes, max_sids - 1, margin)
-
-
-def quantize_rows(vectors: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """Store each row as int8 with one scale: 130 bytes for 128 dimensions, free in quality.
-
-    Args:
-        vectors: Finite vectors.
-
-            Shape: (N, D).
-
-    Returns:
-        Rows and scales with `vector ~ row * scale`, off by half a scale at most; scale 0 for a row of zeros.
-
-        Shape: (N, D) and (N,).
-    """
-    scales = (np.abs(vectors).max(axis=1, initial=0.0) / np.float32(_INT8_MAX)).astype(np.float32)
-    steps = np.where(scales > 0, scales, 1).astype(np.float64)[:, None]
-    return np.clip(np.rint(vectors / steps), -_INT8_MAX, _INT8_MAX).astype(np.int8), scales

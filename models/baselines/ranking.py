@@ -1,9 +1,11 @@
-"""Owns what every ranker in an evaluation is, and the choice of the best items from scores."""
+"""What every ranker in an evaluation is, and the choice of the best items from scores."""
 
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from sidestream.tokenizer.arrays.top import top_rows
 
 Int32Array = npt.NDArray[np.int32]
 Float32Array = npt.NDArray[np.float32]
@@ -40,11 +42,5 @@ def top_items(scores: Float32Array, num_items: int) -> Int32Array:
 
         Shape: (at most num_items,).
     """
-    count = min(num_items, scores.size)
-    if count == 0:
-        return np.empty(0, np.int32)
-    # Everything as good as the last of the list takes part, so that equal scores are cut by index, not by chance.
-    last = float(np.partition(scores, scores.size - count)[scores.size - count])
-    candidates = np.flatnonzero((scores >= last) & (scores > 0.0))
-    best = candidates[np.argsort(-scores[candidates], kind="stable")][:count]
-    return best.astype(np.int32)
+    items = np.flatnonzero(scores > 0.0).astype(np.int32)
+    return top_rows(items, scores[items], -items, num_items)

@@ -33,7 +33,8 @@ from sidestream.models.data.rows import (
     encode_row,
 )
 from sidestream.models.errors import DataError
-from sidestream.models.records import CatalogItem, SessionStart
+from sidestream.models.records import SessionStart
+from sidestream.tokenizer.folders import recover_folder
 
 MANIFEST_FILE = "manifest.json"
 HELDOUT_FILE = "heldout.jsonl"
@@ -95,6 +96,7 @@ class LogFolder:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+        recover_folder(self.path)
         self.manifest = _read_manifest(self.path / MANIFEST_FILE)
 
     def catalog(self) -> Iterator[CatalogEvent]:
@@ -158,27 +160,6 @@ class LogFolder:
         start = cursor or Cursor()
         topics = TOPICS if heldout else TOPICS[:-1]
         return heapq.merge(*(self._topic(topic, start.place(topic)) for topic in topics), key=itemgetter(0, 1, 2))
-
-    def catalogue_at(self, at: int | None = None) -> dict[str, CatalogItem]:
-        """Return the items that are in the catalogue at a time.
-
-        Args:
-            at: Epoch milliseconds; the end of the log without it. Items expired by then are left out.
-
-        Returns:
-            Items by id, in order of first publication.
-        """
-        items: dict[str, CatalogItem] = {}
-        for event in self.catalog():
-            if at is not None and event.at > at:
-                break
-            if event.item is None:
-                items.pop(event.item_id, None)
-            else:
-                items[event.item_id] = event.item
-        if at is None:
-            return items
-        return {key: item for key, item in items.items() if item.expires_at is None or item.expires_at > at}
 
     def verify(self) -> None:
         """Compare every file with the manifest.

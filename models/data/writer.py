@@ -1,8 +1,6 @@
 """Writing a log folder: rows checked for order as they come, hashed as they are written, shown only when complete."""
 
 import hashlib
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +9,12 @@ from typing import Self
 
 from pydantic import JsonValue
 
-from sidestream.models.data.atomic import replace_folder
 from sidestream.models.data.log_folder import HELDOUT_FILE, MANIFEST_FILE, TOPIC_FILES
 from sidestream.models.data.manifest import Clock, Counts, FileEntry, Manifest, Split
 from sidestream.models.data.rows import HeldOutRow, ListenRow, encode_removal, encode_row
 from sidestream.models.errors import DataError
 from sidestream.models.records import CatalogItem, SessionStart
+from sidestream.tokenizer.folders import FolderDraft
 
 BLOCK_BYTES = 1 << 18
 
@@ -37,7 +35,7 @@ class FolderFacts:
 
 
 class LogFolderWriter:
-    """Writes into a hidden folder beside `path` and puts it in place in `finish`; without `finish` nothing is left.
+    """Writes a draft of the folder and publishes it in `finish`; without `finish` nothing is left.
 
     Rows of one file must come in order of `at`; the files may be written in any interleaving.
 
@@ -51,13 +49,13 @@ class LogFolderWriter:
 
     def __init__(self, path: Path | str, *, overwrite: bool = False) -> None:
         self.path = Path(path)
-        if self.path.exists() and not _replaceable(self.path, overwrite=overwrite):
-            msg = f"{self.path}: expected a free place, got an existing folder; name another or use --overwrite"
-            raise DataError(msg)
-        self._partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
-        shutil.rmtree(self._partial, ignore_errors=True)
-        (self._partial / "events").mkdir(parents=True)
-        self._sinks = {name: _Sink(self._partial, name) for name in TOPIC_FILES.values()}
+        self._draft = FolderDraft(self.path, _replace_log if overwrite else _refuse)
+        try:
+            (self._draft.path / "events").mkdir()
+            self._sinks = {name: _Sink(self._draft.path, name) for name in TOPIC_FILES.values()}
+        except BaseException:
+            self._draft.discard()
+            raise
         self._catalog = self._sinks[TOPIC_FILES["catalog"]]
         self._listens = self._sinks[TOPIC_FILES["listens"]]
         self._sessions = self._sinks[TOPIC_FILES["sessions"]]
@@ -73,9 +71,11 @@ class LogFolderWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for sink in self._sinks.values():
-            sink.close()
-        shutil.rmtree(self._partial, ignore_errors=True)
+        try:
+            for sink in self._sinks.values():
+                sink.close()
+        finally:
+            self._draft.discard()
 
     def item(self, item: CatalogItem) -> None:
         """Append an item to the catalogue file."""
@@ -137,8 +137,8 @@ class LogFolderWriter:
             notes=facts.notes,
             settings=dict(facts.settings),
         )
-        (self._partial / MANIFEST_FILE).write_bytes(manifest.to_json())
-        replace_folder(self.path, self._partial)
+        (self._draft.path / MANIFEST_FILE).write_bytes(manifest.to_json())
+        self._draft.publish()
         return manifest
 
 
@@ -191,9 +191,12 @@ class _Sink:
         self._stream.write(block)
 
 
-def _replaceable(path: Path, *, overwrite: bool) -> bool:
-    if not path.is_dir():
-        return False
-    if not any(path.iterdir()):
-        return True
-    return overwrite and (path / MANIFEST_FILE).is_file()
+def _refuse(place: Path) -> None:
+    msg = f"{place}: expected a free place, got an existing folder; name another or use --overwrite"
+    raise DataError(msg)
+
+
+def _replace_log(place: Path) -> None:
+    if not (place / MANIFEST_FILE).is_file():
+        msg = f"{place}: expected a free place or a log folder, got an existing folder of something else; name another"
+        raise DataError(msg)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sidestream.models.errors import EngineError
-from sidestream.models.features import Features
+from sidestream.models.features import Features, latest_usable
 from sidestream.models.network_config import NetworkConfig
 from sidestream.tokenizer.catalogue import CatalogueSnapshot, Eligibility
 from sidestream.tokenizer.catalogue.eligibility import without_rows
@@ -109,12 +109,7 @@ def history_feed(features: Features, config: NetworkConfig, num_rows: int) -> Fe
     if rows.ndim != 1 or codes.shape != (rows.size, config.num_levels):
         msg = f"request: expected histories (T,) and (T, {config.num_levels}), got {rows.shape} and {codes.shape}"
         raise EngineError(msg)
-    usable = (rows >= 0) | (codes >= 0).all(axis=1)
-    if not usable.all():
-        rows, codes = rows[usable], codes[usable]
-    rows, codes = rows[-config.max_len :], codes[-config.max_len :]
-    if not rows.size:
-        rows, codes = np.full(1, -1), np.full((1, config.num_levels), -1)
+    rows, codes = latest_usable(rows, codes, config.max_len)
     if rows.max() >= num_rows or (codes >= np.array(config.codebook_sizes)).any():
         msg = (
             f"request: a history row or code is out of range ({num_rows} rows, codebooks {config.codebook_sizes}); "

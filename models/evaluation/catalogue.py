@@ -1,4 +1,4 @@
-"""Owns the catalogue of an evaluation: every item a log folder ever published, as one snapshot.
+"""The catalogue of an evaluation: every item a log folder ever published, as one snapshot.
 
 Decisions:
 - The last published version of an item counts; removals and expiry are left out, for a held-out item of a stream that
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sidestream.models.data import LogFolder
-from sidestream.models.data.texts import content_of, text_of
+from sidestream.models.data.texts import content_of
 from sidestream.models.errors import DataError
 from sidestream.models.records import CatalogItem
 from sidestream.tokenizer.catalogue import Catalogue, CatalogueSnapshot, CatalogueUpdate, ItemFacts, Vectorize
@@ -64,22 +64,6 @@ def last_items(folder: LogFolder, item_ids: Sequence[str]) -> list[CatalogItem]:
         )
         raise DataError(msg)
     return [last[item_id] for item_id in item_ids]
-
-
-def item_texts(folder: LogFolder, item_ids: Sequence[str]) -> list[str]:
-    """Read the texts that stand for items, as fit and encoding take them.
-
-    Args:
-        folder: Log folder.
-        item_ids: Items, each published at least once.
-
-    Returns:
-        One text for each id, in order.
-
-    Raises:
-        DataError: An item was never published.
-    """
-    return [text_of(item) for item in last_items(folder, item_ids)]
 
 
 def item_contents(folder: LogFolder, item_ids: Sequence[str]) -> list[ItemContent]:

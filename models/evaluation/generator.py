@@ -1,24 +1,13 @@
-"""Owns the generator as a ranker: histories go through features and the real engine, as in serving."""
-
-from typing import Protocol
+"""The generator as a ranker: histories go through features and the real engine, as in serving."""
 
 import numpy as np
 import numpy.typing as npt
 
-from sidestream.models.engine import EngineResult, Request
+from sidestream.models.engine import CandidateEngine, Request
 from sidestream.models.evaluation.catalogue import EvaluationCatalogue
 from sidestream.models.features import ItemHistory, features
-from sidestream.tokenizer.catalogue import CatalogueSnapshot
 
 Int32Array = npt.NDArray[np.int32]
-
-
-class CandidateEngine(Protocol):
-    """What ranks: the ONNX engine, or anything that answers like it."""
-
-    def recommend(self, request: Request, snapshot: CatalogueSnapshot) -> EngineResult:
-        """Rank items of the snapshot for one request."""
-        ...
 
 
 class GeneratorRanker:

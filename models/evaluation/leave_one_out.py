@@ -153,7 +153,9 @@ def _pairs(cases: Cases) -> list[tuple[Int32Array, int]]:
 
 class _Counter:
     def __init__(self, name: str, total: int, progress: Progress | None) -> None:
-        self._name, self._total, self._progress = name, total, progress
+        self._name = name
+        self._total = total
+        self._progress = progress
         self._done = 0
 
     def __call__(self, step: int) -> None:

@@ -3,9 +3,9 @@
 import numpy as np
 import numpy.typing as npt
 
+from sidestream.tokenizer.arrays.top import top_rows
 from sidestream.tokenizer.catalogue import CatalogueSnapshot
-from sidestream.tokenizer.catalogue.standing import top_rows
-from sidestream.tokenizer.popularity import standing_of
+from sidestream.tokenizer.popularity import popularity_scores
 
 BoolArray = npt.NDArray[np.bool_]
 Int32Array = npt.NDArray[np.int32]
@@ -30,4 +30,4 @@ def popular(snapshot: CatalogueSnapshot, allowed: BoolArray, wanted: int) -> Int
         return rows
     # The short list ends before a narrow rule (one creator, one market) is served: look at the whole store.
     every = np.flatnonzero(allowed).astype(np.int32)
-    return top_rows(every, standing_of(snapshot, every), ~snapshot.item_key[every], wanted)
+    return top_rows(every, popularity_scores(snapshot, every), ~snapshot.item_key[every], wanted)

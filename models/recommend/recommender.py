@@ -11,17 +11,17 @@ Decisions:
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from sidestream.models.engine import EngineResult, Request
+from sidestream.models.engine import CandidateEngine, Request
 from sidestream.models.errors import EngineError
 from sidestream.models.features import features
 from sidestream.models.history.view import HistoryView, view
 from sidestream.models.recommend.filters import are_familiar, eligibility_of, excluded_rows
-from sidestream.models.recommend.newcomers import newcomers, places
+from sidestream.models.recommend.new_items import new_items, places
 from sidestream.models.recommend.popular import popular
 from sidestream.models.recommend.settings import RecommendSettings
 from sidestream.models.recommend.steps import Steps
@@ -29,19 +29,11 @@ from sidestream.models.records import CandidateSet, SessionStart
 from sidestream.models.records.candidates import FallbackReason, candidate_set_id
 from sidestream.tokenizer.catalogue import CatalogueSnapshot, Eligibility
 from sidestream.tokenizer.generations import Alignment
-from sidestream.tokenizer.popularity import standing_of
+from sidestream.tokenizer.popularity import popularity_scores
 from sidestream.tokenizer.sid import format_sid
 
 Int32Array = npt.NDArray[np.int32]
 BoolArray = npt.NDArray[np.bool_]
-
-
-class CandidateEngine(Protocol):
-    """What ranks: the ONNX engine, or anything that answers like it."""
-
-    def recommend(self, request: Request, snapshot: CatalogueSnapshot) -> EngineResult:
-        """Rank items of the snapshot for one request."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +228,7 @@ class Recommender:
         leading = {pick.row for pick in ranked[: wanted - open_places]}
         new: list[_Pick] = []
         if open_places:
-            rows, similarities = newcomers(query.snapshot, query.history, query.allowed, query.now_ms, self._settings)
+            rows, similarities = new_items(query.snapshot, query.history, query.allowed, query.now_ms, self._settings)
             competing = zip(rows.tolist(), similarities.tolist(), strict=True)
             new = [_Pick(row, similarity, reserved="new") for row, similarity in competing if row not in leading][
                 :open_places
@@ -255,7 +247,7 @@ class Recommender:
         allowed = query.allowed.copy()
         allowed[list(taken)] = False
         rows = popular(query.snapshot, allowed, missing)
-        weights = standing_of(query.snapshot, rows)
+        weights = popularity_scores(query.snapshot, rows)
         strengths = weights / weights.max() if rows.size else weights
         return [_Pick(row, strength) for row, strength in zip(rows.tolist(), strengths.tolist(), strict=True)]
 

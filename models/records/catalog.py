@@ -3,7 +3,7 @@
 Both topics are compacted and keyed by `item_id`; a null value removes the item.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -36,6 +36,10 @@ class ItemFacts(Record):
     explicit: bool = False
     published_at: AtMs | None = None
     expires_at: AtMs | None = Field(default=None, description="From then on it is no candidate; null means never.")
+
+    def facts(self) -> dict[str, Any]:
+        """Return the facts by field, for a record that carries them on."""
+        return {name: getattr(self, name) for name in ItemFacts.model_fields if name not in Record.model_fields}
 
 
 class CatalogItem(ItemFacts):

@@ -1,4 +1,4 @@
-"""Owns the section that sets two versions beside each other on the same items, as `tokenizer compare` measures them."""
+"""The section that sets two versions beside each other on the same items, as `tokenizer compare` measures them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sidestream.models.tokenizer_report.svg import Line, columns, over_time
-from sidestream.tokenizer.generations import Churn, Comparison, VersionOnItems, VersionSheet, compare
+from sidestream.tokenizer.generations import Churn, Comparison, VersionOnItems, VersionStats, compare
 
 _MAX_DRAWN = 60
 
@@ -122,7 +122,7 @@ def _matched(compared: Comparison) -> tuple[str, str, str]:
     return title, columns(title, names, values, tips, unit=""), note
 
 
-def _bar(side: VersionSheet) -> tuple[float, str]:
+def _bar(side: VersionStats) -> tuple[float, str]:
     if side.matched_cosine is None:
         return 0.0, f"{side.version}: no two items share a SID"
     return max(100.0 * side.matched_cosine, 0.0), f"{side.version}: {side.matched_cosine:.3f}"

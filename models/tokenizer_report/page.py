@@ -1,4 +1,4 @@
-"""Owns the page as a whole: its head, its order, and that it needs nothing from elsewhere."""
+"""The page as a whole: its head, its order, and that it needs nothing from elsewhere."""
 
 from html import escape
 
@@ -12,7 +12,7 @@ from sidestream.models.tokenizer_report.story import stories
 from sidestream.models.tokenizer_report.style import STYLE
 from sidestream.models.tokenizer_report.usage import buckets, explained, level_usage, tiles
 from sidestream.tokenizer.drift import DriftSettings
-from sidestream.tokenizer.sheet import describe_codes
+from sidestream.tokenizer.quality.code_stats import measure_codes
 
 # Nothing may be fetched and no script may run, whatever a title holds.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -40,9 +40,9 @@ def render(
     Returns:
         HTML, complete.
     """
-    sheet = describe_codes(items.vectors, items.codes, items.levels.decode(items.codes))
+    stats = measure_codes(items.vectors, items.codes, items.levels.decode(items.codes))
     sections = [
-        level_usage(items, sheet),
+        level_usage(items, stats),
         buckets(items),
         explained(items),
         drift_section(items, drift_course(items, limits), limits),
@@ -62,7 +62,7 @@ def render(
         f'<meta name="viewport" content="width=device-width,initial-scale=1">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}"><style>{STYLE}</style></head><body><main>'
         f"<header><h1>{title}</h1><p>On {len(items.codes):,} items of {escape(items.data)} · {sizes} codes ({kinds}) · "
-        f"encoder {escape(items.encoder)}</p></header><nav>{links}</nav>{tiles(items, sheet)}{''.join(sections)}"
+        f"encoder {escape(items.encoder)}</p></header><nav>{links}</nav>{tiles(items, stats)}{''.join(sections)}"
         "<footer>Levels count from 0, as in the metrics. Made by <code>sidestream tokenizer report</code>.</footer>"
         "</main></body></html>\n"
     )

@@ -1,4 +1,4 @@
-"""Owns the tree of prefixes: what items a beginning of a SID stands for, those nearest to its middle first."""
+"""The tree of prefixes: what items a beginning of a SID stands for, those nearest to its middle first."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ def prefix_tree(items: ReportItems, limits: Limits | None = None) -> Prefix:
     return _grow(items, np.arange(len(items.codes)), (), limits or Limits())
 
 
-def nearest(items: ReportItems, prefix: tuple[int, ...], rows: Rows, count: int) -> list[int]:
+def items_near_prefix(items: ReportItems, prefix: tuple[int, ...], rows: Rows, count: int) -> list[int]:
     """Find the items that stand nearest to what a prefix stands for.
 
     Args:
@@ -74,7 +74,7 @@ def nearest(items: ReportItems, prefix: tuple[int, ...], rows: Rows, count: int)
 def _grow(items: ReportItems, rows: Rows, codes: tuple[int, ...], limits: Limits) -> Prefix:
     depth = len(codes)
     inner = depth < min(len(limits.branches), items.codes.shape[1] - 1)
-    examples = nearest(items, codes, rows, limits.examples if inner else limits.items) if codes else []
+    examples = items_near_prefix(items, codes, rows, limits.examples if inner else limits.items) if codes else []
     if not inner:
         return Prefix(codes, len(rows), tuple(examples), (), 0)
     found = sorted(_branches(items, rows, depth), key=lambda branch: (-len(branch[1]), branch[0]))

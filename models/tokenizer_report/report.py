@@ -1,4 +1,4 @@
-"""Owns the one call from a log folder and a tokenizer to the page on disk."""
+"""The one call from a log folder and a tokenizer to the page on disk."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from sidestream.models.data import LogFolder
-from sidestream.models.data.atomic import replace_file
 from sidestream.models.evaluation.versions import encode_with_both
 from sidestream.models.tokenizer_report.against import set_against
 from sidestream.models.tokenizer_report.gather import gather
 from sidestream.models.tokenizer_report.page import render
 from sidestream.tokenizer.drift import DriftSettings
+from sidestream.tokenizer.durable import replace_file
 from sidestream.tokenizer.tokenizer import CatalogTokenizer
 
 

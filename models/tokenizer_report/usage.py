@@ -1,4 +1,4 @@
-"""Owns the sections on a version by itself: its figures, level usage, buckets, what each level explains."""
+"""The sections on a version by itself: its figures, level usage, buckets, what each level explains."""
 
 from html import escape
 from itertools import pairwise
@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from sidestream.models.tokenizer_report.gather import ReportItems
 from sidestream.models.tokenizer_report.svg import Box, boxes, columns, falling_curve
-from sidestream.tokenizer.sheet import CodeSheet
+from sidestream.tokenizer.quality.code_stats import CodeStats
 from sidestream.tokenizer.sid import format_sid
 
 _SIZES = ((1, 1), (2, 2), (3, 3), (4, 4), (5, 8), (9, 16), (17, 10**9))
@@ -18,34 +18,34 @@ _CROWDED_TITLE_CHARS = 44
 _PERCENTS = (5, 25, 50, 75, 95)
 
 
-def tiles(items: ReportItems, sheet: CodeSheet) -> str:
+def tiles(items: ReportItems, stats: CodeStats) -> str:
     """Draw the figures that everybody asks for first.
 
     Args:
         items: The catalogue.
-        sheet: Its measures.
+        stats: Its measures.
 
     Returns:
         HTML.
     """
-    heard = min(items.num_heard / sheet.num_items, 1.0)
+    heard = min(items.num_heard / stats.num_items, 1.0)
     found = [
-        (f"{sheet.num_items:,}", f"items, {heard:.0%} of them heard in training"),
-        (f"{sheet.distinct_sids:,}", "distinct SIDs: addresses in use"),
-        (f"{sheet.shared_share:.1%}", "of items share their SID with another"),
-        (f"{sheet.largest_bucket:,}", "items on the most crowded SID"),
-        ("–" if sheet.bucket_cosine is None else f"{sheet.bucket_cosine:.2f}", "mean cosine of items on one SID"),
-        ("–" if sheet.left_over is None else f"{sheet.left_over:.0%}", "of what the vectors say is in no code"),
+        (f"{stats.num_items:,}", f"items, {heard:.0%} of them heard in training"),
+        (f"{stats.distinct_sids:,}", "distinct SIDs: addresses in use"),
+        (f"{stats.shared_share:.1%}", "of items share their SID with another"),
+        (f"{stats.largest_bucket:,}", "items on the most crowded SID"),
+        ("–" if stats.bucket_cosine is None else f"{stats.bucket_cosine:.2f}", "mean cosine of items on one SID"),
+        ("–" if stats.left_over is None else f"{stats.left_over:.0%}", "of what the vectors say is in no code"),
     ]
     return '<div class="tiles">' + "".join(_tile(value, words) for value, words in found) + "</div>"
 
 
-def level_usage(items: ReportItems, sheet: CodeSheet) -> str:
+def level_usage(items: ReportItems, stats: CodeStats) -> str:
     """Draw how items fall on the codes of each level.
 
     Args:
         items: The catalogue.
-        sheet: Its measures.
+        stats: Its measures.
 
     Returns:
         HTML.
@@ -53,7 +53,7 @@ def level_usage(items: ReportItems, sheet: CodeSheet) -> str:
     plots = []
     for level, (size, column) in enumerate(zip(items.levels.sizes, items.codes.T, strict=True)):
         counts = np.bincount(column, minlength=size)
-        used, alike = sheet.codes_used[level], sheet.perplexity[level]
+        used, alike = stats.codes_used[level], stats.perplexity[level]
         plot = falling_curve(
             f"Items per code of level {level}",
             counts,
@@ -65,8 +65,8 @@ def level_usage(items: ReportItems, sheet: CodeSheet) -> str:
             f'<p class="note">{used:,} of {size:,} codes in use, as evenly as {alike:,.0f} alike; the fullest holds '
             f"{int(counts.max()):,} items.</p></div>"
         )
-    worst = int(np.argmin([used / size for used, size in zip(sheet.codes_used, items.levels.sizes, strict=True)]))
-    unused = items.levels.sizes[worst] - sheet.codes_used[worst]
+    worst = int(np.argmin([used / size for used, size in zip(stats.codes_used, items.levels.sizes, strict=True)]))
+    unused = items.levels.sizes[worst] - stats.codes_used[worst]
     lead = (
         "Every code of every level has items."
         if not unused

@@ -1,4 +1,4 @@
-"""Owns where item vectors start: what is listened to together, by the same SVD that the tokenizer uses.
+"""Where item vectors start: what is listened to together, by the same SVD that the tokenizer uses.
 
 The start matters more than anything else that was tried: random vectors reached recall@10 .081 on Amazon Beauty where
 these reached .098, with the same network and loss.
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from sidestream.tokenizer.cooccurrence import cooccurrence_vectors
+from sidestream.tokenizer.representation.cooccurrence import cooccurrence_vectors
 
 Int32Array = npt.NDArray[np.int32]
 Float32Array = npt.NDArray[np.float32]

@@ -1,10 +1,9 @@
-"""Owns a model artifact while it is being made: a hidden folder beside its place, moved there when complete."""
+"""A model artifact while it is being made; it is published when it is complete."""
 
-import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import torch
 from safetensors.torch import save_file
@@ -25,7 +24,8 @@ from sidestream.models.training.curve import save_curve_picture, save_curve_tabl
 from sidestream.models.training.loop import TrainedGenerator
 from sidestream.models.training.settings import TrainSettings
 from sidestream.tokenizer.errors import ArtifactError
-from sidestream.tokenizer.manifest import MANIFEST_NAME
+from sidestream.tokenizer.folders import FolderDraft
+from sidestream.tokenizer.manifest import replace_only
 from sidestream.tokenizer.tokenizer import CatalogTokenizer
 
 CURVE_TABLE_NAME = "curve.csv"
@@ -34,7 +34,7 @@ _ARTIFACT_KIND = "model"
 
 
 class DraftArtifact:
-    """A model artifact in the making.
+    """A model artifact in the making; as a context manager it leaves nothing unless it was finished.
 
     Args:
         place: Where the finished artifact goes.
@@ -47,9 +47,6 @@ class DraftArtifact:
     """
 
     def __init__(self, place: Path, data: Manifest, tokenizer: CatalogTokenizer, settings: TrainSettings) -> None:
-        _require_replaceable(place)
-        self._place = place
-        self._folder = place.with_name(f".{place.name}.writing")
         self._item_table: ItemTable | None = None
         self._config = ModelConfig(
             tokenizer_version=tokenizer.version,
@@ -61,6 +58,17 @@ class DraftArtifact:
             ),
         )
         self.network = self._config.network
+        self._place = place
+        self._draft = FolderDraft(place, replace_only(_ARTIFACT_KIND))
+        self._folder = self._draft.path
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._draft.discard()
 
     def write(self, trained: TrainedGenerator, item_table: ItemTable) -> ModelArtifact:
         """Write weights, curve, graph and item table.
@@ -72,8 +80,6 @@ class DraftArtifact:
         Returns:
             The draft, loadable, with the first pair of guide weights.
         """
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir(parents=True)
         weights = {name: value.detach().contiguous() for name, value in trained.model.state_dict().items()}
         save_file({**weights, ITEM_VECTORS_TENSOR: torch.from_numpy(trained.item_vectors)}, self._folder / WEIGHTS_NAME)
         save_curve_table(trained.curve, self._folder / CURVE_TABLE_NAME)
@@ -96,7 +102,7 @@ class DraftArtifact:
         return self._save({})
 
     def finish(self, metrics: Mapping[str, Any]) -> ModelArtifact:
-        """Store the metrics and move the artifact to its place.
+        """Store the metrics and publish the artifact.
 
         Args:
             metrics: JSON values.
@@ -105,12 +111,7 @@ class DraftArtifact:
             The finished artifact.
         """
         self._save(metrics)
-        old = self._place.with_name(f".{self._place.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
-        if self._place.exists():
-            self._place.rename(old)
-        self._folder.rename(self._place)
-        shutil.rmtree(old, ignore_errors=True)
+        self._draft.publish()
         return load_model_artifact(self._place)
 
     def _save(self, metrics: Mapping[str, Any]) -> ModelArtifact:
@@ -120,16 +121,3 @@ class DraftArtifact:
         write_model_files(self._folder, self._config, self._item_table, metrics)
         seal(self._folder)
         return load_model_artifact(self._folder)
-
-
-def _require_replaceable(place: Path) -> None:
-    """Refuse to replace a folder that holds anything but a model artifact."""
-    if not place.exists() or (place.is_dir() and not any(place.iterdir())):
-        return
-    try:
-        kind = json.loads((place / MANIFEST_NAME).read_text(encoding="utf-8"))["kind"]
-    except (OSError, ValueError, KeyError, TypeError):
-        kind = None
-    if kind != _ARTIFACT_KIND:
-        msg = f"{place} holds something that is no model artifact, so it is not replaced; give an empty or a new folder"
-        raise ArtifactError(msg)

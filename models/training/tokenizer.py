@@ -1,4 +1,4 @@
-"""Owns the one call that fits a tokenizer on a log folder; torch is needed for levels of kind vq alone."""
+"""The one call that fits a tokenizer on a log folder; torch is needed for levels of kind vq alone."""
 
 import importlib
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ from sidestream.tokenizer.artifact import save_tokenizer
 from sidestream.tokenizer.content import ContentEncoder
 from sidestream.tokenizer.fitting import fit_tokenizer, report_sids
 from sidestream.tokenizer.levels import Quantizer, level_sizes
+from sidestream.tokenizer.quality.cold_start import measure_cold_start
 from sidestream.tokenizer.settings import TokenizerSettings
 from sidestream.tokenizer.sid import item_keys
 from sidestream.tokenizer.tokenizer import CatalogTokenizer
-from sidestream.tokenizer.unheard import report_unheard
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def train_tokenizer(
     settings: TokenizerSettings,
     seed: int = 0,
     *,
-    measure_unheard: bool = False,
+    with_cold_start: bool = False,
 ) -> FittedTokenizer:
     """Fit a tokenizer on the training part of a log folder and save it.
 
@@ -54,7 +54,7 @@ def train_tokenizer(
         encoder: Turns texts into content vectors.
         settings: Views, levels, sizes, dimensions.
         seed: Of k-means and of the randomised SVD.
-        measure_unheard: Also fit without a part of the items, to tell how well content places items without listens.
+        with_cold_start: Also fit without a part of the items, to tell how well content places items without listens.
 
     Returns:
         The tokenizer and its report.
@@ -75,11 +75,11 @@ def train_tokenizer(
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     save_tokenizer(out_dir, tokenizer, counts)
     report = {"tokenizer_version": tokenizer.version, **asdict(counts), "listens_until": _log_end(folder)}
-    if measure_unheard:
+    if with_cold_start:
         keys = item_keys(sequences.item_ids)
         content = tokenizer.content_vectors(items)
-        unheard = report_unheard(keys, content, sequences.train, settings, np.random.default_rng(seed))
-        report["unheard"] = None if unheard is None else asdict(unheard)
+        cold_start = measure_cold_start(keys, content, sequences.train, settings, np.random.default_rng(seed))
+        report["unheard"] = None if cold_start is None else asdict(cold_start)
     return FittedTokenizer(tokenizer, report)
 
 
@@ -109,7 +109,7 @@ def train_levels(
         The frozen quantizer; it needs no torch.
 
     Raises:
-        TrainingError: Torch is not installed, or there are no pairs for the pull between them.
+        TrainingError: Torch is not installed, or there are no pairs of items for the contrastive loss.
     """
     vq = _needs_torch("sidestream.models.training.vq")
     pairs = next_listens(sequences) if settings.vq.contrastive_weight > 0 else None

@@ -1,4 +1,4 @@
-"""Owns the one call that turns a log folder and a tokenizer into a model artifact with its evaluation.
+"""The one call that turns a log folder and a tokenizer into a model artifact with its evaluation.
 
 The artifact's folder appears under its name only when it is complete. Nothing in it depends on the clock: equal data,
 seed and settings on one thread give an equal manifest on one machine; times are returned, not stored.
@@ -97,12 +97,18 @@ class _Training:
         progress: ProgressCallback,
         engine: EngineSettings,
     ) -> None:
-        self._folder, self._tokenizer, self._settings = folder, tokenizer, settings
-        self._progress, self._engine = progress, engine
+        self._folder = folder
+        self._tokenizer = tokenizer
+        self._settings = settings
+        self._progress = progress
+        self._engine = engine
         self._seconds: dict[str, float] = {}
 
     def run(self, out_dir: Path) -> TrainResult:
-        draft = DraftArtifact(out_dir, self._folder.manifest, self._tokenizer, self._settings)
+        with DraftArtifact(out_dir, self._folder.manifest, self._tokenizer, self._settings) as draft:
+            return self._run(draft)
+
+    def _run(self, draft: DraftArtifact) -> TrainResult:
         with self._stage("prepare"):
             sequences = training_sequences(self._folder)
             items = self._items(sequences)

@@ -1,10 +1,10 @@
-"""Owns levels trained end to end: an RQ-VAE with PLUM's options, frozen into a quantizer that numpy runs.
+"""Levels trained end to end: an RQ-VAE with PLUM's options, frozen into a quantizer that numpy runs.
 
-Encoder, codebooks and decoder learn together from item vectors; the encoder and the books are exported, the decoder
+Encoder, codebooks and decoder learn together from item vectors; the encoder and the codebooks are exported, the decoder
 stays here. Legend: N items, B batch, D dimensions of a vector, Z of the latent space, L levels, V codes of a level.
 
 Source: TIGER, arXiv 2305.05065, section 3.1 (RQ-VAE, commitment 0.25, start by k-means); PLUM, arXiv 2510.07784
-(books that halve, reconstruction from a drawn number of levels, items heard together pulled together).
+(codebooks that halve, reconstruction from a drawn number of levels, contrastive loss on co-listened items).
 """
 
 import math
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sidestream.models.errors import TrainingError
-from sidestream.tokenizer.grid import VECTOR_BITS, snap
+from sidestream.tokenizer.arrays.grid import VECTOR_BITS, snap
 from sidestream.tokenizer.levels import CentroidLevel, MlpEncoder, Quantizer
 from sidestream.tokenizer.levels.kmeans import kmeans
 from sidestream.tokenizer.settings import VqSettings
@@ -66,26 +66,29 @@ class _RqVae(nn.Module):
     def __init__(self, dim: int, sizes: Sequence[int], settings: VqSettings) -> None:
         super().__init__()
         hidden, latent = settings.hidden_dim, settings.latent_dim
-        self.first, self.last = nn.Linear(dim, hidden), nn.Linear(hidden, latent)
-        self.inner, self.outer = nn.Linear(latent, hidden), nn.Linear(hidden, dim)
+        # In this order: each draws its start from the generator.
+        self.first = nn.Linear(dim, hidden)
+        self.last = nn.Linear(hidden, latent)
+        self.inner = nn.Linear(latent, hidden)
+        self.outer = nn.Linear(hidden, dim)
         self.encoder = nn.Sequential(self.first, nn.ReLU(), self.last)
         self.decoder = nn.Sequential(self.inner, nn.ReLU(), self.outer)
-        self.books = nn.ParameterList(nn.Parameter(torch.zeros(size, latent)) for size in sizes)
+        self.codebooks = nn.ParameterList(nn.Parameter(torch.zeros(size, latent)) for size in sizes)
         self.commitment = settings.commitment
 
     def quantize(self, latent: Tensor, kept: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Give the sum of the chosen codes with the latent's gradient, the loss of books and latents, and the codes."""
+        """Give the sum of the chosen codes with the latent's gradient, the loss of codebooks and latents, and codes."""
         residual, chosen, loss = latent, torch.zeros_like(latent), latent.new_zeros(())
         codes = []
-        for number, book in enumerate(self.books):
-            code = torch.cdist(residual.detach(), book.detach()).argmin(dim=1)
-            picked = book[code]
+        for number, codebook in enumerate(self.codebooks):
+            code = torch.cdist(residual.detach(), codebook.detach()).argmin(dim=1)
+            picked = codebook[code]
             codes.append(code)
             loss = loss + functional.mse_loss(picked, residual.detach())
             loss = loss + self.commitment * functional.mse_loss(residual, picked.detach())
             residual = residual - picked.detach()
             chosen = chosen + picked * (kept > number)[:, None]
-        # The codes' own gradient stays in: the books of masked levels learn to do without what follows.
+        # The codes' own gradient stays in: the codebooks of masked levels learn to do without what follows.
         return chosen + (latent - latent.detach()), loss, codes
 
 
@@ -113,14 +116,14 @@ def train_vq(
         The frozen quantizer and the decoder.
 
     Raises:
-        TrainingError: Fewer items than codes of a level, or pairs are missing for the pull between them.
+        TrainingError: Fewer items than codes of a level, or pairs are missing for the contrastive loss.
     """
     wants_pairs = settings.contrastive_weight > 0 and (pairs is None or not len(pairs))
     if len(vectors) < max(sizes) or wants_pairs:
         msg = (
             f"rq-vae: expected at least {max(sizes)} items, and pairs for contrastive_weight "
             f"{settings.contrastive_weight}; got {len(vectors)} items and {0 if pairs is None else len(pairs)} pairs; "
-            "use smaller books or contrastive_weight 0"
+            "use smaller codebooks or contrastive_weight 0"
         )
         raise TrainingError(msg)
     rng = np.random.default_rng(seed)
@@ -131,7 +134,7 @@ def train_vq(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = _RqVae(vectors.shape[1], sizes, settings)
-        _start_books(model, inputs, rng)
+        _start_codebooks(model, inputs, rng)
         _train(model, inputs, settings, pairs, rng)
     return _freeze(model, inputs, mean, spread)
 
@@ -140,9 +143,9 @@ def _train(
     model: _RqVae, inputs: Tensor, settings: VqSettings, pairs: npt.NDArray[np.integer] | None, rng: np.random.Generator
 ) -> None:
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
-    num_levels = len(model.books)
+    num_levels = len(model.codebooks)
     for _ in range(settings.epochs):
-        used = [torch.zeros(len(book), dtype=torch.bool) for book in model.books]
+        used = [torch.zeros(len(codebook), dtype=torch.bool) for codebook in model.codebooks]
         for batch in _batches(inputs, settings, rng):
             least = 1 if settings.progressive_masking else num_levels
             kept = torch.from_numpy(rng.integers(least, num_levels + 1, len(batch)))
@@ -150,7 +153,7 @@ def _train(
             loss = loss + functional.mse_loss(model.decoder(quantized), batch)
             if settings.contrastive_weight > 0 and pairs is not None:
                 drawn = pairs[rng.integers(0, len(pairs), settings.batch_items)]
-                loss = loss + settings.contrastive_weight * _pull(model, inputs, drawn, settings.temperature)
+                loss = loss + settings.contrastive_weight * _info_nce(model, inputs, drawn, settings.temperature)
             _step(optimizer, loss)
             for seen, code in zip(used, codes, strict=True):
                 seen[code] = True
@@ -169,10 +172,10 @@ def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     optimizer.step()
 
 
-def _pull(model: _RqVae, inputs: Tensor, pairs: npt.NDArray[np.integer], temperature: float) -> Tensor:
-    # InfoNCE within the batch, on what the codes stand for: the signal is in the loss and never in the input.
+def _info_nce(model: _RqVae, inputs: Tensor, pairs: npt.NDArray[np.integer], temperature: float) -> Tensor:
+    # Negatives come from the batch. Vectors are what the codes stand for: listens are in the loss, never in the input.
     both = inputs[pairs.T.reshape(-1)]
-    chosen = model.quantize(model.encoder(both), torch.full((len(both),), len(model.books)))[0]
+    chosen = model.quantize(model.encoder(both), torch.full((len(both),), len(model.codebooks)))[0]
     left, right = functional.normalize(chosen, dim=1).chunk(2)
     # The same item elsewhere in the batch is no negative.
     same = torch.from_numpy(pairs[:, None, 1] == pairs[None, :, 1]) & ~torch.eye(len(pairs), dtype=torch.bool)
@@ -182,24 +185,26 @@ def _pull(model: _RqVae, inputs: Tensor, pairs: npt.NDArray[np.integer], tempera
 
 def _residuals(model: _RqVae, inputs: Tensor) -> list[Float32Array]:
     residual, left = model.encoder(inputs), []
-    for book in model.books:
+    for codebook in model.codebooks:
         left.append(residual.numpy().copy())
-        residual = residual - book[torch.cdist(residual, book).argmin(dim=1)]
+        residual = residual - codebook[torch.cdist(residual, codebook).argmin(dim=1)]
     return left
 
 
-def _start_books(model: _RqVae, inputs: Tensor, rng: np.random.Generator) -> None:
+def _start_codebooks(model: _RqVae, inputs: Tensor, rng: np.random.Generator) -> None:
     with torch.no_grad():
-        for number, book in enumerate(model.books):
-            book.copy_(torch.from_numpy(kmeans(_residuals(model, inputs)[number], len(book), _KMEANS_ROUNDS, rng)))
+        for number, codebook in enumerate(model.codebooks):
+            codebook.copy_(
+                torch.from_numpy(kmeans(_residuals(model, inputs)[number], len(codebook), _KMEANS_ROUNDS, rng))
+            )
 
 
 def _restart_dead(model: _RqVae, inputs: Tensor, used: list[Tensor], rng: np.random.Generator) -> None:
     with torch.no_grad():
         left = _residuals(model, inputs)
-        for book, seen, residual in zip(model.books, used, left, strict=True):
+        for codebook, seen, residual in zip(model.codebooks, used, left, strict=True):
             dead = np.flatnonzero(~seen.numpy())
-            book[dead] = torch.from_numpy(residual[rng.choice(len(residual), len(dead), replace=False)])
+            codebook[dead] = torch.from_numpy(residual[rng.choice(len(residual), len(dead), replace=False)])
 
 
 def _freeze(model: _RqVae, inputs: Tensor, mean: Float32Array, spread: Float32Array) -> TrainedVq:
@@ -213,12 +218,14 @@ def _freeze(model: _RqVae, inputs: Tensor, mean: Float32Array, spread: Float32Ar
             0, math.ceil(math.log2(max(np.abs(weights[0]).max(), np.abs(biases[0]).max()) / _WEIGHT_LIMIT))
         )
         weights[0], biases[0], weights[1] = weights[0] * factor, biases[0] * factor, weights[1] / factor
-        books = [book.numpy().astype(np.float64) for book in model.books]
-        largest = max(float(model.encoder(inputs).abs().max()), *(float(np.abs(book).max()) for book in books))
+        codebooks = [codebook.numpy().astype(np.float64) for codebook in model.codebooks]
+        largest = max(
+            float(model.encoder(inputs).abs().max()), *(float(np.abs(codebook).max()) for codebook in codebooks)
+        )
         scale = 2.0 ** -math.ceil(math.log2(max(largest, 1e-9)))
         model.inner.weight /= scale
         model.outer.weight *= torch.from_numpy(spread)[:, None]
         model.outer.bias.copy_(model.outer.bias * torch.from_numpy(spread) + torch.from_numpy(mean))
     encoder = MlpEncoder.freeze([weights[0], weights[1] * scale], [biases[0], biases[1] * scale])
-    levels = tuple(CentroidLevel(snap(book * scale, VECTOR_BITS)) for book in books)
+    levels = tuple(CentroidLevel(snap(codebook * scale, VECTOR_BITS)) for codebook in codebooks)
     return TrainedVq(Quantizer(levels, 1, encoder), model.decoder)

@@ -1,9 +1,9 @@
 """Reads values of `item-sids.v1` into catalogue updates, under the one tokenizer version that this worker serves."""
 
-from sidestream.streams.catalogue.wire import ItemSidsRow, TokenizedRow, decode_item_sids
+from sidestream.streams.catalogue.wire import TokenizedRow, decode_item_sids
 from sidestream.streams.contracts.decode import Reason, decode_item_key
 from sidestream.streams.errors import BadRecord
-from sidestream.tokenizer.catalogue import CatalogueUpdate, ItemFacts
+from sidestream.tokenizer.catalogue import CatalogueUpdate, facts_of
 from sidestream.tokenizer.sid import Sid
 
 # Far above any honest vector; float32 would overflow not far beyond.
@@ -47,7 +47,7 @@ class UpdateDecoder:
         if item.item_id != item_id:
             raise BadRecord(Reason.KEY_MISMATCH, f"expected key {item.item_id!r}, got {item_id!r}")
         tokenized = item.versions.get(self.tokenizer_version)
-        facts = _facts(item)
+        facts = facts_of(item)
         if tokenized is None:
             return CatalogueUpdate(item_id, item.source_offset, facts, revision=item.revision or 0)
         return CatalogueUpdate(
@@ -80,18 +80,3 @@ class UpdateDecoder:
         if len(vector) != self._vector_dim:
             raise BadRecord(Reason.BAD_VALUE, f"vector: expected {self._vector_dim} components, got {len(vector)}")
         return vector
-
-
-def _facts(item: ItemSidsRow) -> ItemFacts:
-    return ItemFacts(
-        kind=item.kind,
-        title=item.title,
-        creator=item.creator,
-        show=item.show,
-        tags=item.tags,
-        language=item.language,
-        market=item.market,
-        explicit=item.explicit,
-        published_at=item.published_at,
-        expires_at=item.expires_at,
-    )

@@ -21,8 +21,9 @@ from sidestream.streams.contracts.topics import KAFKA_DELETE_RETENTION_MS, Topic
 from sidestream.streams.errors import ArtifactError, CatalogueError
 from sidestream.streams.runtime.clock import Clock
 from sidestream.streams.runtime.log import get_log
-from sidestream.tokenizer.catalogue.files import PARTIAL_SUFFIX, read_frozen, write_frozen
+from sidestream.tokenizer.catalogue.files import read_frozen, write_frozen
 from sidestream.tokenizer.catalogue.frozen import Frozen
+from sidestream.tokenizer.folders import remove_leftovers
 
 _log = get_log(__name__)
 
@@ -161,7 +162,9 @@ class LocalCatalogue:
 
     def _forget_others(self) -> None:
         """Remove what was begun and never finished, and versions that nobody has saved for longer than is of use."""
-        for path in self._folder.glob(f"*{PARTIAL_SUFFIX}"):
+        remove_leftovers(self._folder)
+        # Earlier releases named them so.
+        for path in self._folder.glob("*.partial"):
             shutil.rmtree(path, ignore_errors=True)
         limit_s = (self._clock() - 7 * KAFKA_DELETE_RETENTION_MS) / 1e3
         for path in self._all.iterdir():

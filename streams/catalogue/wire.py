@@ -10,6 +10,7 @@ import msgspec
 
 from sidestream.models.records import Kind
 from sidestream.models.records.base import MAX_AT_MS, MAX_ID_CHARS
+from sidestream.tokenizer.catalogue.facts import ItemFacts
 
 _IdText = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_CHARS)]
 _AtMs = Annotated[int, msgspec.Meta(ge=0, le=MAX_AT_MS)]
@@ -27,21 +28,14 @@ class TokenizedRow(msgspec.Struct, frozen=True, gc=False):
     schema_version: Annotated[int, msgspec.Meta(ge=1)] = 1
 
 
-class ItemSidsRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """One item: its facts and its place under every live tokenizer version."""
+class ItemSidsRow(ItemFacts, frozen=True, array_like=False, gc=False, kw_only=True):
+    """One item: its facts, some of them bounded here, and its place under every live tokenizer version."""
 
     item_id: _IdText
     kind: Kind
     source_offset: Annotated[int, msgspec.Meta(ge=-1, le=2**63 - 1)]
     revision: Annotated[int, msgspec.Meta(ge=0, lt=2**20)] | None = None
     versions: Annotated[dict[str, TokenizedRow], msgspec.Meta(min_length=1)]
-    title: str = ""
-    creator: str | None = None
-    show: str | None = None
-    tags: tuple[str, ...] = ()
-    language: str | None = None
-    market: tuple[str, ...] = ()
-    explicit: bool = False
     published_at: _AtMs | None = None
     expires_at: _AtMs | None = None
     schema_version: Annotated[int, msgspec.Meta(ge=1)] = 1

@@ -13,7 +13,7 @@ from sidestream.streams.cli.context import settings_of, with_values
 from sidestream.streams.cli.output import print_facts, print_json, print_rows
 from sidestream.tokenizer.artifact import load_tokenizer
 from sidestream.tokenizer.encoders import open_encoder
-from sidestream.tokenizer.generations import Comparison, VersionSheet
+from sidestream.tokenizer.generations import Comparison, VersionStats
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -45,7 +45,7 @@ def train(
         open_encoder(chosen.encoder),
         chosen,
         settings.train.seed if seed is None else seed,
-        measure_unheard=unheard,
+        with_cold_start=unheard,
     )
     print_facts(fitted.report, as_json=as_json)
 
@@ -79,7 +79,7 @@ def _print_comparison(comparison: Comparison) -> None:
     print_facts(churn | {f"alignment_{name}": value for name, value in agreement.items()}, as_json=False)
 
 
-def _facts(side: VersionSheet, matched_sids: int) -> dict[str, Any]:
+def _facts(side: VersionStats, matched_sids: int) -> dict[str, Any]:
     codes = side.codes
     return {
         "version": side.version,

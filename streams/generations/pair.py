@@ -13,6 +13,7 @@ from sidestream.streams.tokenizing.values import EncodedItems, ItemEncoder
 from sidestream.tokenizer.artifact import load_tokenizer
 from sidestream.tokenizer.catalogue import Vectorize
 from sidestream.tokenizer.errors import ArtifactError
+from sidestream.tokenizer.folders import recover_folders
 from sidestream.tokenizer.generations import Alignment, load_alignment
 from sidestream.tokenizer.sid import Sid
 from sidestream.tokenizer.views import ItemContent
@@ -76,6 +77,7 @@ def load_pair(folder: Path, settings: EngineSettings, *, with_model: bool = True
     Raises:
         ArtifactError: A part is missing, damaged, or the two do not belong together.
     """
+    recover_folders(folder)
     commands = {"tokenizer": "`sidestream tokenizer train`", "model": "`sidestream train model`"}
     for part in commands if with_model else ("tokenizer",):
         if not (folder / part).is_dir():

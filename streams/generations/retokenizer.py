@@ -20,6 +20,7 @@ from aiokafka.errors import KafkaError
 from mode import Service
 
 from sidestream.streams.contracts.decode import Limits, decode_catalog_item
+from sidestream.streams.contracts.outgoing import Outgoing
 from sidestream.streams.contracts.topics import Topics
 from sidestream.streams.errors import BrokerError, SidestreamError, TopicError
 from sidestream.streams.generations.control import ControlReader
@@ -34,7 +35,6 @@ from sidestream.streams.runtime.log import get_log
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.streams.tokenizing.agent import CatalogAgent
 from sidestream.streams.tokenizing.events import Source
-from sidestream.streams.tokenizing.records import Outgoing
 from sidestream.streams.tokenizing.values import ItemEncoder
 from sidestream.streams.tokenizing.versions import LiveVersions
 

@@ -6,8 +6,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sidestream.models.data import Cursor, LogFolder
-from sidestream.models.data.atomic import replace_file
 from sidestream.streams.errors import DataError
+from sidestream.tokenizer.durable import replace_file
 
 
 class _Kept(BaseModel):

@@ -29,6 +29,7 @@ from faust.types import TP
 from mode import Service
 
 from sidestream.streams.contracts.decode import Limits
+from sidestream.streams.contracts.outgoing import Outgoing
 from sidestream.streams.contracts.topics import Topics
 from sidestream.streams.errors import LaneError
 from sidestream.streams.kafka.clients import Clients
@@ -37,7 +38,7 @@ from sidestream.streams.runtime.progress import IDLE, Work
 from sidestream.streams.runtime.stall import StallGuard
 from sidestream.streams.tokenizing.events import Source, source_of
 from sidestream.streams.tokenizing.live.service import SWEEP_S, LiveItemsService
-from sidestream.streams.tokenizing.records import Maker, Outgoing
+from sidestream.streams.tokenizing.records import Maker
 from sidestream.streams.tokenizing.settings import AgentSettings
 from sidestream.streams.tokenizing.values import ItemEncoder, item_sids
 

@@ -15,6 +15,7 @@ import structlog
 from sidestream.models.records import ItemSids, TokenizedItem
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.streams.tokenizing.values import ItemEncoder
+from sidestream.tokenizer.arrays.lookup import find
 from sidestream.tokenizer.drift import (
     AlarmKind,
     ArrivalWindow,
@@ -23,7 +24,6 @@ from sidestream.tokenizer.drift import (
     next_alarms,
     residual_norms,
 )
-from sidestream.tokenizer.lookup import find
 from sidestream.tokenizer.sid import item_keys
 from sidestream.tokenizer.tokenizer import CatalogTokenizer
 

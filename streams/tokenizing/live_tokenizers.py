@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 
 from sidestream.streams.tokenizing.values import ItemEncoder
-from sidestream.tokenizer.live import FrozenBooks, LiveBooks
+from sidestream.tokenizer.live import FrozenCodebooks, LiveCodebooks
 from sidestream.tokenizer.tokenizer import CatalogTokenizer
 
 
-def books_of(tokenizers: Iterable[ItemEncoder]) -> list[LiveBooks]:
+def books_of(tokenizers: Iterable[ItemEncoder]) -> list[LiveCodebooks]:
     """Take the books out of loaded tokenizers.
 
     Args:
@@ -16,4 +16,4 @@ def books_of(tokenizers: Iterable[ItemEncoder]) -> list[LiveBooks]:
     Returns:
         Books of those with an encoder and books of their own; any other only tokenizes catalogue events.
     """
-    return [FrozenBooks(one) for one in tokenizers if isinstance(one, CatalogTokenizer)]
+    return [FrozenCodebooks(one) for one in tokenizers if isinstance(one, CatalogTokenizer)]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from sidestream.models.records import CatalogItem, ItemSids
 from sidestream.streams.contracts.deadletters import SourceRecord, dead_letter
 from sidestream.streams.contracts.decode import Limits, Reason, decode_catalog_item
+from sidestream.streams.contracts.outgoing import Outgoing
 from sidestream.streams.contracts.topics import Topics
 from sidestream.streams.errors import BadRecord, TokenizerError
 from sidestream.streams.runtime.metrics import Metrics
@@ -12,9 +13,6 @@ from sidestream.streams.tokenizing.events import Source
 
 # What data does to numpy, codecs and pydantic. Anything else is a defect of ours, which would bury the whole catalogue.
 _ITEM_ERRORS = (TokenizerError, ValueError, ArithmeticError)
-
-Outgoing = tuple[str, bytes | None, bytes | None, list[tuple[str, bytes]]]
-"""Topic, key, value and headers."""
 
 Tokenize = Callable[[Sequence[CatalogItem], Sequence[int]], list[ItemSids]]
 """Items and their source offsets to values, in order."""

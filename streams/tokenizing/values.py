@@ -88,19 +88,8 @@ def _value(
         vector_scale=float(encoded.scales[row]),
         more_sids=further or None,
     )
-    return ItemSids(
-        item_id=item.item_id,
-        kind=item.kind,
-        title=item.title,
-        creator=item.creator,
-        show=item.show,
-        tags=item.tags,
-        language=item.language,
-        market=item.market,
-        explicit=item.explicit,
-        # Without it nobody could tell that an item is new, and new items have places of their own.
-        published_at=item.at if item.published_at is None else item.published_at,
-        expires_at=item.expires_at,
-        source_offset=offset,
-        versions={version: tokenized},
-    )
+    facts = item.facts()
+    if item.published_at is None:
+        # Without it no reader could tell that an item is new, and places are reserved for new items.
+        facts["published_at"] = item.at
+    return ItemSids(**facts, source_offset=offset, versions={version: tokenized})

@@ -37,6 +37,7 @@ from tests.bench.support.harness import Bench, at_least, at_most, cpu_seconds, o
 from tests.bench.support.open_loop import Load, OpenLoop
 from tests.bench.support.rig import Rig, open_rig, wait_until
 from tests.bench.support.world_pairs import make_pairs
+from tests.models.log_catalogue import catalogue_at
 
 _PATIENCE_S = 900.0
 
@@ -153,7 +154,7 @@ class Installation:
 
 def _items(log: LogFolder, count: int) -> Iterator[CatalogItem]:
     """Take the world's items, and more like them under other names."""
-    world = [item.model_copy(update={"expires_at": None}) for item in log.catalogue_at().values()]
+    world = [item.model_copy(update={"expires_at": None}) for item in catalogue_at(log).values()]
     for number in range(max(count, len(world))):
         item = world[number % len(world)]
         again = number // len(world)

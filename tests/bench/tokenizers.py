@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from sidestream.tokenizer.cooccurrence import cooccurrence_vectors
-from sidestream.tokenizer.neighbours import nearest, overlap, unit_vectors
+from sidestream.tokenizer.quality.cold_start import measure_cold_start
+from sidestream.tokenizer.quality.neighbours import nearest_items, overlap, unit_vectors
+from sidestream.tokenizer.representation.cooccurrence import cooccurrence_vectors
 from sidestream.tokenizer.settings import TokenizerSettings
-from sidestream.tokenizer.unheard import report_unheard
 from tests.bench.support.harness import ONE_THREAD, Bench, at_most, option_parser
 from tests.bench.tokenizer_study.claims import Table, judge
 from tests.bench.tokenizer_study.fit import fit_streamed
@@ -78,7 +78,7 @@ def from_listens(data: Catalogue, seed: int) -> dict[str, Any]:
     """Tell how content places items without listens, and how soon what listeners say grows old."""
     settings, num_items = TokenizerSettings(), len(data.content)
     keys = np.arange(num_items, dtype=np.uint64)
-    unheard = report_unheard(keys, data.content, data.sequences, settings, np.random.default_rng(seed))
+    unheard = measure_cold_start(keys, data.content, data.sequences, settings, np.random.default_rng(seed))
     early = [rows[: max(2, int(STALE_SHARE * len(rows)))] for rows in data.sequences]
     then, now = (
         unit_vectors(
@@ -88,7 +88,7 @@ def from_listens(data: Catalogue, seed: int) -> dict[str, Any]:
     )
     heard = np.flatnonzero(then.any(axis=1) & now.any(axis=1))
     count = min(10, len(heard) - 1)
-    kept = overlap(*(nearest(heard, vectors, heard, count) for vectors in (then, now)))
+    kept = overlap(*(nearest_items(heard, vectors, heard, count) for vectors in (then, now)))
     new = int((now.any(axis=1) & ~then.any(axis=1)).sum())
     return {
         "unheard": None if unheard is None else asdict(unheard),

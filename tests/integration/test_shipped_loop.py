@@ -26,6 +26,7 @@ from sidestream.streams.replay.publisher import TopicPublisher
 from sidestream.streams.worker.process import WorkerProcess
 from sidestream.tokenizer.catalogue import StoredSid
 from sidestream.tokenizer.sid import item_key
+from tests.models.log_catalogue import catalogue_at
 
 pytestmark = pytest.mark.broker
 
@@ -86,7 +87,7 @@ def test_an_item_sent_while_it_runs_is_known_within_a_second_and_offered_to_who_
     kafka, settings, start_worker, tmp_path
 ):
     generate_world(tmp_path / "world", WorldSettings())
-    items = LogFolder(tmp_path / "world").catalogue_at()
+    items = catalogue_at(LogFolder(tmp_path / "world"))
     show = next(i.show for i in items.values() if i.kind == "episode" and i.show)
     episodes = [i for i in items.values() if i.show == show]
     now_ms = max(i.at for i in items.values()) + 1

@@ -15,6 +15,7 @@ from sidestream.tokenizer.fitting import fit_tokenizer, report_sids
 from sidestream.tokenizer.manifest import verify_manifest, write_manifest
 from sidestream.tokenizer.settings import TokenizerSettings
 from sidestream.tokenizer.views import plain_items
+from tests.tokenizer.kill_points import FOLDERS, check_every_kill
 
 
 @pytest.fixture
@@ -67,6 +68,23 @@ def test_artifact_replaces_an_older_one_and_nothing_else(folder, bundle, catalog
     with pytest.raises(ArtifactError, match="no tokenizer artifact, so it is not replaced"):
         save_tokenizer(notes, newer)
     assert (notes / "diary.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("swap", [True, False], ids=["swap", "two renames"])
+def test_a_save_killed_at_any_rename_leaves_old_or_new_and_blocks_no_later_save(
+    bundle, catalogue, encoder, tmp_path, swap
+):
+    settings = TokenizerSettings(vector_dim=24, collaborative_dim=8, codebook_size=4)
+    other = fit_tokenizer(*catalogue, encoder, settings, np.random.default_rng(0))
+    versions = {"old": bundle, "new": other}
+    assert check_every_kill(
+        tmp_path,
+        lambda place, version: save_tokenizer(place, versions[version]),
+        lambda place: "old" if load_tokenizer(place, encoder).version == bundle.version else "new",
+        ArtifactError,
+        swap=swap,
+        changes=FOLDERS,
+    )
 
 
 def test_every_file_is_checked(folder, encoder):

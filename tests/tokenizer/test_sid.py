@@ -1,31 +1,21 @@
 import hashlib
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidestream.tokenizer.errors import TokenizerError
-from sidestream.tokenizer.sid import MAX_CODEBOOK_SIZE, MAX_LEVELS, format_sid, item_key, item_keys, parse_sid
+from sidestream.tokenizer.sid import MAX_CODEBOOK_SIZE, MAX_LEVELS, format_sid, item_key, item_keys
 
 codes = st.lists(st.integers(0, MAX_CODEBOOK_SIZE - 1), min_size=1, max_size=MAX_LEVELS).map(tuple)
 
 
 @given(codes)
-def test_sid_reads_back_what_was_printed(sid):
-    assert parse_sid(format_sid(sid)) == sid
+def test_sid_is_printed_as_its_codes_joined_by_dashes(sid):
+    assert tuple(int(code) for code in format_sid(sid).split("-")) == sid
 
 
 def test_sid_prints_numpy_codes_plainly():
     assert format_sid(np.array([13, 65, 188], dtype=np.int32)) == "13-65-188"
-
-
-@pytest.mark.parametrize(
-    "text", ["", "-", "1--2", "1-2-", "-1", "+1-2", "1-2.0", "65536", "²", "١", "1 - 2", "-".join("1" * 17)]
-)
-def test_sid_refuses_other_text(text):
-    with pytest.raises(TokenizerError, match="13-65-188"):
-        parse_sid(text)
 
 
 @given(st.text(max_size=40))

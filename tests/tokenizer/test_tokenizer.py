@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sidestream.tokenizer.errors import TokenizerError
 from sidestream.tokenizer.fitting import fit_tokenizer, report_sids
 from sidestream.tokenizer.settings import TokenizerSettings
-from sidestream.tokenizer.tokenizer import CatalogTokenizer, Tokenizer, quantize_rows
+from sidestream.tokenizer.tokenizer import CatalogTokenizer, Tokenizer
 from sidestream.tokenizer.views import plain_items
 
 WORDS = [
@@ -164,17 +164,6 @@ def test_report_counts_sids(catalogue, encoder):
     assert report.codes_used == tuple(len(set(column)) for column in codes.T.tolist())
     assert all(1.0 <= spread <= used for spread, used in zip(report.perplexity, report.codes_used, strict=True))
     assert dataclasses.asdict(report)["num_items"] == 60
-
-
-def test_quantized_rows_are_half_a_step_off_at_most():
-    vectors = np.random.default_rng(0).standard_normal((50, 24)).astype(np.float32)
-    vectors[7] = 0.0
-    vectors[8, 0] = 1e-38
-    rows, scales = quantize_rows(vectors)
-    assert np.all(np.abs(rows * scales[:, None].astype(float) - vectors) <= scales[:, None] * 0.5001)
-    assert scales[7] == 0.0
-    assert not rows[7].any()
-    assert np.abs(rows[:7]).max(axis=1).tolist() == [127] * 7
 
 
 def test_settings_refuse_halves_that_do_not_fit():

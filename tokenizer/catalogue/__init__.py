@@ -5,7 +5,7 @@ One writer (`Catalogue`) applies updates and builds immutable snapshots; any num
 
 from sidestream.tokenizer.catalogue.catalogue import Catalogue, Vectorize
 from sidestream.tokenizer.catalogue.eligibility import Eligibility
-from sidestream.tokenizer.catalogue.facts import CatalogueUpdate, ItemFacts, StoredSid
+from sidestream.tokenizer.catalogue.facts import CatalogueUpdate, ItemFacts, StoredSid, facts_of
 from sidestream.tokenizer.catalogue.snapshot import CatalogueSnapshot
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "ItemFacts",
     "StoredSid",
     "Vectorize",
+    "facts_of",
 ]

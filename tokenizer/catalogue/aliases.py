@@ -1,4 +1,4 @@
-"""Owns items under several SIDs: each further SID has a row of its own, an alias of the item's row.
+"""Items under several SIDs: each further SID has a row of its own, an alias of the item's row.
 
 So every row stands in one bucket, whoever builds, merges or searches the trie, and only what counts items has to know:
 an alias has the facts, the vector and the weight of its item, comes and goes with it, and is in no list. A key leads to
@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sidestream.tokenizer.arrays.lookup import find
 from sidestream.tokenizer.catalogue.encoding import EncodedItem
 from sidestream.tokenizer.catalogue.key_index import KeyIndex
 from sidestream.tokenizer.catalogue.rows import RowStore
-from sidestream.tokenizer.lookup import find
 
 BoolArray = npt.NDArray[np.bool_]
 Int32Array = npt.NDArray[np.int32]

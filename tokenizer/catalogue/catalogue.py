@@ -1,10 +1,10 @@
-"""Owns the writer's side: applies updates in source order and builds snapshots.
+"""The writer's side: applies updates in source order and builds snapshots.
 
 One writer, no locks: `apply` and `snapshot` are called from one thread at a time; snapshots go to any number of
 readers. An update older than what is stored is ignored, one of equal order is applied: the same catalogue event may
-come again under more tokenizer versions. A live item's revision orders what follows one event.
+come again under more tokenizer versions.
 
-Each snapshot is merged from the one before (`standing`, `merge`): only SIDs that changed and the prefixes above them
+Each snapshot is merged from the one before (`live_rows`, `merge`): only SIDs that changed and the prefixes above them
 are computed. An update refused or a defect found by the checks leaves the snapshot before it in use.
 """
 
@@ -13,17 +13,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from sidestream.tokenizer.arrays.int8 import quantize_rows
 from sidestream.tokenizer.catalogue.aliases import Aliases
-from sidestream.tokenizer.catalogue.change import Change
-from sidestream.tokenizer.catalogue.encoding import EncodedItem, TraitSets, encode_item, item_columns
+from sidestream.tokenizer.catalogue.encoding import Change, EncodedItem, TraitSets, encode_item, item_columns
 from sidestream.tokenizer.catalogue.facts import CatalogueUpdate
 from sidestream.tokenizer.catalogue.frozen import Frozen, freeze
 from sidestream.tokenizer.catalogue.key_index import KeyIndex
-from sidestream.tokenizer.catalogue.nodes import quantize
+from sidestream.tokenizer.catalogue.live_rows import built, compacted, merged
 from sidestream.tokenizer.catalogue.rows import Rows, RowStore, grown
 from sidestream.tokenizer.catalogue.snapshot import CatalogueSnapshot
-from sidestream.tokenizer.catalogue.splice import Splice
-from sidestream.tokenizer.catalogue.standing import built, compacted, merged
+from sidestream.tokenizer.catalogue.trie.splice import Splice
 from sidestream.tokenizer.catalogue.validation import check_merged, check_trie, check_update, check_vectors
 from sidestream.tokenizer.errors import CatalogueError
 from sidestream.tokenizer.sid import MAX_CODEBOOK_SIZE, item_key
@@ -63,7 +62,9 @@ class Catalogue:
         if not self.codebook_sizes or not all(0 < size <= MAX_CODEBOOK_SIZE for size in self.codebook_sizes):
             msg = f"catalogue: expected codebook sizes from 1 to {MAX_CODEBOOK_SIZE}, got {self.codebook_sizes}"
             raise CatalogueError(msg)
-        self._dim, self._x_dim, self._vectorize = dim, x_dim, vectorize
+        self._dim = dim
+        self._x_dim = x_dim
+        self._vectorize = vectorize
         self._store = RowStore(dim, len(self.codebook_sizes))
         self._index = KeyIndex.empty()
         self._moved: dict[int, int] = {}
@@ -74,8 +75,10 @@ class Catalogue:
         # Removals of items never seen here: an older update may still arrive and must not bring the item back.
         self._tombstones: dict[int, int] = {}
         self._traits = TraitSets()
-        self._num_seen = self._generation = self._num_snapshots = 0
-        self._standing = built(self._store, np.empty(0, dtype=np.bool_), self.codebook_sizes)
+        self._num_seen = 0
+        self._generation = 0
+        self._num_snapshots = 0
+        self._live_rows = built(self._store, np.empty(0, dtype=np.bool_), self.codebook_sizes)
         self._latest: CatalogueSnapshot | None = None
         self._before: CatalogueSnapshot | None = None
         self._latest_at = _BEFORE_ALL
@@ -137,10 +140,10 @@ class Catalogue:
         alive[rows.expiries.due(at)] = False
         alive.flags.writeable = False
         generation = self._generation
-        self._standing, step = merged(self._standing, self._store, alive, self.codebook_sizes)
+        self._live_rows, delta = merged(self._live_rows, self._store, alive, self.codebook_sizes)
         self._compact()
         rows = self._store.rows()
-        self._check(rows, step.splices if generation == self._generation else None)
+        self._check(rows, delta.splices if generation == self._generation else None)
         self._num_snapshots += 1
         self._latest_at = at
         self._latest = snapshot = CatalogueSnapshot(
@@ -149,17 +152,17 @@ class Catalogue:
             codebook_sizes=self.codebook_sizes,
             rows=rows,
             text=self._store.text(),
-            trie=self._standing.trie,
+            trie=self._live_rows.trie,
             index=self._index,
-            row_alive=self._standing.alive,
+            row_alive=self._live_rows.alive,
             aliases=(aliases := self._aliases.listed(self._index)),
             traits=self._traits.listed(),
-            popular_rows=aliases.left_out(self._standing.heaviest)[: self._standing.popular.size],
-            newest_rows=aliases.left_out(self._standing.latest)[: self._standing.newest.size],
+            popular_rows=aliases.left_out(self._live_rows.heaviest)[: self._live_rows.popular.size],
+            newest_rows=aliases.left_out(self._live_rows.latest)[: self._live_rows.newest.size],
             store_generation=self._generation,
         )
-        if self._before is not None and step.splices is not None and generation == self._generation:
-            snapshot.carry_rules(self._before, step)
+        if self._before is not None and delta.splices is not None and generation == self._generation:
+            snapshot.carry_rules(self._before, delta)
         self._before = snapshot
         return snapshot
 
@@ -172,34 +175,37 @@ class Catalogue:
         """Take the place of a captured catalogue; nothing happens but a `CatalogueError` where it does not fit."""
         frozen.require_fitting(self.codebook_sizes, self._dim)
         self._store = frozen.store(self._dim, len(self.codebook_sizes))
-        self._index, self._tombstones = frozen.index(), frozen.tombstones()
-        self._orders, self._alive = np.array(frozen.arrays["orders"]), np.array(frozen.arrays["alive"])
+        self._index = frozen.index()
+        self._tombstones = frozen.tombstones()
+        self._orders = np.array(frozen.arrays["orders"])
+        self._alive = np.array(frozen.arrays["alive"])
         self._traits = TraitSets(frozen.traits)
-        self._aliases = Aliases()
-        for row, key in zip(frozen.arrays["alias_rows"].tolist(), frozen.alias_keys(), strict=True):
-            self._aliases.add(key, row)
-        self._num_seen, self._num_snapshots = frozen.num_seen, frozen.num_snapshots
+        self._aliases = frozen.aliases()
+        self._num_seen = frozen.num_seen
+        self._num_snapshots = frozen.num_snapshots
         self._generation += 1
-        self._moved, self._latest, self._before = {}, None, None
-        self._standing = built(self._store, np.zeros(0, dtype=np.bool_), self.codebook_sizes)
+        self._moved = {}
+        self._latest = None
+        self._before = None
+        self._live_rows = built(self._store, np.zeros(0, dtype=np.bool_), self.codebook_sizes)
 
     def num_bytes(self) -> dict[str, int]:
         """Return the bytes in use by catalogue and latest snapshot, by part; spare capacity is never touched."""
         return {
             **self._store.num_bytes(),
-            **self._standing.trie.num_bytes(),
-            "sums": sum(level.nbytes for level in self._standing.sums),
+            **self._live_rows.trie.num_bytes(),
+            "sums": sum(level.nbytes for level in self._live_rows.sums),
             "index": self._index.nbytes,
             "writer": self._store.size * (self._orders.itemsize + self._alive.itemsize + 1),
         }
 
     def _check(self, rows: Rows, splices: tuple[Splice, ...] | None) -> None:
         """Check what is new in the trie: all of it without splices, and once in a while."""
-        trie = self._standing.trie
+        trie = self._live_rows.trie
         if splices is None or self._num_snapshots % _CHECK_ALL_EVERY == 0:
             check_trie(trie, self.codebook_sizes, rows)
         elif splices:
-            check_merged(trie, splices, self.codebook_sizes, rows, self._standing.alive)
+            check_merged(trie, splices, self.codebook_sizes, rows, self._live_rows.alive)
 
     def _plan(self, updates: Sequence[CatalogueUpdate]) -> dict[int, Change]:
         """Reduce updates to one change per item, touching nothing; items in the order of their first upsert."""
@@ -242,20 +248,17 @@ class Catalogue:
         items = [item for _, _, item in appended]
         codes = np.array([item.sid for item in items], dtype=np.int32)
         x_int8 = np.frombuffer(b"".join(item.x_int8 for item in items), dtype=np.int8)
-        x_scales = np.array([item.x_scale for item in items], dtype=np.float32)
-        x = x_int8.reshape(len(items), self._x_dim) * x_scales[:, None]
-        vectors, weights = self._vectorize([item.item_id for item in items], codes, x)
+        x_scales = np.array([[item.update.x_scale] for item in items], dtype=np.float32)
+        x = x_int8.reshape(len(items), self._x_dim) * x_scales
+        vectors, weights = self._vectorize([item.update.item_id for item in items], codes, x)
         check_vectors(vectors, weights, (len(items), self._dim))
         columns = item_columns(items, [key for key, _, _ in appended], self._traits)
-        columns["vectors"], columns["scales"] = quantize(vectors)
+        columns["vectors"], columns["scales"] = quantize_rows(vectors, precision=np.float32)
         columns["weights"] = weights
         old = np.array([change.row for _, change, _ in appended], dtype=np.int64)
         columns["first_seen"] = self._first_seen(old)
         start = self._store.size
         self._store.append(columns, b"".join(item.id_text + item.facts_text for item in items))
-        if self._orders.size < self._store.size:
-            self._orders = grown(self._orders, start, 2 * self._store.size)
-            self._alive = grown(self._alive, start, 2 * self._store.size)
         self._reserve_flags(start)
         self._alive[old[old >= 0]] = False
         for row, (key, _, _) in enumerate(appended, start):
@@ -264,9 +267,8 @@ class Catalogue:
             if self._aliases.size:
                 self._alive[self._aliases.dropped(key)] = False
         if any(item.more_sids for item in items):
-            used = self._store.size
             self._aliases.append([key for key, _, _ in appended], items, columns, self._store)
-            self._reserve_flags(used)
+            self._reserve_flags(start + len(items))
 
     def _reserve_flags(self, used: int) -> None:
         if self._orders.size < self._store.size:
@@ -286,12 +288,12 @@ class Catalogue:
     def _compact(self) -> None:
         """Leave outdated rows and means behind once they outnumber the items; readers keep the old store."""
         items = self._index.num_keys + self._aliases.size
-        means = int(np.count_nonzero(self._standing.trie.leaf_rows < 0))
+        means = int(np.count_nonzero(self._live_rows.trie.leaf_rows < 0))
         if self._store.size - items + self._store.num_means - means <= max(_MIN_DEAD_ROWS, items):
             return
         index = self._index.whole()
         kept = np.sort(np.concatenate((index.rows, self._aliases.rows())))
-        self._standing, self._store = compacted(self._standing, self._store, kept)
+        self._live_rows, self._store = compacted(self._live_rows, self._store, kept)
         self._orders, self._alive = self._orders[kept], self._alive[kept]
         self._index = KeyIndex(index.keys, np.searchsorted(kept, index.rows).astype(np.int32))
         self._aliases.renumber(kept)

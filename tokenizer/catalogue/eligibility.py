@@ -1,4 +1,4 @@
-"""Owns rules as masks: which items may be shown, and which trie nodes still lead to one of them.
+"""Rules as masks: which items may be shown, and which trie nodes still lead to one of them.
 
 Shape legend: R = rows of the store, n_l = nodes of level l, L = levels.
 """
@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sidestream.tokenizer.catalogue.encoding import Traits
-from sidestream.tokenizer.catalogue.nodes import ranges
+from sidestream.tokenizer.catalogue.live_rows import SnapshotDelta
 from sidestream.tokenizer.catalogue.rows import Rows
-from sidestream.tokenizer.catalogue.standing import Step
-from sidestream.tokenizer.catalogue.trie import Trie
+from sidestream.tokenizer.catalogue.trie.nodes import ranges
+from sidestream.tokenizer.catalogue.trie.trie import Trie
 
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.integer]
@@ -130,7 +130,7 @@ def carried(
     rule: Rule,
     rows: Rows,
     trie: Trie,
-    step: Step,
+    delta: SnapshotDelta,
     traits: tuple[Traits, ...],
 ) -> Eligibility:
     """Make the masks of a rule from those of the snapshot before: only rows and nodes that changed are looked at.
@@ -140,8 +140,8 @@ def carried(
         name: Names snapshot and rule.
         rule: The rule.
         rows: The store.
-        trie: The trie after the step.
-        step: What has changed since; its trie was merged.
+        trie: The trie of the new snapshot.
+        delta: What has changed since; its trie was merged.
         traits: The catalogue's list of traits.
 
     Returns:
@@ -149,18 +149,18 @@ def carried(
     """
     item = np.zeros(rows.keys.size, dtype=np.bool_)
     item[: before.item.size] = before.item
-    item[step.gone] = False
-    item[step.come] = rule.passes(rows, traits, step.come)
+    item[delta.gone] = False
+    item[delta.come] = rule.passes(rows, traits, delta.come)
     nodes = list(before.nodes)
     below = item
-    for level in reversed(range(len(step.splices or ()))):
-        splice = (step.splices or ())[level]
+    for level in reversed(range(len(delta.splices or ()))):
+        splice = (delta.splices or ())[level]
         places, firsts = ranges(trie.below(level), splice.fresh)
         children = below[trie.bucket_rows[places] if level == trie.num_levels - 1 else places]
         fresh = np.logical_or.reduceat(children, firsts) if firsts.size else np.zeros(0, dtype=np.bool_)
         below = nodes[level] = splice.applied(before.nodes[level], fresh)
     come = np.zeros(item.size, dtype=np.bool_)
-    come[step.come] = item[step.come]
+    come[delta.come] = item[delta.come]
     until_at = min(before.valid_until_at, rows.expiries.next_at(come))
     return Eligibility(f"{name}/until={until_at}", item, tuple(nodes), until_at)
 

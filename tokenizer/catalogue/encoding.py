@@ -1,10 +1,11 @@
-"""Owns how one update becomes one row: packed texts, hashes, columns.
+"""How one update becomes one row: packed texts, hashes, columns.
 
 This is the part of an update that is paid per item (some microseconds); all the rest is done per batch.
 """
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -24,18 +25,28 @@ _MAX_ID_BYTES = 2**16 - 1
 _LAST_S = 2**32 - 1
 
 
-class EncodedItem(NamedTuple):
-    """An upsert, ready to become a row."""
+@dataclass(slots=True)
+class Change:
+    """What a batch of updates makes of one item, before anything is touched."""
 
     item_id: str
+    row: int
+    order: int
+    alive: bool
+    upsert: CatalogueUpdate | None = None
+
+
+class EncodedItem(NamedTuple):
+    """An upsert with its parts as a row holds them."""
+
+    update: CatalogueUpdate
     facts: ItemFacts
     sid: Sid
+    more_sids: tuple[Sid, ...]
     x_int8: bytes
-    x_scale: float
     id_text: bytes
     facts_text: bytes
     fingerprint: bytes
-    more_sids: tuple[Sid, ...] = ()
 
 
 class Traits(NamedTuple):
@@ -120,17 +131,7 @@ def encode_item(update: CatalogueUpdate) -> EncodedItem:
     facts_said = facts_text + _encoder.encode(more_sids) if more_sids else facts_text
     said = b"".join((_encoder.encode((sid, update.x_scale)), x_int8, facts_said))
     fingerprint = hashlib.blake2b(said, digest_size=8).digest()
-    return EncodedItem(
-        update.item_id,
-        update.facts,
-        sid,
-        x_int8,
-        update.x_scale,
-        id_text,
-        facts_text,
-        fingerprint,
-        more_sids,
-    )
+    return EncodedItem(update, update.facts, sid, more_sids, x_int8, id_text, facts_text, fingerprint)
 
 
 def item_columns(items: Sequence[EncodedItem], keys: Sequence[int], traits: TraitSets) -> dict[str, npt.NDArray[Any]]:

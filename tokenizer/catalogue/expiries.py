@@ -1,4 +1,4 @@
-"""Owns when rows expire: kept for those alone that do, since most items never expire.
+"""When rows expire: kept for those alone that do, since most items never expire.
 
 Shape legend: e = rows that expire, R = rows of the store.
 """

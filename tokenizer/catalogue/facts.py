@@ -1,7 +1,8 @@
-"""Owns what goes into the catalogue: an item's facts, one update of one item, and a SID as histories store it."""
+"""What goes into the catalogue: an item's facts, one update of one item, and a SID as histories store it."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -14,11 +15,11 @@ REVISION_BITS = 20
 MAX_SOURCE_OFFSET = 2 ** (63 - REVISION_BITS) - 1
 
 
-class ItemFacts(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True):
+class ItemFacts(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What candidates, filters and people need to know of an item.
 
     A msgspec struct because a catalogue keeps facts as packed bytes: a Python object per item would cost more memory
-    than its vector.
+    than its vector. The order of the fields is that of the packed bytes.
 
     Attributes:
         kind: track, episode, audiobook or live.
@@ -43,6 +44,21 @@ class ItemFacts(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=
     explicit: bool = False
     published_at: int | None = None
     expires_at: int | None = None
+
+
+_fields_of = attrgetter(*ItemFacts.__struct_fields__)
+
+
+def facts_of(item: Any) -> ItemFacts:
+    """Take the facts out of a record that has them among its fields.
+
+    Args:
+        item: Has all attributes of `ItemFacts`.
+
+    Returns:
+        The facts alone.
+    """
+    return ItemFacts(*_fields_of(item))
 
 
 @dataclass(frozen=True, slots=True)

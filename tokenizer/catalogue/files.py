@@ -1,15 +1,13 @@
-"""Owns a frozen catalogue on disk: a folder of `.npy` arrays with a manifest of their hashes, whole or not there.
+"""A frozen catalogue on disk: a folder of `.npy` arrays with a manifest of their hashes.
 
-Written piece by piece beside its place, forced to disk and renamed, so that a reader or a power cut meets all of it or
-nothing. Arrays are mapped when read, and copied from there once: a store must be able to grow.
+It is written piece by piece and published whole (tokenizer/folders.py). Arrays are memory-mapped when read and copied
+once from there, since a store must be able to grow.
 
-Layout, version 1: `<array>.npy` for each array of `Frozen`; `traits.json`; `manifest.json` with the number of the
+Layout, version 2: `<array>.npy` for each array of `Frozen`; `traits.json`; `manifest.json` with the number of the
 layout, `num_seen`, `num_snapshots`, and what the caller adds.
 """
 
 import json
-import os
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,10 +18,10 @@ import numpy.typing as npt
 from sidestream.tokenizer.catalogue.encoding import Traits
 from sidestream.tokenizer.catalogue.frozen import Frozen
 from sidestream.tokenizer.errors import ArtifactError
+from sidestream.tokenizer.folders import FolderDraft
 from sidestream.tokenizer.manifest import verify_manifest, write_manifest
 
 LAYOUT = 2
-PARTIAL_SUFFIX = ".partial"
 _TRAITS = "traits.json"
 # Written between two looks at whether to go on: some ms each, so that a shutdown does not wait.
 _CHUNK_BYTES = 8 << 20
@@ -45,27 +43,20 @@ def write_frozen(
 
     Raises:
         OSError: The disk refuses; nothing is left of it.
+        ArtifactError: Something lies there already.
     """
-    partial = folder.with_name(folder.name + PARTIAL_SUFFIX)
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with FolderDraft(folder) as draft:
         for name, array in frozen.arrays.items():
-            if not _write_array(partial / f"{name}.npy", array, should_stop):
+            if not _write_array(draft.path / f"{name}.npy", array, should_stop):
                 return False
         traits = [(sorted(market), *others) for market, *others in frozen.traits]
-        (partial / _TRAITS).write_text(json.dumps(traits), encoding="utf-8")
+        (draft.path / _TRAITS).write_text(json.dumps(traits), encoding="utf-8")
         counts = {"num_seen": frozen.num_seen, "num_snapshots": frozen.num_snapshots}
-        write_manifest(partial, {"layout": LAYOUT, **counts, **facts})
-        for path in (*partial.iterdir(), partial):
-            _force_to_disk(path)
+        write_manifest(draft.path, {"layout": LAYOUT, **counts, **facts})
         if should_stop():
             return False
-        partial.rename(folder)
-        _force_to_disk(folder.parent)
+        draft.publish()
         return True
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def read_frozen(folder: Path) -> tuple[Frozen, Mapping[str, Any]]:
@@ -106,11 +97,3 @@ def _write_array(path: Path, array: npt.NDArray[Any], should_stop: Callable[[], 
                 return False
             stream.write(np.ascontiguousarray(array[first : first + rows]).data)
     return True
-
-
-def _force_to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

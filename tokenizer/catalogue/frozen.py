@@ -1,4 +1,4 @@
-"""Owns the catalogue at rest: its rows and what the writer knows of them, as arrays that a later process goes on from.
+"""The catalogue at rest: its rows and what the writer knows of them, as arrays that a later process goes on from.
 
 Only what cannot be computed is kept. Trie, means, lists and index are built from the rows again: that takes a second
 a million, and what they look like may change from release to release without a new layout.
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sidestream.tokenizer.catalogue.aliases import Aliases
 from sidestream.tokenizer.catalogue.encoding import Traits
 from sidestream.tokenizer.catalogue.expiries import Expiries
 from sidestream.tokenizer.catalogue.key_index import KeyIndex
@@ -122,10 +123,12 @@ class Frozen:
         newest = np.append(keys[1:] != keys[:-1], np.ones(min(1, keys.size), dtype=np.bool_))
         return KeyIndex(keys[newest], order[newest].astype(np.int32))
 
-    def alias_keys(self) -> list[int]:
-        """Return the key of the item that each alias is of."""
-        keys: list[int] = self.arrays["keys"][self.arrays["alias_rows"]].tolist()
-        return keys
+    def aliases(self) -> Aliases:
+        """Return which rows are further SIDs of which items."""
+        aliases, rows = Aliases(), self.arrays["alias_rows"]
+        for row, key in zip(rows.tolist(), self.arrays["keys"][rows].tolist(), strict=True):
+            aliases.add(key, row)
+        return aliases
 
     def tombstones(self) -> dict[int, int]:
         """Return the removals of items never seen: their order by key."""

@@ -1,4 +1,4 @@
-"""Owns the way from an item's key to its row: sorted arrays, 12 bytes an item, shared by writer and readers.
+"""The way from an item's key to its row: sorted arrays, 12 bytes an item, shared by writer and readers.
 
 A Python dict over a million keys would take some 100 MB and be walked by the garbage collector. The index is
 immutable; a changed one is merged from it, so a snapshot can keep its own without a copy. What changed lately lies in a
@@ -11,8 +11,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from sidestream.tokenizer.catalogue.splice import Splice
-from sidestream.tokenizer.lookup import find
+from sidestream.tokenizer.arrays.lookup import find
+from sidestream.tokenizer.catalogue.trie.splice import Splice
 
 UInt64Array = npt.NDArray[np.uint64]
 Int32Array = npt.NDArray[np.int32]

@@ -1,4 +1,4 @@
-"""Owns the append-only store of item rows: what a row holds, how the store grows, what readers see.
+"""The append-only store of item rows: what a row holds, how the store grows, what readers see.
 
 Invariants:
 - A row is never changed once appended. A changed item gets a new row; its old one stays for those who hold it.

@@ -1,4 +1,4 @@
-"""Owns what readers hold: one immutable state of the catalogue, as arrays that go into the graph without a copy.
+"""What readers hold: one immutable state of the catalogue, as arrays that go into the graph without a copy.
 
 A snapshot is pinned per request and swapped by reference; nothing in it changes, whatever the writer does later. Row
 ids are stable from snapshot to snapshot except where the store was compacted (`store_generation` then differs): keep
@@ -18,9 +18,9 @@ from sidestream.tokenizer.catalogue.eligibility import Eligibility, Rule, carrie
 from sidestream.tokenizer.catalogue.encoding import Traits
 from sidestream.tokenizer.catalogue.facts import ItemFacts, StoredSid
 from sidestream.tokenizer.catalogue.key_index import KeyIndex
+from sidestream.tokenizer.catalogue.live_rows import SnapshotDelta
 from sidestream.tokenizer.catalogue.rows import Rows
-from sidestream.tokenizer.catalogue.standing import Step
-from sidestream.tokenizer.catalogue.trie import Trie, find_leaves
+from sidestream.tokenizer.catalogue.trie.trie import Trie, find_leaves
 from sidestream.tokenizer.sid import Sid
 
 Int8Array = npt.NDArray[np.int8]
@@ -279,17 +279,17 @@ class CatalogueSnapshot:
                 self._rules[rule] = kept
         return kept if item_mask is None else narrowed(kept, self.trie, self.aliases.spread(item_mask))
 
-    def carry_rules(self, before: "CatalogueSnapshot", step: Step) -> None:
+    def carry_rules(self, before: "CatalogueSnapshot", delta: SnapshotDelta) -> None:
         """Take over the masks of the snapshot before, those asked for first: no request has to wait for them.
 
         Args:
             before: The snapshot before, of the same generation of the store.
-            step: What has changed since; its trie was merged.
+            delta: What has changed since; its trie was merged.
         """
         kept = dict(before._rules)
         asked = set(before._asked)
         for rule in sorted(kept, key=lambda known: known not in asked)[:_MAX_CARRIED_RULES]:
-            self._rules[rule] = carried(kept[rule], self._name_of(rule), rule, self.rows, self.trie, step, self.traits)
+            self._rules[rule] = carried(kept[rule], self._name_of(rule), rule, self.rows, self.trie, delta, self.traits)
 
     def _name_of(self, rule: Rule) -> str:
         return f"{self.version}/{rule.name}"

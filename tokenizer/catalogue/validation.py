@@ -1,4 +1,4 @@
-"""Owns the checks that every snapshot passes before a reader sees it, and every update before it is applied.
+"""The checks that every snapshot passes before a reader sees it, and every update before it is applied.
 
 The engine walks these arrays without looking: a wrong offset there is a crash or a candidate that does not exist. What
 a merge has touched is checked each time, all of the trie once in a while: a look at a million items costs as much as a
@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sidestream.tokenizer.catalogue.facts import MAX_SOURCE_OFFSET, REVISION_BITS, CatalogueUpdate
-from sidestream.tokenizer.catalogue.nodes import ranges
 from sidestream.tokenizer.catalogue.rows import Rows
-from sidestream.tokenizer.catalogue.splice import Splice
-from sidestream.tokenizer.catalogue.trie import Trie
+from sidestream.tokenizer.catalogue.trie.nodes import ranges
+from sidestream.tokenizer.catalogue.trie.splice import Splice
+from sidestream.tokenizer.catalogue.trie.trie import Trie
 from sidestream.tokenizer.errors import CatalogueError
 
 # What `sums` can add up: far below and above the square roots of listens that item tables weigh by.

@@ -1,4 +1,4 @@
-"""Owns when an alarm begins and ends: above its limit, and until below 80 % of it, so that it does not flutter."""
+"""When an alarm begins and ends: above its limit, and until below 80 % of it, so that it does not flutter."""
 
 from typing import Literal
 

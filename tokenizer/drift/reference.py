@@ -1,4 +1,4 @@
-"""Owns what arrivals are compared with: how the training items would have looked as arrivals, and its JSON.
+"""What arrivals are compared with: how the training items would have looked as arrivals, and its JSON.
 
 Legend: N items, C content dimensions, D dimensions, L levels.
 """
@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from sidestream.tokenizer.grid import Exact
+from sidestream.tokenizer.arrays.grid import Exact
 from sidestream.tokenizer.levels import Quantizer
-from sidestream.tokenizer.representation import Representation
+from sidestream.tokenizer.representation.vector import Representation
 
 NUM_QUANTILES = 101
 # Quantiles and shares of so many items are as good as those of all.

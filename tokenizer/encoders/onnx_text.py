@@ -1,4 +1,4 @@
-"""Owns sentence encoders as ONNX: a folder with a graph and a word splitter, run text by text.
+"""Sentence encoders as ONNX: a folder with a graph and a word splitter, run text by text.
 
 Layout of the folder:
 
@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sidestream.tokenizer.arrays.grid import CONTENT_BITS, unit_rows
 from sidestream.tokenizer.content import clean_text
 from sidestream.tokenizer.errors import TokenizerError
-from sidestream.tokenizer.grid import CONTENT_BITS, unit_rows
 
 MODEL_NAME, SPLITTER_NAME, LENGTH_NAME = "model.onnx", "tokenizer.json", "sentence_bert_config.json"
 _REQUIRED = (MODEL_NAME, SPLITTER_NAME)

@@ -1,4 +1,4 @@
-"""Owns where a content encoder comes from: its name in the settings, or the folder that an artifact carries."""
+"""Where a content encoder comes from: its name in the settings, or the folder that an artifact carries."""
 
 import os
 import shutil

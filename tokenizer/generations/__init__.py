@@ -3,7 +3,7 @@
 from sidestream.tokenizer.generations.aligning import Agreement, CodedBy, align
 from sidestream.tokenizer.generations.alignment import Alignment, load_alignment
 from sidestream.tokenizer.generations.churn import Churn
-from sidestream.tokenizer.generations.comparison import Comparison, VersionOnItems, VersionSheet, compare
+from sidestream.tokenizer.generations.comparison import Comparison, VersionOnItems, VersionStats, compare
 
 __all__ = [
     "Agreement",
@@ -12,7 +12,7 @@ __all__ = [
     "CodedBy",
     "Comparison",
     "VersionOnItems",
-    "VersionSheet",
+    "VersionStats",
     "align",
     "compare",
     "load_alignment",

@@ -1,4 +1,4 @@
-"""Owns how an alignment map is made from the items that two tokenizer versions both encoded, and how well it agrees.
+"""How an alignment map is made from the items that two tokenizer versions both encoded, and how well it agrees.
 
 Legend: N items, L levels of the old version, M levels of the new one.
 

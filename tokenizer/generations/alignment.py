@@ -1,4 +1,4 @@
-"""Owns the alignment map between two tokenizer versions: old SID to new SID, and the folder that keeps it.
+"""The alignment map between two tokenizer versions: old SID to new SID, and the folder that keeps it.
 
 A listen stored under an old version is read by a model of a new one: where the catalogue no longer knows the item, the
 map gives the SID that the new version gave to items with the same old SID. An old SID that no such item had is read by
@@ -15,7 +15,6 @@ residual code means something else behind each other prefix.
 """
 
 import json
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sidestream.tokenizer.arrays.lookup import find
 from sidestream.tokenizer.errors import ArtifactError, TokenizerError
-from sidestream.tokenizer.lookup import find
-from sidestream.tokenizer.manifest import verify_manifest, write_manifest
+from sidestream.tokenizer.folders import publish_folder
+from sidestream.tokenizer.manifest import replace_only, verify_manifest, write_manifest
 
 Codes = npt.NDArray[np.int32]
 
@@ -111,19 +111,6 @@ class Alignment:
         Raises:
             ArtifactError: The folder exists and holds something else.
         """
-        if (
-            folder.exists()
-            and any(folder.iterdir())
-            and verify_manifest(folder).extra.get("artifact") != _ARTIFACT_KIND
-        ):
-            msg = f"{folder} holds another artifact, so it is not replaced by an alignment; give a new folder"
-            raise ArtifactError(msg)
-        fresh, old = (folder.with_name(f".{folder.name}.{what}") for what in ("writing", "old"))
-        for leftover in (fresh, old):
-            shutil.rmtree(leftover, ignore_errors=True)
-        (fresh / _ARRAYS_FOLDER).mkdir(parents=True)
-        for name, array in self._arrays().items():
-            np.save(fresh / _ARRAYS_FOLDER / f"{name}.npy", array, allow_pickle=False)
         versions = {"old_version": self.old_version, "new_version": self.new_version}
         facts = {
             "format": FORMAT,
@@ -132,12 +119,12 @@ class Alignment:
             "new_sizes": self.new_sizes,
             "agreement": self.agreement,
         }
-        (fresh / _FACTS_NAME).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-        write_manifest(fresh, {"artifact": _ARTIFACT_KIND, **versions})
-        if folder.exists():
-            folder.rename(old)
-        fresh.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
+        with publish_folder(folder, replace_only(_ARTIFACT_KIND)) as draft:
+            (draft / _ARRAYS_FOLDER).mkdir()
+            for name, array in self._arrays().items():
+                np.save(draft / _ARRAYS_FOLDER / f"{name}.npy", array, allow_pickle=False)
+            (draft / _FACTS_NAME).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+            write_manifest(draft, {"artifact": _ARTIFACT_KIND, **versions})
 
     def _arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         arrays: dict[str, npt.NDArray[np.generic]] = {}

@@ -1,4 +1,4 @@
-"""Owns how much changes from one tokenizer version to another, told by items' mates: codes themselves do not compare.
+"""How much changes from one tokenizer version to another, told by items' mates: codes themselves do not compare.
 
 Two fits of the same log differ as well, by their random starts: compare with the churn between two seeds.
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sidestream.tokenizer.neighbours import nearest, overlap, unit_vectors
+from sidestream.tokenizer.quality.neighbours import nearest_items, overlap, unit_vectors
 
 Codes = npt.NDArray[np.int32]
 
@@ -73,7 +73,9 @@ def measure_churn(
     everything = np.arange(len(old_codes))
     changed = 0.0
     if count:
-        found = [nearest(asked, unit_vectors(vectors), everything, count) for vectors in (old_vectors, new_vectors)]
+        found = [
+            nearest_items(asked, unit_vectors(vectors), everything, count) for vectors in (old_vectors, new_vectors)
+        ]
         changed = 1.0 - overlap(*found)
     return Churn(
         bucket_mates_changed=round(float((_mates_kept(old_codes, new_codes) < 1.0).mean()), _DIGITS),

@@ -1,9 +1,9 @@
-"""Owns the comparison of two tokenizer versions on one catalogue: pure functions of arrays, plain data out.
+"""The comparison of two tokenizer versions on one catalogue: pure functions of arrays, plain data out.
 
 A cosine inside buckets is fair only at matched numbers of SIDs, since more SIDs hold fewer and nearer items. The finer
 version is coarsened to the count of the other: prefixes drawn at random give up their last codes. Residual k-means
-coarsened so to the count of smaller books lies within .01 of them on three catalogues of four thousand items, and .05
-above them where it gives up half of its SIDs.
+coarsened so to the count of smaller codebooks lies within .01 of them on three catalogues of four thousand items, and
+.05 above them where it gives up half of its SIDs.
 
 Legend: N items, L levels, D dimensions, S dimensions of the common space.
 """
@@ -21,7 +21,7 @@ from sidestream.tokenizer.generations.aligning import CodedBy, align
 from sidestream.tokenizer.generations.alignment import Alignment, Codes
 from sidestream.tokenizer.generations.churn import Churn, measure_churn
 from sidestream.tokenizer.levels import Quantizer
-from sidestream.tokenizer.sheet import CodeSheet, describe_codes
+from sidestream.tokenizer.quality.code_stats import CodeStats, measure_codes
 
 _DRAWS = 5
 _GAVE_UP = -1
@@ -46,7 +46,7 @@ class VersionOnItems:
 
 
 @dataclass(frozen=True, slots=True)
-class VersionSheet:
+class VersionStats:
     """One version on its own.
 
     Attributes:
@@ -60,7 +60,7 @@ class VersionSheet:
 
     version: str
     codebook_sizes: tuple[int, ...]
-    codes: CodeSheet
+    codes: CodeStats
     left_over: tuple[float, ...]
     matched_cosine: float | None
 
@@ -77,8 +77,8 @@ class Comparison:
         agreement: What the alignment map gets right, by name; see `Agreement`.
     """
 
-    old: VersionSheet
-    new: VersionSheet
+    old: VersionStats
+    new: VersionStats
     matched_sids: int
     churn: Churn
     agreement: Mapping[str, Any]
@@ -141,7 +141,7 @@ def matched_cosine(
     """
     distinct = len(np.unique(codes, axis=0))
     draws = _DRAWS if num_sids < distinct else 1
-    found = [describe_codes(vectors, coarsen(codes, num_sids, rng)).bucket_cosine for _ in range(draws)]
+    found = [measure_codes(vectors, coarsen(codes, num_sids, rng)).bucket_cosine for _ in range(draws)]
     known = [cosine for cosine in found if cosine is not None]
     return round(statistics.fmean(known), _DIGITS) if known else None
 
@@ -180,11 +180,11 @@ def coarsen(codes: Codes, num_sids: int, rng: np.random.Generator) -> Codes:
 
 def _sheet(
     version: VersionOnItems, common: npt.NDArray[np.floating], matched_sids: int, rng: np.random.Generator
-) -> VersionSheet:
-    return VersionSheet(
+) -> VersionStats:
+    return VersionStats(
         version=version.version,
         codebook_sizes=version.levels.sizes,
-        codes=describe_codes(common, version.codes),
+        codes=measure_codes(common, version.codes),
         left_over=left_over(version.levels, version.codes, version.vectors),
         matched_cosine=matched_cosine(common, version.codes, matched_sids, rng),
     )

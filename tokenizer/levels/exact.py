@@ -1,4 +1,4 @@
-"""Owns the encoding that defines the codes: in float64 on the grid, where no sum is ever rounded.
+"""The encoding that defines the codes: in float64 on the grid, where no sum is ever rounded.
 
 A path is what one beam holds of one vector: the codes so far, the residual, and the sum of the scores so far. Legend:
 N vectors, L levels with centroids, K paths, V codes, D dimensions.
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from sidestream.tokenizer.grid import Exact
+from sidestream.tokenizer.arrays.grid import Exact
 from sidestream.tokenizer.levels.kinds import CentroidLevel
 
 # Bounds the residuals of all paths to 64 MB.

@@ -1,4 +1,4 @@
-"""Owns how levels are fitted: each to what the levels before it left over, on a sample and then over all vectors.
+"""How levels are fitted: each to what the levels before it left over, on a sample and then over all vectors.
 
 Vectors may be an array, a memory map, or anything that gives blocks again and again: only the sample, one block and
 the codebooks are in memory. Codebooks of k-means hold only codes that some vector of the sample uses. Legend:
@@ -12,10 +12,10 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from sidestream.tokenizer.arrays.grid import VECTOR_BITS, Exact, require_rows, snap
 from sidestream.tokenizer.errors import TokenizerError
-from sidestream.tokenizer.grid import VECTOR_BITS, Exact, require_rows, snap
 from sidestream.tokenizer.levels.kinds import MAX_AXES, SCORE_BITS, CentroidLevel, FsqLevel, Level
-from sidestream.tokenizer.levels.kmeans import draw_sample, kmeans, kmeans_pass, nearest
+from sidestream.tokenizer.levels.kmeans import draw_sample, kmeans, kmeans_pass, nearest_centroids
 from sidestream.tokenizer.levels.quantizer import Quantizer
 from sidestream.tokenizer.settings import TokenizerSettings
 
@@ -172,7 +172,7 @@ def _freeze(centroids: Singles, dim: int, weight: float | None) -> CentroidLevel
 
 def _choose(level: CentroidLevel, residual: Exact, vectors: Exact) -> npt.NDArray[np.intp]:
     if level.prefixes is None:
-        return nearest(residual, level.centroids)[0]
+        return nearest_centroids(residual, level.centroids)[0]
     starts = range(0, len(residual), _BLOCK_ROWS)
     blocks = [slice(start, start + _BLOCK_ROWS) for start in starts]
     return np.concatenate([level.scores(residual[block], vectors[block]).argmin(axis=1) for block in blocks])

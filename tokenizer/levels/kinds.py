@@ -1,7 +1,8 @@
-"""Owns the kinds of levels, frozen: their arrays, how a code is scored, and what it takes off the residual.
+"""The kinds of levels, frozen: their arrays, how a code is scored, and what it takes off the residual.
 
-All numbers lie on the grid of `tokenizer/grid.py`, so that scores are exact. Legend: N vectors, V codes, D dimensions,
-B axes of an FSQ level.
+All numbers lie on the grid of `tokenizer/arrays/grid.py`, so that scores are exact.
+
+Legend: N vectors, V codes, D dimensions, B axes of an FSQ level.
 
 Source: Chen, Guan, Wang 2010, section 3 (residual k-means); PSRQ, arXiv 2508.20359 (clusters of residual and prefix);
 QARM V2, arXiv 2602.08559 (finite scalar quantization of the last residual).
@@ -15,8 +16,8 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from sidestream.tokenizer.arrays.grid import MAX_DIM, VECTOR_BITS, Exact, require_rows, snap
 from sidestream.tokenizer.errors import TokenizerError
-from sidestream.tokenizer.grid import MAX_DIM, VECTOR_BITS, Exact, require_rows, snap
 
 LevelKind = Literal["kmeans", "psrq", "fsq"]
 Arrays = Mapping[str, npt.NDArray[np.generic]]

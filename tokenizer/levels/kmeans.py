@@ -1,4 +1,4 @@
-"""Owns k-means: on a sample in memory, then over all vectors block by block, in memory that does not grow with them.
+"""K-means: on a sample in memory, then over all vectors block by block, in memory that does not grow with them.
 
 Runs in float32; the result is rounded to the grid by who freezes it. A code that nothing uses starts again at a badly
 served vector, in every round and every pass.
@@ -34,7 +34,7 @@ def kmeans(points: Singles, size: int, iterations: int, rng: np.random.Generator
     centroids = points[rng.choice(len(points), size, replace=False)]
     previous = np.full(len(points), -1)
     for _ in range(iterations):
-        codes, distances = nearest(points, centroids)
+        codes, distances = nearest_centroids(points, centroids)
         if np.array_equal(codes, previous):
             break
         previous = codes
@@ -97,16 +97,16 @@ def kmeans_pass(centroids: Singles, blocks: Iterable[Singles], sample: Singles, 
     """
     totals, counts = np.zeros(centroids.shape), np.zeros(len(centroids))
     for block in blocks:
-        sums, served = _add_up(block, nearest(block, centroids)[0], len(centroids))
+        sums, served = _add_up(block, nearest_centroids(block, centroids)[0], len(centroids))
         totals += sums
         counts += served
     moved = centroids.copy()
     _move(moved, totals, counts)
-    _restart(moved, counts == 0, sample, nearest(sample, moved)[1], rng)
+    _restart(moved, counts == 0, sample, nearest_centroids(sample, moved)[1], rng)
     return moved
 
 
-def nearest(
+def nearest_centroids(
     points: npt.NDArray[np.floating], centroids: npt.NDArray[np.floating]
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
     """Find each vector's nearest centroid, the first of equals.

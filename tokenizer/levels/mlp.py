@@ -1,4 +1,4 @@
-"""Owns the trained encoder before the levels, frozen: a small network that numpy runs exactly.
+"""The trained encoder before the levels, frozen: a small network that numpy runs exactly.
 
 Weights, biases and what each layer gives lie on the 14-bit grid and are bounded, so that float64 never rounds a sum
 and one vector alone gets the same point as in bulk. Legend: N vectors, D dimensions, H units of a layer, Z latent
@@ -12,8 +12,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from sidestream.tokenizer.arrays.grid import MAX_DIM, VECTOR_BITS, Exact, snap
 from sidestream.tokenizer.errors import TokenizerError
-from sidestream.tokenizer.grid import MAX_DIM, VECTOR_BITS, Exact, snap
 
 # 14 + 6 bits of a unit, 14 + 4 of a weight, 12 of the widest layer: 50 of 53.
 _UNIT_BOUND = 2.0**6

@@ -1,7 +1,8 @@
-"""Owns the quantizer: levels in their order, frozen, with the way from vectors to codes and back.
+"""The quantizer: levels in their order, frozen, with the way from vectors to codes and back.
 
-Encoding is exact on the grid of `tokenizer/grid.py`, so codes do not depend on the batch. Legend: N vectors, L levels,
-D dimensions.
+Encoding is exact on the grid of `tokenizer/arrays/grid.py`, so codes do not depend on the batch.
+
+Legend: N vectors, L levels, D dimensions.
 """
 
 from collections.abc import Sequence
@@ -11,8 +12,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from sidestream.tokenizer.arrays.grid import VECTOR_BITS, Exact, require_rows
 from sidestream.tokenizer.errors import TokenizerError
-from sidestream.tokenizer.grid import VECTOR_BITS, Exact, require_rows
 from sidestream.tokenizer.levels.exact import encode_exact, paths_exact
 from sidestream.tokenizer.levels.kinds import (
     COMPONENT_BOUND,

@@ -1,4 +1,4 @@
-"""Owns the fast way to the same codes: float32 decides wherever its error cannot, float64 decides the rest.
+"""The fast way to the same codes: float32 decides wherever its error cannot, float64 decides the rest.
 
 All products of a vector with all levels are one matrix product; what earlier centroids take off is looked up in tables
 of products between levels, so no residual is made. Whatever order a matrix product adds in, its error is bounded; a
@@ -17,14 +17,14 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from sidestream.tokenizer.grid import Exact
+from sidestream.tokenizer.arrays.grid import Exact
 from sidestream.tokenizer.levels.kinds import CentroidLevel, FsqLevel, bit_codes
 from sidestream.tokenizer.levels.search import Scores, Tables, beam_one, beam_rows, greedy_one, greedy_rows
 
 _UNIT_ROUNDOFF = 2.0**-24
 # Pays for terms of second order and for the rounding of the bound itself.
 _SAFETY = 1.05
-# Tables of 64 MB; larger books are encoded without them.
+# Tables of 64 MB; larger codebooks are encoded without them.
 _MAX_TABLE_NUMBERS = 1 << 24
 # One vector is multiplied in parts of so many components, added up afterwards: the bound of a sum of 768 in one go is
 # five times as wide, and with it a beam of 5 over four levels was unsure of every fourth vector.

@@ -1,4 +1,4 @@
-"""Owns the search for codes where scores are made from one product of a vector with all levels, and tables.
+"""The search for codes where scores are made from one product of a vector with all levels, and tables.
 
 Greedy and beam search, each for rows in bulk and for one row alone, where the overhead of a call counts more than the
 arithmetic. All give the same codes. Beside the codes comes the least gap between what was kept and what was not, as a

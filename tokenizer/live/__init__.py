@@ -1,16 +1,16 @@
 """Live items: a window of segments, a long memory and the listeners, fused; another SID only when it pays. No I/O."""
 
 from sidestream.tokenizer.live.audience import Audience, RecentListen, listener_vectors
-from sidestream.tokenizer.live.books import FrozenBooks, LiveBooks
+from sidestream.tokenizer.live.codebooks import FrozenCodebooks, LiveCodebooks
 from sidestream.tokenizer.live.fold import OwnWords, Segment, Step, take_item, take_listeners, take_segment
 from sidestream.tokenizer.live.settings import LiveSettings
 from sidestream.tokenizer.live.state import Listening, LiveState, Partial, Span, View, decode_state, encode_state
 
 __all__ = [
     "Audience",
-    "FrozenBooks",
+    "FrozenCodebooks",
     "Listening",
-    "LiveBooks",
+    "LiveCodebooks",
     "LiveSettings",
     "LiveState",
     "OwnWords",

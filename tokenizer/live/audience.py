@@ -1,4 +1,4 @@
-"""Owns who listens to live items: a listener's vector, and decayed sums of them by item.
+"""Who listens to live items: a listener's vector, and decayed sums of them by item.
 
 A listener's vector is the decayed mean of what the SIDs of the recent listens stand for: the recent listens with their
 SIDs are what the user's state holds, and quantization errors of 50 items average out. So no table of representation
@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sidestream.tokenizer.live.books import LiveBooks
+from sidestream.tokenizer.arrays.int8 import quantize_rows
+from sidestream.tokenizer.live.codebooks import LiveCodebooks
 from sidestream.tokenizer.live.state import Listening, Partial
 from sidestream.tokenizer.live.vectors import Float64, decay, unit
 from sidestream.tokenizer.sid import Sid
-from sidestream.tokenizer.tokenizer import quantize_rows
 
 # A sum that counts for less than a hundredth of a listen is forgotten where it is made, too.
 _LEAST_WEIGHT = 0.01
@@ -40,20 +40,20 @@ class RecentListen(NamedTuple):
 
 
 def listener_vectors(
-    listens: Sequence[RecentListen], books: Mapping[str, LiveBooks], half_life_s: float
+    listens: Sequence[RecentListen], codebooks: Mapping[str, LiveCodebooks], half_life_s: float
 ) -> dict[str, Float64]:
     """Make a listener's vectors.
 
     Args:
         listens: The recent listens, without those to the live item itself.
-        books: Tokenizers that are loaded.
+        codebooks: Tokenizers that are loaded.
         half_life_s: Half-life of a listen.
 
     Returns:
         A vector of length one by tokenizer version; versions without a listen are left out.
     """
     vectors = {}
-    for version, tokenizer in books.items():
+    for version, tokenizer in codebooks.items():
         mine = [listen for listen in listens if listen.tokenizer_version == version]
         points = tokenizer.decode([listen.sid for listen in mine]) if mine else None
         if points is None:

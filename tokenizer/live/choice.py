@@ -1,12 +1,12 @@
-"""Owns the SID of a live item: how its vectors are fused, and when another SID takes over.
+"""The SID of a live item: how its vectors are fused, and when another SID takes over.
 
 Each part is scaled to length one, weighted and added, and the sum scaled again; parts that are not there yet are left
 out. A SID is not replaced by whatever is nearest at the moment: the last codes name details that change with every
 sentence, and every change is an update of the catalogue everywhere. Another SID takes over where it is nearer and the
 vector has moved away from the one that the present SID was chosen for, or where it stays the nearest for some windows.
 Whatever took over in the middle of a change is looked at once more, one window later, and so is a new item.
-Distances to the books cannot tell: fused vectors lie between catalogue items, far from all of them (0.46 squared, while
-one steady stream wanders by 0.1 and a change of topic is 1.0; real sentences, the shipped books).
+Distances to the codebooks cannot tell: fused vectors lie between catalogue items, far from all of them (0.46 squared,
+while one steady stream wanders by 0.1 and a change of topic is 1.0; real sentences, the shipped codebooks).
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 from msgspec.structs import replace
 
-from sidestream.tokenizer.grid import VECTOR_BITS, unit_rows
-from sidestream.tokenizer.live.books import LiveBooks
+from sidestream.tokenizer.arrays.grid import VECTOR_BITS, unit_rows
+from sidestream.tokenizer.arrays.int8 import quantize_rows
+from sidestream.tokenizer.live.codebooks import LiveCodebooks
 from sidestream.tokenizer.live.settings import LiveSettings
 from sidestream.tokenizer.live.state import SETTLED, LiveState, Partial, Span, View
 from sidestream.tokenizer.live.vectors import Float64, decay, mean_of, pack, unit, unpack
 from sidestream.tokenizer.sid import Sid
-from sidestream.tokenizer.tokenizer import quantize_rows
 
 
 def fused(state: LiveState, version: str, settings: LiveSettings) -> npt.NDArray[np.float32]:
@@ -105,7 +105,9 @@ def listeners_mean(
     )
 
 
-def chosen(view: View, vector: npt.NDArray[np.float32], at: int, books: LiveBooks, settings: LiveSettings) -> View:
+def chosen(
+    view: View, vector: npt.NDArray[np.float32], at: int, codebooks: LiveCodebooks, settings: LiveSettings
+) -> View:
     """Decide which SID stands.
 
     Args:
@@ -114,7 +116,7 @@ def chosen(view: View, vector: npt.NDArray[np.float32], at: int, books: LiveBook
 
             Shape: (D,).
         at: Time of what changed it, epoch ms.
-        books: The tokenizer.
+        codebooks: The tokenizer.
         settings: When another SID takes over.
 
     Returns:
@@ -123,9 +125,9 @@ def chosen(view: View, vector: npt.NDArray[np.float32], at: int, books: LiveBook
     if not view.settles_at and view.window:
         view = replace(view, settles_at=_later(at, settings))
     settles = 0 < view.settles_at <= at
-    nearest = books.encode(vector)
+    nearest = codebooks.encode(vector)
     # Codes are chosen level by level: the nearest path is not always the nearest point.
-    is_other = nearest != view.sid and books.distance(vector, nearest) < books.distance(vector, view.sid)
+    is_other = nearest != view.sid and codebooks.distance(vector, nearest) < codebooks.distance(vector, view.sid)
     if settles:
         settled = replace(view, anchor=pack(vector), settles_at=SETTLED, rival=(), rival_since=0)
         return _with_sid(settled, nearest, vector) if is_other else settled

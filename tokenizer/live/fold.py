@@ -1,6 +1,6 @@
-"""Owns the fold of live items: catalogue events, segments and listeners in, the item's state and its SIDs out.
+"""The fold of live items: catalogue events, segments and listeners in, the item's state and its SIDs out.
 
-Every step is a pure function of the state, one record and the frozen books, and decides at once whether the SID
+Every step is a pure function of the state, one record and the frozen codebooks, and decides at once whether the SID
 changes. So it is all the same how records are batched, and a restart anywhere gives the same bytes. A record at or
 below its source's watermark changes nothing: `Step.is_news` is false, and the caller sends again what stands.
 
@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from sidestream.tokenizer.live.books import LiveBooks
 from sidestream.tokenizer.live.choice import chosen, fused
+from sidestream.tokenizer.live.codebooks import LiveCodebooks
 from sidestream.tokenizer.live.settings import LiveSettings
 from sidestream.tokenizer.live.state import HOUR_MS, MAX_CHANGES, LiveState, Partial, Span, View
 from sidestream.tokenizer.live.vectors import Float64, decay, pack, unpack
@@ -27,7 +27,7 @@ from sidestream.tokenizer.sid import Sid
 # Listeners that count for less than a hundredth of one are forgotten.
 _LEAST_WEIGHT = 0.01
 
-Books = Mapping[str, LiveBooks]
+Codebooks = Mapping[str, LiveCodebooks]
 
 
 class OwnWords(NamedTuple):
@@ -87,7 +87,7 @@ def take_item(
     item: bytes,
     offset: int,
     own: Mapping[str, OwnWords],
-    books: Books,
+    codebooks: Codebooks,
     settings: LiveSettings,
 ) -> Step:
     """Take what the catalogue says of a live item.
@@ -97,7 +97,7 @@ def take_item(
         item: The catalogue's value.
         offset: Source offset of the catalogue event.
         own: The item as its words make it, by tokenizer version; others are forgotten.
-        books: Tokenizers that are loaded.
+        codebooks: Tokenizers that are loaded.
         settings: How to fuse and choose.
 
     Returns:
@@ -128,17 +128,19 @@ def take_item(
         plain = {version: _plain(own[version]) for version in views}
         changed = tuple(v for v, view in plain.items() if v in before.views and before.views[v].sid != view.sid)
         return Step(_noted(replace(taken, views=plain), changed, at), changed=changed)
-    return _chosen(taken, at, books, settings, counts=False)
+    return _chosen(taken, at, codebooks, settings, counts=False)
 
 
-def take_segment(state: LiveState, item_id: str, segment: Segment, books: Books, settings: LiveSettings) -> Step:
+def take_segment(
+    state: LiveState, item_id: str, segment: Segment, codebooks: Codebooks, settings: LiveSettings
+) -> Step:
     """Take a segment of a live item.
 
     Args:
         state: The item.
         item_id: Its id.
         segment: The segment, of a higher offset than all before it; else it is no news.
-        books: Tokenizers that are loaded.
+        codebooks: Tokenizers that are loaded.
         settings: How to fuse and choose.
 
     Returns:
@@ -155,14 +157,14 @@ def take_segment(state: LiveState, item_id: str, segment: Segment, books: Books,
     )[-settings.max_window_segments :]
     views = {}
     for version, view in state.views.items():
-        if version not in books:
+        if version not in codebooks:
             views[version] = view
             continue
-        vector = pack(books[version].represent(item_id, segment.text, segment.field))
+        vector = pack(codebooks[version].represent(item_id, segment.text, segment.field))
         weight = (segment.end_ms - segment.start_ms) * decay(end_ms - segment.end_ms, settings.long_half_life_s)
         long_term = view.long_term.plus(unpack(vector), weight, decay(kept_ms, settings.long_half_life_s))
         known = {**view.window, span.offset: vector}
-        views[version] = replace(view, window=_window(item_id, spans, known, books[version]), long_term=long_term)
+        views[version] = replace(view, window=_window(item_id, spans, known, codebooks[version]), long_term=long_term)
     taken = replace(
         state,
         segments_offset=segment.offset,
@@ -172,16 +174,16 @@ def take_segment(state: LiveState, item_id: str, segment: Segment, books: Books,
         spans=spans,
         views=views,
     )
-    return _chosen(taken, segment.at, books, settings)
+    return _chosen(taken, segment.at, codebooks, settings)
 
 
-def take_listeners(state: LiveState, partial: Partial, books: Books, settings: LiveSettings) -> Step:
+def take_listeners(state: LiveState, partial: Partial, codebooks: Codebooks, settings: LiveSettings) -> Step:
     """Take what a partition of the listens says of an item's listeners; in any order.
 
     Args:
         state: The item.
         partial: What it says; of one sum the highest offset stands.
-        books: Tokenizers that are loaded.
+        codebooks: Tokenizers that are loaded.
         settings: How to fuse and choose.
 
     Returns:
@@ -196,15 +198,17 @@ def take_listeners(state: LiveState, partial: Partial, books: Books, settings: L
     sums[partial.partition, partial.since] = replace(partial, means=dict(sorted(partial.means.items())))
     kept = tuple(one for _, one in sorted(sums.items()) if _counts(one, newest_at, settings))
     taken = replace(state, partials=kept, newest_at=newest_at)
-    return _chosen(taken, partial.at, books, settings)
+    return _chosen(taken, partial.at, codebooks, settings)
 
 
-def _window(item_id: str, spans: tuple[Span, ...], known: Mapping[int, bytes], books: LiveBooks) -> dict[int, bytes]:
+def _window(
+    item_id: str, spans: tuple[Span, ...], known: Mapping[int, bytes], codebooks: LiveCodebooks
+) -> dict[int, bytes]:
     """Give every segment of the window its vector: those from before this tokenizer are encoded now."""
     return {
         span.offset: known[span.offset]
         if span.offset in known
-        else pack(books.represent(item_id, span.text, span.field or None))
+        else pack(codebooks.represent(item_id, span.text, span.field or None))
         for span in spans
     }
 
@@ -219,13 +223,13 @@ def _counts(partial: Partial, now_ms: int, settings: LiveSettings) -> bool:
     return any(listening.weight * left >= _LEAST_WEIGHT for listening in partial.means.values())
 
 
-def _chosen(state: LiveState, at: int, books: Books, settings: LiveSettings, *, counts: bool = True) -> Step:
+def _chosen(state: LiveState, at: int, codebooks: Codebooks, settings: LiveSettings, *, counts: bool = True) -> Step:
     """Choose the SIDs anew.
 
     Args:
         state: The item.
         at: Time of what changed it, epoch ms.
-        books: Tokenizers that are loaded; other views stay as they are.
+        codebooks: Tokenizers that are loaded; other views stay as they are.
         settings: How to fuse and choose.
         counts: Whether a change is a revision of its own.
 
@@ -233,8 +237,8 @@ def _chosen(state: LiveState, at: int, books: Books, settings: LiveSettings, *, 
         The item.
     """
     views = {
-        version: chosen(view, fused(state, version, settings), at, books[version], settings)
-        if version in books
+        version: chosen(view, fused(state, version, settings), at, codebooks[version], settings)
+        if version in codebooks
         else view
         for version, view in state.views.items()
     }

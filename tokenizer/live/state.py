@@ -1,4 +1,4 @@
-"""Owns what is known of a live item, and its bytes.
+"""What is known of a live item, and its bytes.
 
 The bytes are one number, the layout version, then msgpack of the structs below as arrays, with vectors as packed bytes.
 Whatever is decided later follows from them alone: which SID stands, which one wants to take over and since when, and up

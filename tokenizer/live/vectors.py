@@ -1,4 +1,4 @@
-"""Owns the arithmetic of live items: packed vectors, decay, and a mean that forgets.
+"""The arithmetic of live items: packed vectors, decay, and a mean that forgets.
 
 Representation vectors are multiples of 2^-14 below 2, so 16 bits hold them exactly. Sums of them, weighted by whole
 milliseconds, are exact in float64 and do not depend on the order; running sums are rounded to float32 at every step,
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from sidestream.tokenizer.grid import CONTENT_BITS, VECTOR_BITS, unit_rows
+from sidestream.tokenizer.arrays.grid import CONTENT_BITS, VECTOR_BITS, unit_rows
 
 Float64 = npt.NDArray[np.float64]
 

@@ -1,4 +1,4 @@
-"""Owns decayed counts of listens by item: how one listen weighs, how counts are added, what they are at a time.
+"""Decayed counts of listens by item: how one listen weighs, how counts are added, what they are at a time.
 
 A listen is never made lighter by the time that passes; a later one is heavier: it weighs 2^(time / half-life), time in
 sixteenths of a half-life. All counts of all partitions are then in one unit, adding them is the whole merge, and the

@@ -1,4 +1,4 @@
-"""Owns the order that live counts give to a snapshot: within buckets, and in the list of popular items.
+"""The order that live counts give to a snapshot: within buckets, and in the list of popular items.
 
 What replaces what: counts of listens order buckets and popular items. The model's own weights (listens in training)
 go on to weigh node means and masses, which are part of what the model was trained with and dear to change; among items
@@ -17,10 +17,11 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from sidestream.tokenizer.arrays.lookup import find
+from sidestream.tokenizer.arrays.top import top_rows
+from sidestream.tokenizer.catalogue.live_rows import MAX_LISTED_ROWS
 from sidestream.tokenizer.catalogue.snapshot import CatalogueSnapshot
-from sidestream.tokenizer.catalogue.standing import MAX_LISTED_ROWS, top_rows
-from sidestream.tokenizer.catalogue.trie import Trie
-from sidestream.tokenizer.lookup import find
+from sidestream.tokenizer.catalogue.trie.trie import Trie
 from sidestream.tokenizer.popularity.counts import Counts, Decay
 
 Float32Array = npt.NDArray[np.float32]
@@ -56,7 +57,9 @@ class Ranking:
             counts: Of all partitions.
             now_ms: UTC epoch ms: what listens count is told as of then, and who is new.
         """
-        self._counts, self._now_ms, self._known = counts, max(now_ms, self._decay.at(counts.landmark)), None
+        self._counts = counts
+        self._now_ms = max(now_ms, self._decay.at(counts.landmark))
+        self._known = None
         self._number += 1
 
     def ranked(self, snapshot: CatalogueSnapshot) -> CatalogueSnapshot:
@@ -78,7 +81,7 @@ class Ranking:
         listed = np.zeros(snapshot.num_rows, dtype=np.bool_)
         listed[snapshot.aliases.left_out(counted)] = listed[snapshot.popular_rows] = True
         members = np.flatnonzero(listed).astype(np.int32)
-        popular = top_rows(members, standing_of(ranked, members), ~snapshot.item_key[members], MAX_LISTED_ROWS)
+        popular = top_rows(members, popularity_scores(ranked, members), ~snapshot.item_key[members], MAX_LISTED_ROWS)
         return replace(ranked, popular_rows=popular)
 
     def _by_row(self, snapshot: CatalogueSnapshot) -> Float32Array:
@@ -105,7 +108,7 @@ class Ranking:
         return popularity
 
 
-def standing_of(snapshot: CatalogueSnapshot, rows: Int32Array) -> npt.NDArray[np.float64]:
+def popularity_scores(snapshot: CatalogueSnapshot, rows: Int32Array) -> npt.NDArray[np.float64]:
     """Tell what orders rows by popularity: the listens that they count, and among equals the model's weight.
 
     Args:

@@ -1,4 +1,4 @@
-"""Owns how an item's views become one content vector: centred, weighted, side by side.
+"""How an item's views become one content vector: centred, weighted, side by side.
 
 A view that an item lacks is zeros, and the others' weights are scaled up until their squares add to one again, so an
 item without a transcript is as long as one with it. Since blocks stand side by side, the likeness of two items is the
@@ -14,8 +14,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from sidestream.tokenizer.arrays.grid import CONTENT_BITS, WEIGHT_BITS, Exact, Floats, snap
 from sidestream.tokenizer.errors import TokenizerError
-from sidestream.tokenizer.grid import CONTENT_BITS, WEIGHT_BITS, Exact, Floats, snap
 
 # As in the representation: without pseudo-items at the origin nothing would be left of a catalogue of one.
 _MEAN_PRIOR_ITEMS = 8

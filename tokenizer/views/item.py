@@ -1,4 +1,4 @@
-"""Owns the plain form in which the tokenizer takes an item: words, precomputed vectors, stretches of a long item.
+"""The plain form in which the tokenizer takes an item: words, precomputed vectors, stretches of a long item.
 
 An `ItemContent` is well formed or is not made at all: whatever is wrong with names or stretches is told by name. The
 vectors are looked at where a tokenizer reads them, since it alone knows how long they must be.

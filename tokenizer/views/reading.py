@@ -1,20 +1,20 @@
-"""Owns the way from items to rows by view: each view's vectors at length one, and zeros where an item lacks the view.
+"""The way from items to rows by view: each view's vectors at length one, and zeros where an item lacks the view.
 
 * `text`: the content encoder's vector of the item's words.
 * `segments`: mean of the vectors of all its stretches, each weighted by its duration; `segments.dialogue` (or another
   field): of that field alone.
 * any other name: the precomputed vector that came with the item.
 
-Rows lie on the grid of `tokenizer/grid.py`; a row depends on its item alone.
+Rows lie on the grid of `tokenizer/arrays/grid.py`; a row depends on its item alone.
 """
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from sidestream.tokenizer.arrays.grid import CONTENT_BITS, MAX_DIM, Exact, require_rows, unit_rows
 from sidestream.tokenizer.content import ContentEncoder
 from sidestream.tokenizer.errors import TokenizerError
-from sidestream.tokenizer.grid import CONTENT_BITS, MAX_DIM, Exact, require_rows, unit_rows
 from sidestream.tokenizer.views.item import SEGMENT_FIELDS, SEGMENTS_VIEW, TEXT_VIEW, ContentSegment, ItemContent
 
 _WORD_VIEWS = (TEXT_VIEW, SEGMENTS_VIEW, *(f"{SEGMENTS_VIEW}.{name}" for name in SEGMENT_FIELDS))

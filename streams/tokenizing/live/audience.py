@@ -28,7 +28,7 @@ from sidestream.streams.listens.batch import Listens
 from sidestream.streams.runtime.log import get_log
 from sidestream.streams.tokenizing.live.ids import LiveIds
 from sidestream.streams.tokenizing.live.reading import listeners_value
-from sidestream.tokenizer.live import Audience, LiveBooks, LiveSettings, RecentListen, listener_vectors
+from sidestream.tokenizer.live import Audience, LiveCodebooks, LiveSettings, RecentListen, listener_vectors
 from sidestream.tokenizer.live.vectors import Float64
 from sidestream.tokenizer.sid import item_key
 
@@ -51,7 +51,7 @@ class LiveAudience(Service):
     mundane_level = "debug"
 
     def __init__(
-        self, clients: Clients, topic: TopicSpec, ids: LiveIds, books: Iterable[LiveBooks], settings: LiveSettings
+        self, clients: Clients, topic: TopicSpec, ids: LiveIds, books: Iterable[LiveCodebooks], settings: LiveSettings
     ) -> None:
         super().__init__()
         self._clients, self._topic, self._ids, self._settings = clients, topic.name, ids, settings
@@ -60,14 +60,14 @@ class LiveAudience(Service):
         self._audience = Audience(settings.listener_half_life_s)
         self._producer: AIOKafkaProducer | None = None
 
-    def use(self, books: Iterable[LiveBooks]) -> None:
+    def use(self, books: Iterable[LiveCodebooks]) -> None:
         """Make listeners' vectors under these tokenizers from now on.
 
         Args:
             books: The tokenizers that are loaded.
         """
         self._books = {one.version: one for one in books}
-        for version in sorted(version for version, one in self._books.items() if not one.leads_back):
+        for version in sorted(version for version, one in self._books.items() if not one.is_invertible):
             if version not in self._told:
                 self._told.add(version)
                 _log.warning(

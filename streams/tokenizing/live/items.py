@@ -15,12 +15,13 @@ from functools import lru_cache
 from sidestream.models.records import ItemSids
 from sidestream.streams.contracts.deadletters import SourceRecord
 from sidestream.streams.contracts.decode import Limits, Reason
+from sidestream.streams.contracts.outgoing import Outgoing
 from sidestream.streams.contracts.topics import Topics
 from sidestream.streams.errors import BadRecord, TokenizerError
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.streams.tokenizing.live.reading import decode_listeners, decode_segment, own_words, segment_of, value_of
 from sidestream.tokenizer.live import (
-    LiveBooks,
+    LiveCodebooks,
     LiveSettings,
     LiveState,
     Step,
@@ -29,9 +30,6 @@ from sidestream.tokenizer.live import (
     take_listeners,
     take_segment,
 )
-
-Outgoing = tuple[str, bytes | None, bytes | None, list[tuple[str, bytes]]]
-"""A record to send: topic, key, value, headers."""
 
 _KIND = "live"
 _IS_LIVE = b'"kind":"live"'
@@ -51,7 +49,7 @@ class LiveItems:
     """
 
     def __init__(
-        self, topics: Topics, books: Iterable[LiveBooks], limits: Limits, settings: LiveSettings, metrics: Metrics
+        self, topics: Topics, books: Iterable[LiveCodebooks], limits: Limits, settings: LiveSettings, metrics: Metrics
     ) -> None:
         self._topics, self._limits, self._settings, self._metrics = topics, limits, settings, metrics
         self.use(books)
@@ -68,7 +66,7 @@ class LiveItems:
         """Partitions whose states are here."""
         return frozenset(self._states)
 
-    def use(self, books: Iterable[LiveBooks]) -> None:
+    def use(self, books: Iterable[LiveCodebooks]) -> None:
         """Tokenize under these tokenizers from now on.
 
         Args:

@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable, Collection
 from typing import Final
 
+from sidestream.streams.contracts.outgoing import Outgoing
 from sidestream.streams.contracts.topics import TopicSpec
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.runtime.clock import Clock
 from sidestream.streams.runtime.log import get_log
-from sidestream.streams.tokenizing.live.items import LiveItems, Outgoing
+from sidestream.streams.tokenizing.live.items import LiveItems
 from sidestream.streams.tokenizing.live.restore import restore_states
 
 _log = get_log(__name__)

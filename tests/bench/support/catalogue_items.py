@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from sidestream.tokenizer.catalogue import Catalogue, CatalogueSnapshot
 from sidestream.tokenizer.catalogue.key_index import KeyIndex
+from sidestream.tokenizer.catalogue.live_rows import built
 from sidestream.tokenizer.catalogue.rows import RowStore
-from sidestream.tokenizer.catalogue.standing import built
 from sidestream.tokenizer.catalogue.validation import check_trie
 
 VERSION = "00112233aabb"

@@ -24,6 +24,7 @@ from sidestream.tokenizer.catalogue import Catalogue
 from sidestream.tokenizer.tokenizer import CatalogTokenizer
 from tests.bench.support.live_streams import EPOCH_MS, SEGMENT_MS, Stream
 from tests.bench.support.live_worker import SIDS, TOPICS, LiveWorker, Log, record
+from tests.models.log_catalogue import catalogue_at
 
 ON_AIR = 200
 ENDING_A_TICK = 20
@@ -117,7 +118,7 @@ async def ask_while_streams_end(
     """Ask for candidates after each swap; count those that had ended before it."""
     air = Air(tokenizer, folder, options.seed)
     generate_world(folder / "world", WorldSettings())
-    stock = [item for item in LogFolder(folder / "world").catalogue_at().values() if item.kind != "live"]
+    stock = [item for item in catalogue_at(LogFolder(folder / "world")).values() if item.kind != "live"]
     await air.publish(
         [record(TOPICS.catalog_items, air.number("catalog"), i.item_id, i.to_json(), air.now_ms) for i in stock]
     )

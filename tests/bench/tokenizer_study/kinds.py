@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sidestream.tokenizer.levels import fit_levels
+from sidestream.tokenizer.quality.code_stats import measure_codes
 from sidestream.tokenizer.settings import TokenizerSettings, VqSettings
-from sidestream.tokenizer.sheet import describe_codes
 from tests.bench.tokenizer_study.sets import Catalogue, Vectors, together
 
 Codes = npt.NDArray[np.int32]
@@ -90,7 +90,7 @@ def fill_in(make: Make, data: Catalogue, size: int, seed: int) -> dict[str, Any]
     cpu_s = time.process_time() - started
     shares, chances = together(codes, data.held_pairs)
     return {
-        **asdict(describe_codes(data.vectors, codes)),
+        **asdict(measure_codes(data.vectors, codes)),
         "left_over": None if decode is None else _left_over(data.vectors, codes, decode),
         "held_pairs_together": shares,
         "held_pairs_by_chance": chances,
@@ -120,7 +120,7 @@ def mean_row(rows: list[dict[str, Any]]) -> dict[str, Any]:
 def kmeans_sweep(data: Catalogue, sizes: tuple[int, ...], seed: int) -> list[tuple[int, float]]:
     """Tell distinct SIDs and cosine inside buckets of residual k-means over a sweep of sizes, fewest SIDs first."""
     make = fitted("kmeans", "kmeans", "kmeans")
-    sheets = [describe_codes(data.vectors, make(data, size, seed)[0]) for size in sizes]
+    sheets = [measure_codes(data.vectors, make(data, size, seed)[0]) for size in sizes]
     return sorted((sheet.distinct_sids, sheet.bucket_cosine) for sheet in sheets if sheet.bucket_cosine is not None)
 
 

@@ -18,10 +18,11 @@ import numpy.typing as npt
 from sidestream.models.data import LogFolder, training_sequences
 from sidestream.models.data.importers import import_lastfm, import_s3rec
 from sidestream.models.data.settings import ImportSettings
-from sidestream.models.evaluation.catalogue import item_texts
+from sidestream.models.data.texts import text_of
+from sidestream.models.evaluation.catalogue import last_items
 from sidestream.models.training.tokenizer import next_listens
 from sidestream.tokenizer.content import WordLlamaEncoder, item_text
-from sidestream.tokenizer.representation import Representation
+from sidestream.tokenizer.representation.vector import Representation
 
 Vectors = npt.NDArray[np.float32]
 Sequences = list[npt.NDArray[np.int64]]
@@ -125,7 +126,8 @@ def _unordered(pairs: Pairs, num_items: int) -> npt.NDArray[np.int64]:
 def _of_log(folder: Path) -> tuple[list[str], Sequences]:
     log = LogFolder(folder)
     sequences = training_sequences(log)
-    return item_texts(log, sequences.item_ids), list[npt.NDArray[np.int64]](_widened(sequences.train))
+    texts = [text_of(item) for item in last_items(log, sequences.item_ids)]
+    return texts, list[npt.NDArray[np.int64]](_widened(sequences.train))
 
 
 def _widened(sequences: Sequence[npt.NDArray[np.int32]]) -> Sequences:

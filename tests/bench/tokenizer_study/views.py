@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from sidestream.tokenizer.content import WordLlamaEncoder, clean_text, item_text
-from sidestream.tokenizer.cooccurrence import cooccurrence_vectors
-from sidestream.tokenizer.neighbours import nearest, overlap, unit_vectors
+from sidestream.tokenizer.quality.neighbours import nearest_items, overlap, unit_vectors
+from sidestream.tokenizer.representation.cooccurrence import cooccurrence_vectors
 from sidestream.tokenizer.settings import TokenizerSettings
 from sidestream.tokenizer.views import ContentSegment, ItemContent, fit_fusion, read_views, view_dims
 from tests.bench.tokenizer_study.sets import Sequences
@@ -52,13 +52,13 @@ def office_views(folder: Path, sequences: Sequences, max_items: int | None, seed
     kept = np.setdiff1d(heard, held)
     learned_from = listened.copy()
     learned_from[held] = 0.0
-    true = nearest(held, unit_vectors(listened), kept, _NEIGHBOURS)
+    true = nearest_items(held, unit_vectors(listened), kept, _NEIGHBOURS)
     found: dict[str, Any] = {"num_asked": len(held), "chance": round(_NEIGHBOURS / len(kept), 4)}
     for mix, (names, weights) in MIXES.items():
         dims = view_dims(names, items, encoder)
         blocks = read_views(items, dims, encoder)
         fusion = fit_fusion(names, blocks, weights, learned_from)
-        near = nearest(held, unit_vectors(fusion.fuse(blocks)), kept, _NEIGHBOURS)
+        near = nearest_items(held, unit_vectors(fusion.fuse(blocks)), kept, _NEIGHBOURS)
         found[mix] = {"recall": round(overlap(near, true), 4), "weights": fusion.weights.round(3).tolist()}
     return found
 

@@ -13,6 +13,7 @@ from sidestream.models.data.importers.amazon18_files import plain_text
 from sidestream.models.data.settings import ImportSettings
 from sidestream.models.errors import DataError
 from sidestream.streams.cli.main import app
+from tests.models.log_catalogue import catalogue_at
 
 REAL = Path(os.environ.get("SIDESTREAM_TEST_DATA", "shared/data")) / "amazon18-office"
 ITEMS = {
@@ -80,7 +81,7 @@ def test_nothing_that_a_training_sees_is_later_than_a_target(tmp_path: Path) -> 
 
 def test_items_keep_their_words_without_markup(tmp_path: Path) -> None:
     import_amazon18(write_office(tmp_path / "raw"), tmp_path / "log")
-    items = LogFolder(tmp_path / "log").catalogue_at()
+    items = catalogue_at(LogFolder(tmp_path / "log"))
     assert list(items) == ["item-0", "item-1", "item-2", "item-3", "item-10"]
     assert (items["item-0"].title, items["item-0"].creator) == ("HP 74 Black & Tri-color", "HP")
     assert items["item-0"].description == "Ink cartridge ."

@@ -10,6 +10,7 @@ from sidestream.models.data import LogFolder, training_sequences
 from sidestream.models.data.importers import import_lastfm, import_s3rec
 from sidestream.models.data.settings import ImportSettings
 from sidestream.models.errors import DataError
+from tests.models.log_catalogue import catalogue_at
 
 REAL = Path(os.environ.get("SIDESTREAM_TEST_DATA", "shared/data"))
 
@@ -60,7 +61,7 @@ def test_lastfm_orders_splits_and_names(tmp_path: Path) -> None:
     assert named == [["artist-4", "artist-1", "artist-2"], ["artist-3", "artist-1", "artist-2"]]
     assert [sequences.item_ids[row] for row in sequences.valid] == ["artist-2", "artist-2"]
     assert [sequences.item_ids[row] for row in sequences.test] == ["artist-3", "artist-4"]
-    items = folder.catalogue_at()
+    items = catalogue_at(folder)
     assert [items[f"artist-{n}"].title for n in (1, 2, 3, 4)] == ["Öne", "Two Two", "Artist 3", "Four"]
     for start in folder.sessions():
         assert all(listen.at < start.at for listen in folder.listens() if listen.user_id == start.user_id)
@@ -71,12 +72,12 @@ def test_lastfm_orders_splits_and_names(tmp_path: Path) -> None:
 def test_lastfm_tags_come_from_training_events_alone(tmp_path: Path) -> None:
     raw = write_lastfm(tmp_path / "raw", ROWS)
     import_lastfm(raw, tmp_path / "log", TINY)
-    tags = {key: item.tags for key, item in LogFolder(tmp_path / "log").catalogue_at().items()}
+    tags = {key: item.tags for key, item in catalogue_at(LogFolder(tmp_path / "log")).items()}
     # Both rows of the training pair (7, 1) count; pairs (7, 2), (7, 4), (9, 2) and (9, 3) are held out.
     assert tags == {"artist-1": ("rock", "français", "late"), "artist-2": (), "artist-3": ("rock",), "artist-4": ()}
     earlier = ImportSettings(min_events=2, content_until=date(2008, 6, 1))
     manifest = import_lastfm(raw, tmp_path / "log", earlier, overwrite=True)
-    tags = {key: item.tags for key, item in LogFolder(tmp_path / "log").catalogue_at().items()}
+    tags = {key: item.tags for key, item in catalogue_at(LogFolder(tmp_path / "log")).items()}
     assert tags["artist-1"] == ("rock",)
     assert manifest.cuts == {"content_until": 1_212_278_400_000}
 
@@ -159,13 +160,13 @@ def test_s3rec_names_and_attributes(tmp_path: Path) -> None:
         '{"id2item": {"5": "Song five", "7": "B004756YJA"}, "id2attribute": {"1": "calm", "2": "loud"}}'
     )
     import_s3rec(tmp_path / "Any.txt", tmp_path / "log")
-    items = LogFolder(tmp_path / "log").catalogue_at()
+    items = catalogue_at(LogFolder(tmp_path / "log"))
     assert items["item-5"].title == "Song five"
     assert items["item-5"].tags == ("calm", "loud")
     assert items["item-6"].tags == ("attribute 3",)
     (tmp_path / "Any_item_names.json").write_text('{"id2item": {"5": "B004756YJA", "7": "B004756YJB"}}')
     import_s3rec(tmp_path / "Any.txt", tmp_path / "log", overwrite=True)
-    items = LogFolder(tmp_path / "log").catalogue_at()
+    items = catalogue_at(LogFolder(tmp_path / "log"))
     assert set(items) == {"B004756YJA", "item-6", "B004756YJB"}
     assert items["B004756YJA"].title == ""
 
@@ -214,7 +215,7 @@ def test_s3rec_beauty_counts(tmp_path: Path) -> None:
     counts = manifest.counts
     assert (counts.listeners, counts.items, counts.listens + counts.heldout_test) == (22_363, 12_101, 198_502)
     folder = LogFolder(tmp_path / "log")
-    assert sum(len(item.tags) for item in folder.catalogue_at().values()) > counts.items
+    assert sum(len(item.tags) for item in catalogue_at(folder).values()) > counts.items
     sequences = training_sequences(folder)
     assert (sequences.test >= 0).all()
     assert (sequences.valid >= 0).all()

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from sidestream.models.data.manifest import Clock, Split
 from sidestream.models.data.rows import RowError, decode_listen, encode_row
 from sidestream.models.errors import DataError
 from sidestream.models.records import CatalogItem, Listen, SessionStart
+from tests.models.log_catalogue import catalogue_at
+from tests.tokenizer.kill_points import FOLDERS, check_every_kill
 
 FACTS = FolderFacts(
     name="tiny",
@@ -81,9 +84,9 @@ def test_round_trip_counts_and_order(tmp_path: Path) -> None:
 
 def test_catalogue_at_leaves_out_what_is_gone(tmp_path: Path) -> None:
     folder = write_tiny(tmp_path / "log")
-    assert set(folder.catalogue_at(20)) == {"a", "b", "live"}
-    assert set(folder.catalogue_at(25)) == {"a", "b"}
-    assert set(folder.catalogue_at(30)) == {"a"}
+    assert set(catalogue_at(folder, 20)) == {"a", "b", "live"}
+    assert set(catalogue_at(folder, 25)) == {"a", "b"}
+    assert set(catalogue_at(folder, 30)) == {"a"}
 
 
 def test_sequences_cut_at_the_validation_event(tmp_path: Path) -> None:
@@ -238,3 +241,19 @@ def test_listen_row_refuses_what_the_record_refuses(change: dict[str, object]) -
         decode_listen(line)
     with pytest.raises(ValueError):
         Listen.from_json(line)
+
+
+@pytest.mark.parametrize("swap", [True, False], ids=["swap", "two renames"])
+def test_a_writer_killed_at_any_rename_leaves_the_old_log_or_the_new(tmp_path: Path, swap: bool) -> None:
+    def save(place: Path, version: str) -> None:
+        with LogFolderWriter(place, overwrite=True) as writer:
+            writer.item(item(version, 10))
+            writer.finish(dataclasses.replace(FACTS, name=version))
+
+    def load(place: Path) -> str:
+        folder = LogFolder(place)
+        folder.verify()
+        assert [event.item_id for event in folder.catalog()] == [folder.manifest.name]
+        return folder.manifest.name
+
+    assert check_every_kill(tmp_path, save, load, DataError, swap=swap, changes=FOLDERS)

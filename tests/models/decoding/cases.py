@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sidestream.models.decoding.reference import Search
 from sidestream.models.engine import Request
 from sidestream.models.features import Features
 from sidestream.models.network_config import NetworkConfig
 from sidestream.tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts
+from tests.models.decoding.reference import Search
 
 THREE_LEVELS = NetworkConfig(codebook_sizes=(7, 5, 9), d_model=16, head_dim=8, max_len=6)
 TWO_LEVELS = NetworkConfig(codebook_sizes=(6, 11), d_model=32, head_dim=16, max_len=5, num_layers=1)

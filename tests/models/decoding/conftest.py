@@ -32,8 +32,8 @@ def trained(tmp_path_factory):
     """Export a config once per test session; every case reuses it."""
     pytest.importorskip("torch")
     from sidestream.models.artifact import ModelConfig
-    from sidestream.models.export import export_artifact
     from sidestream.models.item_table import ItemTable
+    from tests.models.exporting import export_artifact
 
     made = {}
 

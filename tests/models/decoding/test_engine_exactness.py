@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from sidestream.models.decoding.reference import ReferenceModel
 from sidestream.models.engine import Engine
 from sidestream.models.settings import EngineSettings
 from tests.models.decoding.cases import CONFIGS, random_case
+from tests.models.decoding.reference import ReferenceModel
 
 pytestmark = pytest.mark.train
 

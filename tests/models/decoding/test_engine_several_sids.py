@@ -5,11 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from sidestream.models.decoding.reference import ReferenceModel, Search
 from sidestream.models.engine import Engine, Request
 from sidestream.models.settings import EngineSettings
 from sidestream.tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts
 from tests.models.decoding.cases import CONFIGS, X_DIM, random_features
+from tests.models.decoding.reference import ReferenceModel, Search
 
 pytestmark = pytest.mark.train
 

@@ -30,6 +30,7 @@ from sidestream.tokenizer.generations import VersionOnItems, compare
 from sidestream.tokenizer.levels import CentroidLevel, Quantizer
 from sidestream.tokenizer.settings import TokenizerSettings
 from sidestream.tokenizer.views import plain_items
+from tests.models.log_catalogue import catalogue_at
 
 NASTY = '<script>alert("x")</script><img src=x onerror=alert(1)> & "quotes" \' ]]>'
 VOID = {"meta", "br", "img"}
@@ -285,7 +286,7 @@ def item_of(number, at):
 
 @pytest.fixture(scope="module")
 def fitted(log):
-    items = log.catalogue_at()
+    items = catalogue_at(log)
     texts = [item_text(item.title, creator=item.creator, kind=item.kind) for item in items.values()]
     settings = TokenizerSettings(vector_dim=32, collaborative_dim=8, codebook_size=16)
     sequences = [np.arange(start, 200, 9) for start in range(9)]
@@ -302,7 +303,7 @@ def test_gathering_orders_by_arrival_and_encodes_as_the_tokenizer_does(log, fitt
     assert items.arrival_is.startswith("first event of each item")
     assert items.titles[0] == "rain forest sleep calm part 0 · Host 0"
     assert items.own_reference
-    known = log.catalogue_at()
+    known = catalogue_at(log)
     texts = [
         item_text(known[item_id].title, creator=known[item_id].creator, kind="episode") for item_id in items.item_ids
     ]

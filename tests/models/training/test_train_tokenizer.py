@@ -82,7 +82,7 @@ def test_vq_is_for_all_levels_or_none():
 
 def test_the_report_tells_how_old_and_how_sure_the_collaborative_half_is(folder, tmp_path):
     report = train_tokenizer(
-        folder, tmp_path / "tokenizer", WordLlamaEncoder(), TokenizerSettings(), measure_unheard=True
+        folder, tmp_path / "tokenizer", WordLlamaEncoder(), TokenizerSettings(), with_cold_start=True
     ).report
     assert report["listens_until"].startswith("20")
     assert report["unheard"]["num_heard"] > report["unheard"]["num_unheard"] > 0

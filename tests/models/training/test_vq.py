@@ -61,11 +61,11 @@ def test_equal_seeds_train_equal_levels(vectors):
 def test_masked_levels_add_nothing_and_still_give_codes():
     model = _RqVae(4, SIZES, SMALL.model_copy(update={"latent_dim": 2}))
     with torch.no_grad():
-        for number, book in enumerate(model.books):
-            book.copy_(torch.randn(book.shape, generator=torch.Generator().manual_seed(number)))
+        for number, codebook in enumerate(model.codebooks):
+            codebook.copy_(torch.randn(codebook.shape, generator=torch.Generator().manual_seed(number)))
     latent = torch.randn(5, 2, generator=torch.Generator().manual_seed(9))
     quantized, _, codes = model.quantize(latent, torch.tensor([1, 2, 3, 3, 1]))
-    picked = [book[code] for book, code in zip(model.books, codes, strict=True)]
+    picked = [codebook[code] for codebook, code in zip(model.codebooks, codes, strict=True)]
     assert torch.allclose(quantized[0], picked[0][0], atol=1e-6)
     assert torch.allclose(quantized[1], picked[0][1] + picked[1][1], atol=1e-6)
     assert torch.allclose(quantized[2], picked[0][2] + picked[1][2] + picked[2][2], atol=1e-6)

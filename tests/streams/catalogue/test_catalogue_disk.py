@@ -65,7 +65,8 @@ def test_what_was_saved_is_loaded_with_its_offsets(local, tmp_path):
 
 def test_a_save_replaces_the_one_before_and_clears_what_was_left_half_done(local, tmp_path):
     save(local)
-    (tmp_path / "catalogue/tok-model/00000009.partial").mkdir()
+    for left in (".00000009.0123abcd.writing", "00000009.partial"):
+        (tmp_path / "catalogue/tok-model" / left).mkdir()
     assert save(local, items=5, positions=(100, 50))
     assert folders(tmp_path) == ["tok-model/00000002"]
     origin, items = load(local)

@@ -15,6 +15,7 @@ from sidestream.models.world import WorldSettings, generate_world
 from sidestream.streams.popularity.settings import PopularitySettings
 from sidestream.streams.replay import ReplayCore, ReplayDriver
 from sidestream.tokenizer.views import ItemContent
+from tests.models.log_catalogue import catalogue_at
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def test_answers_carry_the_logs_time_and_no_timings(folder: LogFolder) -> None:
 def test_candidates_are_there_and_alive_at_the_time(folder: LogFolder) -> None:
     answered = 0
     for start, answer in zip(list(folder.sessions())[::7], list(driver(folder).run())[::7], strict=True):
-        there = folder.catalogue_at(start.at)
+        there = catalogue_at(folder, start.at)
         ids = [candidate.item_id for candidate in answer.candidates]
         assert len(set(ids)) == len(ids)
         for item_id in ids:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from sidestream.tokenizer.catalogue import Catalogue, CatalogueSnapshot, CatalogueUpdate, ItemFacts, standing
+from sidestream.tokenizer.catalogue import Catalogue, CatalogueSnapshot, CatalogueUpdate, ItemFacts, live_rows
 from sidestream.tokenizer.catalogue.encoding import name_key
 from sidestream.tokenizer.sid import item_key
 from tests.bench.support.catalogue_items import store_of
@@ -163,13 +163,13 @@ def check_node(snapshot, level, node, below):
 
 def check_lists(snapshot, model, alive):
     popular = snapshot.item_ids(snapshot.popular_rows)
-    assert popular == sorted(alive, key=lambda i: (-weight_of(i), item_key(i)))[: standing.MAX_LISTED_ROWS]
+    assert popular == sorted(alive, key=lambda i: (-weight_of(i), item_key(i)))[: live_rows.MAX_LISTED_ROWS]
     newest = snapshot.item_ids(snapshot.newest_rows)
 
     def age(item_id):
         return (seconds_of(alive[item_id].facts), model.items[item_id].seen)
 
-    assert newest == sorted(alive, key=age, reverse=True)[: standing.MAX_LISTED_ROWS]
+    assert newest == sorted(alive, key=age, reverse=True)[: live_rows.MAX_LISTED_ROWS]
 
 
 def arrays_of(snapshot: CatalogueSnapshot) -> list[np.ndarray]:
@@ -198,7 +198,7 @@ def arrays_of(snapshot: CatalogueSnapshot) -> list[np.ndarray]:
 def check_against_scratch(snapshot: CatalogueSnapshot):
     """Require of a snapshot what one built from its rows alone has, byte for byte."""
     store = store_of(snapshot)
-    scratch = standing.built(store, snapshot.row_alive, snapshot.codebook_sizes)
+    scratch = live_rows.built(store, snapshot.row_alive, snapshot.codebook_sizes)
     assert snapshot.popular_rows.tolist() == scratch.popular.tolist()
     assert snapshot.newest_rows.tolist() == scratch.newest.tolist()
     for field in fields(scratch.trie):

@@ -2,23 +2,14 @@
 
 import dataclasses
 
-import catalogue_model as cm
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidestream.tokenizer.catalogue import (
-    CatalogueUpdate,
-    ItemFacts,
-    catalogue,
-    means,
-    nodes,
-    rows,
-    snapshot,
-    splice,
-    standing,
-)
+from sidestream.tokenizer.catalogue import CatalogueUpdate, ItemFacts, catalogue, live_rows, rows, snapshot
+from sidestream.tokenizer.catalogue.trie import means, nodes, splice
+from tests.tokenizer.catalogue import catalogue_model as cm
 
 ITEM_IDS = [f"item-{n}" for n in range(9)] + ["", "ünïcode ♪", "x" * 256]
 facts = st.builds(
@@ -57,9 +48,9 @@ def small_buffers():
         patch.setattr(splice, "_MIN_RUN", 1)
         patch.setattr(means, "_MEMBERS_PER_SUM", 2)
         patch.setattr(means, "_MIN_MEMBERS", 2)
-        patch.setattr(standing, "_MAX_MERGED_SHARE", 2.0)
-        patch.setattr(standing, "MAX_LISTED_ROWS", 4)
-        patch.setattr(standing, "_RESERVE_ROWS", 2)
+        patch.setattr(live_rows, "_MAX_MERGED_SHARE", 2.0)
+        patch.setattr(live_rows, "MAX_LISTED_ROWS", 4)
+        patch.setattr(live_rows, "_RESERVE_ROWS", 2)
         yield
 
 

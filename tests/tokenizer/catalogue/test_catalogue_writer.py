@@ -2,14 +2,14 @@
 
 import dataclasses
 
-import catalogue_model as cm
 import numpy as np
 import pytest
 
 from sidestream.tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts, catalogue, encoding, rows, validation
-from sidestream.tokenizer.catalogue.splice import Splice
+from sidestream.tokenizer.catalogue.trie.splice import Splice
 from sidestream.tokenizer.errors import CatalogueError
 from sidestream.tokenizer.sid import item_key
+from tests.tokenizer.catalogue import catalogue_model as cm
 
 
 def upsert(item_id, offset=0, sid=(0, 0, 0), x=(1, 2, 3, 4), **facts):
@@ -291,7 +291,7 @@ def test_trie_that_a_search_would_get_lost_in_is_refused(trie_of_two, field, lev
 
 def test_all_of_the_trie_is_checked_once_in_a_while_and_what_is_new_each_time(monkeypatch):
     monkeypatch.setattr(catalogue, "_CHECK_ALL_EVERY", 3)
-    monkeypatch.setattr("sidestream.tokenizer.catalogue.standing._MAX_MERGED_SHARE", 2.0)
+    monkeypatch.setattr("sidestream.tokenizer.catalogue.live_rows._MAX_MERGED_SHARE", 2.0)
     subject, checked = cm.new_catalogue(), []
     subject.apply([upsert("first")])
     subject.snapshot()

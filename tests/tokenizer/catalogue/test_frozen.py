@@ -4,7 +4,6 @@ import dataclasses
 import json
 import shutil
 
-import catalogue_model as cm
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,7 +12,9 @@ from sidestream.tokenizer.catalogue import CatalogueUpdate, ItemFacts, files
 from sidestream.tokenizer.catalogue.files import read_frozen, write_frozen
 from sidestream.tokenizer.errors import ArtifactError, CatalogueError
 from sidestream.tokenizer.manifest import write_manifest
+from tests.tokenizer.catalogue import catalogue_model as cm
 from tests.tokenizer.catalogue.test_catalogue_properties import batches
+from tests.tokenizer.kill_points import FOLDERS, check_every_kill
 
 
 def upsert(item_id, offset=0, sid=(0, 0, 0), **facts):
@@ -107,6 +108,20 @@ def test_disk_that_refuses_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         write_frozen(tmp_path / "one", some_catalogue().frozen(), {})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_write_killed_at_any_rename_leaves_all_or_nothing(tmp_path):
+    frozen = some_catalogue().frozen()
+
+    def save(place, version):
+        # No catalogue on disk is ever replaced.
+        if not place.exists():
+            assert write_frozen(place, frozen, {"who": version})
+
+    def load(place):
+        return read_frozen(place)[1]["who"]
+
+    assert check_every_kill(tmp_path, save, load, ArtifactError, changes=FOLDERS, replacing=(False,))
 
 
 def spoil_byte(folder):

@@ -16,7 +16,7 @@ from sidestream.tokenizer.drift import (
 )
 from sidestream.tokenizer.fitting import fit_tokenizer
 from sidestream.tokenizer.levels import fit_levels
-from sidestream.tokenizer.representation import Representation
+from sidestream.tokenizer.representation.vector import Representation
 from sidestream.tokenizer.settings import TokenizerSettings
 from sidestream.tokenizer.views import plain_items
 

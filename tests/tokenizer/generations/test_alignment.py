@@ -1,5 +1,6 @@
 """The alignment map: whole SIDs, then prefixes, then nothing; what it agrees with; its folder."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -11,6 +12,7 @@ from sidestream.tokenizer.errors import ArtifactError, TokenizerError
 from sidestream.tokenizer.generations import Alignment, CodedBy, align, load_alignment
 from sidestream.tokenizer.generations.aligning import match_codes
 from sidestream.tokenizer.manifest import write_manifest
+from tests.tokenizer.kill_points import FOLDERS, check_every_kill
 
 OLD, NEW = "0123456789ab", "ba9876543210"
 
@@ -127,7 +129,7 @@ def test_another_artifact_is_neither_read_nor_replaced(made, tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").write_text("x")
     write_manifest(tmp_path / "other", {"artifact": "model"})
-    with pytest.raises(ArtifactError, match="another artifact"):
+    with pytest.raises(ArtifactError, match="no alignment artifact, so it is not replaced"):
         made.save(tmp_path / "other")
     with pytest.raises(ArtifactError, match="no alignment"):
         load_alignment(tmp_path / "other")
@@ -149,3 +151,13 @@ def test_arrays_that_do_not_fit_are_refused(changed, message):
     given = {name: tuple(np.array(array, kinds[name]) for array in group) for name, group in arrays.items()}
     with pytest.raises(TokenizerError, match=message):
         Alignment(OLD, NEW, (2, 2), (2,), **given)
+
+
+def test_a_save_killed_at_any_rename_leaves_the_old_map_or_the_new(made, tmp_path):
+    def save(place, version):
+        dataclasses.replace(made, agreement={"what": version}).save(place)
+
+    def load(place):
+        return load_alignment(place).agreement["what"]
+
+    assert check_every_kill(tmp_path, save, load, ArtifactError, swap=False, changes=FOLDERS)

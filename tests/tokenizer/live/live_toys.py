@@ -4,7 +4,8 @@ import hashlib
 
 import numpy as np
 
-from sidestream.tokenizer.grid import VECTOR_BITS, unit_rows
+from sidestream.tokenizer.arrays.grid import VECTOR_BITS, unit_rows
+from sidestream.tokenizer.arrays.int8 import quantize_rows
 from sidestream.tokenizer.live import (
     Listening,
     OwnWords,
@@ -16,7 +17,6 @@ from sidestream.tokenizer.live import (
     take_listeners,
     take_segment,
 )
-from sidestream.tokenizer.tokenizer import quantize_rows
 
 DIM = 8
 
@@ -54,11 +54,11 @@ class ToyBooks:
         return self.points[[sid[0] for sid in sids]]
 
 
-def words(text, books):
+def words(text, codebooks):
     vector = vector_of(text)
     quantized, scales = quantize_rows(vector[None, :])
     scale = float(scales[0])
-    return OwnWords(books.encode(vector), quantized[0].tobytes(), scale, quantized[0] * np.float64(scale))
+    return OwnWords(codebooks.encode(vector), quantized[0].tobytes(), scale, quantized[0] * np.float64(scale))
 
 
 def listeners(text, weight, version="0123456789ab", *, partition=0, since=0, offset=0, at=0):
@@ -74,24 +74,24 @@ def talk(topic, number, *, offset=None, every_s=5):
     return Segment(number if offset is None else offset, end_ms, end_ms - every_s * 1_000, end_ms, text)
 
 
-def take(state, record, books, settings):
+def take(state, record, codebooks, settings):
     """Fold one record of any source: (offset, text) of the catalogue, a segment, or listeners."""
     if isinstance(record, Segment):
-        return take_segment(state, "live", record, books, settings)
+        return take_segment(state, "live", record, codebooks, settings)
     if isinstance(record, Partial):
-        return take_listeners(state, record, books, settings)
+        return take_listeners(state, record, codebooks, settings)
     offset, text = record
-    own = {version: words(text, one) for version, one in books.items()}
-    return take_item(state, text.encode(), offset, own, books, settings)
+    own = {version: words(text, one) for version, one in codebooks.items()}
+    return take_item(state, text.encode(), offset, own, codebooks, settings)
 
 
-def play(records, books, settings, state=None, *, through_bytes=False):
+def play(records, codebooks, settings, state=None, *, through_bytes=False):
     """Fold records in order; give every step."""
     steps = []
     for record in records:
         if through_bytes and state is not None:
             state = decode_state(encode_state(state))
-        step = take(state, record, books, settings)
+        step = take(state, record, codebooks, settings)
         state = step.state
         steps.append(step)
     return steps

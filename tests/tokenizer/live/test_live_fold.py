@@ -16,8 +16,8 @@ LIVE = LiveSettings()
 (V,) = BOOKS
 
 
-def start(text="0 a stream", books=BOOKS):
-    return take(None, (0, text), books, LIVE).state
+def start(text="0 a stream", codebooks=BOOKS):
+    return take(None, (0, text), codebooks, LIVE).state
 
 
 segments = st.builds(
@@ -216,7 +216,7 @@ def test_a_tokenizer_that_comes_later_sees_the_window_and_one_that_goes_is_forgo
 
 
 def test_a_tokenizer_that_is_not_loaded_keeps_what_it_said():
-    live = play([talk(4, number) for number in range(9)], TWO, LIVE, start(books=TWO))[-1].state
+    live = play([talk(4, number) for number in range(9)], TWO, LIVE, start(codebooks=TWO))[-1].state
     after = play([talk(1, number) for number in range(9, 40)], BOOKS, LIVE, live)[-1].state
     assert after.views["ba9876543210"] == live.views["ba9876543210"]
     assert after.views[V].sid != live.views[V].sid

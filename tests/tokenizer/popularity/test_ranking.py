@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidestream.tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts
-from sidestream.tokenizer.popularity import Counts, Decay, Ranking, merged, standing_of
+from sidestream.tokenizer.popularity import Counts, Decay, Ranking, merged, popularity_scores
 from sidestream.tokenizer.sid import item_key
 
 SIZES, DIM = (3, 4), 4
@@ -73,7 +73,7 @@ def test_without_counts_the_snapshot_stays_the_same():
     catalogue.apply([upsert("a", 0)])
     snapshot = catalogue.snapshot()
     assert ranking(Counts.empty(), fresh_hours=72).ranked(snapshot) is snapshot
-    assert standing_of(snapshot, np.array([0], np.int32)).tolist() == [1.0]
+    assert popularity_scores(snapshot, np.array([0], np.int32)).tolist() == [1.0]
 
 
 def test_a_new_item_counts_as_a_share_of_the_mean_for_some_hours():
@@ -112,7 +112,7 @@ def test_items_that_come_between_two_refreshes_find_their_place():
     catalogue.apply([upsert("b", 4, sid=(0, 0), title="b, told anew")])
     assert sorted(buckets(ranks.ranked(catalogue.snapshot()))) == [["b"], ["late"]]
     newest = ranks.ranked(catalogue.snapshot())
-    assert standing_of(newest, newest.popular_rows).astype(int).tolist() == [5, 3]
+    assert popularity_scores(newest, newest.popular_rows).astype(int).tolist() == [5, 3]
 
 
 @given(

@@ -16,7 +16,7 @@ from sidestream.streams.tokenizing.live.ids import LiveIds
 from sidestream.streams.tokenizing.live.reading import decode_listeners
 from sidestream.tokenizer.catalogue import StoredSid
 from sidestream.tokenizer.levels.mlp import MlpEncoder
-from sidestream.tokenizer.live import FrozenBooks, LiveSettings
+from sidestream.tokenizer.live import FrozenCodebooks, LiveSettings
 from sidestream.tokenizer.sid import item_key
 from tests.bench.support.live_worker import AT, TOPICS, LiveWorker, Log, Producer, item, record
 
@@ -26,7 +26,7 @@ def audience(tokenizer):
     clients = Clients(KafkaSettings(bootstrap="127.0.0.1:1"))
     ids = LiveIds(clients, TOPICS.live_states)
     ids._note(b"live", True)
-    return LiveAudience(clients, TOPICS.live_listeners, ids, [FrozenBooks(tokenizer)], LiveSettings())
+    return LiveAudience(clients, TOPICS.live_listeners, ids, [FrozenCodebooks(tokenizer)], LiveSettings())
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ async def test_a_listen_to_a_live_item_counts_with_what_its_listener_hears_else(
     ((key, value),) = await told(audience)
     told_of, partial = decode_listeners(key, value, AT, Limits())
     assert (told_of.item_id, partial.partition, partial.since, partial.offset, partial.at) == ("live", 3, 1, 1, AT + 1)
-    heard = FrozenBooks(tokenizer).decode([(1, 2, 3)])[0]
+    heard = FrozenCodebooks(tokenizer).decode([(1, 2, 3)])[0]
     mean = partial.means[tokenizer.version]
     got = [component * mean.scale for component in memoryview(mean.vector).cast("b")]
     assert got == pytest.approx(heard / (heard @ heard) ** 0.5, abs=0.01)
@@ -103,8 +103,8 @@ async def test_many_listeners_move_an_item(tokenizer, tmp_path, audience, sid_of
 
 
 async def test_under_trained_levels_listeners_do_not_count_and_the_log_says_so_once(audience, sid_of, tokenizer):
-    class Trained(FrozenBooks):
-        leads_back = False
+    class Trained(FrozenCodebooks):
+        is_invertible = False
 
     books = [Trained(tokenizer)]
     with capture_logs() as lines:
@@ -118,10 +118,10 @@ async def test_under_trained_levels_listeners_do_not_count_and_the_log_says_so_o
 
 
 def test_only_a_trained_encoder_keeps_sids_from_leading_back(tokenizer):
-    assert FrozenBooks(tokenizer).leads_back
+    assert FrozenCodebooks(tokenizer).is_invertible
     dim = tokenizer.tokenizer.levels.dim
     encoder = MlpEncoder.freeze([np.eye(dim)], [np.zeros(dim)])
     levels = dataclasses.replace(tokenizer.tokenizer.levels, encoder=encoder)
     trained = dataclasses.replace(tokenizer, tokenizer=dataclasses.replace(tokenizer.tokenizer, levels=levels))
-    assert not FrozenBooks(trained).leads_back
-    assert FrozenBooks(trained).decode([(1, 2, 3)]) is None
+    assert not FrozenCodebooks(trained).is_invertible
+    assert FrozenCodebooks(trained).decode([(1, 2, 3)]) is None

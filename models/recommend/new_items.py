@@ -1,0 +1,72 @@
+"""The places reserved for new items, which ranking alone never shows.
+
+A new item was published within the last hours (or says nothing of when) and has no listen in training: the model's
+score of it is well ordered among its like but far below that of known items, so it competes for places of its own.
+Rank inside them: recency-weighted content similarity, sum over the history of 1/k * cosine(entry, item), k = 1 for
+the latest entry. Without a history the newest come first.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from sidestream.models.history.view import HistoryView
+from sidestream.models.recommend.settings import RecommendSettings
+from sidestream.tokenizer.catalogue import CatalogueSnapshot
+
+BoolArray = npt.NDArray[np.bool_]
+Int32Array = npt.NDArray[np.int32]
+Float32Array = npt.NDArray[np.float32]
+
+# weight = sqrt(listens in training + 1): a weight of one means that the model never saw the item.
+_UNSEEN_WEIGHT = 1.0 + 1e-6
+_HOUR_S = 3_600
+
+
+def places(num_candidates: int, settings: RecommendSettings) -> int:
+    """Return how many places of a candidate set are reserved: the setting, but never more than a fifth."""
+    return min(settings.reserved_new, num_candidates // 5)
+
+
+def new_items(
+    snapshot: CatalogueSnapshot, history: HistoryView, allowed: BoolArray, now_ms: int, settings: RecommendSettings
+) -> tuple[Int32Array, Float32Array]:
+    """Rank the new items for one listener.
+
+    Args:
+        snapshot: Pinned catalogue; its `newest_rows` come newest first.
+        history: The listener's recent history under this snapshot.
+        allowed: Rows that may be listed.
+            Shape: (R,).
+        now_ms: UTC epoch milliseconds.
+        settings: How new is new, and how many compete.
+
+    Returns:
+        Rows, best first, and their similarities in [-1, 1] (0 without a history).
+            Shape: (n,) and (n,).
+    """
+    newest = snapshot.newest_rows
+    published = snapshot.published_s[newest]
+    oldest_s = now_ms // 1_000 - round(settings.new_within_hours * _HOUR_S)
+    # 0 where the catalogue does not say it.
+    fresh = (published == 0) | ((published >= oldest_s) & (published <= now_ms // 1_000))
+    fresh &= allowed[newest] & (snapshot.item_weight[newest] <= _UNSEEN_WEIGHT)
+    rows: Int32Array = newest[fresh][: settings.max_new_ranked]
+    heard = history.rows[history.rows >= 0]
+    if rows.size == 0 or heard.size == 0:
+        return rows, np.zeros(rows.size, dtype=np.float32)
+    recency = 1.0 / np.arange(heard.size, 0, -1, dtype=np.float32)
+    taste = (recency / recency.sum()) @ _unit_vectors(snapshot, heard)
+    similarity: Float32Array = (_unit_vectors(snapshot, rows) @ taste).astype(np.float32)
+    order = np.argsort(-similarity, kind="stable")
+    return rows[order], similarity[order]
+
+
+def _unit_vectors(snapshot: CatalogueSnapshot, rows: Int32Array) -> Float32Array:
+    """Return item vectors of length one; the scale of a row cancels out, a zero vector stays zero.
+
+    Shape: (n, d).
+    """
+    vectors = snapshot.item_vectors[rows].astype(np.float32)
+    norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
+    unit: Float32Array = vectors / np.maximum(norms, 1e-12)[:, None]
+    return unit

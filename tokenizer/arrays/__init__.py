@@ -1,0 +1,1 @@
+"""Operations on arrays that give the same bits on every machine, in every batch: rounding, look-up, selection."""

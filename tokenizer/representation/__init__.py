@@ -1,0 +1,1 @@
+"""The representation vector of an item: its content, and what listeners say of it."""
