@@ -9,20 +9,24 @@ requests, because training and evaluation, which read the same listens, know of 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, Self, cast
+from typing import TYPE_CHECKING, Protocol, Self, cast
 
 from sidestream.models.data import CatalogEvent, Cursor, ListenRow, LogFolder, LogRow
 from sidestream.models.history import fold
 from sidestream.models.recommend import Recommender, Steps
 from sidestream.models.records import CandidateSet, CatalogItem, SessionStart
+from sidestream.models.settings import EngineSettings
 from sidestream.streams.catalogue.decode import UpdateDecoder
 from sidestream.streams.errors import ArtifactError
 from sidestream.streams.generations.pair import load_pair
 from sidestream.streams.popularity.settings import PopularitySettings
 from sidestream.streams.replay.counted import CountedLog
-from sidestream.streams.settings import Settings
 from sidestream.streams.tokenizing.values import ItemEncoder, item_sids
 from sidestream.tokenizer.catalogue import Catalogue, CatalogueSnapshot, CatalogueUpdate, Vectorize
+
+if TYPE_CHECKING:
+    # At run time the settings import this package.
+    from sidestream.streams.settings import Settings
 
 
 class ReplayTokenizer(ItemEncoder, Protocol):
@@ -90,7 +94,7 @@ class ReplayDriver:
         self.counts = ReplayCounts()
 
     @classmethod
-    def load(cls, folder: LogFolder | Path | str, pair: Path | str, settings: Settings | None = None) -> Self:
+    def load(cls, folder: LogFolder | Path | str, pair: Path | str, settings: "Settings | None" = None) -> Self:
         """Make a driver of a pair folder.
 
         Args:
@@ -104,19 +108,19 @@ class ReplayDriver:
         Raises:
             ArtifactError: The pair is missing, damaged, or its parts do not belong together.
         """
-        settings = settings if settings is not None else Settings()
-        loaded = load_pair(Path(pair), settings.engine)
+        loaded = load_pair(Path(pair), EngineSettings() if settings is None else settings.engine)
         recommender = Recommender(
             loaded.engine,
             loaded.tokenizer.version,
             loaded.model_version,
-            settings.recommend,
+            None if settings is None else settings.recommend,
             loaded.alignments,
         )
         if loaded.vectorize is None:
             msg = f"{pair}: expected a model beside the tokenizer, found none; train one with `sidestream train model`"
             raise ArtifactError(msg)
-        core = ReplayCore(loaded.tokenizer, loaded.vectorize, loaded.dim, recommender, settings.popularity)
+        popularity = PopularitySettings() if settings is None else settings.popularity
+        core = ReplayCore(loaded.tokenizer, loaded.vectorize, loaded.dim, recommender, popularity)
         return cls(folder if isinstance(folder, LogFolder) else LogFolder(folder), core)
 
     def run(self) -> Iterator[CandidateSet]:

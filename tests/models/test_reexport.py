@@ -10,7 +10,7 @@ pytestmark = pytest.mark.train
 import numpy as np  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
-from models import reexport as subject  # noqa: E402
+from sidestream.models import reexport as subject  # noqa: E402
 from sidestream.models.artifact import (  # noqa: E402
     ONNX_NAME,
     WEIGHTS_NAME,

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from tokenizer import folders
+from sidestream.tokenizer import folders
 
 # Calls that change names of folders: enough where a publisher only has to be shown to leave the rest to `folders`.
 FOLDERS = ("mkdir", "rename", "replace", "rmdir", "swap")

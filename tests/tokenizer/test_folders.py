@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sidestream.tokenizer import durable, folders
 from sidestream.tokenizer.errors import ArtifactError
 from sidestream.tokenizer.folders import (
     FolderDraft,
@@ -17,7 +18,6 @@ from sidestream.tokenizer.folders import (
     remove_leftovers,
 )
 from tests.tokenizer.kill_points import check_every_kill, killed
-from tokenizer import durable, folders
 
 NAMES = ("a.txt", "b.txt", "inner/c.txt")
 
