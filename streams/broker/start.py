@@ -11,9 +11,9 @@ from typing import Literal
 from sidestream.streams.broker import jars, local, probe
 from sidestream.streams.broker.embedded import EmbeddedBroker, has_library
 from sidestream.streams.broker.settings import BrokerSettings
-from sidestream.streams.contracts.admin import KafkaTopicAdmin
 from sidestream.streams.contracts.topics import TopicAdmin
 from sidestream.streams.errors import BrokerError, SettingsError
+from sidestream.streams.kafka.admin import KafkaTopicAdmin
 from sidestream.streams.kafka.clients import BrokerKind, Clients, KafkaSettings
 from sidestream.streams.kafka.security import wait_for_login
 

@@ -8,9 +8,9 @@ import typer
 from sidestream.streams.cli.connection import clients_of
 from sidestream.streams.cli.context import settings_of
 from sidestream.streams.cli.output import print_json, print_rows, say
-from sidestream.streams.contracts.admin import KafkaTopicAdmin
 from sidestream.streams.contracts.asyncapi import asyncapi as describe
 from sidestream.streams.contracts.topics import build_topics, check_topics, create_topics
+from sidestream.streams.kafka.admin import KafkaTopicAdmin
 
 app = typer.Typer(no_args_is_help=True, help="Create, list, check and describe the topics.")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from mode import Service
 
-from sidestream.streams.contracts.admin import KafkaTopicAdmin
 from sidestream.streams.contracts.topics import Topics, require_topics
 from sidestream.streams.errors import AccessError, BrokerError
+from sidestream.streams.kafka.admin import KafkaTopicAdmin
 from sidestream.streams.kafka.clients import Clients
 
 _RETRY_S = 0.5

@@ -7,9 +7,9 @@ import time
 import pytest
 from kafka import TopicPartition
 
-from sidestream.streams.contracts.admin import KafkaTopicAdmin
 from sidestream.streams.contracts.topics import TopicSpec
 from sidestream.streams.errors import TopicError
+from sidestream.streams.kafka.admin import KafkaTopicAdmin
 from sidestream.streams.kafka.blocking import BlockingFollower
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.reading import Follower, read_to_end

@@ -17,10 +17,10 @@ from kafka import TopicPartition
 from sidestream.streams.broker import BrokerSettings, RunningBroker, broker_status
 from sidestream.streams.broker.jars import ensure_jars, require_kafka
 from sidestream.streams.client import SidestreamClient
-from sidestream.streams.contracts.admin import KafkaTopicAdmin
 from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.contracts.topics import build_topics, create_topics
 from sidestream.streams.errors import AccessError, BrokerError
+from sidestream.streams.kafka.admin import KafkaTopicAdmin
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.settings import env_name, flags_of
 from sidestream.streams.worker.process import WorkerProcess

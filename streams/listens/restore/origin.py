@@ -17,9 +17,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sidestream.streams.contracts.admin import KafkaTopicAdmin
 from sidestream.streams.contracts.topics import TopicState
 from sidestream.streams.errors import LaneError
+from sidestream.streams.kafka.admin import KafkaTopicAdmin
 from sidestream.streams.kafka.clients import Clients
 
 RESERVED = b"\xff\xff"

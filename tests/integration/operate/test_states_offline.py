@@ -9,11 +9,11 @@ import pytest
 from kafka.partitioner.default import murmur2
 
 from sidestream.models.history import describe
-from sidestream.streams.contracts.admin import KafkaTopicAdmin
 from sidestream.streams.contracts.decode import Limits
 from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.contracts.topics import build_topics, create_topics
 from sidestream.streams.errors import LaneError
+from sidestream.streams.kafka.admin import KafkaTopicAdmin
 from sidestream.streams.listens.settings import LaneSettings
 from sidestream.streams.operate.states import Offline, rebase_states, reset_states, verify_states
 from tests.integration.rigs.lane_rig import Rig, make_listens, open_rig, wait_until

@@ -11,8 +11,8 @@ from sidestream.streams.catalogue.disk import LocalCatalogue
 from sidestream.streams.catalogue.reader import CatalogueReader
 from sidestream.streams.catalogue.saving import Saving
 from sidestream.streams.catalogue.settings import CatalogueSettings
-from sidestream.streams.contracts.admin import KafkaTopicAdmin
 from sidestream.streams.contracts.topics import create_topics
+from sidestream.streams.kafka.admin import KafkaTopicAdmin
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.runtime.clock import LogClock, WallClock
 from sidestream.streams.runtime.metrics import Metrics

@@ -6,7 +6,6 @@ import pytest
 
 from sidestream.streams.broker import RunningBroker
 from sidestream.streams.broker.embedded import EmbeddedBroker
-from sidestream.streams.contracts.admin import KafkaTopicAdmin
 from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.contracts.topics import (
     DAY_MS,
@@ -20,6 +19,7 @@ from sidestream.streams.contracts.topics import (
     require_topics,
 )
 from sidestream.streams.errors import TopicError
+from sidestream.streams.kafka.admin import KafkaTopicAdmin
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
 
 TOPICS = build_topics(TopicSettings())
