@@ -35,8 +35,8 @@ from sidestream.streams.group.shared_guarantee import assignor_of
 from sidestream.streams.group.transport import LaneTransport
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.listens.durable.guarantee import choose_guarantee
-from sidestream.streams.listens.metrics import LaneMetrics
 from sidestream.streams.listens.settings import LaneSettings
+from sidestream.streams.runtime.lane_metrics import LaneMetrics
 
 FAUST_VERSION = "0.15.3"
 AIOKAFKA_VERSION = "0.14."

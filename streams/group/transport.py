@@ -31,7 +31,7 @@ from mode.services import Service, WaitResults
 
 from sidestream.streams.errors import SettingsError, SidestreamError
 from sidestream.streams.group.shared_guarantee import refusal
-from sidestream.streams.listens.metrics import LaneMetrics
+from sidestream.streams.runtime.lane_metrics import LaneMetrics
 from sidestream.streams.runtime.lane_protocol import LaneHost, PartitionLane
 
 # A worker that its group refuses ends so soon.

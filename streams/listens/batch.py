@@ -9,7 +9,7 @@ from sidestream.streams.contracts.deadletters import DeadLetter, dead_letter
 from sidestream.streams.errors import BadRecord
 from sidestream.streams.listens.durable.writer import FoldedBatch
 from sidestream.streams.listens.erasure.requests import Requests, erasure_changes
-from sidestream.streams.listens.metrics import LaneMetrics
+from sidestream.streams.runtime.lane_metrics import LaneMetrics
 
 Decode = Callable[[bytes | None, bytes | None, int], ListenRow]
 Values = dict[bytes, bytes | None]

@@ -17,10 +17,10 @@ from sidestream.streams.listens.derived import DerivedOutput, publish_derived
 from sidestream.streams.listens.durable.writer import ChangelogWriter, FoldedBatch
 from sidestream.streams.listens.erasure.feed import ErasureFeed
 from sidestream.streams.listens.erasure.requests import Requests
-from sidestream.streams.listens.metrics import LaneMetrics
 from sidestream.streams.listens.settings import LaneSettings
 from sidestream.streams.listens.table.meta import Positions
 from sidestream.streams.listens.table.partition import PartitionTable
+from sidestream.streams.runtime.lane_metrics import LaneMetrics
 from sidestream.streams.runtime.pacing import Pacer
 from sidestream.streams.runtime.progress import Reading, Work
 from sidestream.streams.runtime.stall import StallGuard

@@ -30,7 +30,6 @@ from sidestream.streams.listens.durable.guarantee import Guarantee, make_writer
 from sidestream.streams.listens.durable.writer import ChangelogWriter
 from sidestream.streams.listens.erasure.feed import ErasureFeed
 from sidestream.streams.listens.folding import Folding
-from sidestream.streams.listens.metrics import LaneMetrics
 from sidestream.streams.listens.restore.positions import source_consumer, start_positions, write_origins
 from sidestream.streams.listens.restore.progress import RestoreProgress
 from sidestream.streams.listens.restore.restorer import Restorer
@@ -38,6 +37,7 @@ from sidestream.streams.listens.restore.source_check import Admission
 from sidestream.streams.listens.settings import LaneSettings
 from sidestream.streams.listens.table.users import UserTable
 from sidestream.streams.runtime.garbage_collection import settle
+from sidestream.streams.runtime.lane_metrics import LaneMetrics
 from sidestream.streams.runtime.lane_protocol import LaneHost
 from sidestream.streams.runtime.pacing import Pacer
 from sidestream.streams.runtime.progress import IDLE, Work

@@ -28,13 +28,13 @@ from sidestream.streams.listens.durable.guarantee import Guarantee
 from sidestream.streams.listens.erasure.feed import ErasureFeed
 from sidestream.streams.listens.erasure.sweep import Sweep
 from sidestream.streams.listens.lane import ListenLane
-from sidestream.streams.listens.metrics import LaneMetrics
 from sidestream.streams.listens.restore.progress import not_restored
 from sidestream.streams.listens.table.meta import TableIdentity
 from sidestream.streams.listens.table.users import UserTable
 from sidestream.streams.popularity.count_publisher import make_counting
 from sidestream.streams.runtime.clock import Clock, LogClock, WallClock
 from sidestream.streams.runtime.health import Health
+from sidestream.streams.runtime.lane_metrics import LaneMetrics
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.streams.runtime.pacing import Pacer
 from sidestream.streams.runtime.progress import IDLE, Work

@@ -26,12 +26,12 @@ from sidestream.streams.errors import BrokerError, RestoreError, TopicError
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.reading import Follower
 from sidestream.streams.kafka.spans import POLL_MS, Place
-from sidestream.streams.listens.metrics import LaneMetrics
 from sidestream.streams.listens.restore.origin import ORIGIN_KEY
 from sidestream.streams.listens.restore.progress import ProgressLog, RestoreProgress
 from sidestream.streams.listens.table.meta import Positions
 from sidestream.streams.listens.table.partition import PartitionTable
 from sidestream.streams.runtime.garbage_collection import paused
+from sidestream.streams.runtime.lane_metrics import LaneMetrics
 
 logger = logging.getLogger(__name__)
 

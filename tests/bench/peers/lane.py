@@ -18,12 +18,12 @@ from sidestream.streams.group.faust_app import make_faust_app
 from sidestream.streams.group.transport import FaustHost, register
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
 from sidestream.streams.listens.lane import ListenLane
-from sidestream.streams.listens.metrics import LaneMetrics
 from sidestream.streams.listens.settings import LaneSettings
 from sidestream.streams.listens.table.meta import TableIdentity
 from sidestream.streams.listens.table.users import UserTable
 from sidestream.streams.popularity.count_publisher import ItemCounting
 from sidestream.streams.popularity.settings import PopularitySettings
+from sidestream.streams.runtime.lane_metrics import LaneMetrics
 from sidestream.streams.runtime.metrics import Metrics
 from tests.bench.support.work import Meter, leave, lookup, peer_config
 

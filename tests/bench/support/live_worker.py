@@ -12,9 +12,9 @@ from sidestream.streams.contracts.topics import build_topics
 from sidestream.streams.errors import LaneError
 from sidestream.streams.group.faust_app import make_faust_app
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
-from sidestream.streams.listens.metrics import LaneMetrics
 from sidestream.streams.listens.settings import LaneSettings
 from sidestream.streams.runtime.clock import LogClock
+from sidestream.streams.runtime.lane_metrics import LaneMetrics
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.streams.tokenizing.agent import CatalogAgent
 from sidestream.streams.tokenizing.events import Source

@@ -21,13 +21,13 @@ from sidestream.streams.kafka.clients import Clients, KafkaSettings
 from sidestream.streams.listens.erasure.feed import ErasureFeed
 from sidestream.streams.listens.erasure.sweep import Sweep
 from sidestream.streams.listens.lane import ListenLane
-from sidestream.streams.listens.metrics import LaneMetrics
 from sidestream.streams.listens.settings import LaneSettings
 from sidestream.streams.listens.table.meta import TableIdentity
 from sidestream.streams.listens.table.users import UserTable
 from sidestream.streams.popularity.count_publisher import ItemCounting
 from sidestream.streams.popularity.settings import PopularitySettings
 from sidestream.streams.runtime.clock import WallClock
+from sidestream.streams.runtime.lane_metrics import LaneMetrics
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.tokenizer.catalogue import StoredSid
 from tests.integration.rigs.lane_faults import Fault, FaultyClients

@@ -7,8 +7,8 @@ from faust.assignor.partition_assignor import PartitionAssignor
 from sidestream.streams.group.faust_app import make_faust_app
 from sidestream.streams.group.shared_guarantee import refusal
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
-from sidestream.streams.listens.metrics import LaneMetrics
 from sidestream.streams.listens.settings import LaneSettings
+from sidestream.streams.runtime.lane_metrics import LaneMetrics
 from sidestream.streams.runtime.metrics import Metrics
 
 

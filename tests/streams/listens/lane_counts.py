@@ -1,6 +1,6 @@
 """The listen lane's figures as plain numbers, read from the metrics that a worker shows."""
 
-from sidestream.streams.listens.metrics import LaneMetrics
+from sidestream.streams.runtime.lane_metrics import LaneMetrics
 from sidestream.streams.runtime.metrics import Metrics
 
 

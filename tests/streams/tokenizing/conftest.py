@@ -3,8 +3,8 @@ import pytest
 from sidestream.streams.contracts.decode import Limits
 from sidestream.streams.group.faust_app import make_faust_app
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
-from sidestream.streams.listens.metrics import LaneMetrics
 from sidestream.streams.listens.settings import LaneSettings
+from sidestream.streams.runtime.lane_metrics import LaneMetrics
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.streams.tokenizing.agent import CatalogAgent
 from sidestream.streams.tokenizing.settings import AgentSettings

@@ -13,8 +13,8 @@ from sidestream.streams.demo.shipped import shipped_pair
 from sidestream.streams.errors import ArtifactError, BrokerError, SettingsError
 from sidestream.streams.generations.pair import Pair, load_pair
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
-from sidestream.streams.listens.metrics import LaneMetrics
 from sidestream.streams.runtime.clock import LogClock, WallClock
+from sidestream.streams.runtime.lane_metrics import LaneMetrics
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.streams.settings import load_settings
 from sidestream.streams.worker.gates import TopicGate
