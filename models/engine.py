@@ -199,7 +199,7 @@ def _open_session(artifact: ModelArtifact, num_threads: int) -> tuple[Any, tuple
         import onnxruntime  # an extra of the package: only those who serve need it
         from onnxruntime.capi import onnxruntime_pybind11_state as state
     except ImportError as error:
-        msg = "the engine needs ONNX Runtime; install sidestream[cpu] (or sidestream[gpu])"
+        msg = "the engine needs ONNX Runtime; run pip install 'sidestream[cpu]' (or 'sidestream[gpu]')"
         raise EngineError(msg) from error
     refusals = (RuntimeError, ValueError, state.Fail, state.InvalidArgument, state.RuntimeException)
     options = onnxruntime.SessionOptions()

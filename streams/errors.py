@@ -9,6 +9,7 @@
   x TrainingError            training or export cannot go on
   x EngineError              the ONNX engine refused a request or a catalogue
   x SettingsError            a setting is wrong or missing
+  x MissingPackage           an optional package that a command needs is not installed
   x BrokerError              the local broker cannot be started, reached or stopped
     + AccessError            a broker answers, but we do not trust it or it refuses us
   x TopicError               topics missing, wrong partition counts, not compacted
@@ -33,6 +34,7 @@ __all__ = [
     "TrainingError",
     "EngineError",
     "SettingsError",
+    "MissingPackage",
     "BrokerError",
     "AccessError",
     "TopicError",
@@ -49,6 +51,13 @@ class SettingsError(SidestreamError):
     """A setting is wrong or missing.
 
     Operator action: the message names the flag and the environment variable.
+    """
+
+
+class MissingPackage(SidestreamError):
+    """An optional package that a command needs is not installed.
+
+    Operator action: run the `pip install` that the message names.
     """
 
 

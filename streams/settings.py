@@ -9,6 +9,7 @@ Secrets (`SecretStr` fields) come by environment or file alone: everybody on a m
 processes. They are masked where settings are shown, and no message repeats what was given for one.
 """
 
+import difflib
 import itertools
 import os
 from collections.abc import Iterator, Mapping
@@ -36,7 +37,7 @@ from sidestream.streams.demo.settings import DemoSettings
 from sidestream.streams.dotted import holds, merge, nest
 from sidestream.streams.errors import SettingsError
 from sidestream.streams.generations.settings import GenerationSettings
-from sidestream.streams.kafka.clients import KafkaSettings
+from sidestream.streams.kafka_settings import KafkaSettings
 from sidestream.streams.listens.settings import LaneSettings
 from sidestream.streams.popularity.settings import PopularitySettings
 from sidestream.streams.replay.settings import ReplaySettings
@@ -262,11 +263,37 @@ def explain(exc: ValidationError, prefix: str = "") -> str:
         # A whole group may hold a secret.
         is_shown = name not in secrets and not isinstance(error["input"], Mapping | BaseModel)
         got = f", got {error['input']!r}" if is_shown and error["type"] not in ("extra_forbidden", "missing") else ""
-        fault = _fault(error["type"], error["msg"])
+        fault = _fault(error["type"], error["msg"], name)
         lines.append(f"setting {name} (--set {name}=…, {env_name(name)}): {fault}{got}")
     return "; ".join(lines) + "; `sidestream config show` lists all settings"
 
 
-def _fault(kind: str, message: str) -> str:
-    text = "there is no such setting" if kind == "extra_forbidden" else message.removeprefix("Value error, ")
+def _fault(kind: str, message: str, name: str) -> str:
+    if kind == "extra_forbidden":
+        near = nearest_setting(name)
+        return "there is no such setting" + (f", the nearest is {near}" if near else "")
+    text = message.removeprefix("Value error, ")
     return text[:1].lower() + text[1:]
+
+
+def nearest_setting(name: str) -> str | None:
+    """Find the setting or group that somebody meant.
+
+    Args:
+        name: Dotted name that is neither.
+
+    Returns:
+        One that is written alike, or the only setting that has the same last part; None where there is none.
+    """
+    known = [known for known, _, _ in walk_settings(Settings())]
+    groups = {group for known_name in known for group in itertools.accumulate(known_name.split(".")[:-1], _dotted)}
+    near = difflib.get_close_matches(name, [*known, *groups], n=1, cutoff=0.75)
+    if near:
+        return near[0]
+    leaf = name.rpartition(".")[2]
+    alike = [known for known in known if difflib.SequenceMatcher(None, leaf, known.rpartition(".")[2]).ratio() >= 0.85]
+    return alike[0] if len(alike) == 1 else None
+
+
+def _dotted(group: str, name: str) -> str:
+    return f"{group}.{name}"

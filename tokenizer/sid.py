@@ -7,9 +7,12 @@ and JSON keys see `13-65-188`. The item key is what fixed-size layouts hold inst
 import hashlib
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 Sid = tuple[int, ...]
 
@@ -50,7 +53,7 @@ def item_key(item_id: str) -> int:
 remembered_item_key = lru_cache(maxsize=131_072)(item_key)
 
 
-def item_keys(item_ids: Iterable[str]) -> npt.NDArray[np.uint64]:
+def item_keys(item_ids: Iterable[str]) -> "npt.NDArray[np.uint64]":
     """Hash many items' ids, in order.
 
     Args:
@@ -61,4 +64,6 @@ def item_keys(item_ids: Iterable[str]) -> npt.NDArray[np.uint64]:
 
         Shape: (num_items,).
     """
+    import numpy as np  # settings read this module for its limits, without numpy
+
     return np.fromiter((item_key(item_id) for item_id in item_ids), dtype=np.uint64)

@@ -1,10 +1,15 @@
 """Log folders: a stretch of the topics as files, for importers, the synthetic world, training and replay alike."""
 
-from sidestream.models.data.log_folder import Cursor, LogFolder
-from sidestream.models.data.manifest import Clock, Counts, FileEntry, Manifest, Split
-from sidestream.models.data.rows import CatalogEvent, HeldOutRow, ListenRow, LogRow, Role, TopicName
-from sidestream.models.data.splits import Sequences, training_sequences
-from sidestream.models.data.writer import FolderFacts, LogFolderWriter
+from typing import TYPE_CHECKING
+
+from sidestream.tokenizer.lazy_exports import lazy_exports
+
+if TYPE_CHECKING:
+    from sidestream.models.data.log_folder import Cursor, LogFolder
+    from sidestream.models.data.manifest import Clock, Counts, FileEntry, Manifest, Split
+    from sidestream.models.data.rows import CatalogEvent, HeldOutRow, ListenRow, LogRow, Role, TopicName
+    from sidestream.models.data.splits import Sequences, training_sequences
+    from sidestream.models.data.writer import FolderFacts, LogFolderWriter
 
 __all__ = [
     "LogFolder",
@@ -25,3 +30,14 @@ __all__ = [
     "Sequences",
     "training_sequences",
 ]
+
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "log_folder": ("Cursor", "LogFolder"),
+        "manifest": ("Clock", "Counts", "FileEntry", "Manifest", "Split"),
+        "rows": ("CatalogEvent", "HeldOutRow", "ListenRow", "LogRow", "Role", "TopicName"),
+        "splits": ("Sequences", "training_sequences"),
+        "writer": ("FolderFacts", "LogFolderWriter"),
+    },
+)

@@ -50,11 +50,11 @@ from struct import error as StructError
 from typing import Final
 
 from sidestream.models.errors import StateError
+from sidestream.models.state_limits import MAX_EVENT_IDS as MAX_EVENT_IDS
 
 LAYOUT_VERSION: Final = 2
 """The newest that is read."""
 MAX_RING: Final = 50
-MAX_EVENT_IDS: Final = 32
 MAX_VERSIONS: Final = 4
 EVENT_ID_BYTES: Final = 6
 VERSION_BYTES: Final = 6

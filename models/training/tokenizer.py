@@ -142,5 +142,5 @@ def _needs_torch(module: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        msg = "level_kinds vq are trained, which needs torch: install sidestream[train], or choose kmeans levels"
+        msg = "level_kinds vq need torch to be trained; run pip install 'sidestream[train]', or choose kmeans levels"
         raise TrainingError(msg) from error

@@ -1,6 +1,19 @@
 """A synthetic audio world, clearly marked as such: listens, items and sessions for machines without data."""
 
-from sidestream.models.world.generate import generate_world
-from sidestream.models.world.settings import WorldSettings
+from typing import TYPE_CHECKING
+
+from sidestream.tokenizer.lazy_exports import lazy_exports
+
+if TYPE_CHECKING:
+    from sidestream.models.world.generate import generate_world
+    from sidestream.models.world.settings import WorldSettings
 
 __all__ = ["generate_world", "WorldSettings"]
+
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "generate": ("generate_world",),
+        "settings": ("WorldSettings",),
+    },
+)

@@ -100,7 +100,7 @@ class EmbeddedBroker:
 def _load_library() -> ctypes.CDLL:
     spec = importlib.util.find_spec("confluent_kafka")
     if spec is None or spec.origin is None:
-        msg = "the embedded broker needs confluent-kafka, which is not installed; install sidestream[embedded]"
+        msg = "the embedded broker needs confluent-kafka, not installed here; run pip install 'sidestream[embedded]'"
         raise BrokerError(msg)
     package = Path(spec.origin).parent
     # Linux wheels put their libraries beside the package, macOS wheels inside it.

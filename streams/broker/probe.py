@@ -23,17 +23,29 @@ def is_answering(host: str, port: int, *, names_itself: bool = True, timeout_s: 
     Returns:
         False where nothing answers, or something that is no broker.
     """
+    ports = {advertised for _, advertised in brokers(host, port, timeout_s=timeout_s)}
+    return port in ports if names_itself else bool(ports)
+
+
+def brokers(host: str, port: int, *, timeout_s: float = 1.0) -> list[tuple[str, int]]:
+    """Ask for the brokers of a cluster.
+
+    Args:
+        host: Host of one of them.
+        port: Its port.
+        timeout_s: Limit for connecting and for each read.
+
+    Returns:
+        Host and port of each as it advertises them; none where nothing answers, or something that is no broker.
+    """
     try:
         with socket.create_connection((host, port), timeout=timeout_s) as connection:
             connection.sendall(_request())
             size = struct.unpack(">i", _read(connection, 4))[0]
             # No topics are asked for: a few hundred bytes at most, so a larger size is no Kafka.
-            if not 0 < size < 65_536:
-                return False
-            ports = _broker_ports(_read(connection, size))
-            return port in ports if names_itself else bool(ports)
+            return _brokers(_read(connection, size)) if 0 < size < 65_536 else []
     except (OSError, ValueError, struct.error):
-        return False
+        return []
 
 
 def _request() -> bytes:
@@ -42,16 +54,16 @@ def _request() -> bytes:
     return struct.pack(">i", len(body)) + body
 
 
-def _broker_ports(answer: bytes) -> set[int]:
+def _brokers(answer: bytes) -> list[tuple[str, int]]:
     count, at = struct.unpack_from(">i", answer, 4)[0], 8  # after the correlation id
-    ports: set[int] = set()
+    found = []
     for _ in range(count):
         host_size = struct.unpack_from(">h", answer, at + 4)[0]
         at += 6 + host_size
         port, rack_size = struct.unpack_from(">ih", answer, at)
-        ports.add(port)
+        found.append((answer[at - host_size : at].decode(), port))
         at += 6 + max(rack_size, 0)
-    return ports
+    return found
 
 
 def _read(connection: socket.socket, size: int) -> bytes:

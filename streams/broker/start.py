@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from sidestream.streams.advertised import require_resolvable
 from sidestream.streams.broker import jars, local, probe
 from sidestream.streams.broker.embedded import EmbeddedBroker, has_library
 from sidestream.streams.broker.settings import BrokerSettings
@@ -15,7 +16,6 @@ from sidestream.streams.contracts.topics import TopicAdmin
 from sidestream.streams.errors import BrokerError, SettingsError
 from sidestream.streams.kafka.admin import KafkaTopicAdmin
 from sidestream.streams.kafka.clients import BrokerKind, Clients, KafkaSettings
-from sidestream.streams.kafka.security import wait_for_login
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,16 +153,23 @@ def require_answer(kafka: KafkaSettings) -> None:
 
     Raises:
         AccessError: A Kafka is there, but does not let us in or is not to be trusted.
-        BrokerError: None answers.
+        BrokerError: None answers, or one advertises a host that does not resolve.
     """
     if kafka.security.protocol != "PLAINTEXT":
+        from sidestream.streams.kafka.security import (
+            wait_for_login,  # aiokafka: only where there is something to log in to
+        )
+
         wait_for_login(Clients(kafka).log_in())
-    elif not _answers(kafka.bootstrap or ""):
+        return
+    brokers = _brokers_at(kafka.bootstrap or "")
+    if not brokers:
         msg = (
             f"expected a Kafka at {kafka.bootstrap}, but none answers in PLAINTEXT; check kafka.bootstrap and "
             "kafka.security.protocol, or leave the address out"
         )
         raise BrokerError(msg)
+    require_resolvable(kafka.bootstrap or "", brokers)
 
 
 def refuse_security(kafka: KafkaSettings) -> None:
@@ -211,9 +218,9 @@ def _announced(settings: BrokerSettings) -> str | None:
     return address if port.isdigit() and probe.is_answering(host, int(port)) else None
 
 
-def _answers(bootstrap: str) -> bool:
+def _brokers_at(bootstrap: str) -> list[tuple[str, int]]:
     for address in bootstrap.split(","):
         host, _, port = address.strip().rpartition(":")
-        if port.isdigit() and probe.is_answering(host.strip("[]") or local.HOST, int(port), names_itself=False):
-            return True
-    return False
+        if port.isdigit() and (found := probe.brokers(host.strip("[]") or local.HOST, int(port))):
+            return found
+    return []

@@ -1,1 +1,1 @@
-"""The `sidestream` command: one module per command group, thin over the rooms that do the work."""
+"""The `sidestream` command: one module per job, thin over the packages that do the work."""

@@ -1,32 +1,30 @@
-"""What every command starts from: the settings, read once, and where each value came from."""
+"""What a command starts from: the settings, read once, and where each value came from."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import typer
 from pydantic import BaseModel, ValidationError
 
+from sidestream.streams.cli.options import GlobalOptions
 from sidestream.streams.errors import SettingsError
 from sidestream.streams.settings import Settings, env_name, explain, given_secrets, load_settings
 
 Group = TypeVar("Group", bound=BaseModel)
+_KEY = f"{__name__}.Context"
 
 
-@dataclass
 class Context:
-    """Global options of the command line; settings are read when a command first asks for them.
+    """The settings of one command line; they are read when a command first asks for them.
 
     Args:
-        file: `--config`.
-        flags: `--set name=value` by dotted name.
+        options: What was given on the line.
     """
 
-    file: Path | None = None
-    flags: dict[str, Any] = field(default_factory=dict)
-    _loaded: tuple[Settings, dict[str, str]] | None = None
+    def __init__(self, options: GlobalOptions) -> None:
+        self._options = options
+        self._loaded: tuple[Settings, dict[str, str]] | None = None
 
     @property
     def settings(self) -> Settings:
@@ -40,7 +38,8 @@ class Context:
 
     def _load(self) -> tuple[Settings, dict[str, str]]:
         if self._loaded is None:
-            self._loaded = load_settings(self.flags, self.file)
+            flags = parse_assignments(self._options.assignments) | self._options.shorthands
+            self._loaded = load_settings(flags, self._options.file)
         return self._loaded
 
 
@@ -57,16 +56,20 @@ def settings_of(ctx: typer.Context) -> Settings:
 
 
 def context_of(ctx: typer.Context) -> Context:
-    """Give a command the global options.
+    """Give a command its settings with their origins.
 
     Args:
         ctx: What typer passes to the command.
 
     Returns:
-        The global options; empty ones outside the command line.
+        The same object at every call of one command line.
     """
-    found = ctx.find_root().obj
-    return found if isinstance(found, Context) else Context()
+    root = ctx.find_root()
+    found = root.meta.get(_KEY)
+    if not isinstance(found, Context):
+        found = Context(root.obj if isinstance(root.obj, GlobalOptions) else GlobalOptions())
+        root.meta[_KEY] = found
+    return found
 
 
 def with_values(group: Group, name: str, given: Mapping[str, Any]) -> Group:
@@ -90,7 +93,7 @@ def with_values(group: Group, name: str, given: Mapping[str, Any]) -> Group:
         raise SettingsError(explain(exc, f"{name}.")) from exc
 
 
-def parse_assignments(assignments: list[str]) -> dict[str, Any]:
+def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
     """Read `name=value` flags; a value that is JSON is taken as such, anything else as text.
 
     Args:

@@ -2,7 +2,7 @@
 
 import sys
 
-INTERRUPTED = 130
+from sidestream.streams.termination import INTERRUPTED
 
 
 def main() -> None:

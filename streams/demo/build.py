@@ -4,6 +4,8 @@ One thread and fixed seeds: the manifests are equal on one machine, and metrics 
 further training are left out; they are two thirds of the size and nothing that serves reads them.
 """
 
+import json
+import sys
 import tempfile
 from pathlib import Path
 
@@ -12,10 +14,9 @@ from sidestream.models.data import LogFolder
 from sidestream.models.training.settings import TrainSettings
 from sidestream.models.training.tokenizer import train_tokenizer
 from sidestream.models.world import generate_world
-from sidestream.streams.cli.output import print_json
-from sidestream.streams.cli.training import train_pair_model
 from sidestream.streams.demo.shipped import SHIPPED_WORLD, shipped_pair
 from sidestream.streams.settings import Settings
+from sidestream.streams.train_pair import train_pair_model
 from sidestream.tokenizer.content import WordLlamaEncoder
 from sidestream.tokenizer.settings import TokenizerSettings
 
@@ -39,7 +40,7 @@ def build(pair: Path) -> dict[str, object]:
         folder = LogFolder(Path(scratch) / "world")
         settings = Settings(tokenizer=TOKENIZER, train=TRAINING)
         fitted = train_tokenizer(folder, pair / "tokenizer", WordLlamaEncoder(), TOKENIZER, TRAINING.seed)
-        metrics = train_pair_model(settings, folder, pair)
+        metrics = train_pair_model(settings, folder, pair, _tell)
     (pair / "model" / WEIGHTS_NAME).unlink()
     seal(pair / "model")
     artifact = load_model_artifact(pair / "model", fitted.tokenizer.version)
@@ -57,5 +58,10 @@ def build(pair: Path) -> dict[str, object]:
     }
 
 
+def _tell(stage: str, done: int, total: int, note: str) -> None:
+    if note:
+        sys.stderr.write(f"{stage} {done:,}/{total:,} {note}\n")
+
+
 if __name__ == "__main__":
-    print_json(build(shipped_pair()))
+    sys.stdout.write(json.dumps(build(shipped_pair())) + "\n")

@@ -14,17 +14,19 @@ All clients use the murmur2 partitioner, which Java, aiokafka and kafka-python s
 Source: KIP-98 (idempotence, isolation levels); librdkafka `src/rdkafka_mock.c` (limits of the embedded broker).
 """
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.producer import sender as aiokafka_sender
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
-from pydantic import BaseModel, ConfigDict, Field
 
 from sidestream.streams.errors import AccessError, BrokerError, SettingsError
-from sidestream.streams.kafka.security import Credentials, SecuritySettings, log_in, wait_for_login
+from sidestream.streams.kafka.security import Credentials
+from sidestream.streams.kafka_settings import BrokerKind, KafkaSettings
 
-BrokerKind = Literal["kafka", "embedded", "external"]
+if TYPE_CHECKING:
+    from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+__all__ = ["BrokerKind", "Clients", "KafkaSettings", "OffsetReset"]
+
 OffsetReset = Literal["earliest", "latest", "none"]
 
 # kafka-python speaks to the embedded broker only as if it were Kafka 2.0: with (2, 5) it reads nothing.
@@ -38,27 +40,6 @@ TRANSACTION_TIMEOUT_MS = 10_000
 LOGIN_TIMEOUT_S = 10.0
 # How long aiokafka sleeps when a transaction begins before the markers of the last one are written; its own is 20 ms.
 TRANSACTION_BACKOFF_S = 0.002
-
-
-class KafkaSettings(BaseModel):
-    """Where Kafka is and how its clients behave."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    bootstrap: str | None = Field(
-        default=None, description="host:port[,host:port…] of an existing Kafka; none: the local broker is used."
-    )
-    kind: BrokerKind = Field(default="external", description="What answers there; set by whoever starts a broker.")
-    client_id: str = Field(default="sidestream", min_length=1, description="Name of our clients in the broker's logs.")
-    request_timeout_ms: int = Field(default=30_000, ge=1_000, description="Limit for one request to a broker.")
-    fetch_max_wait_ms: int = Field(
-        default=500, ge=1, description="How long a broker holds an empty fetch; real brokers wake on data anyway."
-    )
-    session_timeout_ms: int = Field(
-        default=10_000, ge=1_000, description="A group member that is silent this long loses its partitions."
-    )
-    heartbeat_interval_ms: int = Field(default=3_000, ge=100, description="Heartbeats of group members.")
-    security: SecuritySettings = Field(default=SecuritySettings(), description="Security of the connection.")
 
 
 class Clients:
@@ -103,7 +84,7 @@ class Clients:
         max_poll_records: int | None = None,
         fetch_min_bytes: int = 1,
         fetch_max_wait_ms: int | None = None,
-    ) -> AIOKafkaConsumer:
+    ) -> "AIOKafkaConsumer":
         """Make an aiokafka consumer that never commits by itself.
 
         Args:
@@ -120,6 +101,8 @@ class Clients:
         Returns:
             The consumer, not started. Must be called inside a running event loop.
         """
+        from aiokafka import AIOKafkaConsumer  # for the lanes: commands do without
+
         return AIOKafkaConsumer(
             *topics,
             bootstrap_servers=self.bootstrap,
@@ -148,7 +131,7 @@ class Clients:
         max_request_bytes: int = MAX_REQUEST_BYTES,
         max_batch_bytes: int = 16_384,
         retry_backoff_ms: int = 100,
-    ) -> AIOKafkaProducer:
+    ) -> "AIOKafkaProducer":
         """Make an idempotent aiokafka producer (acks=all).
 
         Args:
@@ -162,6 +145,9 @@ class Clients:
         Returns:
             The producer, not started. Must be called inside a running event loop.
         """
+        from aiokafka import AIOKafkaProducer
+        from aiokafka.producer import sender as aiokafka_sender
+
         if transactional_id is not None:
             aiokafka_sender.BACKOFF_OVERRIDE = TRANSACTION_BACKOFF_S  # a module constant: there is no argument for it
         return AIOKafkaProducer(
@@ -266,6 +252,8 @@ class Clients:
             AccessError: It does not let us in, or shows a certificate that we do not trust.
             BrokerError: It does not answer.
         """
+        from sidestream.streams.kafka.security import log_in  # aiokafka: only where there is something to log in to
+
         await log_in(self.bootstrap, self._credentials, timeout_s)
         self._was_let_in = True
 
@@ -274,6 +262,8 @@ class Clients:
         if self._was_let_in:
             return
         try:
+            from sidestream.streams.kafka.security import wait_for_login
+
             wait_for_login(self.log_in())
         except AccessError:
             raise

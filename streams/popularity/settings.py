@@ -1,8 +1,11 @@
 """Settings of live popularity."""
 
+from typing import TYPE_CHECKING
+
 from pydantic import BaseModel, ConfigDict, Field
 
-from sidestream.tokenizer.popularity import Decay
+if TYPE_CHECKING:
+    from sidestream.tokenizer.popularity import Decay
 
 _HOUR_MS = 3_600_000
 
@@ -37,6 +40,8 @@ class PopularitySettings(BaseModel):
     )
 
     @property
-    def decay(self) -> Decay:
+    def decay(self) -> "Decay":
         """Return how fast listens lose weight."""
+        from sidestream.tokenizer.popularity import Decay  # numpy: not for those who only read settings
+
         return Decay(round(self.half_life_hours * _HOUR_MS))

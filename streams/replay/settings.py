@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sidestream.models.history import MAX_EVENT_IDS
+from sidestream.models.state_limits import MAX_EVENT_IDS
 
 
 class ReplaySettings(BaseModel):

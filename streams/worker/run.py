@@ -1,9 +1,10 @@
 """Runs a worker in this process until it is told to stop or cannot go on, and says why in one line.
 
-Exit codes: 0 after SIGTERM or SIGINT, 1 where it could not start, 70 after a crash; the watchdog has others.
+Exit codes: 0 after SIGTERM, SIGHUP or SIGINT, 1 where it could not start, 70 after a crash; the watchdog has others.
 """
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -12,6 +13,7 @@ import faust
 
 from sidestream.streams.errors import SidestreamError
 from sidestream.streams.runtime.log import get_log, quiet_libraries
+from sidestream.streams.termination import is_ignored, let_go_of_lost_terminal
 from sidestream.streams.worker.build import WorkerParts
 from sidestream.streams.worker.watchdog import ExitCode
 
@@ -34,6 +36,16 @@ class _Worker(faust.Worker):
         except Exception as exc:
             self.failure = exc
             raise
+
+    def install_signal_handlers(self) -> None:
+        """Take SIGTERM and SIGINT as Faust does, and SIGHUP like SIGTERM, unless `nohup` asks for it to be ignored."""
+        super().install_signal_handlers()
+        if hasattr(signal, "SIGHUP") and not is_ignored(signal.SIGHUP):
+            self.loop.add_signal_handler(signal.SIGHUP, self._on_sighup)
+
+    def _on_sighup(self) -> None:
+        let_go_of_lost_terminal()
+        self._schedule_shutdown(signal.SIGTERM)
 
 
 def run(parts: WorkerParts) -> int:

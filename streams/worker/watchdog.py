@@ -7,7 +7,7 @@ clients connect again.
 
 | exit code | why |
 |---|---|
-| 0 | told to stop (SIGTERM, SIGINT), and stopped |
+| 0 | told to stop (SIGTERM, SIGHUP, SIGINT), and stopped |
 | 1 | could not start: settings, topics, artifacts or Kafka must be put right first |
 | 70 | crashed, or fenced by another worker: start it again |
 | 71 | told to stop, and did not within `worker.watchdog.shutdown_s` |

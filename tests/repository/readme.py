@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from sidestream.streams.cli.config import settings_table
+from sidestream.streams.cli.serving.config import settings_table
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
+from sidestream.streams.cli.lazy import LazyCommand
 from sidestream.streams.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +32,9 @@ def require(words, where):
             assert words[1] in command.commands, where
             words = words[2:]
         command = command.commands[name]
-    options = {option for param in command.params for option in param.opts} | {"--help"}
+    if isinstance(command, LazyCommand):
+        command = command.load()
+    options = {option for param in command.params for option in (*param.opts, *param.secondary_opts)} | {"--help"}
     assert {word for word in words if word.startswith("-") and len(word) > 1} <= options, where
 
 

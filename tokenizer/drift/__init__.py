@@ -6,16 +6,21 @@ the same items would make a false reference: on two real catalogues 9 and 21 % o
 39 and 16 % of items that were held out did.
 """
 
-from sidestream.tokenizer.drift.alarms import AlarmKind, next_alarms
-from sidestream.tokenizer.drift.reference import (
-    DriftReference,
-    describe_arrivals,
-    left_out_stretch,
-    measure_reference,
-    residual_norms,
-)
-from sidestream.tokenizer.drift.settings import DriftSettings
-from sidestream.tokenizer.drift.window import ArrivalWindow, DriftFigures
+from typing import TYPE_CHECKING
+
+from sidestream.tokenizer.lazy_exports import lazy_exports
+
+if TYPE_CHECKING:
+    from sidestream.tokenizer.drift.alarms import AlarmKind, next_alarms
+    from sidestream.tokenizer.drift.reference import (
+        DriftReference,
+        describe_arrivals,
+        left_out_stretch,
+        measure_reference,
+        residual_norms,
+    )
+    from sidestream.tokenizer.drift.settings import DriftSettings
+    from sidestream.tokenizer.drift.window import ArrivalWindow, DriftFigures
 
 __all__ = [
     "AlarmKind",
@@ -29,3 +34,13 @@ __all__ = [
     "next_alarms",
     "residual_norms",
 ]
+
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "alarms": ("AlarmKind", "next_alarms"),
+        "reference": ("DriftReference", "describe_arrivals", "left_out_stretch", "measure_reference", "residual_norms"),
+        "settings": ("DriftSettings",),
+        "window": ("ArrivalWindow", "DriftFigures"),
+    },
+)

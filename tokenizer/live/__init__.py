@@ -1,10 +1,15 @@
 """Live items: a window of segments, a long memory and the listeners, fused; another SID only when it pays. No I/O."""
 
-from sidestream.tokenizer.live.audience import Audience, RecentListen, listener_vectors
-from sidestream.tokenizer.live.codebooks import FrozenCodebooks, LiveCodebooks
-from sidestream.tokenizer.live.fold import OwnWords, Segment, Step, take_item, take_listeners, take_segment
-from sidestream.tokenizer.live.settings import LiveSettings
-from sidestream.tokenizer.live.state import Listening, LiveState, Partial, Span, View, decode_state, encode_state
+from typing import TYPE_CHECKING
+
+from sidestream.tokenizer.lazy_exports import lazy_exports
+
+if TYPE_CHECKING:
+    from sidestream.tokenizer.live.audience import Audience, RecentListen, listener_vectors
+    from sidestream.tokenizer.live.codebooks import FrozenCodebooks, LiveCodebooks
+    from sidestream.tokenizer.live.fold import OwnWords, Segment, Step, take_item, take_listeners, take_segment
+    from sidestream.tokenizer.live.settings import LiveSettings
+    from sidestream.tokenizer.live.state import Listening, LiveState, Partial, Span, View, decode_state, encode_state
 
 __all__ = [
     "Audience",
@@ -27,3 +32,14 @@ __all__ = [
     "take_listeners",
     "take_segment",
 ]
+
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "audience": ("Audience", "RecentListen", "listener_vectors"),
+        "codebooks": ("FrozenCodebooks", "LiveCodebooks"),
+        "fold": ("OwnWords", "Segment", "Step", "take_item", "take_listeners", "take_segment"),
+        "settings": ("LiveSettings",),
+        "state": ("Listening", "LiveState", "Partial", "Span", "View", "decode_state", "encode_state"),
+    },
+)

@@ -24,8 +24,22 @@ log `kafka` and `aiokafka` at DEBUG. The worker never does.
 Source: KIP-12 (TLS and SASL), KIP-84 (SCRAM), KIP-255 (OAUTHBEARER); RFC 5802, RFC 7628, RFC 6749 section 4.4.
 """
 
-from sidestream.streams.kafka.security.credentials import Credentials
-from sidestream.streams.kafka.security.login import log_in, wait_for_login
-from sidestream.streams.kafka.security.settings import SecuritySettings
+from typing import TYPE_CHECKING
+
+from sidestream.tokenizer.lazy_exports import lazy_exports
+
+if TYPE_CHECKING:
+    from sidestream.streams.kafka.security.credentials import Credentials
+    from sidestream.streams.kafka.security.login import log_in, wait_for_login
+    from sidestream.streams.kafka.security.settings import SecuritySettings
 
 __all__ = ["Credentials", "SecuritySettings", "log_in", "wait_for_login"]
+
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "credentials": ("Credentials",),
+        "login": ("log_in", "wait_for_login"),
+        "settings": ("SecuritySettings",),
+    },
+)

@@ -1,11 +1,13 @@
 """The same credentials in the words of each client library: aiokafka, kafka-python and Faust."""
 
 import ssl
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sidestream.streams.kafka.security.settings import SecuritySettings
 from sidestream.streams.kafka.security.tls import tls_context
-from sidestream.streams.kafka.security.tokens import AiokafkaTokens, KafkaPythonTokens, TokenSource, token_source
+
+if TYPE_CHECKING:
+    from sidestream.streams.kafka.security.tokens import TokenSource
 
 MASK = "********"
 
@@ -32,7 +34,13 @@ class Credentials:
     def __init__(self, settings: SecuritySettings) -> None:
         self.settings = settings
         self._context: ssl.SSLContext | None = tls_context(settings) if settings.has_tls else None
-        self._tokens: TokenSource | None = token_source(settings) if settings.mechanism == "OAUTHBEARER" else None
+        self._tokens: TokenSource | None = None
+        if settings.mechanism == "OAUTHBEARER":
+            from sidestream.streams.kafka.security.tokens import (
+                token_source,  # aiokafka: not for those who need no tokens
+            )
+
+            self._tokens = token_source(settings)
 
     def __repr__(self) -> str:
         return f"Credentials({self.who})"
@@ -51,6 +59,8 @@ class Credentials:
         if not self.settings.has_sasl:
             return options
         if self._tokens is not None:
+            from sidestream.streams.kafka.security.tokens import AiokafkaTokens
+
             tokens = AiokafkaTokens(self._tokens)
             return {**options, "sasl_mechanism": "OAUTHBEARER", "sasl_oauth_token_provider": tokens}
         return {**options, **self._password()}
@@ -62,6 +72,8 @@ class Credentials:
         if not self.settings.has_sasl:
             return options
         if self._tokens is not None:
+            from sidestream.streams.kafka.security.tokens import KafkaPythonTokens
+
             tokens = KafkaPythonTokens(self._tokens)
             return {**options, "sasl_mechanism": "OAUTHBEARER", "sasl_oauth_token_provider": tokens}
         return {**options, **self._password()}
@@ -76,6 +88,8 @@ class Credentials:
         if not self.settings.has_sasl:
             return {"broker_credentials": SSLCredentials(self._context)}
         if self._tokens is not None:
+            from sidestream.streams.kafka.security.tokens import AiokafkaTokens
+
             tokens = AiokafkaTokens(self._tokens)
             return {"broker_credentials": OAuthCredentials(oauth_cb=tokens, ssl_context=self._context)}
         words = self._password()

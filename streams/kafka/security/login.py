@@ -21,6 +21,7 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.metadata import MetadataRequest
 
+from sidestream.streams.advertised import require_resolvable
 from sidestream.streams.errors import AccessError, BrokerError
 from sidestream.streams.kafka.security.credentials import Credentials
 
@@ -39,14 +40,16 @@ async def log_in(bootstrap: str, credentials: Credentials, timeout_s: float) -> 
     Raises:
         AccessError: A broker is there, but its certificate is not trusted or our credentials are refused: trying
             again will not help.
-        BrokerError: None answers; it may later.
+        BrokerError: None answers, or one advertises a host that does not resolve; it may later.
     """
     refused: list[str] = []
     silent: list[str] = []
     for address, host, port in _addresses(bootstrap):
         try:
             async with asyncio.timeout(timeout_s):
-                await _knock(host, port, credentials, timeout_s)
+                brokers = await _knock(host, port, credentials, timeout_s)
+                # A look-up of a name blocks.
+                await asyncio.to_thread(require_resolvable, bootstrap, brokers)
         except ssl.SSLCertVerificationError as error:
             refused.append(_untrusted(address, error))
         except _REFUSALS as error:
@@ -77,7 +80,7 @@ def wait_for_login(attempt: Coroutine[Any, Any, None]) -> None:
         threads.submit(asyncio.run, attempt).result()
 
 
-async def _knock(host: str, port: int, credentials: Credentials, timeout_s: float) -> None:
+async def _knock(host: str, port: int, credentials: Credentials, timeout_s: float) -> list[tuple[str, int]]:
     connection = AIOKafkaConnection(
         host,
         port,
@@ -95,6 +98,7 @@ async def _knock(host: str, port: int, credentials: Credentials, timeout_s: floa
             raise (
                 SaslAuthenticationFailed("invalid token") if has_token else KafkaConnectionError("no brokers known yet")
             )
+        return [(broker_host, broker_port) for _, broker_host, broker_port, *_ in answer.brokers]
     finally:
         closed = connection.close()
         # Without a transport nothing would ever say that it is closed.

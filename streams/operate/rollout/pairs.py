@@ -26,24 +26,35 @@ def find_pair(named: str, folder: Path | None) -> tuple[str, str]:
             f"got {folder}"
         )
         raise GenerationError(msg)
-    path = Path(named)
-    if (path / "tokenizer").is_dir() and path.resolve().parent != folder.resolve():
-        msg = f"pair {path}: workers look in {folder}; copy it there, on every worker's machine"
-        raise GenerationError(msg)
-    if (folder / path.name / "tokenizer").is_dir():
-        return _version(folder / path.name), path.name
+    # A bare name means the folder of pairs, even where something of that name lies in the working folder too.
+    places = [place.absolute() for place in (folder / named, folder.parent / named, Path(named))]
+    for place in places:
+        # The pair itself may be a link to somewhere else.
+        if _is_pair(place) and place.parent.resolve() == folder.resolve():
+            return _version(place), place.name
     found = {}
     for place in sorted(folder.iterdir()):
-        if (place / "tokenizer").is_dir():
+        if _is_pair(place):
             try:
                 found[_version(place)] = place.name
             except ArtifactError:
                 continue  # somebody else's; only the one that is asked for must be whole
-    if named not in found:
-        known = ", ".join(f"{version} ({name})" for version, name in found.items()) or "none"
-        msg = f"pair {named!r}: expected one of those in {folder}, which are {known}"
+    if named in found:
+        return named, found[named]
+    if _is_pair(Path(named)):
+        msg = f"pair {named}: workers look in {folder}; copy it there, on every worker's machine"
         raise GenerationError(msg)
-    return named, found[named]
+    known = ", ".join(f"{version} ({name})" for version, name in found.items()) or "none"
+    looked = " and ".join(dict.fromkeys((str(places[0]), str(places[2]))))
+    msg = (
+        f"pair {named!r}: expected a tokenizer version or a pair folder of {folder}, got neither; looked at {looked}; "
+        f"the pairs there are {known}"
+    )
+    raise GenerationError(msg)
+
+
+def _is_pair(place: Path) -> bool:
+    return (place / "tokenizer").is_dir()
 
 
 def _version(pair: Path) -> str:

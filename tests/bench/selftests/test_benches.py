@@ -66,6 +66,12 @@ def test_tokenize_ends_with_its_checks():
     assert all(row["ours_single_us"] > 0 and row["ours_bulk_per_s"] > 0 for row in line["results"].values())
 
 
+def test_command_start_ends_with_its_checks():
+    line = last_line("command_start")
+    assert [check["name"] for check in line["checks"]] == ["help_vs_typer", "get_vs_typer", "get_table_vs_typer"]
+    assert all(check["value"] > 0 for check in line["checks"])
+
+
 @pytest.mark.slow
 def test_live_ends_with_its_checks():
     line = last_line("live")

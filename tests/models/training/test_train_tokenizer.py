@@ -65,7 +65,7 @@ def test_vq_without_torch_says_what_to_install(folder, tmp_path, monkeypatch):
         raise ModuleNotFoundError(name="torch") if name == "sidestream.models.training.vq" else AssertionError(name)
 
     monkeypatch.setattr(training, "importlib", type("importlib", (), {"import_module": staticmethod(missing)}))
-    with pytest.raises(TrainingError, match=r"install sidestream\[train\]"):
+    with pytest.raises(TrainingError, match=r"pip install 'sidestream\[train\]'"):
         train_tokenizer(folder, tmp_path / "tokenizer", WordLlamaEncoder(), VQ)
     assert importlib.import_module("sidestream.models.training.tokenizer") is training
 

@@ -1,5 +1,6 @@
+"""Commands as a user types them: results, errors in one line, exit codes."""
+
 import json
-import subprocess
 import sys
 
 import pytest
@@ -11,26 +12,9 @@ from sidestream.streams.errors import SettingsError
 from sidestream.tokenizer.generations import load_alignment
 
 
-def sidestream(*args, cwd, check=True):
-    done = subprocess.run(
-        [sys.executable, "-m", "sidestream.streams.cli.main", *args],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert not check or done.returncode == 0, done.stderr
-    return done
-
-
-@pytest.fixture(autouse=True)
-def _importable(monkeypatch, request):
-    monkeypatch.setenv("PYTHONPATH", str(request.config.rootpath))
-
-
-def test_config_show_speaks_json_and_knows_the_source(tmp_path):
-    done = sidestream("--set", "lane.batch_ms=7", "config", "show", "--json", "--changed", cwd=tmp_path)
-    assert json.loads(done.stdout) == [{"setting": "lane.batch_ms", "value": 7, "source": "flag"}]
+def test_config_show_speaks_json_and_knows_the_source(sidestream):
+    done = sidestream("--set", "lane.batch_ms=7", "config", "show", "--json", "--changed")
+    assert json.loads(done.out) == [{"setting": "lane.batch_ms", "value": 7, "source": "flag"}]
 
 
 @pytest.mark.parametrize(
@@ -40,11 +24,14 @@ def test_config_show_speaks_json_and_knows_the_source(tmp_path):
         (["--set", "nonsense", "config", "show"], "expected name=value"),
         (["--set", "lane=5", "--set", "lane.batch_ms=1", "config", "show"], "lane"),
         (["--set", "lane.batch_ms=[/x]", "config", "show"], "got '[/x]'"),
-        (["--set", "lane.batchms=1", "config", "show"], "there is no such setting"),
+        (["--set", "lane.batchms=1", "config", "show"], "no such setting, the nearest is lane.batch_ms"),
+        (["export", "absent", "--set", "lane.batchms=1"], "no such setting"),
+        (["config", "show", "--config", "absent.toml"], "absent.toml"),
         (["world", "w", "--listeners", "0"], "world.listeners"),
         (["world", "a-file/w"], "a-file"),
         (["demo", "--data", "."], "log folder with manifest.json"),
         (["--artifacts", "absent", "up"], "absent"),
+        (["up", "--artifacts", "absent"], "absent"),
         (["topics", "list"], "sidestream broker start"),
         (["import", "lastfm", "absent", "out"], "absent"),
         (["evaluate", "absent", "absent"], "absent"),
@@ -55,16 +42,16 @@ def test_config_show_speaks_json_and_knows_the_source(tmp_path):
         (["state", "erase", "u"], "sidestream broker start"),
         (["catalogue", "reconcile", "absent.jsonl"], "absent.jsonl"),
         (["state", "erase", "u", "--at", "soon"], "expected a time such as"),
+        (["worker", "--log-level", "loud"], "log.level"),
     ],
 )
-def test_an_error_is_one_line_and_a_code(tmp_path, args, message):
+def test_an_error_is_one_line_and_a_code(sidestream, tmp_path, args, message):
     (tmp_path / "a-file").touch()
-    done = sidestream("--set", "web.port=9", *args, cwd=tmp_path, check=False)
-    assert done.returncode == 1
-    (line,) = done.stderr.strip().splitlines()
+    done = sidestream("--set", "web.port=9", *args, code=1)
+    (line,) = done.err.strip().splitlines()
     assert line.startswith("error: ")
     assert message in line
-    assert done.stdout == ""
+    assert done.out == ""
     assert [path.name for path in tmp_path.iterdir()] == ["a-file"], "a refused command leaves nothing behind"
 
 
@@ -83,28 +70,26 @@ def test_brackets_in_values_are_shown_as_they_are(capsys):
     assert shown.err == "error: got '[/x]'\n[a] of [/b]\n"
 
 
-def test_broker_status_says_none_runs(tmp_path):
-    done = sidestream("broker", "status", "--json", cwd=tmp_path, check=False)
-    assert done.returncode == 1
-    assert json.loads(done.stdout)["is_running"] is False
+def test_broker_status_says_none_runs(sidestream):
+    assert json.loads(sidestream("broker", "status", "--json", code=1).out)["is_running"] is False
 
 
-def test_world_and_tokenizer_from_the_command_line(tmp_path):
-    made = json.loads(sidestream("world", "w", "--listeners", "30", "--days", "3", "--json", cwd=tmp_path).stdout)
-    fitted = json.loads(sidestream("tokenizer", "train", "w", "pair/tokenizer", "--json", cwd=tmp_path).stdout)
+def test_world_and_tokenizer_from_the_command_line(sidestream, tmp_path):
+    made = json.loads(sidestream("world", "w", "--listeners", "30", "--days", "3", "--json").out)
+    fitted = json.loads(sidestream("tokenizer", "train", "w", "pair/tokenizer", "--json").out)
     assert fitted["num_items"] == made["items"]
     assert (tmp_path / "pair" / "tokenizer" / "manifest.json").exists()
     options = ["--kinds", "kmeans,fsq", "--sizes", "16,8", "--unheard", "--json"]
-    other = json.loads(sidestream("tokenizer", "train", "w", "other", *options, cwd=tmp_path).stdout)
+    other = json.loads(sidestream("tokenizer", "train", "w", "other", *options).out)
     assert (len(other["codes_used"]), other["unheard"]["neighbours"]) == (2, 10)
     versions = ["pair/tokenizer", "other", "--log", "w"]
-    done = sidestream("tokenizer", "compare", *versions, "--alignment", "other-alignment", "--json", cwd=tmp_path)
-    compared = json.loads(done.stdout)
+    done = sidestream("tokenizer", "compare", *versions, "--alignment", "other-alignment", "--json")
+    compared = json.loads(done.out)
     names = [fitted["tokenizer_version"], other["tokenizer_version"]]
     assert [compared[side]["version"] for side in ("old", "new")] == names
     made = load_alignment(tmp_path / "other-alignment", old_version=names[0], new_version=names[1])
     assert (len(made.old_sizes), made.new_sizes) == (3, (16, 8))
-    assert "left over by prefix" in sidestream("tokenizer", "compare", *versions, cwd=tmp_path).stdout
+    assert "left over by prefix" in sidestream("tokenizer", "compare", *versions, "--no-json").out
 
 
 @pytest.mark.parametrize("given", ["kafka.security.password=hush", 'kafka={"security": {"password": "hush"}}'])
@@ -118,15 +103,35 @@ def test_assignments_are_json_or_text():
     assert parse_assignments(["a.b=1", "c=true", "d=x y", 'e=["p"]']) == {"a.b": 1, "c": True, "d": "x y", "e": ["p"]}
 
 
-def test_a_worker_waits_for_its_kafka_as_long_as_it_is_told(tmp_path):
+def test_a_worker_waits_for_its_kafka_as_long_as_it_is_told(sidestream_process, tmp_path):
     (port,) = free_ports(1)
     waits = ["--set", "worker.broker_wait_s=1.5", "--set", f"web.port={port}", "--set", f"data_dir={tmp_path / 'data'}"]
-    done = sidestream("--bootstrap", "127.0.0.1:1", *waits, "worker", cwd=tmp_path, check=False)
-    assert done.returncode == 1
-    assert "no answer from 127.0.0.1:1 for 2 s" in done.stdout + done.stderr
+    with sidestream_process("worker", "--bootstrap", "127.0.0.1:1", *waits) as process:
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "no answer from 127.0.0.1:1 for 2 s" in out
 
 
-def test_a_reason_that_no_letter_can_have_is_refused_and_the_real_ones_are_named(tmp_path):
-    done = sidestream("dlq", "list", "--reason", "nosuch", cwd=tmp_path, check=False)
-    assert done.returncode == 2
-    assert "not_json" in done.stderr
+def test_a_reason_that_no_letter_can_have_is_refused_and_the_real_ones_are_named(sidestream):
+    assert "not_json" in sidestream("dlq", "list", "--reason", "nosuch", code=2).err
+
+
+def test_the_version_is_that_of_the_package(sidestream):
+    from importlib.metadata import version
+
+    assert sidestream("--version").out == f"sidestream {version('sidestream')}\n"
+
+
+def test_ctrl_c_while_the_modules_load_is_as_quiet_as_later_on(monkeypatch):
+    from sidestream.streams.cli import entry
+
+    class Interrupting:
+        def find_spec(self, name, *_):
+            if name == "sidestream.streams.cli.main":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "sidestream.streams.cli.main")
+    monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        entry.main()
+    assert ended.value.code == 130

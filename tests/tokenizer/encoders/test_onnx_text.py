@@ -93,7 +93,7 @@ def test_a_missing_package_is_named(tiny, folder, monkeypatch):
         raise ModuleNotFoundError(name=name)
 
     monkeypatch.setattr("sidestream.tokenizer.encoders.onnx_text.importlib.import_module", absent)
-    with pytest.raises(TokenizerError, match=r"needs the package onnxruntime; install sidestream\[cpu\]"):
+    with pytest.raises(TokenizerError, match=r"needs the package onnxruntime; run pip install 'sidestream\[cpu\]'"):
         OnnxTextEncoder(folder).encode(["w1"])
 
 

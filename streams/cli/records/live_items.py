@@ -1,13 +1,13 @@
 """`sidestream live`: the live items, what they are right now, and how often their SIDs change."""
 
 import time
-from typing import Annotated
 
 import typer
 
 from sidestream.models.records import ItemSids
 from sidestream.streams.cli.connection import clients_of
 from sidestream.streams.cli.context import settings_of
+from sidestream.streams.cli.options import Json
 from sidestream.streams.cli.output import print_rows
 from sidestream.streams.contracts.topics import build_topics
 from sidestream.streams.kafka.tail import read_topic
@@ -18,8 +18,11 @@ from sidestream.tokenizer.sid import format_sid
 _COLUMNS = ["item", "title", "sid", "revision", "changes", "last_hour", "window_segments", "listens", "heard_at"]
 
 
-def show(ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """List the live items: SIDs, and how often they changed in the last hour of their own time."""
+def show(ctx: typer.Context, as_json: Json = False) -> None:
+    """List the live items: SIDs, and how often they changed.
+
+    Changes are counted in the last hour of an item's own time.
+    """
     settings = settings_of(ctx)
     latest = {r.key: r.value for r in read_topic(clients_of(settings), build_topics(settings.topics).live_states.name)}
     states = [decode_state(value) for value in latest.values() if value is not None]

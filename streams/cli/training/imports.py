@@ -11,14 +11,12 @@ from sidestream.models.data.importers.lastfm import import_lastfm
 from sidestream.models.data.importers.s3rec import import_s3rec
 from sidestream.models.data.manifest import Manifest
 from sidestream.streams.cli.context import settings_of
+from sidestream.streams.cli.options import Json
 from sidestream.streams.cli.output import print_facts
 
-app = typer.Typer(no_args_is_help=True, help="Turn published data sets into log folders.")
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a log folder at DST.")]
 
 
-@app.command()
 def lastfm(
     ctx: typer.Context,
     src: Annotated[Path, typer.Argument(help="Folder with user_taggedartists.dat, artists.dat and tags.dat.")],
@@ -30,14 +28,16 @@ def lastfm(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Import HetRec 2011 Last.fm: who tagged which artist when (acts of tagging, not plays)."""
+    """Import HetRec 2011 Last.fm: who tagged which artist when.
+
+    These are acts of tagging, not plays.
+    """
     settings = settings_of(ctx).importing
     if content_until is not None:
         settings = settings.model_copy(update={"content_until": content_until.date()})
     print_facts(manifest_facts(import_lastfm(src, dst, settings, overwrite=overwrite), dst), as_json=as_json)
 
 
-@app.command()
 def s3rec(
     ctx: typer.Context,
     src: Annotated[Path, typer.Argument(help="NAME.txt with lines of `user item item …`.")],
@@ -45,12 +45,14 @@ def s3rec(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Import a sequence file; NAME_item2attributes.json and NAME_item_names.json beside it are used if there."""
+    """Import a sequence file, with attributes and names if there.
+
+    They are read from NAME_item2attributes.json and NAME_item_names.json beside it.
+    """
     manifest = import_s3rec(src, dst, settings_of(ctx).importing, overwrite=overwrite)
     print_facts(manifest_facts(manifest, dst), as_json=as_json)
 
 
-@app.command()
 def amazon18(
     ctx: typer.Context,
     src: Annotated[Path, typer.Argument(help="Folder with item.json, valid.csv and test.csv.")],
@@ -58,7 +60,10 @@ def amazon18(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Import Amazon 2018 Office: product reviews with full item texts, cut by global time (not plays)."""
+    """Import Amazon 2018 Office: reviews with full item texts.
+
+    They are product reviews, not plays, cut by global time.
+    """
     manifest = import_amazon18(src, dst, settings_of(ctx).importing, overwrite=overwrite)
     print_facts(manifest_facts(manifest, dst), as_json=as_json)
 

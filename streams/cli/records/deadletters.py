@@ -11,6 +11,7 @@ import typer
 
 from sidestream.streams.cli.connection import clients_of
 from sidestream.streams.cli.context import settings_of
+from sidestream.streams.cli.options import Json
 from sidestream.streams.cli.output import print_facts, print_json, print_rows, say
 from sidestream.streams.contracts.decode import Reason
 from sidestream.streams.contracts.topics import build_topics
@@ -26,10 +27,8 @@ from sidestream.streams.operate.deadletters import (
     parse_moment,
 )
 
-app = typer.Typer(no_args_is_help=True, help="List, show and replay dead letters.")
 COLUMNS = ["letter", "source", "died_at", "attempt", "reason", "message", "key", "value_bytes", "replayed"]
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Topic = Annotated[list[str] | None, typer.Option("--topic", help="Source topic, without the prefix; may repeat.")]
 Why = Annotated[list[Reason] | None, typer.Option("--reason", help="Reason code; may repeat.")]
 Partition = Annotated[list[int] | None, typer.Option("--partition", min=0, help="Source partition; may repeat.")]
@@ -40,7 +39,6 @@ MaxAttempt = Annotated[
 ]
 
 
-@app.command("list")
 def list_letters(
     ctx: typer.Context,
     topic: Topic = None,
@@ -72,7 +70,6 @@ def list_letters(
     say(f"{reasons.total()} dead letters: {found}" + (f"; the first {limit} shown" if reasons.total() > limit else ""))
 
 
-@app.command()
 def show(
     ctx: typer.Context,
     letter: Annotated[str, typer.Argument(help="topic/partition/offset, as `dlq list` prints it.")],
@@ -98,7 +95,6 @@ def show(
     typer.echo("(null)" if found.value is None else _printable(found.value))
 
 
-@app.command()
 def replay(
     ctx: typer.Context,
     letters: Annotated[list[str] | None, typer.Argument(help="topic/partition/offset of letters.")] = None,
@@ -115,7 +111,10 @@ def replay(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be replayed, and send nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Send dead letters to the topics they came from, each once however often this is run."""
+    """Send dead letters to the topics they came from, each once.
+
+    However often this is run: a letter that was replayed is not sent again.
+    """
     selection = _selection(letters or [], topic, reason, partition, since, until, max_attempt)
     if selection.is_everything and not everything:
         msg = "dlq replay: expected letters, a restriction such as --reason, or --everything; got none of them"

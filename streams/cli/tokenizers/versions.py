@@ -10,12 +10,11 @@ from sidestream.models.data import LogFolder
 from sidestream.models.evaluation.versions import compare_versions
 from sidestream.models.training.tokenizer import train_tokenizer
 from sidestream.streams.cli.context import settings_of, with_values
+from sidestream.streams.cli.options import Json
 from sidestream.streams.cli.output import print_facts, print_json, print_rows
 from sidestream.tokenizer.artifact import load_tokenizer
 from sidestream.tokenizer.encoders import open_encoder
 from sidestream.tokenizer.generations import Comparison, VersionStats
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def train(
@@ -34,7 +33,10 @@ def train(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Fit a tokenizer on the training part of a log folder: a new version, frozen."""
+    """Fit a tokenizer on the training part of a log folder.
+
+    The result is a new version, frozen.
+    """
     settings = settings_of(ctx)
     given = {"level_kinds": kinds and kinds.split(","), "codebook_sizes": sizes and sizes.split(",")}
     longest = max((len(value) for value in given.values() if value), default=None)
@@ -60,7 +62,10 @@ def compare(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Compare two tokenizer versions on the items of a log folder, and map the old SIDs to the new ones."""
+    """Compare two tokenizer versions, and map their SIDs.
+
+    They are compared on the items of a log folder.
+    """
     seed = settings_of(ctx).train.seed
     comparison, made = compare_versions(LogFolder(log), load_tokenizer(old), load_tokenizer(new), seed)
     if alignment is not None:

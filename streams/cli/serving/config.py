@@ -6,17 +6,15 @@ import typer
 from pydantic_core import to_jsonable_python
 
 from sidestream.streams.cli.context import context_of
+from sidestream.streams.cli.options import Json
 from sidestream.streams.cli.output import print_rows, results
 from sidestream.streams.settings import Settings, env_name, walk_settings
 
-app = typer.Typer(no_args_is_help=True, help="See what is set, and where it comes from.")
 
-
-@app.command()
 def show(
     ctx: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     changed: Annotated[bool, typer.Option("--changed", help="Only what is not at its default.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Show the merged settings with their sources; secrets are masked."""
     context = context_of(ctx)
@@ -31,7 +29,6 @@ def show(
     print_rows(rows, ["setting", "value", "source"], as_json=as_json)
 
 
-@app.command()
 def table() -> None:
     """Print the settings as a Markdown table, as the README shows them."""
     results.print(settings_table(), markup=False, soft_wrap=True)

@@ -1,22 +1,18 @@
 """`sidestream broker`: the local Apache Kafka, started, looked at and stopped."""
 
 from dataclasses import asdict
-from typing import Annotated
 
 import typer
 
 from sidestream.streams.broker import broker_status, start_broker, stop_broker
 from sidestream.streams.cli.context import settings_of
+from sidestream.streams.cli.options import Json
 from sidestream.streams.cli.output import print_facts, say
 from sidestream.streams.errors import BrokerError
 
-app = typer.Typer(no_args_is_help=True, help="Run a local Apache Kafka from its own jars.")
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-
-@app.command()
 def start(ctx: typer.Context, as_json: Json = False) -> None:
-    """Start the local Kafka, or find it running; it stays up until `broker stop`."""
+    """Start the local Kafka, or find it running; `broker stop` ends it."""
     settings = settings_of(ctx)
     if settings.broker.kind == "embedded":
         msg = (
@@ -29,7 +25,6 @@ def start(ctx: typer.Context, as_json: Json = False) -> None:
     print_facts(asdict(broker_status(settings.broker, settings.kafka)), as_json=as_json)
 
 
-@app.command()
 def status(ctx: typer.Context, as_json: Json = False) -> None:
     """Say what runs and where; ends 1 when nothing answers."""
     settings = settings_of(ctx)
@@ -39,7 +34,6 @@ def status(ctx: typer.Context, as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-@app.command()
 def stop(ctx: typer.Context) -> None:
     """Stop the local Kafka of this data folder."""
     say("stopped" if stop_broker(settings_of(ctx).broker) else "no local broker was running")

@@ -10,6 +10,7 @@ import typer
 from sidestream.models.records import ItemSids
 from sidestream.streams.cli.connection import clients_of
 from sidestream.streams.cli.context import settings_of
+from sidestream.streams.cli.options import Json
 from sidestream.streams.cli.output import print_facts, say
 from sidestream.streams.contracts.decode import Limits
 from sidestream.streams.contracts.topics import build_topics
@@ -21,15 +22,16 @@ from sidestream.streams.settings import Settings
 from sidestream.tokenizer.catalogue import StoredSid
 from sidestream.tokenizer.sid import item_key
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
 
 def verify(
     ctx: typer.Context,
     tables: Annotated[bool, typer.Option(help="Also compare this machine's local tables.")] = True,
     as_json: Json = False,
 ) -> None:
-    """Compare changelog and pure fold of the log, and local tables with the changelog; exit code 1 if they differ."""
+    """Compare changelog, pure fold of the log and local tables.
+
+    Exit code 1 if they differ.
+    """
     settings = settings_of(ctx)
     offline = _offline(settings)
     report = asyncio.run(
@@ -55,7 +57,10 @@ def rebase(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Carry the states over to a recreated or repartitioned listens topic, or to a recreated changelog."""
+    """Carry the states over to a recreated topic or changelog.
+
+    The listens topic may have other partitions than before.
+    """
     report = asyncio.run(rebase_states(_offline(settings_of(ctx)), refold=refold, leave_unfolded=leave_unfolded))
     for reason in report.reasons:
         say(reason)
@@ -71,7 +76,10 @@ def reset(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before --all.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Remove this machine's local tables; workers rebuild them from the changelog."""
+    """Remove this machine's local tables; workers rebuild them.
+
+    They read the changelog for it.
+    """
     settings = settings_of(ctx)
     offline = _offline(settings)
     count = offline.identity.num_partitions

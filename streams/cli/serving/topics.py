@@ -1,37 +1,36 @@
 """`sidestream topics`: make, list and describe the topics, and check that a Kafka agrees with the contract."""
 
 from dataclasses import asdict
-from typing import Annotated
 
 import typer
 
 from sidestream.streams.cli.connection import clients_of
 from sidestream.streams.cli.context import settings_of
+from sidestream.streams.cli.options import Json
 from sidestream.streams.cli.output import print_json, print_rows, say
-from sidestream.streams.contracts.asyncapi import asyncapi as describe
-from sidestream.streams.contracts.topics import build_topics, check_topics, create_topics
 from sidestream.streams.kafka.admin import KafkaTopicAdmin
-
-app = typer.Typer(no_args_is_help=True, help="Create, list, check and describe the topics.")
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+from sidestream.streams.contracts.topics import build_topics, check_topics, create_topics, require_topics
 
 
-@app.command()
 def create(ctx: typer.Context) -> None:
-    """Create the topics that are missing; existing ones are never changed."""
+    """Create the topics that are missing; existing ones never change.
+
+    Ends 1 where one that exists does not fit the contract.
+    """
     settings = settings_of(ctx)
+    topics = build_topics(settings.topics)
     admin = KafkaTopicAdmin(clients_of(settings))
     try:
-        made = create_topics(admin, build_topics(settings.topics), settings.topics.replication_factor)
+        made = create_topics(admin, topics, settings.topics.replication_factor)
+        for name in made:
+            say(f"created {name}")
+        require_topics(admin, topics)
     finally:
         admin.close()
-    for name in made:
-        say(f"created {name}")
     if not made:
         say("all topics are there")
 
 
-@app.command("list")
 def list_topics(ctx: typer.Context, as_json: Json = False) -> None:
     """List the topics of the contract beside what the Kafka has."""
     settings = settings_of(ctx)
@@ -56,7 +55,6 @@ def list_topics(ctx: typer.Context, as_json: Json = False) -> None:
     print_rows(rows, columns, as_json=as_json)
 
 
-@app.command()
 def check(ctx: typer.Context, as_json: Json = False) -> None:
     """Compare the Kafka with the contract; ends 1 when anything differs."""
     settings = settings_of(ctx)
@@ -74,7 +72,11 @@ def check(ctx: typer.Context, as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-@app.command()
 def asyncapi(ctx: typer.Context) -> None:
-    """Print the topics and their values as an AsyncAPI 3.0 document (JSON); asks no Kafka."""
+    """Print the topics as an AsyncAPI 3.0 document; asks no Kafka.
+
+    The document is JSON, wherever it is printed.
+    """
+    from sidestream.streams.contracts.asyncapi import asyncapi as describe  # decoders: not for the other commands
+
     print_json(describe(build_topics(settings_of(ctx).topics)))

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from sidestream.streams.cli.connection import reach
 from sidestream.streams.cli.context import settings_of
+from sidestream.streams.cli.options import Json
 from sidestream.streams.cli.output import print_facts
 from sidestream.streams.client import SidestreamClient
 from sidestream.streams.errors import SettingsError
@@ -21,18 +22,11 @@ def erase(
         str | None,
         typer.Option(help="Erase what happened until then: 2h, 7d (ago), 2026-03-01T12:00 (UTC) or epoch ms; now."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Erase all listens of a user up to now; the worker that holds the user does it within a batch.
+    """Erase all listens of a user up to now.
 
-    Args:
-        ctx: Global options.
-        user: Listener.
-        at: Until when; none for now.
-        as_json: Print JSON.
-
-    Raises:
-        SettingsError: No such user or time can be.
+    The worker that holds the user does it within a batch.
     """
     settings, now_ms = settings_of(ctx), WallClock()()
     at_ms = now_ms if at is None else parse_moment(at, now_ms)

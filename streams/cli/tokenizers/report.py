@@ -8,10 +8,9 @@ import typer
 from sidestream.models.data import LogFolder
 from sidestream.models.tokenizer_report import write_report
 from sidestream.streams.cli.context import settings_of
+from sidestream.streams.cli.options import Json
 from sidestream.streams.cli.output import print_facts
 from sidestream.tokenizer.artifact import load_tokenizer
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def report(
@@ -25,7 +24,10 @@ def report(
     item: Annotated[list[str] | None, typer.Option("--item", help="Tell what this item went through.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Write one HTML page on a tokenizer: code usage, shared SIDs, drift, prefixes with titles, single items."""
+    """Write one HTML page on a tokenizer.
+
+    Code usage, shared SIDs, drift, prefixes with titles, single items.
+    """
     settings = settings_of(ctx)
     facts = write_report(
         LogFolder(log),

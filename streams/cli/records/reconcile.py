@@ -1,4 +1,4 @@
-"""`sidestream catalogue`: the catalogue as a whole."""
+"""`sidestream catalogue reconcile`: the catalogue brought to what a full dump says."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +7,7 @@ import typer
 
 from sidestream.streams.cli.connection import clients_of, reach
 from sidestream.streams.cli.context import settings_of
+from sidestream.streams.cli.options import Json
 from sidestream.streams.cli.output import print_facts, say
 from sidestream.streams.client import SidestreamClient
 from sidestream.streams.contracts.decode import Limits
@@ -16,16 +17,7 @@ from sidestream.streams.operate.reconcile import apply_plan, make_plan, read_dum
 from sidestream.streams.operate.reconcile.plan import refuse_large
 from sidestream.streams.runtime.clock import WallClock
 
-app = typer.Typer(no_args_is_help=True, help="Bring the catalogue to what a full dump says.")
 
-
-# The callback keeps `catalogue` a group though it has one command.
-@app.callback()
-def _group() -> None:
-    """Bring the catalogue to what a full dump says."""
-
-
-@app.command()
 def reconcile(
     ctx: typer.Context,
     dump: Annotated[Path, typer.Argument(help="All items, one `catalog-items.v1` value a line.")],
@@ -40,7 +32,7 @@ def reconcile(
             help="When the dump was taken: 2h (ago), 2026-03-01T12:00 (UTC) or epoch ms; default: its newest item."
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Publish items of a full dump that are new or changed, and remove those that it lacks."""
     settings, now_ms = settings_of(ctx), WallClock()()

@@ -1,7 +1,7 @@
 import pytest
 
 from sidestream.models.records import Listen, LiveSegment
-from sidestream.streams.cli.events import parse_event
+from sidestream.streams.cli.records.compose import parse_event
 from sidestream.streams.errors import SettingsError
 from sidestream.streams.settings import Settings
 

@@ -8,14 +8,15 @@ import typer
 
 from sidestream.streams.cli.connection import clients_of
 from sidestream.streams.cli.context import settings_of
+from sidestream.streams.cli.options import Json
 from sidestream.streams.cli.output import print_facts, print_rows, say
 from sidestream.streams.contracts.topics import build_topics
+from sidestream.streams.generations.orders import Orders
 from sidestream.streams.operate.rollout.pairs import find_pair
 from sidestream.streams.operate.rollout.rollout import Operator
 from sidestream.streams.operate.rollout.watch import ControlWatch
 from sidestream.streams.settings import Settings
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Timeout = Annotated[float, typer.Option("--timeout", min=1, help="Longest wait for the workers, in seconds.")]
 
 # Beats that a worker may miss before it counts as gone.
@@ -29,7 +30,10 @@ def rollout(
     timeout_s: Timeout = 3_600.0,
     as_json: Json = False,
 ) -> None:
-    """Prepare a tokenizer version and its model beside the ones that serve, then switch all workers to them."""
+    """Prepare a tokenizer version, then switch to it.
+
+    Version and model are prepared beside the ones that serve, then all workers switch to them.
+    """
     settings = settings_of(ctx)
     found, pair = find_pair(version, settings.generations.folder)
     home = "artifact" if settings.artifacts is None else settings.artifacts.resolve().name
@@ -38,7 +42,10 @@ def rollout(
 
 
 def rollback(ctx: typer.Context, timeout_s: Timeout = 60.0, as_json: Json = False) -> None:
-    """Let the version that served before serve again, at once."""
+    """Let the version that served before serve again.
+
+    Workers hold it in memory, so it serves at once.
+    """
     with _operator(settings_of(ctx), timeout_s) as operator:
         print_facts(operator.rollback().model_dump(), as_json=as_json)
 
@@ -49,35 +56,67 @@ def retire(
     timeout_s: Timeout = 3_600.0,
     as_json: Json = False,
 ) -> None:
-    """Take a version out of the catalogue's values, and out of the workers' memory and disks."""
+    """Remove a version from catalogue, memory and disks."""
     with _operator(settings_of(ctx), timeout_s) as operator:
         print_facts(operator.retire(version).model_dump(), as_json=as_json)
 
 
 def generations(ctx: typer.Context, as_json: Json = False) -> None:
-    """List the versions that were ever ordered, and how far partitions and workers are with them."""
+    """List versions that serve or were ordered.
+
+    Each with how far partitions and workers are with it.
+    """
     settings = settings_of(ctx)
-    topics = build_topics(settings.topics)
+    partitions = build_topics(settings.topics).catalog_items.partitions
     with _watch(settings) as watch:
-        orders, count = watch.orders, topics.catalog_items.partitions
-        rows = [
+        rows = generation_rows(watch.orders, partitions)
+    print_rows(rows, ("version", "pair", "phase", "partitions", "workers"), as_json=as_json)
+
+
+def generation_rows(orders: Orders, partitions: int) -> list[dict[str, object]]:
+    """List versions for people and programs: first those that serve without ever having been ordered, then the others.
+
+    A worker serves the pair that it was started with until a rollout is ordered; of such a version no pair folder and
+    no time are known, and its partitions are not counted, since all values hold it.
+
+    Args:
+        orders: The control topics so far.
+        partitions: Of the catalogue.
+
+    Returns:
+        A row for each version.
+    """
+    served: dict[str, list[str]] = {}
+    for name, report in sorted(orders.workers().items()):
+        if report.serving is not None:
+            served.setdefault(report.serving, []).append(name)
+    ordered = {found.version for found in orders.generations}
+    phase = "active" if orders.active is None else "unordered"
+    rows: list[dict[str, object]] = [
+        {
+            "version": version,
+            "pair": None,
+            "phase": phase,
+            "at": None,
+            "partitions": None,
+            "workers": ", ".join(workers),
+        }
+        for version, workers in sorted(served.items())
+        if version not in ordered
+    ]
+    for found in orders.generations:
+        held = sum(orders.partition_state(found.version, partition) == "held" for partition in range(partitions))
+        rows.append(
             {
                 "version": found.version,
                 "pair": found.pair,
                 "phase": found.phase,
                 "at": found.at,
-                "partitions": f"{_held(watch, found.version, count)}/{count}",
-                "workers": ", ".join(
-                    sorted(name for name, r in orders.workers().items() if r.serving == found.version)
-                ),
+                "partitions": f"{held}/{partitions}",
+                "workers": ", ".join(served.get(found.version, [])),
             }
-            for found in orders.generations
-        ]
-    print_rows(rows, ("version", "pair", "phase", "partitions", "workers"), as_json=as_json)
-
-
-def _held(watch: ControlWatch, version: str, count: int) -> int:
-    return sum(watch.orders.partition_state(version, partition) == "held" for partition in range(count))
+        )
+    return rows
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""Commands that run, describe and set up the system: worker, demo, broker, topics, settings."""

@@ -1,0 +1,64 @@
+"""`sidestream demo`: the whole loop on one machine."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sidestream.streams.cli.context import settings_of
+from sidestream.streams.cli.extras import require_broker_library, require_engine, require_training
+from sidestream.streams.cli.options import Json
+from sidestream.streams.cli.output import console, print_json, say
+from sidestream.streams.errors import DataError
+
+if TYPE_CHECKING:
+    from sidestream.models.data import LogFolder
+    from sidestream.streams.settings import Settings
+
+
+def demo(
+    ctx: typer.Context,
+    once: Annotated[bool, typer.Option("--once", help="End after one pass over the log.")] = False,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="HetRec Last.fm folder, sequence file or log folder; default: the built-in world."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the whole loop: broker, worker, a played log, candidates.
+
+    With `--json`, or where stdout is no terminal, the summary is printed as one JSON line at the end.
+    """
+    settings = settings_of(ctx)
+    require_engine("the demo")
+    require_broker_library(settings, "sidestream demo")
+    if data is not None and not data.exists():
+        msg = f"{data}: expected a folder or file with data, found none; check DATA=… or leave it out"
+        raise DataError(msg)
+    from sidestream.streams.demo.place import demo_place
+    from sidestream.streams.demo.prepare import kind_of_data, prepare_data, prepare_world
+    from sidestream.streams.demo.run import Demo
+
+    kind = None if data is None else kind_of_data(data)
+    if kind is not None:
+        require_training("the demo with --data")
+    folder = settings.data_dir / ("demo" if data is None else f"demo-{data.resolve().name}")
+    with demo_place(folder, settings.broker) as place:
+        if data is None or kind is None:
+            programme = prepare_world(place)
+        else:
+            say(f"importing {data} and training on it; later runs reuse what was trained")
+            programme = prepare_data(place, data, kind, settings, _train)
+        summary = Demo(settings, programme, place, console).run(once=once)
+    if as_json:
+        print_json(summary)
+    if summary["answered_share"] < 1 or summary["invalid_candidates"]:
+        raise typer.Exit(1)
+
+
+def _train(settings: "Settings", folder: "LogFolder", pair: Path) -> dict[str, Any]:
+    from sidestream.streams.cli.progress import progress_bar
+    from sidestream.streams.train_pair import train_pair_model
+
+    with progress_bar() as step:
+        return train_pair_model(settings, folder, pair, step)

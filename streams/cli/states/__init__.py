@@ -1,0 +1,1 @@
+"""Commands about listeners' states: one listener's, and all of an installation."""

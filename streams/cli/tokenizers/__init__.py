@@ -1,0 +1,1 @@
+"""Commands about tokenizer versions: fit, compare, report, roll out and back."""

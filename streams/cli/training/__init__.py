@@ -1,0 +1,1 @@
+"""Commands from data to a model: importers, the synthetic world, training, evaluation, export."""

@@ -1,0 +1,85 @@
+"""`sidestream train model`, `evaluate` and `export`: from a log folder to a model that serves.
+
+Training and export need the `train` extra, evaluation the engine.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sidestream.models.artifact import load_model_artifact
+from sidestream.models.data import LogFolder
+from sidestream.models.evaluation.report import table
+from sidestream.models.evaluation.run import evaluate as run_evaluation
+from sidestream.streams.cli.context import settings_of
+from sidestream.streams.cli.extras import require_engine, require_training
+from sidestream.streams.cli.options import Json
+from sidestream.streams.cli.output import print_facts, print_json, print_rows, say
+from sidestream.streams.cli.progress import progress_bar
+from sidestream.streams.train_pair import serving_engine, train_pair_model
+from sidestream.tokenizer.artifact import load_tokenizer
+
+LogArgument = Annotated[Path, typer.Argument(help="Log folder.")]
+PairArgument = Annotated[Path, typer.Argument(help="Pair folder: holds tokenizer/ and model/.")]
+
+
+def model(ctx: typer.Context, log: LogArgument, pair: PairArgument, as_json: Json = False) -> None:
+    """Train, export and evaluate a model on the tokenizer of PAIR.
+
+    The model is written to PAIR/model.
+    """
+    settings = settings_of(ctx)
+    require_training("training")
+    with progress_bar() as step:
+        metrics = train_pair_model(settings, LogFolder(log), pair, step)
+    if as_json:
+        print_json(metrics)
+    else:
+        print_evaluation(metrics["evaluation"])
+
+
+def evaluate(
+    ctx: typer.Context,
+    log: LogArgument,
+    pair: PairArgument,
+    listeners: Annotated[int | None, typer.Option(help="Ask a sample of so many listeners.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Ask a model for the held-out items of a log folder.
+
+    Popularity and item-kNN are asked for the same items.
+    """
+    settings = settings_of(ctx)
+    require_engine("evaluation")
+    items = load_tokenizer(pair / "tokenizer")
+    artifact = load_model_artifact(pair / "model", items.version)
+    with progress_bar() as step:
+        written = run_evaluation(
+            LogFolder(log), items, artifact, serving_engine(settings), listeners,
+            lambda name, done, total: step(name, done, total, ""),
+        )  # fmt: skip
+    if as_json:
+        print_json(written)
+    else:
+        print_evaluation(written)
+
+
+def export(ctx: typer.Context, pair: PairArgument, as_json: Json = False) -> None:
+    """Write the ONNX graph of PAIR/model anew from its weights."""
+    del ctx
+    require_training("export")
+    from sidestream.models.reexport import reexport
+
+    print_facts(reexport(pair / "model"), as_json=as_json)
+
+
+def print_evaluation(written: dict[str, Any]) -> None:
+    """Print an evaluation as a table.
+
+    Args:
+        written: What `report` returned.
+    """
+    heads, rows = table(written)
+    print_rows([dict(zip(heads, row, strict=True)) for row in rows], heads, as_json=False)
+    say(f"{written['num_listeners']:,} listeners; {written['protocol']}")

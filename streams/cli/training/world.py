@@ -1,0 +1,38 @@
+"""`sidestream world`: a log folder of an invented audio world."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sidestream.models.world import generate_world
+from sidestream.streams.cli.context import settings_of, with_values
+from sidestream.streams.cli.options import Json
+from sidestream.streams.cli.output import print_facts
+from sidestream.streams.cli.progress import progress_bar
+from sidestream.streams.cli.training.imports import manifest_facts
+
+
+def world(
+    ctx: typer.Context,
+    dst: Annotated[Path, typer.Argument(help="Log folder to make.")],
+    listeners: Annotated[int | None, typer.Option(help="Listeners; the catalogue grows with them.")] = None,
+    days: Annotated[int | None, typer.Option(help="Days that the world runs.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed and sizes, same bytes.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a log folder at DST.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a log folder of an invented audio world.
+
+    For machines without data of their own.
+    """
+    given = {"listeners": listeners, "days": days, "seed": seed}
+    chosen = with_values(settings_of(ctx).world, "world", given)
+    with progress_bar() as step:
+        manifest = generate_world(
+            dst,
+            chosen,
+            overwrite=overwrite,
+            progress=lambda done, total: step("days", done, total, ""),
+        )
+    print_facts(manifest_facts(manifest, dst), as_json=as_json)
