@@ -8,8 +8,8 @@ from sidestream.streams.cli.connection import clients_of
 from sidestream.streams.cli.context import settings_of
 from sidestream.streams.cli.options import Json
 from sidestream.streams.cli.output import print_json, print_rows, say
-from sidestream.streams.kafka.admin import KafkaTopicAdmin
 from sidestream.streams.contracts.topics import build_topics, check_topics, create_topics, require_topics
+from sidestream.streams.kafka.admin import KafkaTopicAdmin
 
 
 def create(ctx: typer.Context) -> None:
