@@ -14,6 +14,7 @@ from sidestream.streams.runtime.log import set_up_logging
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.streams.settings import Settings, load_settings
 from sidestream.streams.worker.build import WorkerParts
+from sidestream.streams.worker.folder import own_folder
 from sidestream.streams.worker.run import run
 
 __all__ = ["create_app", "run_worker"]
@@ -65,7 +66,8 @@ def run_worker(settings: Settings, pair: Pair | None = None, load: LoadPair | No
     """
     set_up_logging(settings.log)
     asyncio.set_event_loop(asyncio.new_event_loop())
-    return run(create_app(settings, pair, load=load))
+    with own_folder(settings) as held:
+        return run(create_app(held, pair, load=load))
 
 
 def __getattr__(name: str) -> Any:

@@ -30,7 +30,7 @@ def train_pair_model(
     items = load_tokenizer(pair / "tokenizer")
     result = train_model(
         folder, items, pair / "model", settings.train,
-        lambda at: on_step(at.stage, at.done, at.total, at.note),
+        lambda at: on_step(*at.line),
         serving_engine(settings),
     )  # fmt: skip
     return {"model_version": result.artifact.version, **result.metrics, "seconds": result.seconds}

@@ -14,6 +14,22 @@ from sidestream.streams.contracts.topics import Topics, build_topics, create_top
 from sidestream.streams.errors import BrokerError
 
 MakeTopics = Callable[..., Topics]
+_NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keeps the brokers and workers of a test run out of the user's registry, and the user's out of the tests."""
+    folder = tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(folder))
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def _own_state_folder(_state_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gives each test a registry that is empty at first: it does not see the run's common brokers."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(_state_folder / f"test{next(_NUMBERS)}"))
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,13 @@ class TrainProgress:
     total: int
     note: str = ""
 
+    @property
+    def line(self) -> tuple[str, int, int, str]:
+        """Return stage, units done, units in all and note; the rankers of an evaluation are stages of their own."""
+        if self.stage == "evaluate" and self.note:
+            return f"evaluate {self.note}", self.done, self.total, ""
+        return self.stage, self.done, self.total, self.note
+
 
 ProgressCallback = Callable[[TrainProgress], None]
 

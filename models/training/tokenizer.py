@@ -1,9 +1,10 @@
 """The one call that fits a tokenizer on a log folder; torch is needed for levels of kind vq alone."""
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,6 +23,11 @@ from sidestream.tokenizer.quality.cold_start import measure_cold_start
 from sidestream.tokenizer.settings import TokenizerSettings
 from sidestream.tokenizer.sid import item_keys
 from sidestream.tokenizer.tokenizer import CatalogTokenizer
+
+Progress = Callable[[str, int, int], None]
+"""Called with the stage, units done, and units in all (1: it cannot be counted)."""
+# A multiple of what encoders take at once: their batches stay as they are.
+_COUNTED_TEXTS = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,7 @@ def train_tokenizer(
     seed: int = 0,
     *,
     with_cold_start: bool = False,
+    progress: Progress = lambda stage, done, total: None,
 ) -> FittedTokenizer:
     """Fit a tokenizer on the training part of a log folder and save it.
 
@@ -55,6 +62,7 @@ def train_tokenizer(
         settings: Views, levels, sizes, dimensions.
         seed: Of k-means and of the randomised SVD.
         with_cold_start: Also fit without a part of the items, to tell how well content places items without listens.
+        progress: Called as the work goes on.
 
     Returns:
         The tokenizer and its report.
@@ -64,13 +72,17 @@ def train_tokenizer(
         TrainingError: Levels of kind vq are asked for, and torch is not installed or no listens give pairs.
         ArtifactError: `out_dir` holds something else.
     """
+    progress("read", 0, 1)
     sequences = training_sequences(folder)
     if not sequences.item_ids:
         msg = f"{folder.path}: expected at least one item in catalog.jsonl, got none; there is nothing to tokenize"
         raise DataError(msg)
     items = item_contents(folder, sequences.item_ids)
     rng = np.random.default_rng(seed)
-    tokenizer = fit_tokenizer(items, sequences.train, encoder, settings, rng, train_levels)
+    counting = _CountingEncoder(encoder, progress)
+    fitted = fit_tokenizer(items, sequences.train, counting, settings, rng, partial(train_levels, progress=progress))
+    tokenizer = replace(fitted, encoder=encoder)
+    progress("report", 0, 1)
     counts = report_sids(tokenizer.tokenizer, tokenizer.encode_items(items).codes)
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     save_tokenizer(out_dir, tokenizer, counts)
@@ -81,6 +93,33 @@ def train_tokenizer(
         cold_start = measure_cold_start(keys, content, sequences.train, settings, np.random.default_rng(seed))
         report["unheard"] = None if cold_start is None else asdict(cold_start)
     return FittedTokenizer(tokenizer, report)
+
+
+class _CountingEncoder:
+    """An encoder that says how far it is."""
+
+    def __init__(self, encoder: ContentEncoder, progress: Progress) -> None:
+        self._encoder, self._progress = encoder, progress
+
+    @property
+    def name(self) -> str:
+        return self._encoder.name
+
+    @property
+    def dim(self) -> int:
+        return self._encoder.dim
+
+    @property
+    def fingerprint(self) -> str:
+        return self._encoder.fingerprint
+
+    def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        parts = []
+        for start in range(0, len(texts), _COUNTED_TEXTS):
+            self._progress("encode texts", start, len(texts))
+            parts.append(self._encoder.encode(texts[start : start + _COUNTED_TEXTS]))
+        self._progress("fit", 0, 1)
+        return np.concatenate(parts) if parts else self._encoder.encode(texts)
 
 
 def _log_end(folder: LogFolder) -> str | None:
@@ -94,6 +133,7 @@ def train_levels(
     sequences: Sequence[npt.NDArray[np.integer]],
     settings: TokenizerSettings,
     rng: np.random.Generator,
+    progress: Progress = lambda stage, done, total: None,
 ) -> Quantizer:
     """Train levels of kind vq.
 
@@ -104,6 +144,7 @@ def train_levels(
         sequences: Indices of items for each listener, oldest first; the training part only.
         settings: Sizes, beam, and how to train.
         rng: Draws the seed.
+        progress: Called after every epoch.
 
     Returns:
         The frozen quantizer; it needs no torch.
@@ -114,7 +155,9 @@ def train_levels(
     vq = _needs_torch("sidestream.models.training.vq")
     pairs = next_listens(sequences) if settings.vq.contrastive_weight > 0 else None
     seed = int(rng.integers(1 << 31))
-    trained = vq.train_vq(vectors, level_sizes(settings, len(vectors)), settings.vq, seed, pairs)
+    trained = vq.train_vq(
+        vectors, level_sizes(settings, len(vectors)), settings.vq, seed, pairs, partial(progress, "train levels")
+    )
     levels: Quantizer = replace(trained.quantizer, beam_size=settings.beam_size)
     return levels
 

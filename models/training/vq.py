@@ -8,7 +8,7 @@ Source: TIGER, arXiv 2305.05065, section 3.1 (RQ-VAE, commitment 0.25, start by 
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,6 +98,7 @@ def train_vq(
     settings: VqSettings,
     seed: int = 0,
     pairs: npt.NDArray[np.integer] | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> TrainedVq:
     """Train an RQ-VAE on a catalogue and freeze it.
 
@@ -111,6 +112,7 @@ def train_vq(
         pairs: Items heard together, in the training part of the log only.
 
             Shape: (num_pairs, 2).
+        progress: Called with the epochs done and all epochs.
 
     Returns:
         The frozen quantizer and the decoder.
@@ -135,16 +137,22 @@ def train_vq(
         torch.manual_seed(seed)
         model = _RqVae(vectors.shape[1], sizes, settings)
         _start_codebooks(model, inputs, rng)
-        _train(model, inputs, settings, pairs, rng)
+        _train(model, inputs, settings, pairs, rng, progress)
     return _freeze(model, inputs, mean, spread)
 
 
 def _train(
-    model: _RqVae, inputs: Tensor, settings: VqSettings, pairs: npt.NDArray[np.integer] | None, rng: np.random.Generator
+    model: _RqVae,
+    inputs: Tensor,
+    settings: VqSettings,
+    pairs: npt.NDArray[np.integer] | None,
+    rng: np.random.Generator,
+    progress: Callable[[int, int], None],
 ) -> None:
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
     num_levels = len(model.codebooks)
-    for _ in range(settings.epochs):
+    for epoch in range(settings.epochs):
+        progress(epoch, settings.epochs)
         used = [torch.zeros(len(codebook), dtype=torch.bool) for codebook in model.codebooks]
         for batch in _batches(inputs, settings, rng):
             least = 1 if settings.progressive_masking else num_levels

@@ -2,10 +2,14 @@
 
 The broker belongs to its data folder: port, process id and log file are written there (`broker.json`), and any later
 command finds it again. `start` is idempotent; a lock in the folder keeps two starts apart.
+
+The folder may have any name that is UTF-8: the JVM works inside it, so that most paths are relative, and runs in a
+UTF-8 locale, without which Java turns every other letter of a path into a question mark.
 """
 
 import base64
 import json
+import os
 import subprocess
 import time
 import uuid
@@ -14,13 +18,16 @@ from pathlib import Path
 from string import Template
 
 from sidestream.streams.broker import jars, probe, process
+from sidestream.streams.broker.properties import escaped
 from sidestream.streams.broker.settings import BrokerSettings
 from sidestream.streams.errors import BrokerError
+from sidestream.streams.running.brokers import broker_registry
 
 HOST = "127.0.0.1"
 MAX_LOG_BYTES = 8 << 20
 MAX_PORT_RACES = 3
 FORMAT_TIMEOUT_S = 60.0
+LOG_CONFIGURATION = "log4j2.properties"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,8 @@ def start(settings: BrokerSettings) -> tuple[LocalKafka, bool]:
         BrokerError: Java or the jars are missing, the port is taken, or the node does not come up.
     """
     folder = _folder(settings)
+    _require_utf8(folder)
+    jars.kafka_home(settings)
     folder.mkdir(parents=True, exist_ok=True)
     with process.exclusive(folder / "start.lock"):
         running = find(settings)
@@ -126,21 +135,35 @@ def _folder(settings: BrokerSettings) -> Path:
     return settings.data_dir.expanduser().resolve()
 
 
+def _require_utf8(folder: Path) -> None:
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError as error:
+        msg = f"broker.data_dir: expected a folder whose name is UTF-8, as Java needs it, got {os.fsencode(folder)!r}"
+        raise BrokerError(msg) from error
+
+
 def _state_file(settings: BrokerSettings) -> Path:
     return _folder(settings) / "broker.json"
 
 
+def started_at(settings: BrokerSettings) -> int:
+    """Say when the node of this data folder was started.
+
+    Args:
+        settings: Names the data folder.
+
+    Returns:
+        UTC epoch ms: the time of the file that its start wrote.
+    """
+    return _state_file(settings).stat().st_mtime_ns // 1_000_000
+
+
 def _launch(settings: BrokerSettings, folder: Path) -> LocalKafka:
     java, lib = jars.find_java(settings), jars.ensure_jars(settings)
-    if settings.port and not probe.is_port_free(settings.port):
-        msg = (
-            f"expected port {settings.port} to be free for the local Kafka, but another program listens there; "
-            "set kafka.bootstrap to use that Kafka, or broker.port to another port"
-        )
-        raise BrokerError(msg)
     free_port, controller_port = probe.free_ports(2)
-    port = settings.port or free_port
-    properties, log = _write_properties(settings, folder, port, controller_port), folder / "kafka.log"
+    port = _port(settings) or free_port
+    properties, log = _write_files(settings, folder, port, controller_port), folder / "kafka.log"
     if log.exists() and log.stat().st_size > MAX_LOG_BYTES:
         log.replace(log.with_suffix(".log.1"))
     archive = jars.class_archive(settings, java)
@@ -152,8 +175,8 @@ def _launch(settings: BrokerSettings, folder: Path) -> LocalKafka:
     new_archive = None if archive.exists() else folder / "classes.jsa"
     if new_archive is not None:
         new_archive.unlink(missing_ok=True)
-        jvm.append(f"-XX:ArchiveClassesAtExit={new_archive}")
-    pid = process.spawn([*jvm, "kafka.Kafka", str(properties)], log)
+        jvm.append(f"-XX:ArchiveClassesAtExit={new_archive.name}")
+    pid = process.spawn([*jvm, "kafka.Kafka", str(properties)], log, cwd=folder, env=_environment())
     kafka = LocalKafka(pid, port, str(properties), str(log), str(new_archive) if new_archive else None)
     partial = _state_file(settings).with_suffix(".partial")
     partial.write_text(json.dumps(asdict(kafka)))
@@ -161,8 +184,27 @@ def _launch(settings: BrokerSettings, folder: Path) -> LocalKafka:
     return kafka
 
 
+def _port(settings: BrokerSettings) -> int:
+    """Choose the port, 0 for any: where another local broker has the default one, this one makes way."""
+    if not settings.port or probe.is_port_free(settings.port):
+        return settings.port
+    holder = next((e for e in broker_registry().running() if e.bootstrap == f"{HOST}:{settings.port}"), None)
+    if holder is not None and settings.port == BrokerSettings.model_fields["port"].default:
+        return 0
+    who = f"broker {holder.name} of {holder.data_dir}" if holder is not None else "another program"
+    msg = (
+        f"expected port {settings.port} to be free for the local Kafka, but {who} listens there; "
+        "set kafka.bootstrap to use that Kafka, or broker.port to another port (0: any free one)"
+    )
+    raise BrokerError(msg)
+
+
+def _environment() -> dict[str, str]:
+    # The locale decides how a JVM reads and writes names of files.
+    return {**os.environ, "LC_ALL": "C.UTF-8"}
+
+
 def _jvm_command(settings: BrokerSettings, java: Path, lib: Path) -> list[str]:
-    log4j = jars.kafka_files(settings) / "log4j2.properties"
     return [
         str(java),
         "-Xms96m",
@@ -173,18 +215,24 @@ def _jvm_command(settings: BrokerSettings, java: Path, lib: Path) -> list[str]:
         "-Xlog:disable",  # an archive that does not fit is no news: the JVM goes on without it
         "-Xlog:all=error:stderr",
         "-XX:-UsePerfData",
-        f"-Dlog4j2.configurationFile={log4j}",
+        f"-Dlog4j2.configurationFile={LOG_CONFIGURATION}",
         "-cp",
         f"{lib}/*",
     ]
 
 
-def _write_properties(settings: BrokerSettings, folder: Path, port: int, controller_port: int) -> Path:
-    template = Template((jars.kafka_files(settings) / "server.properties").read_text())
+def _write_files(settings: BrokerSettings, folder: Path, port: int, controller_port: int) -> Path:
+    """Write what the JVM reads into its folder, and name its properties."""
+    files = jars.kafka_files(settings)
+    # A copy: the package may lie under a name that log4j splits or takes for an address.
+    (folder / LOG_CONFIGURATION).write_bytes((files / LOG_CONFIGURATION).read_bytes())
+    template = Template((files / "server.properties").read_text(encoding="utf-8"))
     data = folder / "topics"
-    text = template.substitute(port=port, controller_port=controller_port, data=data)
+    # Kafka splits the folders of its data on commas: such a folder is named from where the JVM works.
+    named = data.name if "," in str(data) else str(data)
     properties = folder / "server.properties"
-    properties.write_text(text)
+    text = template.substitute(port=port, controller_port=controller_port, data=escaped(named))
+    properties.write_text(text, encoding="utf-8")
     return properties
 
 
@@ -193,9 +241,16 @@ def _format(jvm: list[str], properties: Path, folder: Path, log: Path) -> None:
     cluster_id = base64.urlsafe_b64encode(uuid.uuid5(uuid.NAMESPACE_URL, str(folder)).bytes)[:22].decode()
     command = [*jvm, "kafka.tools.StorageTool", "format", "-t", cluster_id.replace("-", "A"), "-c", str(properties)]
     answer = subprocess.run(  # noqa: S603
-        command, capture_output=True, text=True, timeout=FORMAT_TIMEOUT_S, check=False
+        command,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=FORMAT_TIMEOUT_S,
+        check=False,
+        cwd=folder,
+        env=_environment(),
     )
-    with log.open("a") as out:
+    with log.open("a", encoding="utf-8") as out:
         out.write(answer.stdout + answer.stderr)
     if answer.returncode != 0:
         msg = f"Kafka's data folder {folder} cannot be formatted (exit status {answer.returncode}); see {log}"

@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -32,12 +32,16 @@ def exclusive(lock_file: Path) -> Iterator[None]:
         yield
 
 
-def spawn(command: Sequence[str], log_file: Path) -> int:
+def spawn(
+    command: Sequence[str], log_file: Path, *, cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> int:
     """Start a program in the background as leader of its own session, its output appended to a file.
 
     Args:
         command: Program (absolute path) and arguments.
         log_file: Where its output goes.
+        cwd: Its working folder; by default ours.
+        env: Its environment; by default ours.
 
     Returns:
         Its process id; from then on `command_line` knows it.
@@ -48,8 +52,12 @@ def spawn(command: Sequence[str], log_file: Path) -> int:
         (os.POSIX_SPAWN_OPEN, 1, str(log_file), flags, 0o644),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
+    if cwd is not None:
+        # posix_spawn cannot change the folder; a shell can, and `exec` keeps the process id.
+        command = ["/bin/sh", "-c", 'cd -- "$0" && exec "$@"', str(cwd), *command]
     # Not subprocess.Popen: it would warn when its object goes before the process, which is the point here.
-    pid = os.posix_spawn(command[0], list(command), os.environ, file_actions=actions, setsid=True)
+    environment = os.environ if env is None else env
+    pid = os.posix_spawn(command[0], list(command), environment, file_actions=actions, setsid=True)
     # For some 10 ms after its start a process has an empty command line, which would read as "has ended".
     deadline = time.monotonic() + SPAWN_TIMEOUT_S
     try:
@@ -70,7 +78,7 @@ def command_line(pid: int) -> str:
         os.waitpid(pid, os.WNOHANG)
     if Path("/proc/self/cmdline").exists():
         try:
-            return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+            return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")).strip()
         except OSError:
             return ""
     answer = subprocess.run(  # noqa: S603

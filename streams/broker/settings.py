@@ -14,6 +14,12 @@ class BrokerSettings(BaseModel):
     kind: Literal["auto", "kafka", "embedded"] = Field(
         default="auto", description="auto: Apache Kafka where Java and its jars can be had, else the embedded broker."
     )
+    name: str | None = Field(
+        default=None,
+        pattern=r"^\w[\w.-]{0,63}$",
+        description="Name of the local broker to use from any folder, or to give the one that is started; none: called "
+        "by its folder (`--broker NAME`).",
+    )
     port: int = Field(default=9092, ge=0, le=65_535, description="Loopback port of the local Kafka; 0: any free one.")
     data_dir: Path = Field(
         default=Path("var/kafka"), description="Topic data, log file and pid file of the local Kafka."
@@ -23,7 +29,7 @@ class BrokerSettings(BaseModel):
     )
     kafka_version: str = Field(default="4.4.0", pattern=r"^4\.\d+\.\d+$", description="Apache Kafka to fetch and run.")
     kafka_files: Path | None = Field(
-        default=None, description="Folder with pom.xml, server.properties, log4j2.properties; none: deploy/kafka."
+        default=None, description="Folder with pom.xml, server.properties, log4j2.properties; none: the package's own."
     )
     java: str = Field(default="java", min_length=1, description="Java 17 or newer: a name on the PATH or a path.")
     maven: str = Field(default="mvn", min_length=1, description="Maven, needed once to fetch the jars.")

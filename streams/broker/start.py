@@ -4,18 +4,25 @@ Order of `auto`: the address in the settings; else Apache Kafka where Java and i
 broker, and the reason is told. A Kafka that could be had but does not come up is an error, never a silent fallback.
 """
 
+import os
+import time
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal
 
-from sidestream.streams.advertised import require_resolvable
-from sidestream.streams.broker import jars, local, probe
+from sidestream.streams.broker import jars, local
+from sidestream.streams.broker.announce import announce_embedded, announce_kafka, data_folder, running_brokers, withdraw
 from sidestream.streams.broker.embedded import EmbeddedBroker, has_library
+from sidestream.streams.broker.reach import refuse_security, require_answer
 from sidestream.streams.broker.settings import BrokerSettings
 from sidestream.streams.contracts.topics import TopicAdmin
-from sidestream.streams.errors import BrokerError, SettingsError
+from sidestream.streams.errors import BrokerError
 from sidestream.streams.kafka.admin import KafkaTopicAdmin
 from sidestream.streams.kafka.clients import BrokerKind, Clients, KafkaSettings
+
+# What a person must know of the embedded broker, in one sentence with the reason before it.
+STAND_IN = (
+    "the embedded broker stands in for Apache Kafka: it keeps records in memory and for this process alone, without "
+    "compaction, transactions or a restart"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +33,7 @@ class RunningBroker:
         kafka: Settings for the clients of this broker, address and kind filled in.
         is_ours: Whether this process started it, so that `stop` ends it.
         note: What a person should know about the choice; empty where it was asked for.
+        name: What the local broker is called; empty for a given address.
     """
 
     kafka: KafkaSettings
@@ -33,6 +41,7 @@ class RunningBroker:
     note: str = ""
     settings: BrokerSettings = field(default_factory=BrokerSettings)
     embedded: EmbeddedBroker | None = None
+    name: str = ""
 
     @property
     def kind(self) -> BrokerKind:
@@ -52,26 +61,15 @@ class RunningBroker:
         """End the broker if this process started it; else leave it alone."""
         if self.embedded is not None:
             self.embedded.stop()
-            _announcement(self.settings).unlink(missing_ok=True)
+            withdraw(self.settings)
         elif self.is_ours and self.kind == "kafka":
-            local.stop(self.settings)
-
-
-@dataclass(frozen=True, slots=True)
-class BrokerStatus:
-    """What is known of a broker without starting it."""
-
-    kind: BrokerKind | Literal["none"]
-    is_running: bool
-    bootstrap: str | None = None
-    pid: int | None = None
-    log: str | None = None
-    data_dir: str | None = None
-    detail: str = ""
+            stop_broker(self.settings)
 
 
 def start_broker(settings: BrokerSettings, kafka: KafkaSettings | None = None) -> RunningBroker:
     """Have a broker; a local Kafka stays up when this process ends, unless `stop` is called.
+
+    A broker that already runs is used: the one at the address, the one called `broker.name`, or this data folder's.
 
     Args:
         settings: Which broker to start and where its files lie.
@@ -88,6 +86,9 @@ def start_broker(settings: BrokerSettings, kafka: KafkaSettings | None = None) -
     if kafka.bootstrap:
         return _external(settings, kafka)
     refuse_security(kafka)
+    found = _running_under_name(settings, kafka)
+    if found is not None:
+        return found
     if settings.kind == "embedded":
         return _embedded(settings, kafka, "")
     if settings.kind == "auto":
@@ -96,41 +97,16 @@ def start_broker(settings: BrokerSettings, kafka: KafkaSettings | None = None) -
             jars.ensure_jars(settings)
         except BrokerError as error:
             if not has_library():
-                msg = f"{error}; the embedded broker is no way out: confluent-kafka is not installed"
+                msg = (
+                    f"no broker can be had: {error}. Or install the embedded broker, which needs no Java: "
+                    "pip install 'sidestream[embedded]'"
+                )
                 raise BrokerError(msg) from error
-            return _embedded(settings, kafka, f"embedded broker instead of Apache Kafka: {error}")
+            return _embedded(settings, kafka, f"{STAND_IN} ({error})")
     node, started = local.start(settings)
     connection = kafka.model_copy(update={"bootstrap": node.bootstrap, "kind": "kafka"})
-    return RunningBroker(connection, is_ours=started, settings=settings)
-
-
-def broker_status(settings: BrokerSettings, kafka: KafkaSettings | None = None) -> BrokerStatus:
-    """Say what runs.
-
-    Args:
-        settings: Names the data folder of the local Kafka.
-        kafka: Client settings; with an address that broker is asked.
-
-    Returns:
-        What is known.
-    """
-    if kafka is not None and kafka.bootstrap:
-        try:
-            require_answer(kafka)
-        except BrokerError as error:
-            return BrokerStatus("external", False, kafka.bootstrap, detail=str(error))
-        return BrokerStatus("external", True, kafka.bootstrap)
-    data_dir = str(settings.data_dir.expanduser().resolve())
-    node = local.find(settings)
-    if node is None:
-        address = _announced(settings)
-        if address is not None:
-            detail = "it lives inside another process and ends with it"
-            return BrokerStatus("embedded", True, address, data_dir=data_dir, detail=detail)
-        return BrokerStatus("none", False, data_dir=data_dir, detail="not started; run `sidestream broker start`")
-    is_up = probe.is_answering(local.HOST, node.port)
-    detail = "" if is_up else f"the process runs but does not answer; see {node.log}"
-    return BrokerStatus("kafka", is_up, node.bootstrap, node.pid, node.log, data_dir, detail)
+    name, note = announce_kafka(settings, node, local.started_at(settings))
+    return RunningBroker(connection, is_ours=started, note=note, settings=settings, name=name)
 
 
 def stop_broker(settings: BrokerSettings) -> bool:
@@ -142,51 +118,10 @@ def stop_broker(settings: BrokerSettings) -> bool:
     Returns:
         Whether one was running.
     """
-    return local.stop(settings)
-
-
-def require_answer(kafka: KafkaSettings) -> None:
-    """Refuse an address where no Kafka answers, or one that does not let us in.
-
-    Args:
-        kafka: Client settings with an address.
-
-    Raises:
-        AccessError: A Kafka is there, but does not let us in or is not to be trusted.
-        BrokerError: None answers, or one advertises a host that does not resolve.
-    """
-    if kafka.security.protocol != "PLAINTEXT":
-        from sidestream.streams.kafka.security import (
-            wait_for_login,  # aiokafka: only where there is something to log in to
-        )
-
-        wait_for_login(Clients(kafka).log_in())
-        return
-    brokers = _brokers_at(kafka.bootstrap or "")
-    if not brokers:
-        msg = (
-            f"expected a Kafka at {kafka.bootstrap}, but none answers in PLAINTEXT; check kafka.bootstrap and "
-            "kafka.security.protocol, or leave the address out"
-        )
-        raise BrokerError(msg)
-    require_resolvable(kafka.bootstrap or "", brokers)
-
-
-def refuse_security(kafka: KafkaSettings) -> None:
-    """Refuse security without an address: the brokers that we start ourselves serve loopback in PLAINTEXT.
-
-    Args:
-        kafka: Client settings without an address.
-
-    Raises:
-        SettingsError: A security protocol is set.
-    """
-    if kafka.security.protocol != "PLAINTEXT":
-        msg = (
-            f"kafka.security.protocol={kafka.security.protocol} needs kafka.bootstrap, got none: "
-            "the local broker speaks PLAINTEXT on loopback"
-        )
-        raise SettingsError(msg)
+    was_running = local.stop(settings)
+    if was_running:
+        withdraw(settings)
+    return was_running
 
 
 def _external(settings: BrokerSettings, kafka: KafkaSettings) -> RunningBroker:
@@ -194,33 +129,25 @@ def _external(settings: BrokerSettings, kafka: KafkaSettings) -> RunningBroker:
     return RunningBroker(kafka, is_ours=False, settings=settings)
 
 
+def _running_under_name(settings: BrokerSettings, kafka: KafkaSettings) -> RunningBroker | None:
+    """Find the broker of another folder that is called `broker.name`."""
+    here = str(data_folder(settings))
+    for entry in running_brokers():
+        if settings.name is not None and entry.name == settings.name and entry.data_dir != here:
+            connection = kafka.model_copy(update={"bootstrap": entry.bootstrap, "kind": entry.kind})
+            require_answer(connection)
+            note = f"using broker {entry.name}, which runs already, of {entry.data_dir}"
+            return RunningBroker(connection, is_ours=False, note=note, settings=settings, name=entry.name)
+    return None
+
+
 def _embedded(settings: BrokerSettings, kafka: KafkaSettings, note: str) -> RunningBroker:
     broker = EmbeddedBroker()
     connection = kafka.model_copy(update={"bootstrap": broker.bootstrap, "kind": "embedded"})
-    announcement = _announcement(settings)
-    announcement.parent.mkdir(parents=True, exist_ok=True)
-    announcement.write_text(broker.bootstrap)
-    return RunningBroker(connection, is_ours=True, note=note, settings=settings, embedded=broker)
+    name, unwritten = announce_embedded(settings, broker.bootstrap, os.getpid(), _now_ms())
+    note = "; ".join(filter(None, (note, unwritten)))
+    return RunningBroker(connection, is_ours=True, note=note, settings=settings, embedded=broker, name=name)
 
 
-def _announcement(settings: BrokerSettings) -> Path:
-    """Name the file by which commands in other processes find the embedded broker."""
-    return settings.data_dir.expanduser().resolve() / "embedded.address"
-
-
-def _announced(settings: BrokerSettings) -> str | None:
-    try:
-        address = _announcement(settings).read_text()
-    except OSError:
-        return None
-    # A process that was killed leaves its announcement behind.
-    host, _, port = address.rpartition(":")
-    return address if port.isdigit() and probe.is_answering(host, int(port)) else None
-
-
-def _brokers_at(bootstrap: str) -> list[tuple[str, int]]:
-    for address in bootstrap.split(","):
-        host, _, port = address.strip().rpartition(":")
-        if port.isdigit() and (found := probe.brokers(host.strip("[]") or local.HOST, int(port))):
-            return found
-    return []
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -53,12 +53,16 @@ GROUPS = (
 
 # In the order in which help lists them.
 COMMANDS = (
-    Entry("up", "serving.worker:up", "Start a broker if none is given, make the topics, and run one worker.", RUN),
+    Entry("up", "serving.worker:up", "Start a broker if none is given, make the topics, and run workers.", RUN),
     Entry("demo", "serving.demo:demo", "Show the whole loop: broker, worker, a played log, candidates.", RUN),
     Entry("worker", "serving.worker:worker", "Run one worker until SIGTERM, SIGHUP or Ctrl-C.", RUN),
     Entry("broker start", "serving.broker:start", "Start the local Kafka, or find it running; `broker stop` ends it."),
-    Entry("broker status", "serving.broker:status", "Say what runs and where; ends 1 when nothing answers."),
-    Entry("broker stop", "serving.broker:stop", "Stop the local Kafka of this data folder."),
+    Entry(
+        "broker status",
+        "serving.broker:status",
+        "List the local brokers that run; ends 1 when none answers, or not the one asked for.",
+    ),
+    Entry("broker stop", "serving.broker:stop", "Stop the local Kafka of this folder, or the one that is named."),
     Entry("config show", "serving.config:show", "Show the merged settings with their sources; secrets are masked."),
     Entry("config table", "serving.config:table", "Print the settings as a Markdown table, as the README shows them."),
     Entry("topics create", "serving.topics:create", "Create the topics that are missing; existing ones never change."),

@@ -1,8 +1,9 @@
-"""How commands find their Kafka: the address in the settings, else the local broker if it runs."""
+"""How commands find their Kafka: the address in the settings, else a local broker that runs, of any folder."""
 
-from sidestream.streams.broker import broker_status
-from sidestream.streams.broker.start import refuse_security, require_answer
-from sidestream.streams.errors import BrokerError
+from sidestream.streams.broker import find_broker
+from sidestream.streams.broker.announce import data_folder
+from sidestream.streams.broker.reach import refuse_security, require_answer
+from sidestream.streams.cli.output import say
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
 from sidestream.streams.settings import Settings
 
@@ -11,7 +12,7 @@ def reach(settings: Settings, *, must_answer: bool = True) -> KafkaSettings:
     """Find the Kafka that a command should talk to.
 
     Args:
-        settings: `kafka.bootstrap`, and where the local broker lives.
+        settings: `kafka.bootstrap`, or name or folder of the local broker.
         must_answer: Try an address that is given; not for a worker, which waits (`worker.broker_wait_s`).
 
     Returns:
@@ -19,7 +20,7 @@ def reach(settings: Settings, *, must_answer: bool = True) -> KafkaSettings:
 
     Raises:
         AccessError: A Kafka is there, but does not let us in.
-        BrokerError: None answers there, or no address is given and no local broker runs.
+        BrokerError: None answers there, or no address is given and no local broker or several run.
         SettingsError: Security is asked for without an address.
     """
     if settings.kafka.bootstrap:
@@ -27,12 +28,10 @@ def reach(settings: Settings, *, must_answer: bool = True) -> KafkaSettings:
             require_answer(settings.kafka)
         return settings.kafka
     refuse_security(settings.kafka)
-    status = broker_status(settings.broker, settings.kafka)
-    if not status.is_running or status.bootstrap is None:
-        where = status.bootstrap or f"the local broker of {status.data_dir}"
-        msg = f"no Kafka answers: expected one at {where}; run `sidestream broker start` or set kafka.bootstrap"
-        raise BrokerError(msg)
-    return settings.kafka.model_copy(update={"bootstrap": status.bootstrap, "kind": status.kind})
+    found = find_broker(settings.broker)
+    if found.data_dir != str(data_folder(settings.broker)):
+        say(f"using the local broker {found.name} at {found.bootstrap}, of {found.data_dir}")
+    return settings.kafka.model_copy(update={"bootstrap": found.bootstrap, "kind": found.kind})
 
 
 def clients_of(settings: Settings) -> Clients:

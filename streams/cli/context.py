@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
@@ -36,10 +37,19 @@ class Context:
         """Where each value came from."""
         return self._load()[1]
 
+    @property
+    def flags(self) -> dict[str, Any]:
+        """What was given on the line, by dotted name: for a worker that is started as this command was."""
+        return parse_assignments(self._options.assignments) | self._options.shorthands
+
+    @property
+    def file(self) -> Path | None:
+        """The settings file given on the line."""
+        return self._options.file
+
     def _load(self) -> tuple[Settings, dict[str, str]]:
         if self._loaded is None:
-            flags = parse_assignments(self._options.assignments) | self._options.shorthands
-            self._loaded = load_settings(flags, self._options.file)
+            self._loaded = load_settings(self.flags, self.file)
         return self._loaded
 
 

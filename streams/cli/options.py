@@ -3,7 +3,7 @@
 Rules where they disagree, in this order:
 
 1. An option of the command itself (`replay --speed`) wins over any global option.
-2. `--bootstrap`, `--data-dir`, `--artifacts` and `--log-level` win over `--set` of the same setting.
+2. `--bootstrap`, `--broker`, `--data-dir`, `--artifacts` and `--log-level` win over `--set` of the same setting.
 3. Of one option given twice, or one name given twice by `--set`, the last on the line counts.
 """
 
@@ -41,6 +41,12 @@ def _options(
         str | None,
         typer.Option(help="Address of a Kafka; short for --set kafka.bootstrap=…", rich_help_panel=PANEL),
     ] = None,
+    broker: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of a local broker; short for --set broker.name=…", metavar="NAME", rich_help_panel=PANEL
+        ),
+    ] = None,
     data_dir: Annotated[
         Path | None,
         typer.Option(help="Folder for state and data; short for --set data_dir=…", rich_help_panel=PANEL),
@@ -62,6 +68,7 @@ def _options(
 
 _SHORTHANDS = {
     "bootstrap": "kafka.bootstrap",
+    "broker": "broker.name",
     "data_dir": "data_dir",
     "artifacts": "artifacts",
     "log_level": "log.level",

@@ -1,33 +1,28 @@
-"""How commands speak: tables for people, JSON for programs, one line for an error."""
+"""How commands speak: tables for people, JSON for programs, one line for an error; every text is made safe first."""
 
-import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
+from sidestream.streams.terminal import Column, LiveTable, blocks, exact_json, table_lines
+from sidestream.streams.terminal.progress import ProgressLine, Step
+from sidestream.streams.terminal.screen import Style, notices, results
+from sidestream.streams.terminal.tables import cell, fact_lines
+from sidestream.streams.terminal.width import fold
 
-# Results go to stdout, everything said on the way to stderr: `--json | jq` must always work.
-console = Console(stderr=True, highlight=False, soft_wrap=True)
-results = Console(highlight=False, soft_wrap=True)
-# In a pipe or a log nobody can widen the window: tables get the room they need.
-PIPED_COLUMNS = 140
-for _console in (console, results):
-    if not _console.is_terminal:
-        _console.width = PIPED_COLUMNS
+# A row that says a sentence needs so much; below it, each row becomes a block.
+TABLE_COLUMNS = 100
 
 
-def say(text: str) -> None:
+def say(text: str, style: Style | None = None) -> None:
     """Tell a person what happens, on stderr.
 
     Args:
-        text: One line, shown as it is.
+        text: One line of any text.
+        style: How it looks.
     """
-    console.print(text, markup=False, emoji=False)
+    notices.say(text, style)
 
 
 def fail(text: str) -> None:
@@ -36,7 +31,7 @@ def fail(text: str) -> None:
     Args:
         text: The message; new lines are folded.
     """
-    console.print(f"[red]error:[/red] {escape(' '.join(text.split()))}", emoji=False)
+    notices.write(f"{notices.styled('error:', 'red')} {notices.text(' '.join(text.split()))}")
 
 
 def print_json(value: Any) -> None:
@@ -45,54 +40,95 @@ def print_json(value: Any) -> None:
     Args:
         value: Anything that JSON can hold.
     """
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
-    sys.stdout.flush()
+    results.write(exact_json(value))
 
 
-def print_rows(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool, title: str = "") -> None:
+def print_rows(
+    rows: Iterable[Mapping[str, Any]], columns: Sequence[str | Column], *, as_json: bool, as_blocks: bool = False
+) -> None:
     """Print rows as a table, or as a JSON list.
 
     Args:
         rows: One mapping per row.
-        columns: Keys in display order, first what a row is called by; JSON shows the rows whole. Numbers under a name
-            that ends in `_at` are epoch milliseconds, and dates for people.
+        columns: In display order, first what a row is called by; JSON shows the rows whole. Numbers under a name that
+            ends in `_at` are epoch milliseconds, and dates for people.
         as_json: Print JSON.
-        title: Heading of the table.
+        as_blocks: On a narrow terminal, print each row as a block instead.
     """
     rows = list(rows)
     if as_json:
         print_json(rows)
         return
-    table = Table(title=title or None, title_justify="left", header_style="bold")
-    for place, column in enumerate(columns):
-        # Other commands ask for what the first column holds: it must be there to be copied.
-        table.add_column(column.replace("_", " "), overflow="fold", no_wrap=place == 0)
-    for row in rows:
-        table.add_row(*(_cell(row.get(c), is_time=c.endswith("_at")) for c in columns))
-    results.print(table)
+    narrow = results.columns is not None and results.columns < TABLE_COLUMNS
+    draw = blocks if as_blocks and narrow else table_lines
+    for line in draw(results, columns, rows):
+        results.write(line)
 
 
 def print_facts(facts: Mapping[str, Any], *, as_json: bool) -> None:
     """Print one thing's facts, a line each, or as a JSON object.
 
     Args:
-        facts: Names and values.
+        facts: Names and values; numbers under a name that ends in `_at` are dates for people.
         as_json: Print JSON.
     """
     if as_json:
         print_json(dict(facts))
         return
-    width = max((len(name) for name in facts), default=0)
-    for name, value in facts.items():
-        results.print(f"[bold]{name:<{width}}[/bold]  {escape(str(value))}", emoji=False)
+    shown = [(name, _fact(name, value)) for name, value in facts.items()]
+    for line in fact_lines(results, shown):
+        results.write(line)
 
 
-def _cell(value: Any, *, is_time: bool = False) -> Text:
-    """Write a value for people; as `Text`, so that brackets in titles and ids are no markup."""
-    if value is None:
-        return Text("")
-    if isinstance(value, bool):
-        return Text("yes" if value else "no")
-    if is_time and isinstance(value, int):
-        return Text(f"{datetime.fromtimestamp(value / 1e3, UTC):%Y-%m-%d %H:%M:%S}")
-    return Text(f"{value:.3f}" if isinstance(value, float) else str(value))
+def _fact(name: str, value: Any) -> str:
+    return "-" if value is None else cell(value, "time" if name.endswith("_at") else "text")
+
+
+def print_text(text: str, *, folded: bool = True, indent: int = 0) -> None:
+    """Print a block of any text on stdout.
+
+    Args:
+        text: May have several lines.
+        folded: Fold them to the terminal.
+        indent: Columns that stay free before each line, so that none of them passes for one of ours.
+    """
+    width = results.columns if folded else None
+    for line in results.text(text, lines=True).split("\n"):
+        for part in [line] if width is None else fold(line, max(2, width - indent)):
+            results.write((" " * indent + part).rstrip())
+
+
+def print_bytes(value: bytes) -> None:
+    """Print bytes on stdout as they are, and nothing else: for programs.
+
+    Args:
+        value: What to write.
+    """
+    sys.stdout.buffer.write(value)
+    sys.stdout.buffer.flush()
+
+
+def live_table(columns: Sequence[Column]) -> LiveTable:
+    """Begin a table on stdout whose rows come one by one.
+
+    Args:
+        columns: What is shown of a row.
+
+    Returns:
+        The table.
+    """
+    return LiveTable(results, columns)
+
+
+@contextmanager
+def progress_line() -> Iterator[Step]:
+    """Show how far long work is, on stderr.
+
+    Yields:
+        Call it with stage, units done, units in all (0 where that is not known), and a note.
+    """
+    line = ProgressLine(notices)
+    try:
+        yield line.step
+    finally:
+        line.close()

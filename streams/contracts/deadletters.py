@@ -10,6 +10,7 @@ Source: KIP-1034, dead letter queues in Kafka Streams (header names).
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
+from sidestream.streams.contracts.guess import guess
 from sidestream.streams.contracts.topics import DEAD_LETTER_SUFFIX
 from sidestream.streams.errors import BadRecord
 
@@ -100,7 +101,7 @@ def dead_letter(record: SourceRecord, error: BadRecord) -> DeadLetter:
         OFFSET_HEADER: str(record.offset),
         TIMESTAMP_HEADER: str(record.timestamp),
         EXCEPTION_HEADER: type(error).__name__,
-        MESSAGE_HEADER: str(error),
+        MESSAGE_HEADER: "; ".join(filter(None, (str(error), guess(key, value)))),
         REASON_HEADER: error.reason,
     }
     if value is not None and len(value) > MAX_DEAD_VALUE_BYTES:

@@ -24,6 +24,7 @@ from sidestream.streams.kafka_settings import BrokerKind, KafkaSettings
 
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+    from aiokafka.client import AIOKafkaClient
 
 __all__ = ["BrokerKind", "Clients", "KafkaSettings", "OffsetReset"]
 
@@ -256,6 +257,17 @@ class Clients:
 
         await log_in(self.bootstrap, self._credentials, timeout_s)
         self._was_let_in = True
+
+    def async_client(self) -> "AIOKafkaClient":
+        """Make a bare aiokafka client, for requests that consumers and producers do not send; not yet connected."""
+        from aiokafka.client import AIOKafkaClient
+
+        return AIOKafkaClient(
+            bootstrap_servers=self.bootstrap,
+            client_id=self.settings.client_id,
+            request_timeout_ms=self.settings.request_timeout_ms,
+            **self._credentials.aiokafka(),
+        )
 
     def _require_access(self) -> None:
         """Knock once: kafka-python itself tries a refused login again for 30 s and then reports a timeout."""

@@ -4,52 +4,25 @@ Faust, mode and aiokafka log through the standard library; at DEBUG they build t
 costs more than the message, so they are kept at WARNING whatever our own level is. Errors that we raise on purpose
 say all in their message: they are logged without a traceback.
 
-While Kafka is away its clients complain a hundred times a second: of each complaint one in ten seconds is shown.
+While Kafka is away its clients complain a hundred times a second: of each complaint one in ten seconds is shown, and
+none of the first seconds of trouble that they retry by themselves. Values that come from records are escaped.
 """
 
+import io
 import logging
 import sys
-import time
-from collections.abc import Callable
-from typing import TextIO
+import textwrap
+from typing import Any, TextIO
 
 import structlog
 
 from sidestream.streams.errors import SidestreamError
+from sidestream.streams.log_filters import LIBRARIES, OncePerWhile, RetriedForLong, name_things
 from sidestream.streams.runtime.log_settings import LogSettings
+from sidestream.streams.terminal.printable import printable
+from sidestream.streams.terminal.screen import Screen
 
-_QUIET = ("faust", "mode", "aiokafka", "kafka", "asyncio", "uvicorn")
-
-_REPEAT_S = 10.0
-
-
-class OncePerWhile(logging.Filter):
-    """Lets one line of each place in a library through per while, and says how many were left out.
-
-    Args:
-        every_s: The while.
-        seconds: Monotonic clock.
-    """
-
-    def __init__(self, every_s: float = _REPEAT_S, seconds: Callable[[], float] = time.monotonic) -> None:
-        super().__init__()
-        self._every_s = every_s
-        self._seconds = seconds
-        self._shown: dict[tuple[str, int], tuple[float, int]] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Decide on one record; our own always pass, and so do exceptions."""
-        if record.name.split(".")[0] not in _QUIET or record.exc_info:
-            return True
-        place, now_s = (record.name, record.lineno), self._seconds()
-        shown_at_s, left_out = self._shown.get(place, (-self._every_s, 0))
-        if now_s - shown_at_s < self._every_s:
-            self._shown[place] = (shown_at_s, left_out + 1)
-            return False
-        self._shown[place] = (now_s, 0)
-        if left_out:
-            record.msg, record.args = f"{record.getMessage()} (and {left_out} more like it before)", ()
-        return True
+__all__ = ["OncePerWhile", "get_log", "quiet_libraries", "set_up_logging"]
 
 
 def set_up_logging(settings: LogSettings, stream: TextIO | None = None) -> None:
@@ -77,11 +50,17 @@ def set_up_logging(settings: LogSettings, stream: TextIO | None = None) -> None:
     renderer: list[structlog.typing.Processor] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if as_json
-        # Plain tracebacks: rich ones, structlog's default, print local variables, among them a client's password.
-        else [structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)]
+        else [
+            _escape,
+            structlog.dev.ConsoleRenderer(
+                colors=Screen(lambda: stream).has_styles, exception_formatter=_write_traceback
+            ),
+        ]
     )
     handler = logging.StreamHandler(stream)
+    handler.addFilter(RetriedForLong())
     handler.addFilter(OncePerWhile())
+    handler.addFilter(name_things)
     handler.addFilter(_without_our_tracebacks)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -97,7 +76,7 @@ def set_up_logging(settings: LogSettings, stream: TextIO | None = None) -> None:
 
 def quiet_libraries() -> None:
     """Keep libraries at WARNING, also after one of them was told otherwise."""
-    for name in _QUIET:
+    for name in LIBRARIES:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
@@ -112,6 +91,20 @@ def get_log(name: str) -> structlog.stdlib.BoundLogger:
     """
     log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return log
+
+
+def _escape(logger: Any, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Escape all text of a line: ids and messages in it come from records."""
+    del logger, method
+    return {name: printable(value) if isinstance(value, str) else value for name, value in event.items()}
+
+
+def _write_traceback(out: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
+    # Plain: rich ones, structlog's default, print local variables, among them a client's password.
+    written = io.StringIO()
+    structlog.dev.plain_traceback(written, exc_info)
+    # Indented: a line feed in a message must not begin what looks like a line of its own.
+    out.write(textwrap.indent(printable(written.getvalue(), lines=True), "  "))
 
 
 def _without_our_tracebacks(record: logging.LogRecord) -> bool:

@@ -50,10 +50,12 @@ from sidestream.streams.tokenizing.live.items import LiveItems
 from sidestream.streams.tokenizing.live.service import LiveItemsService
 from sidestream.streams.tokenizing.live_tokenizers import books_of
 from sidestream.streams.worker.backlog import Backlog
+from sidestream.streams.worker.folder import worker_folder
 from sidestream.streams.worker.gates import TopicGate
 from sidestream.streams.worker.generations import GenerationParts
 from sidestream.streams.worker.group import Group
 from sidestream.streams.worker.heartbeat import Heartbeat
+from sidestream.streams.worker.presence import Presence
 from sidestream.streams.worker.states import LaneStates
 from sidestream.streams.worker.waits import task_waits
 from sidestream.streams.worker.watchdog import Watchdog
@@ -93,7 +95,7 @@ class WorkerParts:
         self.limits = Limits.from_settings(settings.topics)
         self.clock: Clock = WallClock() if settings.worker.clock == "wall" else LogClock()
         self.role = settings.worker.role
-        self.folder: Path = settings.data_dir / "worker" / settings.worker.app_id
+        self.folder: Path = worker_folder(settings)
         self.states: LaneStates | None = None
         self.guarantee: Guarantee | None = None
         lane_metrics = LaneMetrics(metrics, self.topics.listens.name)
@@ -102,7 +104,7 @@ class WorkerParts:
         )
         self.watchdog = self._watchdog()
         self._heartbeat = Heartbeat(self.watchdog)
-        gate = TopicGate(self.clients, self.topics, settings.worker.broker_wait_s)
+        gate = TopicGate(self.clients, self.topics, settings.worker.broker_wait_s, settings.worker.group_id)
         self._backlog = self._watch_backlog()
         self.health.ready_when(gate.not_ready)
         self.health.ready_when(self._backlog.not_ready)
@@ -128,7 +130,7 @@ class WorkerParts:
         )
         self.web = WebServer(create_web(self.health, metrics, self.states, self._about), settings.web)
         boot = _Boot(self.app)
-        boot.services = (self._heartbeat, self.web, *services)
+        boot.services = (self._heartbeat, self.web, Presence(settings, self.folder, self.web), *services)
         self.app.boot_strategy = boot
 
     def _watchdog(self) -> Watchdog:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from mode import Service
 
@@ -10,9 +10,12 @@ from sidestream.streams.contracts.topics import Topics, require_topics
 from sidestream.streams.errors import AccessError, BrokerError
 from sidestream.streams.kafka.admin import KafkaTopicAdmin
 from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.worker.coordinator import has_coordinator
 
 _RETRY_S = 0.5
 _CONNECT_S = 2.0
+_COORDINATOR_S = 15.0
+_COORDINATOR_RETRY_S = 0.1
 
 
 class TopicGate(Service):
@@ -22,19 +25,29 @@ class TopicGate(Service):
         clients: The Kafka.
         topics: What must be there.
         wait_s: How long Kafka may stay silent.
+        group_id: Group that the worker joins: its coordinator is waited for, too. None where that is of no use.
         seconds: Monotonic clock in seconds.
+        has_coordinator: Asks Kafka; none where it will not say.
     """
 
     mundane_level = "debug"
 
     def __init__(
-        self, clients: Clients, topics: Topics, wait_s: float, seconds: Callable[[], float] = time.monotonic
+        self,
+        clients: Clients,
+        topics: Topics,
+        wait_s: float,
+        group_id: str | None = None,
+        seconds: Callable[[], float] = time.monotonic,
+        has_coordinator: Callable[[Clients, str], Awaitable[bool | None]] = has_coordinator,
     ) -> None:
         super().__init__()
         self._clients = clients
         self._topics = topics
         self._wait_s = wait_s
+        self._group_id = group_id
         self._seconds = seconds
+        self._has_coordinator = has_coordinator
         self._reasons = ["kafka: topics not checked yet"]
 
     def not_ready(self) -> list[str]:
@@ -60,6 +73,8 @@ class TopicGate(Service):
                 silence = str(exc)
             else:
                 await asyncio.to_thread(self._require)
+                if self._group_id is not None:
+                    await self._await_coordinator(self._group_id)
                 self._reasons = []
                 return
             if self._seconds() >= until_s:
@@ -71,6 +86,19 @@ class TopicGate(Service):
                 raise BrokerError(msg)
             self._reasons = [f"kafka: no answer from {self._clients.bootstrap} yet"]
             await self.sleep(_RETRY_S)
+
+    async def _await_coordinator(self, group_id: str) -> None:
+        """Wait until Kafka has a coordinator for the group: a new one makes its offsets topic when first asked.
+
+        Faust's client would ask at once and report an error. After the deadline, or where Kafka refuses for good, it is
+        left to do so.
+        """
+        self._reasons = [f"kafka: no coordinator of group {group_id} yet"]
+        until_s = self._seconds() + _COORDINATOR_S
+        while not self.should_stop and self._seconds() < until_s:
+            if await self._has_coordinator(self._clients, group_id) is not False:
+                return
+            await self.sleep(_COORDINATOR_RETRY_S)
 
     def _require(self) -> None:
         admin = KafkaTopicAdmin(self._clients)

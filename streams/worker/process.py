@@ -38,22 +38,15 @@ class WorkerProcess:
         self.log_file = log_file
         self.url = f"http://127.0.0.1:{flags['web.port']}"
         log_file.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "sidestream.streams.cli.entry"]
-        if config is not None:
-            command += ["--config", str(config)]
-        secrets = _secrets_of(flags)
-        for name, value in flags.items():
-            if name in secrets:
-                continue
-            command += ["--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
+        command, env = worker_command(flags, config)
         with log_file.open("ab") as log:
             # A session of its own: Ctrl-C in the terminal reaches the parent, which stops the worker in order.
             self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [*command, "worker"],
+                command,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
-                env=os.environ | {env_name(name): value for name, value in secrets.items()},
+                env=env,
                 start_new_session=True,
             )
 
@@ -159,6 +152,29 @@ class WorkerProcess:
     ) -> None:
         """Stop it."""
         self.stop()
+
+
+def worker_command(flags: Mapping[str, Any], config: Path | str | None = None) -> tuple[list[str], dict[str, str]]:
+    """Write the command that runs one worker.
+
+    Args:
+        flags: Settings by dotted name, as `--set` takes them; secrets go by the environment.
+        config: TOML settings file, if any.
+
+    Returns:
+        Arguments and environment.
+
+    Raises:
+        SettingsError: A secret is given inside a group instead of under its own name.
+    """
+    command = [sys.executable, "-m", "sidestream.streams.cli.entry"]
+    if config is not None:
+        command += ["--config", str(config)]
+    secrets = _secrets_of(flags)
+    for name, value in flags.items():
+        if name not in secrets:
+            command += ["--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
+    return [*command, "worker"], os.environ | {env_name(name): value for name, value in secrets.items()}
 
 
 def _secrets_of(flags: Mapping[str, Any]) -> dict[str, str]:

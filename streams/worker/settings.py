@@ -44,6 +44,11 @@ class WorkerSettings(BaseModel):
         pattern=r"^[a-zA-Z0-9._-]+$",
         description="Name of the consumer group and of the local state.",
     )
+    instance: int | None = Field(
+        default=None,
+        ge=1,
+        description="Which of several workers with one data_dir this is; none: the first whose folder is free.",
+    )
     clock: Literal["wall", "log"] = Field(
         default="wall",
         description="What expiry and newness of items go by; log: the latest session-start's time, for old logs.",

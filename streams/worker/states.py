@@ -55,8 +55,17 @@ class LaneStates:
             return None
         snapshot = self._snapshot()
 
+        titles: dict[str, str] = {}
+
         def item_id_of(key: int) -> str | None:
             row = int(snapshot.row_of_key(np.array([key], dtype=np.uint64))[0])
-            return snapshot.item_id(row) if row >= 0 else None
+            if row < 0:
+                return None
+            item_id = snapshot.item_id(row)
+            titles[item_id] = snapshot.facts(row).title
+            return item_id
 
-        return describe(state, item_id_of, blocks)
+        described = describe(state, item_id_of, blocks)
+        for entry in described["history"]:
+            entry["title"] = titles.get(entry["item_id"])
+        return described

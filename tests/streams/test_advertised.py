@@ -9,7 +9,7 @@ import pytest
 
 from sidestream.streams.advertised import require_resolvable
 from sidestream.streams.broker.probe import brokers
-from sidestream.streams.broker.start import require_answer
+from sidestream.streams.broker.reach import require_answer
 from sidestream.streams.errors import BrokerError
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
 

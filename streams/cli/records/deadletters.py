@@ -1,8 +1,6 @@
 """`sidestream dlq`: look at dead letters and replay them."""
 
 import asyncio
-import base64
-import sys
 import time
 from collections import Counter
 from typing import Annotated, Any, Literal
@@ -12,22 +10,20 @@ import typer
 from sidestream.streams.cli.connection import clients_of
 from sidestream.streams.cli.context import settings_of
 from sidestream.streams.cli.options import Json
-from sidestream.streams.cli.output import print_facts, print_json, print_rows, say
+from sidestream.streams.cli.output import print_bytes, print_facts, say
+from sidestream.streams.cli.views.letters import letter_row, print_letter, print_letters
 from sidestream.streams.contracts.decode import Reason
 from sidestream.streams.contracts.topics import build_topics
 from sidestream.streams.errors import SettingsError
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.operate.deadletters import (
     DeadLetterBox,
-    Letter,
     Place,
     Replayer,
     ReplayReport,
     Selection,
     parse_moment,
 )
-
-COLUMNS = ["letter", "source", "died_at", "attempt", "reason", "message", "key", "value_bytes", "replayed"]
 
 Topic = Annotated[list[str] | None, typer.Option("--topic", help="Source topic, without the prefix; may repeat.")]
 Why = Annotated[list[Reason] | None, typer.Option("--reason", help="Reason code; may repeat.")]
@@ -64,8 +60,8 @@ def list_letters(
                 continue
             reasons[letter.reason] += 1
             if len(rows) < limit:
-                rows.append({**_row(letter), "replayed": is_done})
-    print_rows(rows, COLUMNS, as_json=as_json)
+                rows.append({**letter_row(letter), "replayed": is_done})
+    print_letters(rows, as_json=as_json)
     found = ", ".join(f"{code} {count}" for code, count in reasons.most_common()) or "none"
     say(f"{reasons.total()} dead letters: {found}" + (f"; the first {limit} shown" if reasons.total() > limit else ""))
 
@@ -82,17 +78,9 @@ def show(
     _, box = _open(ctx)
     found = box.get(Place.parse(letter))
     if raw:
-        sys.stdout.buffer.write(found.value or b"")
-        sys.stdout.buffer.flush()
-        return
-    facts = {**_row(found), "exception": found.exception, "cut": dict(found.cut) or None, "obstacle": found.obstacle}
-    if as_json:
-        headers = [{"name": name, **_bytes(value)} for name, value in found.headers]
-        print_json({**facts, "key": _bytes(found.key), "headers": headers, "value": _bytes(found.value)})
-        return
-    print_facts({name: value for name, value in facts.items() if value is not None}, as_json=False)
-    print_rows([{"header": n, "value": _printable(v)} for n, v in found.headers], ["header", "value"], as_json=False)
-    typer.echo("(null)" if found.value is None else _printable(found.value))
+        print_bytes(found.value or b"")
+    else:
+        print_letter(found, as_json=as_json)
 
 
 def replay(
@@ -122,9 +110,9 @@ def replay(
     clients, box = _open(ctx)
     if dry_run:
         rows: list[dict[str, Any]] = []
-        report = Replayer(clients, box, stamp, lambda letter: rows.append(_row(letter))).preview(selection)
+        report = Replayer(clients, box, stamp, lambda letter: rows.append(letter_row(letter))).preview(selection)
         if not as_json:
-            print_rows(rows, COLUMNS[:-1], as_json=False)
+            print_letters(rows, as_json=False, with_replayed=False)
         print_facts({**_facts(report), "dry_run": True, **({"letters": rows} if as_json else {})}, as_json=as_json)
         return
 
@@ -164,20 +152,6 @@ def _selection(
     )
 
 
-def _row(letter: Letter) -> dict[str, Any]:
-    return {
-        "letter": str(letter.place),
-        "source": None if letter.source is None else str(letter.source),
-        "timestamp": None if letter.source is None else letter.source.timestamp,
-        "died_at": letter.buried_at,
-        "attempt": letter.attempt,
-        "reason": letter.reason,
-        "message": letter.message,
-        "key": None if letter.key is None else _printable(letter.key[:256]),
-        "value_bytes": None if letter.value is None else len(letter.value),
-    }
-
-
 def _facts(report: ReplayReport) -> dict[str, Any]:
     return {
         "replayed": report.replayed.total(),
@@ -185,19 +159,3 @@ def _facts(report: ReplayReport) -> dict[str, Any]:
         "replayed_before": report.before,
         "skipped": dict(report.skipped),
     }
-
-
-def _printable(raw: bytes) -> str:
-    """Return text as it is where a terminal can show it; anything else escaped, so that it cannot steer one."""
-    text = raw.decode(errors="backslashreplace")
-    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
-
-
-def _bytes(raw: bytes | None) -> dict[str, Any]:
-    if raw is None:
-        return {"text": None, "base64": None}
-    try:
-        text: str | None = raw.decode()
-    except UnicodeDecodeError:
-        text = None
-    return {"text": text, "base64": base64.b64encode(raw).decode("ascii")}

@@ -11,11 +11,22 @@ from sidestream.streams.cli.options import Json
 from sidestream.streams.cli.output import print_rows
 from sidestream.streams.contracts.topics import build_topics
 from sidestream.streams.kafka.tail import read_topic
+from sidestream.streams.terminal import Column
 from sidestream.streams.tokenizing.live.reading import value_of
 from sidestream.tokenizer.live import LiveState, decode_state
 from sidestream.tokenizer.sid import format_sid
 
-_COLUMNS = ["item", "title", "sid", "revision", "changes", "last_hour", "window_segments", "listens", "heard_at"]
+COLUMNS = (
+    Column("item", kind="id", priority=0),
+    Column("title", priority=1, least=10),
+    Column("sid", kind="id", priority=2, least=9),
+    Column("changes", kind="number", priority=3),
+    Column("last_hour", kind="number", priority=4),
+    Column("listens", kind="number", priority=5),
+    Column("heard_at", priority=6, least=19),
+    Column("window_segments", "segments", kind="number", priority=7),
+    Column("revision", kind="number", priority=8),
+)
 
 
 def show(ctx: typer.Context, as_json: Json = False) -> None:
@@ -27,7 +38,7 @@ def show(ctx: typer.Context, as_json: Json = False) -> None:
     latest = {r.key: r.value for r in read_topic(clients_of(settings), build_topics(settings.topics).live_states.name)}
     states = [decode_state(value) for value in latest.values() if value is not None]
     rows = [_row(value_of(state), state) for state in states]
-    print_rows(sorted(rows, key=lambda row: str(row["item"])), _COLUMNS, as_json=as_json)
+    print_rows(sorted(rows, key=lambda row: str(row["item"])), COLUMNS, as_json=as_json)
 
 
 def _row(value: ItemSids, state: LiveState) -> dict[str, object]:

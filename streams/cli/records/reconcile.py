@@ -8,7 +8,7 @@ import typer
 from sidestream.streams.cli.connection import clients_of, reach
 from sidestream.streams.cli.context import settings_of
 from sidestream.streams.cli.options import Json
-from sidestream.streams.cli.output import print_facts, say
+from sidestream.streams.cli.output import print_facts, progress_line, say
 from sidestream.streams.client import SidestreamClient
 from sidestream.streams.contracts.decode import Limits
 from sidestream.streams.contracts.topics import build_topics
@@ -38,14 +38,19 @@ def reconcile(
     settings, now_ms = settings_of(ctx), WallClock()()
     taken_ms = None if taken_at is None else parse_moment(taken_at, now_ms)
     limits = Limits.from_settings(settings.topics)
-    checked = read_dump(dump, limits, now_ms)
-    stored = read_stored(clients_of(settings), build_topics(settings.topics).catalog_items, limits)
+    with progress_line() as step:
+        step("check the dump", 0, 1, "")
+        checked = read_dump(dump, limits, now_ms)
+        topic = build_topics(settings.topics).catalog_items
+        stored = read_stored(
+            clients_of(settings), topic, limits, lambda done, total: step("read the topic", done, total, "")
+        )
     plan = make_plan(checked, stored, taken_ms)
     if not force:
         refuse_large(plan, max_removed)
     if apply and not plan.is_empty:
-        with SidestreamClient(reach(settings), settings.topics, linger_ms=50) as client:
-            apply_plan(client, checked, plan)
+        with SidestreamClient(reach(settings), settings.topics, linger_ms=50) as client, progress_line() as step:
+            apply_plan(client, checked, plan, lambda done, total: step("publish", done, total, ""))
     print_facts({**plan.counts, "applied": apply}, as_json=as_json)
     if not apply and not plan.is_empty:
         say("nothing was published; add --apply")

@@ -10,8 +10,7 @@ from sidestream.models.data import LogFolder
 from sidestream.streams.cli.connection import clients_of
 from sidestream.streams.cli.context import settings_of, with_values
 from sidestream.streams.cli.options import Json
-from sidestream.streams.cli.output import print_facts, say
-from sidestream.streams.cli.progress import progress_bar
+from sidestream.streams.cli.output import print_facts, progress_line, say
 from sidestream.streams.contracts.topics import build_topics
 from sidestream.streams.replay import Player
 from sidestream.streams.replay.publisher import TopicPublisher
@@ -33,7 +32,7 @@ def replay(
         file.unlink(missing_ok=True)
     file.parent.mkdir(parents=True, exist_ok=True)
     how = with_values(settings.replay, "replay", {"speed": speed})
-    with progress_bar() as step:
+    with progress_line() as step:
 
         async def play() -> dict[str, Any]:
             async with TopicPublisher(clients_of(settings), build_topics(settings.topics), how.stamp) as publisher:

@@ -6,12 +6,15 @@ from typing import Annotated, Any
 import typer
 
 from sidestream.models.records import CatalogItem, Listen, LiveSegment, Record, SessionStart
-from sidestream.streams.cli.connection import reach
+from sidestream.streams.cli.connection import clients_of, reach
 from sidestream.streams.cli.context import settings_of
 from sidestream.streams.cli.options import Json
-from sidestream.streams.cli.output import print_facts, print_json, print_rows, say
+from sidestream.streams.cli.output import print_facts
 from sidestream.streams.cli.records.compose import What, parse_event
+from sidestream.streams.cli.views.candidates import print_answer
+from sidestream.streams.cli.views.titles import read_titles
 from sidestream.streams.client import SidestreamClient
+from sidestream.streams.contracts.topics import build_topics
 
 
 def send(
@@ -35,12 +38,8 @@ def send(
             record = parse_event(what, line, settings)
             if isinstance(record, SessionStart) and wait:
                 answer = client.request_candidates(record)
-                if as_json:
-                    print_json(answer.model_dump(mode="json", exclude_none=True))
-                else:
-                    rows = [c.model_dump(mode="json") for c in answer.candidates]
-                    print_rows(rows, ["rank", "item_id", "sid", "score", "familiar", "reserved"], as_json=False)
-                    say(f"fallback: {answer.fallback.reason if answer.fallback else 'none'}; {answer.timings_ms}")
+                titles = {} if as_json else read_titles(clients_of(settings), build_topics(settings.topics))
+                print_answer(answer, titles, as_json=as_json)
                 continue
             future = _publish(client, record)
             client.flush()

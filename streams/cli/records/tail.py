@@ -8,7 +8,10 @@ import typer
 from sidestream.streams.cli.connection import clients_of
 from sidestream.streams.cli.context import settings_of
 from sidestream.streams.cli.options import Json
-from sidestream.streams.cli.output import print_json
+from sidestream.streams.cli.output import live_table, print_json
+from sidestream.streams.cli.views.tail import view_of
+from sidestream.streams.cli.views.titles import read_titles
+from sidestream.streams.contracts.topics import build_topics
 from sidestream.streams.kafka.tail import TopicRecord, read_topic
 
 
@@ -21,16 +24,16 @@ def tail(
     as_json: Json = False,
 ) -> None:
     """Print the records of a topic as they come, until Ctrl-C."""
-    settings = settings_of(ctx)
-    name = settings.topics.prefix + topic
-    found = read_topic(clients_of(settings), name, from_start=from_start, follow=True, idle_s=idle_s)
+    settings, view = settings_of(ctx), view_of(topic)
+    clients, name = clients_of(settings), settings.topics.prefix + topic
+    titles = read_titles(clients, build_topics(settings.topics)) if view.wants_titles and not as_json else {}
+    table = live_table(view.columns)
+    found = read_topic(clients, name, from_start=from_start, follow=True, idle_s=idle_s)
     for count, record in enumerate(found, start=1):
         if as_json:
             print_json(_as_json(record))
         else:
-            value = "(removed)" if record.value is None else record.value.decode(errors="replace")
-            key = (record.key or b"").decode(errors="replace")
-            typer.echo(f"{record.partition}:{record.offset}  {key}  {value}")
+            table.add(view.row(record, titles))
         if limit is not None and count >= limit:
             return
 

@@ -7,8 +7,15 @@ from pydantic_core import to_jsonable_python
 
 from sidestream.streams.cli.context import context_of
 from sidestream.streams.cli.options import Json
-from sidestream.streams.cli.output import print_rows, results
+from sidestream.streams.cli.output import print_rows, print_text
 from sidestream.streams.settings import Settings, env_name, walk_settings
+from sidestream.streams.terminal import Column
+
+COLUMNS = (
+    Column("setting", kind="id", priority=0),
+    Column("value", "value", priority=0, least=10),
+    Column("source", priority=1, least=7),
+)
 
 
 def show(
@@ -23,15 +30,12 @@ def show(
         for name, value, _ in walk_settings(context.settings)
         if not changed or context.origins[name] != "default"
     ]
-    if not as_json:
-        # For people, every value as one would write it.
-        rows = [{**row, "value": str(row["value"])} for row in rows]
-    print_rows(rows, ["setting", "value", "source"], as_json=as_json)
+    print_rows(rows, COLUMNS, as_json=as_json)
 
 
 def table() -> None:
     """Print the settings as a Markdown table, as the README shows them."""
-    results.print(settings_table(), markup=False, soft_wrap=True)
+    print_text(settings_table(), folded=False)
 
 
 def settings_table() -> str:

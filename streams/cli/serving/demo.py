@@ -8,7 +8,7 @@ import typer
 from sidestream.streams.cli.context import settings_of
 from sidestream.streams.cli.extras import require_broker_library, require_engine, require_training
 from sidestream.streams.cli.options import Json
-from sidestream.streams.cli.output import console, print_json, say
+from sidestream.streams.cli.output import print_json, progress_line, say
 from sidestream.streams.errors import DataError
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ def demo(
     if data is not None and not data.exists():
         msg = f"{data}: expected a folder or file with data, found none; check DATA=… or leave it out"
         raise DataError(msg)
+    from rich.console import Console
+
     from sidestream.streams.demo.place import demo_place
     from sidestream.streams.demo.prepare import kind_of_data, prepare_data, prepare_world
     from sidestream.streams.demo.run import Demo
@@ -49,6 +51,7 @@ def demo(
         else:
             say(f"importing {data} and training on it; later runs reuse what was trained")
             programme = prepare_data(place, data, kind, settings, _train)
+        console = Console(stderr=True, highlight=False, soft_wrap=True)
         summary = Demo(settings, programme, place, console).run(once=once)
     if as_json:
         print_json(summary)
@@ -57,8 +60,7 @@ def demo(
 
 
 def _train(settings: "Settings", folder: "LogFolder", pair: Path) -> dict[str, Any]:
-    from sidestream.streams.cli.progress import progress_bar
     from sidestream.streams.train_pair import train_pair_model
 
-    with progress_bar() as step:
+    with progress_line() as step:
         return train_pair_model(settings, folder, pair, step)

@@ -10,6 +10,22 @@ from sidestream.streams.cli.options import Json
 from sidestream.streams.cli.output import print_json, print_rows, say
 from sidestream.streams.contracts.topics import build_topics, check_topics, create_topics, require_topics
 from sidestream.streams.kafka.admin import KafkaTopicAdmin
+from sidestream.streams.terminal import Column
+
+COLUMNS = (
+    Column("topic", kind="id", priority=0),
+    Column("key", priority=4),
+    Column("partitions", "wanted", kind="number", priority=2),
+    Column("found_partitions", "found", kind="number", priority=1),
+    Column("compacted", priority=5),
+    Column("found_policy", priority=3),
+)
+PROBLEM_COLUMNS = (
+    Column("topic", kind="id", priority=0),
+    Column("code", priority=3, least=17),
+    Column("detail", priority=1, least=20),
+    Column("action", priority=2, least=20),
+)
 
 
 def create(ctx: typer.Context) -> None:
@@ -51,8 +67,7 @@ def list_topics(ctx: typer.Context, as_json: Json = False) -> None:
         }
         for spec in topics
     ]
-    columns = ["topic", "key", "partitions", "compacted", "found_partitions", "found_policy"]
-    print_rows(rows, columns, as_json=as_json)
+    print_rows(rows, COLUMNS, as_json=as_json)
 
 
 def check(ctx: typer.Context, as_json: Json = False) -> None:
@@ -65,7 +80,7 @@ def check(ctx: typer.Context, as_json: Json = False) -> None:
         admin.close()
     rows = [asdict(problem) for problem in problems]
     if rows or as_json:
-        print_rows(rows, ["topic", "code", "detail", "action"], as_json=as_json)
+        print_rows(rows, PROBLEM_COLUMNS, as_json=as_json, as_blocks=True)
     else:
         say("all topics fit the contract")
     if problems:

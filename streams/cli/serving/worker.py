@@ -1,17 +1,19 @@
 """`sidestream worker` and `up`: the running system."""
 
+import itertools
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sidestream.streams import termination
+from sidestream.streams.broker.probe import free_ports, is_port_free
 from sidestream.streams.cli.connection import reach
-from sidestream.streams.cli.context import settings_of
+from sidestream.streams.cli.context import Context, context_of, settings_of
 from sidestream.streams.cli.extras import require_broker_library, require_engine
 from sidestream.streams.cli.output import say
 from sidestream.streams.demo.shipped import shipped_pair
-from sidestream.streams.settings import Settings
+from sidestream.streams.settings import Settings, flags_of
 
 if TYPE_CHECKING:
     from sidestream.streams.generations.pair import Pair
@@ -25,10 +27,13 @@ def worker(ctx: typer.Context) -> None:
     _run_worker(settings, _load(settings))
 
 
-def up(ctx: typer.Context) -> None:
-    """Start a broker if none is given, make the topics, and run one worker.
+def up(
+    ctx: typer.Context,
+    workers: Annotated[int, typer.Option(min=1, help="How many workers; each has its own port and folder.")] = 1,
+) -> None:
+    """Start a broker if none is given, make the topics, and run workers.
 
-    SIGTERM, SIGHUP or Ctrl-C ends all of it.
+    SIGTERM, SIGHUP or Ctrl-C ends all of it; so does the failure of one of several workers.
     """
     from sidestream.streams.broker import start_broker
     from sidestream.streams.contracts.topics import build_topics, create_topics
@@ -42,16 +47,49 @@ def up(ctx: typer.Context) -> None:
         say("starting a broker …")
     broker = start_broker(settings.broker, settings.kafka)
     try:
-        say(broker.note or f"broker: {broker.kind} at {broker.bootstrap}")
+        if broker.note:
+            say(broker.note)
+        name = f" ({broker.name})" if broker.name else ""
+        say(f"broker: {broker.kind} at {broker.bootstrap}{name}")
         admin = broker.topic_admin()
         create_topics(admin, build_topics(settings.topics), settings.topics.replication_factor)
         if broker.embedded is None:
             admin.close()
+        settings = settings.model_copy(update={"kafka": broker.kafka})
+        if workers > 1:
+            del pair
+            sys.exit(_run_fleet(context_of(ctx), settings, workers))
         say(f"worker: http://{settings.web.host}:{settings.web.port}/readyz tells when it is ready; Ctrl-C ends it")
-        _run_worker(settings.model_copy(update={"kafka": broker.kafka}), pair)
+        _run_worker(settings, pair)
     finally:
         termination.hold_off()
         broker.stop()
+
+
+def _run_fleet(context: Context, settings: Settings, count: int) -> int:
+    from sidestream.streams.fleet import Fleet
+
+    # All of them find the broker by its address; the settings file and the environment are the same for all.
+    shared = {name: value for name, value in context.flags.items() if name.split(".")[0] != "kafka"}
+    shared |= flags_of(settings.kafka, "kafka.")
+    ports = _web_ports(settings, count)
+    for number, port in enumerate(ports, start=1):
+        say(f"worker {number}: http://{settings.web.host}:{port}/readyz tells when it is ready")
+    say("Ctrl-C ends all of them")
+    if settings.log.format == "auto":
+        shared["log.format"] = "text" if sys.stderr.isatty() else "json"
+    first = settings.worker.instance or 1
+    flags = [
+        {**shared, "web.port": port, "worker.instance": instance} for instance, port in enumerate(ports, start=first)
+    ]
+    return Fleet(flags, context.file, settings.worker.watchdog.shutdown_s).run()
+
+
+def _web_ports(settings: Settings, count: int) -> list[int]:
+    """Choose ports from `web.port` on, leaving out those that are taken; any free ones for port 0."""
+    if not settings.web.port:
+        return free_ports(count)
+    return list(itertools.islice(filter(is_port_free, range(settings.web.port, 65_536)), count))
 
 
 def _require_extras(settings: Settings) -> None:

@@ -11,7 +11,7 @@ from sidestream.models.records import ItemSids
 from sidestream.streams.cli.connection import clients_of
 from sidestream.streams.cli.context import settings_of
 from sidestream.streams.cli.options import Json
-from sidestream.streams.cli.output import print_facts, say
+from sidestream.streams.cli.output import print_facts, progress_line, say
 from sidestream.streams.contracts.decode import Limits
 from sidestream.streams.contracts.topics import build_topics
 from sidestream.streams.errors import BadRecord, SettingsError
@@ -19,6 +19,7 @@ from sidestream.streams.generations.orders import Orders
 from sidestream.streams.kafka.tail import read_topic
 from sidestream.streams.operate.states import Offline, rebase_states, reset_states, verify_states
 from sidestream.streams.settings import Settings
+from sidestream.streams.worker.folder import worker_folders
 from sidestream.tokenizer.catalogue import StoredSid
 from sidestream.tokenizer.sid import item_key
 
@@ -34,9 +35,18 @@ def verify(
     """
     settings = settings_of(ctx)
     offline = _offline(settings)
-    report = asyncio.run(
-        verify_states(offline, _sids_now(offline).get, Limits.from_settings(settings.topics), with_tables=tables)
-    )
+    with progress_line() as step:
+        step("read SIDs", 0, 1, "")
+        sids = _sids_now(offline)
+        report = asyncio.run(
+            verify_states(
+                offline,
+                sids.get,
+                Limits.from_settings(settings.topics),
+                with_tables=tables,
+                progress=lambda done, total: step("partitions", done, total, ""),
+            )
+        )
     for line in (*report.differences, *report.notes):
         say(line)
     facts = asdict(report)
@@ -98,8 +108,9 @@ def reset(
 
 
 def _offline(settings: Settings) -> Offline:
-    folder = settings.data_dir / "worker" / settings.worker.app_id / "user-state"
-    return Offline(clients_of(settings), build_topics(settings.topics), settings.lane, settings.worker.group_id, folder)
+    folder, *more = (folder / "user-state" for folder in worker_folders(settings))
+    topics = build_topics(settings.topics)
+    return Offline(clients_of(settings), topics, settings.lane, settings.worker.group_id, folder, tuple(more))
 
 
 def _sids_now(offline: Offline) -> dict[int, StoredSid]:

@@ -2,19 +2,23 @@
 
 import json
 import urllib.error
-import urllib.parse
 import urllib.request
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
-from sidestream.streams.cli.context import settings_of
+from sidestream.streams.cli.context import Context, context_of
 from sidestream.streams.cli.options import Json
-from sidestream.streams.cli.output import print_facts, print_json, print_rows
+from sidestream.streams.cli.views.state import print_state
 from sidestream.streams.errors import BrokerError
+from sidestream.streams.running.asking import workers_to_ask
+from sidestream.streams.running.workers import web_url
+from sidestream.streams.worker.web.addresses import state_url
 
 HTTP_TIMEOUT_S = 5
+# What a worker answers that does not hold the listener's partition.
+MISDIRECTED = 421
 
 
 def get_state(
@@ -24,31 +28,36 @@ def get_state(
     as_json: Json = False,
 ) -> None:
     """Show a listener's state, as the worker that holds it sees it."""
-    web = settings_of(ctx).web
-    url = f"http://{web.host}:{web.port}/v1/users/{urllib.parse.quote(user, safe='')}/state"
-    if whole:
-        url += "?history=all"
-    state = _fetch(url)
-    if as_json:
-        print_json(state)
-        return
-    history = state.pop("history", [])
-    print_facts(state, as_json=False)
-    history = [{**entry, "at": _time(entry["at"]), "sid": entry.get("sid") or "unknown"} for entry in history]
-    print_rows(history, ["item_id", "sid", "at", "share", "signal", "tokenizer_version"], as_json=False)
+    urls = [state_url(url, user, whole=whole) for url in _urls(context_of(ctx))]
+    print_state(_ask(urls), as_json=as_json)
 
 
-def _fetch(url: str) -> dict[str, Any]:
-    try:
-        with urllib.request.urlopen(url, timeout=HTTP_TIMEOUT_S) as answer:  # noqa: S310 - http from our settings
-            found: dict[str, Any] = json.loads(answer.read())
-            return found
-    except urllib.error.HTTPError as exc:
-        msg = f"{url}: {_told(exc.read()) or exc.reason}"
-    except ValueError:
-        msg = f"{url}: expected JSON from a worker; something else answers there, set web.port to the worker's"
-    except OSError as exc:
-        msg = f"{url}: no worker answers there ({exc}); start one, or set web.host and web.port to its own"
+def _urls(context: Context) -> list[str]:
+    """Name the pages to ask: those at the given address, else those of the workers that run on this machine."""
+    settings = context.settings
+    web = web_url(settings.web.host, settings.web.port)
+    if {context.origins["web.host"], context.origins["web.port"]} != {"default"}:
+        return [web]
+    found = workers_to_ask(settings.kafka.bootstrap, settings.broker.name, settings.data_dir)
+    return [worker.url for worker in found] or [web]
+
+
+def _ask(urls: Sequence[str]) -> dict[str, Any]:
+    """Ask one worker after the other until one holds the listener's partition."""
+    msg = ""
+    for url in urls:
+        try:
+            with urllib.request.urlopen(url, timeout=HTTP_TIMEOUT_S) as answer:  # noqa: S310 - http from our settings
+                found: dict[str, Any] = json.loads(answer.read())
+                return found
+        except urllib.error.HTTPError as exc:
+            msg = f"{url}: {_told(exc.read()) or exc.reason}"
+            if exc.code != MISDIRECTED:
+                break
+        except ValueError:
+            msg = f"{url}: expected JSON from a worker, something else answers there; set web.port to the worker's"
+        except OSError as exc:
+            msg = f"{url}: no worker answers there ({exc}); start one, or set web.host and web.port to its own"
     raise BrokerError(msg)
 
 
@@ -58,7 +67,3 @@ def _told(body: bytes) -> str:
     except ValueError:
         return ""
     return str(answer.get("error", "")) if isinstance(answer, dict) else ""
-
-
-def _time(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1_000, UTC).strftime("%Y-%m-%d %H:%M:%S")

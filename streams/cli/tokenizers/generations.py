@@ -16,8 +16,18 @@ from sidestream.streams.operate.rollout.pairs import find_pair
 from sidestream.streams.operate.rollout.rollout import Operator
 from sidestream.streams.operate.rollout.watch import ControlWatch
 from sidestream.streams.settings import Settings
+from sidestream.streams.terminal import Column
 
 Timeout = Annotated[float, typer.Option("--timeout", min=1, help="Longest wait for the workers, in seconds.")]
+
+COLUMNS = (
+    Column("version", kind="id", priority=0),
+    Column("phase", priority=1, least=9),
+    Column("pair", kind="id", priority=2),
+    Column("partitions", priority=3),
+    Column("at", "ordered", kind="time", priority=5),
+    Column("workers", priority=4),
+)
 
 # Beats that a worker may miss before it counts as gone.
 _SILENT_BEATS = 3
@@ -70,7 +80,7 @@ def generations(ctx: typer.Context, as_json: Json = False) -> None:
     partitions = build_topics(settings.topics).catalog_items.partitions
     with _watch(settings) as watch:
         rows = generation_rows(watch.orders, partitions)
-    print_rows(rows, ("version", "pair", "phase", "partitions", "workers"), as_json=as_json)
+    print_rows(rows, COLUMNS, as_json=as_json)
 
 
 def generation_rows(orders: Orders, partitions: int) -> list[dict[str, object]]:

@@ -11,7 +11,7 @@ from sidestream.models.evaluation.versions import compare_versions
 from sidestream.models.training.tokenizer import train_tokenizer
 from sidestream.streams.cli.context import settings_of, with_values
 from sidestream.streams.cli.options import Json
-from sidestream.streams.cli.output import print_facts, print_json, print_rows
+from sidestream.streams.cli.output import print_facts, print_json, print_rows, progress_line
 from sidestream.tokenizer.artifact import load_tokenizer
 from sidestream.tokenizer.encoders import open_encoder
 from sidestream.tokenizer.generations import Comparison, VersionStats
@@ -41,14 +41,16 @@ def train(
     given = {"level_kinds": kinds and kinds.split(","), "codebook_sizes": sizes and sizes.split(",")}
     longest = max((len(value) for value in given.values() if value), default=None)
     chosen = with_values(settings.tokenizer, "tokenizer", {**given, "num_levels": longest})
-    fitted = train_tokenizer(
-        LogFolder(log),
-        dst,
-        open_encoder(chosen.encoder),
-        chosen,
-        settings.train.seed if seed is None else seed,
-        with_cold_start=unheard,
-    )
+    with progress_line() as step:
+        fitted = train_tokenizer(
+            LogFolder(log),
+            dst,
+            open_encoder(chosen.encoder),
+            chosen,
+            settings.train.seed if seed is None else seed,
+            with_cold_start=unheard,
+            progress=lambda stage, done, total: step(stage, done, total, ""),
+        )
     print_facts(fitted.report, as_json=as_json)
 
 

@@ -15,12 +15,14 @@ from sidestream.models.evaluation.run import evaluate as run_evaluation
 from sidestream.streams.cli.context import settings_of
 from sidestream.streams.cli.extras import require_engine, require_training
 from sidestream.streams.cli.options import Json
-from sidestream.streams.cli.output import print_facts, print_json, print_rows, say
-from sidestream.streams.cli.progress import progress_bar
+from sidestream.streams.cli.output import print_facts, print_json, print_rows, progress_line, say
+from sidestream.streams.terminal import Column
 from sidestream.streams.train_pair import serving_engine, train_pair_model
 from sidestream.tokenizer.artifact import load_tokenizer
 
 LogArgument = Annotated[Path, typer.Argument(help="Log folder.")]
+# "0.1234 ±0.0123"
+METRIC_COLUMNS = 14
 PairArgument = Annotated[Path, typer.Argument(help="Pair folder: holds tokenizer/ and model/.")]
 
 
@@ -31,7 +33,7 @@ def model(ctx: typer.Context, log: LogArgument, pair: PairArgument, as_json: Jso
     """
     settings = settings_of(ctx)
     require_training("training")
-    with progress_bar() as step:
+    with progress_line() as step:
         metrics = train_pair_model(settings, LogFolder(log), pair, step)
     if as_json:
         print_json(metrics)
@@ -54,7 +56,7 @@ def evaluate(
     require_engine("evaluation")
     items = load_tokenizer(pair / "tokenizer")
     artifact = load_model_artifact(pair / "model", items.version)
-    with progress_bar() as step:
+    with progress_line() as step:
         written = run_evaluation(
             LogFolder(log), items, artifact, serving_engine(settings), listeners,
             lambda name, done, total: step(name, done, total, ""),
@@ -81,5 +83,9 @@ def print_evaluation(written: dict[str, Any]) -> None:
         written: What `report` returned.
     """
     heads, rows = table(written)
-    print_rows([dict(zip(heads, row, strict=True)) for row in rows], heads, as_json=False)
+    first, *metrics = heads
+    # A metric without its error would say too much: it is shown whole or not at all.
+    columns = [Column(first, kind="id", priority=0, least=9)]
+    columns += [Column(head, priority=place, least=METRIC_COLUMNS) for place, head in enumerate(metrics, 1)]
+    print_rows([dict(zip(heads, row, strict=True)) for row in rows], columns, as_json=False)
     say(f"{written['num_listeners']:,} listeners; {written['protocol']}")

@@ -8,8 +8,7 @@ import typer
 from sidestream.models.world import generate_world
 from sidestream.streams.cli.context import settings_of, with_values
 from sidestream.streams.cli.options import Json
-from sidestream.streams.cli.output import print_facts
-from sidestream.streams.cli.progress import progress_bar
+from sidestream.streams.cli.output import print_facts, progress_line
 from sidestream.streams.cli.training.imports import manifest_facts
 
 
@@ -28,7 +27,7 @@ def world(
     """
     given = {"listeners": listeners, "days": days, "seed": seed}
     chosen = with_values(settings_of(ctx).world, "world", given)
-    with progress_bar() as step:
+    with progress_line() as step:
         manifest = generate_world(
             dst,
             chosen,

@@ -1,5 +1,7 @@
 """Reading what the topic has, and publishing what a plan says; killed half-way, the next run does the rest."""
 
+from collections.abc import Callable
+
 from sidestream.streams.client import SidestreamClient
 from sidestream.streams.contracts.decode import DEFAULT_LIMITS, Limits, decode_catalog_item, decode_item_key
 from sidestream.streams.contracts.topics import TopicSpec
@@ -13,14 +15,24 @@ from sidestream.streams.operate.reconcile.plan import Plan
 _FLUSH_EVERY = 1_000
 _NO_TIMESTAMP = -1
 
+Progress = Callable[[int, int], None]
+"""Called with units done, and units in all (0: not known)."""
 
-def read_stored(clients: Clients, topic: TopicSpec, limits: Limits = DEFAULT_LIMITS) -> dict[str, Stored]:
+
+def _ignore(done: int, total: int) -> None:
+    del done, total
+
+
+def read_stored(
+    clients: Clients, topic: TopicSpec, limits: Limits = DEFAULT_LIMITS, progress: Progress = _ignore
+) -> dict[str, Stored]:
     """Read all of `catalog-items.v1`: the last value of every item.
 
     Args:
         clients: The Kafka.
         topic: The topic.
         limits: What an item must keep to be known; any other value counts as one to be replaced.
+        progress: Called for every record.
 
     Returns:
         By item id.
@@ -30,7 +42,8 @@ def read_stored(clients: Clients, topic: TopicSpec, limits: Limits = DEFAULT_LIM
         BrokerError: The broker does not answer.
     """
     stored: dict[str, Stored] = {}
-    for record in read_topic(clients, topic.name):
+    for count, record in enumerate(read_topic(clients, topic.name), 1):
+        progress(count, 0)
         try:
             item_id = decode_item_key(record.key)
         except BadRecord:  # of no item: nobody tokenizes it
@@ -46,29 +59,32 @@ def read_stored(clients: Clients, topic: TopicSpec, limits: Limits = DEFAULT_LIM
     return stored
 
 
-def apply_plan(client: SidestreamClient, dump: Dump, plan: Plan) -> None:
+def apply_plan(client: SidestreamClient, dump: Dump, plan: Plan, progress: Progress = _ignore) -> None:
     """Publish new and changed items, then remove the absent ones.
 
     Args:
         client: Publishes.
         dump: Where the items are.
         plan: What to do.
+        progress: Called for every item that is published or removed.
 
     Raises:
         BrokerError: A record could not be delivered; what was, stays, and another run does the rest.
         DataError: The dump has changed since it was checked.
     """
-    waiting = 0
+    waiting, total = 0, len(plan.upserts) + len(plan.removals)
     for item in dump.lines():
         if item.item_id in plan.upserts:
             client.publish_item(item)
             waiting += 1
+            progress(waiting, total)
             if waiting % _FLUSH_EVERY == 0:
                 client.flush()
     # Only once all that the dump has is there: who is replaced by another item goes last.
     client.flush()
     for number, item_id in enumerate(plan.removals, 1):
         client.remove_item(item_id)
+        progress(waiting + number, total)
         if number % _FLUSH_EVERY == 0:
             client.flush()
     client.flush()

@@ -42,6 +42,7 @@ class Offline:
         lane: Settings of the lane.
         group_id: Consumer group of the lane.
         folder: Local tables of this machine's worker.
+        more_folders: Those of further workers with the same data folder.
     """
 
     clients: Clients
@@ -49,6 +50,7 @@ class Offline:
     lane: LaneSettings
     group_id: str
     folder: Path
+    more_folders: tuple[Path, ...] = ()
 
     @property
     def identity(self) -> TableIdentity:
@@ -191,11 +193,16 @@ class Offline:
         return writer
 
     def local_path(self, partition: int) -> Path:
-        """Return the folder of a local database."""
-        return self.folder / self.identity.source_topic / f"{partition}.db"
+        """Return the folder of a local database: where there are none, the one that the first worker would make."""
+        return next(iter(self.local_paths(partition)), self._path(self.folder, partition))
+
+    def local_paths(self, partition: int) -> list[Path]:
+        """Return the folders of all local databases of a partition: it may have moved from worker to worker."""
+        paths = (self._path(folder, partition) for folder in (self.folder, *self.more_folders))
+        return [path for path in paths if path.exists()]
 
     def read_table(self, partition: int) -> tuple[dict[bytes, bytes], Positions, TableTopics]:
-        """Read a local database; one that is not there is empty.
+        """Read a local database, of several the one that is furthest; one that is not there is empty.
 
         Args:
             partition: Partition.
@@ -203,15 +210,25 @@ class Offline:
         Returns:
             What it holds of users, its positions, and the topics that they belong to.
         """
-        if not self.local_path(partition).exists():
-            return {}, Positions(), TableTopics()
-        tables = UserTable(self.folder, self.identity, self.lane.table)
+        found = [
+            self._read_table(folder, partition)
+            for folder in (self.folder, *self.more_folders)
+            if self._path(folder, partition).exists()
+        ]
+        nothing: tuple[dict[bytes, bytes], Positions, TableTopics] = {}, Positions(), TableTopics()
+        return max(found, key=lambda table: table[1].changelog_offset, default=nothing)
+
+    def _read_table(self, folder: Path, partition: int) -> tuple[dict[bytes, bytes], Positions, TableTopics]:
+        tables = UserTable(folder, self.identity, self.lane.table)
         try:
             table = tables.open([partition])[partition]
             found = {key: value for key, value in table.scan(b"") if key != META_KEY and not is_reserved(key)}
             return found, table.positions, table.topics
         finally:
             tables.close()
+
+    def _path(self, folder: Path, partition: int) -> Path:
+        return folder / self.identity.source_topic / f"{partition}.db"
 
     def _members(self) -> int:
         admin = self.clients.admin()

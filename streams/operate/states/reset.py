@@ -39,7 +39,7 @@ async def reset_states(offline: Offline, partitions: Sequence[int], *, everythin
     """
     await asyncio.to_thread(offline.require_idle)
     values = await _empty(offline, partitions) if everything else 0
-    paths = [path for path in map(offline.local_path, partitions) if path.exists()]
+    paths = [path for partition in partitions for path in offline.local_paths(partition)]
     for path in paths:
         await asyncio.to_thread(shutil.rmtree, path)
     return ResetReport(len(paths), values)

@@ -10,7 +10,7 @@ carried over from another source.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from sidestream.models.data.rows import ListenRow
@@ -58,7 +58,14 @@ class VerifyReport:
             self.differences.append(what)
 
 
-async def verify_states(offline: Offline, lookup: SidLookup, limits: Limits, *, with_tables: bool) -> VerifyReport:
+async def verify_states(
+    offline: Offline,
+    lookup: SidLookup,
+    limits: Limits,
+    *,
+    with_tables: bool,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> VerifyReport:
     """Compare fold, changelog and, where asked, this machine's tables, one partition after the other.
 
     Args:
@@ -66,6 +73,7 @@ async def verify_states(offline: Offline, lookup: SidLookup, limits: Limits, *, 
         lookup: Item key to the SID that the catalogue holds now.
         limits: What makes a listen a bad record.
         with_tables: Also compare local tables.
+        progress: Called with the partitions compared and all partitions.
 
     Returns:
         What was found.
@@ -78,6 +86,7 @@ async def verify_states(offline: Offline, lookup: SidLookup, limits: Limits, *, 
     bounds = await offline.bounds(offline.identity.source_topic)
     report = VerifyReport()
     for partition in range(offline.identity.num_partitions):
+        progress(partition, offline.identity.num_partitions)
         values = await offline.changelog(partition)
         record = values.get(ORIGIN_KEY)
         states = {key: value for key, value in values.items() if not is_reserved(key)}
@@ -92,6 +101,7 @@ async def verify_states(offline: Offline, lookup: SidLookup, limits: Limits, *, 
             await _compare_fold(offline, partition, users, committed.get(partition, 0), lookup, limits, report)
         if with_tables:
             await asyncio.to_thread(_compare_table, offline, partition, states, report)
+    progress(offline.identity.num_partitions, offline.identity.num_partitions)
     return report
 
 

@@ -1,17 +1,36 @@
-"""The pages of the worker: `/livez`, `/readyz`, `/metrics`, `/v1/users/{user_id}/state`.
+"""The pages of the worker: `/livez`, `/readyz`, `/metrics`, `/v1/users/{user_id}/state`, `/v1/state?user_id=…`.
 
+The last two are one page: an id with `..` or empty pieces is changed on its way by clients that normalise paths.
 All answers come from memory in microseconds: they are served on the event loop that the lanes use.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol
+from urllib.parse import unquote_to_bytes
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.convertors import Convertor, register_url_convertor
 
 from sidestream.streams.runtime.health import Health
 from sidestream.streams.runtime.metrics import Metrics
+from sidestream.streams.worker.web.addresses import STATE_BY_QUERY_PATH, STATE_PATH, id_fault
+
+
+class _AnyText(Convertor[str]):
+    """A piece of a path of any characters: the framework's own ends at a line feed."""
+
+    regex = r"[\s\S]*"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("any", _AnyText())
 
 
 class UserStates(Protocol):
@@ -65,15 +84,30 @@ def create_web(
         health.not_ready()
         return Response(metrics.expose(), media_type=CONTENT_TYPE_LATEST)
 
-    @web.get("/v1/users/{user_id:path}/state")
-    async def user_state(user_id: str, history: Literal["recent", "all"] = "recent") -> JSONResponse:
+    @web.get(STATE_PATH)
+    async def user_state(request: Request, user_id: str, history: Literal["recent", "all"] = "recent") -> JSONResponse:
         """Return one listener's state, with the recent listens or with all that are kept."""
-        return _state_answer(states, user_id, history == "all")
+        return _state_answer(states, user_id, request.scope.get("raw_path"), history == "all")
+
+    @web.get(STATE_BY_QUERY_PATH)
+    async def state_by_query(
+        request: Request, user_id: str = "", history: Literal["recent", "all"] = "recent"
+    ) -> JSONResponse:
+        """Return the same, for an id that a path would not carry unchanged."""
+        return _state_answer(states, user_id, request.scope.get("query_string"), history == "all")
 
     return web
 
 
-def _state_answer(states: UserStates | None, user_id: str, whole_history: bool) -> JSONResponse:
+def _state_answer(states: UserStates | None, user_id: str, address: bytes | None, whole_history: bool) -> JSONResponse:
+    fault = id_fault(user_id)
+    try:
+        # The framework replaces what is no UTF-8, and would look up another user.
+        unquote_to_bytes(address or b"").decode()
+    except UnicodeDecodeError:
+        fault = "expected UTF-8, percent-encoded"
+    if fault:
+        return JSONResponse({"error": f"user id: {fault}"}, 400)
     if states is None:
         return JSONResponse({"error": "this worker keeps no user states; ask one with role all or recommend"}, 404)
     partition = states.partition_of(user_id)

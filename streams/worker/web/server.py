@@ -6,7 +6,11 @@ nothing else.
 
 import asyncio
 import contextlib
+import errno
+import json
 import socket
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 
 import uvicorn
@@ -14,7 +18,14 @@ from fastapi import FastAPI
 from mode import Service
 
 from sidestream.streams.errors import SettingsError
+from sidestream.streams.running.workers import web_url
+from sidestream.streams.runtime.log import get_log
 from sidestream.streams.worker.web.settings import WebSettings
+
+_log = get_log(__name__)
+_ASK_TIMEOUT_S = 5.0
+# How many ports after the default one are tried, each held by another worker.
+_MAX_NEIGHBOURS = 100
 
 
 class _Uvicorn(uvicorn.Server):
@@ -58,12 +69,12 @@ class WebServer(Service):
         return int(self._socket.getsockname()[1]) if self._socket is not None else 0
 
     async def on_start(self) -> None:
-        """Bind and start serving.
+        """Bind and start serving; where another worker has the default port, on the next free one.
 
         Raises:
             SettingsError: The address is taken or not ours.
         """
-        self._socket = _bind(self._settings)
+        self._socket = await asyncio.to_thread(_bind_beside_workers, self._settings)
         self._serving = asyncio.create_task(self._server.serve(sockets=[self._socket]))
         waiting = asyncio.create_task(self._server.up.wait())
         await asyncio.wait({self._serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -78,17 +89,53 @@ class WebServer(Service):
             self._socket.close()
 
 
-def _bind(settings: WebSettings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+def _bind_beside_workers(settings: WebSettings) -> socket.socket:
+    default = WebSettings.model_fields["port"].default
+    neighbours = _MAX_NEIGHBOURS if settings.port == default else 0
+    for port in range(settings.port, settings.port + neighbours + 1):
+        try:
+            listener = _bind(settings.host, port)
+        except OSError as exc:
+            if neighbours and exc.errno == errno.EADDRINUSE and _is_worker(web_url(settings.host, port)):
+                continue
+            msg = (
+                f"web server: cannot listen on {settings.host}:{port} ({exc.strerror or exc}); "
+                "choose another with --set web.port=… (SIDESTREAM_WEB__PORT), 0 takes a free one"
+            )
+            raise SettingsError(msg) from exc
+        if port != settings.port:
+            url = f"{web_url(settings.host, port)}/readyz"
+            _log.info("another worker has the default port: pages are served elsewhere", url=url, taken=default)
+        return listener
+    msg = f"web server: workers have all ports from {settings.port} to {port}; choose another with --set web.port=…"
+    raise SettingsError(msg)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((settings.host, settings.port))
-    except OSError as exc:
+        listener.bind((host, port))
+        # Bound is not taken yet: of two that start at once, both could bind, and one would fail later.
+        listener.listen()
+    except OSError:
         listener.close()
-        msg = (
-            f"web server: cannot listen on {settings.host}:{settings.port} ({exc.strerror or exc}); "
-            "choose another with --set web.port=… (SIDESTREAM_WEB__PORT), 0 takes a free one"
-        )
-        raise SettingsError(msg) from exc
+        raise
     return listener
+
+
+def _is_worker(url: str) -> bool:
+    """Whether what answers there is a worker of Sidestream; any other program keeps its port and is named."""
+    try:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=_ASK_TIMEOUT_S) as answer:  # noqa: S310 - our own scheme
+            body = answer.read()
+    except urllib.error.HTTPError as error:
+        body = error.read()
+    except OSError:
+        return False
+    try:
+        told = json.loads(body)
+    except ValueError:
+        return False
+    return isinstance(told, dict) and "ready" in told and "reasons" in told

@@ -9,4 +9,9 @@ class WebSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 for every interface.")
-    port: int = Field(default=8088, ge=0, le=65_535, description="Port; 0 takes a free one.")
+    port: int = Field(
+        default=8088,
+        ge=0,
+        le=65_535,
+        description="Port; 0 takes a free one. Where another worker has the default, the next free one is taken.",
+    )

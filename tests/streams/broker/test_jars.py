@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from sidestream.streams.broker.jars import class_archive, ensure_jars, find_java, has_jars, kafka_home, require_kafka
+from sidestream.streams.broker.jars import (
+    class_archive,
+    ensure_jars,
+    find_java,
+    has_jars,
+    kafka_files,
+    kafka_home,
+    require_kafka,
+)
 from sidestream.streams.broker.settings import BrokerSettings
 from sidestream.streams.errors import BrokerError
 
@@ -79,17 +87,44 @@ def test_require_kafka_names_what_is_missing(tmp_path: Path) -> None:
     for change, words in (
         ({"java": "no-such-java"}, "Java 17 or newer.*no-such-java.*install"),
         ({"maven": "no-such-maven"}, "Maven.*no-such-maven.*broker.kind = embedded"),
-        ({"kafka_files": tmp_path / "nowhere"}, "pom.xml.*broker.kafka_files"),
+        ({"kafka_files": tmp_path / "nowhere"}, r"broker\.kafka_files.*pom\.xml"),
     ):
         with pytest.raises(BrokerError) as caught:
             require_kafka(good.model_copy(update=change))
         assert re.search(words, str(caught.value))
 
 
-@pytest.mark.parametrize("version", ['java version "1.8.0_362"', 'openjdk version "11.0.2"', "no java at all"])
-def test_find_java_refuses_old_ones(tmp_path: Path, version: str) -> None:
-    with pytest.raises(BrokerError, match="expected Java 17 or newer"):
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [
+        ('java version "1.8.0_362"', "got Java 8, which is too old"),
+        ('openjdk version "11.0.2"', "got Java 11, which is too old"),
+        ("no java at all", "does not tell its version: no java at all"),
+        ("", "does not tell its version: no answer"),
+    ],
+)
+def test_find_java_refuses_old_ones(tmp_path: Path, version: str, words: str) -> None:
+    with pytest.raises(BrokerError, match=f"expected Java 17 or newer.*{words}"):
         find_java(settings_for(tmp_path, java=version))
+
+
+def test_a_java_that_cannot_be_run_is_told(tmp_path: Path) -> None:
+    broken = tmp_path / "java"
+    broken.write_bytes(b"\x7fELF, but no more than that")
+    broken.chmod(0o755)
+    with pytest.raises(BrokerError, match="does not tell its version"):
+        find_java(BrokerSettings(java=str(broken)))
+
+
+def test_a_fetch_without_network_says_so(tmp_path: Path) -> None:
+    offline = "echo '[ERROR] Could not transfer artifact: repository: Temporary failure in name resolution' && exit 1"
+    with pytest.raises(BrokerError, match=r"no network: Maven reaches no repository.*kafka-4\.4\.0"):
+        ensure_jars(settings_for(tmp_path, maven=offline))
+
+
+def test_kafkas_files_come_with_the_package() -> None:
+    names = {file.name for file in kafka_files(BrokerSettings()).iterdir()}
+    assert names >= {"pom.xml", "server.properties", "log4j2.properties"}
 
 
 def test_class_archive_is_of_one_java_and_one_kafka(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 import structlog
 
 from sidestream.streams.errors import TopicError
+from sidestream.streams.log_filters import RetriedForLong
 from sidestream.streams.runtime.log import OncePerWhile, get_log, set_up_logging
 from sidestream.streams.runtime.log_settings import LogSettings
 
@@ -102,3 +103,49 @@ def test_a_library_that_repeats_itself_is_heard_once_per_while():
     later = record("aiokafka.conn", 1, "no node %s")
     assert once.filter(later)
     assert later.getMessage() == "no node x (and 99 more like it before)"
+
+
+NOT_ENOUGH = "Got error produce response on topic-partition %s, retrying. Error: %r"
+
+
+def retried(text=NOT_ENOUGH, name="aiokafka.producer.sender", line=1):
+    return logging.LogRecord(name, logging.WARNING, "f.py", line, text, ("t/0", "NotEnoughReplicasError"), None)
+
+
+def test_trouble_that_a_library_retries_is_said_only_when_it_lasts():
+    now_s = [0.0]
+    patient = RetriedForLong(5.0, seconds=lambda: now_s[0])
+    assert not patient.filter(retried())
+    now_s[0] = 4.9
+    assert not patient.filter(retried())
+    now_s[0] = 5.0
+    assert patient.filter(retried())
+    now_s[0] = 60.0
+    assert not patient.filter(retried()), "another trouble"
+    coordinator = "Group Coordinator Request failed: %s %s"
+    assert not patient.filter(retried(coordinator, "aiokafka.consumer.group_coordinator"))
+
+
+def test_all_else_is_said_at_once():
+    patient = RetriedForLong(5.0, seconds=lambda: 0.0)
+    assert patient.filter(retried("Unable connect to node %s: %s"))
+    assert patient.filter(retried(name="sidestream.streams.listens"))
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("on TopicPartition(topic='a.v1', partition=3), retry", "on a.v1/3, retry"),
+        ("Error: <class 'aiokafka.errors.NotEnoughReplicasError'>", "Error: NotEnoughReplicasError"),
+        ("<AIOKafkaConnection host=127.0.0.1 port=9092> closed", "127.0.0.1:9092 closed"),
+        ("[^---Consumer]: slow", "Consumer: slow"),
+        ("<Service: running > and <kafka.Client object at 0x7f12ab>", "Service and Client"),
+    ],
+)
+def test_lines_of_libraries_name_things(said, expected):
+    stream = io.StringIO()
+    set_up_logging(LogSettings(), stream)
+    logging.getLogger("aiokafka.consumer").warning("%s", said)
+    assert lines(stream)[0]["event"] == expected
+    logging.getLogger("ours").warning("%s", said)
+    assert lines(stream)[1]["event"] == said

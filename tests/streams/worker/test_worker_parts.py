@@ -13,6 +13,7 @@ from sidestream.streams.demo.shipped import shipped_pair
 from sidestream.streams.errors import ArtifactError, BrokerError, SettingsError
 from sidestream.streams.generations.pair import Pair, load_pair
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
+from sidestream.streams.running.workers import worker_registry
 from sidestream.streams.runtime.clock import LogClock, WallClock
 from sidestream.streams.runtime.lane_metrics import LaneMetrics
 from sidestream.streams.runtime.metrics import Metrics
@@ -31,7 +32,7 @@ class FakeTokenizer:
         raise NotImplementedError
 
 
-FIRST = ["Heartbeat", "WebServer", "TopicGate", "Backlog", "ControlReader", "Reporter"]
+FIRST = ["Heartbeat", "WebServer", "Presence", "TopicGate", "Backlog", "ControlReader", "Reporter"]
 REST = ["LiveIds", "LiveAudience"]
 PAIR = Pair(FakeTokenizer(), None, lambda item_ids, codes, x: (x, x[:, 0]), 4, "m")
 
@@ -209,3 +210,47 @@ async def test_a_silent_kafka_is_waited_for_and_then_given_up():
     with pytest.raises(BrokerError, match=r"127\.0\.0\.1:1 for 5 s"):
         await gate.start()
     assert gate.not_ready() == ["kafka: no answer from 127.0.0.1:1 yet"]
+
+
+@pytest.mark.usefixtures("_loop")
+async def test_a_worker_is_in_the_registry_while_its_pages_are_served(tmp_path):
+    parts = create_app(settings_of(tmp_path, **{"worker.app_id": "mine", "worker.instance": 2}), PAIR)
+    (presence,) = (each for each in parts.app.boot_strategy.services if type(each).__name__ == "Presence")
+    await parts.web.start()
+    await presence.start()
+    (entry,) = worker_registry().running()
+    assert (entry.web_port, entry.app_id, entry.instance) == (parts.web.port, "mine", 2)
+    assert (entry.bootstrap, entry.data_dir) == ("127.0.0.1:1", str(tmp_path))
+    await presence.stop()
+    await parts.web.stop()
+    assert worker_registry().running() == []
+
+
+@pytest.mark.parametrize(
+    ("answers", "asked"),
+    [([False, False, True], 3), ([None], 1), ([False] * 99, 15)],
+    ids=["waits until there is one", "leaves a refusal to Faust", "ends at its deadline"],
+)
+async def test_the_gate_waits_for_the_coordinator_of_its_group(monkeypatch, answers, asked):
+    seconds, told = iter(range(1_000)), iter(answers)
+    questions = []
+
+    async def has_coordinator(clients, group_id):
+        questions.append(group_id)
+        return next(told)
+
+    class Reachable:
+        bootstrap = "b:1"
+
+        async def log_in(self, timeout_s):
+            pass
+
+    gate = TopicGate(
+        Reachable(), None, 5.0, "mine", seconds=lambda: float(next(seconds)), has_coordinator=has_coordinator
+    )
+    monkeypatch.setattr(gate, "_require", lambda: None)
+    monkeypatch.setattr("sidestream.streams.worker.gates._COORDINATOR_RETRY_S", 0.0)
+    await gate.on_start()
+    assert questions == ["mine"] * min(asked, len(questions))
+    assert len(questions) in (asked, asked - 1)
+    assert gate.not_ready() == []

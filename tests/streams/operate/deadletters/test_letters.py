@@ -31,7 +31,7 @@ def test_reading_is_the_inverse_of_burying(key, value, headers) -> None:
     assert letter.place == Place("listen-events.v1.dlq", 1, 7)
     assert letter.source == Source("listen-events.v1", 3, 1042, 5)
     assert (letter.buried_at, letter.reason, letter.exception) == (99, "bad_value", "BadRecord")
-    assert letter.message == "bad_value: no such signal"
+    assert letter.message.startswith("bad_value: no such signal")
     assert (letter.key, letter.value, list(letter.headers)) == (key, value, headers)
     assert letter.obstacle == ("empty" if key is None and value is None else None)
     # A letter is never taken for a mark, whatever headers its record came with.

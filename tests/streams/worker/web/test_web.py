@@ -1,15 +1,42 @@
 import asyncio
+import json
 import socket
+import urllib.request
+from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
 
+from sidestream.streams.broker.probe import free_ports
 from sidestream.streams.errors import SettingsError
 from sidestream.streams.runtime.health import Health
 from sidestream.streams.runtime.metrics import Metrics
+from sidestream.streams.worker.web.addresses import state_url
 from sidestream.streams.worker.web.routes import create_web
 from sidestream.streams.worker.web.server import WebServer
 from sidestream.streams.worker.web.settings import WebSettings
+
+ODD_IDS = (
+    "a\nb\nc",
+    "\n",
+    "a/b",
+    "/",
+    "//",
+    "state",
+    "a/state",
+    "..",
+    ".",
+    "../x",
+    "%2F",
+    "%",
+    "a?b=c&d#e",
+    "a+b c",
+    "a\\b",
+    ";,:@=",
+    "東京 Jürgen 👩\u200d💻",
+    "\x00\x1b\u202e",
+    "x" * 256,
+)
 
 
 class FakeStates:
@@ -22,7 +49,7 @@ class FakeStates:
     def describe(self, user_id, whole_history):
         if user_id == "known" and whole_history:
             return {"listens_folded": 3, "history": [1, 2, 3]}
-        return {"listens_folded": 3} if user_id in ("known", "a/b c") else None
+        return {"listens_folded": 3} if user_id in ("known", "a/b c", *ODD_IDS) else None
 
 
 @pytest.fixture
@@ -115,3 +142,106 @@ async def test_a_taken_port_is_refused_with_what_to_do():
         server = WebServer(create_web(Health(metrics), metrics, None, dict), WebSettings(port=taken.getsockname()[1]))
         with pytest.raises(SettingsError, match=r"web\.port"):
             await server.start()
+
+
+async def started(port):
+    metrics = Metrics()
+    server = WebServer(create_web(Health(metrics), metrics, None, dict), WebSettings(port=port))
+    await server.start()
+    return server
+
+
+@pytest.fixture
+def default_port(monkeypatch):
+    """Makes a free port the default one."""
+    (port,) = free_ports(1)
+    monkeypatch.setattr(WebSettings.model_fields["port"], "default", port)
+    return port
+
+
+async def test_beside_another_worker_the_next_free_port_is_taken(default_port):
+    first = await started(default_port)
+    second = await started(default_port)
+    try:
+        assert first.port == default_port
+        assert first.port < second.port < default_port + 100
+        assert "200" in await fetch(second.port, "/livez")
+    finally:
+        await first.stop()
+        await second.stop()
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\n\r\n{}", b"HTTP/1.1 200 OK\r\n\r\nhello"])
+async def test_another_program_keeps_the_default_port_and_is_told(default_port, answer):
+    async def serve(reader, writer):
+        await reader.readline()
+        writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", default_port):
+        with pytest.raises(SettingsError, match=rf"cannot listen on 127.0.0.1:{default_port}"):
+            await started(default_port)
+
+
+async def test_a_port_that_was_chosen_is_never_left_for_another():
+    first = await started(0)
+    try:
+        with pytest.raises(SettingsError, match=r"web\.port"):
+            await started(first.port)
+    finally:
+        await first.stop()
+
+
+async def test_any_user_id_reaches_its_state():
+    """On the server itself: test clients decode a path once more than servers do."""
+    metrics = Metrics()
+    states = FakeStates()
+    states.owns = lambda partition: True
+    server = WebServer(create_web(Health(metrics), metrics, states, dict), WebSettings(port=0))
+    await server.start()
+    base = f"http://127.0.0.1:{server.port}"
+
+    def ask(url):
+        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - our own server
+            return json.loads(answer.read())["user_id"]
+
+    try:
+        for user_id in ODD_IDS:
+            quoted = quote(user_id, safe="")
+            for url in (
+                state_url(base, user_id),
+                f"{base}/v1/users/{quoted}/state",
+                f"{base}/v1/state?user_id={quoted}&history=recent",
+            ):
+                assert await asyncio.to_thread(ask, url) == user_id, url
+    finally:
+        await server.stop()
+
+
+def test_an_id_that_a_path_may_lose_is_no_path():
+    assert state_url("b", "..", whole=True) == "b/v1/state?user_id=..&history=all"
+    assert state_url("b", "a/b") == "b/v1/state?user_id=a%2Fb"
+    assert state_url("b", "u 1", whole=True) == "b/v1/users/u%201/state?history=all"
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/users//state", "/v1/state", "/v1/state?user_id=", f"/v1/users/{'x' * 257}/state"]
+)
+def test_an_id_that_nobody_has_is_refused_by_its_length(parts, path):
+    *_, client = parts
+    answer = client.get(path)
+    assert answer.status_code == 400
+    assert "expected 1 to 256 characters" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("path", ["/v1/users/%ff/state", "/v1/state?user_id=%ff"])
+def test_an_id_that_is_no_utf8_is_not_looked_up_as_another(parts, path):
+    *_, client = parts
+    answer = client.get(path)
+    assert (answer.status_code, answer.json()) == (400, {"error": "user id: expected UTF-8, percent-encoded"})
+
+
+@pytest.mark.parametrize(("user_id", "message"), [("", "got 0"), ("x" * 257, "got 257"), ("\udcff", "UTF-8 text")])
+def test_the_command_refuses_an_id_that_nobody_has_before_it_asks(user_id, message):
+    with pytest.raises(SettingsError, match=message):
+        state_url("http://testserver", user_id)

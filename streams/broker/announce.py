@@ -1,0 +1,85 @@
+"""Names local brokers and tells of them in the registry of running brokers, where commands of any folder find them."""
+
+from pathlib import Path
+
+from sidestream.streams.broker.local import LocalKafka
+from sidestream.streams.broker.settings import BrokerSettings
+from sidestream.streams.running.brokers import BrokerEntry, broker_registry, free_name, make_entry, name_of_folder
+
+
+def data_folder(settings: BrokerSettings) -> Path:
+    """Give the data folder as brokers are known by it: absolute, links resolved."""
+    return settings.data_dir.expanduser().resolve()
+
+
+def running_brokers() -> list[BrokerEntry]:
+    """List the local brokers that run on this machine, sorted by name."""
+    return broker_registry().running()
+
+
+def entry_of(settings: BrokerSettings) -> BrokerEntry | None:
+    """Find the entry of this data folder's broker, None where there is none."""
+    folder = str(data_folder(settings))
+    return next((entry for entry in running_brokers() if entry.data_dir == folder), None)
+
+
+def announce_kafka(settings: BrokerSettings, node: LocalKafka, started_at: int) -> tuple[str, str]:
+    """Tell of a local Kafka, unless that was done when it was started.
+
+    Args:
+        settings: Names the data folder, perhaps the broker.
+        node: The running node.
+        started_at: UTC epoch ms.
+
+    Returns:
+        Its name, and what a person should know; empty in general.
+    """
+    known = entry_of(settings)
+    if known is not None and known.pid == node.pid:
+        return known.name, ""
+    name = _name(settings)
+    folder = data_folder(settings)
+    return _put(make_entry(name, "kafka", node.bootstrap, node.pid, folder, started_at, node.log))
+
+
+def announce_embedded(settings: BrokerSettings, bootstrap: str, pid: int, started_at: int) -> tuple[str, str]:
+    """Tell of an embedded broker.
+
+    Args:
+        settings: Names the data folder, perhaps the broker.
+        bootstrap: Its address.
+        pid: The process that it lives in.
+        started_at: UTC epoch ms.
+
+    Returns:
+        Its name, and what a person should know; empty in general.
+    """
+    return _put(make_entry(_name(settings), "embedded", bootstrap, pid, data_folder(settings), started_at))
+
+
+def withdraw(settings: BrokerSettings) -> None:
+    """Forget the broker of this data folder, which has been stopped.
+
+    Args:
+        settings: Names the data folder.
+    """
+    entry = entry_of(settings)
+    if entry is not None:
+        broker_registry().remove(entry)
+
+
+def _name(settings: BrokerSettings) -> str:
+    folder = data_folder(settings)
+    return free_name(settings.name or name_of_folder(folder), folder, running_brokers())
+
+
+def _put(entry: BrokerEntry) -> tuple[str, str]:
+    registry = broker_registry()
+    try:
+        registry.put(entry)
+    except OSError as error:
+        # A broker in a read-only home serves as well as any; only its own folder knows it.
+        reason = error.strerror or str(error)
+        note = f"{registry.folder} cannot be written ({reason}): commands in other folders do not find this broker"
+        return entry.name, note
+    return entry.name, ""

@@ -1,0 +1,34 @@
+r"""Values in a Java properties file, written so that Java reads back what was meant.
+
+Java reads such files as ISO-8859-1 (Kafka does, too): all else is written as UTF-16 units, `\uXXXX`.
+
+Source: `java.util.Properties.load` and `store`, API documentation of Java 17.
+"""
+
+_NAMED = {"\t": "\\t", "\n": "\\n", "\r": "\\r", "\f": "\\f"}
+# Only a leading space and a backslash must be escaped in a value; the rest is what Java itself writes with a backslash.
+_WITH_BACKSLASH = frozenset("\\:=#!")
+
+
+def escaped(value: str) -> str:
+    """Write one value.
+
+    Args:
+        value: Any text; Kafka itself takes spaces at its ends away.
+
+    Returns:
+        ASCII without line breaks.
+    """
+    body = value.lstrip(" ")
+    return "\\ " * (len(value) - len(body)) + "".join(map(_escaped_character, body))
+
+
+def _escaped_character(character: str) -> str:
+    if character in _NAMED:
+        return _NAMED[character]
+    if character in _WITH_BACKSLASH:
+        return "\\" + character
+    if " " <= character <= "~":
+        return character
+    units = character.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4].upper()}" for at in range(0, len(units), 4))

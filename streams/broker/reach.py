@@ -1,0 +1,58 @@
+"""Whether a Kafka answers at a given address and lets us in."""
+
+from sidestream.streams.advertised import require_resolvable
+from sidestream.streams.broker import local, probe
+from sidestream.streams.errors import BrokerError, SettingsError
+from sidestream.streams.kafka.clients import Clients, KafkaSettings
+
+
+def require_answer(kafka: KafkaSettings) -> None:
+    """Refuse an address where no Kafka answers, or one that does not let us in.
+
+    Args:
+        kafka: Client settings with an address.
+
+    Raises:
+        AccessError: A Kafka is there, but does not let us in or is not to be trusted.
+        BrokerError: None answers, or one advertises a host that does not resolve.
+    """
+    if kafka.security.protocol != "PLAINTEXT":
+        from sidestream.streams.kafka.security import (
+            wait_for_login,  # aiokafka: only where there is something to log in to
+        )
+
+        wait_for_login(Clients(kafka).log_in())
+        return
+    brokers = _brokers_at(kafka.bootstrap or "")
+    if not brokers:
+        msg = (
+            f"expected a Kafka at {kafka.bootstrap}, but none answers in PLAINTEXT; check kafka.bootstrap and "
+            "kafka.security.protocol, or leave the address out"
+        )
+        raise BrokerError(msg)
+    require_resolvable(kafka.bootstrap or "", brokers)
+
+
+def refuse_security(kafka: KafkaSettings) -> None:
+    """Refuse security without an address: the brokers that we start ourselves serve loopback in PLAINTEXT.
+
+    Args:
+        kafka: Client settings without an address.
+
+    Raises:
+        SettingsError: A security protocol is set.
+    """
+    if kafka.security.protocol != "PLAINTEXT":
+        msg = (
+            f"kafka.security.protocol={kafka.security.protocol} needs kafka.bootstrap, got none: "
+            "the local broker speaks PLAINTEXT on loopback"
+        )
+        raise SettingsError(msg)
+
+
+def _brokers_at(bootstrap: str) -> list[tuple[str, int]]:
+    for address in bootstrap.split(","):
+        host, _, port = address.strip().rpartition(":")
+        if port.isdigit() and (found := probe.brokers(host.strip("[]") or local.HOST, int(port))):
+            return found
+    return []

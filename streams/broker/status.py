@@ -1,0 +1,146 @@
+"""What local brokers run, and which of them a command without an address means."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sidestream.streams.broker import local, probe
+from sidestream.streams.broker.announce import data_folder, entry_of, running_brokers
+from sidestream.streams.broker.reach import require_answer
+from sidestream.streams.broker.settings import BrokerSettings
+from sidestream.streams.errors import BrokerError
+from sidestream.streams.kafka.clients import BrokerKind, KafkaSettings
+from sidestream.streams.running.brokers import BrokerEntry
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerStatus:
+    """What is known of a broker without starting it."""
+
+    kind: BrokerKind | Literal["none"]
+    is_running: bool
+    bootstrap: str | None = None
+    pid: int | None = None
+    log: str | None = None
+    data_dir: str | None = None
+    detail: str = ""
+    name: str | None = None
+    started_at: int | None = None
+
+    @property
+    def age_s(self) -> float | None:
+        """How long it has been running; None where that is not known."""
+        return None if self.started_at is None else time.time() - self.started_at / 1e3
+
+
+def broker_status(settings: BrokerSettings, kafka: KafkaSettings | None = None) -> BrokerStatus:
+    """Say what runs at the given address, else in this data folder.
+
+    Args:
+        settings: Names the data folder of the local broker.
+        kafka: Client settings; with an address that broker is asked.
+
+    Returns:
+        What is known.
+    """
+    if kafka is not None and kafka.bootstrap:
+        try:
+            require_answer(kafka)
+        except BrokerError as error:
+            return BrokerStatus("external", False, kafka.bootstrap, detail=str(error))
+        return BrokerStatus("external", True, kafka.bootstrap)
+    data_dir, entry = str(data_folder(settings)), entry_of(settings)
+    name, started_at = (entry.name, entry.started_at) if entry is not None else (None, None)
+    node = local.find(settings)
+    if node is not None:
+        is_up = probe.is_answering(local.HOST, node.port)
+        detail = "" if is_up else f"the process runs but does not answer; see {node.log}"
+        return BrokerStatus(
+            "kafka", is_up, node.bootstrap, node.pid, node.log, data_dir, detail, name, started_at
+        )  # fmt: skip
+    if entry is not None and entry.kind == "embedded":
+        return _status_of(entry)
+    return BrokerStatus("none", False, data_dir=data_dir, detail="not started; run `sidestream broker start`")
+
+
+def all_brokers() -> list[BrokerStatus]:
+    """List the local brokers that run on this machine, each asked whether it answers."""
+    return [_status_of(entry) for entry in running_brokers()]
+
+
+def find_broker(settings: BrokerSettings) -> BrokerStatus:
+    """Find the local broker that a command without an address means.
+
+    That is the one called `broker.name`, if a name is given; else the one of this data folder; else the one that was
+    started from the working folder; else the only one that runs.
+
+    Args:
+        settings: Name and data folder.
+
+    Returns:
+        A broker that answers.
+
+    Raises:
+        BrokerError: None runs, several do and none is this folder's, or it does not answer.
+    """
+    if settings.name is not None:
+        return _answering(_named(settings.name))
+    here = broker_status(settings)
+    if here.kind != "none":
+        return _answering(here)
+    running = running_brokers()
+    from_here = [entry for entry in running if Path(entry.folder) == Path.cwd()]
+    for chosen in (from_here, running):
+        if len(chosen) == 1:
+            return _answering(_status_of(chosen[0]))
+    if not running:
+        msg = (
+            f"no Kafka answers: expected one at the local broker of {here.data_dir}, and no other local broker runs; "
+            "run `sidestream broker start` or set kafka.bootstrap"
+        )
+        raise BrokerError(msg)
+    msg = f"{len(running)} local brokers run: {told(running)}; choose one with --broker NAME"
+    raise BrokerError(msg)
+
+
+def told(entries: Sequence[BrokerEntry]) -> str:
+    """Write brokers in one line, for messages."""
+    return ", ".join(f"{entry.name} ({entry.bootstrap}, {entry.data_dir})" for entry in entries)
+
+
+def _named(name: str) -> BrokerStatus:
+    running = running_brokers()
+    for entry in running:
+        if entry.name == name:
+            return _status_of(entry)
+    others = f"running: {told(running)}" if running else "none runs"
+    msg = f"broker.name: expected a running local broker called {name!r}, got none ({others})"
+    raise BrokerError(msg)
+
+
+def _answering(status: BrokerStatus) -> BrokerStatus:
+    if not status.is_running:
+        msg = f"no Kafka answers: expected one at {status.bootstrap} ({status.name or 'local'}); {status.detail}"
+        raise BrokerError(msg)
+    return status
+
+
+def _status_of(entry: BrokerEntry) -> BrokerStatus:
+    host, _, port = entry.bootstrap.rpartition(":")
+    is_up = probe.is_answering(host, int(port))
+    detail = "it lives inside another process and ends with it" if entry.kind == "embedded" else ""
+    if not is_up:
+        detail = f"the process runs but does not answer; see {entry.log or f'process {entry.pid}'}"
+    return BrokerStatus(
+        entry.kind,
+        is_up,
+        entry.bootstrap,
+        entry.pid,
+        entry.log,
+        entry.data_dir,
+        detail,
+        entry.name,
+        entry.started_at,
+    )

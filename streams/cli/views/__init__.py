@@ -1,0 +1,1 @@
+"""What commands show of records: one view a module, columns and rows without any I/O."""

@@ -1,0 +1,40 @@
+"""A listener's state for people."""
+
+from typing import Any
+
+from sidestream.streams.cli.output import print_facts, print_json, print_rows, print_text
+from sidestream.streams.terminal import Column
+
+COLUMNS = (
+    Column("item_id", kind="id", priority=0),
+    Column("title", priority=1, least=10),
+    Column("at", kind="time", priority=3),
+    Column("signal", priority=4),
+    Column("sid", priority=2, least=9),
+    Column("share", kind="number", priority=5),
+    Column("tokenizer_version", "tokenizer", priority=6),
+)
+
+
+def print_state(state: dict[str, Any], *, as_json: bool) -> None:
+    """Print a state as the worker's HTTP answer has it.
+
+    Args:
+        state: The answer.
+        as_json: Print JSON.
+    """
+    if as_json:
+        print_json(state)
+        return
+    facts = {name: value for name, value in state.items() if name != "history"}
+    print_facts(facts, as_json=False)
+    print_text("")
+    rows = [
+        {
+            **entry,
+            "item_id": entry.get("item_id") or f"key {entry.get('item_key')}",
+            "sid": entry.get("sid") or "unknown",
+        }
+        for entry in state.get("history", [])
+    ]
+    print_rows(rows, COLUMNS, as_json=False)

@@ -1,0 +1,120 @@
+"""Several workers as child processes: their output prefixed by worker, all of them ended when one fails.
+
+A worker that ends with an error takes the others along, and its exit code is the fleet's: what supervises the fleet
+starts all of it again. One that ends in order (somebody sent it SIGTERM) leaves the others running.
+"""
+
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+from sidestream.streams.termination import hold_off
+from sidestream.streams.worker.process import worker_command
+
+# A worker ends itself `worker.watchdog.shutdown_s` after it was told to; this is for one that cannot even do that.
+STOP_MARGIN_S = 5.0
+Write = Callable[[str], None]
+
+
+class Fleet:
+    """Workers that run and end together.
+
+    Args:
+        flags: Settings of each worker by dotted name, as `WorkerProcess` takes them.
+        config: TOML settings file of all, if any.
+        stop_timeout_s: How long an orderly end may take.
+        write: Takes each line of output; standard error by default.
+    """
+
+    def __init__(
+        self,
+        flags: Sequence[Mapping[str, Any]],
+        config: Path | None = None,
+        stop_timeout_s: float = 20.0,
+        write: Write | None = None,
+    ) -> None:
+        self._commands = [worker_command(each, config) for each in flags]
+        self._stop_timeout_s = stop_timeout_s
+        self._write = write or _to_stderr
+        self._ended: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._children: list[subprocess.Popen[str]] = []
+        self._readers: list[threading.Thread] = []
+
+    def run(self) -> int:
+        """Start the workers and wait until all have ended.
+
+        Returns:
+            0 where all were told to end and did; else the exit code of the first that failed.
+        """
+        try:
+            for number, (command, env) in enumerate(self._commands, start=1):
+                self._start(number, command, env)
+            for _ in self._children:
+                number = self._ended.get()
+                code = self._children[number - 1].wait()
+                if code:
+                    self._write(f"worker {number} ended with {_told(code)}: ending the others")
+                    return 128 - code if code < 0 else code
+                self._write(f"worker {number} ended in order")
+        except KeyboardInterrupt:
+            return 0 if self._stop() else 1
+        finally:
+            self._stop()
+            for reader in self._readers:
+                reader.join()
+        return 0
+
+    def _start(self, number: int, command: Sequence[str], env: Mapping[str, str]) -> None:
+        child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env=dict(env),
+            encoding="utf-8",
+            errors="replace",
+            # Sessions of their own: Ctrl-C in the terminal reaches us alone, and we end them in order.
+            start_new_session=True,
+        )
+        self._children.append(child)
+        reader = threading.Thread(target=self._read, args=(number, child.stdout), name=f"worker {number}", daemon=True)
+        self._readers.append(reader)
+        reader.start()
+
+    def _read(self, number: int, output: IO[str]) -> None:
+        with output:
+            for line in output:
+                # Nobody may read any more, but a worker whose pipe is full stands still.
+                with suppress(OSError):
+                    self._write(f"worker {number} | {line.rstrip()}")
+        self._ended.put(number)
+
+    def _stop(self) -> bool:
+        """End all that still run; says whether all ended in order."""
+        hold_off()
+        running = [child for child in self._children if child.poll() is None]
+        for child in running:
+            child.send_signal(signal.SIGTERM)
+        for child in running:
+            try:
+                child.wait(self._stop_timeout_s + STOP_MARGIN_S)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+        return all(child.returncode == 0 for child in running)
+
+
+def _told(code: int) -> str:
+    return f"signal {signal.Signals(-code).name}" if code < 0 else f"code {code}"
+
+
+def _to_stderr(line: str) -> None:
+    # One write a line: several threads share the stream.
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()

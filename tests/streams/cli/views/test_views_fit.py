@@ -1,0 +1,121 @@
+"""Tables on a pseudo-terminal: no line is wider than it, whatever the data."""
+
+import contextlib
+import io
+
+import pytest
+
+from tests.streams.cli.views.every_view import TABLES
+from tests.streams.cli.views.pseudo_terminal import SGR, WIDTHS, lines_of, save_picture, shown, width_of
+
+NASTY = {
+    "short": "u-42",
+    "long id": "listener-" + "0123456789" * 24 + "-end",
+    "long words": "One More Cup of Coffee (Valley Below) " * 9,
+    "wide": "東京事変の夜に聴く音楽" * 12,
+    "emoji": "👩\u200d💻🇩🇪❤\ufe0f👍🏽" * 20,
+    "marks": "e\u0301a\u0308\u0323" * 60,
+    "hostile": "\x1b[2J\x1b]0;x\x07\u202e\u200b\n" * 6,
+    "empty": "",
+}
+
+
+@pytest.mark.parametrize("columns", [30, *WIDTHS])
+@pytest.mark.parametrize("name", TABLES)
+def test_no_line_is_wider_than_the_terminal(name, columns, monkeypatch) -> None:
+    for data, text in NASTY.items():
+        lines = lines_of(shown(lambda text=text: TABLES[name](text), monkeypatch, columns))
+        widest = max(lines, key=width_of)
+        assert width_of(widest) <= columns, f"{data}: {widest!r}"
+
+
+HEADS = {
+    "tail listen-events.v1": "user",
+    "tail candidates.v1": "first candidates",
+    "tail listen-events.v1.dlq": "reason",
+    "state get": "item id",
+    "send --wait": "item id",
+    "tokenizer generations": "version",
+    "evaluate": "ranker",
+    "live": "item",
+    "live, none": "item",
+    "topics list": "topic",
+    "config show": "setting",
+}
+
+
+# Facts and sentences beside the table are folded.
+WITH_SENTENCES = ("state get", "send --wait", "evaluate")
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+@pytest.mark.parametrize("name", HEADS)
+def test_every_row_is_one_line_below_its_heading(name, columns, monkeypatch) -> None:
+    lines = lines_of(shown(lambda: TABLES[name](NASTY["wide"]), monkeypatch, columns))
+    few = lines_of(shown(lambda: TABLES[name]("x"), monkeypatch, columns))
+    assert any(HEADS[name] in line for line in lines)
+    hidden = [line for line in lines if line.startswith("hidden at this width: ")]
+    assert len(hidden) <= 1
+    if name not in WITH_SENTENCES:
+        rows = [line for line in few if not line.startswith("hidden at this width: ")]
+        assert len(lines) - len(hidden) == len(rows), "long data takes no more lines than short data"
+
+
+def test_what_is_dropped_is_named_and_numbers_stand_to_the_right(monkeypatch) -> None:
+    at_60 = lines_of(shown(lambda: TABLES["topics list"]("item-sids.v1"), monkeypatch, 60))
+    at_120 = lines_of(shown(lambda: TABLES["topics list"]("item-sids.v1"), monkeypatch, 120))
+    assert at_120[0].split() == ["topic", "key", "wanted", "found", "compacted", "found", "policy"]
+    place = at_120[0].index("wanted") + len("wanted")
+    assert [line[place - 1] for line in at_120[1:3]] == ["8", "8"]
+    narrow = lines_of(shown(lambda: TABLES["topics list"]("a-long-topic-name-" * 2), monkeypatch, 60))
+    assert narrow[-1] == "hidden at this width: key, compacted"
+    assert not any(line.startswith("hidden") for line in at_120)
+    assert at_60[0].startswith("topic")
+
+
+@pytest.mark.parametrize(("columns", "is_table"), [(60, False), (80, False), (100, True), (120, True)])
+def test_dead_letters_are_blocks_where_a_row_would_say_nothing(columns, is_table, monkeypatch) -> None:
+    lines = lines_of(shown(lambda: TABLES["dlq list"]("x"), monkeypatch, columns))
+    assert lines[0].startswith("letter")
+    assert ("reason" in lines[0]) == is_table
+    assert any(line.startswith("reason") for line in lines) != is_table
+
+
+def test_nothing_is_cut_in_a_pipe() -> None:
+    for name, draw in TABLES.items():
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+            draw("word " * 80)
+        assert "…" not in out.getvalue() or name.startswith("tail candidates"), name
+        assert "hidden at" not in out.getvalue()
+        assert "\x1b" not in out.getvalue()
+
+
+@pytest.mark.parametrize(("term", "env"), [("xterm", {"NO_COLOR": "1"}), ("dumb", {}), ("", {})])
+@pytest.mark.parametrize("name", ["topics list", "state get", "dlq list", "tail listen-events.v1"])
+def test_no_styles_where_none_are_wanted(name, term, env, monkeypatch) -> None:
+    text = shown(lambda: TABLES[name](NASTY["wide"]), monkeypatch, 60, term=term, **env)
+    assert "\x1b" not in text
+    assert max(map(width_of, lines_of(text))) <= 60
+
+
+def test_a_terminal_that_knows_ascii_alone_is_not_overrun(monkeypatch) -> None:
+    for draw in TABLES.values():
+        text = shown(lambda draw=draw: draw(NASTY["wide"]), monkeypatch, 60, encoding="ascii")
+        assert max(map(width_of, lines_of(text))) <= 60
+
+
+def test_titles_are_bold_where_they_can_be(monkeypatch) -> None:
+    assert SGR.search(shown(lambda: TABLES["topics list"]("t"), monkeypatch, 80))
+
+
+REALISTIC = "listener-000041"
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+@pytest.mark.parametrize("name", TABLES)
+def test_pictures_for_the_documentation(name, columns, monkeypatch) -> None:
+    """Saves text and SVG where SIDESTREAM_TEST_PICTURES names a folder."""
+    text = shown(lambda: TABLES[name](REALISTIC), monkeypatch, columns)
+    assert text.endswith("\n")
+    save_picture(name.replace(" ", "-").replace(",", "").replace("/", "-"), columns, text)

@@ -1,0 +1,76 @@
+"""Several workers run and end together."""
+
+import os
+import signal
+import sys
+import threading
+
+import pytest
+
+from sidestream.streams import fleet, termination
+from sidestream.streams.fleet import Fleet
+
+WORKER = """
+import signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(int(sys.argv[2])))
+print("up", flush=True)
+if sys.argv[1] != "wait":
+    sys.exit(int(sys.argv[1]))
+signal.pause()
+"""
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch):
+    """Runs stand-ins for workers: each waits, or ends with its code once all are up; gives code and output."""
+    monkeypatch.setattr(fleet, "hold_off", lambda: None)
+
+    def run(*workers: tuple[str, int], on_up=lambda made: None, timeout_s: float = 20.0):
+        commands = iter([sys.executable, "-c", WORKER, how, str(end)] for how, end in workers)
+        monkeypatch.setattr(fleet, "worker_command", lambda flags, config: (next(commands), os.environ))
+        lines: list[str] = []
+
+        def write(line: str) -> None:
+            lines.append(line)
+            if sum(each.endswith("| up") for each in lines) == len(workers) and line.endswith("| up"):
+                on_up(made)
+
+        made = Fleet([{} for _ in workers], stop_timeout_s=timeout_s, write=write)
+        code = made.run()
+        assert all(child.returncode is not None for child in made._children)
+        return code, lines
+
+    return run
+
+
+def test_a_failure_ends_all_and_is_the_fleets(run) -> None:
+    code, lines = run(("wait", 0), ("72", 0))
+    assert code == 72
+    assert "worker 1 | up" in lines
+    assert "worker 2 ended with code 72: ending the others" in lines
+
+
+def test_a_killed_worker_counts_as_a_failure(run) -> None:
+    code, lines = run(("wait", 0), ("wait", 0), on_up=lambda made: made._children[1].kill())
+    assert code == 128 + signal.SIGKILL
+    assert "worker 2 ended with signal SIGKILL: ending the others" in lines
+
+
+def test_one_that_ends_in_order_leaves_the_others_running(run) -> None:
+    def end_one_after_the_other(made) -> None:
+        made._children[0].terminate()
+        threading.Thread(target=lambda: (made._children[0].wait(), made._children[1].terminate())).start()
+
+    code, lines = run(("wait", 0), ("wait", 0), on_up=end_one_after_the_other)
+    assert code == 0
+    assert {"worker 1 ended in order", "worker 2 ended in order"} <= set(lines)
+
+
+@pytest.mark.parametrize(("codes", "expected"), [((0, 0), 0), ((0, 71), 1)])
+def test_ctrl_c_ends_all(run, codes, expected) -> None:
+    code, _ = run(*(("wait", code) for code in codes), on_up=lambda made: os.kill(os.getpid(), signal.SIGINT))
+    assert code == expected
+
+
+def test_ending_a_fleet_must_not_be_broken_off() -> None:
+    assert fleet.hold_off is termination.hold_off
