@@ -37,11 +37,11 @@ from sidestream.streams.demo.settings import DemoSettings
 from sidestream.streams.dotted import holds, merge, nest
 from sidestream.streams.errors import SettingsError
 from sidestream.streams.generations.settings import GenerationSettings
-from sidestream.streams.kafka_settings import KafkaSettings
+from sidestream.streams.kafka.settings import KafkaSettings
 from sidestream.streams.listens.settings import LaneSettings
 from sidestream.streams.popularity.settings import PopularitySettings
 from sidestream.streams.replay.settings import ReplaySettings
-from sidestream.streams.runtime.log_settings import LogSettings
+from sidestream.streams.runtime.logs.settings import LogSettings
 from sidestream.streams.sessions.settings import SessionSettings
 from sidestream.streams.tokenizing.settings import AgentSettings
 from sidestream.streams.worker.settings import WorkerSettings

@@ -1,9 +1,9 @@
 """Whether a Kafka answers at a given address and lets us in."""
 
-from sidestream.streams.advertised import require_resolvable
 from sidestream.streams.broker import local, probe
 from sidestream.streams.errors import BrokerError, SettingsError
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
+from sidestream.streams.kafka.security.advertised import require_resolvable
 
 
 def require_answer(kafka: KafkaSettings) -> None:

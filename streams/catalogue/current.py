@@ -17,7 +17,7 @@ from sidestream.streams.errors import BadRecord, CatalogueError
 from sidestream.streams.kafka.pace import FULL_SPEED, Pace
 from sidestream.streams.popularity.current_counts import LivePopularity
 from sidestream.streams.runtime.clock import Clock
-from sidestream.streams.runtime.log import get_log
+from sidestream.streams.runtime.logs.log import get_log
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.tokenizer.catalogue import Catalogue, CatalogueSnapshot, CatalogueUpdate
 from sidestream.tokenizer.catalogue.frozen import Frozen

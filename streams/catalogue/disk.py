@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sidestream.streams.contracts.topics import KAFKA_DELETE_RETENTION_MS, TopicState
 from sidestream.streams.errors import ArtifactError, CatalogueError
 from sidestream.streams.runtime.clock import Clock
-from sidestream.streams.runtime.log import get_log
+from sidestream.streams.runtime.logs.log import get_log
 from sidestream.tokenizer.catalogue.files import read_frozen, write_frozen
 from sidestream.tokenizer.catalogue.frozen import Frozen
 from sidestream.tokenizer.folders import remove_leftovers

@@ -22,7 +22,7 @@ from sidestream.streams.errors import BrokerError, SidestreamError
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.listens.restore.origin import look_up
 from sidestream.streams.runtime.clock import Clock, WallClock
-from sidestream.streams.runtime.log import get_log
+from sidestream.streams.runtime.logs.log import get_log
 
 _log = get_log(__name__)
 

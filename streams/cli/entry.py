@@ -2,7 +2,7 @@
 
 import sys
 
-from sidestream.streams.termination import INTERRUPTED
+from sidestream.streams.runtime.termination import INTERRUPTED
 
 
 def main() -> None:

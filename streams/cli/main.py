@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from sidestream.streams import termination
 from sidestream.streams.cli.lazy import RootGroup
+from sidestream.streams.runtime import termination
 
 app = typer.Typer(
     cls=RootGroup,

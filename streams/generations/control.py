@@ -11,7 +11,7 @@ from sidestream.streams.generations.orders import Orders
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.service import FollowingService
 from sidestream.streams.kafka.spans import Batch
-from sidestream.streams.runtime.log import get_log
+from sidestream.streams.runtime.logs.log import get_log
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.streams.runtime.progress import IDLE, Work
 

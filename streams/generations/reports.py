@@ -18,7 +18,7 @@ from sidestream.streams.generations.control import ControlReader
 from sidestream.streams.generations.settings import GenerationSettings
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.runtime.clock import WallClock
-from sidestream.streams.runtime.log import get_log
+from sidestream.streams.runtime.logs.log import get_log
 
 _log = get_log(__name__)
 

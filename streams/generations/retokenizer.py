@@ -31,7 +31,7 @@ from sidestream.streams.generations.settings import GenerationSettings
 from sidestream.streams.generations.shelf import Shelf
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.pace import Pace
-from sidestream.streams.runtime.log import get_log
+from sidestream.streams.runtime.logs.log import get_log
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.streams.tokenizing.agent import CatalogAgent
 from sidestream.streams.tokenizing.events import Source

@@ -22,7 +22,7 @@ from sidestream.streams.generations.pair import Pair
 from sidestream.streams.generations.reports import Reporter, Standing
 from sidestream.streams.generations.settings import GenerationSettings
 from sidestream.streams.generations.shelf import Shelf
-from sidestream.streams.runtime.log import get_log
+from sidestream.streams.runtime.logs.log import get_log
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.streams.runtime.progress import IDLE, Work
 from sidestream.streams.sessions.answerer import Pinned

@@ -20,7 +20,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 
 from sidestream.streams.errors import AccessError, BrokerError, SettingsError
 from sidestream.streams.kafka.security import Credentials
-from sidestream.streams.kafka_settings import BrokerKind, KafkaSettings
+from sidestream.streams.kafka.settings import BrokerKind, KafkaSettings
 
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer, AIOKafkaProducer

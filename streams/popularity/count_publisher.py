@@ -20,7 +20,7 @@ from sidestream.streams.listens.batch import Decode
 from sidestream.streams.popularity.partition_counts import PartitionCounter
 from sidestream.streams.popularity.settings import PopularitySettings
 from sidestream.streams.popularity.values import CountedPart, read_key, read_part
-from sidestream.streams.runtime.log import get_log
+from sidestream.streams.runtime.logs.log import get_log
 
 _log = get_log(__name__)
 

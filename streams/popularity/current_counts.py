@@ -11,7 +11,7 @@ from weakref import WeakSet
 from sidestream.streams.errors import BadRecord
 from sidestream.streams.popularity.settings import PopularitySettings
 from sidestream.streams.popularity.values import read_key, read_part
-from sidestream.streams.runtime.log import get_log
+from sidestream.streams.runtime.logs.log import get_log
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.tokenizer.catalogue import CatalogueSnapshot
 from sidestream.tokenizer.popularity import Counts, Ranking, merged

@@ -18,7 +18,7 @@ from sidestream.models.recommend import Recommender, Steps
 from sidestream.models.records import CandidateSet, SessionStart
 from sidestream.models.records.candidates import FallbackReason
 from sidestream.streams.runtime.clock import Clock
-from sidestream.streams.runtime.log import get_log
+from sidestream.streams.runtime.logs.log import get_log
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.streams.sessions.settings import SessionSettings
 from sidestream.tokenizer.catalogue import CatalogueSnapshot

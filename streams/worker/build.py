@@ -49,16 +49,16 @@ from sidestream.streams.tokenizing.live.ids import LiveIds
 from sidestream.streams.tokenizing.live.items import LiveItems
 from sidestream.streams.tokenizing.live.service import LiveItemsService
 from sidestream.streams.tokenizing.live_tokenizers import books_of
-from sidestream.streams.worker.backlog import Backlog
 from sidestream.streams.worker.folder import worker_folder
 from sidestream.streams.worker.gates import TopicGate
 from sidestream.streams.worker.generations import GenerationParts
-from sidestream.streams.worker.group import Group
-from sidestream.streams.worker.heartbeat import Heartbeat
 from sidestream.streams.worker.presence import Presence
 from sidestream.streams.worker.states import LaneStates
-from sidestream.streams.worker.waits import task_waits
-from sidestream.streams.worker.watchdog import Watchdog
+from sidestream.streams.worker.watch.backlog import Backlog
+from sidestream.streams.worker.watch.heartbeat import Heartbeat
+from sidestream.streams.worker.watch.membership import Group
+from sidestream.streams.worker.watch.waits import task_waits
+from sidestream.streams.worker.watch.watchdog import Watchdog
 from sidestream.streams.worker.web.routes import create_web
 from sidestream.streams.worker.web.server import WebServer
 

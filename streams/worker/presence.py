@@ -9,7 +9,7 @@ from mode import Service
 
 from sidestream.streams.running.births import birth
 from sidestream.streams.running.workers import WorkerEntry, worker_registry
-from sidestream.streams.runtime.log import get_log
+from sidestream.streams.runtime.logs.log import get_log
 from sidestream.streams.settings import Settings
 from sidestream.streams.worker.web.server import WebServer
 

@@ -12,10 +12,10 @@ import time
 import faust
 
 from sidestream.streams.errors import SidestreamError
-from sidestream.streams.runtime.log import get_log, quiet_libraries
-from sidestream.streams.termination import is_ignored, let_go_of_lost_terminal
+from sidestream.streams.runtime.logs.log import get_log, quiet_libraries
+from sidestream.streams.runtime.termination import is_ignored, let_go_of_lost_terminal
 from sidestream.streams.worker.build import WorkerParts
-from sidestream.streams.worker.watchdog import ExitCode
+from sidestream.streams.worker.watch.watchdog import ExitCode
 
 _log = get_log(__name__)
 

@@ -8,7 +8,7 @@ Role = Literal["all", "recommend", "tokenize"]
 
 
 class WatchdogSettings(BaseModel):
-    """When a worker that is stuck is ended; the exit codes are listed in `streams/worker/watchdog.py`."""
+    """When a worker that is stuck is ended; the exit codes are listed in `streams/worker/watch/watchdog.py`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from sidestream.models.records.candidates import FallbackReason
 from sidestream.streams.runtime.metrics import Metrics
-from sidestream.streams.worker.watchdog import ExitCode
+from sidestream.streams.worker.watch.watchdog import ExitCode
 
 FILE = Path(__file__).resolve().parents[2] / "deploy" / "alerts.yaml"
 RULES = [rule for group in yaml.safe_load(FILE.read_text())["groups"] for rule in group["rules"]]

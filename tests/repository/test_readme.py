@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from sidestream.streams.worker.watchdog import ExitCode
+from sidestream.streams.worker.watch.watchdog import ExitCode
 from tests.repository.readme import rewritten
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sidestream.streams import termination
 from sidestream.streams.broker.probe import free_ports, is_port_free
 from sidestream.streams.cli.connection import reach
 from sidestream.streams.cli.context import Context, context_of, settings_of
 from sidestream.streams.cli.extras import require_broker_library, require_engine
 from sidestream.streams.cli.output import say
 from sidestream.streams.demo.shipped import shipped_pair
+from sidestream.streams.runtime import termination
 from sidestream.streams.settings import Settings, flags_of
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def up(
 
 
 def _run_fleet(context: Context, settings: Settings, count: int) -> int:
-    from sidestream.streams.fleet import Fleet
+    from sidestream.streams.worker.fleet import Fleet
 
     # All of them find the broker by its address; the settings file and the environment are the same for all.
     shared = {name: value for name, value in context.flags.items() if name.split(".")[0] != "kafka"}

@@ -21,8 +21,8 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.metadata import MetadataRequest
 
-from sidestream.streams.advertised import require_resolvable
 from sidestream.streams.errors import AccessError, BrokerError
+from sidestream.streams.kafka.security.advertised import require_resolvable
 from sidestream.streams.kafka.security.credentials import Credentials
 
 _CLOSE_S = 1.0

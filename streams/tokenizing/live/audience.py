@@ -25,7 +25,7 @@ from sidestream.streams.contracts.topics import TopicSpec
 from sidestream.streams.errors import LaneError
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.listens.batch import Listens
-from sidestream.streams.runtime.log import get_log
+from sidestream.streams.runtime.logs.log import get_log
 from sidestream.streams.tokenizing.live.ids import LiveIds
 from sidestream.streams.tokenizing.live.reading import listeners_value
 from sidestream.tokenizer.live import Audience, LiveCodebooks, LiveSettings, RecentListen, listener_vectors

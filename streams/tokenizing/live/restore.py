@@ -6,7 +6,7 @@ from sidestream.streams.errors import TokenizerError
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.compacted import keep_last
 from sidestream.streams.kafka.reading import read_to_end
-from sidestream.streams.runtime.log import get_log
+from sidestream.streams.runtime.logs.log import get_log
 from sidestream.tokenizer.live import LiveState, decode_state
 
 _log = get_log(__name__)

@@ -12,7 +12,7 @@ from sidestream.streams.contracts.outgoing import Outgoing
 from sidestream.streams.contracts.topics import TopicSpec
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.runtime.clock import Clock
-from sidestream.streams.runtime.log import get_log
+from sidestream.streams.runtime.logs.log import get_log
 from sidestream.streams.tokenizing.live.items import LiveItems
 from sidestream.streams.tokenizing.live.restore import restore_states
 

@@ -19,7 +19,7 @@ from mode import Service
 
 from sidestream.streams.errors import SettingsError
 from sidestream.streams.running.workers import web_url
-from sidestream.streams.runtime.log import get_log
+from sidestream.streams.runtime.logs.log import get_log
 from sidestream.streams.worker.web.settings import WebSettings
 
 _log = get_log(__name__)

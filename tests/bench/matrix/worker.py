@@ -13,7 +13,7 @@ from typing import Any
 
 from sidestream.streams.app import create_app
 from sidestream.streams.runtime.lane_metrics import LaneMetrics
-from sidestream.streams.runtime.log import set_up_logging
+from sidestream.streams.runtime.logs.log import set_up_logging
 from sidestream.streams.settings import load_settings
 from sidestream.streams.worker.run import run
 from tests.bench.matrix.broken import BROKEN

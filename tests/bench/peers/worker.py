@@ -10,7 +10,7 @@ from pathlib import Path
 from sidestream.models.settings import EngineSettings
 from sidestream.streams.app import create_app
 from sidestream.streams.generations.pair import load_pair
-from sidestream.streams.runtime.log import set_up_logging
+from sidestream.streams.runtime.logs.log import set_up_logging
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.streams.settings import load_settings
 from sidestream.streams.worker.run import run

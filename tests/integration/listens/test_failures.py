@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from sidestream.streams.worker.watchdog import ExitCode
+from sidestream.streams.worker.watch.watchdog import ExitCode
 from tests.integration.rigs.failure_rig import MARGIN_S, ended, ready_with_items, state_size
 from tests.integration.rigs.session_rig import wait_until
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from sidestream.streams import termination
 from sidestream.streams.cli.main import main
+from sidestream.streams.runtime import termination
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from sidestream.streams.generations.orders import Orders
 from sidestream.streams.kafka.tail import TopicRecord
 from sidestream.streams.operate.deadletters import Letter, Place, Source
 from sidestream.streams.operate.deadletters.letter import REPLAYED_HEADER
-from sidestream.streams.runtime.log import get_log, set_up_logging
-from sidestream.streams.runtime.log_settings import LogSettings
+from sidestream.streams.runtime.logs.log import get_log, set_up_logging
+from sidestream.streams.runtime.logs.settings import LogSettings
 
 AT = 1_796_045_950_471
 TOPICS = (

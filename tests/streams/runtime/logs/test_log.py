@@ -6,9 +6,9 @@ import pytest
 import structlog
 
 from sidestream.streams.errors import TopicError
-from sidestream.streams.log_filters import RetriedForLong
-from sidestream.streams.runtime.log import OncePerWhile, get_log, set_up_logging
-from sidestream.streams.runtime.log_settings import LogSettings
+from sidestream.streams.runtime.logs.filters import RetriedForLong
+from sidestream.streams.runtime.logs.log import OncePerWhile, get_log, set_up_logging
+from sidestream.streams.runtime.logs.settings import LogSettings
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from sidestream.streams.termination import hold_off
+from sidestream.streams.runtime.termination import hold_off
 from sidestream.streams.worker.process import worker_command
 
 # A worker ends itself `worker.watchdog.shutdown_s` after it was told to; this is for one that cannot even do that.

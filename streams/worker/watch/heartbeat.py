@@ -6,7 +6,7 @@ from collections.abc import Callable
 from mode import Service
 
 from sidestream.streams.runtime.progress import Work
-from sidestream.streams.worker.watchdog import Watchdog
+from sidestream.streams.worker.watch.watchdog import Watchdog
 
 BEAT_S = 0.5
 

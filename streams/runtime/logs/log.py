@@ -17,8 +17,8 @@ from typing import Any, TextIO
 import structlog
 
 from sidestream.streams.errors import SidestreamError
-from sidestream.streams.log_filters import LIBRARIES, OncePerWhile, RetriedForLong, name_things
-from sidestream.streams.runtime.log_settings import LogSettings
+from sidestream.streams.runtime.logs.filters import LIBRARIES, OncePerWhile, RetriedForLong, name_things
+from sidestream.streams.runtime.logs.settings import LogSettings
 from sidestream.streams.terminal.printable import printable
 from sidestream.streams.terminal.screen import Screen
 

@@ -7,8 +7,9 @@ import threading
 
 import pytest
 
-from sidestream.streams import fleet, termination
-from sidestream.streams.fleet import Fleet
+from sidestream.streams.runtime import termination
+from sidestream.streams.worker import fleet
+from sidestream.streams.worker.fleet import Fleet
 
 WORKER = """
 import signal, sys

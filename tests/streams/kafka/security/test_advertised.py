@@ -7,11 +7,11 @@ from contextlib import contextmanager
 
 import pytest
 
-from sidestream.streams.advertised import require_resolvable
 from sidestream.streams.broker.probe import brokers
 from sidestream.streams.broker.reach import require_answer
 from sidestream.streams.errors import BrokerError
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
+from sidestream.streams.kafka.security.advertised import require_resolvable
 
 
 @contextmanager

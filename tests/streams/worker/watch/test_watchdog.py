@@ -8,7 +8,7 @@ import pytest
 
 from sidestream.streams.runtime.progress import IDLE, Work
 from sidestream.streams.worker.settings import WatchdogSettings
-from sidestream.streams.worker.watchdog import ExitCode, Watchdog
+from sidestream.streams.worker.watch.watchdog import ExitCode, Watchdog
 
 LIMIT_S = 30.0
 
@@ -181,7 +181,7 @@ def test_a_part_that_is_no_longer_reported_is_forgotten(rig):
 SCRIPT = """
     import sys, threading, time
     from sidestream.streams.worker.settings import WatchdogSettings
-    from sidestream.streams.worker.watchdog import Watchdog
+    from sidestream.streams.worker.watch.watchdog import Watchdog
 
     settings = WatchdogSettings(loop_blocked_s=2.0)
     dog = Watchdog(settings, 5.0, is_ending=lambda: False, crash_reason=lambda: None)

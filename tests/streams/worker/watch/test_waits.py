@@ -4,7 +4,7 @@ import asyncio
 import threading
 import types
 
-from sidestream.streams.worker import waits
+from sidestream.streams.worker.watch import waits
 
 
 async def outer(event):

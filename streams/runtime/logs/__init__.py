@@ -1,0 +1,1 @@
+"""How a worker logs: set-up, settings, and what is filtered."""

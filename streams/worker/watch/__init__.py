@@ -1,0 +1,1 @@
+"""Whether a worker makes progress, and what ends it where it does not."""
