@@ -123,15 +123,19 @@ class CatalogueReader(Service):
                 self._next |= {place.partition: batch[-1].offset + 1 for place, batch in batches.items() if batch}
             if self.caught_up.is_set():
                 if self._live.is_stale and self._live.pace.wait_s() == 0.0:
-                    await self._write(self._live.build)
+                    await self._write(self._live.build, self._applied())
                 if self._saving is not None:
                     await self._saving.step(consumer, self._next, self._write)
             elif await self._reached_ends(consumer):
-                snapshot = await self._write(self._live.build)
+                snapshot = await self._write(self._live.build, self._applied())
                 if self._saving is not None:
                     self._saving.caught_up()
                 self.caught_up.set()
                 _log.info("catalogue caught up", items=snapshot.num_items, version=snapshot.version)
+
+    def _applied(self) -> tuple[int, ...]:
+        """Return, by partition, the offset below which all records are applied."""
+        return tuple(self._next[place.partition] for place in self._partitions)
 
     def _poll_ms(self) -> int:
         """How long to wait for records: until the next build is due, or the next look for expired items."""

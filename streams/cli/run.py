@@ -15,6 +15,7 @@ from sidestream.streams.cli.output import console, print_json, say
 from sidestream.streams.cli.training import train_pair_model
 from sidestream.streams.contracts.topics import build_topics, create_topics
 from sidestream.streams.demo.shipped import shipped_pair
+from sidestream.streams.runtime.clock import WallClock
 from sidestream.streams.settings import Settings
 
 if TYPE_CHECKING:
@@ -55,11 +56,15 @@ def demo(
         Path | None,
         typer.Option(help="HetRec Last.fm folder, sequence file or log folder; default: the built-in world."),
     ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="End with one line of JSON, as it always does where stdout is no terminal.")
+    ] = False,
 ) -> None:
-    """Show the whole loop: broker, worker, a played log, candidates; ends with one JSON line."""
+    """Show the whole loop: broker, worker, a played log, candidates; exit code 1 if a promise was broken."""
     # The demo's imports (importers, world) are not the worker's.
     from sidestream.streams.demo.place import demo_place
     from sidestream.streams.demo.prepare import kind_of_data, prepare_data, prepare_world
+    from sidestream.streams.demo.reach import executable
     from sidestream.streams.demo.run import Demo
 
     settings = settings_of(ctx)
@@ -70,14 +75,16 @@ def demo(
     folder = settings.data_dir / ("demo" if data is None else f"demo-{data.resolve().name}")
     with demo_place(folder, settings.broker) as place:
         if data is None or kind is None:
-            programme = prepare_world(place)
+            programme = prepare_world(place, WallClock()())
         else:
             say(f"importing {data} and training on it; later runs reuse what was trained")
             programme = prepare_data(place, data, kind, settings, _train)
-        summary = Demo(settings, programme, place, console).run(once=once)
-    print_json(summary)
-    if summary["answered_share"] < 1 or summary["invalid_candidates"]:
-        raise typer.Exit(1)
+        again = (*executable(), *(word for word in sys.argv[1:] if word != "--once"))
+        outcome = Demo(settings, programme, place, console, again).run(once=once)
+    if as_json or not sys.stdout.isatty():
+        print_json(outcome.summary)
+    if outcome.verdict.exit_code:
+        raise typer.Exit(outcome.verdict.exit_code)
 
 
 def _train(settings: Settings, folder: LogFolder, pair: Path) -> dict[str, Any]:

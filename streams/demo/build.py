@@ -4,6 +4,8 @@ One thread and fixed seeds: the manifests are equal on one machine, and metrics 
 further training are left out; they are two thirds of the size and nothing that serves reads them.
 """
 
+import json
+import sys
 import tempfile
 from pathlib import Path
 
@@ -11,11 +13,9 @@ from sidestream.models.artifact import WEIGHTS_NAME, load_model_artifact, seal
 from sidestream.models.data import LogFolder
 from sidestream.models.training.settings import TrainSettings
 from sidestream.models.training.tokenizer import train_tokenizer
+from sidestream.models.training.train import train_model
 from sidestream.models.world import generate_world
-from sidestream.streams.cli.output import print_json
-from sidestream.streams.cli.training import train_pair_model
 from sidestream.streams.demo.shipped import SHIPPED_WORLD, shipped_pair
-from sidestream.streams.settings import Settings
 from sidestream.tokenizer.content import WordLlamaEncoder
 from sidestream.tokenizer.settings import TokenizerSettings
 
@@ -37,9 +37,8 @@ def build(pair: Path) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as scratch:
         generate_world(Path(scratch) / "world", SHIPPED_WORLD)
         folder = LogFolder(Path(scratch) / "world")
-        settings = Settings(tokenizer=TOKENIZER, train=TRAINING)
         fitted = train_tokenizer(folder, pair / "tokenizer", WordLlamaEncoder(), TOKENIZER, TRAINING.seed)
-        metrics = train_pair_model(settings, folder, pair)
+        result = train_model(folder, fitted.tokenizer, pair / "model", TRAINING)
     (pair / "model" / WEIGHTS_NAME).unlink()
     seal(pair / "model")
     artifact = load_model_artifact(pair / "model", fitted.tokenizer.version)
@@ -47,15 +46,15 @@ def build(pair: Path) -> dict[str, object]:
     if size > MAX_BYTES:
         msg = f"{pair}: expected at most {MAX_BYTES:,} bytes, got {size:,}; make the model or its world smaller"
         raise ValueError(msg)
-    recalls = {name: value for name, value in metrics.items() if "recall" in name}
+    recalls = {name: value for name, value in result.metrics.items() if "recall" in name}
     return {
         "tokenizer_version": fitted.tokenizer.version,
         "model_version": artifact.version,
         "bytes": size,
-        "seconds": metrics["seconds"],
+        "seconds": result.seconds,
         **recalls,
     }
 
 
 if __name__ == "__main__":
-    print_json(build(shipped_pair()))
+    sys.stdout.write(json.dumps(build(shipped_pair())) + "\n")

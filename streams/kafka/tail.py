@@ -67,11 +67,7 @@ def read_topic(
 def _read(
     consumer: KafkaConsumer, topic: str, from_start: bool, follow: bool, idle_s: float | None
 ) -> Iterator[TopicRecord]:
-    places = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
-    if not places:
-        msg = f"expected topic {topic}, got none; `sidestream topics list` shows what is there"
-        raise TopicError(msg)
-    consumer.assign(places)
+    places = _assign(consumer, topic)
     ends = consumer.end_offsets(places)
     starts = consumer.beginning_offsets(places) if from_start else ends
     for place in places:
@@ -87,6 +83,48 @@ def _read(
             quiet_since = time.monotonic()
         elif idle_s is not None and time.monotonic() - quiet_since > idle_s:
             return
+
+
+class Follower:
+    """Follows a topic from its oldest record, without a group, for as long as it is asked; close it.
+
+    Args:
+        clients: The Kafka.
+        topic: Topic name.
+
+    Attributes:
+        starts: First offset of each partition when it was opened.
+
+    Raises:
+        TopicError: There is no such topic.
+    """
+
+    def __init__(self, clients: Clients, topic: str) -> None:
+        self._consumer = clients.consumer(auto_offset_reset="earliest")
+        try:
+            places = _assign(self._consumer, topic)
+        except TopicError:
+            self._consumer.close()
+            raise
+        firsts = self._consumer.beginning_offsets(places)
+        for place in places:
+            self._consumer.seek(place, firsts[place])
+        self.starts: dict[int, int] = {place.partition: offset for place, offset in firsts.items()}
+
+    def poll(self, timeout_ms: float) -> list[TopicRecord]:
+        """Wait for the next records.
+
+        Args:
+            timeout_ms: How long to wait where none is there.
+
+        Returns:
+            Records, in order inside a partition; maybe none.
+        """
+        return [_record(r) for records in self._consumer.poll(timeout_ms=timeout_ms).values() for r in records]
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._consumer.close()
 
 
 def read_record(clients: Clients, topic: str, partition: int, offset: int) -> TopicRecord | None:
@@ -124,6 +162,15 @@ def read_record(clients: Clients, topic: str, partition: int, offset: int) -> To
     finally:
         consumer.close()
     return None
+
+
+def _assign(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
+    places = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
+    if not places:
+        msg = f"expected topic {topic}, got none; `sidestream topics list` shows what is there"
+        raise TopicError(msg)
+    consumer.assign(places)
+    return places
 
 
 def _record(r: Any) -> TopicRecord:
