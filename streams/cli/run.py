@@ -64,7 +64,7 @@ def demo(
     # The demo's imports (importers, world) are not the worker's.
     from sidestream.streams.demo.place import demo_place
     from sidestream.streams.demo.prepare import kind_of_data, prepare_data, prepare_world
-    from sidestream.streams.demo.reach import executable
+    from sidestream.streams.demo.printing.reach import executable
     from sidestream.streams.demo.run import Demo
 
     settings = settings_of(ctx)

@@ -16,14 +16,14 @@ from sidestream.models.records import CandidateSet, SessionStart
 from sidestream.streams.broker import RunningBroker
 from sidestream.streams.client import SidestreamClient
 from sidestream.streams.contracts.topics import build_topics
-from sidestream.streams.demo.ending import tell_commands, tell_verdict
 from sidestream.streams.demo.judging import Verdict
 from sidestream.streams.demo.ledger import Answered, Ledger
 from sidestream.streams.demo.listener import Seen, ask_with_state
 from sidestream.streams.demo.play import AnswerReader, Pass, TimeLeft, play
 from sidestream.streams.demo.prepare import Programme
-from sidestream.streams.demo.reach import SETTINGS_FILE, demo_commands, published_settings
-from sidestream.streams.demo.screen import Screen
+from sidestream.streams.demo.printing.ending import tell_commands, tell_verdict
+from sidestream.streams.demo.printing.reach import SETTINGS_FILE, demo_commands, published_settings
+from sidestream.streams.demo.printing.screen import Screen
 from sidestream.streams.demo.system import (
     CatalogueWatch,
     demo_topics,

@@ -12,7 +12,7 @@ from sidestream.streams.broker.probe import free_ports
 from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.contracts.topics import build_topics, create_topics
 from sidestream.streams.demo.place import KAFKA
-from sidestream.streams.demo.screen import Screen
+from sidestream.streams.demo.printing.screen import Screen
 from sidestream.streams.errors import SidestreamError
 from sidestream.streams.settings import Settings, flags_of, given_secrets
 from sidestream.streams.worker.process import WorkerProcess

@@ -9,7 +9,7 @@ from sidestream.models.evaluation.report import table
 from sidestream.models.records import CatalogItem, ItemSids
 from sidestream.streams.demo.ledger import SHOWN_CANDIDATES
 from sidestream.streams.demo.listener import Seen
-from sidestream.streams.demo.screen import Column, Screen
+from sidestream.streams.demo.printing.screen import Column, Screen
 
 MAX_ROWS = 10
 ItemOf = Callable[[str], CatalogItem | None]

@@ -4,11 +4,11 @@ import json
 import pytest
 from rich.console import Console
 
-from sidestream.streams.demo.ending import tell_commands, tell_verdict
 from sidestream.streams.demo.judging import Fault
 from sidestream.streams.demo.ledger import Ledger
-from sidestream.streams.demo.reach import demo_commands
-from sidestream.streams.demo.screen import Screen
+from sidestream.streams.demo.printing.ending import tell_commands, tell_verdict
+from sidestream.streams.demo.printing.reach import demo_commands
+from sidestream.streams.demo.printing.screen import Screen
 from tests.streams.demo.published import answer_of, start_of, upsert
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from sidestream.streams.demo.judging import Verdict, busy_machine, judge_run
 from sidestream.streams.demo.ledger import Ledger
-from sidestream.streams.demo.reach import Command, executable, reach_options, typed
-from sidestream.streams.demo.screen import Screen
+from sidestream.streams.demo.printing.reach import Command, executable, reach_options, typed
+from sidestream.streams.demo.printing.screen import Screen
 
 EVIDENCE_FILE = "evidence.json"
 MAX_FAULTS_SHOWN = 5

@@ -4,7 +4,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from sidestream.streams.demo.screen import Column, Screen
+from sidestream.streams.demo.printing.screen import Column, Screen
 
 COLUMNS = (
     Column("when", drop=2),

@@ -3,7 +3,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from sidestream.streams.demo import reach
+from sidestream.streams.demo.printing import reach
 from sidestream.streams.settings import load_settings
 
 FLAGS = {
