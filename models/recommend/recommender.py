@@ -213,6 +213,8 @@ class Recommender:
                     "model_version": self.model_version,
                     "tokenizer_version": self.tokenizer_version,
                     "catalogue_version": snapshot.version,
+                    "catalogue_offsets": snapshot.source_offsets,
+                    "judged_at": query.now_ms,
                     "state_watermark": query.history.watermark,
                     "discovery": start.discovery,
                     "candidates": _named(query, picks),

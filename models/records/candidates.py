@@ -51,6 +51,16 @@ class CandidateSet(Record):
     model_version: str
     tokenizer_version: str
     catalogue_version: str = Field(description="Names the pinned snapshot within its worker.")
+    catalogue_offsets: tuple[int, ...] | None = Field(
+        default=None,
+        description="What the pinned snapshot holds of item-sids.v1, by partition: all records below this offset. "
+        "Missing: not known.",
+    )
+    judged_at: AtMs | None = Field(
+        default=None,
+        description="Clock reading by which items had expired or counted as new: about produced_at, or the log's time "
+        "where worker.clock is log. Missing: not known.",
+    )
     state_watermark: int = Field(description="Highest listen offset folded into the state that was read; -1 if none.")
     listens_missing: int | None = Field(
         default=None,

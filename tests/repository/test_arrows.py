@@ -37,7 +37,6 @@ ORDER = (
     "tokenizing",
     "generations",
     "settings",
-    "train_pair",
     "client",
     "worker/watch",
     "worker/web",

@@ -118,14 +118,15 @@ class Catalogue:
         if differs:  # values that only gain or lose another version come by the million: no snapshot for those
             self._latest = None
 
-    def snapshot(self, now_ms: int | None = None) -> CatalogueSnapshot:
+    def snapshot(self, now_ms: int | None = None, source_offsets: tuple[int, ...] | None = None) -> CatalogueSnapshot:
         """Build the state that readers hold from now on.
 
         Args:
             now_ms: UTC epoch ms; items expired by then leave the buckets. None lets them stay.
+            source_offsets: Named in the snapshot: what was applied so far, by partition of the topic it came from.
 
         Returns:
-            The snapshot; the one before it where nothing has changed or expired since.
+            The snapshot; the one before it, with its own offsets, where nothing has changed or expired since.
 
         Raises:
             CatalogueError: The arrays would be invalid: a defect; keep the snapshot before it.
@@ -160,6 +161,7 @@ class Catalogue:
             popular_rows=aliases.left_out(self._live_rows.heaviest)[: self._live_rows.popular.size],
             newest_rows=aliases.left_out(self._live_rows.latest)[: self._live_rows.newest.size],
             store_generation=self._generation,
+            source_offsets=source_offsets,
         )
         if self._before is not None and delta.splices is not None and generation == self._generation:
             snapshot.carry_rules(self._before, delta)

@@ -56,6 +56,8 @@ class CatalogueSnapshot:
             catalogue first saw the item; those that do not say it come last. Shape: (<= 1000,).
         store_generation: Counts the compactions of the store.
         popularity: Listens that each row counts, decayed; None where nothing was counted. Shape: (R,).
+        source_offsets: What was applied, by partition of the topic that it came from: all records below this offset.
+            None where it came from no topic.
     """
 
     version: str
@@ -72,6 +74,7 @@ class CatalogueSnapshot:
     newest_rows: Int32Array
     store_generation: int
     popularity: Float32Array | None = None
+    source_offsets: tuple[int, ...] | None = None
     _rules: dict[Rule, Eligibility] = field(default_factory=dict, repr=False)
     _asked: set[Rule] = field(default_factory=set, repr=False)
     _sids: dict[int, StoredSid | None] = field(default_factory=dict, repr=False)

@@ -16,8 +16,8 @@ from sidestream.streams.cli.context import settings_of
 from sidestream.streams.cli.extras import require_engine, require_training
 from sidestream.streams.cli.options import Json
 from sidestream.streams.cli.output import print_facts, print_json, print_rows, progress_line, say
+from sidestream.streams.cli.train_pair import serving_engine, train_pair_model
 from sidestream.streams.terminal import Column
-from sidestream.streams.train_pair import serving_engine, train_pair_model
 from sidestream.tokenizer.artifact import load_tokenizer
 
 LogArgument = Annotated[Path, typer.Argument(help="Log folder.")]
