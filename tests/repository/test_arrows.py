@@ -48,8 +48,8 @@ ORDER = (
     "operate/states",
     "operate",
     "replay",
-    "examples",
     "demo",
+    "examples",
     "cli",
 )
 MAX_FILES_IN_FOLDER = 14
