@@ -44,14 +44,17 @@ class LogFolderWriter:
     Args:
         path: The folder to make.
         overwrite: Replace a log folder that lies there; anything else that lies there is never touched.
+        extra: Name of a folder inside that is no part of the log. One that lies at `path` alone may be replaced; what
+            the new one holds is written into `extra_folder`.
 
     Raises:
         DataError: Something lies at `path` that may not be replaced.
     """
 
-    def __init__(self, path: Path | str, *, overwrite: bool = False) -> None:
+    def __init__(self, path: Path | str, *, overwrite: bool = False, extra: str = "") -> None:
         self.path = Path(path)
-        if self.path.exists() and not _replaceable(self.path, overwrite=overwrite):
+        self._extra = extra
+        if self.path.exists() and not _replaceable(self.path, extra, overwrite=overwrite):
             msg = f"{self.path}: expected a free place, got an existing folder; name another or use --overwrite"
             raise DataError(msg)
         self._partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
@@ -73,9 +76,26 @@ class LogFolderWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for sink in self._sinks.values():
-            sink.close()
-        shutil.rmtree(self._partial, ignore_errors=True)
+        try:
+            # A full disk refuses the last rows too; nothing may be left all the same.
+            for sink in self._sinks.values():
+                sink.discard()
+        finally:
+            shutil.rmtree(self._partial, ignore_errors=True)
+
+    @property
+    def scratch(self) -> Path:
+        """A folder for what must be on disk while rows are made; it is removed with whatever is in it."""
+        folder = self._partial / "scratch"
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    @property
+    def extra_folder(self) -> Path:
+        """The folder inside that is no part of the log; it gets its place together with the log."""
+        folder = self._partial / self._extra
+        folder.mkdir(exist_ok=True)
+        return folder
 
     def item(self, item: CatalogItem) -> None:
         """Append an item to the catalogue file."""
@@ -113,6 +133,7 @@ class LogFolderWriter:
         """
         for sink in self._sinks.values():
             sink.close()
+        shutil.rmtree(self._partial / "scratch", ignore_errors=True)
         times = [at for sink in self._sinks.values() if sink.lines for at in (sink.first_at, sink.last_at)]
         manifest = Manifest(
             name=facts.name,
@@ -161,7 +182,7 @@ class _Sink:
             self.first_at = at
         elif at < self.last_at:
             msg = (
-                f"{self.name}, line {self.lines + 1}: expected `at` >= {self.last_at} as in the line before, got {at}; "
+                f"{self.name}:{self.lines + 1}: expected `at` >= {self.last_at} as in the line before, got {at}; "
                 "sort the rows before they are written"
             )
             raise DataError(msg)
@@ -177,6 +198,10 @@ class _Sink:
             self._flush()
             self._stream.close()
 
+    def discard(self) -> None:
+        self._waiting.clear()
+        self._stream.close()
+
     def entry(self) -> FileEntry:
         return FileEntry(bytes=self._bytes, lines=self.lines, sha256=self._hash.hexdigest())
 
@@ -191,9 +216,9 @@ class _Sink:
         self._stream.write(block)
 
 
-def _replaceable(path: Path, *, overwrite: bool) -> bool:
+def _replaceable(path: Path, extra: str, *, overwrite: bool) -> bool:
     if not path.is_dir():
         return False
-    if not any(path.iterdir()):
+    if all(inside.name == extra for inside in path.iterdir()):
         return True
     return overwrite and (path / MANIFEST_FILE).is_file()

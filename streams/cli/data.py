@@ -13,7 +13,7 @@ from sidestream.models.data.manifest import Manifest
 from sidestream.streams.cli.context import settings_of
 from sidestream.streams.cli.output import print_facts
 
-app = typer.Typer(no_args_is_help=True, help="Turn published data sets into log folders.")
+app = typer.Typer(no_args_is_help=True, help="Turn listening histories and data sets into log folders.")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a log folder at DST.")]
 

@@ -2,11 +2,11 @@
 
 import asyncio
 import json
-import sys
 import urllib.error
 import urllib.parse
 import urllib.request
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,8 +16,9 @@ from sidestream.models.data import LogFolder
 from sidestream.models.records import CatalogItem, Listen, LiveSegment, Record, SessionStart
 from sidestream.streams.cli.connection import clients_of, reach
 from sidestream.streams.cli.context import settings_of, with_values
-from sidestream.streams.cli.events import What, parse_event
+from sidestream.streams.cli.events import What
 from sidestream.streams.cli.output import print_facts, print_json, print_rows, say
+from sidestream.streams.cli.sending import events_of, is_file, publish_all
 from sidestream.streams.cli.training import progress_bar
 from sidestream.streams.client import SidestreamClient
 from sidestream.streams.contracts.topics import build_topics
@@ -34,7 +35,7 @@ HTTP_TIMEOUT_S = 5
 def send(
     ctx: typer.Context,
     what: Annotated[What, typer.Argument(help="Kind of event.")],
-    value: Annotated[str, typer.Argument(help="JSON object, or - for one per line on stdin.")],
+    value: Annotated[str, typer.Argument(help="JSON object, a file of them, or - for stdin.")],
     wait: Annotated[
         bool, typer.Option("--wait", help="session-start: wait for its candidates and print them.")
     ] = False,
@@ -42,11 +43,16 @@ def send(
 ) -> None:
     """Publish an event; `event_id`, `session_id` and `at` are filled in where they are missing."""
     settings = settings_of(ctx)
+    records = events_of(what, value, settings)
+    # What is wrong with the first event, or anywhere in a file, is told before any Kafka is asked for.
+    first = next(records, None)
     with SidestreamClient(reach(settings), settings.topics) as client:
-        for line in sys.stdin if value == "-" else [value]:
-            if not line.strip():
-                continue
-            record = parse_event(what, line, settings)
+        whole = () if first is None else chain((first,), records)
+        if is_file(value) and not wait:
+            published = publish_all(whole, lambda record: _publish(client, record), client.flush)
+            print_facts({"file": value, "published": published}, as_json=as_json)
+            return
+        for record in whole:
             if isinstance(record, SessionStart) and wait:
                 answer = client.request_candidates(record)
                 if as_json:

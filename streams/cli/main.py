@@ -17,6 +17,9 @@ from sidestream.streams.cli import (
     generations,
     live,
     live_items,
+    log,
+    own_data,
+    record,
     run,
     states,
     tokenizers,
@@ -41,6 +44,10 @@ app.add_typer(broker.app, name="broker")
 app.add_typer(topics.app, name="topics")
 app.add_typer(deadletters.app, name="dlq")
 app.add_typer(data.app, name="import")
+for _format in (own_data.jsonl, own_data.csv, own_data.listenbrainz, own_data.spotify, own_data.movielens):
+    data.app.command()(_format)
+app.command("record")(record.record)
+app.add_typer(log.app, name="log")
 app.add_typer(catalogue.app, name="catalogue")
 app.command()(live.replay)
 app.command()(live.send)
