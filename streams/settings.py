@@ -12,6 +12,7 @@ processes. They are masked where settings are shown, and no message repeats what
 import difflib
 import itertools
 import os
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -22,7 +23,6 @@ from pydantic_settings import (
     EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    TomlConfigSettingsSource,
 )
 
 from sidestream.models.data.settings import ImportSettings
@@ -238,7 +238,8 @@ def _from_file(file: Path | None) -> dict[str, Any]:
         msg = f"settings file {file}: expected a TOML file, found none; check --config"
         raise SettingsError(msg)
     try:
-        return TomlConfigSettingsSource(Settings, toml_file=file)()
+        # Editors put a BOM before the text, which TOML knows nothing of.
+        return tomllib.loads(file.read_bytes().decode("utf-8-sig"))
     except ValueError as exc:
         msg = f"settings file {file}: not TOML ({exc}); correct the line it names"
         raise SettingsError(msg) from exc

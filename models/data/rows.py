@@ -12,6 +12,8 @@ from pydantic import ValidationError
 from sidestream.models.records import CatalogItem, SessionStart, Signal
 from sidestream.models.records.base import MAX_AT_MS, MAX_ID_CHARS
 
+BOM = b"\xef\xbb\xbf"
+
 TopicName = Literal["catalog", "listens", "sessions", "heldout"]
 Role = Literal["test", "valid"]
 
@@ -165,6 +167,22 @@ def decode_session(line: bytes) -> SessionStart:
         return SessionStart.from_json(line)
     except ValidationError as error:
         raise RowError(_first_fault(error)) from error
+
+
+def foreign_cause(line: bytes) -> str | None:
+    """Say what a line is that looks like nothing of a log folder at all, where that is known.
+
+    Args:
+        line: A line that is no row.
+
+    Returns:
+        What it is; None where only its content is wrong.
+    """
+    if line.startswith(BOM):
+        return "a BOM before it; log folders are plain UTF-8"
+    if line.startswith(b"\x1f\x8b"):
+        return "a gzip file; log folders are not compressed, decompress it"
+    return "an empty line" if line.isspace() else None
 
 
 def encode_row(row: msgspec.Struct) -> bytes:

@@ -22,6 +22,13 @@ class ImportSettings(BaseModel):
         ge=0,
         description="s3rec, amazon18: where the synthetic clock starts (2025-01-01 UTC).",
     )
+    sort_memory_mb: int = Field(
+        default=256,
+        ge=1,
+        le=1_048_576,
+        description="jsonl, csv, listenbrainz, spotify, movielens, record: memory for sorting; more rows are sorted on "
+        "disk, beside the log folder.",
+    )
     clock_days: int = Field(
         default=365, ge=1, le=3_650, description="s3rec, amazon18: days over which sequences are spread."
     )

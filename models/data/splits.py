@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from sidestream.models.data.log_folder import LogFolder
 from sidestream.models.errors import DataError
+from sidestream.models.records.base import MAX_AT_MS
 
 Ints = NDArray[np.int32]
 
@@ -57,12 +58,13 @@ def training_sequences(folder: LogFolder) -> Sequences:
             valid_events[held.event_id] = held.user_id
     sequences: dict[str, list[int]] = {}
     cut: dict[str, int] = {}
+    train_until = _train_until(folder)
     for line, listen in enumerate(folder.listens(), start=1):
         row = index.get(listen.item_id)
         if row is None:
             raise _unknown_item(folder, line, listen.item_id)
         sequence = sequences.setdefault(listen.user_id, [])
-        if valid_events.get(listen.event_id) == listen.user_id:
+        if valid_events.get(listen.event_id) == listen.user_id or listen.at >= train_until:
             cut.setdefault(listen.user_id, len(sequence))
         sequence.append(row)
     for user_id in targets["test"]:
@@ -78,13 +80,23 @@ def training_sequences(folder: LogFolder) -> Sequences:
     )
 
 
+def _train_until(folder: LogFolder) -> int:
+    """Return the time from which on nothing may be trained on: with a cut in time it holds for every listener.
+
+    One whose validation target comes after the cut, or who has none, has listens behind the cut all the same.
+    """
+    manifest = folder.manifest
+    never = MAX_AT_MS + 1
+    return manifest.cuts.get("valid_from", never) if manifest.split.protocol == "global_time" else never
+
+
 def _rows(targets: dict[str, str], sequences: dict[str, list[int]], index: dict[str, int]) -> Ints:
     return np.array([index.get(targets.get(user_id, ""), -1) for user_id in sequences], dtype=np.int32)
 
 
 def _unknown_item(folder: LogFolder, line: int, item_id: str) -> DataError:
     msg = (
-        f"{folder.path / 'events/listens.jsonl'}, line {line}: expected an item of catalog.jsonl, got {item_id!r}; "
+        f"{folder.path / 'events/listens.jsonl'}:{line}: expected an item of catalog.jsonl, got {item_id!r}; "
         "add the item to the catalogue or leave the line out"
     )
     return DataError(msg)

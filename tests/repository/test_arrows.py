@@ -44,6 +44,7 @@ ORDER = (
     "app",
     "operate/deadletters",
     "operate/reconcile",
+    "operate/recording",
     "operate/rollout",
     "operate/states",
     "operate",

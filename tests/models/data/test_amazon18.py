@@ -94,12 +94,12 @@ def test_items_keep_their_words_without_markup(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "old", "new", "words"),
     [
-        ("valid.csv", "[0, 1]", "[0, x]", "valid.csv, line 2: expected history_item_id as a list"),
-        ("valid.csv", "[0, 1]", "[]", "valid.csv, line 2: expected at least one item number"),
-        ("valid.csv", ",[3],1", ",[3],99", "valid.csv, line 3: expected items of item.json, got 99"),
-        ("valid.csv", "B,", ",", "valid.csv, line 3: expected a user_id"),
-        ("valid.csv", '"[0, 1, 2]"', '"[1, 1, 2]"', "valid.csv, line 4: expected a history of A1 that ends with"),
-        ("test.csv", "user_id", "user", "test.csv, line 1: expected a column user_id"),
+        ("valid.csv", "[0, 1]", "[0, x]", "valid.csv:2: expected history_item_id as a list"),
+        ("valid.csv", "[0, 1]", "[]", "valid.csv:2: expected at least one item number"),
+        ("valid.csv", ",[3],1", ",[3],99", "valid.csv:3: expected items of item.json, got 99"),
+        ("valid.csv", "B,", ",", "valid.csv:3: expected a user_id"),
+        ("valid.csv", '"[0, 1, 2]"', '"[1, 1, 2]"', "valid.csv:4: expected a history of A1 that ends with"),
+        ("test.csv", "user_id", "user", "test.csv:1: expected a column user_id"),
         ("item.json", '"title": "Pens", ', "", "expected title, brand and description as texts for item '2'"),
         ("item.json", '"10"', '"ten"', "expected item numbers as keys, got 'ten'"),
         ("item.json", "{", "", "item.json: expected a readable JSON file"),
@@ -120,7 +120,7 @@ def test_damage_names_file_and_line(tmp_path: Path, file: str, old: str, new: st
 def test_missing_and_empty_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"item\.json"):
         import_amazon18(tmp_path, tmp_path / "log")
-    with pytest.raises(DataError, match=r"test\.csv, line 2: expected windows"):
+    with pytest.raises(DataError, match=r"test\.csv:2: expected windows"):
         import_amazon18(write_office(tmp_path / "raw", test=[]), tmp_path / "log")
     (tmp_path / "raw" / "test.csv").write_bytes(b"user_id,history_item_id,item_id\n\xff,[1],1\n")
     with pytest.raises(DataError, match="UTF-8"):

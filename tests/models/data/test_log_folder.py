@@ -1,4 +1,5 @@
 import dataclasses
+import gzip
 import json
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from sidestream.models.data.manifest import Clock, Split
 from sidestream.models.data.rows import RowError, decode_listen, encode_row
 from sidestream.models.errors import DataError
 from sidestream.models.records import CatalogItem, Listen, SessionStart
+from sidestream.models.world import WorldSettings, generate_world
 from tests.models.log_catalogue import catalogue_at
 from tests.tokenizer.kill_points import FOLDERS, check_every_kill
 
@@ -124,7 +126,7 @@ DAMAGE = {
     "wrong type": (lambda text: text.replace('"at":10', '"at":"10"', 1), 1, "Expected `int`"),
     "missing": (lambda text: text.replace('"user_id":"v",', "", 1), 3, "user_id"),
     "unsorted": (lambda text: text.replace('"at":20', '"at":9', 1), 2, "`at` >= 10"),
-    "empty line": (lambda text: text.replace("\n", "\n\n", 1), 2, "truncated"),
+    "empty line": (lambda text: text.replace("\n", "\n\n", 1), 2, "an empty line"),
     "bad bytes": (lambda text: text.replace('"v"', '"\udcff"', 1), 3, "utf-8"),
 }
 
@@ -140,7 +142,7 @@ def test_damage_names_file_and_line(tmp_path: Path, case: str) -> None:
     path.write_bytes(after.encode(errors="surrogateescape"))
     with pytest.raises(DataError) as caught:
         list(folder.merged())
-    assert f"listens.jsonl, line {line}: expected" in str(caught.value)
+    assert f"listens.jsonl:{line}: expected" in str(caught.value)
     assert words.lower() in str(caught.value).lower()
     with pytest.raises(DataError, match="sha256"):
         folder.verify()
@@ -154,7 +156,7 @@ def test_damage_in_the_other_files(tmp_path: Path, name: str, old: str, new: str
     folder = write_tiny(tmp_path / "log")
     path = folder.path / name
     path.write_text(path.read_text().replace(old, new, 1))
-    with pytest.raises(DataError, match=f"{name}, line 1: expected"):
+    with pytest.raises(DataError, match=f"{name}:1: expected"):
         list(folder.heldout()), list(folder.merged())
 
 
@@ -162,14 +164,14 @@ def test_an_unknown_item_is_named(tmp_path: Path) -> None:
     folder = write_tiny(tmp_path / "log")
     path = folder.path / "events/listens.jsonl"
     path.write_text(path.read_text().replace('"item_id":"b"', '"item_id":"c"'))
-    with pytest.raises(DataError, match=r"listens\.jsonl, line 2: expected an item of catalog\.jsonl, got 'c'"):
+    with pytest.raises(DataError, match=r"listens\.jsonl:2: expected an item of catalog\.jsonl, got 'c'"):
         training_sequences(folder)
 
 
 def test_writer_refuses_disorder_and_foreign_folders(tmp_path: Path) -> None:
     with LogFolderWriter(tmp_path / "log") as writer:
         writer.listen(ListenRow("e1", "u", "a", 10))
-        with pytest.raises(DataError, match=r"listens\.jsonl, line 2"):
+        with pytest.raises(DataError, match=r"listens\.jsonl:2"):
             writer.listen(ListenRow("e2", "u", "a", 9))
     assert not list(tmp_path.iterdir())
     (tmp_path / "mine").mkdir()
@@ -183,6 +185,64 @@ def test_writer_refuses_disorder_and_foreign_folders(tmp_path: Path) -> None:
         writer.finish(FACTS)
     assert LogFolder(tmp_path / "log").manifest.counts.items == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "mine"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError("No space left on device")])
+def test_nothing_is_left_of_a_folder_that_is_broken_off(tmp_path: Path, monkeypatch, error) -> None:
+    """`world` left its hidden folder where a full disk refused the rows that were still waiting."""
+
+    def refuse(*_: object) -> None:
+        raise error
+
+    def write() -> None:
+        with LogFolderWriter(tmp_path / "w") as writer:
+            writer.item(item("a", 1))
+            (writer.scratch / "file").touch()
+            monkeypatch.setattr("sidestream.models.data.writer._Sink._flush", refuse)
+            writer.finish(FACTS)
+
+    with pytest.raises((KeyboardInterrupt, OSError)):
+        write()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_nothing_is_left_of_a_world_that_is_broken_off(tmp_path: Path, monkeypatch, error) -> None:
+    def progress(done: int, _: int) -> None:
+        if done == 2:
+            raise error
+
+    with pytest.raises(error):
+        generate_world(tmp_path / "w", WorldSettings(listeners=10, days=3), progress=progress)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_manifest_may_have_a_bom_and_foreign_rows_say_what_they_are(tmp_path: Path) -> None:
+    path = write_tiny(tmp_path / "log").path
+    manifest = path / "manifest.json"
+    manifest.write_bytes(b"\xef\xbb\xbf" + manifest.read_bytes())
+    listens = path / "events/listens.jsonl"
+    content = listens.read_bytes()
+    for data, cause in (
+        (b"\xef\xbb\xbf" + content, "got a BOM before it"),
+        (gzip.compress(content), "got a gzip file"),
+    ):
+        listens.write_bytes(data)
+        with pytest.raises(DataError, match=rf"listens\.jsonl:1: .*{cause}"):
+            list(LogFolder(path).listens())
+
+
+def test_a_folder_inside_that_is_no_part_of_the_log_is_carried(tmp_path: Path) -> None:
+    (tmp_path / "log" / "extra").mkdir(parents=True)
+    for _ in range(2):
+        with LogFolderWriter(tmp_path / "log", overwrite=True, extra="extra") as writer:
+            (writer.extra_folder / "file").write_text("kept")
+            writer.finish(FACTS)
+        assert (tmp_path / "log" / "extra" / "file").read_text() == "kept"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").touch()
+    with pytest.raises(DataError, match="existing folder"):
+        LogFolderWriter(tmp_path / "other", overwrite=True, extra="extra")
 
 
 def test_a_folder_without_manifest_is_refused(tmp_path: Path) -> None:

@@ -217,5 +217,5 @@ def test_damage_ends_the_replay_with_file_and_line(tmp_path: Path) -> None:
     path = folder.path / "events/listens.jsonl"
     path.write_text(path.read_text().replace('"e2"', "2"))
     keeper = Keeper()
-    with pytest.raises(DataError, match=r"listens\.jsonl, line 2"):
+    with pytest.raises(DataError, match=r"listens\.jsonl:2:"):
         asyncio.run(Player(folder, keeper, position_file=tmp_path / "position.json").play())

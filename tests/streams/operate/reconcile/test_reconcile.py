@@ -1,5 +1,9 @@
 """Reconciling with a dump: what is compared, what is refused, and that it ends where the dump says."""
 
+import gzip
+import io
+import sys
+
 import pytest
 
 from sidestream.models.records import CatalogItem
@@ -74,7 +78,6 @@ GOOD = item("good").to_json()
 @pytest.mark.parametrize(
     ("line", "named"),
     [
-        (b"", "line 2: not_json"),
         (b"{broken", "line 2: not_json"),
         (GOOD[:-9], "line 2: not_json"),
         (b"\xff\xfe", "line 2: not_json"),
@@ -98,6 +101,19 @@ def test_a_bad_line_refuses_the_whole_dump_by_its_number(tmp_path, line, named):
     assert str(path) in str(caught.value)
 
 
+def test_a_dump_may_come_in_any_form(tmp_path, monkeypatch):
+    items = [item("a"), item("b")]
+    lines = b"\n\n".join(one.to_json() for one in items)
+    array = b"[\n" + b",\n".join(one.to_json() for one in items) + b"]"
+    for data in (lines, b"\xef\xbb\xbf" + lines, gzip.compress(array), array):
+        (tmp_path / "d").write_bytes(data)
+        dump = checked(tmp_path / "d")
+        assert list(dump.lines()) == items
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+        dump = checked("-")
+        assert list(dump.lines()) == items
+
+
 def test_many_bad_lines_are_named_up_to_twenty(tmp_path):
     path = tmp_path / "dump.jsonl"
     path.write_bytes(b"nonsense\n" * 50)
@@ -110,7 +126,7 @@ def test_a_dump_that_changes_while_it_is_read_is_refused(tmp_path):
     path = written(tmp_path / "d", [item("a"), item("b")])
     dump = checked(path)
     written(path, [item("a"), item("b", title="another")])
-    with pytest.raises(DataError, match="line 2: changed while it was read"):
+    with pytest.raises(DataError, match="d:2: changed while it was read"):
         list(dump.lines())
 
 
