@@ -22,7 +22,8 @@ def absent_topic(topic: str, bootstrap: str) -> TopicError:
         The error.
     """
     return TopicError(
-        f"expected topic {topic} at {bootstrap}, got none that we may see; `sidestream topics list` shows what is there"
+        f"expected topic {topic} at {bootstrap}, got none that we may see; `sidestream topics list` shows what is "
+        "there, `sidestream topics create` creates what is missing"
     )
 
 

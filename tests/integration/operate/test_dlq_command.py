@@ -126,7 +126,7 @@ def test_letters_are_listed_chosen_and_shown_whole(place) -> None:
     assert whole["source"] == f"{place.topics.listens.name}/0/0"
     assert place.cli("show", by_source["0/0"]["letter"], "--raw").stdout_bytes == BAD[0][2]
     assert "\\xff\\x00[/bold]" in place.cli("show", by_source["0/0"]["letter"], "--no-json").stdout
-    assert "(null)" in place.cli("show", by_source["2/0"]["letter"], "--no-json").stdout
+    assert "value: null" in place.cli("show", by_source["2/0"]["letter"], "--no-json").stdout
     assert isinstance(place.cli("show", f"{place.dlq}/0/999", fails=True), TopicError)
 
 
