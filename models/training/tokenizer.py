@@ -70,7 +70,7 @@ def train_tokenizer(
         raise DataError(msg)
     items = item_contents(folder, sequences.item_ids)
     rng = np.random.default_rng(seed)
-    tokenizer = fit_tokenizer(items, sequences.train, encoder, settings, rng, train_levels)
+    tokenizer = fit_tokenizer(items, sequences.liked, encoder, settings, rng, train_levels)
     counts = report_sids(tokenizer.tokenizer, tokenizer.encode_items(items).codes)
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     save_tokenizer(out_dir, tokenizer, counts)
@@ -78,7 +78,7 @@ def train_tokenizer(
     if measure_unheard:
         keys = item_keys(sequences.item_ids)
         content = tokenizer.content_vectors(items)
-        unheard = report_unheard(keys, content, sequences.train, settings, np.random.default_rng(seed))
+        unheard = report_unheard(keys, content, sequences.liked, settings, np.random.default_rng(seed))
         report["unheard"] = None if unheard is None else asdict(unheard)
     return FittedTokenizer(tokenizer, report)
 
@@ -101,7 +101,7 @@ def train_levels(
         vectors: Representation vectors of the catalogue.
 
             Shape: (N, D).
-        sequences: Indices of items for each listener, oldest first; the training part only.
+        sequences: Indices of liked items for each listener, oldest first; the training part only.
         settings: Sizes, beam, and how to train.
         rng: Draws the seed.
 

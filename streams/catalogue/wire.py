@@ -9,10 +9,12 @@ from typing import Annotated
 import msgspec
 
 from sidestream.models.records import Kind
-from sidestream.models.records.base import MAX_AT_MS, MAX_ID_CHARS
+from sidestream.models.records.base import MAX_ID_CHARS
+from sidestream.models.records.times import EARLIEST_FACT_AT, LATEST_AT
 
 _IdText = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_CHARS)]
-_AtMs = Annotated[int, msgspec.Meta(ge=0, le=MAX_AT_MS)]
+_PublishedAt = Annotated[int, msgspec.Meta(ge=EARLIEST_FACT_AT, le=LATEST_AT)]
+_AtMs = Annotated[int, msgspec.Meta(ge=0, le=LATEST_AT)]
 _Code = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 _Sid = tuple[_Code, ...]
 
@@ -42,7 +44,7 @@ class ItemSidsRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     language: str | None = None
     market: tuple[str, ...] = ()
     explicit: bool = False
-    published_at: _AtMs | None = None
+    published_at: _PublishedAt | None = None
     expires_at: _AtMs | None = None
     schema_version: Annotated[int, msgspec.Meta(ge=1)] = 1
 

@@ -17,7 +17,6 @@ from sidestream.models.artifact import load_model_artifact
 from sidestream.models.data import LogFolder
 from sidestream.models.evaluation.report import table
 from sidestream.models.evaluation.run import evaluate as run_evaluation
-from sidestream.models.settings import EngineSettings
 from sidestream.models.world import generate_world
 from sidestream.streams.cli.context import settings_of, with_values
 from sidestream.streams.cli.data import manifest_facts
@@ -79,7 +78,7 @@ def evaluate(
     artifact = load_model_artifact(pair / "model", items.version)
     with progress_bar() as step:
         written = run_evaluation(
-            LogFolder(log), items, artifact, serving_engine(settings), listeners,
+            LogFolder(log), items, artifact, settings.engine, listeners,
             lambda name, done, total: step(name, done, total, ""),
         )  # fmt: skip
     if as_json:
@@ -115,22 +114,9 @@ def train_pair_model(settings: Settings, folder: LogFolder, pair: Path) -> dict[
         result = training.train_model(
             folder, items, pair / "model", settings.train,
             lambda at: step(at.stage, at.done, at.total, at.note),
-            serving_engine(settings),
+            settings.engine,
         )  # fmt: skip
     return {"model_version": result.artifact.version, **result.metrics, "seconds": result.seconds}
-
-
-def serving_engine(settings: Settings) -> EngineSettings:
-    """Give the engine settings of an evaluation: the beam that serving uses.
-
-    Args:
-        settings: All settings.
-
-    Returns:
-        Settings of the engine.
-    """
-    beam_size = settings.recommend.beam_size
-    return settings.engine if beam_size is None else settings.engine.model_copy(update={"beam_size": beam_size})
 
 
 def print_evaluation(written: dict[str, Any]) -> None:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from sidestream.tokenizer import neighbours
 from sidestream.tokenizer.neighbours import nearest, overlap, unit_vectors
-from tokenizer import neighbours
 
 
 @pytest.mark.parametrize("block_scores", [40, 1 << 22])

@@ -125,7 +125,7 @@ def _unordered(pairs: Pairs, num_items: int) -> npt.NDArray[np.int64]:
 def _of_log(folder: Path) -> tuple[list[str], Sequences]:
     log = LogFolder(folder)
     sequences = training_sequences(log)
-    return item_texts(log, sequences.item_ids), list[npt.NDArray[np.int64]](_widened(sequences.train))
+    return item_texts(log, sequences.item_ids), list[npt.NDArray[np.int64]](_widened(sequences.liked))
 
 
 def _widened(sequences: Sequence[npt.NDArray[np.int32]]) -> Sequences:

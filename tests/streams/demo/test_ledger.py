@@ -5,6 +5,8 @@ from sidestream.models.records import Candidate, CandidateSet, CatalogItem, Sess
 from sidestream.models.records.candidates import candidate_set_id
 from sidestream.streams.demo.ledger import Ledger
 
+AT = 1_700_000_000_000
+
 
 class Clock:
     now_s = 0.0
@@ -21,14 +23,14 @@ def clock():
 @pytest.fixture
 def ledger(clock):
     found = Ledger(seconds=clock)
-    found.sending([item_row("a"), item_row("ended", expires_at=50), item_row("abroad", market=("se",))])
+    found.sending([item_row("a"), item_row("ended", expires_at=AT + 50), item_row("abroad", market=("se",))])
     return found
 
 
 def item_row(item_id, **fields):
-    item = CatalogItem(item_id=item_id, kind="track", at=1, **fields)
+    item = CatalogItem(item_id=item_id, kind="track", at=AT + 1, **fields)
     return LogRow(
-        at=1,
+        at=AT + 1,
         rank=0,
         line=1,
         end_byte=0,
@@ -41,7 +43,7 @@ def item_row(item_id, **fields):
 
 def removal_row(item_id):
     return LogRow(
-        at=2,
+        at=AT + 2,
         rank=0,
         line=2,
         end_byte=0,
@@ -53,9 +55,13 @@ def removal_row(item_id):
 
 
 def ask(ledger, **fields):
-    start = SessionStart(session_id="s", user_id="u", at=100, **{"num_candidates": 3, **fields})
+    start = SessionStart(session_id="s", user_id="u", at=AT + 100, **{"num_candidates": 3, **fields})
     ledger.sending(
-        [LogRow(at=100, rank=2, line=1, end_byte=0, topic="sessions", key="u", value=start.to_json(), record=start)]
+        [
+            LogRow(
+                at=AT + 100, rank=2, line=1, end_byte=0, topic="sessions", key="u", value=start.to_json(), record=start
+            )
+        ]
     )
 
 
@@ -64,8 +70,8 @@ def answer(*item_ids, familiar=False, session_id="s"):
         candidate_set_id=candidate_set_id("u", session_id, 0),
         session_id=session_id,
         user_id="u",
-        requested_at=100,
-        produced_at=100,
+        requested_at=AT + 100,
+        produced_at=AT + 100,
         model_version="m",
         tokenizer_version="t",
         catalogue_version="c",
