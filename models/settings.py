@@ -4,7 +4,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class EngineSettings(BaseModel):
-    """How the engine searches where a request does not say, and what it refuses."""
+    """How the engine searches."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -12,7 +12,7 @@ class EngineSettings(BaseModel):
         default=30,
         ge=1,
         le=512,
-        description="Prefixes kept per level where a request names none; widened to the candidates asked for.",
+        description="Prefixes kept per level of the beam search; at least as many as candidates are asked for.",
     )
     leaf_beam_size: int = Field(
         default=100,

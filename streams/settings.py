@@ -43,6 +43,7 @@ from sidestream.streams.popularity.settings import PopularitySettings
 from sidestream.streams.replay.settings import ReplaySettings
 from sidestream.streams.runtime.logs.settings import LogSettings
 from sidestream.streams.sessions.settings import SessionSettings
+from sidestream.streams.setting_aliases import with_present_names
 from sidestream.streams.tokenizing.settings import AgentSettings
 from sidestream.streams.worker.settings import WorkerSettings
 from sidestream.streams.worker.web.settings import WebSettings
@@ -126,13 +127,16 @@ def load_settings(
         The settings, and for every dotted name where its value came from: flag, environment, file or default.
 
     Raises:
-        SettingsError: A name is unknown, a value does not fit, or the file cannot be read.
+        SettingsError: A name is unknown, a value does not fit, the file cannot be read, or a setting is given by its
+            older name too, with another value.
     """
-    layers = [
-        ("flag", nest(flags or {})),
-        ("environment", _from_environment(os.environ if env is None else env)),
-        ("file", _from_file(file)),
-    ]
+    layers = with_present_names(
+        [
+            ("flag", nest(flags or {})),
+            ("environment", _from_environment(os.environ if env is None else env)),
+            ("file", _from_file(file)),
+        ]
+    )
     merged: dict[str, Any] = {}
     for _, layer in reversed(layers):
         merge(merged, layer)

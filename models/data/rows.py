@@ -1,7 +1,8 @@
 """One line of a log folder: how each kind of row is decoded, and the row types that readers get.
 
 Listens are the hot path (a training reads millions), so they decode into a msgspec struct with the fields of
-`sidestream.models.records.Listen`; a test holds the two equal. Catalogue rows and session-starts are pydantic records.
+`models.records.Listen`; a test holds the two equal. Catalogue rows and session-starts are pydantic records. A struct
+knows the bounds of a time alone: what is wrong with a refused one is found by reading it again (`time_fault`).
 """
 
 from typing import Annotated, Literal, NamedTuple
@@ -10,7 +11,8 @@ import msgspec
 from pydantic import ValidationError
 
 from sidestream.models.records import CatalogItem, SessionStart, Signal
-from sidestream.models.records.base import MAX_AT_MS, MAX_ID_CHARS
+from sidestream.models.records.base import MAX_ID_CHARS
+from sidestream.models.records.times import EARLIEST_EVENT_AT, LATEST_AT, event_time_fault
 
 BOM = b"\xef\xbb\xbf"
 
@@ -18,7 +20,7 @@ TopicName = Literal["catalog", "listens", "sessions", "heldout"]
 Role = Literal["test", "valid"]
 
 IdText = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_CHARS)]
-AtMsInt = Annotated[int, msgspec.Meta(ge=0, le=MAX_AT_MS)]
+EventAtInt = Annotated[int, msgspec.Meta(ge=EARLIEST_EVENT_AT, le=LATEST_AT)]
 
 
 class ListenRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -27,7 +29,7 @@ class ListenRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     event_id: IdText
     user_id: IdText
     item_id: IdText
-    at: AtMsInt
+    at: EventAtInt
     listened_ms: Annotated[int, msgspec.Meta(ge=0)] | None = None
     duration_ms: Annotated[int, msgspec.Meta(gt=0)] | None = None
     signal: Signal = "listen"
@@ -83,13 +85,18 @@ class RowError(ValueError):
 
 class _CatalogHead(msgspec.Struct, frozen=True, gc=False):
     item_id: IdText
-    at: AtMsInt
+    at: EventAtInt
     removed: bool = False
+
+
+class _TimeAlone(msgspec.Struct, frozen=True, gc=False):
+    at: int
 
 
 _listen_decoder = msgspec.json.Decoder(ListenRow)
 _heldout_decoder = msgspec.json.Decoder(HeldOutRow)
 _head_decoder = msgspec.json.Decoder(_CatalogHead)
+_time_decoder = msgspec.json.Decoder(_TimeAlone)
 _encoder = msgspec.json.Encoder()
 
 
@@ -108,7 +115,7 @@ def decode_listen(line: bytes) -> ListenRow:
     try:
         return _listen_decoder.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise RowError(str(error)) from error
+        raise RowError(time_fault(line, error) or str(error)) from error
 
 
 def decode_heldout(line: bytes) -> HeldOutRow:
@@ -126,7 +133,7 @@ def decode_heldout(line: bytes) -> HeldOutRow:
     try:
         return _heldout_decoder.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise RowError(str(error)) from error
+        raise RowError(time_fault(line, error) or str(error)) from error
 
 
 def decode_catalog(line: bytes) -> CatalogEvent:
@@ -145,7 +152,7 @@ def decode_catalog(line: bytes) -> CatalogEvent:
         head = _head_decoder.decode(line)
         item = None if head.removed else CatalogItem.from_json(line)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise RowError(str(error)) from error
+        raise RowError(time_fault(line, error) or str(error)) from error
     except ValidationError as error:
         raise RowError(_first_fault(error)) from error
     return CatalogEvent(head.item_id, head.at, item)
@@ -183,6 +190,26 @@ def foreign_cause(line: bytes) -> str | None:
     if line.startswith(b"\x1f\x8b"):
         return "a gzip file; log folders are not compressed, decompress it"
     return "an empty line" if line.isspace() else None
+
+
+def time_fault(value: bytes, error: Exception) -> str | None:
+    """Say what is wrong with the time of an event, where that is why a struct refused it.
+
+    Args:
+        value: JSON text that was refused.
+        error: The refusal.
+
+    Returns:
+        What is wrong, beginning with the field; None where the time is not the reason.
+    """
+    text = str(error)
+    if not (text.startswith(("Expected `int` >=", "Expected `int` <=")) and text.endswith("- at `$.at`")):
+        return None
+    try:
+        fault = event_time_fault(_time_decoder.decode(value).at)
+    except msgspec.MsgspecError:  # damaged behind the time
+        return None
+    return None if fault is None else f"at: {fault}"
 
 
 def encode_row(row: msgspec.Struct) -> bytes:

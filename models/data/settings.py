@@ -4,6 +4,8 @@ from datetime import date
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sidestream.models.records.times import EARLIEST_EVENT_AT, LATEST_AT
+
 
 class ImportSettings(BaseModel):
     """How published data sets become log folders."""
@@ -19,7 +21,8 @@ class ImportSettings(BaseModel):
     max_tags: int = Field(default=12, ge=0, le=64, description="lastfm: most frequent tags kept per artist.")
     clock_start_at: int = Field(
         default=1_735_689_600_000,
-        ge=0,
+        ge=EARLIEST_EVENT_AT,
+        le=LATEST_AT,
         description="s3rec, amazon18: where the synthetic clock starts (2025-01-01 UTC).",
     )
     sort_memory_mb: int = Field(

@@ -185,7 +185,6 @@ class Recommender:
                 num_candidates=query.start.num_candidates,
                 excluded_rows=query.excluded,
                 eligibility=query.eligibility,
-                beam_size=self._settings.beam_size,
             )
         with steps.time("engine"):
             result = self._engine.recommend(request, query.snapshot)

@@ -8,9 +8,6 @@ class RecommendSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    beam_size: int | None = Field(
-        default=None, ge=1, le=512, description="Prefixes kept per level of the search. None: the engine's own setting."
-    )
     max_history: int = Field(default=50, ge=1, le=50, description="Last entries of the history given to the model.")
     exclude_seen: bool = Field(
         default=True,
@@ -20,7 +17,7 @@ class RecommendSettings(BaseModel):
         default=2, ge=0, le=20, description="Last places kept for new items; at most a fifth of a candidate set."
     )
     new_within_hours: float = Field(
-        default=72.0, gt=0, description="An item counts as new this long after it was published."
+        default=72.0, ge=0, description="Hours after publication during which an item counts as new."
     )
     max_new_ranked: int = Field(
         default=512, ge=1, le=100_000, description="Newest items that compete for the reserved places."

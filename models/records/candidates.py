@@ -46,8 +46,8 @@ class CandidateSet(Record):
     session_id: Id
     user_id: Id
     page: int = 0
-    requested_at: AtMs = Field(description="`at` of the session-start.")
-    produced_at: AtMs
+    requested_at: AtMs = Field(description="`at` of the session-start. Epoch milliseconds UTC.")
+    produced_at: AtMs = Field(description="When the candidates were produced. Epoch milliseconds UTC.")
     model_version: str
     tokenizer_version: str
     catalogue_version: str = Field(description="Names the pinned snapshot within its worker.")
@@ -70,7 +70,9 @@ class CandidateSet(Record):
     discovery: Discovery
     candidates: tuple[Candidate, ...]
     fallback: Fallback | None = None
-    timings_ms: dict[str, float] = Field(default_factory=dict, description="Time per step and in total.")
+    timings_ms: dict[str, float] = Field(
+        default_factory=dict, description="Time per step and in total, in milliseconds."
+    )
 
 
 def candidate_set_id(user_id: str, session_id: str, page: int) -> str:

@@ -21,7 +21,7 @@ def initial_item_vectors(
     """Compute the item vectors that training starts from.
 
     Args:
-        sequences: Training sequences of item indices; no held-out listen may be in them.
+        sequences: Training sequences of liked items, by index; no held-out listen may be in them.
         num_items: Number of items.
         dim: Dimensions of an item vector.
         norm: Length of every vector.

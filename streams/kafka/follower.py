@@ -1,7 +1,7 @@
 """Following topics without a consumer group on the event loop.
 
-The rules (end, start, lost offsets, no progress, new partitions) are those of `sidestream.streams.kafka.spans`; here they meet
-aiokafka. Commands, which have no event loop, use `sidestream.streams.kafka.blocking`.
+The rules (end, start, lost offsets, no progress, new partitions) are those of `spans`; this module applies them with
+aiokafka. Commands, which have no event loop, use `blocking`.
 """
 
 import asyncio

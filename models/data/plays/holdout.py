@@ -10,14 +10,13 @@ from typing import Literal
 
 from sidestream.models.data.manifest import Split
 from sidestream.models.data.plays.play import Play
+from sidestream.models.records.signals import is_positive
 
 SplitRule = Literal["none", "last", "session", "time"]
 
 MINUTE_MS = 60_000
 # A target, something to validate on before it, and something to train on before that.
 MIN_PLAYS = 3
-
-_NEGATIVE = frozenset({"skip", "dislike"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +141,7 @@ def session_begins(plays: Sequence[Play], gap_ms: int) -> list[int]:
 def _last(plays: Sequence[Play]) -> HeldOut:
     if len(plays) < MIN_PLAYS:
         return HeldOut(len(plays))
-    wanted = [index for index, play in enumerate(plays) if _is_target(play)]
+    wanted = [index for index, play in enumerate(plays) if is_positive(play.signal)]
     if len(wanted) < 2 or wanted[-2] == 0:
         return HeldOut(len(plays))
     return HeldOut(kept=wanted[-1], test=wanted[-1], valid=wanted[-2])
@@ -152,7 +151,7 @@ def _session(plays: Sequence[Play], begins: Sequence[int]) -> HeldOut:
     if len(begins) < 2:
         return HeldOut(len(plays))
     kept = begins[-1]
-    wanted = [index for index in range(kept, len(plays)) if _is_target(plays[index])]
+    wanted = [index for index in range(kept, len(plays)) if is_positive(plays[index].signal)]
     if not wanted:
         return HeldOut(len(plays))
     known = {play.item for play in plays[:kept]}
@@ -160,7 +159,7 @@ def _session(plays: Sequence[Play], begins: Sequence[int]) -> HeldOut:
     heard: set[str] = set()
     valid: int | None = None
     for index, play in enumerate(plays[:kept]):
-        if index and play.item not in heard and _is_target(play):
+        if index and play.item not in heard and is_positive(play.signal):
             valid = index
         heard.add(play.item)
     return HeldOut(kept, test, valid)
@@ -168,10 +167,8 @@ def _session(plays: Sequence[Play], begins: Sequence[int]) -> HeldOut:
 
 def _time(plays: Sequence[Play], valid_from: int, test_from: int) -> HeldOut:
     kept = next((index for index, play in enumerate(plays) if play.at >= test_from), len(plays))
-    test = next((index for index in range(kept, len(plays)) if _is_target(plays[index])), None)
-    valid = next((index for index in range(kept) if plays[index].at >= valid_from and _is_target(plays[index])), None)
+    test = next((index for index in range(kept, len(plays)) if is_positive(plays[index].signal)), None)
+    valid = next(
+        (index for index in range(kept) if plays[index].at >= valid_from and is_positive(plays[index].signal)), None
+    )
     return HeldOut(kept, test, valid)
-
-
-def _is_target(play: Play) -> bool:
-    return play.signal not in _NEGATIVE

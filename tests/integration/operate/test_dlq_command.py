@@ -82,7 +82,7 @@ def place(kafka, make_topics) -> Installation:
 
 
 def listen(user="u", **fields) -> bytes:
-    return json.dumps({"event_id": "e", "user_id": user, "item_id": "i", "at": 1_000, **fields}).encode()
+    return json.dumps({"event_id": "e", "user_id": user, "item_id": "i", "at": 1_700_000_000_000, **fields}).encode()
 
 
 BAD = [

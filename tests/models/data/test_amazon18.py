@@ -15,6 +15,7 @@ from sidestream.models.errors import DataError
 from sidestream.streams.cli.main import app
 from tests.models.log_catalogue import catalogue_at
 
+AT = 1_700_000_000_000
 REAL = Path(os.environ.get("SIDESTREAM_TEST_DATA", "shared/data")) / "amazon18-office"
 ITEMS = {
     "0": ("HP 74 Black &amp; Tri-color", "HP", "['Ink <b>cartridge</b>.', ' <!-- .a {color:red} --> ', '']"),
@@ -65,11 +66,11 @@ def test_windows_become_sequences_cut_by_global_time(tmp_path: Path) -> None:
 
 def test_nothing_that_a_training_sees_is_later_than_a_target(tmp_path: Path) -> None:
     manifest = import_amazon18(
-        write_office(tmp_path / "raw"), tmp_path / "log", ImportSettings(clock_start_at=5_000, clock_days=10)
+        write_office(tmp_path / "raw"), tmp_path / "log", ImportSettings(clock_start_at=AT, clock_days=10)
     )
     folder = LogFolder(tmp_path / "log")
     valid_from, test_from = manifest.cuts["valid_from"], manifest.cuts["test_from"]
-    assert (valid_from, test_from) == (6_000 + 8 * 86_400_000, 6_000 + 9 * 86_400_000)
+    assert (valid_from, test_from) == (AT + 1_000 + 8 * 86_400_000, AT + 1_000 + 9 * 86_400_000)
     held = {role: [row for row in folder.heldout() if row.role == role] for role in ("valid", "test")}
     assert all(valid_from <= row.at < test_from for row in held["valid"])
     assert all(test_from < row.at for row in held["test"])

@@ -5,6 +5,8 @@ from sidestream.models.records import CatalogItem
 from sidestream.streams.demo.ledger import Ledger
 from tests.streams.demo.published import answer_of, removal, start_of, upsert
 
+AT = 1_700_000_000_000
+
 
 class Clock:
     now_s = 0.0

@@ -27,7 +27,7 @@ from sidestream.models.data.plays import Items, Play, RowReport, Words
 from sidestream.models.data.plays.items import fits_id
 from sidestream.models.errors import DataError
 from sidestream.models.records import Signal
-from sidestream.models.records.base import MAX_AT_MS
+from sidestream.models.records.times import LATEST_AT
 
 FileFormat = Literal["jsonl", "csv"]
 Moment = Literal["start", "end"]
@@ -265,7 +265,7 @@ class MappedHistory:
                 items.of_id(
                     item_id,
                     item_words(row, fields, self._units.get("duration", "ms"), self._options.tags_separator),
-                    MAX_AT_MS,
+                    LATEST_AT,
                 )
             except ValueError as error:
                 report.damage(str(path), line, str(error))

@@ -14,7 +14,7 @@ from pathlib import Path
 from sidestream.models.data.importers.csv_rows import row_fault
 from sidestream.models.data.importers.histories.fields import as_text
 from sidestream.models.data.importers.histories.run import HistoryFacts
-from sidestream.models.data.importers.histories.units import EARLIEST_AT_MS, as_number, describe_at, read_at
+from sidestream.models.data.importers.histories.units import EARLIEST_EVENT_AT, as_number, describe_at, read_at
 from sidestream.models.data.importers.lines import decode_text, line_error, read_lines
 from sidestream.models.data.plays import Items, Play, RowReport, Words
 from sidestream.models.data.plays.items import fits_id
@@ -99,7 +99,7 @@ class MovieLensHistory:
                 msg = f"expected {name} to have 1 to 256 characters, got {len(text)}"
                 raise ValueError(msg)
         at = read_at(row["timestamp"], "s") + self._shift_ms
-        if not EARLIEST_AT_MS <= at <= latest_at:
+        if not EARLIEST_EVENT_AT <= at <= latest_at:
             msg = f"expected a timestamp in seconds, got {row['timestamp']!r}, {describe_at(at)}"
             raise ValueError(msg)
         return Play(
@@ -132,9 +132,9 @@ class MovieLensHistory:
             if number is not None and number > 0:
                 at = round(number * 1_000)
                 first = at if first is None else min(first, at)
-        if first is None or first >= EARLIEST_AT_MS:
+        if first is None or first >= EARLIEST_EVENT_AT:
             return 0
-        return -((first - EARLIEST_AT_MS) // WEEK_MS) * WEEK_MS
+        return -((first - EARLIEST_EVENT_AT) // WEEK_MS) * WEEK_MS
 
     def _read_items(self, report: RowReport) -> dict[str, Words]:
         path = self._inter.with_suffix(".item")

@@ -10,13 +10,11 @@ from datetime import UTC, datetime
 from typing import Literal, get_args
 
 from sidestream.models.errors import DataError
-from sidestream.models.records.base import MAX_AT_MS
+from sidestream.models.records.times import EARLIEST_EVENT_AT, LATEST_AT
 
 AtUnit = Literal["auto", "s", "ms", "us", "iso"]
 DurationUnit = Literal["auto", "s", "ms"]
 
-# 2000-01-01: nothing was streamed before.
-EARLIEST_AT_MS = 946_684_800_000
 # Share of the first rows that must be possible; no time is so in two units, so the rest is damage.
 _ENOUGH = 0.5
 _PER_MS = {"s": 1_000.0, "ms": 1.0, "us": 0.001}
@@ -61,7 +59,7 @@ def require_at(at: int, latest_at: int) -> None:
     Raises:
         ValueError: It lies outside; says so.
     """
-    if not EARLIEST_AT_MS <= at <= latest_at:
+    if not EARLIEST_EVENT_AT <= at <= latest_at:
         msg = f"expected a time from 2000-01-01 until now, got {describe_at(at)}"
         raise ValueError(msg)
 
@@ -201,7 +199,7 @@ def _share(values: Sequence[object], unit: str, latest_at: int) -> float:
     fitting = 0
     for value in values:
         try:
-            fitting += EARLIEST_AT_MS <= read_at(value, unit) <= min(latest_at, MAX_AT_MS)
+            fitting += EARLIEST_EVENT_AT <= read_at(value, unit) <= min(latest_at, LATEST_AT)
         except ValueError:
             continue
     return fitting / max(1, len(values))

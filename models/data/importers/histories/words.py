@@ -6,8 +6,8 @@ from typing import Any, cast, get_args
 from sidestream.models.data.importers.histories.fields import FieldMap, as_tags, as_text
 from sidestream.models.data.importers.histories.units import read_at, read_duration_ms
 from sidestream.models.data.plays import Words
-from sidestream.models.records.base import MAX_AT_MS
 from sidestream.models.records.catalog import Kind
+from sidestream.models.records.times import LATEST_AT
 
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "y"}), frozenset({"false", "0", "no", "n", ""})
 
@@ -69,4 +69,4 @@ def _published_at(value: Any) -> int | None:
         except ValueError as error:
             msg = f"expected published to be a day or epoch ms, got {text[:40]!r}"
             raise ValueError(msg) from error
-    return at if 0 <= at <= MAX_AT_MS else None
+    return at if 0 <= at <= LATEST_AT else None
