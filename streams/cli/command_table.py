@@ -65,7 +65,11 @@ COMMANDS = (
     ),
     Entry("broker stop", "serving.broker:stop", "Stop the local Kafka of this folder, or the one that is named."),
     Entry("config show", "serving.config:show", "Show the merged settings with their sources; secrets are masked."),
-    Entry("config table", "serving.config:table", "Print all settings as a Markdown page: the everyday ones first, then all others."),
+    Entry(
+        "config table",
+        "serving.config:table",
+        "Print all settings as a Markdown page: the everyday ones first, then all others.",
+    ),
     Entry("topics create", "serving.topics:create", "Create the topics that are missing; existing ones never change."),
     Entry("topics list", "serving.topics:list_topics", "List the topics of the contract beside what the Kafka has."),
     Entry("topics check", "serving.topics:check", "Compare the Kafka with the contract; ends 1 when anything differs."),
