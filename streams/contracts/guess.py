@@ -5,8 +5,11 @@ A guess never decides anything: the reason code stays what the decoder found. It
 
 import json
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
+
+from sidestream.models.records.times import UNIT_NAMES, TimeUnit, to_ms, unit_of
 
 # Larger values are looked at from their beginning alone.
 MAX_PARSED_BYTES = 1 << 20
@@ -28,13 +31,11 @@ _SURROGATE = re.compile(rb"\\u(d[89ab][0-9a-f]{2})(\\u(d[c-f][0-9a-f]{2}))?|\\u(
 _SURROGATE_BYTES = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
 _NOT_A_NUMBER = re.compile(rb"[:\[,]\s*-?(NaN|Infinity)\b")
 _BARE_WORD = re.compile(rb"[:\[,]\s*(None|True|False)\b")
-# Times between 2000 and 2100, in each unit that producers use.
-_FIRST_S, _LAST_S = 946_684_800, 4_102_444_800
-_UNITS = (
-    ("seconds", 1, "multiply by 1,000"),
-    ("microseconds", 10**6, "divide by 1,000"),
-    ("nanoseconds", 10**9, "divide by 1,000,000"),
-)
+_CURES: Mapping[TimeUnit, str] = {
+    "s": "multiply by 1,000",
+    "us": "divide by 1,000",
+    "ns": "divide by 1,000,000",
+}
 _TIMES = ("at", "published_at", "expires_at")
 _FIELDS = ("event_id", "user_id", "item_id", "session_id", "erasure_id", "at", "listened_ms", "duration_ms")
 
@@ -61,11 +62,11 @@ def guess_unit(at: float) -> str:
     Returns:
         Such as "looks like seconds (2026-11-30T13:21:22Z); multiply by 1,000"; "" for milliseconds, or no time at all.
     """
-    for unit, per_s, cure in _UNITS:
-        if _FIRST_S <= at / per_s <= _LAST_S:
-            moment = datetime.fromtimestamp(at / per_s, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-            return f"looks like {unit} ({moment}); {cure}"
-    return ""
+    unit = unit_of(at)
+    if unit is None or unit not in _CURES:
+        return ""
+    moment = datetime.fromtimestamp(to_ms(at, unit) / 1_000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return f"looks like {UNIT_NAMES[unit]} ({moment}); {_CURES[unit]}"
 
 
 def _of_value(value: bytes) -> list[str]:
