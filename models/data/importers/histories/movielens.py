@@ -14,12 +14,13 @@ from pathlib import Path
 from sidestream.models.data.importers.csv_rows import row_fault
 from sidestream.models.data.importers.histories.fields import as_text
 from sidestream.models.data.importers.histories.run import HistoryFacts
-from sidestream.models.data.importers.histories.units import EARLIEST_EVENT_AT, as_number, describe_at, read_at
+from sidestream.models.data.importers.histories.units import as_number, describe_at, read_at
 from sidestream.models.data.importers.lines import decode_text, line_error, read_lines
 from sidestream.models.data.plays import Items, Play, RowReport, Words
 from sidestream.models.data.plays.items import fits_id
 from sidestream.models.errors import DataError
 from sidestream.models.records import Signal
+from sidestream.models.records.times import EARLIEST_EVENT_AT
 
 WEEK_MS = 7 * 86_400_000
 _TITLES = ("movie_title", "title", "name", "item_name", "artist_name", "track_name")

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from sidestream.models.data import LogFolder
 from sidestream.streams.cli.main import app
 from sidestream.streams.errors import SidestreamError
+from tests.models.log_catalogue import catalogue_at
 
 S0 = 1_767_571_200
 
@@ -46,7 +47,7 @@ def test_jsonl_from_standard_input(tmp_path):
     facts, log = imported(tmp_path, "jsonl", "-", tmp_path / "log", *MAPPED, "--constant", "kind=episode", input=data)
     assert (facts["listens"], facts["heldout_test"], facts["split"].split(":")[0]) == (7, 1, "leave_one_out")
     assert {row.signal for row in log.listens()} == {"like"}
-    assert {item.kind for item in log.catalogue_at().values()} == {"episode"}
+    assert {item.kind for item in catalogue_at(log).values()} == {"episode"}
 
 
 def test_csv_with_items_and_a_cut_in_time(tmp_path):
