@@ -36,6 +36,7 @@ ORDER = (
     "tokenizing/live",
     "tokenizing",
     "generations",
+    "setting_aliases",
     "settings",
     "client",
     "worker/watch",
