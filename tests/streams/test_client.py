@@ -216,7 +216,6 @@ def test_an_example_finds_its_kafka_by_address_or_settings_file(monkeypatch, tmp
         assert opened.topics.listens.name == ("demo-" if place.endswith("toml") else "") + "listen-events.v1"
 
 
-@pytest.mark.usefixtures("_own_state_folder")
 def test_an_example_without_an_argument_uses_the_local_broker_that_commands_find(monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["example"])
