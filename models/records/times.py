@@ -82,7 +82,7 @@ def to_ms(value: float, unit: TimeUnit) -> int:
     return round(value * 1_000 / _PER_S[unit])
 
 
-def event_time_fault(at: int) -> str | None:
+def event_time_fault(at: float) -> str | None:
     """Judge when something happened.
 
     Args:
@@ -99,7 +99,7 @@ def event_time_fault(at: int) -> str | None:
     return f"{at} lies {'before 2000-01-01' if at < EARLIEST_EVENT_AT else 'after 2100-01-01'}; {_EXPECTED}"
 
 
-def published_time_fault(at: int) -> str | None:
+def published_time_fault(at: float) -> str | None:
     """Judge when an item was published.
 
     Args:
@@ -116,7 +116,7 @@ def published_time_fault(at: int) -> str | None:
     return None
 
 
-def expiry_time_fault(at: int) -> str | None:
+def expiry_time_fault(at: float) -> str | None:
     """Judge when an item expires.
 
     Args:

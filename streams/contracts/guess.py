@@ -152,7 +152,7 @@ def _times(found: dict[str, Any]) -> list[str]:
         at = found.get(name)
         if isinstance(at, str):
             hints.append(f"{name} is text; expected UTC epoch milliseconds as a number")
-        elif isinstance(at, int) and not isinstance(at, bool) and (fault := fault_of(at)):
+        elif isinstance(at, int | float) and not isinstance(at, bool) and (fault := fault_of(at)):
             hints.append(f"{name}: {fault}")
     return hints
 
