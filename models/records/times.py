@@ -131,7 +131,7 @@ def expiry_time_fault(at: float) -> str | None:
     return f"{at} lies before 1970-01-01; expected milliseconds since then (UTC)" if at < 0 else None
 
 
-def _other_unit(at: int) -> str | None:
+def _other_unit(at: float) -> str | None:
     unit = unit_of(at)
     return None if unit is None or unit == "ms" else UNIT_NAMES[unit]
 
