@@ -120,12 +120,14 @@ def test_no_item_of_the_history_is_unfamiliar(playing):
 
 def commands_of(text):
     lines = text.split("from any folder:")[1].replace(" \\\n", "").splitlines()
-    return [shlex.split(line) for line in lines if " --config " in line]
+    return [shlex.split(line) for line in lines if " --broker demo " in line]
 
 
 def test_its_three_commands_reach_it_from_any_folder(playing, tmp_path):
     playing.wait_for(READY)
     state, session, tail = commands_of(playing.text)
+    # A folder with settings of its own is no hindrance.
+    (tmp_path / "sidestream.toml").write_text("[kafka]\nbootstrap = '127.0.0.1:1'\n[web]\nport = 1\n")
 
     def run(words):
         done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
