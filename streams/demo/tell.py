@@ -10,6 +10,7 @@ from sidestream.streams.demo.ledger import SHOWN_CANDIDATES
 from sidestream.streams.demo.listener import Seen
 from sidestream.streams.demo.printing.screen import Screen
 from sidestream.streams.terminal import Column
+from sidestream.streams.terminal.fitting import DAY_AND_TIME
 
 MAX_ROWS = 10
 ItemOf = Callable[[str], CatalogItem | None]
@@ -29,7 +30,7 @@ def tell_state(screen: Screen, item_of: ItemOf, user_id: str, state: Mapping[str
     screen.gap()
     screen.text(f"State of {user_id}: the latest {shown} of {len(history)} listens, with the SIDs they had", "bold")
     columns = (
-        Column("at", "when", "time", priority=2),
+        Column("at", "when", "time", priority=2, most=DAY_AND_TIME),
         Column("sid", "SID", "id", priority=0),
         Column("item", priority=0),
         Column("by", priority=0),
