@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from sidestream.tokenizer.arrays.lookup import find
+from sidestream.tokenizer.arrays.search import find
 from sidestream.tokenizer.errors import ArtifactError
 from sidestream.tokenizer.representation.ridge import fit_weighted_ridge
 from sidestream.tokenizer.sid import item_keys

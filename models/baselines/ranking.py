@@ -5,7 +5,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from sidestream.tokenizer.arrays.top import top_rows
+from sidestream.tokenizer.arrays.search import top_rows
 
 Int32Array = npt.NDArray[np.int32]
 Float32Array = npt.NDArray[np.float32]

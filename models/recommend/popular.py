@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from sidestream.tokenizer.arrays.top import top_rows
+from sidestream.tokenizer.arrays.search import top_rows
 from sidestream.tokenizer.catalogue import CatalogueSnapshot
 from sidestream.tokenizer.popularity import popularity_scores
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sidestream.tokenizer.arrays.lookup import find
+from sidestream.tokenizer.arrays.search import find
 from sidestream.tokenizer.errors import ArtifactError, TokenizerError
 from sidestream.tokenizer.folders import publish_folder
 from sidestream.tokenizer.manifest import replace_only, verify_manifest, write_manifest

@@ -17,8 +17,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from sidestream.tokenizer.arrays.lookup import find
-from sidestream.tokenizer.arrays.top import top_rows
+from sidestream.tokenizer.arrays.search import find, top_rows
 from sidestream.tokenizer.catalogue.live_rows import MAX_LISTED_ROWS
 from sidestream.tokenizer.catalogue.snapshot import CatalogueSnapshot
 from sidestream.tokenizer.catalogue.trie.trie import Trie
@@ -79,7 +78,7 @@ class Ranking:
         counted = np.flatnonzero((popularity > 0) & snapshot.row_alive).astype(np.int32)
         # By a mask: `union1d` looks every row up in a hash table, which took longer than all the rest.
         listed = np.zeros(snapshot.num_rows, dtype=np.bool_)
-        listed[snapshot.aliases.left_out(counted)] = listed[snapshot.popular_rows] = True
+        listed[snapshot.aliases.without_aliases(counted)] = listed[snapshot.popular_rows] = True
         members = np.flatnonzero(listed).astype(np.int32)
         popular = top_rows(members, popularity_scores(ranked, members), ~snapshot.item_key[members], MAX_LISTED_ROWS)
         return replace(ranked, popular_rows=popular)

@@ -6,7 +6,7 @@ Legend: Q queries, N items, D dimensions, K neighbours.
 import numpy as np
 import numpy.typing as npt
 
-from sidestream.tokenizer.arrays.lookup import find
+from sidestream.tokenizer.arrays.search import find
 
 Singles = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.intp]

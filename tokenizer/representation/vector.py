@@ -25,7 +25,7 @@ from sidestream.tokenizer.arrays.grid import (
     snap,
     unit_rows,
 )
-from sidestream.tokenizer.arrays.lookup import find
+from sidestream.tokenizer.arrays.search import find
 from sidestream.tokenizer.errors import TokenizerError
 from sidestream.tokenizer.representation.ridge import fit_ridge
 

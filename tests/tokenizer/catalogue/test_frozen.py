@@ -151,7 +151,7 @@ def no_sets(folder):
         (lambda folder: (folder / "manifest.json").write_text("{"), "cannot be read"),
         (shutil.rmtree, "is missing"),
         (relabel, "layout 2, got 99"),
-        (no_sets, "cannot be read as a catalogue"),
+        (no_sets, "not a readable catalogue"),
     ],
 )
 def test_damaged_or_foreign_folders_are_refused(tmp_path, spoil, words):

@@ -151,7 +151,7 @@ def test_rules_compiled_before_hold_for_the_ranked_snapshot_and_are_carried_on()
     assert sorted(ranked.item_ids(np.flatnonzero(masks.item))) == ["i0", "i2", "i4", "i6", "i8"]
     catalogue.apply([upsert("more", 10)])
     following = ranks.ranked(catalogue.snapshot(0))
-    anew = dataclasses.replace(following, _rules={}, _asked=set())
+    anew = dataclasses.replace(following, _rules={}, _requested=set())
     got, wanted = following.eligibility(market="DE", now_ms=0), anew.eligibility(market="DE", now_ms=0)
     assert got.item.tolist() == wanted.item.tolist()
     assert [nodes.tolist() for nodes in got.nodes] == [nodes.tolist() for nodes in wanted.nodes]
