@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sidestream.tokenizer.content import ContentEncoder
-from sidestream.tokenizer.drift import DriftReference, left_out_stretch, measure_reference
+from sidestream.tokenizer.drift import DriftReference, held_out_stretch, measure_reference
 from sidestream.tokenizer.errors import TokenizerError
 from sidestream.tokenizer.levels import Quantizer, fit_levels
 from sidestream.tokenizer.representation.cooccurrence import cooccurrence_vectors
@@ -137,7 +137,7 @@ def _reference(
         return again, fit_levels(again.represent(keys[rows], content[rows]), settings, rng)
 
     # A second training of an encoder would take as long as the first.
-    stretch = None if levels.encoder is not None else left_out_stretch(refit, content, rng)
+    stretch = None if levels.encoder is not None else held_out_stretch(refit, content, rng)
     return measure_reference(representation, levels, content, stretch)
 
 

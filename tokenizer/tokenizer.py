@@ -275,7 +275,7 @@ class CatalogTokenizer:
             return self.encoder.encode([item.text for item in items])
         return fusion.fuse(read_views(items, fusion.dims, self.encoder))
 
-    def further_sids(self, encoded: EncodedItems, max_sids: int, margin: float) -> list[tuple[Sid, ...]]:
+    def additional_sids(self, encoded: EncodedItems, max_sids: int, margin: float) -> list[tuple[Sid, ...]]:
         """Find up to `max_sids - 1` further SIDs of each item, with a squared error larger by `margin` at most."""
         vectors = encoded.vectors.astype(np.float32) * encoded.scales[:, None]
-        return self.tokenizer.levels.further(vectors, encoded.codes, max_sids - 1, margin)
+        return self.tokenizer.levels.alternatives(vectors, encoded.codes, max_sids - 1, margin)

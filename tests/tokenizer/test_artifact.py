@@ -14,7 +14,7 @@ from sidestream.tokenizer.errors import ArtifactError
 from sidestream.tokenizer.fitting import fit_tokenizer, report_sids
 from sidestream.tokenizer.manifest import verify_manifest, write_manifest
 from sidestream.tokenizer.settings import TokenizerSettings
-from sidestream.tokenizer.views import plain_items
+from sidestream.tokenizer.views import text_items
 from tests.tokenizer.kill_points import FOLDERS, check_every_kill
 
 
@@ -143,7 +143,7 @@ def test_the_shipped_artifact_of_the_first_format_keeps_its_version(wordllama):
     assert loaded.version == "b5dccfb8a970"
     assert loaded.reference is None
     # Codes that the code of the first format gave.
-    codes = loaded.encode_items(plain_items(["a", "b", "c"], ["rain on a tin roof", "derby night", ""])).codes
+    codes = loaded.encode_items(text_items(["a", "b", "c"], ["rain on a tin roof", "derby night", ""])).codes
     assert codes.tolist() == [[104, 76, 57], [0, 51, 87], [43, 70, 122]]
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sidestream.tokenizer.drift.reference import (
         DriftReference,
         describe_arrivals,
-        left_out_stretch,
+        held_out_stretch,
         measure_reference,
         residual_norms,
     )
@@ -29,7 +29,7 @@ __all__ = [
     "DriftReference",
     "DriftSettings",
     "describe_arrivals",
-    "left_out_stretch",
+    "held_out_stretch",
     "measure_reference",
     "next_alarms",
     "residual_norms",
@@ -39,7 +39,7 @@ __getattr__ = lazy_exports(
     __name__,
     {
         "alarms": ("AlarmKind", "next_alarms"),
-        "reference": ("DriftReference", "describe_arrivals", "left_out_stretch", "measure_reference", "residual_norms"),
+        "reference": ("DriftReference", "describe_arrivals", "held_out_stretch", "measure_reference", "residual_norms"),
         "settings": ("DriftSettings",),
         "window": ("ArrivalWindow", "DriftFigures"),
     },

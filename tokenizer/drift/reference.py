@@ -19,7 +19,7 @@ NUM_QUANTILES = 101
 # Quantiles and shares of so many items are as good as those of all.
 MAX_ITEMS = 50_000
 # A second fit is worth its time where each code stands for some tens of items.
-MIN_LEFT_OUT_OF, MAX_LEFT_OUT_OF = 50, 20_000
+MIN_ITEMS_HELD_OUT_FROM, MAX_ITEMS_HELD_OUT_FROM = 50, 20_000
 
 
 class DriftReference(BaseModel):
@@ -78,7 +78,7 @@ def measure_reference(
         content: The encoder's vectors of the training items, at least one.
 
             Shape: (N, C).
-        stretch: What `left_out_stretch` gave; None takes the training items as they are.
+        stretch: What `held_out_stretch` gave; None takes the training items as they are.
 
             Shape: (101,).
 
@@ -120,7 +120,7 @@ def describe_arrivals(codes: npt.NDArray[np.int32], sizes: Sequence[int], norms:
     )
 
 
-def left_out_stretch(
+def held_out_stretch(
     fit: Callable[[npt.NDArray[np.intp]], tuple[Representation, Quantizer]],
     content: npt.NDArray[np.float32],
     rng: np.random.Generator,
@@ -143,7 +143,7 @@ def left_out_stretch(
 
         Shape: (101,).
     """
-    if not MIN_LEFT_OUT_OF <= len(content) <= MAX_LEFT_OUT_OF:
+    if not MIN_ITEMS_HELD_OUT_FROM <= len(content) <= MAX_ITEMS_HELD_OUT_FROM:
         return None
     rows = rng.permutation(len(content))
     kept, left = np.sort(rows[: len(rows) * 4 // 5]), rows[len(rows) * 4 // 5 :]

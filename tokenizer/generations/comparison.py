@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sidestream.tokenizer.errors import TokenizerError
-from sidestream.tokenizer.generations.aligning import CodedBy, align
 from sidestream.tokenizer.generations.alignment import Alignment, Codes
+from sidestream.tokenizer.generations.alignment_fit import VersionCodes, align
 from sidestream.tokenizer.generations.churn import Churn, measure_churn
 from sidestream.tokenizer.levels import Quantizer
 from sidestream.tokenizer.quality.code_stats import CodeStats, measure_codes
@@ -110,7 +110,7 @@ def compare(
         )
         raise TokenizerError(msg)
     matched = min(len(np.unique(version.codes, axis=0)) for version in (old, new))
-    alignment = align(*(CodedBy(version.version, version.levels.sizes, version.codes) for version in (old, new)))
+    alignment = align(*(VersionCodes(version.version, version.levels.sizes, version.codes) for version in (old, new)))
     comparison = Comparison(
         old=_sheet(old, common, matched, rng),
         new=_sheet(new, common, matched, rng),

@@ -110,7 +110,7 @@ class Quantizer:
             codes[start : start + _BLOCK_ROWS] = found
         return codes
 
-    def further(
+    def alternatives(
         self, vectors: npt.NDArray[np.float32], codes: npt.NDArray[np.int32], count: int, margin: float
     ) -> list[tuple[Sid, ...]]:
         """Find other codes of each vector that stand for it nearly as well.

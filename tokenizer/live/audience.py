@@ -70,7 +70,7 @@ class _Sum:
     since: int
     offset: int
     at: int
-    is_news: bool = True
+    is_new: bool = True
     totals: dict[str, Float64] = field(default_factory=dict)
     weights: dict[str, float] = field(default_factory=dict)
 
@@ -89,7 +89,7 @@ class Audience:
     def __len__(self) -> int:
         return len(self._sums)
 
-    def listened(self, item_id: str, partition: int, offset: int, at: int, vectors: Mapping[str, Float64]) -> None:
+    def add_listen(self, item_id: str, partition: int, offset: int, at: int, vectors: Mapping[str, Float64]) -> None:
         """Count a listen to a live item.
 
         Args:
@@ -111,7 +111,7 @@ class Audience:
         for version, vector in vectors.items():
             known.totals[version] = known.totals.get(version, 0.0) + weight * vector
             known.weights[version] = known.weights.get(version, 0.0) + weight
-        known.offset, known.is_news = offset, True
+        known.offset, known.is_new = offset, True
 
     def publish(self, alive: Iterable[str]) -> list[tuple[str, Partial]]:
         """Tell what has changed since the last call, and forget items that are over or that nobody listens to.
@@ -129,12 +129,12 @@ class Audience:
             left = decay(newest_at - known.at, self._half_life_s) * max(known.weights.values())
             if item_id not in alive or left < _LEAST_WEIGHT:
                 del self._sums[item_id, partition]
-            elif known.is_news:
-                known.is_news = False
+            elif known.is_new:
+                known.is_new = False
                 told.append((item_id, _partial(partition, known)))
         return told
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Begin anew, after a change of hands."""
         self._sums.clear()
 

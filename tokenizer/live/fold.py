@@ -2,7 +2,7 @@
 
 Every step is a pure function of the state, one record and the frozen codebooks, and decides at once whether the SID
 changes. So it is all the same how records are batched, and a restart anywhere gives the same bytes. A record at or
-below its source's watermark changes nothing: `Step.is_news` is false, and the caller sends again what stands.
+below its source's watermark changes nothing: `LiveUpdate.is_new` is false, and the caller sends again what stands.
 
 How records of different sources interleave is not fixed, and need not be: each is dated by itself, listeners' sums are
 merged in any order, and the window is what ended last in the time of the stream, however late it came.
@@ -30,7 +30,7 @@ _LEAST_WEIGHT = 0.01
 Codebooks = Mapping[str, LiveCodebooks]
 
 
-class OwnWords(NamedTuple):
+class OwnContent(NamedTuple):
     """An item as its words alone make it.
 
     Attributes:
@@ -68,28 +68,28 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class LiveUpdate:
     """What one record made of an item.
 
     Attributes:
         state: The item.
-        is_news: Whether the record was folded now; false where it was before.
+        is_new: Whether the record was folded now; false where it was before.
         changed: Tokenizer versions under which the SID changed.
     """
 
     state: LiveState
-    is_news: bool = True
+    is_new: bool = True
     changed: tuple[str, ...] = ()
 
 
-def take_item(
+def fold_item(
     state: LiveState | None,
     item: bytes,
     offset: int,
-    own: Mapping[str, OwnWords],
+    own: Mapping[str, OwnContent],
     codebooks: Codebooks,
     settings: LiveSettings,
-) -> Step:
+) -> LiveUpdate:
     """Take what the catalogue says of a live item.
 
     Args:
@@ -106,7 +106,7 @@ def take_item(
     if state is not None and (
         offset < state.source_offset or (offset == state.source_offset and set(own) == set(state.views))
     ):
-        return Step(state, is_news=False)
+        return LiveUpdate(state, is_new=False)
     before = state or LiveState(item=item, source_offset=offset)
     views = {
         version: replace(view, own=pack(words.components))
@@ -127,13 +127,13 @@ def take_item(
     if not taken.spans and not taken.partials:
         plain = {version: _plain(own[version]) for version in views}
         changed = tuple(v for v, view in plain.items() if v in before.views and before.views[v].sid != view.sid)
-        return Step(_noted(replace(taken, views=plain), changed, at), changed=changed)
+        return LiveUpdate(_noted(replace(taken, views=plain), changed, at), changed=changed)
     return _chosen(taken, at, codebooks, settings, counts=False)
 
 
-def take_segment(
+def fold_segment(
     state: LiveState, item_id: str, segment: Segment, codebooks: Codebooks, settings: LiveSettings
-) -> Step:
+) -> LiveUpdate:
     """Take a segment of a live item.
 
     Args:
@@ -147,7 +147,7 @@ def take_segment(
         The item.
     """
     if segment.offset <= state.segments_offset:
-        return Step(state, is_news=False)
+        return LiveUpdate(state, is_new=False)
     restarted = segment.at > state.segment_at and segment.end_ms <= state.end_ms - settings.window_ms
     end_ms = segment.end_ms if restarted else max(state.end_ms, segment.end_ms)
     kept_ms = 0 if restarted or state.end_ms < 0 else end_ms - state.end_ms
@@ -177,7 +177,7 @@ def take_segment(
     return _chosen(taken, segment.at, codebooks, settings)
 
 
-def take_listeners(state: LiveState, partial: Partial, codebooks: Codebooks, settings: LiveSettings) -> Step:
+def fold_listeners(state: LiveState, partial: Partial, codebooks: Codebooks, settings: LiveSettings) -> LiveUpdate:
     """Take what a partition of the listens says of an item's listeners; in any order.
 
     Args:
@@ -194,7 +194,7 @@ def take_listeners(state: LiveState, partial: Partial, codebooks: Codebooks, set
     newest_at = max(state.newest_at, partial.at)
     # One that counts for nothing by now may have been folded and forgotten: a replay must not decide anything.
     if (before is not None and before.offset >= partial.offset) or not _counts(partial, newest_at, settings):
-        return Step(state, is_news=False)
+        return LiveUpdate(state, is_new=False)
     sums[partial.partition, partial.since] = replace(partial, means=dict(sorted(partial.means.items())))
     kept = tuple(one for _, one in sorted(sums.items()) if _counts(one, newest_at, settings))
     taken = replace(state, partials=kept, newest_at=newest_at)
@@ -213,7 +213,7 @@ def _window(
     }
 
 
-def _plain(words: OwnWords) -> View:
+def _plain(words: OwnContent) -> View:
     packed = pack(words.components)
     return View(packed, words.sid, words.vector, words.scale, anchor=packed)
 
@@ -223,7 +223,9 @@ def _counts(partial: Partial, now_ms: int, settings: LiveSettings) -> bool:
     return any(listening.weight * left >= _LEAST_WEIGHT for listening in partial.means.values())
 
 
-def _chosen(state: LiveState, at: int, codebooks: Codebooks, settings: LiveSettings, *, counts: bool = True) -> Step:
+def _chosen(
+    state: LiveState, at: int, codebooks: Codebooks, settings: LiveSettings, *, counts: bool = True
+) -> LiveUpdate:
     """Choose the SIDs anew.
 
     Args:
@@ -244,7 +246,7 @@ def _chosen(state: LiveState, at: int, codebooks: Codebooks, settings: LiveSetti
     }
     changed = tuple(version for version, view in views.items() if view.sid != state.views[version].sid)
     revision = state.revision + bool(changed and counts)
-    return Step(_noted(replace(state, views=views, revision=revision), changed, at), changed=changed)
+    return LiveUpdate(_noted(replace(state, views=views, revision=revision), changed, at), changed=changed)
 
 
 def _noted(state: LiveState, changed: tuple[str, ...], at: int) -> LiveState:

@@ -74,7 +74,7 @@ class Counts:
         return cls(0, np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.float64))
 
     @classmethod
-    def of_step(cls, step: int, keys: UInt64Array, listens: npt.NDArray[np.integer]) -> "Counts":
+    def from_step(cls, step: int, keys: UInt64Array, listens: npt.NDArray[np.integer]) -> "Counts":
         """Count listens that happened in one step.
 
         Args:
@@ -119,7 +119,7 @@ class Counts:
         return Counts(landmark, self.keys[stay], weights[stay])
 
 
-def merged(parts: Sequence[Counts]) -> Counts:
+def merge_counts(parts: Sequence[Counts]) -> Counts:
     """Add counts up; in whatever order and grouping, the result is the same.
 
     Args:

@@ -65,7 +65,7 @@ class ItemContent:
             _require_segments(self.segments)
 
 
-def plain_items(item_ids: Sequence[str], texts: Sequence[str]) -> list[ItemContent]:
+def text_items(item_ids: Sequence[str], texts: Sequence[str]) -> list[ItemContent]:
     """Make items that are known by their words alone.
 
     Args:

@@ -19,7 +19,7 @@ _DIGITS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class CodedBy:
+class VersionCodes:
     """What one tokenizer version says of a catalogue.
 
     Attributes:
@@ -55,7 +55,7 @@ class Agreement:
     code_maps: tuple[float, ...]
 
 
-def align(old: CodedBy, new: CodedBy) -> Alignment:
+def align(old: VersionCodes, new: VersionCodes) -> Alignment:
     """Make the map from one version to another and measure it.
 
     Args:
@@ -78,7 +78,7 @@ def align(old: CodedBy, new: CodedBy) -> Alignment:
     return replace(alignment, agreement=asdict(measure(alignment, old, new)))
 
 
-def measure(alignment: Alignment, old: CodedBy, new: CodedBy) -> Agreement:
+def measure(alignment: Alignment, old: VersionCodes, new: VersionCodes) -> Agreement:
     """Measure how often a map says what the new version says.
 
     Args:
@@ -94,7 +94,7 @@ def measure(alignment: Alignment, old: CodedBy, new: CodedBy) -> Agreement:
     folds = np.arange(count) % _FOLDS
     for fold in range(min(_FOLDS, count) if count > 1 else 0):
         held = folds == fold
-        rest = _fit(*(CodedBy(side.version, side.sizes, side.codes[~held]) for side in (old, new)))
+        rest = _fit(*(VersionCodes(side.version, side.sizes, side.codes[~held]) for side in (old, new)))
         unseen[held] = rest.translate(old.codes[held])
     crowds = [np.unique(new.codes[:, : end + 1], axis=0, return_counts=True)[1].max() for end in range(levels)]
     matched = zip(alignment.code_maps, old.codes.T, new.codes.T, strict=False)
@@ -136,7 +136,7 @@ def match_codes(old: Codes, new: Codes, old_size: int, new_size: int) -> Codes:
     return matched
 
 
-def _fit(old: CodedBy, new: CodedBy) -> Alignment:
+def _fit(old: VersionCodes, new: VersionCodes) -> Alignment:
     nodes, targets = [], []
     places = np.zeros(len(old.codes), dtype=np.int64)
     for size, column in zip(old.sizes, old.codes.T, strict=True):
@@ -155,7 +155,7 @@ def _fit(old: CodedBy, new: CodedBy) -> Alignment:
     )
 
 
-def _most_said(groups: npt.NDArray[np.int64], num_groups: int, new: CodedBy) -> npt.NDArray[np.uint16]:
+def _most_said(groups: npt.NDArray[np.int64], num_groups: int, new: VersionCodes) -> npt.NDArray[np.uint16]:
     # Level by level the code that most items of a group have, among those that have the codes before it: so the target
     # is some item's SID, and right on its first codes more often than the most frequent whole SID.
     said = np.zeros((num_groups, len(new.sizes)), dtype=np.uint16)
