@@ -1,9 +1,9 @@
-"""Drift: whether items that arrive still look like those that a frozen tokenizer was fitted on.
+"""Drift detection: whether new items still resemble those that the frozen tokenizer was fitted on.
 
-The reference is measured when the tokenizer is fitted, on the training items as if each had just arrived: without what
-listeners said of it, since nobody has heard a new item. Measured as they were fitted, with their listeners' halves,
-the same items would make a false reference: on two real catalogues 9 and 21 % of a window shared a SID then, where
-39 and 16 % of items that were held out did.
+The reference is measured when the tokenizer is fitted, on the training items encoded as new items: without their
+collaborative vectors, since a new item has no listens. Measured with the collaborative vectors, the same items would
+give a misleading reference: on two real catalogues 9 and 21 % of a window shared a SID then, whereas 39 and 16 % of
+held-out items did.
 """
 
 from typing import TYPE_CHECKING

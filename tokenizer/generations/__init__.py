@@ -1,4 +1,4 @@
-"""Generations: what lies between one tokenizer version and the next, since codebooks are frozen inside a version."""
+"""Tokenizer generations: comparison of versions, and alignment of SIDs from one version to the next."""
 
 from sidestream.tokenizer.generations.alignment import Alignment, load_alignment
 from sidestream.tokenizer.generations.alignment_fit import Agreement, VersionCodes, align

@@ -1,10 +1,15 @@
-"""The fast way to the same codes: float32 decides wherever its error cannot, float64 decides the rest.
+"""Fast encoding with exact results: float32 with error bounds, repeated in float64 only where float32 is undecided.
 
-All products of a vector with all levels are one matrix product; what earlier centroids take off is looked up in tables
-of products between levels, so no residual is made. Whatever order a matrix product adds in, its error is bounded; a
-row in which two paths lie closer than that bound is done again in float64, where on the grid no sum is ever rounded.
-So codes are those of exact arithmetic (`exact.py`), at little more than the price of float32. Legend: N vectors,
-D dimensions, V codes of a level, T codes of all levels, B axes of an FSQ level.
+The products of a vector with all levels are one matrix product; the contribution of earlier centroids is looked up in
+tables of products between levels, so no residual is computed. The error of a matrix product is bounded whatever its
+order of addition. A row in which two paths are closer than that bound is repeated in float64, where on the grid no sum
+is ever rounded. So the codes are those of exact arithmetic (`exact.py`), at little more than the cost of float32.
+
+Greedy and beam search exist for rows in bulk and for a single row, where the overhead of calls outweighs the
+arithmetic. All give the same codes, and say whether the gap between what was kept and what was not is within the error
+bound, so that rounding may have decided.
+
+Legend: N vectors, D dimensions, K paths, V codes of a level, T codes of all levels, B axes of an FSQ level.
 
 Source: Higham 2002, "Accuracy and Stability of Numerical Algorithms", section 3.1 (|error| <= D u |x||y| for any order
 of D sums, with u = 2^-24); tables of products as in Babenko, Lempitsky 2014, "Additive Quantization", section 3.
@@ -25,24 +30,24 @@ Scores = npt.NDArray[np.floating]
 Places = npt.NDArray[np.intp]
 
 _UNIT_ROUNDOFF = 2.0**-24
-# Pays for terms of second order and for the rounding of the bound itself.
+# Covers second-order terms and the rounding of the bound itself.
 _SAFETY = 1.05
 # Tables of 64 MB; larger codebooks are encoded without them.
 _MAX_TABLE_NUMBERS = 1 << 24
-# One vector is multiplied in parts of so many components, added up afterwards: the bound of a sum of 768 in one go is
-# five times as wide, and with it a beam of 5 over four levels was unsure of every fourth vector.
+# A single vector is multiplied in parts of this many components, added up afterwards: the bound of one sum of 768 terms
+# is five times as wide, and with it a beam of 5 over four levels was undecided for every fourth vector.
 _PART_WIDTH = 128
-# Scores of all paths of a block stay in the cache.
+# Scores of all paths of a block fit in the cache.
 _BLOCK_NUMBERS = 1 << 18
 
 
 class Tables(NamedTuple):
-    """What scores of centroid levels are looked up from.
+    """Look-up tables for scores of centroid levels.
 
     Attributes:
-        starts: Where each level begins in the products, and the end.
-        biases: Biases of the first level; those of the others are in their first table. Shape: (V,).
-        tables: By level, then by earlier level: what a code of that adds to the scores of this. Shape: (V', V).
+        starts: Start of each level in the products, and the end of the last.
+        biases: Biases of the first level; those of the others are included in their first table. Shape: (V,).
+        tables: By level, then by earlier level: the term that an earlier code adds to the scores. Shape: (V', V).
     """
 
     starts: tuple[int, ...]
@@ -52,15 +57,16 @@ class Tables(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Screen:
-    """Tables of a quantizer, with the error bound of each level's scores in float32.
+    """Tables of a quantizer, with the float32 error bound of each level's scores.
 
     Attributes:
         directions: Minus twice the centroids of all levels, then the axes of an FSQ level. Shape: (T, D).
         known: Tables of the centroid levels.
-        axis_tables: By earlier level: what a code of that takes off a place on the axes. Shape: (V, B).
+        axis_tables: By earlier level: the term that a code adds to the coordinates on the axes. Shape: (V, B).
         thresholds: Thresholds of the FSQ level; empty without one. Shape: (B,).
-        lengths: Longest direction of each level, of all levels so far with a beam. Shape: (levels,).
-        intercepts: Error of such a difference whatever the vector, by level. Shape: (levels,).
+        lengths: Length of the longest direction of each level, summed over the levels so far with a beam.
+            Shape: (levels,).
+        intercepts: Part of the bound that does not depend on the vector, by level. Shape: (levels,).
         beam_size: Paths kept from level to level.
     """
 
@@ -74,15 +80,15 @@ class Screen:
 
     @classmethod
     def build(cls, levels: tuple[CentroidLevel, ...], fsq: FsqLevel | None, beam_size: int) -> Self | None:
-        """Make the tables.
+        """Compute the tables.
 
         Args:
             levels: Levels with centroids, first level first.
-            fsq: The last level where it is of that kind.
+            fsq: The last level if it is of that kind.
             beam_size: Paths kept from level to level.
 
         Returns:
-            The screen; None where there is no centroid level, or the tables would be larger than 64 MB.
+            The tables; None if there is no centroid level, or they would be larger than 64 MB.
         """
         sizes = [level.size for level in levels]
         axes = fsq.axes if fsq is not None else np.zeros((0, levels[0].dim if levels else 0))
@@ -98,7 +104,7 @@ class Screen:
         terms = [_largest(level.biases) + sum(map(_largest, row)) for level, row in zip(levels, tables, strict=True)]
         terms.append(_largest(thresholds) + sum(map(_largest, axis_tables)))
         if beam_size > 1:
-            # Sums over the levels so far are compared, and so the errors add up; axes are compared one by one.
+            # Sums over the levels so far are compared, so their errors add up; axes are compared one by one.
             lengths[:-1], terms[:-1] = np.cumsum(lengths[:-1]).tolist(), np.cumsum(terms[:-1]).tolist()
         for level, row in zip(levels[1:], tables[1:], strict=True):
             row[0] += level.biases
@@ -113,7 +119,7 @@ class Screen:
         )
 
     def encode(self, vectors: Scores) -> npt.NDArray[np.int32]:
-        """Give each vector its codes, those of exact arithmetic.
+        """Encode vectors; the codes are those of exact arithmetic.
 
         Args:
             vectors: On the 14-bit grid, below 2.
@@ -133,7 +139,7 @@ class Screen:
         return codes
 
     def encode_one(self, vector: npt.NDArray[np.float32]) -> list[int]:
-        """Give one vector its codes.
+        """Encode one vector.
 
         Args:
             vector: On the 14-bit grid, below 2.
@@ -213,7 +219,7 @@ class Screen:
 def _greedy_rows(
     known: Tables, products: Scores, bounds: Scores, codes: npt.NDArray[np.int32]
 ) -> npt.NDArray[np.bool_]:
-    """Take the least score of each level.
+    """Choose the least score of each level.
 
     Args:
         known: Tables.
@@ -223,12 +229,12 @@ def _greedy_rows(
         bounds: Error bound of a difference of two scores, by level.
 
             Shape: (N, levels).
-        codes: Filled in.
+        codes: Output.
 
             Shape: (N, levels or more).
 
     Returns:
-        Whether rounding may have decided a code of the row.
+        Rows in which rounding may have decided a code.
     """
     rows, unsure = np.arange(len(products)), np.zeros(len(products), dtype=np.bool_)
     chosen: list[Places] = []
@@ -237,7 +243,7 @@ def _greedy_rows(
         best = scores.argmin(axis=1)
         least = scores[rows, best]
         scores[rows, best] = np.inf
-        # argmin and a look-up: three times as fast as min.
+        # argmin and indexing: three times as fast as min.
         second = scores[rows, scores.argmin(axis=1)]
         unsure |= ~(second - least > bounds[:, level])
         codes[:, level] = best
@@ -246,7 +252,7 @@ def _greedy_rows(
 
 
 def _greedy_one(known: Tables, products: Scores, bounds: list[float], codes: list[int]) -> bool:
-    """Take the least score of each level, for one vector.
+    """Choose the least score of each level, for one vector.
 
     Args:
         known: Tables.
@@ -276,7 +282,7 @@ def _greedy_one(known: Tables, products: Scores, bounds: list[float], codes: lis
 def _beam_rows(
     known: Tables, beam_size: int, products: Scores, bounds: Scores, codes: npt.NDArray[np.int32]
 ) -> npt.NDArray[np.bool_]:
-    """Keep the best paths from level to level, and the best of all at the last.
+    """Keep the best paths from level to level, and the single best one at the last.
 
     Args:
         known: Tables.
@@ -287,12 +293,12 @@ def _beam_rows(
         bounds: Error bound of a difference of two sums of scores, by level.
 
             Shape: (N, levels).
-        codes: Filled in.
+        codes: Output.
 
             Shape: (N, levels or more).
 
     Returns:
-        Whether rounding may have decided which paths of the row were kept.
+        Rows in which rounding may have decided which paths were kept.
     """
     rows, unsure = np.arange(len(products)), np.zeros(len(products), dtype=np.bool_)
     num_levels = len(known.starts) - 1
@@ -304,7 +310,7 @@ def _beam_rows(
         flat = scores.reshape(len(products), -1)
         kept = 1 if level == num_levels - 1 else min(beam_size, flat.shape[1])
         found, costs = smallest(flat, kept)
-        # What was found is infinite now, so this is the best of the rest.
+        # The values found have been overwritten with infinity, so this is the best of the rest.
         rest = flat[rows, flat.argmin(axis=1)]
         unsure |= ~(rest - costs[:, -1] > bounds[:, level])
         parents, chosen = np.divmod(found, scores.shape[2])
@@ -332,7 +338,7 @@ def _beam_one(known: Tables, beam_size: int, products: Scores, bounds: list[floa
     unsure, columns, costs = False, list[list[int]](), np.zeros((1, 1), dtype=products.dtype)
     for level, bound in enumerate(bounds):
         own = products[known.starts[level] : known.starts[level + 1]]
-        # Rows are paths: what the vector says, what each path cost so far, what each of its codes takes off.
+        # Rows are paths: the vector's products, the cost of each path so far, and the terms of its codes.
         scores = own + costs if level else (own + known.biases)[None]
         for table, column in zip(known.tables[level], columns, strict=True):
             scores += table.take(column, axis=0)
@@ -364,7 +370,7 @@ def _look_up(known: Tables, own: Scores, level: int, codes_of: list[Places]) -> 
 
 
 def _error_of(num_terms: int, num_levels: int) -> float:
-    # A score adds at most L numbers to a product, a path's cost L scores, each rounded once; all twice: a difference.
+    # A score adds at most L numbers to a product, a path's cost L scores, each rounded once; twice, for a difference.
     return 2.0 * _SAFETY * _UNIT_ROUNDOFF * (num_terms + 2 * num_levels + 4)
 
 

@@ -1,4 +1,4 @@
-"""Live items: a window of segments, a long memory and the listeners, fused; another SID only when it pays. No I/O."""
+"""Live items: SIDs that follow a stream's segments and listeners, changed only when worthwhile. No I/O."""
 
 from typing import TYPE_CHECKING
 

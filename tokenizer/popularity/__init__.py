@@ -1,4 +1,4 @@
-"""Popularity: listens counted with decay, exactly mergeable, and the order that the counts give to a catalogue."""
+"""Popularity: exactly mergeable decayed counts of listens, and the ranking of a catalogue by them."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""What is known of an item's content, view by view, and how the views become one content vector."""
+"""Views of an item's content (text, segments, precomputed vectors), and their fusion into one content vector."""
 
 from sidestream.tokenizer.views.fusion import Fusion, fit_fusion
 from sidestream.tokenizer.views.item import SEGMENT_FIELDS, TEXT_VIEW, ContentSegment, ItemContent, text_items

@@ -1,4 +1,4 @@
-"""Reading the text files of published data sets line by line, with errors that name file and line."""
+"""Reading of published text files line by line, with errors that name file and line."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         path: File.
 
     Yields:
-        Number of the line, from 1, and its bytes.
+        Line number, from 1, and bytes of the line.
 
     Raises:
         DataError: The file cannot be read.
@@ -31,12 +31,6 @@ def decode_text(raw: bytes) -> str:
     """Decode a line that is UTF-8 in some editions of a data set and Latin-1 in others.
 
     Latin-1 accepts any bytes, and accented Latin-1 text is practically never valid UTF-8: UTF-8 is tried first.
-
-    Args:
-        raw: One line.
-
-    Returns:
-        Its text.
     """
     try:
         return raw.decode("utf-8")
@@ -45,15 +39,5 @@ def decode_text(raw: bytes) -> str:
 
 
 def line_error(path: Path, line: int, expected: str, got: object) -> DataError:
-    """Say what is wrong with one line.
-
-    Args:
-        path: File.
-        line: Number of the line, from 1.
-        expected: What should be there.
-        got: What is there.
-
-    Returns:
-        The error to raise.
-    """
+    """Create the error for an invalid line (numbered from 1)."""
     return DataError(f"{path}, line {line}: expected {expected}, got {got!r}; restore the published file")

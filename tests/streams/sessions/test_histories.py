@@ -37,7 +37,7 @@ def test_entries_are_counted_by_where_their_sid_came_from():
                 ((OLD, [[1, 1], [1, 2]]), (NEW, [[5, 5], [6, 6]])))  # fmt: skip
     metrics = Metrics()
     told = count_histories(metrics)
-    recommender = Recommender(None, NEW, "none", alignments=[align(*versions)], told=told)
+    recommender = Recommender(None, NEW, "none", alignments=[align(*versions)], on_history_read=told)
     start = SessionStart(session_id="s", user_id="u", at=9)
     now = catalogue(NEW, {"k": (3, 3)})
     recommender.recommend(start, state, now, 9)

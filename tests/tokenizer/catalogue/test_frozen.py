@@ -148,7 +148,7 @@ def no_sets(folder):
         (spoil_byte, "damaged"),
         (lambda folder: (folder / "text.npy").unlink(), "lacks"),
         (lambda folder: (folder / "manifest.json").unlink(), "no manifest"),
-        (lambda folder: (folder / "manifest.json").write_text("{"), "cannot be read"),
+        (lambda folder: (folder / "manifest.json").write_text("{"), "not a readable manifest"),
         (shutil.rmtree, "is missing"),
         (relabel, "layout 2, got 99"),
         (no_sets, "not a readable catalogue"),

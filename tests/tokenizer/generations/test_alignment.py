@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidestream.tokenizer.errors import ArtifactError, TokenizerError
@@ -68,6 +68,7 @@ def test_versions_must_say_something_of_the_same_items():
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40), st.randoms()
 )
+@settings(deadline=None)
 def test_renamed_codes_are_translated_back(sids, random):
     # The new version is the old one under other names of its codes, in each level: every stored SID is read right.
     names = [random.sample(range(4), 4) for _ in range(3)]
@@ -131,7 +132,7 @@ def test_another_artifact_is_neither_read_nor_replaced(made, tmp_path):
     write_manifest(tmp_path / "other", {"artifact": "model"})
     with pytest.raises(ArtifactError, match="no alignment artifact, so it is not replaced"):
         made.save(tmp_path / "other")
-    with pytest.raises(ArtifactError, match="no alignment"):
+    with pytest.raises(ArtifactError, match="not an alignment"):
         load_alignment(tmp_path / "other")
 
 

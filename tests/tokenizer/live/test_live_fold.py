@@ -235,7 +235,7 @@ def test_a_state_of_another_layout_or_cut_short_is_refused():
     value = encode_state(start())
     with pytest.raises(TokenizerError, match="layout version 1, got 02"):
         decode_state(b"\x02" + value[1:])
-    with pytest.raises(TokenizerError, match="cannot be read"):
+    with pytest.raises(TokenizerError, match="cannot be decoded"):
         decode_state(value[:-3])
 
 
