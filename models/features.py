@@ -64,6 +64,8 @@ class Features:
 def features(history: HistoryArrays, max_len: int) -> Features:
     """Build the encoder's inputs from a history.
 
+    Listens of every signal are inputs: what a listener skipped or disliked is context, and never a target
+    (`sidestream.models.records.signals`).
     An entry with neither a row nor a SID is dropped before the latest `max_len` are taken. A history without any usable
     entry becomes one position of padding, so that the graph always has a position.
 

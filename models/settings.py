@@ -4,7 +4,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class EngineSettings(BaseModel):
-    """Defaults of the engine's search, and its limits."""
+    """Settings of the engine's search."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -12,7 +12,7 @@ class EngineSettings(BaseModel):
         default=30,
         ge=1,
         le=512,
-        description="Prefixes kept per level if a request sets none; raised to the number of candidates.",
+        description="Prefixes kept per level of the beam search; at least as many as requested candidates.",
     )
     leaf_beam_size: int = Field(
         default=100,

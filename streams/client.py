@@ -15,13 +15,23 @@ from kafka.errors import KafkaError
 from kafka.producer.future import FutureRecordMetadata
 from pydantic import ValidationError
 
-from sidestream.models.records import CandidateSet, CatalogItem, Listen, LiveSegment, Record, SessionStart, UserErasure
+from sidestream.models.records import (
+    CandidateSet,
+    CatalogItem,
+    ItemSids,
+    Listen,
+    LiveSegment,
+    Record,
+    SessionStart,
+    UserErasure,
+)
 from sidestream.models.records.candidates import candidate_set_id
 from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.contracts.topics import TopicSpec, build_topics
 from sidestream.streams.errors import BrokerError
 from sidestream.streams.kafka.blocking import BlockingFollower
 from sidestream.streams.kafka.clients import Clients, KafkaSettings, OffsetReset
+from sidestream.streams.kafka.tail import read_topic
 from sidestream.streams.runtime.clock import WallClock
 
 POLL_MS = 200
@@ -221,6 +231,24 @@ class SidestreamClient:
         # Its positions are looked up now: the end must be that of this call, not of the first poll.
         follower = BlockingFollower(self._clients, {topic: None}, start="beginning" if from_start else "end")
         return CandidateStream(follower)
+
+    def read_catalogue(self) -> dict[str, ItemSids]:
+        """Read all items that can be recommended now, with their facts and SIDs; a new connection each time.
+
+        Returns:
+            By item id, in the order in which they were last changed in each partition.
+
+        Raises:
+            BrokerError: The broker does not answer.
+            TopicError: There is no such topic.
+        """
+        items: dict[str, ItemSids] = {}
+        for record in read_topic(self._clients, self.topics.item_sids.name):
+            item_id = (record.key or b"").decode(errors="replace")
+            items.pop(item_id, None)
+            if record.value is not None:
+                items[item_id] = ItemSids.from_json(record.value)
+        return items
 
     def request_candidates(self, start: SessionStart, timeout_s: float = 10.0) -> CandidateSet:
         """Publish a session-start and wait for its answer; a new connection each time, for people and tests.

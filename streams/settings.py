@@ -12,6 +12,7 @@ processes. They are masked where settings are shown, and no message repeats what
 import difflib
 import itertools
 import os
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -22,7 +23,6 @@ from pydantic_settings import (
     EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    TomlConfigSettingsSource,
 )
 
 from sidestream.models.data.settings import ImportSettings
@@ -43,6 +43,7 @@ from sidestream.streams.popularity.settings import PopularitySettings
 from sidestream.streams.replay.settings import ReplaySettings
 from sidestream.streams.runtime.logs.settings import LogSettings
 from sidestream.streams.sessions.settings import SessionSettings
+from sidestream.streams.setting_aliases import with_present_names
 from sidestream.streams.tokenizing.settings import AgentSettings
 from sidestream.streams.worker.settings import WorkerSettings
 from sidestream.streams.worker.web.settings import WebSettings
@@ -126,13 +127,16 @@ def load_settings(
         The settings, and for every dotted name where its value came from: flag, environment, file or default.
 
     Raises:
-        SettingsError: A name is unknown, a value does not fit, or the file cannot be read.
+        SettingsError: A name is unknown, a value does not fit, the file cannot be read, or a setting is given by its
+            older name too, with another value.
     """
-    layers = [
-        ("flag", nest(flags or {})),
-        ("environment", _from_environment(os.environ if env is None else env)),
-        ("file", _from_file(file)),
-    ]
+    layers = with_present_names(
+        [
+            ("flag", nest(flags or {})),
+            ("environment", _from_environment(os.environ if env is None else env)),
+            ("file", _from_file(file)),
+        ]
+    )
     merged: dict[str, Any] = {}
     for _, layer in reversed(layers):
         merge(merged, layer)
@@ -238,7 +242,8 @@ def _from_file(file: Path | None) -> dict[str, Any]:
         msg = f"settings file {file}: expected a TOML file, found none; check --config"
         raise SettingsError(msg)
     try:
-        return TomlConfigSettingsSource(Settings, toml_file=file)()
+        # Editors put a BOM before the text, which TOML knows nothing of.
+        return tomllib.loads(file.read_bytes().decode("utf-8-sig"))
     except ValueError as exc:
         msg = f"settings file {file}: not TOML ({exc}); correct the line it names"
         raise SettingsError(msg) from exc

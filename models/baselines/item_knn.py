@@ -19,6 +19,7 @@ from sidestream.models.baselines.ranking import top_items
 Int32Array = npt.NDArray[np.int32]
 Int64Array = npt.NDArray[np.int64]
 Float64Array = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
 
 
 class ItemKnnSettings(BaseModel):
@@ -38,7 +39,7 @@ class ItemKnn:
     """Ranks by similarity to the latest listens; all neighbours are kept.
 
     Args:
-        sequences: Training sequences of item indices, oldest first.
+        sequences: Training sequences of item indices, oldest first; only listens with a positive signal.
         catalogue_size: Number of items.
         settings: Weights.
     """
@@ -56,13 +57,16 @@ class ItemKnn:
         self._neighbours = second
         self._similarity = weights * damping[first] * damping[second]
 
-    def rank(self, history: Int32Array, num_items: int, exclude_seen: bool) -> Int32Array:
+    def rank(
+        self, history: Int32Array, num_items: int, exclude_seen: bool, is_liked: BoolArray | None = None
+    ) -> Int32Array:
         """List the items closest to the latest listens.
 
         Args:
             history: Items listened to, oldest first. Shape: (num_listens,).
             num_items: Maximum length of the list.
             exclude_seen: Whether to exclude the items of the history.
+            is_liked: Which of them have a positive signal; the others have no neighbours. Shape: (num_listens,).
 
         Returns:
             Items, best first; items without similarity are not listed.
@@ -70,7 +74,8 @@ class ItemKnn:
             Shape: (at most num_items,).
         """
         scores = np.zeros(self._size)
-        latest = history[-self._settings.max_history :][::-1]
+        liked = history if is_liked is None else history[is_liked]
+        latest = liked[-self._settings.max_history :][::-1]
         for place, item in enumerate(latest.tolist(), start=1):
             found = slice(self._offsets[item], self._offsets[item + 1])
             # A row contains each neighbour once, so plain indexing adds correctly.

@@ -9,18 +9,22 @@ from sidestream.tokenizer.arrays.search import top_rows
 
 Int32Array = npt.NDArray[np.int32]
 Float32Array = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
 
 
 class Ranker(Protocol):
     """Anything that orders items for a history of item indices."""
 
-    def rank(self, history: Int32Array, num_items: int, exclude_seen: bool) -> Int32Array:
+    def rank(
+        self, history: Int32Array, num_items: int, exclude_seen: bool, is_liked: BoolArray | None = None
+    ) -> Int32Array:
         """List the best items for a listener.
 
         Args:
             history: Items listened to, oldest first. Shape: (num_listens,).
             num_items: Maximum length of the list.
             exclude_seen: Whether to exclude the items of the history.
+            is_liked: Which of them have a positive signal; None means all. Shape: (num_listens,).
 
         Returns:
             Distinct items, best first. A ranker lists only items that it has evidence for, so the list may be short.

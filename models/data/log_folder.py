@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from sidestream.models.data.manifest import FORMAT_VERSION, Manifest
 from sidestream.models.data.rows import (
+    BOM,
     CatalogEvent,
     HeldOutRow,
     ListenRow,
@@ -31,6 +32,7 @@ from sidestream.models.data.rows import (
     decode_listen,
     decode_session,
     encode_row,
+    foreign_cause,
 )
 from sidestream.models.errors import DataError
 from sidestream.models.records import SessionStart
@@ -208,12 +210,13 @@ class LogFolder:
                 line += 1
                 end += len(raw)
                 # A file cut short by a crash or a full disk ends inside a line.
-                if raw[-1:] != b"\n":
+                if raw[-1:] != b"\n" and foreign_cause(raw) is None:
                     raise self._damage(name, line, "a line end", f"the end of the file after {len(raw)} bytes")
                 try:
                     row = decode(raw)
                 except RowError as error:
-                    raise self._damage(name, line, f"a row of {name}", f"{error}: {raw[:80]!r}") from error
+                    cause = foreign_cause(raw) or f"{error}: {raw[:80]!r}"
+                    raise self._damage(name, line, f"a row of {name}", cause) from error
                 if row.at < latest:
                     raise self._damage(name, line, f"`at` >= {latest} as in the line before", str(row.at))
                 latest = row.at
@@ -238,13 +241,13 @@ class LogFolder:
             raise DataError(msg) from error
 
     def _damage(self, name: str, line: int, expected: str, got: str) -> DataError:
-        msg = f"{self.path / name}, line {line}: expected {expected}, got {got}; restore the file or remove the line"
+        msg = f"{self.path / name}:{line}: expected {expected}, got {got}; restore the file or remove the line"
         return DataError(msg)
 
 
 def _read_manifest(path: Path) -> Manifest:
     try:
-        content = path.read_bytes()
+        content = path.read_bytes().removeprefix(BOM)
     except OSError as error:
         msg = f"{path}: expected the manifest of a log folder, got {error.strerror}; import or generate one first"
         raise DataError(msg) from error

@@ -1,8 +1,8 @@
 """Rows of a log folder: their types, and decoding of the lines of each file.
 
 Listens are the hot path (a training reads millions), so they decode into a msgspec struct with the fields of
-`sidestream.models.records.Listen`; a test keeps the two in step. Catalogue rows and session-starts are pydantic
-records.
+`models.records.Listen`; a test keeps the two in step. Catalogue rows and session-starts are pydantic records. A struct
+checks only the bounds of a time: why a time is refused is found by decoding it again (`time_fault`).
 """
 
 from typing import Annotated, Literal, NamedTuple
@@ -11,13 +11,16 @@ import msgspec
 from pydantic import ValidationError
 
 from sidestream.models.records import CatalogItem, SessionStart, Signal
-from sidestream.models.records.base import MAX_AT_MS, MAX_ID_CHARS
+from sidestream.models.records.base import MAX_ID_CHARS
+from sidestream.models.records.times import EARLIEST_EVENT_AT, LATEST_AT, event_time_fault
+
+BOM = b"\xef\xbb\xbf"
 
 TopicName = Literal["catalog", "listens", "sessions", "heldout"]
 Role = Literal["test", "valid"]
 
 IdText = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_CHARS)]
-AtMsInt = Annotated[int, msgspec.Meta(ge=0, le=MAX_AT_MS)]
+EventAtInt = Annotated[int, msgspec.Meta(ge=EARLIEST_EVENT_AT, le=LATEST_AT)]
 
 
 class ListenRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -26,7 +29,7 @@ class ListenRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     event_id: IdText
     user_id: IdText
     item_id: IdText
-    at: AtMsInt
+    at: EventAtInt
     listened_ms: Annotated[int, msgspec.Meta(ge=0)] | None = None
     duration_ms: Annotated[int, msgspec.Meta(gt=0)] | None = None
     signal: Signal = "listen"
@@ -82,13 +85,18 @@ class RowError(ValueError):
 
 class _CatalogHead(msgspec.Struct, frozen=True, gc=False):
     item_id: IdText
-    at: AtMsInt
+    at: EventAtInt
     removed: bool = False
+
+
+class _TimeAlone(msgspec.Struct, frozen=True, gc=False):
+    at: int
 
 
 _listen_decoder = msgspec.json.Decoder(ListenRow)
 _heldout_decoder = msgspec.json.Decoder(HeldOutRow)
 _head_decoder = msgspec.json.Decoder(_CatalogHead)
+_time_decoder = msgspec.json.Decoder(_TimeAlone)
 _encoder = msgspec.json.Encoder()
 
 
@@ -107,7 +115,7 @@ def decode_listen(line: bytes) -> ListenRow:
     try:
         return _listen_decoder.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise RowError(str(error)) from error
+        raise RowError(time_fault(line, error) or str(error)) from error
 
 
 def decode_heldout(line: bytes) -> HeldOutRow:
@@ -125,7 +133,7 @@ def decode_heldout(line: bytes) -> HeldOutRow:
     try:
         return _heldout_decoder.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise RowError(str(error)) from error
+        raise RowError(time_fault(line, error) or str(error)) from error
 
 
 def decode_catalog(line: bytes) -> CatalogEvent:
@@ -144,7 +152,7 @@ def decode_catalog(line: bytes) -> CatalogEvent:
         head = _head_decoder.decode(line)
         item = None if head.removed else CatalogItem.from_json(line)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise RowError(str(error)) from error
+        raise RowError(time_fault(line, error) or str(error)) from error
     except ValidationError as error:
         raise RowError(_first_fault(error)) from error
     return CatalogEvent(head.item_id, head.at, item)
@@ -166,6 +174,42 @@ def decode_session(line: bytes) -> SessionStart:
         return SessionStart.from_json(line)
     except ValidationError as error:
         raise RowError(_first_fault(error)) from error
+
+
+def foreign_cause(line: bytes) -> str | None:
+    """Say what a line is that looks like nothing of a log folder at all, where that is known.
+
+    Args:
+        line: A line that is no row.
+
+    Returns:
+        What it is; None where only its content is wrong.
+    """
+    if line.startswith(BOM):
+        return "a BOM before it; log folders are plain UTF-8"
+    if line.startswith(b"\x1f\x8b"):
+        return "a gzip file; log folders are not compressed, decompress it"
+    return "an empty line" if line.isspace() else None
+
+
+def time_fault(value: bytes, error: Exception) -> str | None:
+    """Say what is wrong with the time of an event, where that is why a struct refused it.
+
+    Args:
+        value: JSON text that was refused.
+        error: The refusal.
+
+    Returns:
+        What is wrong, beginning with the field; None where the time is not the reason.
+    """
+    text = str(error)
+    if not (text.startswith(("Expected `int` >=", "Expected `int` <=")) and text.endswith("- at `$.at`")):
+        return None
+    try:
+        fault = event_time_fault(_time_decoder.decode(value).at)
+    except msgspec.MsgspecError:  # damaged behind the time
+        return None
+    return None if fault is None else f"at: {fault}"
 
 
 def encode_row(row: msgspec.Struct) -> bytes:

@@ -1,8 +1,10 @@
 """Writing of log folders: rows are checked for order and hashed, and the folder appears only when complete."""
 
 import hashlib
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -42,14 +44,17 @@ class LogFolderWriter:
     Args:
         path: The folder to create.
         overwrite: Whether to replace an existing log folder; anything else at `path` is never replaced.
+        extra: Name of a folder inside that is not part of the log. If `path` contains nothing else, it may be replaced;
+            the content of the new one is written to `extra_folder`.
 
     Raises:
         DataError: `path` exists and may not be replaced.
     """
 
-    def __init__(self, path: Path | str, *, overwrite: bool = False) -> None:
+    def __init__(self, path: Path | str, *, overwrite: bool = False, extra: str = "") -> None:
         self.path = Path(path)
-        self._draft = FolderDraft(self.path, _replace_log if overwrite else _refuse)
+        self._extra = extra
+        self._draft = FolderDraft(self.path, partial(_check_place, extra=extra, overwrite=overwrite))
         try:
             (self._draft.path / "events").mkdir()
             self._sinks = {name: _Sink(self._draft.path, name) for name in TOPIC_FILES.values()}
@@ -72,10 +77,25 @@ class LogFolderWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
+            # A full disk refuses the last rows too; nothing may be left all the same.
             for sink in self._sinks.values():
-                sink.close()
+                sink.discard()
         finally:
             self._draft.discard()
+
+    @property
+    def scratch(self) -> Path:
+        """A folder for what must be on disk while rows are made; it is removed with whatever is in it."""
+        folder = self._draft.path / "scratch"
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    @property
+    def extra_folder(self) -> Path:
+        """The folder inside that is no part of the log; it gets its place together with the log."""
+        folder = self._draft.path / self._extra
+        folder.mkdir(exist_ok=True)
+        return folder
 
     def item(self, item: CatalogItem) -> None:
         """Append an item to the catalogue file."""
@@ -106,6 +126,7 @@ class LogFolderWriter:
         """Close the files, write the manifest with these facts and publish the folder."""
         for sink in self._sinks.values():
             sink.close()
+        shutil.rmtree(self._draft.path / "scratch", ignore_errors=True)
         times = [at for sink in self._sinks.values() if sink.lines for at in (sink.first_at, sink.last_at)]
         manifest = Manifest(
             name=facts.name,
@@ -154,7 +175,7 @@ class _Sink:
             self.first_at = at
         elif at < self.last_at:
             msg = (
-                f"{self.name}, line {self.lines + 1}: expected `at` >= {self.last_at} as in the line before, got {at}; "
+                f"{self.name}:{self.lines + 1}: expected `at` >= {self.last_at} as in the line before, got {at}; "
                 "sort the rows before they are written"
             )
             raise DataError(msg)
@@ -170,6 +191,10 @@ class _Sink:
             self._flush()
             self._stream.close()
 
+    def discard(self) -> None:
+        self._waiting.clear()
+        self._stream.close()
+
     def entry(self) -> FileEntry:
         return FileEntry(bytes=self._bytes, lines=self.lines, sha256=self._hash.hexdigest())
 
@@ -184,12 +209,13 @@ class _Sink:
         self._stream.write(block)
 
 
-def _refuse(place: Path) -> None:
-    msg = f"{place}: expected a folder that does not exist, got an existing one; name another or use --overwrite"
-    raise DataError(msg)
-
-
-def _replace_log(place: Path) -> None:
+def _check_place(place: Path, extra: str, *, overwrite: bool) -> None:
+    """Refuse to replace anything but a log folder, or a recording that has only just begun."""
+    if place.is_dir() and all(inside.name == extra for inside in place.iterdir()):
+        return
+    if not overwrite:
+        msg = f"{place}: expected a folder that does not exist, got an existing one; name another or use --overwrite"
+        raise DataError(msg)
     if not (place / MANIFEST_FILE).is_file():
         msg = f"{place}: expected a new folder or a log folder, got an existing folder of another kind; name another"
         raise DataError(msg)

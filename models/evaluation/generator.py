@@ -8,6 +8,7 @@ from sidestream.models.evaluation.catalogue import EvaluationCatalogue
 from sidestream.models.features import ItemHistory, features
 
 Int32Array = npt.NDArray[np.int32]
+BoolArray = npt.NDArray[np.bool_]
 
 
 class GeneratorRanker:
@@ -28,19 +29,23 @@ class GeneratorRanker:
         self._max_len = max_len
         self._beam_size = beam_size
 
-    def rank(self, history: Int32Array, num_items: int, exclude_seen: bool) -> Int32Array:
+    def rank(
+        self, history: Int32Array, num_items: int, exclude_seen: bool, is_liked: BoolArray | None = None
+    ) -> Int32Array:
         """List the engine's candidates.
 
         Args:
             history: Items listened to, oldest first. Shape: (num_listens,).
             num_items: Maximum length of the list.
             exclude_seen: Whether to exclude the items of the history, including those older than the model reads.
+            is_liked: Not used: the model's input has listens of every signal, as in serving. Shape: (num_listens,).
 
         Returns:
             Items, best first.
 
             Shape: (at most num_items,).
         """
+        del is_liked
         catalogue = self._catalogue
         seen = catalogue.row_of_item[history]
         inputs = features(ItemHistory(seen, catalogue.codes[history]), self._max_len)

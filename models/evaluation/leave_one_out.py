@@ -22,6 +22,7 @@ from sidestream.models.errors import DataError
 from sidestream.models.evaluation.metrics import Estimate, summary, target_rank
 
 Int32Array = npt.NDArray[np.int32]
+BoolArray = npt.NDArray[np.bool_]
 Column = Literal["plain", "seen_excluded"]
 Progress = Callable[[str, int, int], None]
 
@@ -36,13 +37,15 @@ class Cases:
     Args:
         histories: Item indices, oldest first, one array per listener.
         targets: The held-out items. Shape: (num_listeners,).
+        is_liked: Which items of each history have a positive signal; None means all.
 
     Raises:
-        DataError: The two have different lengths.
+        DataError: They have different lengths.
     """
 
     histories: Sequence[Int32Array]
     targets: Int32Array
+    is_liked: Sequence[BoolArray] | None = None
 
     def __post_init__(self) -> None:
         if len(self.histories) != len(self.targets):
@@ -50,6 +53,9 @@ class Cases:
                 f"evaluation cases: {len(self.histories)} histories but {len(self.targets)} held-out items; "
                 "give one held-out item for each history"
             )
+            raise DataError(msg)
+        if self.is_liked is not None and [*map(len, self.is_liked)] != [*map(len, self.histories)]:
+            msg = "evaluation cases: expected one mark in is_liked for each listen of each history; give both alike"
             raise DataError(msg)
 
     @property
@@ -63,7 +69,8 @@ class Cases:
         if num_cases >= len(self.targets):
             return self
         chosen = np.sort(rng.choice(len(self.targets), num_cases, replace=False))
-        return Cases([self.histories[index] for index in chosen], self.targets[chosen])
+        liked = None if self.is_liked is None else [self.is_liked[index] for index in chosen]
+        return Cases([self.histories[index] for index in chosen], self.targets[chosen], liked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +138,9 @@ def ranks_of(ranker: Ranker, cases: Cases, column: Column, progress: Callable[[i
         Shape: (num_listeners,).
     """
     ranks = np.empty(len(cases.targets), np.int32)
+    liked: Sequence[BoolArray | None] = [None] * len(cases.targets) if cases.is_liked is None else cases.is_liked
     for index, (history, target) in enumerate(_pairs(cases)):
-        listed = ranker.rank(history, LIST_LENGTH, column == "seen_excluded")
+        listed = ranker.rank(history, LIST_LENGTH, column == "seen_excluded", liked[index])
         ranks[index] = target_rank(listed, target)
         if progress is not None:
             progress(1)

@@ -31,11 +31,13 @@ def held_out_cases(sequences: Sequences, role: Role) -> Cases:
     targets = sequences.valid if role == "valid" else sequences.test
     inputs = sequences.train if role == "valid" else sequences.history
     asked = [index for index, target in enumerate(targets.tolist()) if target >= 0 and len(inputs[index])]
-    return Cases([inputs[index] for index in asked], targets[asked])
+    histories = [inputs[index] for index in asked]
+    liked = [sequences.is_liked[index][: len(inputs[index])] for index in asked]
+    return Cases(histories, targets[asked], liked)
 
 
 def baselines(sequences: Sequences) -> dict[str, Ranker]:
-    """Build the baselines from the training part only.
+    """Build the baselines from the liked listens of the training part only.
 
     Args:
         sequences: A folder's listens.
@@ -44,7 +46,7 @@ def baselines(sequences: Sequences) -> dict[str, Ranker]:
         By name: `popularity` and `item_knn`.
     """
     size = len(sequences.item_ids)
-    return {"popularity": Popularity(sequences.train, size), "item_knn": ItemKnn(sequences.train, size)}
+    return {"popularity": Popularity(sequences.liked, size), "item_knn": ItemKnn(sequences.liked, size)}
 
 
 def evaluate(

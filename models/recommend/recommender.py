@@ -185,7 +185,6 @@ class Recommender:
                 num_candidates=query.start.num_candidates,
                 excluded_rows=query.excluded,
                 eligibility=query.eligibility,
-                beam_size=self._settings.beam_size,
             )
         with steps.time("engine"):
             result = self._engine.recommend(request, query.snapshot)
@@ -213,6 +212,8 @@ class Recommender:
                     "model_version": self.model_version,
                     "tokenizer_version": self.tokenizer_version,
                     "catalogue_version": snapshot.version,
+                    "catalogue_offsets": snapshot.source_offsets,
+                    "judged_at": query.now_ms,
                     "state_watermark": query.history.watermark,
                     "discovery": start.discovery,
                     "candidates": _candidate_fields(query, picks),

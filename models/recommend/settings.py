@@ -8,9 +8,6 @@ class RecommendSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    beam_size: int | None = Field(
-        default=None, ge=1, le=512, description="Prefixes kept per level of the search. None: the engine's setting."
-    )
     max_history: int = Field(
         default=50, ge=1, le=50, description="Number of latest history entries given to the model."
     )
@@ -22,7 +19,7 @@ class RecommendSettings(BaseModel):
         default=2, ge=0, le=20, description="Last places reserved for new items; at most a fifth of a candidate set."
     )
     new_within_hours: float = Field(
-        default=72.0, gt=0, description="Hours after publication during which an item counts as new."
+        default=72.0, ge=0, description="Hours after publication during which an item counts as new."
     )
     max_new_ranked: int = Field(
         default=512, ge=1, le=100_000, description="Number of newest items that compete for the reserved places."

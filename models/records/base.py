@@ -4,12 +4,13 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from sidestream.models.records.times import LATEST_AT
+
 MAX_ID_CHARS = 256
-# 2100-01-01: a time beyond it is a unit mistake (microseconds, nanoseconds), not a late event.
-MAX_AT_MS = 4_102_444_800_000
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS)]
-AtMs = Annotated[int, Field(ge=0, le=MAX_AT_MS, description="UTC epoch milliseconds")]
+# Times that we write ourselves; what others send is judged by `sidestream.models.records.times`.
+AtMs = Annotated[int, Field(ge=0, le=LATEST_AT, description="Epoch milliseconds UTC.")]
 
 
 class Record(BaseModel):

@@ -46,11 +46,21 @@ class CandidateSet(Record):
     session_id: Id
     user_id: Id
     page: int = 0
-    requested_at: AtMs = Field(description="`at` of the session-start.")
-    produced_at: AtMs
+    requested_at: AtMs = Field(description="`at` of the session-start. Epoch milliseconds UTC.")
+    produced_at: AtMs = Field(description="When the candidates were produced. Epoch milliseconds UTC.")
     model_version: str
     tokenizer_version: str
     catalogue_version: str = Field(description="Names the pinned snapshot within its worker.")
+    catalogue_offsets: tuple[int, ...] | None = Field(
+        default=None,
+        description="What the pinned snapshot holds of item-sids.v1, by partition: all records below this offset. "
+        "Missing: not known.",
+    )
+    judged_at: AtMs | None = Field(
+        default=None,
+        description="Clock reading by which items had expired or counted as new: about produced_at, or the log's time "
+        "where worker.clock is log. Epoch milliseconds UTC. Missing: not known.",
+    )
     state_watermark: int = Field(description="Highest listen offset folded into the state that was read; -1 if none.")
     listens_missing: int | None = Field(
         default=None,
@@ -60,7 +70,9 @@ class CandidateSet(Record):
     discovery: Discovery
     candidates: tuple[Candidate, ...]
     fallback: Fallback | None = None
-    timings_ms: dict[str, float] = Field(default_factory=dict, description="Time per step and in total.")
+    timings_ms: dict[str, float] = Field(
+        default_factory=dict, description="Time per step and in total, in milliseconds."
+    )
 
 
 def candidate_set_id(user_id: str, session_id: str, page: int) -> str:

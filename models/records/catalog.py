@@ -8,16 +8,22 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from sidestream.models.records.base import AtMs, Id, Record
+from sidestream.models.records.times import EARLIEST_FACT_AT, LATEST_AT, EventAt, ExpiresAt, PublishedAt
 
 Kind = Literal["track", "episode", "audiobook", "live"]
 Code = Annotated[int, Field(ge=0, le=65_535)]
+
+_PUBLISHED = "When it was published; negative before 1970. Epoch milliseconds UTC; null means `at`."
+_EXPIRES = (
+    "From then on it is no candidate; null means never, and times after 2100 become 2100-01-01. Epoch milliseconds UTC."
+)
 
 
 class Segment(Record):
     """A stretch of a long item or of a live stream, in words."""
 
-    start_ms: int = Field(ge=0)
-    end_ms: int = Field(gt=0)
+    start_ms: int = Field(ge=0, description="Where it begins, in milliseconds from the start of the item.")
+    end_ms: int = Field(gt=0, description="Where it ends, in milliseconds from the start of the item.")
     text: str
     field: str | None = Field(default=None, description="What the words describe: events, dialogue, acoustics, …")
 
@@ -34,8 +40,11 @@ class ItemFacts(Record):
     language: str | None = None
     market: tuple[str, ...] = Field(default=(), description="Where it may be played; empty means everywhere.")
     explicit: bool = False
-    published_at: AtMs | None = None
-    expires_at: AtMs | None = Field(default=None, description="From then on it is no candidate; null means never.")
+    # Bounds of what is stored; `CatalogItem` says what is taken.
+    published_at: Annotated[int, Field(ge=EARLIEST_FACT_AT, le=LATEST_AT)] | None = Field(
+        default=None, description=_PUBLISHED
+    )
+    expires_at: AtMs | None = Field(default=None, description=_EXPIRES)
 
     def facts(self) -> dict[str, Any]:
         """Return the facts by field, for a record that carries them on."""
@@ -45,9 +54,11 @@ class ItemFacts(Record):
 class CatalogItem(ItemFacts):
     """One item as its owner publishes it."""
 
-    at: AtMs = Field(description="When this version of the item was written.")
+    at: EventAt = Field(description="When this version of the item was written. Epoch milliseconds UTC.")
     description: str = ""
-    duration_ms: int | None = Field(default=None, gt=0)
+    duration_ms: int | None = Field(default=None, gt=0, description="How long it is, in milliseconds.")
+    published_at: PublishedAt | None = Field(default=None, description=_PUBLISHED)
+    expires_at: ExpiresAt | None = Field(default=None, description=_EXPIRES)
     views: dict[str, tuple[float, ...]] | None = Field(
         default=None, description="Precomputed content vectors by view name."
     )

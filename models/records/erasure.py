@@ -6,7 +6,8 @@ watermarks that it left go too.
 
 from pydantic import Field
 
-from sidestream.models.records.base import AtMs, Id, Record
+from sidestream.models.records.base import Id, Record
+from sidestream.models.records.times import EventAt
 
 
 class UserErasure(Record):
@@ -14,4 +15,6 @@ class UserErasure(Record):
 
     erasure_id: Id = Field(description="Names the request, for audits.")
     user_id: Id
-    at: AtMs = Field(description="All that happened at or before it goes; later listens are the user's new ones.")
+    at: EventAt = Field(
+        description="All that happened at or before it is erased; later listens are kept. Epoch milliseconds UTC."
+    )

@@ -27,7 +27,7 @@ class Generation(Record):
     phase: Phase
     may_miss: int = Field(default=0, ge=0, description="Items that may have no SID under it when it begins to serve.")
     at_once: bool = Field(default=False, description="Serve without comparing the catalogues first: the way back.")
-    at: AtMs = Field(description="When it was ordered.")
+    at: AtMs = Field(description="When it was ordered. Epoch milliseconds UTC.")
 
 
 class GenerationReport(Record):
@@ -41,7 +41,7 @@ class GenerationReport(Record):
     missing: int = Field(default=0, ge=0, description="Items that it serves now and could not under the version.")
     detail: str = Field(default="", description="Why it refuses.")
     partition: int | None = Field(default=None, ge=0, description="Of the catalogue; null for a worker.")
-    at: AtMs
+    at: AtMs = Field(description="When it was written. Epoch milliseconds UTC.")
 
     @property
     def key(self) -> str:

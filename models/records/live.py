@@ -4,13 +4,14 @@ from pydantic import Field
 
 from sidestream.models.records.base import AtMs, Id, Record
 from sidestream.models.records.catalog import Segment
+from sidestream.models.records.times import EventAt
 
 
 class LiveSegment(Segment, Record):
     """A stretch of a live stream, sent when it is over; times count from the start of the stream."""
 
     item_id: Id
-    at: AtMs = Field(description="When it was over.")
+    at: EventAt = Field(description="When it was over. Epoch milliseconds UTC.")
 
 
 class ListenerMean(Record):
@@ -25,7 +26,7 @@ class LiveListeners(Record):
     """What one partition of the listens knows of the listeners of one live item; replaces what it said before."""
 
     item_id: Id
-    at: AtMs = Field(description="Time of the newest listen counted.")
+    at: AtMs = Field(description="Time of the newest listen counted. Epoch milliseconds UTC.")
     partition: int = Field(ge=0, description="Of the listens.")
     since: int = Field(ge=0, description="Source offset of the first listen counted: another one is another sum.")
     offset: int = Field(

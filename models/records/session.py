@@ -4,8 +4,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from sidestream.models.records.base import AtMs, Id, Record
+from sidestream.models.records.base import Id, Record
 from sidestream.models.records.catalog import Kind
+from sidestream.models.records.times import EventAt
 
 Discovery = Literal["any", "familiar", "unfamiliar"]
 
@@ -15,7 +16,7 @@ class SessionStart(Record):
 
     session_id: Id
     user_id: Id
-    at: AtMs
+    at: EventAt = Field(description="When the session started. Epoch milliseconds UTC.")
     surface: str | None = None
     device: str | None = None
     locale: str | None = None

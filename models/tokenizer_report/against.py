@@ -74,8 +74,9 @@ def against_section(found: Against) -> str:
         f"share their SID with other items than before.{others} Cosines are those of content alone, the same vectors "
         "for both. Inside SIDs they are fair only where both have as many SIDs: fewer items on a SID are always more "
         "alike.</p>"
-        f'<div class="plots"><div class="card scroll"><table><tr><th>measure</th><th class="n">{old}</th>'
-        f'<th class="n">{new}</th><th class="n">change</th></tr>{"".join(_rows(compared))}</table></div>{cards}</div>'
+        '<div class="plots"><div class="card wide scroll"><table class="compared"><tr><th>measure</th>'
+        f'<th class="n">{old}</th><th class="n">{new}</th><th class="n">change</th></tr>'
+        f"{''.join(_rows(compared))}</table></div>{cards}</div>"
     )
 
 

@@ -24,6 +24,9 @@ nav{font-size:13px;margin:14px 0 22px;display:flex;flex-wrap:wrap;gap:4px 18px}n
 svg text{font:11px system-ui,sans-serif;fill:var(--ink)}svg .tick{fill:var(--soft)}svg .value{font-size:11px}
 .grid{stroke:var(--grid)}.axis{stroke:var(--line)}.fill{fill:var(--fill)}.fill.soft{fill:var(--pale);stroke:var(--fill)}
 .whisker{stroke:var(--soft);stroke-width:1.5}.median{stroke:var(--card);stroke-width:2}
+.leader{stroke-width:1;fill:none;stroke-dasharray:none}.leader.muted{stroke:var(--soft)}
+.leader.s0{stroke:var(--s0)}.leader.s1{stroke:var(--s1)}.leader.s2{stroke:var(--s2)}.leader.s3{stroke:var(--s3)}
+.leader.s4{stroke:var(--s4)}
 .limit{stroke:var(--limit);stroke-dasharray:4 3;fill:none}.line{fill:none;stroke-width:2;stroke-linejoin:round}
 .line.s0{stroke:var(--s0)}.line.s1{stroke:var(--s1)}.line.s2{stroke:var(--s2)}.line.s3{stroke:var(--s3)}
 .line.s4{stroke:var(--s4)}.line.muted{stroke:var(--soft);stroke-dasharray:2 3}
@@ -51,7 +54,9 @@ ul.items{margin:2px 0 10px 44px;padding:0;list-style:none;font-size:14px}ul.item
 .left span{display:block;background:var(--pale);border-radius:2px;height:8px}
 .alarm{color:var(--limit);font-weight:600}.good{color:var(--good)}.bad{color:var(--limit)}
 footer{margin-top:56px;color:var(--soft);font-size:13px}
-@media(max-width:640px){summary{grid-template-columns:10px auto 70px}.about{grid-column:2/-1;white-space:normal}
+@media(max-width:640px){table.compared{font-size:13px}table.compared th,table.compared td{padding-right:6px}
+table.compared th.n{overflow-wrap:anywhere;min-width:48px}table.compared tr>:last-child{padding-right:0}
+summary{grid-template-columns:10px auto 70px}.about{grid-column:2/-1;white-space:normal}
 details details{margin-left:10px}ul.items{margin-left:20px}}
 @media print{details{break-inside:avoid}}
 """

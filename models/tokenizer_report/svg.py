@@ -4,6 +4,7 @@ Colours come from the page's style (classes), numbers are rounded to a tenth of 
 to a pointer that rests on it.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -15,6 +16,8 @@ WIDTH, HEIGHT = 340.0, 200.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40.0, 10.0, 14.0, 36.0
 _MAX_CURVE_POINTS = 256
 _TICKS = 4
+# Of the page's 11 px system font: a wide letter, a line of text. Names of lines stand a leader away from their ends.
+_LETTER, _LINE_HEIGHT, _FONT, _LEADER = 6.4, 13.0, 11.0, 10.0
 
 Numbers = npt.NDArray[np.floating]
 
@@ -48,9 +51,12 @@ class _Canvas:
     def y(self, value: float) -> float:
         return HEIGHT - _BOTTOM - value / self.top * (HEIGHT - _BOTTOM - _TOP)
 
-    def text(self, x: float, y: float, words: str, style: str = "", anchor: str = "middle") -> None:
+    def text(
+        self, x: float, y: float, words: str, style: str = "", anchor: str = "middle", size: float = _FONT
+    ) -> None:
+        small = f' style="font-size:{size:.1f}px"' if size < _FONT else ""
         self.parts.append(
-            f'<text x="{x:.1f}" y="{y:.1f}" class="{style}" text-anchor="{anchor}">{escape(words)}</text>'
+            f'<text x="{x:.1f}" y="{y:.1f}" class="{style}" text-anchor="{anchor}"{small}>{escape(words)}</text>'
         )
 
     def scale(self, unit: str) -> None:
@@ -62,6 +68,31 @@ class _Canvas:
 
     def below(self, share: float, words: str, anchor: str = "middle") -> None:
         self.text(self.x(share), HEIGHT - _BOTTOM + 15, words, "tick", anchor)
+
+    def names(self, ends: Sequence[tuple[str, float, str]]) -> None:
+        """Name lines where they end; lines that end close together have their names moved apart.
+
+        Args:
+            ends: Name, height of the end, and style of each line.
+        """
+        low, high = _TOP, HEIGHT - _BOTTOM - 2
+        gap = min(_LINE_HEIGHT, (high - low) / max(len(ends) - 1, 1))
+        places = spread([at for _, at, _ in ends], low, high, gap)
+        for (words, at, style), place in zip(ends, places, strict=True):
+            start, end = self.right + 4, self.right + _LEADER
+            if abs(place - at) > 1.0:
+                self.parts.append(f'<path d="M{start:.1f} {at:.1f}L{end:.1f} {place:.1f}" class="leader {style}"/>')
+            self.text(end + 2, place + 4, words, "tick", "start", _FONT * gap / _LINE_HEIGHT)
+
+    def row(self, names: Sequence[str]) -> None:
+        """Write names below their slots; every second, third, ... alone where they would lie on each other."""
+        slot = 1.0 / max(len(names), 1)
+        widest = max((len(name) for name in names), default=0) * _LETTER
+        # The last ones are moved inwards where they would leave the plot.
+        every = max(1, math.ceil((widest + 2 * _LETTER) / (slot * (self.right - _LEFT))))
+        for place in range(0, len(names), every):
+            x = min(self.x((place + 0.5) * slot), WIDTH - widest / 2)
+            self.text(x, HEIGHT - _BOTTOM + 15, names[place], "tick")
 
     def finish(self, label: str, under: str = "") -> str:
         if under:
@@ -86,7 +117,7 @@ def columns(label: str, names: Sequence[str], values: Sequence[float], tips: Seq
     canvas = _Canvas(max(values, default=0.0) * 1.12)
     canvas.scale(unit)
     slot = 1.0 / max(len(names), 1)
-    for place, (name, value, tip) in enumerate(zip(names, values, tips, strict=True)):
+    for place, (value, tip) in enumerate(zip(values, tips, strict=True)):
         left, right = canvas.x((place + 0.14) * slot), canvas.x((place + 0.86) * slot)
         top = canvas.y(value)
         canvas.parts.append(
@@ -94,7 +125,7 @@ def columns(label: str, names: Sequence[str], values: Sequence[float], tips: Seq
             f'rx="2" class="fill"><title>{escape(tip)}</title></rect>'
         )
         canvas.text((left + right) / 2, top - 4, f"{_short(value)}{unit}", "value")
-        canvas.below((place + 0.5) * slot, name)
+    canvas.row(names)
     return canvas.finish(label)
 
 
@@ -141,13 +172,14 @@ def boxes(label: str, found: Sequence[Box], under: str) -> str:
     Returns:
         An `svg` element.
     """
-    canvas = _Canvas(max((box.quantiles[-1] for box in found), default=0.0) * 1.1)
+    canvas = _Canvas(max((box.quantiles[-1] for box in found), default=0.0) * 1.1, right=16.0)
     canvas.scale("")
     slot = 1.0 / max(len(found), 1)
     for place, box in enumerate(found):
         low, lower, middle, upper, high = (canvas.y(value) for value in box.quantiles)
         x, half = canvas.x((place + 0.5) * slot), min((canvas.right - _LEFT) * slot * 0.22, 24.0)
-        tip = escape(f"{box.label}: half of the items from {box.quantiles[1]:.2f} to {box.quantiles[3]:.2f}")
+        between = f"half of the items from {box.quantiles[1]:.2f} to {box.quantiles[3]:.2f}"
+        tip = escape(f"{box.label}: median {box.quantiles[2]:.2f}, {between}")
         # A box without height, where all items are alike, is one thick line.
         height = max(lower - upper, 3.0)
         median = f'<path d="M{x - half:.1f} {middle:.1f}H{x + half:.1f}" class="median"/>' if height > 5.0 else ""
@@ -156,8 +188,10 @@ def boxes(label: str, found: Sequence[Box], under: str) -> str:
             f'<rect x="{x - half:.1f}" y="{(upper + lower - height) / 2:.1f}" width="{2 * half:.1f}" '
             f'height="{height:.1f}" rx="2" class="fill"/>{median}</g>'
         )
-        canvas.text(x + half + 4, middle + 4, f"{box.quantiles[2]:.2f}", "value", "start")
-        canvas.below((place + 0.5) * slot, box.label)
+        # Between many boxes there is no room for it; the tip says it all the same.
+        if (canvas.right - _LEFT) * slot - 2 * half >= 4 + 4 * _LETTER:
+            canvas.text(x + half + 4, middle + 4, f"{box.quantiles[2]:.2f}", "value", "start")
+    canvas.row([box.label for box in found])
     return canvas.finish(label, under)
 
 
@@ -177,13 +211,11 @@ def over_time(
         An `svg` element.
     """
     highest = max(max(line.values) for line in lines)
-    canvas = _Canvas(max(highest, limit or 0.0) * 1.15, right=66.0)
+    canvas = _Canvas(max(highest, limit or 0.0) * 1.15, right=74.0)
     canvas.scale("")
+    ends = [] if limit is None else [("alarm", canvas.y(limit), "limit")]
     if limit is not None:
-        at = canvas.y(limit)
-        canvas.parts.append(f'<path d="M{_LEFT} {at:.1f}H{canvas.right:.1f}" class="limit"/>')
-        canvas.text(canvas.right + 5, at + 4, "alarm", "tick", "start")
-    taken = [] if limit is None else [canvas.y(limit)]
+        canvas.parts.append(f'<path d="M{_LEFT} {canvas.y(limit):.1f}H{canvas.right:.1f}" class="limit"/>')
     for line in lines:
         last = max(len(line.values) - 1, 1)
         points = [(canvas.x(n / last), canvas.y(max(value, 0.0))) for n, value in enumerate(line.values)]
@@ -193,18 +225,37 @@ def over_time(
         canvas.parts.append(
             f'<circle cx="{points[-1][0]:.1f}" cy="{points[-1][1]:.1f}" r="3" class="dot {line.style}"/>'
         )
-        canvas.text(canvas.right + 5, _free(points[-1][1], taken) + 4, line.name, "tick", "start")
+        ends.append((line.name, points[-1][1], line.style))
+    canvas.names(ends)
     for share, words in ticks:
         canvas.below(share, words, "start" if share < 0.1 else "end" if share > 0.9 else "middle")
     return canvas.finish(label, under)
 
 
-def _free(wanted: float, taken: list[float]) -> float:
-    # Names of lines that end together would lie on each other: the later one goes down a line.
-    while any(abs(wanted - other) < 12.0 for other in taken):
-        wanted += 4.0
-    taken.append(wanted)
-    return wanted
+def spread(wanted: Sequence[float], low: float, high: float, gap: float) -> list[float]:
+    """Move places apart, in their order and no further than needed.
+
+    Args:
+        wanted: Where each would be.
+        low: Least place.
+        high: Greatest place.
+        gap: Least distance of two; less where they would not fit between both ends.
+
+    Returns:
+        A place for each.
+    """
+    gap = min(gap, (high - low) / max(len(wanted) - 1, 1))
+    order = sorted(range(len(wanted)), key=lambda index: wanted[index])
+    places = list(wanted)
+    least = low
+    for index in order:
+        places[index] = least = max(places[index], least)
+        least += gap
+    most = high
+    for index in reversed(order):
+        places[index] = most = min(places[index], most)
+        most -= gap
+    return places
 
 
 def _short(value: float) -> str:

@@ -21,7 +21,7 @@ def initial_item_vectors(
     """Compute the initial item vectors of a training.
 
     Args:
-        sequences: Training sequences of item indices, without held-out listens.
+        sequences: Training sequences of liked items, by index, without held-out listens.
         num_items: Number of items.
         dim: Dimensions of an item vector.
         norm: Length of every vector.

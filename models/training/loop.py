@@ -3,7 +3,7 @@
 Same data, seed and settings give the same weights with one thread on one machine: every random number comes from
 generators seeded here, and torch's global state is restored afterwards.
 
-Shape legend: B windows, T positions, N valid positions of a batch, M negatives, D d_model, L levels.
+Shape legend: B windows, T positions, N asked positions of a batch, M negatives, D d_model, L levels.
 """
 
 import math
@@ -42,12 +42,15 @@ class TrainingData:
         codes: SIDs of all items. Shape: (num_items, L).
         item_vectors: Initial u. Shape: (num_items, D).
         validation: Validation cases for the curve, never trained on.
+        is_liked: Which listens of each sequence have a positive signal; None means all. The others are inputs, never
+            targets.
     """
 
     sequences: Sequence[Int32Array]
     codes: Int32Array
     item_vectors: Float32Array
     validation: Cases
+    is_liked: Sequence[npt.NDArray[np.bool_]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ class TrainedGenerator:
 
     Args:
         model: The network, in evaluation mode.
-        item_vectors: Learned u; undefined for items without a training listen. Shape: (num_items, D).
+        item_vectors: Learned u; undefined for items without a liked training listen. Shape: (num_items, D).
         curve: One point per epoch.
     """
 
@@ -97,7 +100,7 @@ class _Loop:
         self._data = data
         self._rng = np.random.default_rng(settings.seed)
         self._batches = Batches(
-            data.sequences, data.codes, config.max_len, settings.batch_positions, settings.min_batches
+            data.sequences, data.codes, config.max_len, settings.batch_positions, settings.min_batches, data.is_liked
         )
         self._steps = min(settings.max_steps, settings.epochs * self._batches.steps_per_epoch())
         self._model = GenModel(config, settings.seed)
@@ -157,8 +160,9 @@ class _Loop:
         u = self._u[items] * valid.unsqueeze(-1)
         tokens = model.tokens(torch.from_numpy(batch.codes), u)
         # A batch without padding uses the fast path of attention.
-        hidden = model.encode(tokens, None if bool(valid.all()) else valid)[valid]
-        targets = torch.from_numpy(batch.targets)[valid]
+        asked = torch.from_numpy(batch.asked)
+        hidden = model.encode(tokens, None if bool(valid.all()) else valid)[asked]
+        targets = torch.from_numpy(batch.targets)[asked]
         codes = self._codes[targets]
         negatives = torch.from_numpy(self._draw_negatives())
         return (

@@ -81,7 +81,7 @@ def train_tokenizer(
     items = item_contents(folder, sequences.item_ids)
     rng = np.random.default_rng(seed)
     counting = _CountingEncoder(encoder, progress)
-    fitted = fit_tokenizer(items, sequences.train, counting, settings, rng, partial(train_levels, progress=progress))
+    fitted = fit_tokenizer(items, sequences.liked, counting, settings, rng, partial(train_levels, progress=progress))
     tokenizer = replace(fitted, encoder=encoder)
     progress("report", 0, 1)
     counts = report_sids(tokenizer.tokenizer, tokenizer.encode_items(items).codes)
@@ -91,7 +91,7 @@ def train_tokenizer(
     if with_cold_start:
         keys = item_keys(sequences.item_ids)
         content = tokenizer.content_vectors(items)
-        cold_start = measure_cold_start(keys, content, sequences.train, settings, np.random.default_rng(seed))
+        cold_start = measure_cold_start(keys, content, sequences.liked, settings, np.random.default_rng(seed))
         report["unheard"] = None if cold_start is None else asdict(cold_start)
     return FittedTokenizer(tokenizer, report)
 
@@ -142,7 +142,7 @@ def train_levels(
         vectors: Representation vectors of the catalogue.
 
             Shape: (N, D).
-        sequences: Indices of items for each listener, oldest first; the training part only.
+        sequences: Indices of liked items for each listener, oldest first; the training part only.
         settings: Sizes, beam, and training settings.
         rng: Draws the seed.
         progress: Called after every epoch.

@@ -115,7 +115,7 @@ class _Training:
             validation = held_out_cases(sequences, "valid")
             start = self._start(sequences)
         with self._stage("train"):
-            data = TrainingData(sequences.train, items.encoded.codes, start, validation)
+            data = TrainingData(sequences.train, items.encoded.codes, start, validation, sequences.train_is_liked)
             trained = fit(data, draft.network, self._settings, self._progress)
         with self._stage("export"):
             artifact = draft.write(trained, self._item_table(items, trained))
@@ -133,14 +133,14 @@ class _Training:
         encoded = self._tokenizer.encode_items(item_contents(self._folder, sequences.item_ids))
         # Quantized to int8 with a scale, as workers read it.
         x = encoded.vectors.astype(np.float32) * encoded.scales[:, None]
-        listens = np.concatenate([*sequences.train, np.empty(0, np.int32)]).astype(np.int64)
+        listens = np.concatenate([*sequences.liked, np.empty(0, np.int32)]).astype(np.int64)
         counts = np.bincount(listens, minlength=len(sequences.item_ids)).astype(np.int32)
         return _Items(sequences.item_ids, encoded, x, counts)
 
     def _start(self, sequences: Sequences) -> Float32Array:
         settings = self._settings
         return initial_item_vectors(
-            sequences.train,
+            sequences.liked,
             len(sequences.item_ids),
             settings.d_model,
             settings.item_vector_norm,

@@ -11,6 +11,7 @@ from sidestream.models.data.manifest import Clock, Manifest, Split
 from sidestream.models.data.rows import HeldOutRow, ListenRow, Role
 from sidestream.models.data.writer import FolderFacts, LogFolderWriter
 from sidestream.models.records import Discovery, SessionStart
+from sidestream.models.records.signals import is_positive
 from sidestream.models.world.dice import Dice
 from sidestream.models.world.listening import Heard, Session
 from sidestream.models.world.people import Listener, make_listeners
@@ -128,11 +129,12 @@ class _World:
         rows = [self._row(listener, session_id, listen) for listen in heard]
         if last:
             # The rest of the last session is omitted: the target is the listener's last known listen.
-            new = [row for row, listen in zip(rows, heard, strict=True) if listen.new and listen.signal != "skip"]
-            self._test += [_held_out(row, "test") for row in (new or rows[-1:])[:1]]
+            liked = [(row, listen.new) for row, listen in zip(rows, heard, strict=True) if is_positive(listen.signal)]
+            new = [row for row, is_new in liked if is_new]
+            self._test += [_held_out(row, "test") for row in (new or [row for row, _ in liked[-1:]])[:1]]
             return
         for row, listen in zip(rows, heard, strict=True):
-            if listen.new and listen.signal != "skip":
+            if listen.new and is_positive(listen.signal):
                 self._newest[listener.number] = row
         self._listens += rows
 
@@ -202,7 +204,8 @@ def _facts(settings: WorldSettings) -> FolderFacts:
             protocol="last_session",
             statement="Per listener the test is the first item of the last session that was new to the listener (else "
             "the last one heard), in heldout.jsonl alone, after that session's start; the rest of that session is left "
-            "out. Validation is the last item before it that was new (in listens.jsonl too); training is the rest.",
+            "out. Validation is the last item before it that was new (in listens.jsonl too); training is the rest. "
+            "Items that were skipped or disliked are never held out.",
         ),
         notes=("Everything here is synthetic and says so in its ids and descriptions.",),
         settings=settings.model_dump(mode="json"),

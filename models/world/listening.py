@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from sidestream.models.records import Discovery, Signal
+from sidestream.models.records.signals import is_positive
 from sidestream.models.world.dice import Dice
 from sidestream.models.world.people import KINDS, Listener
 from sidestream.models.world.stock import FOREVER, HOUR_MS, MINUTE_MS, Group, Stock
@@ -67,7 +68,7 @@ class Session:
             heard = self._listen(item, now, surface)
             yield heard
             now = heard.at + dice.between(2, 45) * 1_000
-            last = -1 if heard.signal in ("skip", "dislike") else item
+            last = item if is_positive(heard.signal) else -1
         self._listener.busy_until = now
 
     def _choose(self, now: int, last: int) -> tuple[int, str]:

@@ -4,6 +4,8 @@ from math import isqrt
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sidestream.models.records.times import EARLIEST_EVENT_AT, LATEST_AT
+
 
 class WorldSettings(BaseModel):
     """Size and seed of the world; by default the catalogue grows with the square root of the number of listeners."""
@@ -14,7 +16,10 @@ class WorldSettings(BaseModel):
     listeners: int = Field(default=400, ge=1, le=2_000_000, description="Number of listeners.")
     days: int = Field(default=21, ge=2, le=366, description="Number of simulated days.")
     start_at: int = Field(
-        default=1_767_571_200_000, ge=0, description="First midnight, UTC epoch milliseconds (2026-01-05, a Monday)."
+        default=1_767_571_200_000,
+        ge=EARLIEST_EVENT_AT,
+        le=LATEST_AT,
+        description="First midnight, UTC epoch milliseconds (2026-01-05, a Monday).",
     )
     shows: int | None = Field(default=None, ge=1, description="Podcast shows at the start; default 2 sqrt(listeners).")
     artists: int | None = Field(default=None, ge=1, description="Artists at the start; default 3 sqrt(listeners).")

@@ -168,11 +168,18 @@ class CurrentCatalogue:
             if self._oldest_unseen_s is None:
                 self._oldest_unseen_s = arrived_s
 
-    def build(self) -> CatalogueSnapshot:
-        """Build a snapshot and make it the current one."""
+    def build(self, source_offsets: tuple[int, ...] | None = None) -> CatalogueSnapshot:
+        """Build a snapshot and make it the current one.
+
+        Args:
+            source_offsets: Named in the snapshot: what was applied so far, by partition of the topic.
+
+        Returns:
+            The snapshot.
+        """
         begun_s = self._seconds()
         now_ms = self._clock()
-        snapshot = self._catalogue.snapshot(now_ms=now_ms)
+        snapshot = self._catalogue.snapshot(now_ms, source_offsets)
         if self._popularity is not None:
             snapshot = self._popularity.ranked(snapshot, now_ms)
         # Looked up by every request: computed once here, not by the first of them.

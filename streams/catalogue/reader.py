@@ -18,7 +18,7 @@ from sidestream.streams.catalogue.saving import Saving
 from sidestream.streams.catalogue.settings import CatalogueSettings
 from sidestream.streams.contracts.topics import TopicSpec
 from sidestream.streams.kafka.clients import Clients
-from sidestream.streams.kafka.reading import Follower
+from sidestream.streams.kafka.follower import Follower
 from sidestream.streams.kafka.spans import POLL_MS, Place
 from sidestream.streams.runtime.logs.log import get_log
 from sidestream.streams.runtime.progress import IDLE, Work
@@ -118,11 +118,11 @@ class CatalogueReader(Service):
             self._note_applied()
             if self.caught_up.is_set():
                 if self._live.is_stale and self._live.rebuilds.wait_s() == 0.0:
-                    await self._write(self._live.build)
+                    await self._write(self._live.build, self._applied())
                 if self._saving is not None:
                     await self._saving.step(self._ends, self._next, self._write)
             elif self._follower.is_caught_up:
-                snapshot = await self._write(self._live.build)
+                snapshot = await self._write(self._live.build, self._applied())
                 if self._saving is not None:
                     self._saving.caught_up()
                 self.caught_up.set()
@@ -131,6 +131,10 @@ class CatalogueReader(Service):
     def _note_applied(self) -> None:
         # Only once a batch is applied: what is saved must not name an offset that is not.
         self._next = {place.partition: position for place, position in self._follower.positions.items()}
+
+    def _applied(self) -> tuple[int, ...]:
+        """Return, by partition, the offset below which all records are applied."""
+        return tuple(self._next[partition] for partition in sorted(self._next))
 
     def _poll_ms(self) -> int:
         """How long to wait for records: until the next build is due, or the next look for expired items."""

@@ -9,11 +9,13 @@ from typing import Annotated
 import msgspec
 
 from sidestream.models.records import Kind
-from sidestream.models.records.base import MAX_AT_MS, MAX_ID_CHARS
+from sidestream.models.records.base import MAX_ID_CHARS
+from sidestream.models.records.times import EARLIEST_FACT_AT, LATEST_AT
 from sidestream.tokenizer.catalogue.facts import ItemFacts
 
 _IdText = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_CHARS)]
-_AtMs = Annotated[int, msgspec.Meta(ge=0, le=MAX_AT_MS)]
+_PublishedAt = Annotated[int, msgspec.Meta(ge=EARLIEST_FACT_AT, le=LATEST_AT)]
+_AtMs = Annotated[int, msgspec.Meta(ge=0, le=LATEST_AT)]
 _Code = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 _Sid = tuple[_Code, ...]
 
@@ -36,7 +38,7 @@ class ItemSidsRow(ItemFacts, frozen=True, array_like=False, gc=False, kw_only=Tr
     source_offset: Annotated[int, msgspec.Meta(ge=-1, le=2**63 - 1)]
     revision: Annotated[int, msgspec.Meta(ge=0, lt=2**20)] | None = None
     versions: Annotated[dict[str, TokenizedRow], msgspec.Meta(min_length=1)]
-    published_at: _AtMs | None = None
+    published_at: _PublishedAt | None = None
     expires_at: _AtMs | None = None
     schema_version: Annotated[int, msgspec.Meta(ge=1)] = 1
 

@@ -1,11 +1,15 @@
-"""The topics as one AsyncAPI 3.0 document, made of the same specs and models that the worker goes by.
+"""The topics as one AsyncAPI 3.1 document, made of the same specs and models that the worker goes by.
 
 It is for programs: catalogues of topics, generators of clients, checks of producers in other languages. `deploy/`
 holds it for the default names and sizes; `sidestream topics asyncapi` prints it for an installation's own.
 
-Source: AsyncAPI 3.0.0, Kafka bindings 0.5.0.
+Every message has an example, every time and duration its unit, and every channel whose partition follows from the key
+says how, as the extension `x-partitioner`.
+
+Source: AsyncAPI 3.1.0, Kafka bindings 0.5.0.
 """
 
+import json
 from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Any
@@ -22,22 +26,51 @@ from sidestream.streams.contracts.deadletters import (
     TOPIC_HEADER,
 )
 from sidestream.streams.contracts.decode import Reason
+from sidestream.streams.contracts.examples import (
+    BYTES_EXAMPLES,
+    KEY_EXAMPLES,
+    LIVE_KEY_EXAMPLE,
+    dead_letter_example,
+    record_example,
+)
 from sidestream.streams.contracts.topics import DEAD_LETTER_SUFFIX, KeyField, Topics, TopicSpec
 
 _BINDING = {"bindingVersion": "0.5.0"}
 _DEAD_LETTER = "DeadLetter"
 _KEYS: dict[KeyField, str] = {
-    "user_id": "The value's user_id; partition by murmur2.",
-    "item_id": "The value's item_id; partition by murmur2.",
+    "user_id": "The value's user_id, UTF-8; its murmur2 hash gives the partition.",
+    "item_id": "The value's item_id, UTF-8; its murmur2 hash gives the partition.",
     "version": "The tokenizer version.",
     "worker": "worker/NAME, or partition/VERSION/NUMBER.",
-    "count_part": "PARTITION/PART of the listens that are counted.",
+    "count_part": "PARTITION/PART of the listens that are counted; written to the partition that it names.",
 }
+_PARTITIONER = {
+    "name": "murmur2",
+    "input": "the bytes of the record key",
+    "partition": "(murmur2(key) & 0x7fffffff) % number of partitions",
+    "seed": "0x9747b28c",
+    "sameAs": "the default of Apache Kafka's Java producer",
+    "librdkafka": "partitioner=murmur2_random (its default is another: CRC-32)",
+}
+_PARTITION_NOTE = (
+    "The partition is murmur2 of the key's bytes, as Apache Kafka's Java producer chooses it by default. A record in "
+    "another partition does not meet the state of its key."
+)
+_DESCRIPTION = """\
+Listens, catalogue items and session-starts in, candidates out. Unknown fields are ignored, changes inside a topic \
+version are additive. Topics without an operation are Sidestream's own.
+
+Times are epoch milliseconds UTC, as JSON integers; fields that end in `_ms` are durations in milliseconds. Times of \
+events lie between 2000-01-01 and 2100-01-01: others are dead letters of reason `absurd_time`.
+
+Records with a key are partitioned by murmur2 over the key's bytes, as Apache Kafka's Java producer does by default: \
+`(murmur2(key) & 0x7fffffff) % partitions`. librdkafka needs `partitioner=murmur2_random` for it.
+"""
 _HEADERS = {
     TOPIC_HEADER: "Where the record was read; headers before this one are its own.",
     PARTITION_HEADER: "Its partition there.",
     OFFSET_HEADER: "Its offset there.",
-    TIMESTAMP_HEADER: "Its Kafka timestamp, epoch ms.",
+    TIMESTAMP_HEADER: "Its Kafka timestamp. Epoch milliseconds UTC, as text.",
     EXCEPTION_HEADER: "Class of the error.",
     MESSAGE_HEADER: "What was expected and what was found.",
 }
@@ -55,12 +88,11 @@ def asyncapi(topics: Topics) -> dict[str, Any]:
     reads = (topics.listens, topics.session_starts, topics.catalog_items, topics.user_erasures, topics.live_segments)
     writes = (topics.candidates, topics.item_sids, *topics.dead_letters)
     return {
-        "asyncapi": "3.0.0",
+        "asyncapi": "3.1.0",
         "info": {
             "title": "Sidestream",
             "version": version("sidestream"),
-            "description": "Listens, catalogue items and session-starts in, candidates out. Unknown fields are ignored,"
-            " changes inside a topic version are additive. Topics without an operation are Sidestream's own.",
+            "description": _DESCRIPTION,
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": "application/json",
@@ -75,25 +107,41 @@ def _channel(spec: TopicSpec) -> dict[str, Any]:
         name: [value] if name == "cleanup.policy" else int(value) for name, value in spec.config.items()
     }
     binding = {"partitions": spec.partitions, "topicConfiguration": configuration, **_BINDING}
+    # Of dead letters the partition says nothing: readers take all of them.
+    if spec.key not in ("user_id", "item_id") or spec.name.endswith(DEAD_LETTER_SUFFIX):
+        return {"address": spec.name, "messages": {"value": _message(spec)}, "bindings": {"kafka": binding}}
     return {
         "address": spec.name,
+        "description": _PARTITION_NOTE,
         "messages": {"value": _message(spec)},
         "bindings": {"kafka": binding},
+        "x-partitioner": dict(_PARTITIONER),
     }
 
 
 def _message(spec: TopicSpec) -> dict[str, Any]:
     if spec.name.endswith(DEAD_LETTER_SUFFIX):
         return {"$ref": f"#/components/messages/{_DEAD_LETTER}"}
-    key = {"type": "string", "minLength": 1, "description": _KEYS[spec.key]}
+    key = {"type": "string", "minLength": 1, "description": _KEYS[spec.key], "examples": [_key_example(spec)]}
     message: dict[str, Any] = {"bindings": {"kafka": {"key": key, **_BINDING}}}
     if spec.value_model is None:
-        return {"title": "Bytes", "contentType": "application/octet-stream", **message}
+        value = next(value for name, value in BYTES_EXAMPLES.items() if spec.name.endswith(name))
+        example = {"name": "value", "summary": "The value's bytes, as base64.", "payload": value}
+        return {"title": "Bytes", "contentType": "application/octet-stream", "examples": [example], **message}
     model = spec.value_model
     payload: dict[str, Any] = {"$ref": f"#/components/schemas/{model.__name__}"}
     if spec.compacted:
         payload = {"oneOf": [payload, {"type": "null", "description": "Removes the key."}]}
-    return {"title": model.__name__, "summary": (model.__doc__ or "").splitlines()[0], "payload": payload, **message}
+    example = {"name": "value", "payload": json.loads(record_example(model).to_json())}
+    summary = (model.__doc__ or "").splitlines()[0]
+    return {"title": model.__name__, "summary": summary, "payload": payload, "examples": [example], **message}
+
+
+def _key_example(spec: TopicSpec) -> str:
+    """Give the key of the example: of values that hold it, what they hold."""
+    if spec.value_model is not None and spec.key in spec.value_model.model_fields:
+        return str(getattr(record_example(spec.value_model), spec.key))
+    return LIVE_KEY_EXAMPLE if spec.name.endswith("live-states.v1") else KEY_EXAMPLES[spec.key]
 
 
 def _dead_letter() -> dict[str, Any]:
@@ -105,6 +153,7 @@ def _dead_letter() -> dict[str, Any]:
         "summary": "A record that could not be read: key, bytes and headers as they came, and why.",
         "contentType": "application/octet-stream",
         "headers": headers,
+        "examples": [{"name": "seconds", "summary": "A listen whose time is in seconds.", **dead_letter_example()}],
         "bindings": {"kafka": {"key": {"description": "The record's own, if it had one."}, **_BINDING}},
     }
 

@@ -13,10 +13,9 @@ from sidestream.models.artifact import WEIGHTS_NAME, load_model_artifact, seal
 from sidestream.models.data import LogFolder
 from sidestream.models.training.settings import TrainSettings
 from sidestream.models.training.tokenizer import train_tokenizer
+from sidestream.models.training.train import train_model
 from sidestream.models.world import generate_world
 from sidestream.streams.demo.shipped import SHIPPED_WORLD, shipped_pair
-from sidestream.streams.settings import Settings
-from sidestream.streams.train_pair import train_pair_model
 from sidestream.tokenizer.content import WordLlamaEncoder
 from sidestream.tokenizer.settings import TokenizerSettings
 
@@ -38,9 +37,8 @@ def build(pair: Path) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as scratch:
         generate_world(Path(scratch) / "world", SHIPPED_WORLD)
         folder = LogFolder(Path(scratch) / "world")
-        settings = Settings(tokenizer=TOKENIZER, train=TRAINING)
         fitted = train_tokenizer(folder, pair / "tokenizer", WordLlamaEncoder(), TOKENIZER, TRAINING.seed)
-        metrics = train_pair_model(settings, folder, pair, _tell)
+        result = train_model(folder, fitted.tokenizer, pair / "model", TRAINING)
     (pair / "model" / WEIGHTS_NAME).unlink()
     seal(pair / "model")
     artifact = load_model_artifact(pair / "model", fitted.tokenizer.version)
@@ -48,12 +46,12 @@ def build(pair: Path) -> dict[str, object]:
     if size > MAX_BYTES:
         msg = f"{pair}: expected at most {MAX_BYTES:,} bytes, got {size:,}; make the model or its world smaller"
         raise ValueError(msg)
-    recalls = {name: value for name, value in metrics.items() if "recall" in name}
+    recalls = {name: value for name, value in result.metrics.items() if "recall" in name}
     return {
         "tokenizer_version": fitted.tokenizer.version,
         "model_version": artifact.version,
         "bytes": size,
-        "seconds": metrics["seconds"],
+        "seconds": result.seconds,
         **recalls,
     }
 

@@ -1,14 +1,13 @@
-"""What the demo has sent and what came back: answered or not, how fast, and every candidate judged by the log.
+"""What the demo has sent and what came back: answered or not, how fast, and each set judged once its snapshot is known.
 
-A candidate is invalid if its item was never sent or was removed more than a second before the session-start went out,
-if it had expired by the session's time, may not be played in its market, was excluded, repeats in its set, breaks the
-discovery mode, or makes the set longer than asked for. The judge knows the log alone, nothing of the worker.
+An answer waits until `item-sids.v1` has been read up to the offsets that it names; then `judging` decides. How late a
+removed item still came is counted, not judged: it depends on the machine. Only an item that stays for good is a fault.
 """
 
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,9 +16,14 @@ import numpy as np
 from sidestream.models.data import CatalogEvent, LogRow
 from sidestream.models.records import CandidateSet, CatalogItem, SessionStart
 from sidestream.models.records.candidates import candidate_set_id
+from sidestream.streams.demo.judging.history import CatalogueHistory
+from sidestream.streams.demo.judging.judge import Fault, faults_of
+from sidestream.streams.kafka.tail import TopicRecord
 
-# A removal must be out of all answers to later session-starts within one swap of the catalogue.
+# A removed item must be out of answers to session-starts that are sent later than this, on a machine with time for it.
 REMOVAL_GRACE_S = 1.0
+# Rows of a list that people are shown.
+SHOWN_CANDIDATES = 10
 
 
 @dataclass(slots=True)
@@ -48,24 +52,46 @@ class Answered:
     answer: CandidateSet
     delay_ms: float
 
+    @property
+    def worth(self) -> tuple[int, int, int]:
+        """How much there is to see: by the model, with familiar, unfamiliar and new items in it, and recent."""
+        candidates = self.answer.candidates
+        kinds = {c.familiar for c in candidates[:SHOWN_CANDIDATES]}
+        has_new = any(c.reserved for c in candidates)
+        return (self.answer.fallback is None, len(kinds) + has_new, self.start.at)
+
 
 @dataclass(slots=True)
 class Ledger:
-    """Fed by the publishing loop and by the reading thread.
+    """Fed by the publishing loop and by the reading threads.
 
     Attributes:
         seconds: Monotonic clock.
-        answered: Answers by candidate set id.
-        invalid: What is wrong with invalid candidates, a line each.
+        stuck_s: An item that is still listed so long after its removal is a fault: the catalogue stands still.
+        faults: Broken promises.
+        evidence: For each faulty set, what shows it: request, answer, and the history of the items.
+        best: The answer that is worth showing most.
         listens: Listens sent.
+        num_answered: Session-starts answered.
+        late_removals: Candidates later than `REMOVAL_GRACE_S` after the removal of their item.
+        late_removal_s: The longest of these delays.
     """
 
     seconds: Callable[[], float] = time.monotonic
-    answered: dict[str, Answered] = field(default_factory=dict)
-    invalid: list[str] = field(default_factory=list)
+    stuck_s: float = 60.0
+    faults: list[Fault] = field(default_factory=list)
+    evidence: list[dict[str, Any]] = field(default_factory=list)
+    best: Answered | None = None
     listens: int = 0
+    num_answered: int = 0
+    late_removals: int = 0
+    late_removal_s: float = 0.0
     _items: dict[str, _Known] = field(default_factory=dict)
-    _sent: dict[str, _Sent] = field(default_factory=dict)
+    _open: dict[str, _Sent] = field(default_factory=dict)
+    _unjudged: list[tuple[_Sent, CandidateSet]] = field(default_factory=list)
+    _delays_ms: list[float] = field(default_factory=list)
+    _fallbacks: Counter[str] = field(default_factory=Counter)
+    _history: CatalogueHistory = field(default_factory=CatalogueHistory)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def sending(self, rows: Sequence[LogRow]) -> None:
@@ -80,27 +106,67 @@ class Ledger:
                 record = row.record
                 if isinstance(record, SessionStart):
                     start = SessionStart.from_json(row.value or b"")
-                    name = candidate_set_id(start.user_id, start.session_id, start.page)
-                    self._sent[name] = _Sent(start, now_s)
+                    self._open[candidate_set_id(start.user_id, start.session_id, start.page)] = _Sent(start, now_s)
                 elif isinstance(record, CatalogEvent):
                     self._note_item(row, now_s)
                 else:
                     self.listens += 1
 
-    def received(self, answer: CandidateSet) -> None:
-        """Note and judge an answer.
+    def asking(self, start: SessionStart) -> None:
+        """Note one session-start that is about to be published.
 
         Args:
-            answer: A candidate set that was not seen before.
+            start: It.
+        """
+        name = candidate_set_id(start.user_id, start.session_id, start.page)
+        with self._lock:
+            self._open[name] = _Sent(start, self.seconds())
+
+    def reading_from(self, starts: dict[int, int]) -> None:
+        """Note where reading `item-sids.v1` begins: first offset by partition."""
+        with self._lock:
+            self._history.begin(starts)
+
+    def published(self, records: Iterable[TopicRecord]) -> None:
+        """Take what came on `item-sids.v1`, and judge the sets that waited for it.
+
+        Args:
+            records: In order inside a partition.
+        """
+        with self._lock:
+            for record in records:
+                self._history.take(record)
+            waiting, self._unjudged = self._unjudged, []
+            for sent, answer in waiting:
+                self._judge(sent, answer)
+
+    def received(self, answer: CandidateSet) -> None:
+        """Note an answer, and judge it if its snapshot is known.
+
+        Args:
+            answer: A candidate set; skipped if it repeats one, or answers somebody else who talks with the demo.
         """
         now_s = self.seconds()
+        name = answer.candidate_set_id
         with self._lock:
-            sent = self._sent.get(answer.candidate_set_id)
+            sent = self._open.pop(name, None)
             if sent is None:
-                self.invalid.append(f"set {answer.candidate_set_id}: nobody asked for it")
                 return
-            self.answered[answer.candidate_set_id] = Answered(sent.start, answer, (now_s - sent.sent_s) * 1e3)
-            self.invalid.extend(self._faults(sent, answer))
+            found = Answered(sent.start, answer, (now_s - sent.sent_s) * 1e3)
+            self.num_answered += 1
+            self._delays_ms.append(found.delay_ms)
+            if answer.fallback is not None:
+                self._fallbacks[answer.fallback.reason] += 1
+            if self.best is None or found.worth > self.best.worth:
+                self.best = found
+            self._note_late(sent, answer)
+            self._judge(sent, answer)
+
+    def end_pass(self) -> None:
+        """Forget what later sets cannot name any more: the demo may play for days."""
+        with self._lock:
+            if not self._unjudged and not self._open:
+                self._history.forget_past()
 
     def item(self, item_id: str) -> CatalogItem | None:
         """Look up an item that was sent.
@@ -122,31 +188,44 @@ class Ledger:
     @property
     def num_sessions(self) -> int:
         """Session-starts sent."""
-        return len(self._sent)
+        return len(self._open) + self.num_answered
 
     @property
     def unanswered(self) -> int:
         """Session-starts without an answer."""
-        return len(self._sent) - len(self.answered)
+        return len(self._open)
+
+    @property
+    def unjudged(self) -> int:
+        """Answers whose snapshot is not known yet."""
+        return len(self._unjudged)
+
+    def open_sessions(self) -> list[str]:
+        """Name the session-starts without an answer."""
+        with self._lock:
+            return [f"session {s.start.session_id} of {s.start.user_id} (set {name})" for name, s in self._open.items()]
 
     def figures(self) -> dict[str, Any]:
         """Sum up for the summary line."""
         with self._lock:
-            answers = list(self.answered.values())
-        fallbacks = Counter(a.answer.fallback.reason for a in answers if a.answer.fallback is not None)
-        delays = np.array([a.delay_ms for a in answers] or [np.nan])
-        return {
-            "listens": self.listens,
-            "items": len(self._items),
-            "sessions": self.num_sessions,
-            "candidate_sets": len(answers),
-            "answered_share": len(answers) / self.num_sessions if self.num_sessions else 0.0,
-            "invalid_candidates": len(self.invalid),
-            "fallback_sets": sum(fallbacks.values()),
-            "fallback_reasons": dict(fallbacks.most_common()),
-            "p50_ms": round(float(np.percentile(delays, 50)), 2),
-            "p99_ms": round(float(np.percentile(delays, 99)), 2),
-        }
+            return {
+                "listens": self.listens,
+                "items": len(self._items),
+                "sessions": self.num_sessions,
+                "candidate_sets": self.num_answered,
+                "answered_share": self.num_answered / self.num_sessions if self.num_sessions else 0.0,
+                "invalid_candidates": len(self.faults),
+                "unjudged_sets": len(self._unjudged),
+                "fallback_sets": self._fallbacks.total(),
+                "fallback_reasons": dict(self._fallbacks.most_common()),
+                "late_removals": self.late_removals,
+                "late_removal_s": round(self.late_removal_s, 2),
+                "p50_ms": self._percentile_ms(50),
+                "p99_ms": self._percentile_ms(99),
+            }
+
+    def _percentile_ms(self, percent: int) -> float | None:
+        return round(float(np.percentile(self._delays_ms, percent)), 2) if self._delays_ms else None
 
     def _note_item(self, row: LogRow, now_s: float) -> None:
         if row.value is not None:
@@ -154,30 +233,37 @@ class Ledger:
         elif row.key in self._items:
             self._items[row.key].removed_s = now_s
 
-    def _faults(self, sent: _Sent, answer: CandidateSet) -> list[str]:
-        start, faults = sent.start, []
-        ids = [c.item_id for c in answer.candidates]
-        if len(ids) > start.num_candidates:
-            faults.append(f"{len(ids)} candidates, asked for {start.num_candidates}")
-        if len(set(ids)) < len(ids):
-            faults.append("an item twice")
+    def _note_late(self, sent: _Sent, answer: CandidateSet) -> None:
         for candidate in answer.candidates:
-            if start.discovery != "any" and candidate.familiar != (start.discovery == "familiar"):
-                faults.append(f"{candidate.item_id} breaks discovery={start.discovery}")
-            if candidate.item_id in start.exclude:
-                faults.append(f"{candidate.item_id} was excluded")
-            faults.extend(self._item_faults(candidate.item_id, sent))
-        return [f"session {start.session_id} of {start.user_id}: {fault}" for fault in faults]
+            known = self._items.get(candidate.item_id)
+            if known is None or known.removed_s is None:
+                continue
+            late_s = sent.sent_s - known.removed_s
+            if late_s <= REMOVAL_GRACE_S:
+                continue
+            self.late_removals += 1
+            self.late_removal_s = max(self.late_removal_s, late_s)
+            if late_s > self.stuck_s:
+                why = f"was removed {late_s:.0f} s before the session-start; the worker's catalogue stands still"
+                fault = Fault(answer.candidate_set_id, answer.session_id, answer.user_id, candidate.item_id, why)
+                self._keep(sent, answer, [fault])
 
-    def _item_faults(self, item_id: str, sent: _Sent) -> list[str]:
-        known = self._items.get(item_id)
-        if known is None:
-            return [f"{item_id} is no item"]
-        item, start = known.item, sent.start
-        if known.removed_s is not None and known.removed_s + REMOVAL_GRACE_S < sent.sent_s:
-            return [f"{item_id} was removed {sent.sent_s - known.removed_s:.1f} s before"]
-        if item.expires_at is not None and item.expires_at <= start.at:
-            return [f"{item_id} had expired at {item.expires_at}, session at {start.at}"]
-        if start.market is not None and item.market and start.market not in item.market:
-            return [f"{item_id} may not be played in {start.market}"]
-        return []
+    def _judge(self, sent: _Sent, answer: CandidateSet) -> None:
+        if not self._history.covers(answer.catalogue_offsets):
+            self._unjudged.append((sent, answer))
+            return
+        faults = faults_of(sent.start, answer, self._history)
+        if faults:
+            self._keep(sent, answer, faults)
+
+    def _keep(self, sent: _Sent, answer: CandidateSet, faults: Sequence[Fault]) -> None:
+        self.faults.extend(faults)
+        items = {fault.item_id for fault in faults if fault.item_id is not None}
+        self.evidence.append(
+            {
+                "faults": [fault.as_json() for fault in faults],
+                "session_start": sent.start.model_dump(mode="json", exclude_none=True),
+                "candidate_set": answer.model_dump(mode="json", exclude_none=True),
+                "items": self._history.of_items(items),
+            }
+        )

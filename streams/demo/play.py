@@ -13,61 +13,81 @@ from sidestream.streams.client import CandidateStream, SidestreamClient
 from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.demo.ledger import Ledger
 from sidestream.streams.errors import SidestreamError
-from sidestream.streams.kafka.clients import KafkaSettings
-from sidestream.streams.replay import Player, Publisher, ReplaySettings
+from sidestream.streams.kafka.clients import Clients, KafkaSettings
+from sidestream.streams.kafka.tail import RecordFollower
+from sidestream.streams.replay import Player, Progress, Publisher, ReplaySettings
 
 POLL_S = 0.05
 
 
 class AnswerReader:
-    """Reads candidate sets into a ledger, in a thread of its own.
+    """Reads candidate sets and `item-sids.v1` into a ledger, each in a thread of its own: no answer waits for an item.
 
     Args:
         kafka: The Kafka.
         topics: Names of the topics.
-        ledger: Where answers go.
+        ledger: Where they go.
     """
 
     def __init__(self, kafka: KafkaSettings, topics: TopicSettings, ledger: Ledger) -> None:
         self._client = SidestreamClient(kafka, topics)
         self._stream: CandidateStream = self._client.consume_candidates()
+        self._items = RecordFollower(Clients(kafka), self._client.topics.item_sids.name)
         self._ledger = ledger
+        ledger.reading_from(self._items.starts)
         self._stop = threading.Event()
         self._failure: Exception | None = None
-        self._thread = threading.Thread(target=self._run, name="answers", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._run, args=(read,), name=name, daemon=True)
+            for name, read in (("answers", self._read_answers), ("item-sids", self._read_items))
+        ]
+        for thread in self._threads:
+            thread.start()
 
-    def wait(self, timeout_s: float) -> None:
-        """Wait until every session-start has its answer, or the time is up.
+    def wait(self, quiet_s: float) -> None:
+        """Wait until every session-start is answered and every answer judged, as long as some still come.
 
         Args:
-            timeout_s: Deadline.
+            quiet_s: Give up after so long without any.
 
         Raises:
             SidestreamError: Reading failed.
         """
-        deadline = time.monotonic() + timeout_s
-        while self._ledger.unanswered and time.monotonic() < deadline and self._thread.is_alive():
+        seen = (-1, -1)
+        deadline = 0.0
+        while self._ledger.unanswered or self._ledger.unjudged:
+            now = (self._ledger.num_answered, self._ledger.unjudged)
+            if now != seen:
+                seen, deadline = now, time.monotonic() + quiet_s
+            if self._failure is not None or time.monotonic() > deadline:
+                break
             time.sleep(POLL_S)
         if self._failure is not None:
-            msg = f"candidates cannot be read: {self._failure!r}"
+            msg = f"candidates cannot be read: {self._failure!r}; check that the broker is up"
             raise SidestreamError(msg) from self._failure
 
     def close(self) -> None:
         """Stop reading."""
         self._stop.set()
-        self._thread.join(10)
+        for thread in self._threads:
+            thread.join(10)
+        self._stream.close()
+        self._items.close()
         self._client.close()
 
-    def _run(self) -> None:
+    def _run(self, read: Callable[[], None]) -> None:
         try:
             while not self._stop.is_set():
-                for answer in self._stream.poll(100):
-                    self._ledger.received(answer)
+                read()
         except Exception as exc:  # noqa: BLE001 - told to whoever waits
             self._failure = exc
-        finally:
-            self._stream.close()
+
+    def _read_answers(self) -> None:
+        for answer in self._stream.poll(100):
+            self._ledger.received(answer)
+
+    def _read_items(self) -> None:
+        self._ledger.published(self._items.poll(100))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +98,53 @@ class Pass:
         number: 0 for the first; later ones get ids and times of their own, as a listener's next weeks would.
         seconds: How long it takes.
         span_ms: Log time from the first row to the last.
+        base_shift_ms: Added to all times of the first pass.
     """
 
     number: int
     seconds: float
     span_ms: int
+    base_shift_ms: int = 0
 
     @property
     def settings(self) -> ReplaySettings:
         """Speed and shift of the pass."""
         speed = self.span_ms / 1_000 / self.seconds
-        return ReplaySettings(speed=speed, shift_ms=self.number * (self.span_ms + 1))
+        return ReplaySettings(speed=speed, shift_ms=self.base_shift_ms + self.number * (self.span_ms + 1))
+
+
+class TimeLeft:
+    """Tells how long a pass will take: as planned, or longer where this machine does not keep up.
+
+    Args:
+        how: The pass.
+        first_at: Log time of its first row.
+        seconds: Monotonic clock.
+    """
+
+    def __init__(self, how: Pass, first_at: int, seconds: Callable[[], float] = time.monotonic) -> None:
+        self._how = how
+        self._first_at = first_at
+        self._seconds = seconds
+        self._begun: tuple[float, float] | None = None
+
+    def left_s(self, at: int | None) -> float:
+        """Estimate what is left.
+
+        Args:
+            at: Log time of the latest row, not shifted; None before the first.
+
+        Returns:
+            Seconds.
+        """
+        played = min(max(((at or self._first_at) - self._first_at) / self._how.span_ms, 0.0), 1.0)
+        now_s = self._seconds()
+        if self._begun is None or played <= self._begun[1]:
+            # Until the first listens the catalogue is waited for, which says nothing of the speed.
+            self._begun = (now_s, played)
+            return self._how.seconds * (1.0 - played)
+        begun_s, begun = self._begun
+        return max(self._how.seconds, (now_s - begun_s) / (played - begun)) * (1.0 - played)
 
 
 class _Watched:
@@ -112,7 +168,7 @@ async def play(
     ledger: Ledger,
     how: Pass,
     catalogue_ready: Callable[[int], bool],
-    on_progress: Callable[[int, int], None],
+    on_progress: Callable[[Progress], None],
 ) -> None:
     """Play a log once.
 
@@ -124,14 +180,14 @@ async def play(
         ledger: What notes them.
         how: Which pass it is, and how long it takes.
         catalogue_ready: Whether the worker's catalogue holds so many items; raises where it never will.
-        on_progress: Called with rows published and rows in all.
+        on_progress: Called after every batch.
     """
     opening = sum(event.at <= (folder.manifest.first_at or 0) for event in folder.catalog())
     player = Player(
         folder,
         _Watched(publisher, ledger, how.number),
         how.settings,
-        on_progress=lambda at: _on_progress(at.published, at.total),
+        on_progress=lambda at: _on_progress(at),
     )
     waiting: list[asyncio.Task[None]] = []
 
@@ -145,9 +201,9 @@ async def play(
             raise
         player.resume()
 
-    def _on_progress(published: int, total: int) -> None:
-        on_progress(published, total)
-        if how.number == 0 and published >= opening and not waiting:
+    def _on_progress(at: Progress) -> None:
+        on_progress(at)
+        if how.number == 0 and at.published >= opening and not waiting:
             player.pause()
             waiting.append(asyncio.create_task(resume_when_known()))
 

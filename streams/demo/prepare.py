@@ -22,6 +22,7 @@ from sidestream.tokenizer.errors import ArtifactError
 TrainModel = Callable[[Settings, LogFolder, Path], dict[str, Any]]
 DataKind = Literal["log", "lastfm", "s3rec"]
 _DONE = "trained-on.json"
+_WEEK_MS = 7 * 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +34,22 @@ class Programme:
         pair: Artifacts that serve.
         metrics: The model's evaluation, None for the shipped pair's.
         was_trained: Whether the pair was trained just now.
+        shift_ms: Added to all times of the log, so that an invented one ends now; 0 for real data.
     """
 
     folder: LogFolder
     pair: Path
     metrics: Mapping[str, Any]
     was_trained: bool
+    shift_ms: int = 0
 
 
-def prepare_world(place: Path) -> Programme:
-    """Generate the built-in world beside the shipped pair.
+def prepare_world(place: Path, now_ms: int) -> Programme:
+    """Generate the built-in world for the shipped pair; its last week is the present one.
 
     Args:
         place: Folder of the demo.
+        now_ms: UTC epoch ms. Whole weeks are added, so that days of the week and hours stay as they were.
 
     Returns:
         What is played and what serves it.
@@ -59,7 +63,9 @@ def prepare_world(place: Path) -> Programme:
         raise ArtifactError(msg)
     generate_world(place / "world", SHIPPED_WORLD, overwrite=True)
     artifact = load_model_artifact(pair / "model")
-    return Programme(LogFolder(place / "world"), pair, artifact.metrics, was_trained=False)
+    folder = LogFolder(place / "world")
+    shift_ms = (now_ms - (folder.manifest.last_at or now_ms)) // _WEEK_MS * _WEEK_MS
+    return Programme(folder, pair, artifact.metrics, was_trained=False, shift_ms=shift_ms)
 
 
 def prepare_data(place: Path, data: Path, kind: DataKind, settings: Settings, train_model: TrainModel) -> Programme:

@@ -10,5 +10,9 @@ class DemoSettings(BaseModel):
 
     play_s: float = Field(default=25.0, gt=0, description="How long one pass over the log takes.")
     again_s: float = Field(default=120.0, gt=0, description="How long each further pass takes when it goes on.")
-    answer_wait_s: float = Field(default=20.0, gt=0, description="How long the last answers may take.")
-    ready_wait_s: float = Field(default=90.0, gt=0, description="How long the worker may take to be ready.")
+    answer_wait_s: float = Field(
+        default=60.0, gt=0, description="The last answers are waited for until none has come for so long."
+    )
+    ready_wait_s: float = Field(
+        default=180.0, gt=0, description="The worker is waited for until it has made no progress for so long."
+    )

@@ -1,68 +1,54 @@
 """What a person sees of the demo: a listener's state, SIDs that share a beginning, and a candidate list with titles."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
-
+from sidestream.models.evaluation.report import table
 from sidestream.models.records import CatalogItem, ItemSids
-from sidestream.streams.demo.ledger import Answered, Ledger
+from sidestream.streams.demo.ledger import SHOWN_CANDIDATES
+from sidestream.streams.demo.listener import Seen
+from sidestream.streams.demo.printing.screen import Column, Screen
 
 MAX_ROWS = 10
-_WHOLE = {"when": 16, "SID": 11, "rank": 4, "heard": 5, "familiar": 8, "score": 7, "log prob": 8, "kind": 9}
+ItemOf = Callable[[str], CatalogItem | None]
 
 
-def choose_answer(ledger: Ledger) -> Answered | None:
-    """Choose an answer worth showing: by the model, with familiar, unfamiliar and new items in it.
-
-    Args:
-        ledger: All answers.
-
-    Returns:
-        The answer, None where there is none.
-    """
-
-    def worth(found: Answered) -> tuple[int, int, int]:
-        candidates = found.answer.candidates[:MAX_ROWS]
-        kinds = {c.familiar for c in candidates}
-        reserved = any(c.reserved for c in found.answer.candidates)
-        return (found.answer.fallback is None, len(kinds) + reserved, found.start.at)
-
-    return max(ledger.answered.values(), key=worth, default=None)
-
-
-def tell_state(console: Console, ledger: Ledger, user_id: str, state: Mapping[str, Any]) -> None:
-    """Show a listener's table of recent SIDs.
+def tell_state(screen: Screen, item_of: ItemOf, user_id: str, state: Mapping[str, Any]) -> None:
+    """Show a listener's recent listens.
 
     Args:
-        console: Where to.
-        ledger: Knows the titles.
+        screen: Where to.
+        item_of: Knows the titles.
         user_id: Listener.
         state: As the worker describes it.
     """
     history: Sequence[Mapping[str, Any]] = state.get("history", [])
-    console.print(
-        f"\n[bold]State of {escape(user_id)}[/bold]: the latest of {len(history)} listens, with the SIDs they had"
+    shown = min(len(history), MAX_ROWS)
+    screen.gap()
+    screen.text(f"State of {user_id}: the latest {shown} of {len(history)} listens, with the SIDs they had", "bold")
+    columns = (
+        Column("when", drop=2),
+        Column("SID"),
+        Column("item", is_text=True),
+        Column("by", is_text=True),
+        Column("heard", drop=1),
     )
-    table = _table("when", "SID", "item", "by", "heard")
+    rows = []
     for entry in history[:MAX_ROWS]:
-        item = ledger.item(entry.get("item_id") or "")
+        title, by = _names(item_of, entry.get("item_id") or "")
         share = entry.get("share")
         heard = "" if share is None else f"{share:.0%}"
-        _add(table, _time(entry["at"]), entry.get("sid") or "unknown", _title(item), _by(item), heard)
-    console.print(table)
+        rows.append((_time(entry["at"]), entry.get("sid") or "unknown", title, by, heard))
+    screen.table(columns, rows)
 
 
-def tell_sids(console: Console, sids: Sequence[ItemSids], tokenizer_version: str, like: str | None) -> None:
+def tell_sids(screen: Screen, sids: Sequence[ItemSids], tokenizer_version: str, like: str | None) -> None:
     """Show how SIDs place items: neighbours that share the first code.
 
     Args:
-        console: Where to.
+        screen: Where to.
         sids: The whole topic, latest value of each item.
         tokenizer_version: Version to show.
         like: Item whose neighbourhood is shown; by default the one that was published last.
@@ -77,52 +63,78 @@ def tell_sids(console: Console, sids: Sequence[ItemSids], tokenizer_version: str
         first[found.versions[tokenizer_version].sid[0]].append(found)
     own = chosen.versions[tokenizer_version].sid
     near = sorted(first[own[0]], key=lambda s: (-_shared(s.versions[tokenizer_version].sid, own), s.item_id))
-    console.print(
-        f"\n[bold]SIDs[/bold]: {len(known):,} items; those nearest to [italic]{escape(chosen.title)}[/italic]"
+    screen.gap()
+    screen.text(f"SIDs: {len(known):,} items; those nearest to {chosen.title or chosen.item_id}", "bold")
+    columns = (
+        Column("SID"),
+        Column("item", is_text=True),
+        Column("by", is_text=True),
+        Column("kind"),
+        Column("tags", is_text=True, drop=1),
     )
-    table = _table("SID", "item", "by", "kind", "tags")
-    for found in near[:MAX_ROWS]:
-        sid = "-".join(map(str, found.versions[tokenizer_version].sid))
-        _add(table, sid, found.title, found.show or found.creator or "", found.kind, ", ".join(found.tags[:4]))
-    console.print(table)
+    rows = [
+        (
+            "-".join(map(str, found.versions[tokenizer_version].sid)),
+            found.title or found.item_id,
+            found.show or found.creator or "",
+            found.kind,
+            ", ".join(found.tags[:4]),
+        )
+        for found in near[:MAX_ROWS]
+    ]
+    screen.table(columns, rows)
 
 
-def tell_answer(console: Console, ledger: Ledger, found: Answered) -> None:
+def tell_answer(screen: Screen, item_of: ItemOf, seen: Seen) -> None:
     """Show one candidate list with titles.
 
     Args:
-        console: Where to.
-        ledger: Knows the titles.
-        found: The answer.
+        screen: Where to.
+        item_of: Knows the titles.
+        seen: The answer.
     """
-    answer = found.answer
+    answer = seen.answer
     origin = f"fallback: {answer.fallback.reason}" if answer.fallback else f"model {answer.model_version}"
-    console.print(
-        f"\n[bold]Candidates for {escape(answer.user_id)}[/bold], session {escape(answer.session_id)} "
-        f"(discovery {answer.discovery}, {origin}, {found.delay_ms:.1f} ms)"
+    screen.gap()
+    screen.text(
+        f"Candidates for {answer.user_id} (discovery {answer.discovery}, {origin}, "
+        f"{answer.timings_ms.get('total', 0.0):.1f} ms)",
+        "bold",
     )
-    table = _table("rank", "SID", "item", "by", "familiar", "score", "log prob")
-    last = [c for c in answer.candidates[MAX_ROWS:] if c.reserved]
-    for c in (*answer.candidates[:MAX_ROWS], *last):
-        item = ledger.item(c.item_id)
-        origin = "reserved for new" if c.reserved else ("yes" if c.familiar else "no")
+    columns = (
+        Column("rank"),
+        Column("SID"),
+        Column("item", is_text=True),
+        Column("by", is_text=True),
+        Column("familiar"),
+        Column("score"),
+        Column("log prob", drop=1),
+    )
+    rows = []
+    reserved = [c for c in answer.candidates[SHOWN_CANDIDATES:] if c.reserved]
+    for c in (*answer.candidates[:SHOWN_CANDIDATES], *reserved):
+        kind = "new" if c.reserved else ("yes" if c.familiar else "no")
         log_prob = "" if c.log_prob is None else f"{c.log_prob:.2f}"
-        _add(table, str(c.rank), c.sid, _title(item), _by(item), origin, f"{c.score:.2f}", log_prob)
-    console.print(table)
-    console.print("  time per step, ms: " + ", ".join(f"{k} {v:g}" for k, v in answer.timings_ms.items()))
+        rows.append((str(c.rank), c.sid, *_names(item_of, c.item_id), kind, f"{c.score:.2f}", log_prob))
+    screen.table(columns, rows)
+    screen.text("time per step, ms: " + ", ".join(f"{k} {v:g}" for k, v in answer.timings_ms.items()), indent=2)
+    if seen.behind:
+        screen.text("the worker has not folded all listens of this listener yet: familiar may lag", indent=2)
 
 
-def _table(*heads: str) -> Table:
-    table = Table(header_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for head in heads:
-        # A narrow window may cost titles some letters, never SIDs, ranks or scores.
-        table.add_column(head, no_wrap=True, overflow="ellipsis", max_width=34, min_width=_WHOLE.get(head))
-    return table
+def tell_evaluation(screen: Screen, evaluation: Mapping[str, Any]) -> None:
+    """Show how often the held-out next items were found.
 
-
-def _add(table: Table, *cells: str) -> None:
-    # As `Text`: a title with brackets is no markup.
-    table.add_row(*map(Text, cells))
+    Args:
+        screen: Where to.
+        evaluation: As training wrote it.
+    """
+    heads, rows = table(evaluation)
+    screen.gap()
+    screen.text("Held-out next items (x: items of the history left out)", "bold")
+    columns = [Column(head, drop=max(0, place - 1)) for place, head in enumerate(heads)]
+    screen.table(columns, rows, indent=2)
+    screen.text("± one standard error; generator is what serves; dense_head scores every item, no SIDs", indent=2)
 
 
 def _shared(sid: Sequence[int], own: Sequence[int]) -> int:
@@ -132,12 +144,11 @@ def _shared(sid: Sequence[int], own: Sequence[int]) -> int:
     return len(own)
 
 
-def _title(item: CatalogItem | None) -> str:
-    return item.title if item else "?"
-
-
-def _by(item: CatalogItem | None) -> str:
-    return (item.show or item.creator or "") if item else ""
+def _names(item_of: ItemOf, item_id: str) -> tuple[str, str]:
+    item = item_of(item_id)
+    if item is None:
+        return item_id or "?", ""
+    return item.title or item_id, item.show or item.creator or ""
 
 
 def _time(at: int) -> str:

@@ -1,9 +1,8 @@
-"""Plug in a ranker of your own: read every candidate set once, order it anew, use it."""
-
-import sys
+"""Plug in a ranker of your own: read every candidate set once, order it your way, use it."""
 
 from sidestream.models.records import Candidate, CandidateSet
 from sidestream.streams.client import SidestreamClient
+from sidestream.streams.examples.connecting import open_client
 
 
 def rank(found: CandidateSet) -> list[Candidate]:
@@ -13,11 +12,13 @@ def rank(found: CandidateSet) -> list[Candidate]:
 
 def main(client: SidestreamClient, timeout_s: float = 60.0) -> None:
     """Rank what comes within the time; several processes with one group id share the work."""
+    titles = {item_id: item.title or item_id for item_id, item in client.read_catalogue().items()}
     with client.consume_candidates("my-ranker", from_start=True) as answers:
         for found in answers.within(timeout_s):
-            print(found.user_id, [candidate.item_id for candidate in rank(found)])
+            first = [titles.get(candidate.item_id, candidate.item_id) for candidate in rank(found)[:3]]
+            print(f"{found.user_id}: {'; '.join(first)}")
 
 
 if __name__ == "__main__":
-    with SidestreamClient(sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:9092") as sidestream:
+    with open_client() as sidestream:
         main(sidestream)

@@ -13,8 +13,8 @@ from sidestream.streams.contracts.decode import Limits, decode_catalog_item, dec
 from sidestream.streams.errors import BadRecord
 from sidestream.streams.generations.last_records import LastRecords
 from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.follower import Follower
 from sidestream.streams.kafka.pace import Pace
-from sidestream.streams.kafka.reading import Follower
 from sidestream.streams.tokenizing.events import Source
 
 

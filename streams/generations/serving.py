@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from mode import Service
 
 from sidestream.models.records import SessionStart
+from sidestream.models.records.times import EARLIEST_EVENT_AT
 from sidestream.streams.errors import BrokerError, SidestreamError, TopicError
 from sidestream.streams.generations.control import ControlReader
 from sidestream.streams.generations.leftovers import Leftovers
@@ -258,7 +259,7 @@ class Serving(Service):
             del self._live[version]
             await self.remove_dependency(live.reader)
             return
-        start, pinned = SessionStart(session_id="warm-up", user_id="warm-up", at=0), live.pin()
+        start, pinned = SessionStart(session_id="warm-up", user_id="warm-up", at=EARLIEST_EVENT_AT), live.pin()
         await asyncio.to_thread(pinned.recommender.recommend, start, None, pinned.snapshot, self._clock_ms())
         live.warm = True
         self._tell_users()

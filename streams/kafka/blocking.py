@@ -1,6 +1,6 @@
 """Reading topics without a consumer group where there is no event loop: commands and operators' tools.
 
-The same rules as `sidestream.streams.kafka.reading` (`sidestream.streams.kafka.spans` states them), with kafka-python.
+The same rules as `sidestream.streams.kafka.follower` (`sidestream.streams.kafka.spans` states them), with kafka-python.
 """
 
 import time

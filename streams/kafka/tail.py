@@ -69,6 +69,40 @@ def _followed(follower: BlockingFollower, idle_s: float | None) -> Iterator[Batc
             return
 
 
+class RecordFollower:
+    """Follows a topic from its oldest record, without a group, for as long as it is polled; close it.
+
+    Args:
+        clients: The Kafka.
+        topic: Topic name.
+
+    Attributes:
+        starts: First offset of each partition when it was opened.
+
+    Raises:
+        TopicError: There is no such topic.
+    """
+
+    def __init__(self, clients: Clients, topic: str) -> None:
+        self._follower = BlockingFollower(clients, {topic: None}, restarts=True)
+        self.starts = {place.partition: bounds.begin for place, bounds in self._follower.bounds.items()}
+
+    def poll(self, timeout_ms: float) -> list[TopicRecord]:
+        """Wait for the next records.
+
+        Args:
+            timeout_ms: How long to wait where none is there.
+
+        Returns:
+            Records, in order inside a partition; maybe none.
+        """
+        return [_record(record) for _, records in self._follower.poll(timeout_ms) for record in records]
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._follower.close()
+
+
 def read_record(clients: Clients, topic: str, partition: int, offset: int) -> TopicRecord | None:
     """Read one record.
 

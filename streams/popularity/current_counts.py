@@ -26,16 +26,21 @@ class LivePopularity:
 
     Args:
         settings: Half-life, pace, and what a new item counts.
+        new_within_hours: `recommend.new_within_hours`.
         metrics: Counts records and items.
         seconds: Monotonic clock in seconds.
     """
 
     def __init__(
-        self, settings: PopularitySettings, metrics: Metrics, seconds: Callable[[], float] = time.monotonic
+        self,
+        settings: PopularitySettings,
+        new_within_hours: float,
+        metrics: Metrics,
+        seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings, self._metrics, self._seconds = settings, metrics, seconds
         self._decay = settings.decay
-        self._ranking = Ranking(self._decay, settings.fresh_hours, settings.fresh_share)
+        self._ranking = Ranking(self._decay, new_within_hours, settings.fresh_share)
         self._inbox: SimpleQueue[KeyValue] = SimpleQueue()
         self._parts: dict[int, dict[int, Counts]] = {}
         self._sums: dict[int, Counts] = {}
@@ -105,17 +110,18 @@ class CountsHub:
 
     Args:
         settings: Half-life, pace, and what a new item counts.
+        new_within_hours: `recommend.new_within_hours`.
         metrics: Counts records and items.
     """
 
-    def __init__(self, settings: PopularitySettings, metrics: Metrics) -> None:
-        self._settings, self._metrics = settings, metrics
+    def __init__(self, settings: PopularitySettings, new_within_hours: float, metrics: Metrics) -> None:
+        self._settings, self._new_within_hours, self._metrics = settings, new_within_hours, metrics
         self._last: dict[bytes | None, bytes | None] = {}
         self._members: WeakSet[LivePopularity] = WeakSet()
 
     def member(self) -> LivePopularity:
         """Make what orders one more catalogue: it gets all records so far, and those to come."""
-        live = LivePopularity(self._settings, self._metrics)
+        live = LivePopularity(self._settings, self._new_within_hours, self._metrics)
         live.feed(list(self._last.items()))
         self._members.add(live)
         return live

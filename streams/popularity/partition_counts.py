@@ -1,8 +1,8 @@
 """Counts the listens of one partition: a pure fold of its log, published part by part. No I/O, no clock.
 
 What is published says up to which source offset it counts, so a count can be taken up again from what was published
-last, wherever the process died: listens before a part's offset are in it, the others are read again. Which listens
-count: those that say that somebody liked to hear it; a skip or a dislike does not make an item popular. A repeat of an
+last, wherever the process died: listens before a part's offset are in it, the others are read again. Only listens with
+a positive signal count (`models.records.signals`): a skip or a dislike does not make an item popular. A repeat of an
 event counts again: who repeats it is not known here, and repeats are rare.
 
 Items that weigh less than a listen of ten half-lives ago are forgotten when their part is published; otherwise all
@@ -16,6 +16,7 @@ from operator import attrgetter
 import numpy as np
 
 from sidestream.models.data.rows import ListenRow
+from sidestream.models.records.signals import POSITIVE_SIGNALS
 from sidestream.streams.popularity.values import NUM_PARTS, PART_SHIFT, CountedPart, part_key
 from sidestream.tokenizer.popularity import Counts, Decay, merge_counts
 from sidestream.tokenizer.sid import remembered_item_key
@@ -23,7 +24,6 @@ from sidestream.tokenizer.sid import remembered_item_key
 Listens = Sequence[tuple[int, ListenRow]]
 
 _AT_OF, _ITEM_OF = attrgetter("at"), attrgetter("item_id")
-COUNTED_SIGNALS = frozenset(("listen", "like", "save", "follow", "share"))
 LEAST_WEIGHT = 2.0**-10
 # Bounds how long the event loop waits while names become keys: 3 ms. Fewer would make it happen more often.
 _MAX_FRESH = 16_384
@@ -76,7 +76,7 @@ class PartitionCounter:
         if self.next_offset < self._ahead:
             by_user = [[(o, listen) for o, listen in some if self._is_news(o, listen)] for some in by_user]
         # This, the times and the counter are paid for each listen: 0.15 µs together.
-        listens = [listen for some in by_user for _, listen in some if listen.signal in COUNTED_SIGNALS]
+        listens = [listen for some in by_user for _, listen in some if listen.signal in POSITIVE_SIGNALS]
         self.next_offset = next_offset
         if not listens:
             return

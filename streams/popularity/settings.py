@@ -32,11 +32,11 @@ class PopularitySettings(BaseModel):
         description="How many of a partition's 256 parts are published at a time, in turn: bounds the cost.",
     )
     refresh_s: float = Field(default=10.0, gt=0, description="How often the catalogue is ordered by new counts.")
-    fresh_hours: float = Field(default=72.0, ge=0, description="An item is new for so long after it was published.")
     fresh_share: float = Field(
         default=1.0,
         ge=0,
-        description="A new item counts at least as much as this share of the mean of the items with listens.",
+        description="A new item (recommend.new_within_hours) counts at least as much as this share of the mean of the "
+        "items with listens.",
     )
 
     @property

@@ -18,12 +18,13 @@ class CountedLog:
 
     Args:
         settings: Half-life, pace, and what a new item counts.
+        new_within_hours: `recommend.new_within_hours`.
     """
 
-    def __init__(self, settings: PopularitySettings) -> None:
+    def __init__(self, settings: PopularitySettings, new_within_hours: float) -> None:
         self._settings = settings
         self._counter = PartitionCounter(0, settings.decay)
-        self._ranking = Ranking(settings.decay, settings.fresh_hours, settings.fresh_share)
+        self._ranking = Ranking(settings.decay, new_within_hours, settings.fresh_share)
         self._waiting: list[tuple[int, ListenRow]] = []
         self._next_at = 0
         self._shown: tuple[CatalogueSnapshot, CatalogueSnapshot] | None = None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, Self, cast
 
 from sidestream.models.data import CatalogEvent, Cursor, ListenRow, LogFolder, LogRow
 from sidestream.models.history import fold
-from sidestream.models.recommend import Recommender, Steps
+from sidestream.models.recommend import Recommender, RecommendSettings, Steps
 from sidestream.models.records import CandidateSet, CatalogItem, SessionStart
 from sidestream.models.settings import EngineSettings
 from sidestream.streams.catalogue.decode import UpdateDecoder
@@ -53,6 +53,7 @@ class ReplayCore:
         d_model: Width of those vectors.
         recommender: Answers session-starts.
         popularity: How listens are counted, and how the counts order the catalogue.
+        new_within_hours: `recommend.new_within_hours`.
     """
 
     tokenizer: ReplayTokenizer
@@ -60,6 +61,7 @@ class ReplayCore:
     d_model: int
     recommender: Recommender
     popularity: PopularitySettings = field(default_factory=PopularitySettings)
+    new_within_hours: float = RecommendSettings().new_within_hours
 
 
 @dataclass(slots=True)
@@ -142,7 +144,7 @@ class ReplayDriver:
             x_dim=tokenizer.vector_dim,
         )
         snapshot = catalogue.snapshot()
-        counted = CountedLog(self._core.popularity)
+        counted = CountedLog(self._core.popularity, self._core.new_within_hours)
         waiting: list[LogRow] = []
         for row in self._folder.merged(Cursor()):
             if row.topic == "catalog":

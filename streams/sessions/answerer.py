@@ -17,6 +17,7 @@ from sidestream.models.errors import StateError
 from sidestream.models.recommend import Recommender, Steps
 from sidestream.models.records import CandidateSet, SessionStart
 from sidestream.models.records.candidates import FallbackReason
+from sidestream.models.records.times import EARLIEST_EVENT_AT
 from sidestream.streams.runtime.clock import Clock
 from sidestream.streams.runtime.logs.log import get_log
 from sidestream.streams.runtime.metrics import Metrics
@@ -79,7 +80,7 @@ class Answerer:
 
     async def warm_up(self) -> None:
         """Answer a session-start of nobody's, uncounted: numpy loads a part of itself in the first one (40-90 ms)."""
-        start, pinned = SessionStart(session_id="warm-up", user_id="warm-up", at=0), self._serving()
+        start, pinned = SessionStart(session_id="warm-up", user_id="warm-up", at=EARLIEST_EVENT_AT), self._serving()
         await asyncio.get_running_loop().run_in_executor(
             self._engines,
             pinned.recommender.recommend,

@@ -67,7 +67,9 @@ class GenerationParts:
         self._metrics = metrics
         self._clock = clock
         self._catalogues = catalogues
-        self._counts = CountsHub(settings.popularity, metrics) if settings.popularity.enabled else None
+        self._counts: CountsHub | None = None
+        if settings.popularity.enabled:
+            self._counts = CountsHub(settings.popularity, settings.recommend.new_within_hours, metrics)
         version = home.tokenizer.version
         self.control = ControlReader(clients, topics, metrics)
         self._shelf = Shelf(home, settings.generations.folder, load, settings.generations.retry_s)

@@ -54,25 +54,28 @@ class WorkerProcess:
         """Wait until `/readyz` says yes.
 
         Args:
-            timeout_s: Deadline.
+            timeout_s: Give up after so long without a reason that was not given before: reasons tell how far it is.
             on_reason: Called with each new reason why it is not ready yet.
 
         Raises:
             SidestreamError: It ended, or the deadline passed; names the log file and its last line.
         """
         deadline = time.monotonic() + timeout_s
-        last = ""
+        last, told = "", set[str]()
         while time.monotonic() < deadline:
             self.require_running()
             ready, reasons = self.readiness()
             if ready:
                 return
             reason = "; ".join(reasons)
+            if reason and reason not in told:
+                told.add(reason)
+                deadline = time.monotonic() + timeout_s
             if reason and reason != last and on_reason is not None:
                 on_reason(reason)
             last = reason or last
             time.sleep(POLL_S)
-        msg = f"worker not ready after {timeout_s:.0f} s: {last or 'no answer'} (log: {self.log_file})"
+        msg = f"worker not ready, no progress for {timeout_s:.0f} s: {last or 'no answer'} (log: {self.log_file})"
         raise SidestreamError(msg)
 
     def require_running(self) -> None:

@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any
 
 from sidestream.models.history import erase, fold
+from sidestream.models.records.times import EARLIEST_EVENT_AT
 from sidestream.streams.contracts.topics import DEAD_LETTER_SUFFIX
 from sidestream.streams.listens.restore.origin import is_reserved
 from sidestream.streams.listens.settings import LaneSettings
@@ -226,7 +227,10 @@ def full_value_bytes() -> int:
         return StoredSid(versions[key % 4], (key % 256, 1, 2))
 
     listens = [
-        read(b'{"event_id":"e%d","user_id":"u","item_id":"item-%d","at":%d}' % (number, number % NUM_ITEMS, number))
+        read(
+            b'{"event_id":"e%d","user_id":"u","item_id":"item-%d","at":%d}'
+            % (number, number % NUM_ITEMS, EARLIEST_EVENT_AT + number)
+        )
         for number in range(200)
     ]
     records = [(n, listen) for n, listen in enumerate(listens) if listen is not None]

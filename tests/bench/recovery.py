@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 from sidestream.models.history import fold
+from sidestream.models.records.times import EARLIEST_EVENT_AT
 from sidestream.streams.contracts.topics import DEAD_LETTER_SUFFIX
 from tests.bench.support.harness import Bench, alternate, at_least, lane_overrides, median_ratio, option_parser
 from tests.bench.support.rig import Log, Rig, open_rig, partition_of
@@ -21,7 +22,10 @@ Run = dict[str, Any]
 def make_states(records: int, partitions: int) -> Log:
     """Make up a changelog: users with full rings."""
     listens = [
-        read(b'{"event_id":"e%d","user_id":"u","item_id":"item-%d","at":%d}' % (number, number * 7, number * 1_000))
+        read(
+            b'{"event_id":"e%d","user_id":"u","item_id":"item-%d","at":%d}'
+            % (number, number * 7, EARLIEST_EVENT_AT + number * 1_000)
+        )
         for number in range(60)
     ]
     state = fold(None, [(offset, listen) for offset, listen in enumerate(listens) if listen is not None], lookup).state

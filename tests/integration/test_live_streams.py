@@ -148,7 +148,8 @@ def test_a_worker_killed_in_the_middle_of_streams_changes_no_byte(installation):
 def test_listeners_reach_the_item_and_an_ended_stream_is_gone(installation):
     client, topics, worker = installation.client, installation.topics, installation.start()
     heard = [
-        CatalogItem(item_id=f"t{n}", kind="track", title=f"Track {n}", at=1, tags=("night jazz",)) for n in range(3)
+        CatalogItem(item_id=f"t{n}", kind="track", title=f"Track {n}", at=STEADY.begins_at, tags=("night jazz",))
+        for n in range(3)
     ]
     for item in (*heard, STEADY.item()):
         client.publish_item(item)

@@ -37,7 +37,6 @@ ORDER = (
     "tokenizing",
     "generations",
     "settings",
-    "train_pair",
     "client",
     "worker/watch",
     "worker/web",
@@ -45,12 +44,13 @@ ORDER = (
     "app",
     "operate/deadletters",
     "operate/reconcile",
+    "operate/recording",
     "operate/rollout",
     "operate/states",
     "operate",
     "replay",
-    "examples",
     "demo",
+    "examples",
     "cli",
 )
 MAX_FILES_IN_FOLDER = 14

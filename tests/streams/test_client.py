@@ -1,12 +1,9 @@
 """The user client on a real Kafka: right topics and keys, each candidate set once, failures told."""
 
-import os
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from kafka import TopicPartition
@@ -24,8 +21,9 @@ from sidestream.streams.contracts.decode import (
 from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.contracts.topics import create_topics
 from sidestream.streams.errors import BrokerError, TopicError
-from sidestream.streams.examples import add_item, publish_listens, rank_candidates, request_candidates
+from sidestream.streams.examples.connecting import open_client
 from sidestream.streams.kafka.clients import Clients
+from tests.streams.demo.published import value
 from tests.streams.topic_reading import read
 
 pytestmark = pytest.mark.broker
@@ -193,26 +191,24 @@ def test_request_candidates_says_when_nobody_answers(client: SidestreamClient) -
         client.request_candidates(SessionStart(session_id="s", user_id="u", at=NOW), timeout_s=0.5)
 
 
-@pytest.mark.usefixtures("worker")
-def test_examples_run(kafka: RunningBroker, client: SidestreamClient, capsys: pytest.CaptureFixture[str]) -> None:
-    publish_listens.main(client)
-    add_item.main(client)
-    request_candidates.main(client, timeout_s=DEADLINE_S)
-    rank_candidates.main(client, timeout_s=5.0)
-    out = capsys.readouterr().out
-    assert "4 listens of ada published" in out
-    assert "episode-new published" in out
-    assert "  0  known                1-2-3           2.000" in out
-    assert "ada ['fresh', 'known']" in out
-    assert len(read(kafka, client.topics.listens, 4)) == 4
+def test_read_catalogue_gives_the_latest_value_of_items_that_are_there(
+    kafka: RunningBroker, client: SidestreamClient
+) -> None:
+    assert client.read_catalogue() == {}
+    producer = Clients(kafka.kafka).producer()
+    for item_id, title in (("a", "old"), ("b", "gone"), ("a", "new"), ("b", None), ("ü", "other")):
+        body = None if title is None else value(item_id, title=title)
+        producer.send(client.topics.item_sids.name, key=item_id.encode(), value=body)
+    producer.flush(timeout=DEADLINE_S)
+    producer.close()
+    catalogue = client.read_catalogue()
+    assert {item_id: item.title for item_id, item in catalogue.items()} == {"a": "new", "ü": "other"}
 
 
-def test_an_example_runs_as_a_program(kafka: RunningBroker) -> None:
-    admin = kafka.topic_admin()
-    with SidestreamClient(kafka.kafka) as client:
-        create_topics(admin, client.topics)
-    admin.close()
-    command = [sys.executable, "-m", "sidestream.streams.examples.publish_listens", kafka.bootstrap]
-    root = Path(publish_listens.__file__).parents[2]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=root, env=os.environ)
-    assert (ran.returncode, ran.stdout) == (0, "4 listens of ada published\n"), ran.stderr
+@pytest.mark.parametrize("place", ["127.0.0.1:9", "demo.toml"])
+def test_an_example_finds_its_kafka_by_address_or_settings_file(monkeypatch, tmp_path, place) -> None:
+    (tmp_path / "demo.toml").write_text('kafka.bootstrap = "127.0.0.1:9"\ntopics.prefix = "demo-"\n')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["example", place])
+    with open_client() as opened:
+        assert opened.topics.listens.name == ("demo-" if place.endswith("toml") else "") + "listen-events.v1"

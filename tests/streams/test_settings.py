@@ -64,6 +64,11 @@ def test_a_missing_or_damaged_file_is_named(tmp_path):
         load_settings(file=damaged, env={})
 
 
+def test_a_file_may_have_a_bom(tmp_path):
+    (tmp_path / "s.toml").write_bytes(b"\xef\xbb\xbf[lane]\nbatch_ms = 7\n")
+    assert load_settings({}, tmp_path / "s.toml", {})[0].lane.batch_ms == 7
+
+
 def test_secrets_are_masked():
     class Group(BaseModel):
         password: SecretStr = SecretStr("hush")

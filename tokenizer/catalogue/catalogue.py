@@ -118,14 +118,15 @@ class Catalogue:
         if differs:  # Records that only gain or lose another version arrive by the million: no snapshot for those.
             self._latest = None
 
-    def snapshot(self, now_ms: int | None = None) -> CatalogueSnapshot:
+    def snapshot(self, now_ms: int | None = None, source_offsets: tuple[int, ...] | None = None) -> CatalogueSnapshot:
         """Build a snapshot of the updates applied so far.
 
         Args:
             now_ms: UTC epoch ms; items expired by then are left out of the buckets. None keeps them.
+            source_offsets: Next offset of each partition of the source topic; recorded in the snapshot.
 
         Returns:
-            The snapshot; the previous one if nothing has changed or expired since.
+            The snapshot; the previous one, with these offsets, if nothing has changed or expired since.
 
         Raises:
             CatalogueError: The arrays would be invalid, which is a defect; keep using the previous snapshot.
@@ -160,6 +161,7 @@ class Catalogue:
             popular_rows=aliases.without_aliases(self._live_rows.heaviest)[: self._live_rows.popular.size],
             newest_rows=aliases.without_aliases(self._live_rows.latest)[: self._live_rows.newest.size],
             store_generation=self._generation,
+            source_offsets=source_offsets,
         )
         if self._before is not None and delta.splices is not None and generation == self._generation:
             snapshot.carry_rules(self._before, delta)

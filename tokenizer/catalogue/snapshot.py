@@ -62,6 +62,8 @@ class CatalogueSnapshot:
             catalogue; items without a publication time come last. Shape: (<= 1000,).
         store_generation: Number of compactions of the store.
         popularity: Decayed listens of each row; None where nothing was counted. Shape: (R,).
+        source_offsets: Next offset of each partition of the source topic: all records below are applied. None without a
+            source topic.
     """
 
     version: str
@@ -78,6 +80,7 @@ class CatalogueSnapshot:
     newest_rows: Int32Array
     store_generation: int
     popularity: Float32Array | None = None
+    source_offsets: tuple[int, ...] | None = None
     _rules: dict[Rule, Eligibility] = field(default_factory=dict, repr=False)
     _requested: set[Rule] = field(default_factory=set, repr=False)
     _sids: dict[int, StoredSid | None] = field(default_factory=dict, repr=False)

@@ -36,13 +36,13 @@ class Ranking:
 
     Args:
         decay: Decay of the counts.
-        fresh_hours: Hours after publication during which an item counts as new.
+        new_within_hours: Hours after publication during which an item counts as new.
         fresh_share: Minimum count of a new item, as a share of the mean over items with listens.
     """
 
-    def __init__(self, decay: Decay, fresh_hours: float, fresh_share: float) -> None:
+    def __init__(self, decay: Decay, new_within_hours: float, fresh_share: float) -> None:
         self._decay = decay
-        self._fresh_ms = round(fresh_hours * _HOUR_MS)
+        self._fresh_ms = round(new_within_hours * _HOUR_MS)
         self._fresh_share = fresh_share
         self._counts = Counts.empty()
         self._now_ms = 0

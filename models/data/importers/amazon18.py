@@ -133,7 +133,7 @@ def join_windows(folder: Path, items: dict[int, ItemWords]) -> Sequences:
             found.append((window.user, len(own)))
             own.append(window.target)
         if not found:
-            msg = f"{path}, line 2: expected windows, got an empty file; restore the published file"
+            msg = f"{path}:2: expected windows, got an empty file; restore the published file"
             raise DataError(msg)
     return sequences
 

@@ -6,7 +6,6 @@ one: together they give the whole sequences, which is checked row by row.
 """
 
 import ast
-import csv
 import html
 import json
 import re
@@ -14,7 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidestream.models.data.importers.lines import line_error
+from sidestream.models.data.importers.csv_rows import CsvRows, row_fault
+from sidestream.models.data.importers.lines import line_error, open_source
 from sidestream.models.errors import DataError
 
 _COLUMNS = ("user_id", "history_item_id", "item_id")
@@ -55,10 +55,10 @@ def read_items(path: Path) -> dict[int, ItemWords]:
         DataError: The file is missing, empty, or not JSON of this form.
     """
     try:
-        table = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        got = error.strerror if isinstance(error, OSError) else error
-        msg = f"{path}: expected a readable JSON file, got {got}; point the import at the published files"
+        with open_source(path) as stream:
+            table = json.loads(stream.read())
+    except ValueError as error:
+        msg = f"{path}: expected a readable JSON file, got {error}; point the import at the published files"
         raise DataError(msg) from error
     if not isinstance(table, dict) or not table:
         msg = f"{path}: expected an object of items by number, got {str(table)[:80]!r}; restore the published file"
@@ -80,19 +80,13 @@ def read_windows(path: Path, items: Mapping[int, ItemWords]) -> Iterator[Window]
     Raises:
         DataError: The file is missing, or a row has no user, no history, or an unknown item.
     """
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            rows = csv.DictReader(stream)
-            if missing := [name for name in _COLUMNS if name not in (rows.fieldnames or ())]:
-                raise line_error(path, 1, f"a column {missing[0]}", ",".join(rows.fieldnames or ())[:80])
-            for row in rows:
-                yield _window(path, rows.line_num, row, items)
-    except OSError as error:
-        msg = f"{path}: expected a readable file, got {error.strerror}; point the import at the published files"
-        raise DataError(msg) from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        msg = f"{path}: expected a UTF-8 CSV file, got {error}; restore the published file"
-        raise DataError(msg) from error
+    rows = CsvRows(path, delimiter=",")
+    for line, fields in rows:
+        if missing := [name for name in _COLUMNS if name not in rows.columns]:
+            raise line_error(path, 1, f"a column {missing[0]}", ",".join(rows.columns)[:80])
+        if fault := row_fault(rows.columns, fields):
+            raise line_error(path, line, fault, ",".join(fields)[:80])
+        yield _window(path, line, dict(zip(rows.columns, fields, strict=True)), items)
 
 
 def plain_text(text: str) -> str:

@@ -6,30 +6,35 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sidestream.models.data.importers.lines import open_source
 from sidestream.models.errors import DataError
 
 # An Amazon product number: an id, not text, so it must not reach a text encoder.
 PRODUCT_NUMBER = re.compile(r"[0-9A-Z]{10}")
 
 
+# As the sequence file has it; what lies beside it knows numbers alone.
+ItemName = int | str
+
+
 @dataclass(frozen=True, slots=True)
 class ItemWords:
     """Names and attributes of items."""
 
-    names: Mapping[int, str]
-    attributes: Mapping[int, tuple[str, ...]]
+    names: Mapping[ItemName, str]
+    attributes: Mapping[ItemName, tuple[str, ...]]
     names_are_ids: bool
     notes: tuple[str, ...]
 
-    def item_id(self, item: int) -> str:
+    def item_id(self, item: ItemName) -> str:
         """Return the id under which an item is published."""
         return self.names.get(item, f"item-{item}") if self.names_are_ids else f"item-{item}"
 
-    def title(self, item: int) -> str:
+    def title(self, item: ItemName) -> str:
         """Return the item's name if it is text, else an empty string."""
         return "" if self.names_are_ids else self.names.get(item, "")
 
-    def tags(self, item: int) -> tuple[str, ...]:
+    def tags(self, item: ItemName) -> tuple[str, ...]:
         """Return the item's attributes, each once."""
         return self.attributes.get(item, ())
 
@@ -49,13 +54,15 @@ def read_item_words(sequences: Path) -> ItemWords:
     names_path = sequences.with_name(f"{sequences.stem}_item_names.json")
     attributes_path = sequences.with_name(f"{sequences.stem}_item2attributes.json")
     notes: list[str] = []
-    names: dict[int, str] = {}
+    names: dict[ItemName, str] = {}
     attribute_names: dict[int, str] = {}
     if names_path.is_file():
         tables = _read_object(names_path)
-        names = _texts(names_path, "id2item", tables.get("id2item", {}))
+        names.update(_texts(names_path, "id2item", tables.get("id2item", {})).items())
         attribute_names = _texts(names_path, "id2attribute", tables.get("id2attribute", {}))
-    attributes = _read_attributes(attributes_path, attribute_names) if attributes_path.is_file() else {}
+    attributes: dict[ItemName, tuple[str, ...]] = {}
+    if attributes_path.is_file():
+        attributes.update(_read_attributes(attributes_path, attribute_names).items())
     if attributes:
         notes.append(f"Attributes from {attributes_path.name}: they may postdate held-out events.")
     if not names and not attributes:
@@ -96,11 +103,12 @@ def _number(path: Path, key: str) -> int:
 
 def _read_object(path: Path) -> dict[str, object]:
     try:
-        value = json.loads(path.read_bytes())
+        with open_source(path) as stream:
+            value = json.loads(stream.read())
     except json.JSONDecodeError as error:
-        msg = f"{path}, line {error.lineno}: expected JSON, got {error.msg} at column {error.colno}; restore the file"
+        msg = f"{path}:{error.lineno}: expected JSON, got {error.msg} at column {error.colno}; restore the file"
         raise DataError(msg) from error
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         msg = f"{path}: expected a readable JSON file, got {error}; restore the published file"
         raise DataError(msg) from error
     if not isinstance(value, dict):

@@ -1,30 +1,170 @@
-"""Reading of published text files line by line, with errors that name file and line."""
+"""Reading of external text files: a path, `-` or a member of an archive, compressed or not, with or without a BOM.
 
-from collections.abc import Iterator
+Every command that reads a file that somebody else wrote reads it here, so that all of them take the same files and
+name the same causes. What a file is, its first bytes say, never its name: gzip, bzip2 and xz are decompressed, a UTF-8
+BOM is dropped. Lines end in LF or CRLF; blank lines are passed over, but counted.
+"""
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import shutil
+import sys
+import tempfile
+import weakref
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from sidestream.models.errors import DataError
 
+STDIN = "-"
+STDIN_NAME = "stdin"
+# A longer line is no row: a file without line ends would be read into memory whole.
+MAX_LINE_BYTES = 64 << 20
 
-def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines of a file without their ends.
+_UTF8_BOM = b"\xef\xbb\xbf"
+_DECOMPRESS: dict[bytes, Callable[[BinaryIO], object]] = {
+    b"\x1f\x8b": lambda raw: gzip.GzipFile(fileobj=raw),
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\x00": lzma.LZMAFile,
+}
+_REFUSED = {
+    b"\x28\xb5\x2f\xfd": "a file compressed with zstd; decompress it first (zstd -d)",
+    b"PK\x03\x04": "a zip archive; unzip it first, or use an import that takes the archive (listenbrainz, spotify)",
+    b"\xff\xfe": "UTF-16 text; save it as UTF-8",
+    b"\xfe\xff": "UTF-16 text; save it as UTF-8",
+    b"PAR1": "a Parquet file; write it as JSON lines or CSV",
+    b"SQLite format 3\x00": "an SQLite database; write a table of it as JSON lines or CSV",
+}
+_PEEK_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file to be read.
+
+    Attributes:
+        name: How messages call it.
+        open: Opens it as raw bytes.
+    """
+
+    name: str
+    open: Callable[[], AbstractContextManager[BinaryIO]]
+
+
+def source_of(path: Path | str | Source) -> Source:
+    """Say how a file is opened.
 
     Args:
-        path: File.
+        path: A path, or `-` for standard input.
+
+    Returns:
+        The source; a source as it is.
+    """
+    if isinstance(path, Source):
+        return path
+    if str(path) == STDIN:
+        return Source(STDIN_NAME, lambda: nullcontext(sys.stdin.buffer))
+    place = Path(path)
+    return Source(str(place), lambda: place.open("rb"))
+
+
+def readable_again(path: Path | str | Source) -> Source:
+    """Make a file readable more than once: standard input is copied to a temporary file.
+
+    Args:
+        path: What is to be read.
+
+    Returns:
+        The source; each opening of it begins at the start.
+    """
+    source = source_of(path)
+    if source.name != STDIN_NAME:
+        return source
+    descriptor, path_of_copy = tempfile.mkstemp()
+    Path(path_of_copy).unlink()
+    with source.open() as stream, os.fdopen(os.dup(descriptor), "wb") as copy:
+        shutil.copyfileobj(stream, copy)
+
+    def again() -> AbstractContextManager[BinaryIO]:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        return os.fdopen(os.dup(descriptor), "rb")
+
+    # The copy lives as long as the source.
+    weakref.finalize(again, os.close, descriptor)
+    return Source(source.name, again)
+
+
+@contextmanager
+def open_source(path: Path | str | Source) -> Iterator[BinaryIO]:
+    """Open a file for reading, decompressed and without a BOM.
+
+    Args:
+        path: What to read.
 
     Yields:
-        Line number, from 1, and bytes of the line.
+        The stream.
 
     Raises:
-        DataError: The file cannot be read.
+        DataError: It cannot be read, is damaged, or is of a kind that is not taken.
     """
+    source = source_of(path)
     try:
-        with path.open("rb") as stream:
-            for number, line in enumerate(stream, start=1):
-                yield number, line.rstrip(b"\r\n")
-    except OSError as error:
-        msg = f"{path}: expected a readable file, got {error.strerror}; point the import at the published files"
+        with source.open() as raw, _decompressed(source, _buffered(raw)) as stream:
+            if stream.peek(len(_UTF8_BOM))[: len(_UTF8_BOM)] == _UTF8_BOM:
+                stream.read(len(_UTF8_BOM))
+            _refuse_foreign(source, stream)
+            yield cast(BinaryIO, stream)
+    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+        msg = f"{source.name}: expected a whole compressed file, got {error}; fetch it again"
         raise DataError(msg) from error
+    except OSError as error:
+        msg = f"{source.name}: expected a readable file, got {error.strerror or error}; check the path"
+        raise DataError(msg) from error
+
+
+def read_lines(path: Path | str | Source) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines of a file without their ends; blank lines are left out.
+
+    Args:
+        path: What to read.
+
+    Yields:
+        Number of the line in the file, from 1, and its bytes.
+
+    Raises:
+        DataError: The file cannot be read, or a line is longer than `MAX_LINE_BYTES`.
+    """
+    with open_source(path) as stream:
+        yield from lines_of(stream, source_of(path).name)
+
+
+def lines_of(stream: BinaryIO, name: str) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines of an open stream without their ends; blank lines are left out.
+
+    Args:
+        stream: What `open_source` gave.
+        name: How messages call it.
+
+    Yields:
+        Number of the line in the file, from 1, and its bytes.
+
+    Raises:
+        DataError: A line is longer than `MAX_LINE_BYTES`.
+    """
+    number = 0
+    while line := stream.readline(MAX_LINE_BYTES + 1):
+        number += 1
+        if len(line) > MAX_LINE_BYTES:
+            raise line_error(name, number, f"a line of {MAX_LINE_BYTES >> 20} MiB at most", line[:40])
+        if (text := line.rstrip(b"\r\n")) and not text.isspace():
+            yield number, text
 
 
 def decode_text(raw: bytes) -> str:
@@ -38,6 +178,29 @@ def decode_text(raw: bytes) -> str:
         return raw.decode("latin-1")
 
 
-def line_error(path: Path, line: int, expected: str, got: object) -> DataError:
-    """Create the error for an invalid line (numbered from 1)."""
-    return DataError(f"{path}, line {line}: expected {expected}, got {got!r}; restore the published file")
+def line_error(path: Path | str, line: int, expected: str, got: object) -> DataError:
+    """Create the error for an invalid line (numbered from 1) of a file, given by path or display name."""
+    return DataError(f"{path}:{line}: expected {expected}, got {got!r}; correct the line or restore the file")
+
+
+def _buffered(raw: BinaryIO) -> io.BufferedReader:
+    return raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(cast(io.RawIOBase, raw))
+
+
+@contextmanager
+def _decompressed(source: Source, raw: io.BufferedReader) -> Iterator[io.BufferedReader]:
+    head = raw.peek(_PEEK_BYTES)
+    for magic, decompress in _DECOMPRESS.items():
+        if head.startswith(magic):
+            with io.BufferedReader(cast(io.RawIOBase, decompress(raw))) as stream:
+                yield cast(io.BufferedReader, stream)
+            return
+    yield raw
+
+
+def _refuse_foreign(source: Source, stream: io.BufferedReader) -> None:
+    head = stream.peek(_PEEK_BYTES)
+    for magic, what in _REFUSED.items():
+        if head.startswith(magic):
+            msg = f"{source.name}: expected text, got {what}"
+            raise DataError(msg)

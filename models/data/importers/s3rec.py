@@ -1,5 +1,7 @@
 """Importer of sequence files in the S3-Rec format: one line per user, `user item item …` in order of time.
 
+Users and items are numbers in the published files; a file may instead name them by text.
+
 `NAME_item2attributes.json` ({item: [attribute, …]}) and `NAME_item_names.json` ({"id2item", "id2attribute"}) provide
 the items' text if they exist next to `NAME.txt`.
 """
@@ -8,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidestream.models.data.importers.attributes import ItemWords, read_item_words
-from sidestream.models.data.importers.lines import line_error, read_lines
+from sidestream.models.data.importers.attributes import ItemName, ItemWords, read_item_words
+from sidestream.models.data.importers.lines import decode_text, line_error, read_lines
 from sidestream.models.data.manifest import Clock, Manifest, Split
 from sidestream.models.data.rows import HeldOutRow, ListenRow
 from sidestream.models.data.settings import ImportSettings
@@ -27,7 +29,7 @@ class UserLine:
     """One user's items in order."""
 
     user: str
-    items: tuple[int, ...]
+    items: tuple[ItemName, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Event:
 
     at: int
     user: str
-    item: int
+    item: ItemName
     position: int
     length: int
 
@@ -63,7 +65,7 @@ def import_s3rec(
     words = read_item_words(path)
     name = path.stem
     with LogFolderWriter(target, overwrite=overwrite) as writer:
-        for item in sorted({item for line in users for item in line.items}):
+        for item in sorted({item for line in users for item in line.items}, key=_in_order):
             writer.item(
                 CatalogItem(
                     item_id=words.item_id(item),
@@ -78,6 +80,10 @@ def import_s3rec(
         return writer.finish(_facts(path, words, chosen))
 
 
+def _in_order(item: ItemName) -> tuple[int, str]:
+    return (item, "") if isinstance(item, int) else (0, item)
+
+
 def read_user_lines(path: Path) -> list[UserLine]:
     """Read the sequences.
 
@@ -88,26 +94,40 @@ def read_user_lines(path: Path) -> list[UserLine]:
         Users in file order.
 
     Raises:
-        DataError: The file is missing or empty; a line has no items, a field that is not a number, or a repeated user.
+        DataError: The file is missing or empty; a line has no items, a field that is not a number (if the first line
+            has numbers), or a repeated user.
     """
     users: list[UserLine] = []
     seen: dict[str, int] = {}
+    is_numbers: bool | None = None
     for number, raw in read_lines(path):
-        fields = raw.split()
+        fields = decode_text(raw).split()
         if len(fields) < 2:
             raise line_error(path, number, "a user and at least one item", raw[:80])
-        for field in fields:
-            if not field.isdigit() or len(field) > MAX_NUMBER_DIGITS:
-                raise line_error(path, number, "numbers separated by spaces", field[:80])
-        user = str(int(fields[0]))
+        is_numbers = _is_numbers(fields) if is_numbers is None else is_numbers
+        names = [_name(path, number, field, is_number=is_numbers) for field in fields]
+        user = str(names[0])
         if user in seen:
             raise line_error(path, number, f"one line per user (user {user} has line {seen[user]})", raw[:80])
         seen[user] = number
-        users.append(UserLine(user, tuple(map(int, fields[1:]))))
+        users.append(UserLine(user, tuple(names[1:])))
     if not users:
-        msg = f"{path}, line 1: expected `user item item …`, got an empty file; restore the published file"
+        msg = f"{path}:1: expected `user item item …`, got an empty file; restore the published file"
         raise DataError(msg)
     return users
+
+
+def _is_numbers(fields: Sequence[str]) -> bool:
+    """Tell by the first line whether a file names users and items by number, as the published ones do, or by words."""
+    return not any(letter.isalpha() for field in fields for letter in field)
+
+
+def _name(path: Path, line: int, field: str, *, is_number: bool) -> ItemName:
+    if not is_number:
+        return field
+    if not (field.isascii() and field.isdigit()) or len(field) > MAX_NUMBER_DIGITS:
+        raise line_error(path, line, "numbers separated by spaces", field[:80])
+    return int(field)
 
 
 def _events(users: Sequence[UserLine], settings: ImportSettings) -> Iterator[Event]:

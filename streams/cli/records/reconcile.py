@@ -20,7 +20,9 @@ from sidestream.streams.runtime.clock import WallClock
 
 def reconcile(
     ctx: typer.Context,
-    dump: Annotated[Path, typer.Argument(help="All items, one `catalog-items.v1` value a line.")],
+    dump: Annotated[
+        Path, typer.Argument(help="All items: `catalog-items.v1` values, one a line or an array; - for stdin.")
+    ],
     apply: Annotated[bool, typer.Option("--apply", help="Publish; without it, only tell what would change.")] = False,
     max_removed: Annotated[
         float, typer.Option(min=0, max=100, help="Refuse to remove more percent of the items than this.")

@@ -1,6 +1,6 @@
-"""`sidestream send`: publish one event, or one per line of stdin."""
+"""`sidestream send`: publish one event, those of a file, or those that come on stdin."""
 
-import sys
+from itertools import chain
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +10,8 @@ from sidestream.streams.cli.connection import clients_of, reach
 from sidestream.streams.cli.context import settings_of
 from sidestream.streams.cli.options import Json
 from sidestream.streams.cli.output import print_facts
-from sidestream.streams.cli.records.compose import What, parse_event
+from sidestream.streams.cli.records.compose import What
+from sidestream.streams.cli.records.sending import events_of, is_file, publish_all
 from sidestream.streams.cli.views.candidates import print_answer
 from sidestream.streams.cli.views.titles import read_titles
 from sidestream.streams.client import SidestreamClient
@@ -20,7 +21,7 @@ from sidestream.streams.contracts.topics import build_topics
 def send(
     ctx: typer.Context,
     what: Annotated[What, typer.Argument(help="Kind of event.")],
-    value: Annotated[str, typer.Argument(help="JSON object, or - for one per line on stdin.")],
+    value: Annotated[str, typer.Argument(help="JSON object, a file of them, or - for stdin.")],
     wait: Annotated[
         bool, typer.Option("--wait", help="session-start: wait for its candidates and print them.")
     ] = False,
@@ -31,11 +32,16 @@ def send(
     These are `event_id`, `session_id` and `at`.
     """
     settings = settings_of(ctx)
+    records = events_of(what, value, settings)
+    # What is wrong with the first event, or anywhere in a file, is reported before any Kafka is asked for.
+    first = next(records, None)
     with SidestreamClient(reach(settings), settings.topics) as client:
-        for line in sys.stdin if value == "-" else [value]:
-            if not line.strip():
-                continue
-            record = parse_event(what, line, settings)
+        whole = () if first is None else chain((first,), records)
+        if is_file(value) and not wait:
+            published = publish_all(whole, lambda record: _publish(client, record), client.flush)
+            print_facts({"file": value, "published": published}, as_json=as_json)
+            return
+        for record in whole:
             if isinstance(record, SessionStart) and wait:
                 answer = client.request_candidates(record)
                 titles = {} if as_json else read_titles(clients_of(settings), build_topics(settings.topics))

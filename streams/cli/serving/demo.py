@@ -1,5 +1,6 @@
 """`sidestream demo`: the whole loop on one machine."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,7 +28,8 @@ def demo(
 ) -> None:
     """Show the whole loop: broker, worker, a played log, candidates.
 
-    With `--json`, or where stdout is no terminal, the summary is printed as one JSON line at the end.
+    The exit code is 1 if a promise was broken. With `--json`, or where stdout is no terminal, the summary is printed as
+    one JSON line at the end.
     """
     settings = settings_of(ctx)
     require_engine("the demo")
@@ -39,7 +41,9 @@ def demo(
 
     from sidestream.streams.demo.place import demo_place
     from sidestream.streams.demo.prepare import kind_of_data, prepare_data, prepare_world
+    from sidestream.streams.demo.printing.reach import executable
     from sidestream.streams.demo.run import Demo
+    from sidestream.streams.runtime.clock import WallClock
 
     kind = None if data is None else kind_of_data(data)
     if kind is not None:
@@ -47,20 +51,21 @@ def demo(
     folder = settings.data_dir / ("demo" if data is None else f"demo-{data.resolve().name}")
     with demo_place(folder, settings.broker) as place:
         if data is None or kind is None:
-            programme = prepare_world(place)
+            programme = prepare_world(place, WallClock()())
         else:
             say(f"importing {data} and training on it; later runs reuse what was trained")
             programme = prepare_data(place, data, kind, settings, _train)
         console = Console(stderr=True, highlight=False, soft_wrap=True)
-        summary = Demo(settings, programme, place, console).run(once=once)
+        again = (*executable(), *(word for word in sys.argv[1:] if word != "--once"))
+        outcome = Demo(settings, programme, place, console, again).run(once=once)
     if as_json:
-        print_json(summary)
-    if summary["answered_share"] < 1 or summary["invalid_candidates"]:
-        raise typer.Exit(1)
+        print_json(outcome.summary)
+    if outcome.verdict.exit_code:
+        raise typer.Exit(outcome.verdict.exit_code)
 
 
 def _train(settings: "Settings", folder: "LogFolder", pair: Path) -> dict[str, Any]:
-    from sidestream.streams.train_pair import train_pair_model
+    from sidestream.streams.cli.train_pair import train_pair_model
 
     with progress_line() as step:
         return train_pair_model(settings, folder, pair, step)

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -12,9 +12,9 @@ from sidestream.models.training.tokenizer import train_tokenizer
 from sidestream.streams.cli.context import settings_of, with_values
 from sidestream.streams.cli.options import Json
 from sidestream.streams.cli.output import print_facts, print_json, print_rows, progress_line
+from sidestream.streams.cli.tokenizers.comparison import change_rows, measure_rows
 from sidestream.tokenizer.artifact import load_tokenizer
 from sidestream.tokenizer.encoders import open_encoder
-from sidestream.tokenizer.generations import Comparison, VersionStats
 
 
 def train(
@@ -75,29 +75,6 @@ def compare(
         made.save(alignment)
     if as_json:
         print_json(asdict(comparison))
-    else:
-        _print_comparison(comparison)
-
-
-def _print_comparison(comparison: Comparison) -> None:
-    old, new = (_facts(side, comparison.matched_sids) for side in (comparison.old, comparison.new))
-    print_rows([{"": name, "old": old[name], "new": new[name]} for name in old], ["", "old", "new"], as_json=False)
-    churn, agreement = asdict(comparison.churn), comparison.agreement
-    print_facts(churn | {f"alignment_{name}": value for name, value in agreement.items()}, as_json=False)
-
-
-def _facts(side: VersionStats, matched_sids: int) -> dict[str, Any]:
-    codes = side.codes
-    return {
-        "version": side.version,
-        "codebooks": side.codebook_sizes,
-        "SIDs": codes.distinct_sids,
-        "items sharing a SID": codes.shared_share,
-        "largest bucket": codes.largest_bucket,
-        "cosine in buckets": codes.bucket_cosine,
-        f"the same at {matched_sids} SIDs": side.matched_cosine,
-        "cosine by prefix": codes.prefix_cosine,
-        "codes used": codes.codes_used,
-        "perplexity": codes.perplexity,
-        "left over by prefix": side.left_over,
-    }
+        return
+    print_rows(measure_rows(comparison), ["measure", "old", "new"], as_json=False)
+    print_rows(change_rows(comparison), ["change", "share"], as_json=False)

@@ -16,8 +16,8 @@ from sidestream.streams.cli.context import settings_of
 from sidestream.streams.cli.extras import require_engine, require_training
 from sidestream.streams.cli.options import Json
 from sidestream.streams.cli.output import print_facts, print_json, print_rows, progress_line, say
+from sidestream.streams.cli.train_pair import train_pair_model
 from sidestream.streams.terminal import Column
-from sidestream.streams.train_pair import serving_engine, train_pair_model
 from sidestream.tokenizer.artifact import load_tokenizer
 
 LogArgument = Annotated[Path, typer.Argument(help="Log folder.")]
@@ -58,7 +58,7 @@ def evaluate(
     artifact = load_model_artifact(pair / "model", items.version)
     with progress_line() as step:
         written = run_evaluation(
-            LogFolder(log), items, artifact, serving_engine(settings), listeners,
+            LogFolder(log), items, artifact, settings.engine, listeners,
             lambda name, done, total: step(name, done, total, ""),
         )  # fmt: skip
     if as_json:

@@ -7,7 +7,7 @@ that it does not subscribe to expire. The listen lane opens and closes the feed 
 from collections.abc import Collection, Mapping
 
 from sidestream.streams.kafka.clients import Clients
-from sidestream.streams.kafka.reading import Follower
+from sidestream.streams.kafka.follower import Follower
 from sidestream.streams.kafka.spans import Place
 from sidestream.streams.listens.durable.writer import FoldedBatch
 from sidestream.streams.listens.erasure.requests import Decode, Requests, read_requests

@@ -24,7 +24,7 @@ from typing import Any
 
 from sidestream.streams.errors import BrokerError, RestoreError, TopicError
 from sidestream.streams.kafka.clients import Clients
-from sidestream.streams.kafka.reading import Follower
+from sidestream.streams.kafka.follower import Follower
 from sidestream.streams.kafka.spans import POLL_MS, Place
 from sidestream.streams.listens.restore.origin import ORIGIN_KEY
 from sidestream.streams.listens.restore.progress import ProgressLog, RestoreProgress

@@ -12,6 +12,8 @@ from pathlib import Path
 import msgspec
 from pydantic import ValidationError
 
+from sidestream.models.data.importers.json_values import read_json
+from sidestream.models.data.importers.lines import Source, readable_again
 from sidestream.models.records import CatalogItem
 from sidestream.streams.contracts.decode import Limits, Reason, decode_catalog_item
 from sidestream.streams.errors import BadRecord, DataError
@@ -45,11 +47,11 @@ class Dump:
     """A checked dump.
 
     Attributes:
-        path: The file.
+        source: The file.
         items: By item id.
     """
 
-    path: Path
+    source: Source
     items: dict[str, Stored]
 
     @property
@@ -66,13 +68,13 @@ class Dump:
         Raises:
             DataError: The file is not what it was when it was checked.
         """
-        for number, line in _lines(self.path):
+        for number, line in read_json(self.source):
             try:
                 item = CatalogItem.from_json(line)
             except ValidationError:
                 item = None
             if item is None or self.items.get(item.item_id) != stored_of(item):
-                msg = f"{self.path}, line {number}: changed while it was read; run it again on a file that stays"
+                msg = f"{self.source.name}:{number}: changed while it was read; run it again on a file that stays"
                 raise DataError(msg)
             yield item
 
@@ -90,11 +92,11 @@ def stored_of(item: CatalogItem) -> Stored:
     return Stored(hashlib.blake2b(said, digest_size=DIGEST_BYTES).digest(), item.at)
 
 
-def read_dump(path: Path, limits: Limits, now_ms: int) -> Dump:
+def read_dump(path: Path | str, limits: Limits, now_ms: int) -> Dump:
     """Check a dump.
 
     Args:
-        path: JSON lines, UTF-8.
+        path: JSON lines or a JSON array, also compressed; `-` for standard input.
         limits: What an item must keep.
         now_ms: UTC epoch ms: what the items' times are judged against, as if they were published now.
 
@@ -108,7 +110,8 @@ def read_dump(path: Path, limits: Limits, now_ms: int) -> Dump:
     line_of: dict[str, int] = {}
     faults: list[str] = []
     count = 0
-    for number, line in _lines(path):
+    source = readable_again(path)
+    for number, line in read_json(source):
         try:
             item = _read(line, limits, now_ms)
         except BadRecord as exc:
@@ -123,19 +126,10 @@ def read_dump(path: Path, limits: Limits, now_ms: int) -> Dump:
             faults.append(fault)
     if count:
         more = f"; and {count - len(faults)} more" if count > len(faults) else ""
-        msg = f"{path}: {count} bad lines, so nothing was changed: {'; '.join(faults)}{more}; mend them, run it again"
+        listed = "; ".join(faults) + more
+        msg = f"{source.name}: {count} bad lines, so nothing was changed: {listed}; correct them and run it again"
         raise DataError(msg)
-    return Dump(path, items)
-
-
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                yield number, line.rstrip(b"\r\n")
-    except OSError as exc:
-        msg = f"{path}: {exc.strerror or exc!r}; expected a catalogue dump, one item a line"
-        raise DataError(msg) from exc
+    return Dump(source, items)
 
 
 def _read(line: bytes, limits: Limits, now_ms: int) -> CatalogItem:

@@ -2,7 +2,7 @@
 
 Listens are keyed by user and live items by item, so sums travel: one record an item, partition and publication, on
 `live-listeners.v1`. A listener counts with the state that holds the listen itself; the live item is left out of it, or
-an item would listen to itself. Skips and dislikes do not count.
+an item would listen to itself. Only listens with a positive signal count (`sidestream.models.records.signals`).
 
 A listener's vector is what the SIDs of the listens stand for. Under a tokenizer with trained levels (`vq`) SIDs stand
 for points behind its encoder, and the artifact keeps no way back: such listeners have no vector, live items are made of
@@ -13,7 +13,7 @@ by a task of its own. What is not sent yet when a worker dies is lost to the mea
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
@@ -21,6 +21,7 @@ from mode import Service
 
 from sidestream.models.data.rows import ListenRow
 from sidestream.models.history import history
+from sidestream.models.records.signals import is_positive
 from sidestream.streams.contracts.topics import TopicSpec
 from sidestream.streams.errors import LaneError
 from sidestream.streams.kafka.clients import Clients
@@ -33,8 +34,6 @@ from sidestream.tokenizer.live.vectors import Float64
 from sidestream.tokenizer.sid import item_key
 
 _log = get_log(__name__)
-
-_REFUSALS: Final = frozenset({"skip", "dislike"})
 
 
 class LiveAudience(Service):
@@ -89,7 +88,7 @@ class LiveAudience(Service):
             return
         for user, of_user in listens.items():
             for offset, listen in of_user:
-                if listen.item_id in live and listen.signal not in _REFUSALS:
+                if listen.item_id in live and is_positive(listen.signal):
                     vectors = self._vectors(listen, states.get(user))
                     self._audience.add_listen(listen.item_id, partition, offset, listen.at, vectors)
 
@@ -120,7 +119,7 @@ class LiveAudience(Service):
             if event.tokenizer_version is not None
             and event.codes is not None
             and event.item_key != key
-            and event.signal not in _REFUSALS
+            and is_positive(event.signal)
         ]
         return listener_vectors(recent, self._books, self._settings.history_half_life_s)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sidestream.models.data.rows import ListenRow
-from sidestream.streams.popularity.partition_counts import COUNTED_SIGNALS
+from sidestream.models.records.signals import is_positive
 from sidestream.streams.popularity.settings import PopularitySettings
 from sidestream.streams.popularity.values import CountedPart, read_key, read_part
 from sidestream.tokenizer.popularity import Counts, merge_counts
@@ -29,7 +29,7 @@ class CountsJudge:
 
     def hear(self, partition: int, listen: ListenRow) -> None:
         """Count a listen of the log."""
-        if listen.signal in COUNTED_SIGNALS:
+        if is_positive(listen.signal):
             self._heard[partition][listen.at // DECAY.step_ms][item_key(listen.item_id)] += 1
 
     def see(self, records: Iterable[Any]) -> None:

@@ -29,7 +29,7 @@ class Counted:
         self._keys = np.sort(snapshot.item_key[snapshot.bucket_rows])
         self._listens = rng.geometric(0.2, self._keys.size)
         self._changed = rng.choice(self._keys.size, min(changed, self._keys.size // 2), replace=False)
-        self._live = LivePopularity(self._settings, Metrics(), lambda: self._now_s)
+        self._live = LivePopularity(self._settings, 72.0, Metrics(), lambda: self._now_s)
 
     def figures(self) -> dict[str, float]:
         """Rank by all counts, then by new ones, then once more by the same, as each later snapshot is."""

@@ -127,7 +127,7 @@ def _of_log(folder: Path) -> tuple[list[str], Sequences]:
     log = LogFolder(folder)
     sequences = training_sequences(log)
     texts = [text_of(item) for item in last_items(log, sequences.item_ids)]
-    return texts, list[npt.NDArray[np.int64]](_widened(sequences.train))
+    return texts, list[npt.NDArray[np.int64]](_widened(sequences.liked))
 
 
 def _widened(sequences: Sequence[npt.NDArray[np.int32]]) -> Sequences:

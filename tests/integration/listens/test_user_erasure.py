@@ -64,10 +64,10 @@ def test_compaction_leaves_two_watermarks_and_then_nothing(kafka, make_topics):
     admin.close()
     states = [None]
     for number in range(30):
-        listen = ListenRow(event_id=f"e{number}", user_id="u", item_id=f"secret-{number}", at=1_000 + number)
+        listen = ListenRow(event_id=f"e{number}", user_id="u", item_id=f"secret-{number}", at=FIRST_AT + number)
         states.append(fold(states[-1], [(number, listen)], lambda _: None).state)
-    request = UserErasure(erasure_id="r", user_id="u", at=5_000)
-    erasure = decode_user_erasure(b"u", request.to_json(), 5_000)
+    request = UserErasure(erasure_id="r", user_id="u", at=FIRST_AT + 4_000)
+    erasure = decode_user_erasure(b"u", request.to_json(), request.at)
     states.append(erase(states[-1], erasure.at))
 
     producer = clients.producer()

@@ -17,6 +17,7 @@ from sidestream.streams.broker.probe import free_ports
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.settings import env_name
 
+AT = 1_700_000_000_000
 SCRIPT = Path(__file__).with_name("session_worker.py")
 ROOT = SCRIPT.resolve().parents[3]
 
@@ -113,15 +114,15 @@ class Rig:
         self._producer.flush(20)
 
     def item(self, item_id, **fields):
-        value = {"item_id": item_id, "kind": "track", "title": f"Title {item_id}", "at": 1_000, **fields}
+        value = {"item_id": item_id, "kind": "track", "title": f"Title {item_id}", "at": AT, **fields}
         return self.send(self.topics.catalog_items, item_id, value)
 
     def listen(self, user_id, item_id, at):
-        value = {"event_id": f"{user_id}-{item_id}-{at}", "user_id": user_id, "item_id": item_id, "at": at}
+        value = {"event_id": f"{user_id}-{item_id}-{at}", "user_id": user_id, "item_id": item_id, "at": AT + at}
         return self.send(self.topics.listens, user_id, value)
 
     def session(self, session_id, user_id="u", **fields):
-        value = {"session_id": session_id, "user_id": user_id, "at": 5_000, "num_candidates": 10, **fields}
+        value = {"session_id": session_id, "user_id": user_id, "at": AT + 5_000, "num_candidates": 10, **fields}
         return self.send(self.topics.session_starts, user_id, value)
 
     def sets(self):

@@ -15,6 +15,7 @@ from sidestream.models.errors import DataError
 from sidestream.streams.cli.main import app
 from tests.models.log_catalogue import catalogue_at
 
+AT = 1_700_000_000_000
 REAL = Path(os.environ.get("SIDESTREAM_TEST_DATA", "shared/data")) / "amazon18-office"
 ITEMS = {
     "0": ("HP 74 Black &amp; Tri-color", "HP", "['Ink <b>cartridge</b>.', ' <!-- .a {color:red} --> ', '']"),
@@ -65,11 +66,11 @@ def test_windows_become_sequences_cut_by_global_time(tmp_path: Path) -> None:
 
 def test_nothing_that_a_training_sees_is_later_than_a_target(tmp_path: Path) -> None:
     manifest = import_amazon18(
-        write_office(tmp_path / "raw"), tmp_path / "log", ImportSettings(clock_start_at=5_000, clock_days=10)
+        write_office(tmp_path / "raw"), tmp_path / "log", ImportSettings(clock_start_at=AT, clock_days=10)
     )
     folder = LogFolder(tmp_path / "log")
     valid_from, test_from = manifest.cuts["valid_from"], manifest.cuts["test_from"]
-    assert (valid_from, test_from) == (6_000 + 8 * 86_400_000, 6_000 + 9 * 86_400_000)
+    assert (valid_from, test_from) == (AT + 1_000 + 8 * 86_400_000, AT + 1_000 + 9 * 86_400_000)
     held = {role: [row for row in folder.heldout() if row.role == role] for role in ("valid", "test")}
     assert all(valid_from <= row.at < test_from for row in held["valid"])
     assert all(test_from < row.at for row in held["test"])
@@ -94,12 +95,12 @@ def test_items_keep_their_words_without_markup(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "old", "new", "words"),
     [
-        ("valid.csv", "[0, 1]", "[0, x]", "valid.csv, line 2: expected history_item_id as a list"),
-        ("valid.csv", "[0, 1]", "[]", "valid.csv, line 2: expected at least one item number"),
-        ("valid.csv", ",[3],1", ",[3],99", "valid.csv, line 3: expected items of item.json, got 99"),
-        ("valid.csv", "B,", ",", "valid.csv, line 3: expected a user_id"),
-        ("valid.csv", '"[0, 1, 2]"', '"[1, 1, 2]"', "valid.csv, line 4: expected a history of A1 that ends with"),
-        ("test.csv", "user_id", "user", "test.csv, line 1: expected a column user_id"),
+        ("valid.csv", "[0, 1]", "[0, x]", "valid.csv:2: expected history_item_id as a list"),
+        ("valid.csv", "[0, 1]", "[]", "valid.csv:2: expected at least one item number"),
+        ("valid.csv", ",[3],1", ",[3],99", "valid.csv:3: expected items of item.json, got 99"),
+        ("valid.csv", "B,", ",", "valid.csv:3: expected a user_id"),
+        ("valid.csv", '"[0, 1, 2]"', '"[1, 1, 2]"', "valid.csv:4: expected a history of A1 that ends with"),
+        ("test.csv", "user_id", "user", "test.csv:1: expected a column user_id"),
         ("item.json", '"title": "Pens", ', "", "expected title, brand and description as texts for item '2'"),
         ("item.json", '"10"', '"ten"', "expected item numbers as keys, got 'ten'"),
         ("item.json", "{", "", "item.json: expected a readable JSON file"),
@@ -120,7 +121,7 @@ def test_damage_names_file_and_line(tmp_path: Path, file: str, old: str, new: st
 def test_missing_and_empty_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"item\.json"):
         import_amazon18(tmp_path, tmp_path / "log")
-    with pytest.raises(DataError, match=r"test\.csv, line 2: expected windows"):
+    with pytest.raises(DataError, match=r"test\.csv:2: expected windows"):
         import_amazon18(write_office(tmp_path / "raw", test=[]), tmp_path / "log")
     (tmp_path / "raw" / "test.csv").write_bytes(b"user_id,history_item_id,item_id\n\xff,[1],1\n")
     with pytest.raises(DataError, match="UTF-8"):

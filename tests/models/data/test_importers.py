@@ -1,3 +1,4 @@
+import gzip
 import os
 from collections import Counter
 from datetime import date
@@ -99,7 +100,7 @@ def test_lastfm_damage_names_file_and_line(tmp_path: Path, file: str, old: str, 
     changed = content.replace(old.encode(), new.encode(), 1)
     assert changed != content
     (raw / file).write_bytes(changed)
-    with pytest.raises(DataError, match=f"{file}, line {line}: expected"):
+    with pytest.raises(DataError, match=f"{file}:{line}: expected"):
         import_lastfm(raw, tmp_path / "log", TINY)
     assert not (tmp_path / "log").exists()
 
@@ -153,6 +154,16 @@ def test_s3rec_without_files_beside_it(tmp_path: Path) -> None:
     assert last["user-2"] == -1
 
 
+def test_s3rec_takes_words_for_users_and_items_and_files_as_they_come(tmp_path: Path) -> None:
+    text = "ann so-1 Zoé so-2\r\n\r\nbob so-2 42 so-1\r\n\r\n"
+    (tmp_path / "Any.txt").write_bytes(gzip.compress(b"\xef\xbb\xbf" + text.encode()))
+    manifest = import_s3rec(tmp_path / "Any.txt", tmp_path / "log")
+    assert (manifest.counts.items, manifest.counts.listeners) == (4, 2)
+    sequences = training_sequences(LogFolder(tmp_path / "log"))
+    assert set(sequences.user_ids) == {"user-ann", "user-bob"}
+    assert set(sequences.item_ids) == {"item-so-1", "item-Zoé", "item-so-2", "item-42"}
+
+
 def test_s3rec_names_and_attributes(tmp_path: Path) -> None:
     (tmp_path / "Any.txt").write_text("1 5 6 7\n")
     (tmp_path / "Any_item2attributes.json").write_text('{"5": [1, 2, 1], "6": [3]}')
@@ -175,7 +186,6 @@ def test_s3rec_names_and_attributes(tmp_path: Path) -> None:
     ("text", "line"),
     [
         ("1 2 3\n2 x 3\n", 2),
-        ("1 2 3\n\n3 4 5\n", 2),
         ("1 2 3\n2\n", 2),
         ("1 2 3\n1 4 5\n", 2),
         ("1 2 -3\n", 1),
@@ -185,14 +195,14 @@ def test_s3rec_names_and_attributes(tmp_path: Path) -> None:
 )
 def test_s3rec_damage_names_file_and_line(tmp_path: Path, text: str, line: int) -> None:
     (tmp_path / "Any.txt").write_text(text)
-    with pytest.raises(DataError, match=rf"Any\.txt, line {line}: expected"):
+    with pytest.raises(DataError, match=rf"Any\.txt:{line}: expected"):
         import_s3rec(tmp_path / "Any.txt", tmp_path / "log")
 
 
 @pytest.mark.parametrize(
     ("file", "text", "words"),
     [
-        ("Any_item2attributes.json", '{"1":\n [1,}', "line 2"),
+        ("Any_item2attributes.json", '{"1":\n [1,}', ":2:"),
         ("Any_item2attributes.json", '{"1": ["a"]}', "attribute numbers for item '1'"),
         ("Any_item2attributes.json", '{"x": [1]}', "a number as key"),
         ("Any_item_names.json", "[]", "a JSON object"),

@@ -14,6 +14,7 @@ def sequences():
         user_ids=("u0", "u1", "u2", "u3"),
         train=[np.array(items[:-1], np.int32) for items in lists],
         history=[np.array(items, np.int32) for items in lists],
+        is_liked=[np.ones(len(items), np.bool_) for items in lists],
         valid=np.array([3, 2, -1, -1], np.int32),
         test=np.array([4, 0, 1, -1], np.int32),
     )

@@ -16,7 +16,7 @@ class Fixed:
     def __init__(self, size):
         self._size = size
 
-    def rank(self, history, num_items, exclude_seen):
+    def rank(self, history, num_items, exclude_seen, is_liked=None):
         items = np.arange(self._size, dtype=np.int32)
         return (items[~np.isin(items, history)] if exclude_seen else items)[:num_items]
 
@@ -67,6 +67,29 @@ def test_report_is_json_and_lays_out_as_a_table():
 def test_cases_need_one_target_for_each_history():
     with pytest.raises(DataError, match="2 histories but 1 held-out"):
         Cases([np.empty(0, np.int32)] * 2, np.zeros(1, np.int32))
+
+
+def test_rankers_get_the_marks_of_their_history():
+    class Watching(Fixed):
+        def rank(self, history, num_items, exclude_seen, is_liked=None):
+            seen.append((history.tolist(), None if is_liked is None else is_liked.tolist()))
+            return super().rank(history, num_items, exclude_seen)
+
+    seen = []
+    histories = [np.array([1, 2], np.int32), np.array([3], np.int32)]
+    marks = [np.array([True, False]), np.array([False])]
+    cases = Cases(histories, np.array([5, 6], np.int32), marks)
+    evaluate_rankers({"watching": Watching(10)}, cases.sample(1, np.random.default_rng(1)))
+    evaluate_rankers({"watching": Watching(10)}, Cases(histories, np.array([5, 6], np.int32)))
+    asked = {tuple(history): mark for history, mark in seen if mark is not None}
+    assert len(asked) == 1
+    assert asked.items() <= {(1, 2): [True, False], (3,): [False]}.items()
+    assert sum(mark is None for _, mark in seen) == 4
+
+
+def test_marks_that_do_not_fit_the_histories_are_refused():
+    with pytest.raises(DataError, match="one mark in is_liked for each listen"):
+        Cases([np.array([1, 2], np.int32)], np.array([5], np.int32), [np.array([True])])
 
 
 def test_sample_keeps_history_and_target_together():

@@ -161,7 +161,9 @@ def test_signals_are_those_of_the_contract():
 
 
 def test_topic_value_itself_can_be_folded():
-    listen = Listen(event_id="e", user_id="u", item_id="a", at=5, listened_ms=30, duration_ms=60, signal="like")
+    listen = Listen(
+        event_id="e", user_id="u", item_id="a", at=1_700_000_000_000, listened_ms=30, duration_ms=60, signal="like"
+    )
     entry = describe(fold(None, [(0, listen)], lambda _: None).state)["history"][0]
     assert (entry["share"], entry["signal"], entry["sid"]) == (0.5, "like", None)
 

@@ -31,7 +31,8 @@ def test_ranked_answer_carries_all_that_is_needed_to_judge_it():
     assert answer.fallback is None
     assert (answer.model_version, answer.tokenizer_version) == ("model-1", VERSION)
     assert (answer.catalogue_version, answer.state_watermark, answer.page) == (snapshot.version, 1, 3)
-    assert (answer.requested_at, answer.produced_at) == (NOW_MS, NOW_MS)
+    assert (answer.requested_at, answer.produced_at, answer.judged_at) == (NOW_MS, NOW_MS, NOW_MS)
+    assert answer.catalogue_offsets is None, "this snapshot came from no topic"
     assert {"state", "features", "engine", "resolve", "total"} <= answer.timings_ms.keys()
     assert engine.requests[0].features.history_rows.tolist() == [0, 2]
     assert CandidateSet.from_json(answer.to_json()) == answer

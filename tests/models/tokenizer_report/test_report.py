@@ -1,3 +1,4 @@
+import itertools
 import json
 import re
 from html.parser import HTMLParser
@@ -6,6 +7,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from sidestream.models.data import LogFolder
@@ -21,6 +24,8 @@ from sidestream.models.tokenizer_report.gather import ReportItems
 from sidestream.models.tokenizer_report.prefixes import Limits, prefix_tree
 from sidestream.models.tokenizer_report.report import write_report
 from sidestream.models.tokenizer_report.story import stories
+from sidestream.models.tokenizer_report.style import STYLE
+from sidestream.models.tokenizer_report.svg import Line, over_time, spread
 from sidestream.streams.cli.main import app
 from sidestream.tokenizer.artifact import save_tokenizer
 from sidestream.tokenizer.content import WordLlamaEncoder, item_text
@@ -32,6 +37,7 @@ from sidestream.tokenizer.settings import TokenizerSettings
 from sidestream.tokenizer.views import text_items
 from tests.models.log_catalogue import catalogue_at
 
+AT = 1_700_000_000_000
 NASTY = '<script>alert("x")</script><img src=x onerror=alert(1)> & "quotes" \' ]]>'
 VOID = {"meta", "br", "img"}
 
@@ -221,6 +227,75 @@ def test_two_versions_are_set_beside_each_other_as_compare_does():
     assert 'class="n good">+' in page
 
 
+FONT = 11.0
+
+
+def text_boxes(drawing):
+    """What each text of a plot covers: left, top, right, bottom; letters are taken for wide ones."""
+    for attributes, words in re.findall(r"<text ([^>]*)>([^<]*)</text>", drawing):
+        x, y = (float(re.search(rf'\b{name}="([\d.]+)"', attributes)[1]) for name in "xy")
+        size = re.search(r"font-size:([\d.]+)px", attributes)
+        size = float(size[1]) if size else FONT
+        width = len(words) * 0.56 * size
+        anchor = re.search(r'text-anchor="(\w+)"', attributes)[1]
+        left = x - {"start": 0.0, "middle": width / 2, "end": width}[anchor]
+        yield words, (left, y - 0.78 * size, left + width, y + 0.2 * size)
+
+
+def overlapping(drawing):
+    """Pairs of texts that lie on each other, and texts that stand out of the plot."""
+    found = list(text_boxes(drawing))
+    width, height = map(float, re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', drawing).groups())
+    out = [one for one, box in found if box[0] < -1 or box[1] < 0 or box[2] > width + 1 or box[3] > height]
+    pairs = [
+        (one, other)
+        for (one, a), (other, b) in itertools.combinations(found, 2)
+        if a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+    ]
+    return out + pairs
+
+
+@pytest.mark.parametrize("levels", range(1, 17))
+def test_no_two_words_of_a_plot_lie_on_each_other(levels):
+    items = made_up(600, (4,) * levels)
+    _, _, found = beside(items, *finer_than(items)) if levels < 16 else beside(items, items.codes, items.levels)
+    page = render(items, DriftSettings(window=100), found)
+    drawings = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    assert len(drawings) >= 8
+    assert [overlapping(drawing) for drawing in drawings if overlapping(drawing)] == []
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 1_000), min_size=3, max_size=3), min_size=1, max_size=16),
+    st.none() | st.integers(1, 1_000),
+)
+def test_names_of_lines_stand_apart_inside_the_plot(values, limit):
+    lines = [Line(f"level {n}", some, f"s{n % 5}") for n, some in enumerate(values)]
+    drawing = over_time("plot", lines, limit, [(0.0, "05 Jan"), (1.0, "25 Jan")], "arrivals in their order")
+    assert overlapping(drawing) == []
+
+
+@given(st.lists(st.floats(0, 100), max_size=20), st.floats(0.5, 20))
+def test_spread_keeps_order_distance_and_bounds(wanted, gap):
+    places = spread(wanted, 0.0, 100.0, gap)
+    least = min(gap, 100.0 / max(len(wanted) - 1, 1))
+    assert all(-1e-6 <= place <= 100.0 + 1e-6 for place in places)
+    in_order = sorted(places)
+    assert all(after - before >= least - 1e-6 for before, after in itertools.pairwise(in_order))
+    ranked = [places[index] for index in sorted(range(len(wanted)), key=lambda index: wanted[index])]
+    assert ranked == in_order
+    if all(after - before >= gap for before, after in itertools.pairwise(sorted(wanted))):
+        assert places == pytest.approx(wanted)
+
+
+def test_the_table_of_two_versions_has_the_whole_width():
+    items = made_up(400, (4, 4, 4))
+    page = against_section(beside(items, *finer_than(items))[2])
+    (card,) = re.findall(r'<div class="([^"]*)"><table', page)
+    assert "wide" in card.split()
+    assert ".wide{grid-column:1/-1}" in STYLE
+
+
 def lines_of(page, title):
     """Names of the lines of a plot, and the largest value that each one's tip says."""
     (drawing,) = re.findall(rf'<svg[^>]*aria-label="{title}".*?</svg>', page, re.DOTALL)
@@ -272,9 +347,9 @@ def log(tmp_path_factory):
     )
     with LogFolderWriter(path) as writer:
         for number in range(240):
-            writer.item(item_of(number, at=1_000))
+            writer.item(item_of(number, at=AT + 1_000))
         for number in range(240):
-            writer.listen(ListenRow(f"e{number}", f"u{number % 9}", f"i{(number * 7) % 200}", 2_000 + number))
+            writer.listen(ListenRow(f"e{number}", f"u{number % 9}", f"i{(number * 7) % 200}", AT + 2_000 + number))
         writer.finish(facts)
     return LogFolder(path)
 

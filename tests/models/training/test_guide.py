@@ -14,7 +14,7 @@ class Places:
     def __init__(self, place):
         self._place = place
 
-    def rank(self, history, num_items, exclude_seen):
+    def rank(self, history, num_items, exclude_seen, is_liked=None):
         listed = np.arange(1, num_items + 1, dtype=np.int32)
         listed[self._place] = 0
         return listed

@@ -51,7 +51,7 @@ def tokenizer(folder):
     sequences = training_sequences(folder)
     return fit_tokenizer(
         item_contents(folder, sequences.item_ids),
-        sequences.train,
+        sequences.liked,
         WordLlamaEncoder(),
         TokenizerSettings(),
         np.random.default_rng(0),
@@ -113,7 +113,7 @@ def test_equal_seeds_give_equal_weights_and_others_do_not(folder, tokenizer):
     sequences = training_sequences(folder)
     codes = tokenizer.encode_items(item_contents(folder, sequences.item_ids)).codes
     vectors = np.random.default_rng(3).normal(size=(len(codes), SETTINGS.d_model)).astype(np.float32)
-    data = TrainingData(sequences.train, codes, vectors, Cases([], np.empty(0, np.int32)))
+    data = TrainingData(sequences.train, codes, vectors, Cases([], np.empty(0, np.int32)), sequences.train_is_liked)
 
     def weights(seed):
         settings = SETTINGS.model_copy(update={"seed": seed, "epochs": 2})
@@ -126,6 +126,23 @@ def test_equal_seeds_give_equal_weights_and_others_do_not(folder, tokenizer):
     assert np.array_equal(first, weights(1))
     assert not np.array_equal(first, weights(2))
     assert torch.get_num_threads() == before
+
+
+def test_a_listen_that_was_not_liked_teaches_nothing_as_a_target():
+    """Which item it was makes no difference where it stands last, so that it is no input either."""
+    codes = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.int32)
+    vectors = np.random.default_rng(3).normal(size=(4, 32)).astype(np.float32)
+
+    def weights(last, liked):
+        # The other listeners have every item, so that the drawn negatives are the same.
+        sequences = [np.array(items, np.int32) for items in ([0, 1, 2, 3], [3, 2, 1, 0], [0, 1, last])]
+        marks = [np.ones(4, np.bool_), np.ones(4, np.bool_), np.array([True, True, liked])]
+        data = TrainingData(sequences, codes, vectors, Cases([], np.empty(0, np.int32)), marks)
+        settings = SETTINGS.model_copy(update={"epochs": 2})
+        return fit(data, settings.network((2, 2)), settings, ignore_progress).item_vectors
+
+    assert np.array_equal(weights(2, liked=False), weights(3, liked=False))
+    assert not np.array_equal(weights(2, liked=True), weights(3, liked=True))
 
 
 def test_train_model_refuses_a_folder_of_something_else(folder, tokenizer, tmp_path):

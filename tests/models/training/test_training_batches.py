@@ -41,6 +41,44 @@ def test_batches_hold_every_next_item_after_its_predecessor(lengths, batch_posit
     assert seen == set(range(sum(lengths))) - first
 
 
+@given(LENGTHS, st.integers(0, 3), st.data())
+def test_what_was_not_liked_is_read_and_never_asked_for(lengths, seed, data):
+    sequences = numbered(lengths)
+    liked = [np.array(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)), np.bool_) for n in lengths]
+    codes = np.zeros((max(1, sum(lengths)), 2), np.int32)
+    wanted = {
+        int(items[at]) for items, marks in zip(sequences, liked, strict=True) for at in np.flatnonzero(marks[1:]) + 1
+    }
+    if not wanted:
+        with pytest.raises(TrainingError, match="not skipped or disliked"):
+            Batches(sequences, codes, MAX_LEN, 40, 1, liked)
+        return
+    batches = Batches(sequences, codes, MAX_LEN, 40, 1, liked)
+    read, asked = set(), set()
+    for batch in batches.epoch(np.random.default_rng(seed)):
+        assert batch.asked.any(axis=1).all(), "every window has a target"
+        assert batch.valid[batch.asked].all()
+        assert np.array_equal(batch.items[batch.valid] + 1, batch.targets[batch.valid])
+        read.update(batch.items[batch.valid].tolist())
+        asked.update(batch.targets[batch.asked].tolist())
+    assert asked == wanted
+    assert {item - 1 for item in wanted} <= read
+
+
+def test_marks_that_are_all_true_change_nothing():
+    sequences, codes = numbered([23, 4, 9]), np.zeros((36, 2), np.int32)
+    liked = [np.ones(len(items), np.bool_) for items in sequences]
+    plain, marked = (
+        list(Batches(sequences, codes, MAX_LEN, 20, 1, marks).epoch(np.random.default_rng(2)))
+        for marks in (None, liked)
+    )
+    for one, other in zip(plain, marked, strict=True):
+        assert np.array_equal(one.items, other.items)
+        assert np.array_equal(one.targets, other.targets)
+        assert np.array_equal(one.asked, one.valid)
+        assert np.array_equal(other.asked, other.valid)
+
+
 def test_long_sequences_are_cut_elsewhere_every_epoch():
     batches = Batches(numbered([200]), np.zeros((200, 2), np.int32), 50, 2_048, 1)
     rng = np.random.default_rng(0)

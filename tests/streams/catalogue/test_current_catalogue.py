@@ -78,7 +78,7 @@ def test_a_value_tokenized_again_follows_the_one_before_it_and_old_values_have_n
     assert b"revision" not in value("a")
 
 
-def test_decoder_reads_further_sids_and_refuses_those_that_do_not_fit(decoder):
+def test_decoder_reads_additional_sids_and_refuses_those_that_do_not_fit(decoder):
     body = value("a", sid=(1, 2)).replace(b'"sid":[1,2]', b'"sid":[1,2],"more_sids":[[0,0],[3,1]]')
     assert decoder.decode(b"a", body).more_sids == ((0, 0), (3, 1))
     assert decoder.decode(*record("a")).more_sids == ()
@@ -201,3 +201,15 @@ def test_the_pause_after_a_long_build_gives_way_to_what_waits(took_s, gap_s):
     pace = RebuildPace(CatalogueSettings(min_rebuild_gap_ms=50, rebuild_duty=2.0, max_visible_ms=1_000), seconds)
     pace.built(took_s)
     assert pace.wait_s() == pytest.approx(gap_s)
+
+
+def test_a_snapshot_names_what_of_the_topic_it_holds(decoder):
+    one = Live(decoder)
+    assert one.live.snapshot.source_offsets is None
+    one.live.apply([record("a")], arrived_s=100.0)
+    first = one.live.build((1, 0))
+    assert first.source_offsets == (1, 0)
+    one.live.apply([record("a")], arrived_s=100.0)
+    assert one.live.build((2, 0)) is first, "older offsets that hold the same items"
+    one.live.apply([(b"a", None)], arrived_s=100.0)
+    assert one.live.build((3, 0)).source_offsets == (3, 0)

@@ -77,9 +77,11 @@ async def test_reader_goes_on_from_what_was_saved_when_the_one_before_stopped(ka
     publish(clients, topic, [record(f"i{n}", offset=n, sid=(n % 4, 1)) for n in range(40)] + [(b"i1", None)])
     async with Worker(clients, topic, tmp_path) as first:
         assert (first.reader.snapshot.num_items, first.read()) == (39, 41)
+        assert sum(first.reader.snapshot.source_offsets) == 41
     publish(clients, topic, [record("new", offset=50), (b"i2", None), record("i3", offset=1, sid=(0, 0))])
     async with Worker(clients, topic, tmp_path) as second:
         assert second.read() == 3
+        assert sum(second.reader.snapshot.source_offsets) == 44, "what was saved and what came since"
         assert set(ids(second.reader.snapshot)) == {f"i{n}" for n in range(40)} - {"i1", "i2"} | {"new"}
         # Older than what was stored before the stop: the item keeps its SID.
         assert second.reader.snapshot.stored_sid(item_key("i3")) == (VERSION, (3, 1))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sidestream.models.data.rows import ListenRow
 from sidestream.models.records import CatalogItem, Listen, SessionStart
-from sidestream.models.records.base import MAX_AT_MS
+from sidestream.models.records.times import EARLIEST_EVENT_AT, LATEST_AT
 from sidestream.streams.contracts.decode import (
     Limits,
     Reason,
@@ -88,8 +88,9 @@ def test_decode_names_what_is_no_record_at_all(kind: str, value: bytes, reason: 
         ({"at": True}, Reason.WRONG_TYPE),
         ({"at": None}, Reason.WRONG_TYPE),
         ({"at": [NOW]}, Reason.WRONG_TYPE),
-        ({"at": -1}, Reason.BAD_VALUE),
-        ({"at": MAX_AT_MS + 1}, Reason.BAD_VALUE),
+        ({"at": -1}, Reason.ABSURD_TIME),
+        ({"at": EARLIEST_EVENT_AT - 1}, Reason.ABSURD_TIME),
+        ({"at": LATEST_AT + 1}, Reason.ABSURD_TIME),
         ({"schema_version": 0}, Reason.BAD_VALUE),
         ({"at": math.nan}, Reason.NOT_JSON),
         ({"unknown": math.inf}, Reason.NOT_JSON),
@@ -146,8 +147,9 @@ def test_decode_judges_time_against_the_record_timestamp(kind: str) -> None:
     assert decode(key, to_json(good), NOW - 600_000).at == NOW
     assert reason_of(kind, to_json(good), timestamp_ms=NOW - 600_001) == Reason.ABSURD_TIME
     assert decode(key, to_json(good), -1).at == NOW  # no timestamp, no verdict
-    assert decode(key, to_json(good, {"at": 0}), NOW).at == 0
-    assert reason_of(kind, to_json(good, {"at": 0}), max_past_ms=NOW - 1) == Reason.ABSURD_TIME
+    earliest = to_json(good, {"at": EARLIEST_EVENT_AT})
+    assert decode(key, earliest, NOW).at == EARLIEST_EVENT_AT
+    assert reason_of(kind, earliest, max_past_ms=NOW - EARLIEST_EVENT_AT - 1) == Reason.ABSURD_TIME
 
 
 def test_limits_come_from_the_settings() -> None:
@@ -208,7 +210,7 @@ ids = st.text(string.printable + "äøß漢🎧", min_size=1, max_size=20)
         event_id=ids,
         user_id=ids,
         item_id=ids,
-        at=st.integers(0, NOW),
+        at=st.integers(EARLIEST_EVENT_AT, NOW),
         listened_ms=st.none() | st.integers(0, 2**40),
         duration_ms=st.none() | st.integers(1, 2**40),
         signal=st.sampled_from(["listen", "like", "save", "follow", "share", "skip", "dislike"]),
@@ -244,20 +246,21 @@ def _plain(schema: dict) -> dict:
 
 
 def test_user_erasures_are_read_and_judged() -> None:
-    value = b'{"erasure_id":"r1","user_id":"u","at":5000}'
-    erasure = decode_user_erasure(b"u", value, 5_000)
+    value = b'{"erasure_id":"r1","user_id":"u","at":%d}' % NOW
+    erasure = decode_user_erasure(b"u", value, NOW)
     assert erasure is not None
-    assert (erasure.user_id, erasure.at, erasure.erasure_id) == ("u", 5_000, "r1")
-    assert decode_user_erasure(b"u", None, 5_000) is None
+    assert (erasure.user_id, erasure.at, erasure.erasure_id) == ("u", NOW, "r1")
+    assert decode_user_erasure(b"u", None, NOW) is None
     # The past may be erased whatever listens are allowed; the future may not, it would refuse all listens until then.
-    assert decode_user_erasure(b"u", value, 10**12, Limits(max_past_ms=1)) is not None
+    assert decode_user_erasure(b"u", value, 2 * NOW, Limits(max_past_ms=1)) is not None
     for key, bad, timestamp_ms, reason in (
-        (b"v", value, 5_000, "key_mismatch"),
-        (None, None, 5_000, "key_mismatch"),
-        (b"\xff", None, 5_000, "key_mismatch"),
-        (b"u", value.replace(b"5000", b"605001"), 5_000, "absurd_time"),
-        (b"u", b'{"user_id":"u","at":5000}', 5_000, "missing_field"),
-        (b"u", b"{", 5_000, "not_json"),
+        (b"v", value, NOW, "key_mismatch"),
+        (None, None, NOW, "key_mismatch"),
+        (b"\xff", None, NOW, "key_mismatch"),
+        (b"u", value, NOW - 600_001, "absurd_time"),
+        (b"u", b'{"erasure_id":"r1","user_id":"u","at":5000}', 5_000, "absurd_time"),
+        (b"u", b'{"user_id":"u","at":%d}' % NOW, NOW, "missing_field"),
+        (b"u", b"{", NOW, "not_json"),
     ):
         with pytest.raises(BadRecord) as caught:
             decode_user_erasure(key, bad, timestamp_ms)

@@ -1,9 +1,9 @@
 import pytest
 
 from sidestream.models.data import CatalogEvent, LogRow
-from sidestream.models.records import Candidate, CandidateSet, CatalogItem, SessionStart
-from sidestream.models.records.candidates import candidate_set_id
+from sidestream.models.records import CatalogItem
 from sidestream.streams.demo.ledger import Ledger
+from tests.streams.demo.published import T, answer_of, removal, start_of, upsert
 
 
 class Clock:
@@ -21,111 +21,146 @@ def clock():
 @pytest.fixture
 def ledger(clock):
     found = Ledger(seconds=clock)
-    found.sending([item_row("a"), item_row("ended", expires_at=50), item_row("abroad", market=("se",))])
+    found.sending([item_row("a"), item_row("b")])
+    found.published([upsert("a", 0), upsert("b", 1)])
     return found
 
 
-def item_row(item_id, **fields):
-    item = CatalogItem(item_id=item_id, kind="track", at=1, **fields)
-    return LogRow(
-        at=1,
-        rank=0,
-        line=1,
-        end_byte=0,
-        topic="catalog",
-        key=item_id,
-        value=item.to_json(),
-        record=CatalogEvent(item_id, 1, item),
-    )
+def row(topic, key, value, record, at=T + 1):
+    return LogRow(at=at, rank=0, line=1, end_byte=0, topic=topic, key=key, value=value, record=record)
+
+
+def item_row(item_id):
+    item = CatalogItem(item_id=item_id, kind="track", at=T + 1)
+    return row("catalog", item_id, item.to_json(), CatalogEvent(item_id, T + 1, item))
 
 
 def removal_row(item_id):
-    return LogRow(
-        at=2,
-        rank=0,
-        line=2,
-        end_byte=0,
-        topic="catalog",
-        key=item_id,
-        value=None,
-        record=CatalogEvent(item_id, 2, None),
-    )
+    return row("catalog", item_id, None, CatalogEvent(item_id, T + 2, None))
 
 
-def ask(ledger, **fields):
-    start = SessionStart(session_id="s", user_id="u", at=100, **{"num_candidates": 3, **fields})
-    ledger.sending(
-        [LogRow(at=100, rank=2, line=1, end_byte=0, topic="sessions", key="u", value=start.to_json(), record=start)]
-    )
-
-
-def answer(*item_ids, familiar=False, session_id="s"):
-    return CandidateSet(
-        candidate_set_id=candidate_set_id("u", session_id, 0),
-        session_id=session_id,
-        user_id="u",
-        requested_at=100,
-        produced_at=100,
-        model_version="m",
-        tokenizer_version="t",
-        catalogue_version="c",
-        state_watermark=-1,
-        discovery="any",
-        candidates=tuple(
-            Candidate(item_id=name, sid="1-2", rank=rank, score=0.0, familiar=familiar)
-            for rank, name in enumerate(item_ids)
-        ),
-    )
+def ask(ledger, session_id="s", **fields):
+    start = start_of(session_id, **fields)
+    ledger.sending([row("sessions", "u", start.to_json(), start)])
+    return start
 
 
 def test_a_good_answer_counts_and_is_timed(ledger, clock):
     ask(ledger)
     clock.now_s = 0.25
-    ledger.received(answer("a", "abroad"))
-    assert ledger.invalid == []
-    assert ledger.unanswered == 0
+    ledger.received(answer_of("a", "b", offsets=(2,)))
+    assert ledger.faults == []
+    assert (ledger.unanswered, ledger.unjudged) == (0, 0)
     figures = ledger.figures()
-    assert (figures["answered_share"], figures["p50_ms"], figures["items"]) == (1.0, 250.0, 3)
+    assert (figures["answered_share"], figures["p50_ms"], figures["items"]) == (1.0, 250.0, 2)
 
 
-@pytest.mark.parametrize(
-    ("asked", "given", "fault"),
-    [
-        ({}, answer("nobody"), "no item"),
-        ({}, answer("ended"), "expired"),
-        ({}, answer("a", "a"), "twice"),
-        ({"num_candidates": 1}, answer("a", "abroad"), "asked for 1"),
-        ({"exclude": ("a",)}, answer("a"), "excluded"),
-        ({"market": "de"}, answer("abroad"), "may not be played in de"),
-        ({"discovery": "familiar"}, answer("a"), "discovery=familiar"),
-        ({"discovery": "unfamiliar"}, answer("a", familiar=True), "discovery=unfamiliar"),
-        ({}, answer("a", session_id="other"), "nobody asked"),
-    ],
-)
-def test_each_fault_is_seen(ledger, asked, given, fault):
-    ask(ledger, **asked)
-    ledger.received(given)
-    assert len(ledger.invalid) == 1
-    assert fault in ledger.invalid[0]
-
-
-def test_a_removed_item_may_linger_for_a_second(ledger, clock):
-    ledger.sending([removal_row("a")])
-    clock.now_s = 0.9
+def test_an_item_removed_between_the_answer_and_its_judgement_is_no_fault(ledger):
     ask(ledger)
-    ledger.received(answer("a"))
-    assert ledger.invalid == []
-
-
-def test_a_removed_item_is_a_fault_afterwards(ledger, clock):
     ledger.sending([removal_row("a")])
-    clock.now_s = 1.1
+    ledger.published([removal("a", 2)])
+    ledger.received(answer_of("a", offsets=(2,)))
+    assert ledger.faults == []
+
+
+def test_a_removal_that_the_snapshot_holds_is_a_fault_with_its_evidence(ledger):
+    ledger.published([removal("a", 2)])
     ask(ledger)
-    ledger.received(answer("a"))
-    assert "removed" in ledger.invalid[0]
+    ledger.received(answer_of("a", offsets=(3,)))
+    (fault,) = ledger.faults
+    assert "removed at offset 2" in str(fault)
+    (evidence,) = ledger.evidence
+    assert evidence["candidate_set"]["catalogue_offsets"] == [3]
+    assert [state["offset"] for state in evidence["items"]["a"]] == [0, 2]
+    assert ledger.figures()["invalid_candidates"] == 1
+
+
+def test_an_answer_waits_until_a_slow_reader_has_seen_its_snapshot(ledger):
+    ask(ledger)
+    ledger.received(answer_of("new", offsets=(4,)))
+    assert (ledger.unanswered, ledger.unjudged, ledger.faults) == (0, 1, [])
+    assert ledger.figures()["unjudged_sets"] == 1
+    ledger.published([upsert("c", 2)])
+    assert ledger.unjudged == 1
+    ledger.published([upsert("new", 3)])
+    assert (ledger.unjudged, ledger.faults) == (0, [])
+
+
+def test_what_is_judged_late_is_judged_by_its_own_snapshot(ledger):
+    ask(ledger)
+    ledger.received(answer_of("a", offsets=(3,)))
+    ledger.published([removal("a", 2), upsert("a", 3)])
+    assert len(ledger.faults) == 1
+
+
+def test_repeats_of_a_set_count_once(ledger):
+    ask(ledger)
+    for _ in range(3):
+        ledger.received(answer_of("nobody", offsets=(2,)))
+    assert (ledger.num_answered, ledger.num_sessions, len(ledger.faults)) == (1, 1, 1)
+
+
+def test_answers_to_others_who_talk_with_the_demo_are_not_ours_to_judge(ledger):
+    ledger.received(answer_of("nobody", start=start_of("theirs"), offsets=(2,)))
+    assert (ledger.num_answered, ledger.faults) == (0, [])
+
+
+def test_how_late_a_removed_item_comes_is_counted_not_judged(ledger, clock):
+    ledger.sending([removal_row("a")])
+    ledger.published([removal("a", 2)])
+    for session, at_s in (("in time", 0.9), ("late", 3.5)):
+        clock.now_s = at_s
+        start = ask(ledger, session)
+        ledger.received(answer_of("a", start=start, offsets=(2,)))
+    figures = ledger.figures()
+    assert (figures["late_removals"], figures["late_removal_s"], figures["invalid_candidates"]) == (1, 3.5, 0)
+
+
+def test_an_item_that_stays_for_good_is_a_fault(ledger, clock):
+    ledger.sending([removal_row("a")])
+    clock.now_s = ledger.stuck_s + 1
+    ask(ledger)
+    ledger.received(answer_of("a", offsets=(2,)))
+    assert "stands still" in ledger.faults[0].why
+
+
+def test_an_item_that_came_back_is_not_late(ledger, clock):
+    ledger.sending([removal_row("a"), item_row("a")])
+    clock.now_s = 50.0
+    ask(ledger)
+    ledger.received(answer_of("a", offsets=(2,)))
+    assert ledger.figures()["late_removals"] == 0
 
 
 def test_what_was_not_answered_shows(ledger):
     ask(ledger)
     assert ledger.unanswered == 1
-    assert ledger.figures()["answered_share"] == 0.0
+    figures = ledger.figures()
+    assert (figures["answered_share"], figures["p50_ms"]) == (0.0, None)
+    assert ledger.open_sessions()[0].startswith("session s of u (set ")
+
+
+def test_the_best_answer_is_by_the_model_and_has_most_kinds_in_it(ledger):
+    for number, (fields, best) in enumerate(
+        (
+            ({"fallback": {"reason": "overload"}}, "s0"),
+            ({}, "s1"),
+            ({"fallback": {"reason": "overload"}}, "s1"),
+            ({"familiar": True}, "s3"),
+        )
+    ):
+        start = ask(ledger, f"s{number}", at=T + 100 + number)
+        ledger.received(answer_of("a", start=start, offsets=(2,), **fields))
+        assert ledger.best.start.session_id == best
+
+
+def test_the_past_is_forgotten_between_passes_but_not_while_answers_are_open(ledger):
+    ledger.published([upsert("a", 2)])
+    start = ask(ledger)
+    ledger.end_pass()
+    ledger.received(answer_of("a", start=start, offsets=(1,)))
+    assert ledger.faults == []
+    ledger.end_pass()
+    later = ask(ledger, "later")
+    ledger.received(answer_of("a", start=later, offsets=(1,)))
+    assert len(ledger.faults) == 1

@@ -27,7 +27,7 @@ class Encoder:
 
 
 def items(*ids):
-    return [CatalogItem(item_id=item_id, kind="track", title=item_id * 3, at=1) for item_id in ids]
+    return [CatalogItem(item_id=item_id, kind="track", title=item_id * 3, at=1_700_000_000_000) for item_id in ids]
 
 
 def test_a_value_holds_what_each_version_alone_would_say():

@@ -4,7 +4,7 @@ import contextlib
 import inspect
 
 from sidestream.streams.kafka.blocking import BlockingFollower
-from sidestream.streams.kafka.reading import Follower
+from sidestream.streams.kafka.follower import Follower
 from sidestream.streams.kafka.spans import Place
 
 KINDS = ("async", "blocking")

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from sidestream.streams.contracts.topics import TopicSpec
 from sidestream.streams.errors import AccessError, BrokerError, TopicError
 from sidestream.streams.kafka.compacted import keep_last
-from sidestream.streams.kafka.reading import Follower
+from sidestream.streams.kafka.follower import Follower
 from sidestream.streams.kafka.service import FollowingService
 from sidestream.streams.kafka.spans import Place
 from tests.streams.kafka.model_log import Cluster, Log

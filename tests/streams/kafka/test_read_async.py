@@ -5,8 +5,9 @@ import contextlib
 
 import pytest
 
+from sidestream.streams.kafka.follower import Follower
 from sidestream.streams.kafka.pace import Pace
-from sidestream.streams.kafka.reading import Follower, ask_bounds, read_to_end
+from sidestream.streams.kafka.reading import ask_bounds, read_to_end
 from tests.streams.kafka.model_log import Cluster
 from tests.streams.kafka.readers import T0, offsets_to_end
 

@@ -11,7 +11,7 @@ from sidestream.tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts
 from sidestream.tokenizer.popularity import Counts
 from sidestream.tokenizer.sid import item_key
 
-SETTINGS = PopularitySettings(half_life_hours=24, refresh_s=10, fresh_hours=0)
+SETTINGS = PopularitySettings(half_life_hours=24, refresh_s=10)
 HALF_LIFE_MS = SETTINGS.decay.half_life_ms
 DIM = 2
 
@@ -26,7 +26,7 @@ class Seconds:
 class Scene:
     def __init__(self):
         self.seconds, self.metrics = Seconds(), Metrics()
-        self.live = LivePopularity(SETTINGS, self.metrics, self.seconds)
+        self.live = LivePopularity(SETTINGS, 0, self.metrics, self.seconds)
         catalogue = Catalogue("v1", (2, 2), DIM, lambda ids, codes, x: (x, np.ones(len(ids), np.float32)), x_dim=DIM)
         catalogue.apply([CatalogueUpdate(i, n, ItemFacts(), (0, 0), b"\1\1", 1.0) for n, i in enumerate("abc")])
         self.snapshot = catalogue.snapshot()

@@ -6,6 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidestream.models.data.rows import ListenRow
+from sidestream.models.history import SIGNALS
+from sidestream.models.records.signals import is_positive
 from sidestream.streams.errors import BadRecord
 from sidestream.streams.popularity.partition_counts import PartitionCounter
 from sidestream.streams.popularity.values import NUM_PARTS, CountedPart, part_key, read_key, read_part
@@ -23,7 +25,7 @@ def expected(log):
     parts = [
         Counts.from_step(one.at // DECAY.step_ms, np.array([item_key(one.item_id)], np.uint64), np.array([1]))
         for one in log
-        if one.signal not in ("skip", "dislike")
+        if is_positive(one.signal)
     ]
     return merge_counts(parts)
 
@@ -33,10 +35,18 @@ def as_dict(counts):
     return dict(zip(counts.keys.tolist(), weights.tolist(), strict=True))
 
 
+@pytest.mark.parametrize("signal", SIGNALS)
+def test_a_listen_counts_once_if_its_signal_is_positive(signal):
+    counter = PartitionCounter(0, DECAY)
+    counter.add([[(0, listen(1, 5)), (1, listen(2, 5, signal))]], 2)
+    assert set(as_dict(counter.counts())) == {item_key("item-1")} | (
+        {item_key("item-2")} if is_positive(signal) else set()
+    )
+    assert len(set(as_dict(counter.counts()).values())) == 1
+
+
 logs = st.lists(
-    st.builds(
-        listen, st.integers(0, 40), st.integers(0, 60_000), st.sampled_from(["listen", "listen", "like", "skip"])
-    ),
+    st.builds(listen, st.integers(0, 40), st.integers(0, 60_000), st.sampled_from(["listen", *SIGNALS])),
     max_size=80,
 )
 

@@ -11,6 +11,7 @@ import pytest
 from sidestream.models.data import ListenRow, LogFolder
 from sidestream.models.history import describe, fold
 from sidestream.models.recommend import Recommender
+from sidestream.models.records.signals import is_positive
 from sidestream.models.world import WorldSettings, generate_world
 from sidestream.streams.popularity.settings import PopularitySettings
 from sidestream.streams.replay import ReplayCore, ReplayDriver
@@ -123,7 +124,7 @@ def test_what_is_listened_to_orders_what_is_popular_in_the_log_s_order(folder: L
     for answer in driver(folder).run():
         # Listens come before session-starts of the same time.
         while upcoming is not None and upcoming.at <= answer.requested_at:
-            counted[upcoming.item_id] += upcoming.signal not in ("skip", "dislike")
+            counted[upcoming.item_id] += is_positive(upcoming.signal)
             upcoming = next(listens, None)
         if answer.fallback is None or not counted or answer.discovery != "any":
             continue

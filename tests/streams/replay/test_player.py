@@ -21,6 +21,7 @@ from sidestream.models.world import WorldSettings, generate_world
 from sidestream.streams.errors import DataError
 from sidestream.streams.replay import Player, Progress, ReplaySettings
 
+T = 1_700_000_000_000
 FACTS = FolderFacts(
     name="tiny",
     source="made by hand",
@@ -76,13 +77,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> LogFolder:
 
 def tiny(path: Path) -> LogFolder:
     with LogFolderWriter(path) as writer:
-        writer.item(CatalogItem(item_id="a", kind="live", title="A", at=0, published_at=0, expires_at=90_000))
-        writer.listen(ListenRow("e1", "u", "a", 1_000))
-        writer.session(SessionStart(session_id="s1", user_id="u", at=5_000))
-        writer.listen(ListenRow("e2", "u", "a", 61_000))
-        writer.heldout(HeldOutRow("e2", "u", "a", 61_000, role="valid"))
-        writer.removal("a", 100_000)
-        writer.heldout(HeldOutRow("e3", "u", "a", 200_000, role="test"))
+        writer.item(CatalogItem(item_id="a", kind="live", title="A", at=T, published_at=T, expires_at=T + 90_000))
+        writer.listen(ListenRow("e1", "u", "a", T + 1_000))
+        writer.session(SessionStart(session_id="s1", user_id="u", at=T + 5_000))
+        writer.listen(ListenRow("e2", "u", "a", T + 61_000))
+        writer.heldout(HeldOutRow("e2", "u", "a", T + 61_000, role="valid"))
+        writer.removal("a", T + 100_000)
+        writer.heldout(HeldOutRow("e3", "u", "a", T + 200_000, role="test"))
         writer.finish(FACTS)
     return LogFolder(path)
 
@@ -139,7 +140,7 @@ def test_speed_follows_the_log(tmp_path: Path) -> None:
     settings = ReplaySettings(speed=10)
     player = Player(tiny(tmp_path / "log"), keeper, settings, seconds=wall.seconds, sleep=wall.sleep)
     asyncio.run(player.play())
-    assert [row.at for row in keeper.rows] == [0, 1_000, 5_000, 61_000, 100_000]
+    assert [row.at - T for row in keeper.rows] == [0, 1_000, 5_000, 61_000, 100_000]
     assert keeper.times == pytest.approx([100.0, 100.1, 100.5, 106.1, 110.0])
 
 
@@ -184,9 +185,9 @@ def test_shift_moves_every_time(tmp_path: Path) -> None:
     keeper = Keeper()
     asyncio.run(Player(tiny(tmp_path / "log"), keeper, ReplaySettings(shift_ms=7)).play())
     item = CatalogItem.from_json(keeper.rows[0].value or b"")
-    assert (item.at, item.published_at, item.expires_at) == (7, 7, 90_007)
-    assert Listen.from_json(keeper.rows[1].value or b"").at == keeper.rows[1].at == 1_007
-    assert SessionStart.from_json(keeper.rows[2].value or b"").at == 5_007
+    assert (item.at, item.published_at, item.expires_at) == (T + 7, T + 7, T + 90_007)
+    assert Listen.from_json(keeper.rows[1].value or b"").at == keeper.rows[1].at == T + 1_007
+    assert SessionStart.from_json(keeper.rows[2].value or b"").at == T + 5_007
     assert keeper.rows[4].value is None
 
 
@@ -196,8 +197,8 @@ def test_held_out_listens_and_a_session_after_them(tmp_path: Path) -> None:
     last = asyncio.run(Player(folder, keeper, settings, position_file=tmp_path / "position.json").play())
     assert last.done
     listen, start = keeper.rows[-2:]
-    assert json.loads(listen.value or b"") == {"event_id": "e3", "user_id": "u", "item_id": "a", "at": 200_000}
-    assert SessionStart.from_json(start.value or b"").at == 200_001
+    assert json.loads(listen.value or b"") == {"event_id": "e3", "user_id": "u", "item_id": "a", "at": T + 200_000}
+    assert SessionStart.from_json(start.value or b"").at == T + 200_001
     assert [row.topic for row in keeper.rows].count("listens") == 2
     assert last.sent == {"catalog": 2, "listens": 2, "sessions": 2, "heldout": 1}
 
@@ -217,5 +218,5 @@ def test_damage_ends_the_replay_with_file_and_line(tmp_path: Path) -> None:
     path = folder.path / "events/listens.jsonl"
     path.write_text(path.read_text().replace('"e2"', "2"))
     keeper = Keeper()
-    with pytest.raises(DataError, match=r"listens\.jsonl, line 2"):
+    with pytest.raises(DataError, match=r"listens\.jsonl:2:"):
         asyncio.run(Player(folder, keeper, position_file=tmp_path / "position.json").play())

@@ -11,7 +11,8 @@ from sidestream.streams.runtime.metrics import Metrics
 from sidestream.streams.sessions.answerer import Answerer, Pinned
 from sidestream.streams.sessions.settings import SessionSettings
 
-START = SessionStart(session_id="s", user_id="u", at=7_000)
+AT = 1_700_000_000_000
+START = SessionStart(session_id="s", user_id="u", at=AT)
 
 
 def candidate_set(reason=None):
@@ -20,7 +21,7 @@ def candidate_set(reason=None):
         candidate_set_id="id",
         session_id="s",
         user_id="u",
-        requested_at=7_000,
+        requested_at=AT,
         produced_at=0,
         model_version="m",
         tokenizer_version="t",
@@ -82,7 +83,7 @@ async def test_the_answer_comes_from_the_recommender_with_state_and_event_time(m
     answerer, metrics = make(recommender, {(3, "u"): b"state"})
     fetched_s = answerer.seconds() - 0.5
     answer = await answerer.answer(START, 3, fetched_s)
-    assert recommender.calls == [("recommend", b"state", "snapshot", 7_000)]
+    assert recommender.calls == [("recommend", b"state", "snapshot", AT)]
     assert answer.fallback is None
     assert answer.produced_at == 99
     assert {"queue", "state", "engine", "total"} <= answer.timings_ms.keys()
@@ -121,7 +122,7 @@ async def test_a_state_that_cannot_be_read_is_answered_without_it(make):
     answerer, metrics = make(recommender, {(0, "u"): b"junk"})
     answer = await answerer.answer(START, 0, answerer.seconds())
     assert answer.fallback.reason == "state_error"
-    assert recommender.calls[-1] == ("fall_back", None, "snapshot", 7_000)
+    assert recommender.calls[-1] == ("fall_back", None, "snapshot", AT)
     assert counted(metrics, "state_error") == 1
 
 
@@ -130,7 +131,7 @@ async def test_a_defect_in_the_model_costs_the_models_answer_only(make):
     answerer, metrics = make(recommender, {(0, "u"): b"state"})
     answer = await answerer.answer(START, 0, answerer.seconds())
     assert answer.fallback.reason == "engine_error"
-    assert recommender.calls[-1] == ("fall_back", b"state", "snapshot", 7_000)
+    assert recommender.calls[-1] == ("fall_back", b"state", "snapshot", AT)
     assert counted(metrics, "engine_error") == 1
 
 
@@ -153,7 +154,7 @@ async def test_a_defect_that_the_fallback_meets_too_costs_the_listeners_history_
     answerer, metrics = make(recommender, {(0, "u"): b"state"})
     answer = await answerer.answer(START, 0, answerer.seconds())
     assert answer.fallback.reason == "engine_error"
-    assert recommender.calls[-1] == ("fall_back", None, "snapshot", 7_000)
+    assert recommender.calls[-1] == ("fall_back", None, "snapshot", AT)
     assert counted(metrics, "engine_error") == 1
 
 

@@ -12,6 +12,7 @@ from sidestream.streams.sessions.histories import count_histories
 from sidestream.tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts
 from sidestream.tokenizer.generations import VersionCodes, align
 
+AT = 1_700_000_000_000
 OLD, NEW, OLDEST = "0123456789ab", "ba9876543210", "cccccccccccc"
 
 
@@ -23,7 +24,7 @@ def catalogue(version, sids):
 
 def heard(first, *item_ids):
     return [
-        (n, Listen(event_id=f"e{n}", user_id="u", item_id=item_id, at=n, signal=SIGNALS[0]))
+        (n, Listen(event_id=f"e{n}", user_id="u", item_id=item_id, at=AT + n, signal=SIGNALS[0]))
         for n, item_id in enumerate(item_ids, first)
     ]
 
@@ -38,7 +39,7 @@ def test_entries_are_counted_by_where_their_sid_came_from():
     metrics = Metrics()
     told = count_histories(metrics)
     recommender = Recommender(None, NEW, "none", alignments=[align(*versions)], on_history_read=told)
-    start = SessionStart(session_id="s", user_id="u", at=9)
+    start = SessionStart(session_id="s", user_id="u", at=AT + 9)
     now = catalogue(NEW, {"k": (3, 3)})
     recommender.recommend(start, state, now, 9)
     counts = {

@@ -18,13 +18,14 @@ from sidestream.streams.sessions.lane_wait import LaneWait
 from sidestream.streams.sessions.settings import SessionSettings
 
 TOPICS = build_topics(TopicSettings(user_partitions=2))
+AT = 1_700_000_000_000
 Record = namedtuple("Record", "topic partition offset timestamp key value headers")
 
 
 def record(offset, partition=0, value=None):
-    start = SessionStart(session_id=f"s{offset}", user_id="u", at=10)
+    start = SessionStart(session_id=f"s{offset}", user_id="u", at=AT)
     value = start.to_json() if value is None else value
-    return Record(TOPICS.session_starts.name, partition, offset, 10, b"u", value, ())
+    return Record(TOPICS.session_starts.name, partition, offset, AT, b"u", value, ())
 
 
 class FakeConsumer:
@@ -116,7 +117,7 @@ class FakeClients:
 
 
 class FakeAnswer:
-    produced_at = 10
+    produced_at = AT
 
     def __init__(self, session_id):
         self.session_id = session_id

@@ -70,8 +70,8 @@ class SlowEncoder(FakeEncoder):
 
 def source(offset, item_id, value="item"):
     if value == "item":
-        value = json.dumps({"item_id": item_id, "kind": "track", "title": "T", "at": 1}).encode()
-    return Source(TOPICS.catalog_items.name, 0, offset, 1, item_id.encode(), value, [])
+        value = json.dumps({"item_id": item_id, "kind": "track", "title": "T", "at": 1_700_000_000_000}).encode()
+    return Source(TOPICS.catalog_items.name, 0, offset, 1_700_000_000_000, item_id.encode(), value, [])
 
 
 async def until(condition):

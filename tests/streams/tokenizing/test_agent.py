@@ -56,7 +56,7 @@ async def test_a_dead_letter_that_kafka_refuses_fails_its_batch(agent):
             return future
 
     def message(offset, value):
-        names = {"topic": TOPICS.catalog_items.name, "partition": 0, "offset": offset, "timestamp": 0.001}
+        names = {"topic": TOPICS.catalog_items.name, "partition": 0, "offset": offset, "timestamp": 1_700_000_000.0}
         return SimpleNamespace(key=b"a", value=value, headers=[], **names)
 
     await agent._process(Producer(), [message(0, None)])

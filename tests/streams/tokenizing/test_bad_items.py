@@ -28,6 +28,7 @@ from sidestream.tokenizer.views import ItemContent
 
 TOPICS = build_topics(TopicSettings())
 SIDS, DLQ = TOPICS.item_sids.name, TOPICS.catalog_items.name + ".dlq"
+AT = 1_700_000_000_000
 COVER = [0.5, -0.25, 1.0]
 
 
@@ -75,8 +76,8 @@ def make_agent(tmp_path, tokenizer, **limits):
 
 def event(offset, item_id, value=None, **fields):
     if value is None:
-        value = json.dumps({"item_id": item_id, "kind": "episode", "title": item_id, "at": 1, **fields}).encode()
-    names = {"topic": TOPICS.catalog_items.name, "partition": 0, "offset": offset, "timestamp": 1}
+        value = json.dumps({"item_id": item_id, "kind": "episode", "title": item_id, "at": AT, **fields}).encode()
+    names = {"topic": TOPICS.catalog_items.name, "partition": 0, "offset": offset, "timestamp": AT}
     return SimpleNamespace(**names, key=item_id.encode(), value=value, headers=[])
 
 

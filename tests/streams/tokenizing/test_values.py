@@ -10,6 +10,8 @@ from sidestream.streams.errors import TokenizerError
 from sidestream.streams.tokenizing.settings import AgentSettings
 from sidestream.streams.tokenizing.values import item_sids
 
+AT = 1_700_000_000_000
+
 
 @dataclass
 class Encoded:
@@ -42,16 +44,18 @@ class FakeEncoder:
 
 
 def item(item_id, **fields):
-    return CatalogItem(**{"item_id": item_id, "kind": "episode", "title": "T", "at": 1, **fields})
+    return CatalogItem(**{"item_id": item_id, "kind": "episode", "title": "T", "at": AT, **fields})
 
 
 def test_values_carry_facts_offset_and_the_tokenizers_words():
     encoder = FakeEncoder()
-    one = item("a", creator="C", show="S", tags=("x",), market=("de",), explicit=True, expires_at=9, description="d")
+    one = item(
+        "a", creator="C", show="S", tags=("x",), market=("de",), explicit=True, expires_at=AT + 9, description="d"
+    )
     (value,) = item_sids(encoder, [one], [42])
     assert value.source_offset == 42
     assert (value.creator, value.show, value.tags, value.market) == ("C", "S", ("x",), ("de",))
-    assert (value.explicit, value.expires_at, value.kind, value.title) == (True, 9, "episode", "T")
+    assert (value.explicit, value.expires_at, value.kind, value.title) == (True, AT + 9, "episode", "T")
     tokenized = value.versions[encoder.version]
     assert tokenized.sid == (len(text_of(one)) % 256, 7)
     assert base64.b64decode(tokenized.vector) == bytes([0, 1, 2])
@@ -78,8 +82,8 @@ def test_an_item_that_cannot_be_encoded_is_the_callers_affair():
 
 
 def test_an_item_that_does_not_say_when_it_was_published_is_as_new_as_its_event():
-    silent, dated = item_sids(FakeEncoder(), [item("a", at=5), item("b", at=5, published_at=3)], [1, 2])
-    assert (silent.published_at, dated.published_at) == (5, 3)
+    silent, dated = item_sids(FakeEncoder(), [item("a", at=AT + 5), item("b", at=AT + 5, published_at=AT + 3)], [1, 2])
+    assert (silent.published_at, dated.published_at) == (AT + 5, AT + 3)
 
 
 def test_several_sids_are_asked_for_only_where_the_settings_say_so():

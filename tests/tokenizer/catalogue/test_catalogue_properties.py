@@ -18,7 +18,7 @@ facts = st.builds(
     creator=st.sampled_from([None, "A", "B"]),
     market=st.sampled_from([(), ("SE",), ("SE", "DE")]),
     explicit=st.booleans(),
-    published_at=st.sampled_from([None, 0, 3_000, 3_900, 2**45]),
+    published_at=st.sampled_from([None, -315_619_200_000, 0, 3_000, 3_900, 2**45]),
     expires_at=st.sampled_from([None, None, 5, 10]),
 )
 sids = st.tuples(*(st.integers(0, size - 1) for size in cm.SIZES))

@@ -35,8 +35,20 @@ def test_events_are_completed():
         ("item", '{"item_id": "i", "kind": "track", "description": "%s"}' % ("x" * 300_000), "at most 262144 bytes"),
         ("listen", '{"user_id": "u", "item_id": "i", "at": 4000000000000}', "after the record's timestamp"),
         ("session-start", '{"user_id": "u", "at": 4000000000000}', "after the record's timestamp"),
+        ("listen", '{"user_id": "u", "item_id": "i", "at": 1780000000}', "at: 1780000000 looks like seconds"),
+        ("session-start", '{"user_id": "u", "at": 1780000000000000}', "looks like microseconds"),
+        ("segment", '{"item_id": "i", "start_ms": 0, "end_ms": 5, "text": "t", "at": 1780000000}', "like seconds"),
+        ("item", '{"item_id": "i", "kind": "track", "at": 1780000000000000000}', "looks like nanoseconds"),
+        ("item", '{"item_id": "i", "kind": "track", "published_at": 1780000001}', "published_at: .* like seconds"),
+        ("item", '{"item_id": "i", "kind": "track", "expires_at": 1780000001}', "expires_at: .* like seconds"),
     ],
 )
 def test_what_workers_would_bury_is_refused(what, line, part):
     with pytest.raises(SettingsError, match=part):
         parse_event(what, line, SETTINGS)
+
+
+def test_items_of_any_year_that_never_expire_are_taken():
+    line = '{"item_id": "i", "kind": "track", "published_at": -315619200000, "expires_at": 253402300799000}'
+    item = parse_event("item", line, SETTINGS)
+    assert (item.published_at, item.expires_at) == (-315_619_200_000, 4_102_444_800_000)

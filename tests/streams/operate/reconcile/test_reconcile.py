@@ -1,5 +1,9 @@
 """Reconciling with a dump: what is compared, what is refused, and that it ends where the dump says."""
 
+import gzip
+import io
+import sys
+
 import pytest
 
 from sidestream.models.records import CatalogItem
@@ -14,6 +18,7 @@ from sidestream.streams.operate.reconcile.dump import stored_of
 from sidestream.streams.operate.reconcile.plan import refuse_large
 
 NOW_MS = 1_700_000_000_000
+THEN = NOW_MS - 1_000
 LIMITS = Limits()
 
 
@@ -52,13 +57,18 @@ def test_plan_tells_new_changed_and_absent_items(tmp_path):
 
 
 def test_what_the_topic_learned_after_the_dump_stays(tmp_path):
-    dump = checked(written(tmp_path / "d", [item("a", at=100, title="old"), item("b", at=200)]))
-    have = stored(item("a", at=150, title="newer"), item("b", at=150), item("late", at=201), item("gone", at=200))
+    dump = checked(written(tmp_path / "d", [item("a", at=THEN + 100, title="old"), item("b", at=THEN + 200)]))
+    have = stored(
+        item("a", at=THEN + 150, title="newer"),
+        item("b", at=THEN + 150),
+        item("late", at=THEN + 201),
+        item("gone", at=THEN + 200),
+    )
     plan = make_plan(dump, have)
     assert (plan.upserts, plan.removals) == (frozenset(), ("gone",))
     assert plan.counts["newer_in_topic"] == 2
-    assert make_plan(dump, have, taken_at=199).removals == ()
-    assert make_plan(dump, have, taken_at=201).removals == ("gone", "late")
+    assert make_plan(dump, have, taken_at=THEN + 199).removals == ()
+    assert make_plan(dump, have, taken_at=THEN + 201).removals == ("gone", "late")
 
 
 def test_a_stored_value_that_nobody_can_read_is_replaced_or_removed(tmp_path):
@@ -74,7 +84,6 @@ GOOD = item("good").to_json()
 @pytest.mark.parametrize(
     ("line", "named"),
     [
-        (b"", "line 2: not_json"),
         (b"{broken", "line 2: not_json"),
         (GOOD[:-9], "line 2: not_json"),
         (b"\xff\xfe", "line 2: not_json"),
@@ -82,9 +91,10 @@ GOOD = item("good").to_json()
         (b'{"item_id":"x","at":1,"removed":true}', "line 2: missing_field"),
         (b'{"item_id":"","at":1,"kind":"track"}', "line 2: key_mismatch"),
         (b'{"item_id":"x","at":"1","kind":"track"}', "line 2: wrong_type"),
-        (b'{"item_id":"x","at":1,"kind":"radio"}', "line 2: bad_value"),
+        (b'{"item_id":"x","at":1700000000000,"kind":"radio"}', "line 2: bad_value"),
         (b'{"item_id":"x","at":1,"kind":"track","views":{"a":[NaN]}}', "line 2: not_json"),
         (b'{"item_id":"x","at":%d,"kind":"track"}' % (NOW_MS + 10**9), "line 2: absurd_time"),
+        (b'{"item_id":"x","at":1700000000,"kind":"track"}', "line 2: absurd_time: at: 1700000000 looks like seconds"),
         (b'{"item_id":"x","at":1,"kind":"track","title":"%s"}' % (b"x" * 300_000), "line 2: oversize"),
         (GOOD, "line 2: item 'good' is in line 1 already"),
     ],
@@ -96,6 +106,19 @@ def test_a_bad_line_refuses_the_whole_dump_by_its_number(tmp_path, line, named):
         checked(path)
     assert named in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+def test_a_dump_may_come_in_any_form(tmp_path, monkeypatch):
+    items = [item("a"), item("b")]
+    lines = b"\n\n".join(one.to_json() for one in items)
+    array = b"[\n" + b",\n".join(one.to_json() for one in items) + b"]"
+    for data in (lines, b"\xef\xbb\xbf" + lines, gzip.compress(array), array):
+        (tmp_path / "d").write_bytes(data)
+        dump = checked(tmp_path / "d")
+        assert list(dump.lines()) == items
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+        dump = checked("-")
+        assert list(dump.lines()) == items
 
 
 def test_many_bad_lines_are_named_up_to_twenty(tmp_path):
@@ -110,14 +133,16 @@ def test_a_dump_that_changes_while_it_is_read_is_refused(tmp_path):
     path = written(tmp_path / "d", [item("a"), item("b")])
     dump = checked(path)
     written(path, [item("a"), item("b", title="another")])
-    with pytest.raises(DataError, match="line 2: changed while it was read"):
+    with pytest.raises(DataError, match="d:2: changed while it was read"):
         list(dump.lines())
 
 
 def test_an_empty_or_halved_dump_is_refused_without_force(tmp_path):
-    have = stored(*(item(f"i{n}", at=1) for n in range(100)))
+    have = stored(*(item(f"i{n}", at=THEN + 1) for n in range(100)))
     for count, ok in ((0, False), (50, False), (95, True)):
-        plan = make_plan(checked(written(tmp_path / "d", [item(f"i{n}") for n in range(count)])), have, taken_at=5)
+        plan = make_plan(
+            checked(written(tmp_path / "d", [item(f"i{n}") for n in range(count)])), have, taken_at=THEN + 5
+        )
         assert len(plan.removals) == 100 - count
         if ok:
             refuse_large(plan, 5.0)
@@ -133,15 +158,17 @@ def test_the_topic_ends_as_the_dump_says_also_after_a_run_that_was_cut_short(kaf
     settings = TopicSettings(prefix=prefix, user_partitions=4, item_partitions=2)
     assert build_topics(settings).catalog_items == topics.catalog_items
     clients = Clients(kafka.kafka)
-    dump = checked(written(tmp_path / "d", [item(f"i{n}", at=50, title="new" if n < 40 else "") for n in range(60)]))
+    dump = checked(
+        written(tmp_path / "d", [item(f"i{n}", at=THEN + 50, title="new" if n < 40 else "") for n in range(60)])
+    )
 
     def plan():
         return make_plan(dump, read_stored(clients, topics.catalog_items))
 
     with SidestreamClient(kafka.kafka, settings) as client:
         for n in range(20, 80):
-            client.publish_item(item(f"i{n}", at=40))
-        client.publish_item(item("late", at=51))
+            client.publish_item(item(f"i{n}", at=THEN + 40))
+        client.publish_item(item("late", at=THEN + 51))
         client.flush()
         first = plan()
         assert first.counts == {

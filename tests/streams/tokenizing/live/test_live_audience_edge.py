@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from sidestream.models.history import fold
+from sidestream.models.history import SIGNALS, fold
 from sidestream.models.records import Listen, LiveListeners
+from sidestream.models.records.signals import is_positive
 from sidestream.streams.contracts.decode import Limits
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
 from sidestream.streams.tokenizing.live.audience import LiveAudience
@@ -66,9 +67,19 @@ async def test_a_listen_to_a_live_item_counts_with_what_its_listener_hears_else(
     assert await told(audience) == []
 
 
-@pytest.mark.parametrize("signal", ["skip", "dislike"])
-async def test_refusals_strangers_and_other_items_do_not_count(audience, sid_of, signal):
+@pytest.mark.parametrize("signal", SIGNALS)
+async def test_a_listen_counts_if_its_signal_is_positive(audience, sid_of, signal):
     audience.folded(0, *batch([listen("jazz"), listen("live", AT + 1, signal)], sid_of))
+    assert len(await told(audience)) == is_positive(signal)
+
+
+@pytest.mark.parametrize("signal", SIGNALS)
+async def test_a_listener_is_known_by_what_was_liked(audience, sid_of, signal):
+    audience.folded(0, *batch([listen("jazz", signal=signal), listen("live", AT + 1)], sid_of))
+    assert len(await told(audience)) == is_positive(signal)
+
+
+async def test_strangers_and_other_items_do_not_count(audience, sid_of):
     audience.folded(0, *batch([listen("jazz"), listen("other", AT + 1)], sid_of))
     audience.folded(0, *batch([listen("live")], sid_of))  # nothing is known of this listener but the item itself
     assert await told(audience) == []

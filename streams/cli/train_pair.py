@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from sidestream.models.data import LogFolder
-from sidestream.models.settings import EngineSettings
 from sidestream.streams.settings import Settings
 from sidestream.tokenizer.artifact import load_tokenizer
 
@@ -31,19 +30,6 @@ def train_pair_model(
     result = train_model(
         folder, items, pair / "model", settings.train,
         lambda at: on_step(*at.line),
-        serving_engine(settings),
+        settings.engine,
     )  # fmt: skip
     return {"model_version": result.artifact.version, **result.metrics, "seconds": result.seconds}
-
-
-def serving_engine(settings: Settings) -> EngineSettings:
-    """Give the engine settings of an evaluation: the beam that serving uses.
-
-    Args:
-        settings: All settings.
-
-    Returns:
-        Settings of the engine.
-    """
-    beam_size = settings.recommend.beam_size
-    return settings.engine if beam_size is None else settings.engine.model_copy(update={"beam_size": beam_size})

@@ -1,0 +1,146 @@
+"""Checking a log folder whole: every row, every reference between files, and the manifest against what is there.
+
+Readers stop at the first fault; here all of them are found and named with file and line. A folder that was made by hand
+and passes is sealed: its manifest is written from what was counted.
+"""
+
+from pathlib import Path
+
+from sidestream.models.data.check_rows import FolderCheck, RowScan
+from sidestream.models.data.log_folder import MANIFEST_FILE, TOPIC_FILES, LogFolder
+from sidestream.models.data.manifest import Clock, Counts, FileEntry, Manifest, Split
+from sidestream.models.data.writer import FolderFacts
+from sidestream.models.errors import DataError
+from sidestream.tokenizer.durable import replace_file
+
+CUTS_OF_TIME = ("valid_from", "test_from")
+
+
+def check_folder(path: Path | str) -> FolderCheck:
+    """Check a log folder.
+
+    Args:
+        path: The folder. Memory holds its item ids, its listeners and its held-out rows.
+
+    Returns:
+        What was found.
+    """
+    check = FolderCheck(Path(path))
+    try:
+        check.manifest = LogFolder(check.path).manifest
+    except DataError as error:
+        check.num_problems += 1
+        check.problems.append(f"{error} (`sidestream log seal` writes the manifest of a folder made by hand)")
+    RowScan(check).read()
+    if check.manifest is not None:
+        _compare(check, check.manifest)
+    return check
+
+
+def seal_folder(path: Path | str, facts: FolderFacts) -> Manifest:
+    """Write the manifest of a folder that was made by hand.
+
+    Args:
+        path: The folder; its rows must be sound. A manifest that is there is replaced.
+        facts: What the manifest says apart from counts and hashes.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        DataError: A row is not sound, or the split is not what the rows are.
+    """
+    check = FolderCheck(Path(path))
+    _make_missing(check.path)
+    RowScan(check).read()
+    times = [at for file in check.files for at in (file.first_at, file.last_at) if at is not None]
+    manifest = Manifest(
+        name=facts.name,
+        source=facts.source,
+        licence=facts.licence,
+        events_are=facts.events_are,
+        clock=facts.clock,
+        first_at=min(times, default=None),
+        last_at=max(times, default=None),
+        cuts=dict(facts.cuts),
+        split=facts.split,
+        counts=check.counts,
+        files={file.name: FileEntry(bytes=file.bytes, lines=file.rows, sha256=file.sha256) for file in check.files},
+        notes=facts.notes,
+        settings=dict(facts.settings),
+    )
+    _compare(check, manifest)
+    if not check.is_sound:
+        msg = f"{check.num_problems} problems, the first: {check.problems[0]}; `sidestream log check` lists them all"
+        raise DataError(msg)
+    replace_file(check.path / MANIFEST_FILE, manifest.to_json())
+    return manifest
+
+
+def _make_missing(folder: Path) -> None:
+    """Make the files that a folder without removals, sessions or a split need not have written."""
+    if not (folder / TOPIC_FILES["catalog"]).is_file():
+        msg = f"{folder / TOPIC_FILES['catalog']}: expected the items, one a line, got no such file"
+        raise DataError(msg)
+    for name in TOPIC_FILES.values():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+
+
+def made_by_hand(name: str, events_are: str, clock: Clock, split: Split, cuts: dict[str, int]) -> FolderFacts:
+    """Say what a manifest says of a folder made by hand.
+
+    Args:
+        name: Short name for people.
+        events_are: What one listen is.
+        clock: Whether times are real.
+        split: How rows are held out.
+        cuts: Cut times by name.
+
+    Returns:
+        The facts.
+    """
+    return FolderFacts(name, "made by hand", "Your own data: no terms are known.", events_are, clock, split, cuts)
+
+
+def _compare(check: FolderCheck, manifest: Manifest) -> None:
+    """Compare the manifest with what was found."""
+    found = {file.name: file for file in check.files}
+    for name in {**manifest.files, **found}:
+        entry, file = manifest.files.get(name), found.get(name)
+        if entry is None:
+            check.report(MANIFEST_FILE, None, f"expected an entry for {name} under files, got none")
+        elif file is None:
+            if name not in TOPIC_FILES.values():
+                check.report(MANIFEST_FILE, None, f"expected {', '.join(TOPIC_FILES.values())} under files, got {name}")
+        elif file.sha256 != entry.sha256:
+            got = f"{file.sha256[:12]}… of {file.rows:,}"
+            what = f"expected sha256 {entry.sha256[:12]}… of {entry.lines:,} rows, got {got}"
+            check.report(name, None, what)
+    for name in Counts.model_fields:
+        said, counted = getattr(manifest.counts, name), getattr(check.counts, name)
+        if said != counted:
+            check.report(MANIFEST_FILE, None, f"expected counts.{name} {counted:,} as in the rows, got {said:,}")
+    times = [at for file in check.files for at in (file.first_at, file.last_at) if at is not None]
+    for name, at in (("first_at", min(times, default=None)), ("last_at", max(times, default=None))):
+        if getattr(manifest, name) != at:
+            check.report(MANIFEST_FILE, None, f"expected {name} {at} as in the rows, got {getattr(manifest, name)}")
+    _compare_split(check, manifest)
+
+
+def _compare_split(check: FolderCheck, manifest: Manifest) -> None:
+    protocol, counts = manifest.split.protocol, check.counts
+    if protocol == "none" and counts.heldout_test + counts.heldout_valid:
+        check.report(MANIFEST_FILE, None, "expected a split other than none, since heldout.jsonl has rows")
+    if protocol != "none" and not counts.heldout_test:
+        check.report(MANIFEST_FILE, None, f"expected test rows in heldout.jsonl for split {protocol}, got none")
+    if protocol != "global_time":
+        return
+    for name in CUTS_OF_TIME:
+        if name not in manifest.cuts:
+            check.report(MANIFEST_FILE, None, f"expected cuts.{name} for split global_time, got none")
+    test_from = manifest.cuts.get("test_from")
+    listens = next((file for file in check.files if file.name == TOPIC_FILES["listens"]), None)
+    if test_from is not None and listens is not None and (listens.last_at or 0) >= test_from:
+        what = f"expected listens before cuts.test_from {test_from}, got one at {listens.last_at}"
+        check.report(listens.name, None, what)

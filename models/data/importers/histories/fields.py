@@ -1,0 +1,219 @@
+"""Which column or JSON path of a file holds which field of a play or an item, given or found by its usual names."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from sidestream.models.errors import DataError
+
+Field = Literal[
+    "user",
+    "item",
+    "at",
+    "title",
+    "creator",
+    "show",
+    "kind",
+    "tags",
+    "language",
+    "explicit",
+    "description",
+    "published",
+    "duration",
+    "listened",
+    "signal",
+    "surface",
+    "device",
+    "session",
+    "event",
+]
+FIELDS: tuple[Field, ...] = get_args(Field)
+
+# Names under which files hold a field, tried in this order where no column is given for it.
+USUAL_NAMES: Mapping[Field, tuple[str, ...]] = {
+    "user": ("user", "user_id", "userId", "user_name", "username", "listener", "account"),
+    "item": ("item", "item_id", "itemId", "track_id", "trackId", "song_id", "episode_id", "uri"),
+    "at": ("at", "timestamp", "ts", "time", "played_at", "listened_at", "date", "datetime"),
+    "title": ("title", "track_name", "trackName", "track", "song", "name", "episode_name"),
+    "creator": ("creator", "artist", "artist_name", "artistName", "artists", "author", "channel"),
+    "show": ("show", "album", "album_name", "release_name", "podcast", "show_name", "series"),
+    "kind": ("kind",),
+    "tags": ("tags", "genres", "genre"),
+    "language": ("language",),
+    "explicit": ("explicit",),
+    "description": ("description",),
+    "published": ("published_at", "release_date"),
+    "duration": ("duration", "duration_ms", "duration_s", "length"),
+    "listened": ("listened", "listened_ms", "ms_played", "msPlayed", "play_time"),
+    "signal": ("signal", "event_type", "action"),
+    "surface": ("surface",),
+    "device": ("device", "platform"),
+    "session": ("session", "session_id"),
+    "event": ("event_id",),
+}
+# What only a play has, and what only an item has.
+OF_PLAYS: tuple[Field, ...] = ("user", "at", "listened", "signal", "surface", "device", "session", "event")
+_NAMED_UNITS = {"duration_ms": "ms", "listened_ms": "ms", "ms_played": "ms", "msPlayed": "ms", "duration_s": "s"}
+
+
+@dataclass(frozen=True, slots=True)
+class FieldMap:
+    """Where the fields of a row are.
+
+    Attributes:
+        paths: Column or JSON path by field; a path goes down by dots, into lists by number: `artists.0.name`.
+        constants: Values where a row has none, by field.
+    """
+
+    paths: Mapping[str, str] = field(default_factory=dict)
+    constants: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, paths: Sequence[str], constants: Sequence[str]) -> "FieldMap":
+        """Read what a command line gives.
+
+        Args:
+            paths: Each `field=path`.
+            constants: Each `field=value`.
+
+        Returns:
+            The map.
+
+        Raises:
+            DataError: One has no `=`, names no field, or gives a field twice.
+        """
+        return cls(_assignments("--map", paths), _assignments("--constant", constants))
+
+    def completed(self, row: Mapping[str, Any]) -> "FieldMap":
+        """Add the fields that a row has under a usual name.
+
+        Args:
+            row: The first row.
+
+        Returns:
+            The map.
+
+        Raises:
+            DataError: A given path is not in the row at all and looks misspelt: the first part of it is no name there.
+        """
+        paths = dict(self.paths)
+        for name, path in paths.items():
+            if path not in row and path.split(".")[0] not in row:
+                known = ", ".join(map(str, list(row)[:20]))
+                msg = f"--map {name}={path}: expected a column or path of the first row, which has {known}"
+                raise DataError(msg)
+        used = set(paths.values())
+        for name, usual in USUAL_NAMES.items():
+            if name not in paths and name not in self.constants:
+                # An object under such a name holds the field somewhere inside: only a path can say where.
+                found = next(
+                    (
+                        column
+                        for column in usual
+                        if column in row and column not in used and not isinstance(row[column], Mapping)
+                    ),
+                    None,
+                )
+                if found is not None:
+                    paths[name] = found
+                    used.add(found)
+        return FieldMap(paths, self.constants)
+
+    def value(self, row: Mapping[str, Any], name: Field) -> Any:
+        """Take a field out of a row.
+
+        Args:
+            row: The row.
+            name: The field.
+
+        Returns:
+            Its value; the constant where the row has none; None where there is none either.
+        """
+        path = self.paths.get(name)
+        found = None if path is None else at_path(row, path)
+        return self.constants.get(name) if found is None or found == "" else found
+
+    def unit_named(self, name: Field) -> str | None:
+        """Return the unit that the name of a duration's column says, such as `duration_ms`."""
+        return _NAMED_UNITS.get(self.paths.get(name, "").split(".")[-1])
+
+
+def at_path(row: Any, path: str) -> Any:
+    """Go down a path.
+
+    Args:
+        row: A JSON value.
+        path: Names and list places with dots between; a key that has dots itself is found too.
+
+    Returns:
+        What is there; None where nothing is.
+    """
+    if isinstance(row, Mapping) and path in row:
+        return row[path]
+    head, _, rest = path.partition(".")
+    if isinstance(row, Mapping):
+        inner = row.get(head)
+    elif isinstance(row, list) and head.isdecimal() and int(head) < len(row):
+        inner = row[int(head)]
+    else:
+        return None
+    return at_path(inner, rest) if rest else inner
+
+
+def as_text(value: Any) -> str:
+    """Write a value as the text of an id, a title or a name.
+
+    Args:
+        value: A JSON value; several texts in a list are joined.
+
+    Returns:
+        The text, without spaces around it; empty for none.
+
+    Raises:
+        ValueError: It is no text and no number.
+    """
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, (bool, Mapping)):
+        msg = f"expected a text, got {str(value)[:60]}"
+        raise ValueError(msg)
+    if isinstance(value, list):
+        return ", ".join(text for part in value if (text := as_text(part)))
+    # Ids that went through a float column end in .0
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def as_tags(value: Any, separator: str) -> tuple[str, ...]:
+    """Read tags.
+
+    Args:
+        value: A list of texts, or one text.
+        separator: Between tags of one text.
+
+    Returns:
+        Tags, each once.
+
+    Raises:
+        ValueError: One is no text.
+    """
+    parts = value if isinstance(value, list) else as_text(value).split(separator)
+    return tuple(dict.fromkeys(text for part in parts if (text := as_text(part))))
+
+
+def _assignments(option: str, given: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for assignment in given:
+        name, equals, value = assignment.partition("=")
+        if not equals or not value:
+            msg = f"{option} {assignment}: expected field=value, such as {option} user=account.id"
+            raise DataError(msg)
+        if name not in FIELDS:
+            msg = f"{option} {assignment}: expected one of {', '.join(FIELDS)}, got {name!r}"
+            raise DataError(msg)
+        if name in found:
+            msg = f"{option} {assignment}: {name} is given twice"
+            raise DataError(msg)
+        found[name] = value
+    return found

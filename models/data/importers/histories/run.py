@@ -1,0 +1,143 @@
+"""One import of a listening history: a source's rows in, a log folder out; the same for every format."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import JsonValue
+
+from sidestream.models.data.manifest import Clock, Manifest
+from sidestream.models.data.plays import FolderBuilder, Items, Play, RowReport, SplitOptions
+from sidestream.models.data.plays.holdout import split_statement
+from sidestream.models.data.writer import FolderFacts, LogFolderWriter
+from sidestream.models.errors import DataError
+
+# Clocks differ, and a file may be read on a machine a zone behind the one that wrote it.
+CLOCK_SLACK_MS = 86_400_000
+PROGRESS_ROWS = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryFacts:
+    """What a source says of itself once it has been read.
+
+    Attributes:
+        name: Short name for people.
+        source: Where the data comes from.
+        licence: Terms under which it may be used.
+        events_are: What one play is.
+        clock: What `at` means, in words.
+        notes: What was found odd or filled in.
+        settings: What the folder was made with.
+    """
+
+    name: str
+    source: str
+    licence: str
+    events_are: str
+    clock: str
+    notes: tuple[str, ...] = ()
+    settings: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+class History(Protocol):
+    """A file or folder of plays in one format."""
+
+    def plays(self, items: Items, report: RowReport, latest_at: int) -> Iterator[Play]:
+        """Read the plays, in any order.
+
+        Args:
+            items: Takes the items that are met.
+            report: Takes rows that are damaged or left out.
+            latest_at: UTC epoch ms: nothing is later.
+
+        Returns:
+            Plays, read as they are asked for.
+
+        Raises:
+            DataError: The source cannot be read at all.
+        """
+        ...
+
+    def facts(self) -> HistoryFacts:
+        """Say what was read; asked for at the end."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryOptions:
+    """What is chosen for an import, whatever the format.
+
+    Attributes:
+        split: How plays are held out.
+        max_damaged: Share of damaged rows beyond which nothing is written.
+        memory_bytes: For sorting.
+        overwrite: Replace a log folder at the target.
+    """
+
+    split: SplitOptions = field(default_factory=SplitOptions)
+    max_damaged: float = 0.01
+    memory_bytes: int = 256 << 20
+    overwrite: bool = False
+
+
+def import_history(
+    history: History,
+    target: Path | str,
+    options: HistoryOptions | None = None,
+    *,
+    on_rows: Callable[[int], None] | None = None,
+    now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+) -> Manifest:
+    """Make a log folder of a listening history.
+
+    Args:
+        history: The source.
+        target: The log folder to make.
+        options: Split, damage and memory.
+        on_rows: Called now and then with the rows read so far.
+        now_ms: The clock.
+
+    Returns:
+        The manifest of the new folder.
+
+    Raises:
+        DataError: The source cannot be read, too much of it is damaged, or nothing of it is a play.
+    """
+    chosen = options or HistoryOptions()
+    report, items = RowReport(chosen.max_damaged), Items()
+    with LogFolderWriter(target, overwrite=chosen.overwrite) as writer:
+        builder = FolderBuilder(writer, chosen.split, report, chosen.memory_bytes)
+        for number, play in enumerate(history.plays(items, report, now_ms() + CLOCK_SLACK_MS), start=1):
+            builder.add(play)
+            if on_rows is not None and number % PROGRESS_ROWS == 0:
+                on_rows(report.rows)
+        report.check()
+        facts = history.facts()
+        if not builder.num_plays:
+            reasons = "; ".join(report.notes) or "it has no rows"
+            msg = f"{facts.source}: expected plays, got none: {reasons}"
+            raise DataError(msg)
+        for item in items.records(builder.first_at):
+            writer.item(item)
+        builder.build(items.item_id)
+        return writer.finish(
+            FolderFacts(
+                name=facts.name,
+                source=facts.source,
+                licence=facts.licence,
+                events_are=facts.events_are,
+                clock=Clock(kind="real", statement=facts.clock),
+                split=split_statement(chosen.split),
+                cuts=builder.cuts,
+                notes=(*report.notes, *facts.notes, "All items are published when the log starts."),
+                settings={
+                    "split": chosen.split.rule,
+                    "session_gap_ms": chosen.split.gap_ms,
+                    "max_damaged": chosen.max_damaged,
+                    **facts.settings,
+                },
+            )
+        )

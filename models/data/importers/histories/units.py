@@ -1,0 +1,220 @@
+"""Units of times and durations in somebody else's file: read, guessed where that is safe, refused where it is not.
+
+A wrong unit makes every figure wrong and nothing fail: seconds read as milliseconds put all plays into January 1970. So
+an explicit unit is checked against the first rows, and none is guessed unless most of them are possible in it alone.
+"""
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Literal, get_args
+
+from sidestream.models.errors import DataError
+from sidestream.models.records.times import EARLIEST_EVENT_AT, LATEST_AT
+
+AtUnit = Literal["auto", "s", "ms", "us", "iso"]
+DurationUnit = Literal["auto", "s", "ms"]
+
+# Share of the first rows that must be possible; no time is so in two units, so the rest is damage.
+_ENOUGH = 0.5
+_PER_MS = {"s": 1_000.0, "ms": 1.0, "us": 0.001}
+# A long duration of a file, its 90th percentile: 20 s to 2.7 h in seconds, 1 min to 28 h in milliseconds. Between lies
+# a gap. The median would not do: half of all plays may be skips of a few seconds.
+_LONGEST_S = 10_000
+_SHORTEST_MS = 60_000
+
+
+def read_at(value: object, unit: str) -> int:
+    """Read a time.
+
+    Args:
+        value: A number, a number as text, or ISO 8601 (UTC where it names no zone).
+        unit: Any `AtUnit` but auto.
+
+    Returns:
+        UTC epoch ms.
+
+    Raises:
+        ValueError: It is no time in the unit; says what was expected and what came.
+    """
+    if unit == "iso":
+        if not isinstance(value, str):
+            msg = f"expected an ISO 8601 time, got {value!r}"
+            raise ValueError(msg)
+        return _read_iso(value)
+    number = as_number(value)
+    if number is None:
+        msg = f"expected a time in {unit}, got {value!r}"
+        raise ValueError(msg)
+    return round(number * _PER_MS[unit])
+
+
+def require_at(at: int, latest_at: int) -> None:
+    """Refuse a time that nothing can have been played at.
+
+    Args:
+        at: UTC epoch ms.
+        latest_at: The present, with what clocks may differ by.
+
+    Raises:
+        ValueError: It lies outside; says so.
+    """
+    if not EARLIEST_EVENT_AT <= at <= latest_at:
+        msg = f"expected a time from 2000-01-01 until now, got {describe_at(at)}"
+        raise ValueError(msg)
+
+
+def guess_at_unit(values: Sequence[object], latest_at: int, name: str) -> str:
+    """Find the unit in which the times of a sample lie between 2000 and now.
+
+    Args:
+        values: Times as they are in the first rows.
+        latest_at: The present.
+        name: Of the file, for the message.
+
+    Returns:
+        The unit.
+
+    Raises:
+        DataError: There is none, or there are several.
+    """
+    fitting = [unit for unit in get_args(AtUnit)[1:] if values and _share(values, unit, latest_at) >= _ENOUGH]
+    if len(fitting) == 1:
+        return str(fitting[0])
+    found = ", ".join(repr(value) for value in values[:3]) or "none"
+    msg = (
+        f"{name}: expected times of which the unit is clear (s, ms, us or ISO 8601, from 2000-01-01 until now), got "
+        f"{found}; check the column of `at`, and say --at-unit"
+    )
+    raise DataError(msg)
+
+
+def check_at_unit(values: Sequence[object], unit: str, latest_at: int, name: str) -> None:
+    """Refuse a unit that another one fits better than.
+
+    Args:
+        values: Times as they are in the first rows.
+        unit: The unit that was given.
+        latest_at: The present.
+        name: Of the file, for the message.
+
+    Raises:
+        DataError: Most times are impossible in this unit.
+    """
+    if not values or _share(values, unit, latest_at) >= _ENOUGH:
+        return
+    try:
+        gives = describe_at(read_at(values[0], unit))
+    except ValueError as error:
+        gives = str(error)
+    better = next((other for other in get_args(AtUnit)[1:] if _share(values, other, latest_at) >= _ENOUGH), None)
+    advice = f"it looks like --at-unit {better}" if better else "check the column of `at`"
+    msg = f"{name}: --at-unit {unit} does not fit: {values[0]!r} gives {gives}; {advice}"
+    raise DataError(msg)
+
+
+def duration_unit(values: Sequence[object], unit: str, name: str) -> tuple[str, str | None]:
+    """Find or check the unit of durations.
+
+    Args:
+        values: Durations (or times listened) as they are in the first rows.
+        unit: A `DurationUnit`.
+        name: Of the file, for messages.
+
+    Returns:
+        The unit, and a warning where the given one looks wrong.
+
+    Raises:
+        DataError: None was given and the values fit both.
+    """
+    numbers = sorted(number for value in values if (number := as_number(value)) is not None and number > 0)
+    if not numbers:
+        return ("ms" if unit == "auto" else unit), None
+    long = numbers[int(0.9 * (len(numbers) - 1))]
+    likely = "s" if long < _LONGEST_S else "ms" if long >= _SHORTEST_MS else None
+    if unit == "auto":
+        if likely is None:
+            msg = (
+                f"{name}: expected durations of which the unit is clear, got {long:g} for a long one: "
+                f"{long / 3600:.1f} h in seconds, {long / 1000:.0f} s in milliseconds; say --duration-unit"
+            )
+            raise DataError(msg)
+        return likely, None
+    if likely is not None and likely != unit:
+        seconds = long if unit == "s" else long / 1_000
+        return unit, f"{name}: with --duration-unit {unit} a long duration is {seconds:g} s; it looks like {likely}"
+    return unit, None
+
+
+def read_duration_ms(value: object, unit: str) -> int | None:
+    """Read a duration.
+
+    Args:
+        value: A number, a number as text, or nothing.
+        unit: `s` or `ms`.
+
+    Returns:
+        Milliseconds; None where nothing is said.
+
+    Raises:
+        ValueError: It is no duration.
+    """
+    if value is None or value == "":
+        return None
+    number = as_number(value)
+    if number is None or number < 0:
+        msg = f"expected a duration in {unit}, got {value!r}"
+        raise ValueError(msg)
+    return round(number * _PER_MS[unit])
+
+
+def as_number(value: object) -> float | None:
+    """Take a number, also one that is written as text.
+
+    Args:
+        value: Anything.
+
+    Returns:
+        The number; None where it is none, or not finite.
+    """
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        try:
+            value = float(value.strip())
+        except ValueError:
+            return None
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def describe_at(at: int) -> str:
+    """Say a time for people, also one that no calendar holds."""
+    try:
+        return f"{datetime.fromtimestamp(at / 1_000, UTC):%Y-%m-%d %H:%M:%S}"
+    except (ValueError, OverflowError, OSError):
+        return f"{at} ms, {'after' if at > 0 else 'before'} any calendar"
+
+
+def _share(values: Sequence[object], unit: str, latest_at: int) -> float:
+    fitting = 0
+    for value in values:
+        try:
+            fitting += EARLIEST_EVENT_AT <= read_at(value, unit) <= min(latest_at, LATEST_AT)
+        except ValueError:
+            continue
+    return fitting / max(1, len(values))
+
+
+def _read_iso(value: str) -> int:
+    text = value.strip().removesuffix(" UTC")
+    # A bare number is ISO 8601's basic form of a date to the standard library, and never meant so.
+    if as_number(text) is not None:
+        msg = f"expected an ISO 8601 time, got {value!r}"
+        raise ValueError(msg)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        msg = f"expected an ISO 8601 time such as 2026-03-01T12:00:00Z, got {value!r}"
+        raise ValueError(msg) from error
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return round(aware.timestamp() * 1_000)

@@ -1,0 +1,72 @@
+"""What a mapped row says of its item."""
+
+from collections.abc import Mapping
+from typing import Any, cast, get_args
+
+from sidestream.models.data.importers.histories.fields import FieldMap, as_tags, as_text
+from sidestream.models.data.importers.histories.units import read_at, read_duration_ms
+from sidestream.models.data.plays import Words
+from sidestream.models.records.catalog import Kind
+from sidestream.models.records.times import LATEST_AT
+
+_TRUE, _FALSE = frozenset({"true", "1", "yes", "y"}), frozenset({"false", "0", "no", "n", ""})
+
+
+def item_words(row: Mapping[str, Any], fields: FieldMap, duration_unit: str, tags_separator: str) -> Words:
+    """Read the fields of an item.
+
+    Args:
+        row: The row.
+        fields: Where its fields are.
+        duration_unit: `s` or `ms`.
+        tags_separator: Between tags of one text.
+
+    Returns:
+        The words.
+
+    Raises:
+        ValueError: A field is not what it should be; says which.
+    """
+    kind = as_text(fields.value(row, "kind")).lower() or "track"
+    if kind not in get_args(Kind):
+        msg = f"expected a kind of {', '.join(get_args(Kind))}, got {kind!r}"
+        raise ValueError(msg)
+    published = fields.value(row, "published")
+    return Words(
+        kind=cast(Kind, kind),
+        title=as_text(fields.value(row, "title")),
+        creator=as_text(fields.value(row, "creator")) or None,
+        show=as_text(fields.value(row, "show")) or None,
+        tags=as_tags(fields.value(row, "tags"), tags_separator),
+        language=as_text(fields.value(row, "language")) or None,
+        explicit=_as_bool(fields.value(row, "explicit")),
+        description=as_text(fields.value(row, "description")),
+        duration_ms=read_duration_ms(fields.value(row, "duration"), duration_unit) or None,
+        published_at=None if published is None else _published_at(published),
+    )
+
+
+def _as_bool(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    word = as_text(value).lower()
+    if word not in _TRUE | _FALSE:
+        msg = f"expected explicit to be true or false, got {word[:40]!r}"
+        raise ValueError(msg)
+    return word in _TRUE
+
+
+def _published_at(value: Any) -> int | None:
+    """Read a day of release; years before 1970 and beyond the contract's end are as good as unknown."""
+    text = as_text(value)
+    if len(text) == 4 and text.isdecimal():
+        text = f"{text}-01-01"
+    try:
+        at = read_at(text, "iso")
+    except ValueError:
+        try:
+            at = read_at(value, "ms")
+        except ValueError as error:
+            msg = f"expected published to be a day or epoch ms, got {text[:40]!r}"
+            raise ValueError(msg) from error
+    return at if 0 <= at <= LATEST_AT else None

@@ -1,0 +1,163 @@
+"""Reading of JSON files as a stream of values: one a line, an array of any layout, or values one after another."""
+
+import codecs
+import json
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import BinaryIO
+
+from sidestream.models.data.importers.lines import MAX_LINE_BYTES, Source, line_error, lines_of, open_source, source_of
+from sidestream.models.errors import DataError
+
+CHUNK_BYTES = 1 << 18
+_BLANK = " \t\r\n"
+_decoder = json.JSONDecoder()
+
+
+def read_json(path: Path | str | Source) -> Iterator[tuple[int, bytes]]:
+    """Yield the values of a JSON file as they are written.
+
+    A file that begins with `[` is one array, whose elements are the values. One whose first line is a lone `{` holds
+    values that go over several lines. Any other file holds one value a line; those are not looked at here, so that a
+    damaged line costs that line alone.
+
+    Args:
+        path: What to read; memory holds one value and a block of the file.
+
+    Yields:
+        Number of the line on which the value begins, from 1, and its JSON text, UTF-8.
+
+    Raises:
+        DataError: The file cannot be read, or what is no line by line file is no JSON; names file and line.
+    """
+    name = source_of(path).name
+    with open_source(path) as stream:
+        blank, first = _first_line(stream)
+        text = first.strip()
+        if text.startswith(b"[") or text == b"{":
+            values = _Values(chain([b"\n" * blank + first], _chunks(stream)), name)
+            yield from values.of_array() if text.startswith(b"[") else values.in_a_row()
+            return
+        if text:
+            yield blank + 1, text
+        for number, line in lines_of(stream, name):
+            yield blank + 1 + number, line.strip()
+
+
+def _first_line(stream: BinaryIO) -> tuple[int, bytes]:
+    """Return how many lines are blank before the first that is not, and that line, cut off where it is very long."""
+    blank = 0
+    while line := stream.readline(CHUNK_BYTES):
+        if not line.isspace():
+            # An array may be one line of any length; any other line is read to its end.
+            if not line.lstrip().startswith(b"[") and not line.endswith(b"\n"):
+                line += stream.readline(MAX_LINE_BYTES)
+            return blank, line
+        blank += 1
+    return blank, b""
+
+
+def _chunks(stream: BinaryIO) -> Iterator[bytes]:
+    while chunk := stream.read(CHUNK_BYTES):
+        yield chunk
+
+
+class _Values:
+    """Cuts a stream of text into JSON values."""
+
+    def __init__(self, chunks: Iterator[bytes], name: str) -> None:
+        self._chunks = chunks
+        self._name = name
+        self._utf8 = codecs.getincrementaldecoder("utf-8")()
+        self._text = ""
+        self._at = 0
+        self._line = 1
+        self._counted = 0
+        self._is_end = False
+
+    def of_array(self) -> Iterator[tuple[int, bytes]]:
+        self._expect("[")
+        if self._next() == "]":
+            self._at += 1
+        else:
+            while True:
+                yield self._value()
+                if self._expect(",]") == "]":
+                    break
+        if self._next():
+            raise self._error(self._at, "nothing after the array")
+
+    def in_a_row(self) -> Iterator[tuple[int, bytes]]:
+        while self._next():
+            yield self._value()
+
+    def _next(self) -> str:
+        """Return the next character that is not blank; nothing at the end."""
+        while True:
+            while self._at < len(self._text) and self._text[self._at] in _BLANK:
+                self._at += 1
+            if self._at < len(self._text):
+                return self._text[self._at]
+            if not self._more():
+                return ""
+
+    def _expect(self, wanted: str) -> str:
+        found = self._next()
+        if not found or found not in wanted:
+            raise self._error(self._at, " or ".join(wanted))
+        self._at += 1
+        return found
+
+    def _value(self) -> tuple[int, bytes]:
+        if not self._next():
+            raise self._error(self._at, "a JSON value")
+        line = self._line_at(self._at)
+        asked = CHUNK_BYTES
+        while True:
+            try:
+                _, end = _decoder.raw_decode(self._text, self._at)
+            except json.JSONDecodeError as error:
+                # Cut off by the end of the block, or malformed: only more of the file can tell.
+                fault = error
+            except RecursionError as error:
+                raise self._error(self._at, "JSON that is not nested so deeply") from error
+            else:
+                # A number that ends with the block may go on.
+                if end < len(self._text) or not self._more():
+                    value = self._text[self._at : end].encode()
+                    self._at = end
+                    return line, value
+                continue
+            held = len(self._text) - self._at
+            while len(self._text) - self._at < held + asked and self._more():
+                pass
+            if len(self._text) - self._at == held or held > MAX_LINE_BYTES:
+                raise self._error(fault.pos, f"JSON ({fault.msg})") from fault
+            asked *= 2
+
+    def _more(self) -> bool:
+        """Read another block; false at the end of the file."""
+        if self._is_end:
+            return False
+        chunk = next(self._chunks, b"")
+        self._line_at(self._at)
+        try:
+            more = self._utf8.decode(chunk, final=not chunk)
+        except UnicodeDecodeError as error:
+            line = self._line + self._text.count("\n", self._at) + chunk[: error.start].count(b"\n")
+            raise line_error(self._name, line, "UTF-8", chunk[error.start : error.start + 8]) from error
+        self._text = self._text[self._at :] + more
+        self._at = self._counted = 0
+        self._is_end = not chunk
+        return bool(chunk)
+
+    def _line_at(self, at: int) -> int:
+        self._line += self._text.count("\n", self._counted, at)
+        self._counted = at
+        return self._line
+
+    def _error(self, at: int, expected: str) -> DataError:
+        line = self._line_at(self._at) + self._text.count("\n", self._at, at)
+        got = self._text[at : at + 40] or "the end of the file"
+        return line_error(self._name, line, expected, got)

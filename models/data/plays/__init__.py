@@ -1,0 +1,9 @@
+"""From plays in any order to a log folder: repeats, sessions, held-out plays, and the total order of the rows."""
+
+from sidestream.models.data.plays.builder import FolderBuilder
+from sidestream.models.data.plays.damage import RowReport
+from sidestream.models.data.plays.holdout import SplitOptions, SplitRule
+from sidestream.models.data.plays.items import Items, Words
+from sidestream.models.data.plays.play import Play
+
+__all__ = ["Play", "Words", "Items", "RowReport", "SplitOptions", "SplitRule", "FolderBuilder"]

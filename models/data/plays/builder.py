@@ -1,0 +1,297 @@
+"""Plays in any order to the rows of a log folder in total order, with memory bounded however many plays there are.
+
+Plays are sorted by listener and time on disk; each listener's plays get sessions and held-out plays; the rows that come
+of it are sorted by time, again on disk, and written. Memory holds two sort buffers, one listener's plays, the items and
+some 100 bytes a listener.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import groupby
+from operator import itemgetter
+
+import msgspec
+
+from sidestream.models.data.plays.damage import RowReport
+from sidestream.models.data.plays.holdout import HeldOut, SplitOptions, hold_out, session_begins
+from sidestream.models.data.plays.play import Play
+from sidestream.models.data.rows import HeldOutRow, ListenRow, Role, encode_row
+from sidestream.models.data.sorting import ExternalSort, number_key, text_key
+from sidestream.models.data.writer import LogFolderWriter
+from sidestream.models.errors import DataError
+from sidestream.models.records import SessionStart
+from sidestream.models.records.base import MAX_ID_CHARS
+
+# A session-start comes so long before the first play of its session.
+SESSION_LEAD_MS = 1_000
+# Cut times are found to the minute, so that finding them takes no memory per play.
+CUT_STEP_MS = 60_000
+
+_PLAY, _START = b"\0", b"\1"
+_decode_play = msgspec.msgpack.Decoder(Play).decode
+_encode_play = msgspec.msgpack.Encoder().encode
+_decode_listen = msgspec.json.Decoder(ListenRow).decode
+_decode_heldout = msgspec.json.Decoder(HeldOutRow).decode
+_LISTENS, _SESSIONS, _HELDOUT = b"\1", b"\2", b"\3"
+
+
+class FolderBuilder:
+    """Turns plays into listens, session-starts and held-out rows of one log folder.
+
+    Args:
+        writer: Takes the rows; its scratch folder holds what is sorted on disk.
+        options: How plays are held out.
+        report: Counts what is left out.
+        memory_bytes: For both sorts together.
+        derive_sessions: Make a session-start for each session; else only those added with `add_start` stand, and one
+            is made where a test target has none.
+    """
+
+    def __init__(
+        self,
+        writer: LogFolderWriter,
+        options: SplitOptions,
+        report: RowReport,
+        memory_bytes: int,
+        *,
+        derive_sessions: bool = True,
+    ) -> None:
+        self._writer = writer
+        self._options = options
+        self._report = report
+        self._derive_sessions = derive_sessions
+        self._by_listener = ExternalSort(writer.scratch, memory_bytes // 2)
+        self._by_time = ExternalSort(writer.scratch, memory_bytes // 2)
+        self._added = 0
+        self._plays_at: Counter[int] = Counter()
+        self._first_at: int | None = None
+        self._item_id: Callable[[str], str | None] = lambda item: item
+        self.cuts: dict[str, int] = {}
+
+    @property
+    def first_at(self) -> int:
+        """A time before everything that was added, UTC epoch ms: when the catalogue may be published."""
+        return max(0, (self._first_at or 0) - SESSION_LEAD_MS)
+
+    @property
+    def num_plays(self) -> int:
+        """Plays added."""
+        return self._plays_at.total()
+
+    def add(self, play: Play) -> None:
+        """Take a play.
+
+        Args:
+            play: In any order; plays of one listener at one time stay in the order in which they are added.
+        """
+        earliest = min(play.started_at, play.at)
+        self._first_at = earliest if self._first_at is None else min(earliest, self._first_at)
+        self._plays_at[play.at // CUT_STEP_MS] += 1
+        self._add(play.user_id, play.at, _PLAY + _encode_play(play))
+
+    def add_start(self, start: SessionStart) -> None:
+        """Take a session-start that was really sent.
+
+        Args:
+            start: In any order.
+        """
+        self._first_at = start.at if self._first_at is None else min(start.at, self._first_at)
+        self._add(start.user_id, start.at, _START + start.to_json())
+
+    def build(self, item_id: Callable[[str], str | None]) -> None:
+        """Write listens, session-starts and held-out rows.
+
+        Args:
+            item_id: Gives the id of `Play.item`; None leaves the play out.
+
+        Raises:
+            DataError: The cuts of rule `time` leave no plays to train on, or no listener has a test target.
+        """
+        self._item_id = item_id
+        self.cuts = self._find_cuts() if self._options.rule == "time" else {}
+        number = tests = 0
+        for user_id, plays, starts in self._listeners():
+            for at, row in self._rows_of(user_id, plays, starts):
+                self._by_time.add(number_key(at) + row[:1] + number_key(number), row)
+                number += 1
+                tests += row[:1] == _HELDOUT and b'"role":"test"' in row
+        if not tests and self._options.rule != "none":
+            msg = (
+                f"split {self._options.rule}: expected a listener with something to hold out, got none among "
+                f"{self.num_plays:,} plays; choose another split (none keeps all)"
+            )
+            raise DataError(msg)
+        for _, row in self._by_time:
+            if row[:1] == _LISTENS:
+                self._writer.listen(_decode_listen(row[1:]))
+            elif row[:1] == _SESSIONS:
+                self._writer.session(SessionStart.from_json(row[1:]))
+            else:
+                self._writer.heldout(_decode_heldout(row[1:]))
+
+    def _add(self, user_id: str, at: int, row: bytes) -> None:
+        # Listens come before session-starts of the same time, as in the log.
+        self._by_listener.add(text_key(user_id) + number_key(at) + row[:1] + number_key(self._added), row)
+        self._added += 1
+
+    def _listeners(self) -> Iterator[tuple[str, list[Play], list[SessionStart]]]:
+        rows = ((key[: -len(_PLAY) - 16], row) for key, row in self._by_listener)
+        for _, group in groupby(rows, key=itemgetter(0)):
+            plays: list[Play] = []
+            starts: list[SessionStart] = []
+            for _, row in group:
+                if row[:1] == _PLAY:
+                    plays.append(_decode_play(row[1:]))
+                else:
+                    starts.append(SessionStart.from_json(row[1:]))
+            user_id = plays[0].user_id if plays else starts[0].user_id
+            yield user_id, self._known(self._once(plays)), starts
+
+    def _once(self, plays: list[Play]) -> list[Play]:
+        """Leave out repeats; of plays that differ in length alone the longest stays."""
+        by_key: dict[object, int] = {}
+        kept: list[Play | None] = []
+        for play in plays:
+            # Where the source has ids of events, they alone tell; tagged, keys of several kinds cannot meet.
+            keys: list[object] = (
+                [("event", play.event_id)]
+                if play.event_id is not None
+                else [("play", play.at, play.item, play.signal), *([("twin", play.twin)] if play.twin else [])]
+            )
+            index = next((by_key[key] for key in keys if key in by_key), None)
+            if index is None:
+                index = len(kept)
+                kept.append(play)
+            else:
+                self._report.leave_out("the same play again")
+                before = kept[index]
+                if before is not None and (play.listened_ms or 0) > (before.listened_ms or 0):
+                    kept[index] = play
+            for key in keys:
+                by_key.setdefault(key, index)
+        left = [play for play in kept if play is not None]
+        left.sort(key=lambda play: play.at)
+        return left
+
+    def _known(self, plays: list[Play]) -> list[Play]:
+        known: list[Play] = []
+        for play in plays:
+            item = self._item_id(play.item)
+            if item is not None:
+                play.item = item
+                known.append(play)
+        self._report.leave_out("their item is not in the catalogue", len(plays) - len(known))
+        return known
+
+    def _rows_of(self, user_id: str, plays: list[Play], starts: list[SessionStart]) -> Iterator[tuple[int, bytes]]:
+        begins = session_begins(plays, self._options.gap_ms)
+        held = hold_out(plays, begins, self._options, self.cuts)
+        self._report.leave_out("plays after what is held out", len(plays) - held.kept - (0 if held.test is None else 1))
+        if self._derive_sessions:
+            starts = [self._start(user_id, plays, begin) for begin in begins if begin < held.kept]
+            for begin, end in zip(begins, [*begins[1:], len(plays)], strict=True):
+                for play in plays[begin:end]:
+                    play.session_id = play.session_id or _session_id(user_id, plays[begin])
+        if held.test is not None:
+            asked = self._asking(user_id, plays, held, begins, starts)
+            if asked not in starts:
+                starts.append(asked)
+            test = plays[held.test]
+            test.session_id = asked.session_id
+            yield test.at, _HELDOUT + encode_row(_held_out(test, "test"))
+        for index, play in enumerate(plays[: held.kept]):
+            yield play.at, _LISTENS + encode_row(_listen(play))
+            if index == held.valid:
+                yield play.at, _HELDOUT + encode_row(_held_out(play, "valid"))
+        for start in starts:
+            yield start.at, _SESSIONS + start.to_json()
+
+    def _start(self, user_id: str, plays: list[Play], begin: int) -> SessionStart:
+        first = plays[begin]
+        # Never before the play that ended the session before, whose state it is answered from.
+        after = plays[begin - 1].at if begin else 0
+        at = max(0, after, min(first.started_at, first.at) - SESSION_LEAD_MS)
+        return SessionStart(
+            session_id=_session_id(user_id, first), user_id=user_id, at=at, surface=first.surface, device=first.device
+        )
+
+    def _asking(
+        self, user_id: str, plays: list[Play], held: HeldOut, begins: list[int], starts: list[SessionStart]
+    ) -> SessionStart:
+        """Return the session-start that asks for the test target: behind all kept plays, before the target."""
+        test_index = held.test if held.test is not None else len(plays) - 1
+        test = plays[test_index]
+        after = plays[held.kept - 1].at if held.kept else 0
+        if not self._derive_sessions:
+            fitting = [start for start in starts if after <= start.at <= test.at]
+            if fitting:
+                return fitting[-1]
+        elif held.kept in begins and not self._crosses(begins, held.kept, test_index):
+            return self._start(user_id, plays, held.kept)
+        at = max(0, after, self.cuts.get("test_from", 0), min(test.started_at, test.at) - SESSION_LEAD_MS)
+        session_id = f"{_session_id(user_id, test)}-test"
+        return SessionStart(session_id=session_id, user_id=user_id, at=min(at, test.at), device=test.device)
+
+    def _crosses(self, begins: list[int], first: int, last: int) -> bool:
+        """Tell whether another session begins between two plays."""
+        return any(first < begin <= last for begin in begins)
+
+    def _find_cuts(self) -> dict[str, int]:
+        options = self._options
+        test_from = options.test_from
+        if test_from is None:
+            test_from = self._quantile(1 - options.test_share)
+        valid_from = options.valid_from
+        if valid_from is None:
+            behind = sum(count for step, count in self._plays_at.items() if step * CUT_STEP_MS >= test_from)
+            share = behind / max(1, self.num_plays)
+            valid_from = self._quantile(max(0.0, 1 - share - options.valid_share))
+        first = min(self._plays_at, default=0) * CUT_STEP_MS
+        if not first < valid_from <= test_from:
+            msg = (
+                f"split time: expected plays before valid_from and valid_from <= test_from, got a first play at {first}"
+                f", valid_from {valid_from} and test_from {test_from} (epoch ms); choose other cuts or another split"
+            )
+            raise DataError(msg)
+        return {"valid_from": valid_from, "test_from": test_from}
+
+    def _quantile(self, share: float) -> int:
+        """Return the minute before which about so many of the plays lie."""
+        before, wanted = 0, share * self.num_plays
+        for step, count in sorted(self._plays_at.items()):
+            if before >= wanted:
+                return step * CUT_STEP_MS
+            before += count
+        return (max(self._plays_at, default=0) + 1) * CUT_STEP_MS
+
+
+def _listen(play: Play) -> ListenRow:
+    return ListenRow(
+        event_id=play.event_id or _digest("event", play.user_id, play.item, str(play.at), play.signal),
+        user_id=play.user_id,
+        item_id=play.item,
+        at=play.at,
+        listened_ms=play.listened_ms,
+        duration_ms=play.duration_ms,
+        signal=play.signal,
+        surface=play.surface,
+        device=play.device,
+        session_id=play.session_id,
+    )
+
+
+def _held_out(play: Play, role: Role) -> HeldOutRow:
+    row = _listen(play)
+    return HeldOutRow(**{name: getattr(row, name) for name in ListenRow.__struct_fields__}, role=role)
+
+
+def _session_id(user_id: str, first: Play) -> str:
+    if first.session_id is not None and len(first.session_id) <= MAX_ID_CHARS - len("-test"):
+        return first.session_id
+    return _digest("session", user_id, str(first.at))
+
+
+def _digest(kind: str, *parts: str) -> str:
+    text = "\0".join(parts).encode()
+    return f"{kind}-{hashlib.blake2b(text, digest_size=12).hexdigest()}"

@@ -1,0 +1,305 @@
+"""`sidestream import jsonl | csv | listenbrainz | spotify | movielens`: one's own listening history as a log folder."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sidestream.models.data.importers.histories import (
+    FIELDS,
+    FieldMap,
+    HistoryOptions,
+    ListenBrainzHistory,
+    MappedHistory,
+    MappedOptions,
+    MovieLensHistory,
+    RatingOptions,
+    SpotifyHistory,
+    SpotifyOptions,
+    import_history,
+)
+from sidestream.models.data.importers.histories.mapped import FileFormat, Moment
+from sidestream.models.data.importers.histories.run import History
+from sidestream.models.data.importers.histories.units import AtUnit, DurationUnit
+from sidestream.models.data.plays import SplitOptions, SplitRule
+from sidestream.models.data.plays.holdout import MINUTE_MS
+from sidestream.streams.cli.context import settings_of
+from sidestream.streams.cli.options import Json
+from sidestream.streams.cli.output import print_facts, progress_line, say
+from sidestream.streams.cli.training.imports import manifest_facts
+from sidestream.streams.errors import SettingsError
+from sidestream.streams.operate.deadletters import parse_moment
+from sidestream.streams.runtime.clock import WallClock
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a log folder at DST.")]
+Dst = Annotated[Path, typer.Argument(help="Log folder to make.")]
+Split = Annotated[
+    SplitRule,
+    typer.Option(
+        "--split",
+        help="Held out for evaluation: each listener's last play, the last session, what comes after a time, or none.",
+    ),
+]
+SessionGap = Annotated[
+    float, typer.Option("--session-gap", min=0, help="Minutes without a play that end a session.", show_default=True)
+]
+ValidFrom = Annotated[
+    str | None,
+    typer.Option(help="--split time: validation from then on (2026-03-01 or epoch ms); default: a tenth of the plays."),
+]
+TestFrom = Annotated[
+    str | None, typer.Option(help="--split time: test from then on; default: behind nine tenths of the plays.")
+]
+MaxDamaged = Annotated[
+    float, typer.Option("--max-damaged", min=0, max=100, help="Refuse files with more percent of damaged rows.")
+]
+Map = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        help=f"FIELD=COLUMN or FIELD=path.in.json, may repeat. Fields: {', '.join(FIELDS)}. Usual names are found.",
+    ),
+]
+Constant = Annotated[
+    list[str] | None,
+    typer.Option("--constant", help="FIELD=VALUE where a row has none: kind=episode; may repeat."),
+]
+AtUnitOption = Annotated[AtUnit, typer.Option("--at-unit", help="Unit of times; auto refuses what is not clear.")]
+AtIs = Annotated[Moment, typer.Option("--at-is", help="Whether a time is the start or the end of a play.")]
+DurationUnitOption = Annotated[
+    DurationUnit, typer.Option("--duration-unit", help="Unit of durations and of time listened.")
+]
+Signals = Annotated[
+    list[str] | None,
+    typer.Option("--signal", help="WORD=SIGNAL for words that are not ours, as in heart=like; may repeat."),
+]
+ItemsFile = Annotated[
+    Path | None, typer.Option("--items", help="A file with the items, of the same format, a row for each.")
+]
+ItemMap = Annotated[list[str] | None, typer.Option("--item-map", help="FIELD=COLUMN of that file; may repeat.")]
+User = Annotated[str | None, typer.Option("--user", help="The listener, where rows name none.")]
+TagsSeparator = Annotated[str, typer.Option("--tags-separator", help="Between tags of one text.")]
+
+
+def jsonl(
+    ctx: typer.Context,
+    src: Annotated[str, typer.Argument(help="JSON lines or a JSON array, also compressed; - for stdin.")],
+    dst: Dst,
+    paths: Map = None,
+    constants: Constant = None,
+    at_unit: AtUnitOption = "auto",
+    at_is: AtIs = "end",
+    unit: DurationUnitOption = "auto",
+    signals: Signals = None,
+    items: ItemsFile = None,
+    item_map: ItemMap = None,
+    user: User = None,
+    tags_separator: TagsSeparator = "|",
+    split: Split = "last",
+    session_gap: SessionGap = 30.0,
+    valid_from: ValidFrom = None,
+    test_from: TestFrom = None,
+    max_damaged: MaxDamaged = 1.0,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Import plays from JSON: one object a play, fields by name or path."""
+    how = _mapped(paths, constants, at_unit, at_is, unit, signals, items, item_map, user, tags_separator)
+    options = _options(ctx, split, session_gap, valid_from, test_from, max_damaged, overwrite=overwrite)
+    _import_mapped(src, "jsonl", how, dst, options, as_json=as_json)
+
+
+def csv(
+    ctx: typer.Context,
+    src: Annotated[str, typer.Argument(help="CSV or TSV with a header, also compressed; - for stdin.")],
+    dst: Dst,
+    paths: Map = None,
+    constants: Constant = None,
+    at_unit: AtUnitOption = "auto",
+    at_is: AtIs = "end",
+    unit: DurationUnitOption = "auto",
+    signals: Signals = None,
+    items: ItemsFile = None,
+    item_map: ItemMap = None,
+    user: User = None,
+    tags_separator: TagsSeparator = "|",
+    columns: Annotated[
+        str | None, typer.Option(help="Names of the columns of a file without a header: user,item,at.")
+    ] = None,
+    delimiter: Annotated[str | None, typer.Option(help="Between fields; default: the one of , tab ; | it has.")] = None,
+    split: Split = "last",
+    session_gap: SessionGap = 30.0,
+    valid_from: ValidFrom = None,
+    test_from: TestFrom = None,
+    max_damaged: MaxDamaged = 1.0,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Import plays from CSV: one row a play, columns by name."""
+    if delimiter is not None and len(delimiter.replace("\\t", "\t")) != 1:
+        msg = f"--delimiter: expected one character, got {delimiter!r}"
+        raise SettingsError(msg)
+    how = _mapped(
+        paths, constants, at_unit, at_is, unit, signals, items, item_map, user, tags_separator,
+        tuple(name.strip() for name in columns.split(",")) if columns else (),
+        delimiter and delimiter.replace("\\t", "\t"),
+    )  # fmt: skip
+    options = _options(ctx, split, session_gap, valid_from, test_from, max_damaged, overwrite=overwrite)
+    _import_mapped(src, "csv", how, dst, options, as_json=as_json)
+
+
+def listenbrainz(
+    ctx: typer.Context,
+    src: Annotated[str, typer.Argument(help="Dump or export: folder, zip, tar.xz or a file of listens; - for stdin.")],
+    dst: Dst,
+    user: User = None,
+    split: Split = "last",
+    session_gap: SessionGap = 30.0,
+    valid_from: ValidFrom = None,
+    test_from: TestFrom = None,
+    max_damaged: MaxDamaged = 1.0,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Import ListenBrainz listens: dumps of all users, or the export of one."""
+    options = _options(ctx, split, session_gap, valid_from, test_from, max_damaged, overwrite=overwrite)
+    _import(ListenBrainzHistory(src, user), dst, options, as_json=as_json)
+
+
+def spotify(
+    ctx: typer.Context,
+    src: Annotated[
+        str,
+        typer.Argument(help="Extended streaming history: zip, folder or a file; or a folder with one of each account."),
+    ],
+    dst: Dst,
+    user: User = None,
+    private: Annotated[bool, typer.Option("--private", help="Take plays of private sessions too.")] = False,
+    split: Split = "last",
+    session_gap: SessionGap = 30.0,
+    valid_from: ValidFrom = None,
+    test_from: TestFrom = None,
+    max_damaged: MaxDamaged = 1.0,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Import Spotify's extended streaming history.
+
+    Music, podcasts and audiobooks.
+    """
+    options = _options(ctx, split, session_gap, valid_from, test_from, max_damaged, overwrite=overwrite)
+    _import(SpotifyHistory(src, SpotifyOptions(user, private)), dst, options, as_json=as_json)
+
+
+def movielens(
+    ctx: typer.Context,
+    src: Annotated[Path, typer.Argument(help="NAME.inter of RecBole's atomic files, or the folder with it.")],
+    dst: Dst,
+    liked_from: Annotated[float, typer.Option(help="Ratings from this one on are likes.")] = 4.0,
+    disliked_until: Annotated[float, typer.Option(help="Ratings up to this one are dislikes.")] = 2.0,
+    split: Split = "last",
+    session_gap: SessionGap = 30.0,
+    valid_from: ValidFrom = None,
+    test_from: TestFrom = None,
+    max_damaged: MaxDamaged = 1.0,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Import rating data in RecBole's atomic files.
+
+    MovieLens is one; these are ratings, not plays.
+    """
+    options = _options(ctx, split, session_gap, valid_from, test_from, max_damaged, overwrite=overwrite)
+    _import(MovieLensHistory(src, RatingOptions(liked_from, disliked_until)), dst, options, as_json=as_json)
+
+
+def split_options(
+    split: SplitRule, session_gap: float, valid_from: str | None, test_from: str | None, now_ms: int
+) -> SplitOptions:
+    """Read what a command line says of a split.
+
+    Args:
+        split: The rule.
+        session_gap: In minutes.
+        valid_from: A moment, or None.
+        test_from: A moment, or None.
+        now_ms: The present.
+
+    Returns:
+        The split.
+
+    Raises:
+        SettingsError: A moment cannot be read, or is given for a rule that has no use for it.
+    """
+    if split != "time" and (valid_from or test_from):
+        msg = f"--valid-from and --test-from: expected --split time, got --split {split}"
+        raise SettingsError(msg)
+    return SplitOptions(
+        split,
+        round(session_gap * MINUTE_MS),
+        None if valid_from is None else parse_moment(valid_from, now_ms),
+        None if test_from is None else parse_moment(test_from, now_ms),
+    )
+
+
+def _options(
+    ctx: typer.Context,
+    split: SplitRule,
+    session_gap: float,
+    valid_from: str | None,
+    test_from: str | None,
+    max_damaged: float,
+    *,
+    overwrite: bool,
+) -> HistoryOptions:
+    return HistoryOptions(
+        split=split_options(split, session_gap, valid_from, test_from, WallClock()()),
+        max_damaged=max_damaged / 100,
+        memory_bytes=settings_of(ctx).importing.sort_memory_mb << 20,
+        overwrite=overwrite,
+    )
+
+
+def _mapped(
+    paths: list[str] | None,
+    constants: list[str] | None,
+    at_unit: AtUnit,
+    at_is: Moment,
+    unit: DurationUnit,
+    signals: list[str] | None,
+    items: Path | None,
+    item_map: list[str] | None,
+    user: str | None,
+    tags_separator: str,
+    columns: tuple[str, ...] = (),
+    delimiter: str | None = None,
+) -> MappedOptions:
+    words: dict[str, str] = {}
+    for assignment in signals or ():
+        word, equals, ours = assignment.rpartition("=")
+        if not equals:
+            msg = f"--signal {assignment}: expected WORD=SIGNAL, such as heart=like"
+            raise SettingsError(msg)
+        words[word] = ours
+    if item_map and items is None:
+        msg = "--item-map: expected --items FILE with it, got none"
+        raise SettingsError(msg)
+    return MappedOptions(
+        FieldMap.parse(paths or (), constants or ()), items, FieldMap.parse(item_map or (), ()), at_unit, at_is, unit,
+        words, tags_separator, columns, delimiter, user,
+    )  # fmt: skip
+
+
+def _import_mapped(
+    src: str, file_format: FileFormat, how: MappedOptions, dst: Path, options: HistoryOptions, *, as_json: bool
+) -> None:
+    history = MappedHistory(src, file_format, how)
+    _import(history, dst, options, as_json=as_json)
+    for warning in history.warnings:
+        say(f"warning: {warning}")
+
+
+def _import(history: History, dst: Path, options: HistoryOptions, *, as_json: bool) -> None:
+    with progress_line() as step:
+        manifest = import_history(history, dst, options, on_rows=lambda rows: step("rows", rows, rows, ""))
+    print_facts(manifest_facts(manifest, dst), as_json=as_json)

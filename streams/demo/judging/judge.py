@@ -1,0 +1,120 @@
+"""The rules that every candidate set must keep, judged against the snapshot and the time that it names.
+
+A candidate is invalid if its item was not in the named snapshot, had expired by the named time, has another SID there,
+breaks a rule of its session-start or stands in the set twice. What was published after the snapshot was taken, and how
+late a busy machine answers, plays no part. A set of an older worker names neither: its candidates are invalid only if
+no state of the item that was ever published allows them.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sidestream.models.records import Candidate, CandidateSet, ItemSids, SessionStart
+from sidestream.streams.demo.judging.history import CatalogueHistory, Published
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One broken promise.
+
+    Attributes:
+        candidate_set_id: The set.
+        session_id: Its session.
+        user_id: Its listener.
+        item_id: The item; None where the whole set is at fault.
+        why: What is wrong, as the end of a sentence.
+    """
+
+    candidate_set_id: str
+    session_id: str
+    user_id: str
+    item_id: str | None
+    why: str
+
+    def __str__(self) -> str:
+        place = f"set {self.candidate_set_id} (session {self.session_id} of {self.user_id})"
+        return f"{place}: {self.why}" if self.item_id is None else f"{place}: item {self.item_id} {self.why}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Write it down."""
+        return asdict(self)
+
+
+def faults_of(start: SessionStart, answer: CandidateSet, history: CatalogueHistory) -> list[Fault]:
+    """Judge one answer.
+
+    Args:
+        start: What was asked.
+        answer: What came.
+        history: Must cover the offsets that the answer names.
+
+    Returns:
+        Every fault; empty for a valid set.
+    """
+    found: list[tuple[str | None, str]] = []
+    if len(answer.candidates) > start.num_candidates:
+        found.append((None, f"{len(answer.candidates)} candidates, asked for {start.num_candidates}"))
+    counts = Counter(candidate.item_id for candidate in answer.candidates)
+    found += [(item_id, f"is listed {count} times") for item_id, count in counts.items() if count > 1]
+    for candidate in answer.candidates:
+        found += [(candidate.item_id, why) for why in _broken(start, answer, candidate, history)]
+    return [Fault(answer.candidate_set_id, answer.session_id, answer.user_id, item_id, why) for item_id, why in found]
+
+
+def _broken(
+    start: SessionStart, answer: CandidateSet, candidate: Candidate, history: CatalogueHistory
+) -> Iterator[str]:
+    if start.discovery != "any" and candidate.familiar != (start.discovery == "familiar"):
+        yield f"breaks discovery={start.discovery}"
+    if candidate.item_id in start.exclude:
+        yield "was excluded by the session-start"
+    named = answer.catalogue_offsets
+    states = history.states(candidate.item_id, named)
+    why: str | None = f"was not published {_by(answer)}"
+    for state in states:
+        why = _broken_by_state(start, answer, candidate, state)
+        if why is None:
+            return
+    if why is not None:
+        yield why
+
+
+def _broken_by_state(start: SessionStart, answer: CandidateSet, candidate: Candidate, state: Published) -> str | None:
+    """Say why this state of the item forbids the candidate, None if it allows it."""
+    if state.item is None:
+        return f"was removed at offset {state.offset} of item-sids.v1, {_by(answer)}"
+    sids = state.sids.get(answer.tokenizer_version)
+    if sids is None:
+        return f"has no SID under tokenizer version {answer.tokenizer_version} {_by(answer)}"
+    if candidate.sid not in sids:
+        return f"is listed with SID {candidate.sid}, but has {', '.join(sorted(sids))} {_by(answer)}"
+    at = answer.judged_at
+    if at is None:
+        at = min(answer.requested_at, answer.produced_at)
+    if state.item.expires_at is not None and state.item.expires_at <= at:
+        return f"had expired at {state.item.expires_at}, judged at {at}"
+    return _broken_rule(start, state.item)
+
+
+def _broken_rule(start: SessionStart, item: ItemSids) -> str | None:
+    if start.market is not None and item.market and start.market not in item.market:
+        return f"may not be played in {start.market}"
+    if start.allow_explicit is False and item.explicit:
+        return "is explicit, which the session-start does not allow"
+    if start.kinds is not None and item.kind not in start.kinds:
+        return f"is of kind {item.kind}, asked for {', '.join(start.kinds)}"
+    if start.live_now is not None and start.live_now != (item.kind == "live"):
+        return f"is of kind {item.kind}, asked for live_now={str(start.live_now).lower()}"
+    if start.languages is not None and item.language is not None:
+        language = item.language.lower()
+        if not {language, language.split("-")[0]} & {wanted.lower() for wanted in start.languages}:
+            return f"is in {item.language}, asked for {', '.join(start.languages)}"
+    return None
+
+
+def _by(answer: CandidateSet) -> str:
+    if answer.catalogue_offsets is None:
+        return "in any state that was published"
+    return f"in snapshot {answer.catalogue_version} (offsets {', '.join(map(str, answer.catalogue_offsets))})"

@@ -1,0 +1,89 @@
+"""Which records of a recording belong to erased users, by `user-erasures.v1`, however early they were recorded.
+
+An erasure stands on its topic until a sweep ends it, once the listens topic holds nothing from before it. Of a swept
+erasure the time is no longer known: of that user everything goes that was recorded and is no longer on its topic.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sidestream.streams.contracts.decode import Limits, decode_user_erasure
+from sidestream.streams.errors import BadRecord
+from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.listens.erasure.requests import SWEPT_HEADER
+from sidestream.streams.operate.recording.reading import TopicReader
+from sidestream.streams.operate.recording.spool import Kind, Spooled
+
+
+@dataclass(slots=True)
+class ErasedUsers:
+    """Who is erased.
+
+    Attributes:
+        until: User id: all at or before this time goes.
+        swept: Users whose erasure has ended because their topic holds nothing from before it.
+    """
+
+    until: dict[str, int] = field(default_factory=dict)
+    swept: set[str] = field(default_factory=set)
+
+    def holds(self, record: Spooled, begins: Mapping[tuple[Kind, int], int]) -> bool:
+        """Tell whether a record must go.
+
+        Args:
+            record: A listen or a session-start.
+            begins: First offset that the topic still has, by kind and partition.
+
+        Returns:
+            Whether its user is erased.
+        """
+        until = self.until.get(record.key)
+        if until is not None and record.at <= until:
+            return True
+        return record.key in self.swept and record.offset < begins.get((record.kind, record.partition), 0)
+
+
+def read_erased(clients: Clients, topic: str, limits: Limits) -> ErasedUsers:
+    """Read all of `user-erasures.v1`.
+
+    Args:
+        clients: The Kafka.
+        topic: Name of the topic.
+        limits: What a request must keep; workers refuse others, and so does this.
+
+    Returns:
+        Who is erased.
+
+    Raises:
+        TopicError: There is no such topic.
+        BrokerError: Kafka does not answer.
+    """
+    erased = ErasedUsers()
+    with TopicReader(clients, topic) as reader:
+        for records in reader.read(reader.spans({})):
+            for record in records:
+                _apply(erased, record.key, record.value, record.timestamp, record.headers, limits)
+    return erased
+
+
+def _apply(
+    erased: ErasedUsers,
+    key: bytes | None,
+    value: bytes | None,
+    timestamp: int,
+    headers: list[tuple[str, bytes]],
+    limits: Limits,
+) -> None:
+    try:
+        request = decode_user_erasure(key, value, timestamp, limits)
+    except BadRecord:
+        return
+    user_id = (key or b"").decode()
+    if request is not None:
+        # Workers keep the latest: an earlier one that comes late changes nothing.
+        erased.until[user_id] = max(request.at, erased.until.get(user_id, -1))
+    elif any(name == SWEPT_HEADER for name, _ in headers):
+        erased.swept.add(user_id)
+        erased.until.pop(user_id, None)
+    else:
+        erased.until.pop(user_id, None)

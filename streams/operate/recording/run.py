@@ -1,0 +1,164 @@
+"""One run of a recording: read what is new, drop what erased users had, write the log folder from all that is kept.
+
+Memory holds one segment of records, two sort buffers, the item ids and the erased users, whatever the topics hold.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from sidestream.streams.contracts.decode import (
+    Limits,
+    decode_catalog_item,
+    decode_item_key,
+    decode_listen,
+    decode_session_start,
+)
+from sidestream.streams.contracts.topics import Topics
+from sidestream.streams.errors import BadRecord, DataError
+from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.operate.recording.building import Building, Recorded, RecordOptions
+from sidestream.streams.operate.recording.erased import read_erased
+from sidestream.streams.operate.recording.reading import TopicReader
+from sidestream.streams.operate.recording.spool import FOLDER, Kind, Refused, Spool, Spooled, State
+
+_KINDS: tuple[Kind, ...] = ("catalog", "listens", "sessions")
+
+Progress = Callable[[str, int, int], None]
+
+
+def record_topics(
+    clients: Clients, topics: Topics, target: Path, options: RecordOptions, on_progress: Progress | None = None
+) -> Recorded:
+    """Record topics into a log folder; called again it continues and rewrites the folder.
+
+    Args:
+        clients: The Kafka.
+        topics: Their names.
+        target: The log folder, new or of an earlier run.
+        options: What is recorded.
+        on_progress: Called with a stage, records done and records in all.
+
+    Returns:
+        What was done.
+
+    Raises:
+        DataError: Something else lies at `target`, or it was recorded from another time or other topics.
+        BrokerError: Kafka does not answer; what was read is kept, another run goes on.
+    """
+    spool = _open(target, topics, options)
+    with spool.locked():
+        reading = _Reading(clients, topics, spool, options, on_progress or (lambda stage, done, total: None))
+        reading.run()
+        # Read last: a user who was erased while the topics were read is left out too.
+        erased = read_erased(clients, topics.user_erasures.name, options.limits)
+        return Building(target, spool, options, erased, reading.begins).run(reading.read)
+
+
+def _open(target: Path, topics: Topics, options: RecordOptions) -> Spool:
+    names = {
+        "catalog": topics.catalog_items.name,
+        "listens": topics.listens.name,
+        "sessions": topics.session_starts.name,
+    }
+    found = Spool.open(target / FOLDER)
+    if found is None:
+        if target.exists() and any(inside.name != FOLDER for inside in target.iterdir()):
+            msg = f"{target}: expected a new folder or one of an earlier recording, got another; name a new one"
+            raise DataError(msg)
+        return Spool(target / FOLDER, State(topics=names, from_at=options.from_at))
+    if found.state.topics != names:
+        msg = f"{target}: expected a recording of {names['listens']}, got one of {found.state.topics['listens']}"
+        msg += "; record into another folder"
+        raise DataError(msg)
+    if found.state.from_at != options.from_at:
+        msg = (
+            f"{target}: was recorded from {found.state.from_at}, got from {options.from_at} (UTC epoch ms); leave "
+            "--from out to go on, or record into another folder"
+        )
+        raise DataError(msg)
+    return found
+
+
+def _names(topics: Topics) -> dict[Kind, str]:
+    return {
+        "catalog": topics.catalog_items.name,
+        "listens": topics.listens.name,
+        "sessions": topics.session_starts.name,
+    }
+
+
+class _Reading:
+    """Brings the spool to where the topics end now."""
+
+    def __init__(
+        self, clients: Clients, topics: Topics, spool: Spool, options: RecordOptions, on_progress: Progress
+    ) -> None:
+        self._clients, self._spool, self._options, self._on_progress = clients, spool, options, on_progress
+        self.names = _names(topics)
+        self.begins: dict[tuple[Kind, int], int] = {}
+        self.read: Counter[str] = Counter()
+        self._next_offsets = {topic: dict(found) for topic, found in spool.state.next_offsets.items()}
+        self._refused = dict(spool.state.refused)
+        self._lost = spool.state.lost
+        self._waiting: list[Spooled] = []
+
+    def run(self) -> None:
+        for kind in _KINDS:
+            with TopicReader(self._clients, self.names[kind]) as reader:
+                self._topic(kind, reader)
+        self._save()
+
+    def _topic(self, kind: Kind, reader: TopicReader) -> None:
+        topic, since = self.names[kind], self._options.from_at
+        positions = self._next_offsets.setdefault(topic, {})
+        # An event's own time lies behind its timestamp at most so far; older records cannot be of the range.
+        floor = None if since is None or kind == "catalog" else since - self._options.limits.max_future_ms
+        spans = reader.spans(positions, floor)
+        self.begins |= {(kind, number): span.begin for number, span in spans.items()}
+        # Compaction takes superseded items, which are not lost.
+        self._lost += 0 if kind == "catalog" else sum(span.lost for span in spans.values())
+        total, done = sum(span.end - span.start for span in spans.values()), 0
+        for records in reader.read(spans):
+            for record in records:
+                self._take(kind, topic, record)
+                positions[record.partition] = record.offset + 1
+            done += len(records)
+            self._on_progress(kind, done, max(done, total))
+            if len(self._waiting) >= self._options.segment_records:
+                self._save()
+        positions |= {number: span.end for number, span in spans.items()}
+
+    def _take(self, kind: Kind, topic: str, record: object) -> None:
+        self.read[kind] += 1
+        partition, offset = int(record.partition), int(record.offset)  # type: ignore[attr-defined]
+        try:
+            spooled = _spooled(kind, record, self._options.limits)
+        except BadRecord as exc:
+            what = f"{topic}/{partition}@{offset}: {exc.reason}: {exc.detail}"
+            self._refused[topic] = self._refused.get(topic, Refused()).with_one(str(exc.reason), what)
+            return
+        if kind != "catalog" and self._options.from_at is not None and spooled.at < self._options.from_at:
+            return
+        self._waiting.append(spooled)
+
+    def _save(self) -> None:
+        update = {"next_offsets": self._next_offsets, "refused": self._refused, "lost": self._lost}
+        state = self._spool.state.model_copy(update=update)
+        # A copy: what is read next must not reach into the state that is being kept.
+        self._spool.append(self._waiting, State.model_validate(state.model_dump()))
+        self._waiting = []
+
+
+def _spooled(kind: Kind, record: object, limits: Limits) -> Spooled:
+    key, value, timestamp = record.key, record.value, record.timestamp  # type: ignore[attr-defined]
+    partition, offset = record.partition, record.offset  # type: ignore[attr-defined]
+    if kind == "listens":
+        listen = decode_listen(key, value, timestamp, limits)
+        return Spooled(kind, partition, offset, listen.at, listen.user_id, value)
+    if kind == "sessions":
+        start = decode_session_start(key, value, timestamp, limits)
+        return Spooled(kind, partition, offset, start.at, start.user_id, value)
+    item = decode_catalog_item(key, value, timestamp, limits)
+    at = max(0, timestamp) if item is None else item.at
+    return Spooled(kind, partition, offset, at, decode_item_key(key), None if item is None else value)

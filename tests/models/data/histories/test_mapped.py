@@ -1,0 +1,331 @@
+"""JSON and CSV files of plays: fields found and mapped, units told, damaged rows named and bounded."""
+
+import json
+
+import pytest
+
+from sidestream.models.data import LogFolder, training_sequences
+from sidestream.models.data.check import check_folder
+from sidestream.models.data.importers.histories import (
+    FieldMap,
+    HistoryOptions,
+    MappedHistory,
+    MappedOptions,
+    import_history,
+)
+from sidestream.models.data.plays import SplitOptions
+from sidestream.models.errors import DataError
+from tests.models.log_catalogue import catalogue_at
+
+S0 = 1_767_571_200  # 2026-01-05
+NOW_MS = (S0 + 90 * 86_400) * 1_000
+NONE = HistoryOptions(split=SplitOptions("none"))
+
+
+def rows(count=6, **more):
+    return [{"user": "u", "item": f"i{n}", "at": S0 + 60 * n, **more} for n in range(count)]
+
+
+def written(path, values, text=None):
+    path.write_text("\n".join(json.dumps(value) for value in values) if text is None else text)
+    return path
+
+
+def imported(path, target, options=None, how=NONE, kind="jsonl"):
+    manifest = import_history(MappedHistory(path, kind, options), target, how, now_ms=lambda: NOW_MS)
+    found = check_folder(target)
+    assert found.is_sound, found.problems
+    return manifest, LogFolder(target)
+
+
+def mapping(*paths, constants=(), **more):
+    return MappedOptions(FieldMap.parse(paths, constants), **more)
+
+
+def test_usual_names_and_units_are_found(tmp_path):
+    values = [
+        {
+            "userId": 7,
+            "track_name": "One",
+            "artist": ["A", "B"],
+            "played_at": f"2026-01-05T00:0{n}:00Z",
+            "ms_played": 1_000,
+        }
+        for n in range(3)
+    ]
+    manifest, folder = imported(written(tmp_path / "f", values), tmp_path / "log")
+    assert manifest.settings["map"] == {
+        "user": "userId", "at": "played_at", "title": "track_name", "creator": "artist", "listened": "ms_played",
+    }  # fmt: skip
+    assert (manifest.settings["at_unit"], manifest.settings["duration_units"]) == ("iso", {"listened": "ms"})
+    assert [(row.user_id, row.at, row.listened_ms) for row in folder.listens()] == [
+        ("7", S0 * 1_000 + 60_000 * n, 1_000) for n in range(3)
+    ]
+    (item,) = catalogue_at(folder).values()
+    assert (item.title, item.creator, item.item_id.split(":")[0]) == ("One", "A, B", "name")
+
+
+def test_paths_constants_and_words_of_signals(tmp_path):
+    values = [
+        {"who": {"id": f"u{n % 2}"}, "what": {"id": n, "by": [{"name": "X"}]}, "t": S0 * 1_000 + n, "did": "heart",
+         "labels": "a|b|a"}
+        for n in range(4)
+    ]  # fmt: skip
+    options = mapping(
+        "user=who.id", "item=what.id", "creator=what.by.0.name", "at=t", "signal=did", "tags=labels",
+        constants=["kind=episode"], signals={"heart": "like"},
+    )  # fmt: skip
+    _, folder = imported(written(tmp_path / "f", values), tmp_path / "log", options)
+    assert [(row.user_id, row.item_id, row.signal) for row in folder.listens()] == [
+        (f"u{n % 2}", str(n), "like") for n in range(4)
+    ]
+    item = catalogue_at(folder)["0"]
+    assert (item.kind, item.creator, item.tags) == ("episode", "X", ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("unit", "value", "at"),
+    [
+        ("s", S0, S0 * 1_000),
+        ("s", f"{S0}.5", S0 * 1_000 + 500),
+        ("ms", S0 * 1_000, S0 * 1_000),
+        ("us", S0 * 1_000_000 + 1_000, S0 * 1_000 + 1),
+        ("iso", "2026-01-05 01:00:00+01:00", S0 * 1_000),
+        ("iso", "2026-01-05 00:00:00 UTC", S0 * 1_000),
+        ("iso", "2026-01-05", S0 * 1_000),
+    ],
+)
+@pytest.mark.parametrize("asked", ["auto", "same"])
+def test_units_of_times(tmp_path, asked, unit, value, at):
+    path = written(tmp_path / "f", [{"user": "u", "item": "i", "at": value}])
+    _, folder = imported(path, tmp_path / "log", mapping(at_unit="auto" if asked == "auto" else unit))
+    assert [row.at for row in folder.listens()] == [at]
+
+
+@pytest.mark.parametrize(
+    ("unit", "value", "words"),
+    [
+        ("ms", S0, "--at-unit ms does not fit: 1767571200 gives 1970-01-21 10:59:31; it looks like --at-unit s"),
+        ("s", S0 * 1_000, "any calendar; it looks like --at-unit ms"),
+        ("s", "2026-01-05", "expected a time in s, got '2026-01-05'; it looks like --at-unit iso"),
+        ("iso", S0, "expected an ISO 8601 time, got 1767571200; it looks like --at-unit s"),
+        ("auto", 2026, "expected times of which the unit is clear"),
+        ("auto", "yesterday", "got 'yesterday', 'yesterday'"),
+        ("auto", S0 + 400 * 86_400, "until now), got"),
+    ],
+)
+def test_a_unit_that_does_not_fit_is_refused(tmp_path, unit, value, words):
+    path = written(tmp_path / "f", [{"user": "u", "item": "i", "at": value}] * 3)
+    with pytest.raises(DataError) as caught:
+        imported(path, tmp_path / "log", mapping(at_unit=unit))
+    assert words in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["f"]
+
+
+@pytest.mark.parametrize(
+    ("duration", "unit", "expected"),
+    [(210, "auto", 210_000), (210_000, "auto", 210_000), (7_200, "auto", 7_200_000), (20_000, "ms", 20_000)],
+)
+def test_units_of_durations(tmp_path, duration, unit, expected):
+    path = written(tmp_path / "f", rows(duration=duration, listened=duration // 2))
+    _, folder = imported(path, tmp_path / "log", mapping(duration_unit=unit))
+    assert {(row.duration_ms, row.listened_ms) for row in folder.listens()} == {(expected, expected // 2)}
+    assert catalogue_at(folder)["i0"].duration_ms == expected
+
+
+def test_skips_do_not_make_milliseconds_look_like_seconds(tmp_path):
+    values = [{**row, "listened": 3_000 if n % 3 else 240_000} for n, row in enumerate(rows(30))]
+    _, folder = imported(written(tmp_path / "f", values), tmp_path / "log")
+    assert {row.listened_ms for row in folder.listens()} == {3_000, 240_000}
+
+
+def test_unclear_durations_are_refused_and_unlikely_ones_warned_of(tmp_path):
+    path = written(tmp_path / "f", rows(duration=20_000))
+    with pytest.raises(DataError, match="say --duration-unit"):
+        imported(path, tmp_path / "log")
+    history = MappedHistory(written(tmp_path / "g", rows(duration=210_000)), "jsonl", mapping(duration_unit="s"))
+    import_history(history, tmp_path / "log", NONE, now_ms=lambda: NOW_MS)
+    assert "a long duration is 210000 s; it looks like ms" in history.warnings[0]
+
+
+DAMAGE = [
+    ("{broken", "expected a JSON object"),
+    ("[1]", "expected a JSON object, got b'[1]'"),
+    ('{"user": "u", "item": "i"}', "expected a value for at, got none"),
+    ('{"user": "", "item": "i", "at": 1767571200}', "expected user to have 1 to 256 characters, got 0"),
+    ('{"user": "%s", "item": "i", "at": 1767571200}' % ("x" * 257), "got 257"),
+    ('{"user": "u", "item": null, "at": 1767571200}', "expected an item id, got none"),
+    ('{"user": "u", "item": "i", "at": 0}', "expected a time from 2000-01-01 until now, got 1970-01-01"),
+    ('{"user": "u", "item": "i", "at": 1e300}', "any calendar"),
+    ('{"user": {"id": 1}, "item": "i", "at": 1767571200}', "expected a text"),
+    ('{"user": "u", "item": "i", "at": 1767571200, "signal": "hum"}', "--signal 'hum=listen' says"),
+    ('{"user": "u", "item": "i", "at": 1767571200, "kind": "video"}', "expected a kind of track"),
+    ('{"user": "u", "item": "i", "at": 1767571200, "duration": "long"}', "expected a duration in"),
+    ('{"user": "u", "item": "i", "at": 1767571200, "explicit": "maybe"}', "expected explicit to be true or false"),
+]
+
+
+@pytest.mark.parametrize(("line", "words"), DAMAGE)
+def test_a_damaged_row_is_named_counted_and_left_out(tmp_path, line, words):
+    good = [
+        json.dumps({**row, "signal": "like", "kind": "track", "duration": 100, "explicit": False}) for row in rows(3)
+    ]
+    path = written(tmp_path / "f", (), "\n".join([good[0], "", line, *good[1:]]))
+    with pytest.raises(DataError, match=r"1 of 4 rows are damaged, 25\.00%, more than 1\.00%") as caught:
+        imported(path, tmp_path / "log")
+    assert f"{path}:3: " in str(caught.value)
+    assert words in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["f"]
+    manifest, _ = imported(path, tmp_path / "log", how=HistoryOptions(split=SplitOptions("none"), max_damaged=0.25))
+    assert manifest.counts.listens == 3
+    assert manifest.notes[0].startswith(f"1 of 4 rows are damaged and left out: {path}:3: ")
+
+
+def test_a_wrong_map_ends_the_import_early_and_many_damaged_rows_are_named_up_to_twenty(tmp_path):
+    path = written(tmp_path / "f", [{"user": "u", "item": "", "at": S0}] * 5_000)
+    with pytest.raises(DataError, match="none of the first 1,000 rows can be read"):
+        imported(path, tmp_path / "log")
+    path = written(tmp_path / "f", [*rows(3), *[{"user": "u"}] * 50])
+    manifest, _ = imported(path, tmp_path / "log", how=HistoryOptions(split=SplitOptions("none"), max_damaged=1.0))
+    assert manifest.notes[0].count(f"{path}:") == 20
+    assert manifest.notes[0].endswith("and 30 more")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (
+            mapping("user=nobody"),
+            "--map user=nobody: expected a column or path of the first row, which has who, item, at",
+        ),
+        (MappedOptions(), "expected a column or path for user; say --user NAME"),
+        (mapping("user=who", "at=item.x"), "expected times of which the unit is clear"),
+    ],
+)
+def test_a_map_that_fits_nothing_is_refused(tmp_path, options, words):
+    path = written(tmp_path / "f", [{"who": "u", "item": "i", "at": S0}])
+    with pytest.raises(DataError) as caught:
+        imported(path, tmp_path / "log", options)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("given", ["user", "user=", "nothing=a"])
+def test_assignments_that_mean_nothing_are_refused(given):
+    with pytest.raises(DataError, match=given):
+        FieldMap.parse([given], [])
+    with pytest.raises(DataError, match="twice"):
+        FieldMap.parse(["user=a", "user=b"], [])
+    with pytest.raises(DataError, match="expected one of listen"):
+        MappedHistory("f", "jsonl", mapping(signals={"heart": "love"}))
+
+
+def test_nothing_is_not_a_log(tmp_path):
+    with pytest.raises(DataError, match="expected plays, got none"):
+        imported(written(tmp_path / "f", ()), tmp_path / "log")
+
+
+def test_one_listener_and_items_without_ids(tmp_path):
+    values = [
+        {"track": "One", "artist": "A", "date": "2026-01-05 10:00"},
+        {"track": "one", "artist": "a", "date": "2026-01-06"},
+    ]
+    _, folder = imported(written(tmp_path / "f", values), tmp_path / "log", mapping(user="me"))
+    assert {row.user_id for row in folder.listens()} == {"me"}
+    assert len(catalogue_at(folder)) == 1
+
+
+def test_csv_with_and_without_a_header(tmp_path):
+    text = f"user;item;at\nu;1;{S0}\nu;2;{S0 + 1}\nu;short\n"
+    path = written(tmp_path / "f.csv", (), text)
+    manifest, folder = imported(
+        path, tmp_path / "log", how=HistoryOptions(split=SplitOptions("none"), max_damaged=0.5), kind="csv"
+    )
+    assert [row.item_id for row in folder.listens()] == ["1", "2"]
+    assert f"{path}:4: expected 3 fields as in the header, got 2" in manifest.notes[0]
+    path.write_text(f"{S0}\tu\t1\n")
+    _, folder = imported(path, tmp_path / "log2", MappedOptions(columns=("at", "user", "item")), kind="csv")
+    assert [row.item_id for row in folder.listens()] == ["1"]
+
+
+def test_a_file_of_items_goes_before_what_plays_say(tmp_path):
+    items = written(
+        tmp_path / "items",
+        [{"id": "i0", "title": "Told", "published_at": "1960", "duration": 200}, {"id": "never", "title": "N"}],
+    )
+    path = written(tmp_path / "f", rows(3, title="Heard", creator="C"))
+    manifest, folder = imported(path, tmp_path / "log", MappedOptions(items_file=items))
+    found = catalogue_at(folder)
+    assert set(found) == {"i0", "i1", "i2", "never"}
+    assert (found["i0"].title, found["i0"].creator, found["i0"].published_at) == ("Told", "C", None)
+    assert found["i1"].title == "Heard"
+    assert any("2 items of plays are not in" in note for note in manifest.notes)
+
+
+def test_plays_told_twice_are_one_and_the_longer_one(tmp_path):
+    values = [*rows(2, listened=60_000), *rows(2, listened=90_000), {**rows(1)[0], "user": "v", "listened": 90_000}]
+    manifest, folder = imported(written(tmp_path / "f", values), tmp_path / "log")
+    assert [(row.user_id, row.listened_ms) for row in folder.listens()] == [("u", 90_000), ("v", 90_000), ("u", 90_000)]
+    assert "2 rows left out: the same play again" in manifest.notes
+
+
+def test_events_with_ids_are_told_apart_by_them_alone(tmp_path):
+    values = [{**rows(1)[0], "event_id": name} for name in ("a", "b", "a")]
+    _, folder = imported(written(tmp_path / "f", values), tmp_path / "log")
+    assert [row.event_id for row in folder.listens()] == ["a", "b"]
+
+
+def many(users=12, plays=40):
+    return [
+        {
+            "user": f"u{u}",
+            "item": f"i{(u * 7 + n * n) % 60}",
+            "at": S0 + u * 977 + n * (240 if n % 8 else 7_200) * (1 + n // 8),
+        }
+        for u in range(users)
+        for n in range(plays)
+    ]
+
+
+@pytest.mark.parametrize("split", ["last", "session", "time"])
+def test_splits_are_sound_and_understood(tmp_path, split):
+    how = HistoryOptions(split=SplitOptions(split))
+    manifest, folder = imported(written(tmp_path / "f", many()), tmp_path / "log", how=how)
+    sequences = training_sequences(folder)
+    assert (sequences.test >= 0).sum() == manifest.counts.heldout_test > 0
+    assert sum(map(len, sequences.train)) < sum(map(len, sequences.history))
+    listens, starts = list(folder.listens()), {start.session_id: start for start in folder.sessions()}
+    for row in folder.heldout():
+        if row.role == "valid":
+            continue
+        own = [listen.at for listen in listens if listen.user_id == row.user_id]
+        assert max(own, default=0) <= starts[row.session_id].at <= row.at
+    if split == "time":
+        cuts = manifest.cuts
+        assert all(listen.at < cuts["test_from"] for listen in listens)
+        assert sum(map(len, sequences.train)) == sum(listen.at < cuts["valid_from"] for listen in listens)
+        assert manifest.counts.listens / len(many()) == pytest.approx(0.9, abs=0.02)
+
+
+def test_a_cut_in_time_binds_listeners_without_a_validation_target_too(tmp_path):
+    values = [
+        {"user": "u", "item": f"i{n}", "at": S0 + 60 * n, "signal": "skip" if 5 < n < 8 else "listen"} for n in range(9)
+    ]
+    split = SplitOptions("time", valid_from=(S0 + 60 * 6) * 1_000, test_from=(S0 + 60 * 8) * 1_000)
+    _, folder = imported(written(tmp_path / "f", values), tmp_path / "log", how=HistoryOptions(split=split))
+    sequences = training_sequences(folder)
+    assert [len(rows) for rows in sequences.train] == [6]
+    assert [len(rows) for rows in sequences.history] == [8]
+    with pytest.raises(DataError, match="split session: expected a listener with something to hold out"):
+        imported(tmp_path / "f", tmp_path / "log2", how=HistoryOptions(split=SplitOptions("session")))
+    with pytest.raises(DataError, match="split time: expected plays before valid_from"):
+        imported(tmp_path / "f", tmp_path / "log2", how=HistoryOptions(split=SplitOptions("time", valid_from=1)))
+
+
+def test_memory_does_not_change_the_folder(tmp_path):
+    path = written(tmp_path / "f", many())
+    made = [
+        imported(path, tmp_path / str(memory), how=HistoryOptions(memory_bytes=memory))[0].identity
+        for memory in (20_000, 256 << 20)
+    ]
+    assert made[0] == made[1]
+    assert sorted(inside.name for inside in tmp_path.iterdir()) == ["20000", "268435456", "f"]

@@ -1,0 +1,185 @@
+"""Files as people have them: one reader takes them all, and says the true cause and line of what it cannot take."""
+
+import bz2
+import codecs
+import gzip
+import io
+import json
+import lzma
+import sys
+import tarfile
+import zipfile
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidestream.models.data.importers import json_values, lines
+from sidestream.models.data.importers.archives import members
+from sidestream.models.data.importers.csv_rows import CsvRows
+from sidestream.models.data.importers.json_values import read_json
+from sidestream.models.data.importers.lines import read_lines, readable_again
+from sidestream.models.errors import DataError
+
+ROWS = [{"a": 1, "title": "Ö ]}{[,"}, {"a": [1, {"b": "x\ny"}]}, {"a": None}]
+LINES = [json.dumps(row) for row in ROWS]
+LAYOUTS = {
+    "lines": "\n".join(LINES) + "\n",
+    "no last line end": "\n".join(LINES),
+    "crlf": "\r\n".join(LINES) + "\r\n",
+    "blank lines": "\n\n" + "\n \n\t\n".join(LINES) + "\n\n\n",
+    "array": json.dumps(ROWS),
+    "array of lines": "[\n" + ",\n".join(LINES) + "\n]\n",
+    "pretty array": json.dumps(ROWS, indent=2, ensure_ascii=False),
+    "pretty values": "\n".join(json.dumps(row, indent=2) for row in ROWS),
+}
+PACKINGS = {
+    "plain": lambda data: data,
+    "bom": lambda data: codecs.BOM_UTF8 + data,
+    "gzip": gzip.compress,
+    "gzip bom": lambda data: gzip.compress(codecs.BOM_UTF8 + data),
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+}
+
+
+@pytest.mark.parametrize("packing", PACKINGS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_in_every_packing_gives_the_same_values(tmp_path, layout, packing):
+    path = tmp_path / "named-as-anything.dat"
+    path.write_bytes(PACKINGS[packing](LAYOUTS[layout].encode()))
+    assert [json.loads(text) for _, text in read_json(path)] == ROWS
+
+
+@pytest.mark.parametrize("layout", ["lines", "blank lines", "array", "pretty array"])
+def test_standard_input_is_a_file_too(monkeypatch, layout):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(gzip.compress(LAYOUTS[layout].encode()))))
+    source = readable_again("-")
+    for _ in range(2):
+        assert [json.loads(text) for _, text in read_json(source)] == ROWS
+
+
+def test_lines_keep_their_numbers(tmp_path):
+    path = tmp_path / "f"
+    path.write_bytes(b"\xef\xbb\xbf\r\n{}\n\n \n[1]\n")
+    assert list(read_json(path)) == [(2, b"{}"), (5, b"[1]")]
+    path.write_bytes(b'\n[\n {"a": 1},\n\n {"b":\n 2}]')
+    assert [line for line, _ in read_json(path)] == [3, 5]
+
+
+@given(
+    st.lists(
+        st.recursive(
+            st.none() | st.integers() | st.text(max_size=6),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+            max_leaves=6,
+        )
+    ),
+    st.integers(1, 30),
+    st.sampled_from([None, 1]),
+)
+def test_arrays_do_not_depend_on_how_the_file_is_cut(values, chunk_bytes, indent):
+    data = json.dumps(values, indent=indent, ensure_ascii=False).encode(errors="surrogatepass")
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return
+    before, json_values.CHUNK_BYTES = json_values.CHUNK_BYTES, chunk_bytes
+    try:
+        source = lines.Source("f", lambda: io.BytesIO(data))
+        assert [json.loads(text) for _, text in read_json(source)] == values
+    finally:
+        json_values.CHUNK_BYTES = before
+
+
+def test_an_array_larger_than_a_block_is_read_in_pieces(tmp_path):
+    path = tmp_path / "f.json"
+    rows = [{"n": number, "text": "x" * 500} for number in range(3_000)]
+    path.write_text(json.dumps(rows))
+    assert [json.loads(text) for _, text in read_json(path)] == rows
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b'[{"a": 1},\n {"a": }]', "f:2: expected JSON"),
+        (b'[{"a": 1}\n {"a": 2}]', "f:2: expected , or ]"),
+        (b'[{"a": 1},\n', "f:2: expected a JSON value, got 'the end of the file'"),
+        (b'[{"a": 1}] {"b": 1}', "f:1: expected nothing after the array"),
+        (b'[{"a": 1},\n{"t": "\xff"}]', "f:2: expected UTF-8"),
+        (b'{\n "a": 1,\n "b": oops\n}', "f:3: expected JSON"),
+        ("{}".encode("utf-16"), "f: expected text, got UTF-16 text; save it as UTF-8"),
+        (b"PK\x03\x04rest", "f: expected text, got a zip archive"),
+        (b"\x28\xb5\x2f\xfdrest", "f: expected text, got a file compressed with zstd"),
+        (gzip.compress(b'{"a": 1}\n' * 9_000)[:-200], "f: expected a whole compressed file"),
+        (b"\x1f\x8b\x08garbage", "f: expected a whole compressed file"),
+        (lzma.compress(b'{"a": 1}\n' * 99)[:-20], "f: expected a whole compressed file"),
+    ],
+)
+def test_what_cannot_be_read_says_its_true_cause(tmp_path, content, words):
+    (tmp_path / "f").write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        list(read_json(tmp_path / "f"))
+    assert words in str(caught.value)
+
+
+def test_a_missing_file_and_an_endless_line_are_named(tmp_path, monkeypatch):
+    with pytest.raises(DataError, match=r"absent: expected a readable file, got No such file"):
+        list(read_lines(tmp_path / "absent"))
+    with pytest.raises(DataError, match="Is a directory"):
+        list(read_lines(tmp_path))
+    monkeypatch.setattr(lines, "MAX_LINE_BYTES", 10)
+    (tmp_path / "f").write_bytes(b"short\n" + b"x" * 50)
+    with pytest.raises(DataError, match=r"f:2: expected a line of"):
+        list(read_lines(tmp_path / "f"))
+
+
+@pytest.mark.parametrize("delimiter", [",", "\t", ";", "|"])
+@pytest.mark.parametrize("packing", PACKINGS)
+def test_csv_in_any_packing(tmp_path, packing, delimiter):
+    text = f'user{delimiter}text\r\n\r\nu1{delimiter}"two\r\nlines"\r\nu2{delimiter}b\r\n'
+    (tmp_path / "f").write_bytes(PACKINGS[packing](text.encode()))
+    rows = CsvRows(tmp_path / "f")
+    assert list(rows) == [(3, ["u1", "two\nlines"]), (5, ["u2", "b"])]
+    assert rows.columns == ("user", "text")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "f:1: expected a header"),
+        (b"a,b,a\n1,2,3\n", "f:1: expected every column once, got 'a'"),
+        (b"a,b\n1,\xff\n", "f:2: expected UTF-8"),
+        (b'a,b\n1,"' + b"x\n" * 200_000, "f:2: expected CSV"),
+    ],
+)
+def test_csv_faults_name_the_line(tmp_path, content, words):
+    (tmp_path / "f").write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        list(CsvRows(tmp_path / "f"))
+    assert words in str(caught.value)
+
+
+def test_folders_and_archives_give_the_same_members(tmp_path):
+    folder = tmp_path / "folder"
+    (folder / "in").mkdir(parents=True)
+    for name in ("b.json", "in/a.json", "note.txt"):
+        (folder / name).write_text(json.dumps({"name": name}))
+    with zipfile.ZipFile(tmp_path / "f.zip", "w") as archive:
+        archive.writestr("__MACOSX/in/a.json", "junk")
+        for name in ("in/a.json", "b.json", "note.txt"):
+            archive.write(folder / name, name)
+    for mode, name in (("w", "f.tar"), ("w:xz", "f.tar.xz")):
+        with tarfile.open(tmp_path / name, mode) as archive:
+            archive.add(folder, ".")
+    for place in (folder, tmp_path / "f.zip", tmp_path / "f.tar", tmp_path / "f.tar.xz"):
+        found = {}
+        for member in members(place, lambda path: path.suffix == ".json"):
+            ((_, text),) = read_json(member.source)
+            found[str(member.path)] = json.loads(text)["name"]
+        assert found == {"b.json": "b.json", "in/a.json": "in/a.json"}
+    (tmp_path / "bad.zip").write_bytes((tmp_path / "f.zip").read_bytes()[:60])
+    with pytest.raises(DataError, match=r"bad\.zip: expected a readable archive"):
+        list(members(tmp_path / "bad.zip", lambda path: True))
+    with pytest.raises(DataError, match="absent"):
+        list(members(tmp_path / "absent", lambda path: True))
