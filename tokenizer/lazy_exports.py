@@ -1,8 +1,8 @@
 """Packages whose names are imported when they are first asked for: settings of a package then load without its code.
 
-`import sidestream.streams.settings` reads a small `settings.py` from each of 21 packages. Importing one runs the package's
-`__init__`, and with every name imported there at once, numpy, Kafka clients and the whole program came along: 1.3 s of
-CPU before any command did anything.
+`import sidestream.streams.settings` reads a small `settings.py` from each of 21 packages. Importing one runs the
+package's `__init__`, and with every name imported there at once, numpy, Kafka clients and the whole program came along:
+1.3 s of CPU before any command did anything.
 """
 
 import importlib
