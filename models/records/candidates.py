@@ -59,7 +59,7 @@ class CandidateSet(Record):
     judged_at: AtMs | None = Field(
         default=None,
         description="Clock reading by which items had expired or counted as new: about produced_at, or the log's time "
-        "where worker.clock is log. Missing: not known.",
+        "where worker.clock is log. Epoch milliseconds UTC. Missing: not known.",
     )
     state_watermark: int = Field(description="Highest listen offset folded into the state that was read; -1 if none.")
     listens_missing: int | None = Field(

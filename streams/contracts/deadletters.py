@@ -101,7 +101,7 @@ def dead_letter(record: SourceRecord, error: BadRecord) -> DeadLetter:
         OFFSET_HEADER: str(record.offset),
         TIMESTAMP_HEADER: str(record.timestamp),
         EXCEPTION_HEADER: type(error).__name__,
-        MESSAGE_HEADER: "; ".join(filter(None, (str(error), guess(key, value)))),
+        MESSAGE_HEADER: "; ".join(filter(None, (str(error), guess(key, value, str(error))))),
         REASON_HEADER: error.reason,
     }
     if value is not None and len(value) > MAX_DEAD_VALUE_BYTES:

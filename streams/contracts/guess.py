@@ -5,11 +5,9 @@ A guess never decides anything: the reason code stays what the decoder found. It
 
 import json
 import re
-from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
-from sidestream.models.records.times import UNIT_NAMES, TimeUnit, to_ms, unit_of
+from sidestream.models.records.times import event_time_fault, expiry_time_fault, published_time_fault
 
 # Larger values are looked at from their beginning alone.
 MAX_PARSED_BYTES = 1 << 20
@@ -31,42 +29,23 @@ _SURROGATE = re.compile(rb"\\u(d[89ab][0-9a-f]{2})(\\u(d[c-f][0-9a-f]{2}))?|\\u(
 _SURROGATE_BYTES = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
 _NOT_A_NUMBER = re.compile(rb"[:\[,]\s*-?(NaN|Infinity)\b")
 _BARE_WORD = re.compile(rb"[:\[,]\s*(None|True|False)\b")
-_CURES: Mapping[TimeUnit, str] = {
-    "s": "multiply by 1,000",
-    "us": "divide by 1,000",
-    "ns": "divide by 1,000,000",
-}
-_TIMES = ("at", "published_at", "expires_at")
+_TIMES = {"at": event_time_fault, "published_at": published_time_fault, "expires_at": expiry_time_fault}
 _FIELDS = ("event_id", "user_id", "item_id", "session_id", "erasure_id", "at", "listened_ms", "duration_ms")
 
 
-def guess(key: bytes | None, value: bytes | None) -> str:
+def guess(key: bytes | None, value: bytes | None, message: str = "") -> str:
     """Guess what a bad record looks like.
 
     Args:
         key: Record key.
         value: Record value.
+        message: What the decoder says of it; guesses that it contains are left out.
 
     Returns:
         One line; "" where nothing is recognised.
     """
-    return "; ".join([*_of_value(value or b""), *_of_key(key or b"")])
-
-
-def guess_unit(at: float) -> str:
-    """Guess the unit of a time that should be epoch milliseconds.
-
-    Args:
-        at: The number that came.
-
-    Returns:
-        Such as "looks like seconds (2026-11-30T13:21:22Z); multiply by 1,000"; "" for milliseconds, or no time at all.
-    """
-    unit = unit_of(at)
-    if unit is None or unit not in _CURES:
-        return ""
-    moment = datetime.fromtimestamp(to_ms(at, unit) / 1_000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    return f"looks like {UNIT_NAMES[unit]} ({moment}); {_CURES[unit]}"
+    hints = [*_of_value(value or b""), *_of_key(key or b"")]
+    return "; ".join(hint for hint in hints if hint not in message)
 
 
 def _of_value(value: bytes) -> list[str]:
@@ -169,12 +148,12 @@ def _names(found: dict[str, Any]) -> list[str]:
 
 def _times(found: dict[str, Any]) -> list[str]:
     hints = []
-    for name in _TIMES:
+    for name, fault_of in _TIMES.items():
         at = found.get(name)
         if isinstance(at, str):
             hints.append(f"{name} is text; expected UTC epoch milliseconds as a number")
-        elif isinstance(at, int | float) and not isinstance(at, bool) and (unit := guess_unit(at)):
-            hints.append(f"{name} {unit}")
+        elif isinstance(at, int) and not isinstance(at, bool) and (fault := fault_of(at)):
+            hints.append(f"{name}: {fault}")
     return hints
 
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Collection, Mapping
 
-from aiokafka.errors import TopicAuthorizationFailedError as AioAuthorizationFailed
-from kafka.errors import TopicAuthorizationFailedError
-
 from sidestream.streams.errors import AccessError, BrokerError, SidestreamError, TopicError
 from sidestream.streams.kafka.spans import Place
 
 _NAMED = 3
+# Kafka's code of TOPIC_AUTHORIZATION_FAILED, which the errors of both client libraries carry. Their classes are not
+# compared: a command would import the library that it does not use.
+_NOT_AUTHORIZED = 29
 
 
 def absent_topic(topic: str, bootstrap: str) -> TopicError:
@@ -56,6 +56,6 @@ def unreadable(bootstrap: str, positions: Mapping[Place, int], exc: BaseExceptio
     places = [f"{place} at offset {position}" for place, position in positions.items()]
     more = [f"{len(places) - _NAMED} more"] if len(places) > _NAMED else []
     where = ", ".join(places[:_NAMED] + more) or "topics"
-    if isinstance(exc, AioAuthorizationFailed | TopicAuthorizationFailedError):
+    if getattr(exc, "errno", None) == _NOT_AUTHORIZED:
         return AccessError(f"{bootstrap}: we may not read {where} ({exc!r}); allow READ and DESCRIBE on the topic")
     return BrokerError(f"{bootstrap}: {where} cannot be read: {exc!r}; check that the broker is up")

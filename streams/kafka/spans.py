@@ -20,9 +20,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from sidestream.streams.errors import BrokerError, TopicError
-from sidestream.streams.runtime.logs.log import get_log
-
-_log = get_log(__name__)
 
 # A client cannot tell a marker at the end of a log from a log without news until its fetch has come back: short polls
 # notice the end early, and cost 50 rounds of some 20 us a second, while a read to an end lasts.
@@ -123,11 +120,11 @@ class Spans:
         where = {"topic": place.topic, "partition": place.partition, "position": wanted, "begin": begin, "end": end}
         if wanted > end:
             self.num_restarts += 1
-            _log.warning("topic recreated or truncated, read from its beginning", **where)
+            _warn("topic recreated or truncated, read from its beginning", **where)
             wanted = begin
         elif wanted < begin:
             self.num_lost += begin - wanted
-            _log.warning("records were deleted before they were read", **where)
+            _warn("records were deleted before they were read", **where)
             wanted = begin
         self.positions[place] = wanted
         return wanted
@@ -245,3 +242,10 @@ class Spans:
 
     def _left(self) -> Iterator[tuple[Place, int]]:
         return ((place, goal) for place, goal in self._goals.items() if self.positions[place] < goal)
+
+
+def _warn(event: str, **where: Any) -> None:
+    # structlog takes a third of a second to import, which a command that only reads would wait for.
+    from sidestream.streams.runtime.logs.log import get_log
+
+    get_log(__name__).warning(event, **where)

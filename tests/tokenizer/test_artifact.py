@@ -136,8 +136,8 @@ def test_an_artifact_of_the_first_format_is_read_as_it_was(folder, bundle, catal
     assert np.array_equal(before.codes, after.codes)
 
 
-def test_the_shipped_artifact_of_the_first_format_keeps_its_version(wordllama):
-    shipped = Path(__file__).parents[2] / "streams" / "demo" / "artifact" / "tokenizer"
+def test_an_artifact_written_by_an_early_release_keeps_its_version_and_codes(wordllama):
+    shipped = Path(__file__).parent / "first_format"
     assert json.loads((shipped / "config.json").read_text())["format"] == "sidestream-tokenizer-1"
     loaded = load_tokenizer(shipped, wordllama)
     assert loaded.version == "b5dccfb8a970"

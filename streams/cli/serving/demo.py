@@ -26,9 +26,10 @@ def demo(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show the whole loop: broker, worker, a played log, candidates; exit code 1 if a promise was broken.
+    """Show the whole loop: broker, worker, a played log, candidates.
 
-    With `--json`, or where stdout is no terminal, the summary is printed as one JSON line at the end.
+    The exit code is 1 if a promise was broken. With `--json`, or where stdout is no terminal, the summary is printed as
+    one JSON line at the end.
     """
     settings = settings_of(ctx)
     require_engine("the demo")

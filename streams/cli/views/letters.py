@@ -101,8 +101,9 @@ def bytes_text(raw: bytes) -> str:
 
 def _message(letter: Letter) -> str:
     """Return the letter's message, with what the record looks like where an older worker did not say it."""
-    hint = guess(letter.key, letter.value) if letter.source is not None and not letter.cut else ""
-    return letter.message if not hint or hint in letter.message else f"{letter.message}; {hint}"
+    whole = letter.source is not None and not letter.cut
+    hint = guess(letter.key, letter.value, letter.message) if whole else ""
+    return f"{letter.message}; {hint}" if hint else letter.message
 
 
 def _exact(raw: bytes | None) -> dict[str, Any]:

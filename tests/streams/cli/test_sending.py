@@ -6,8 +6,8 @@ import json
 import sys
 
 import pytest
-from sidestream.streams.cli.sending import FLUSH_EVERY, events_of, publish_all
 
+from sidestream.streams.cli.records.sending import FLUSH_EVERY, events_of, publish_all
 from sidestream.streams.errors import BrokerError, DataError, SettingsError
 from sidestream.streams.settings import Settings
 

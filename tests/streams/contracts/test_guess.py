@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidestream.streams.contracts.deadletters import dead_letter
-from sidestream.streams.contracts.guess import guess, guess_unit
+from sidestream.streams.contracts.decode import decode_listen
+from sidestream.streams.contracts.guess import guess
 from sidestream.streams.errors import BadRecord
 
 GOOD = {"event_id": "e", "user_id": "u", "item_id": "i", "at": 1_796_045_950_471}
@@ -45,11 +46,11 @@ GUESSES = [
     (b'{"user_id": "\\udc00x"}', "a lone surrogate (\\udc00)"),
     (b'{"user_id": "\xed\xa0\xbd"}', "a lone surrogate is not valid UTF-8 text"),
     (json.dumps({"userId": "u", "itemId": "i", "at": GOOD["at"]}).encode(), "userId for user_id, itemId for item_id"),
-    (value(at=1_796_045_950), "at looks like seconds (2026-11-30T13:39:10Z); multiply by 1,000"),
-    (value(at=1_796_045_950.5), "at looks like seconds"),
-    (value(at=1_796_045_950_471_000), "at looks like microseconds (2026-11-30T13:39:10Z); divide by 1,000"),
-    (value(at=1_796_045_950_471_000_000), "at looks like nanoseconds"),
-    (value(published_at=1_262_304_000), "published_at looks like seconds (2010-01-01T00:00:00Z)"),
+    (value(at=1_796_045_950), "at: 1796045950 looks like seconds; expected milliseconds"),
+    (value(at=1_796_045_950.5), "at: 1796045950.5 looks like seconds"),
+    (value(at=1_796_045_950_471_000), "looks like microseconds"),
+    (value(at=1_796_045_950_471_000_000), "looks like nanoseconds"),
+    (value(published_at=1_262_304_000), "published_at: 1262304000 looks like seconds"),
     (value(at="2026-11-30T13:39:10Z"), "at is text"),
     (value(), ""),
     (value(at=True), ""),
@@ -101,8 +102,18 @@ def test_a_guess_never_fails(key, raw) -> None:
     assert isinstance(guess(key, raw), str)
 
 
-def test_milliseconds_and_small_numbers_are_no_other_unit() -> None:
-    assert [guess_unit(at) for at in (GOOD["at"], 0, 12_345, -1, float("inf"), float("nan"), 10**30)] == [""] * 7
+@pytest.mark.parametrize("name", ["at", "published_at", "expires_at"])
+def test_milliseconds_are_no_other_unit(name) -> None:
+    assert guess(b"u", value(**{name: GOOD["at"]})) == ""
+
+
+def test_a_guess_that_the_decoder_has_made_is_not_repeated() -> None:
+    raw = value(at=1_796_045_950)
+    with pytest.raises(BadRecord) as caught:
+        decode_listen(b"u", raw, -1)
+    assert "looks like seconds" in str(caught.value)
+    assert guess(b"u", raw, str(caught.value)) == ""
+    assert guess(b'"u"', raw, str(caught.value)) == "the key is JSON-quoted; expected the bare id"
 
 
 @pytest.mark.parametrize(("raw", "expected"), [found for found in GUESSES if found[0] is not None and found[1]])

@@ -5,6 +5,8 @@ from sidestream.models.records.candidates import candidate_set_id
 from sidestream.streams.kafka.tail import TopicRecord
 
 VERSION = "00112233aabb"
+# Times of tests are small numbers after this one.
+T = 1_700_000_000_000
 
 
 def value(item_id, *, event=0, revision=None, sid=(1, 2), version=VERSION, more=None, kind="track", **facts):
@@ -24,10 +26,10 @@ def removal(item_id, offset, *, partition=0):
 
 
 def start_of(session_id="s", **fields):
-    return SessionStart(session_id=session_id, user_id="u", **{"at": 100, "num_candidates": 3, **fields})
+    return SessionStart(session_id=session_id, user_id="u", **{"at": T + 100, "num_candidates": 3, **fields})
 
 
-def answer_of(*item_ids, start=None, familiar=False, sid="1-2", offsets=(10,), judged_at=100, **fields):
+def answer_of(*item_ids, start=None, familiar=False, sid="1-2", offsets=(10,), judged_at=T + 100, **fields):
     start = start or start_of()
     return CandidateSet(
         **{
@@ -35,7 +37,7 @@ def answer_of(*item_ids, start=None, familiar=False, sid="1-2", offsets=(10,), j
             "session_id": start.session_id,
             "user_id": "u",
             "requested_at": start.at,
-            "produced_at": 5_000,
+            "produced_at": T + 5_000,
             "model_version": "m",
             "tokenizer_version": VERSION,
             "catalogue_version": f"{VERSION}.1",

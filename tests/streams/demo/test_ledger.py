@@ -3,9 +3,7 @@ import pytest
 from sidestream.models.data import CatalogEvent, LogRow
 from sidestream.models.records import CatalogItem
 from sidestream.streams.demo.ledger import Ledger
-from tests.streams.demo.published import answer_of, removal, start_of, upsert
-
-AT = 1_700_000_000_000
+from tests.streams.demo.published import T, answer_of, removal, start_of, upsert
 
 
 class Clock:
@@ -28,17 +26,17 @@ def ledger(clock):
     return found
 
 
-def row(topic, key, value, record, at=1):
+def row(topic, key, value, record, at=T + 1):
     return LogRow(at=at, rank=0, line=1, end_byte=0, topic=topic, key=key, value=value, record=record)
 
 
 def item_row(item_id):
-    item = CatalogItem(item_id=item_id, kind="track", at=1)
-    return row("catalog", item_id, item.to_json(), CatalogEvent(item_id, 1, item))
+    item = CatalogItem(item_id=item_id, kind="track", at=T + 1)
+    return row("catalog", item_id, item.to_json(), CatalogEvent(item_id, T + 1, item))
 
 
 def removal_row(item_id):
-    return row("catalog", item_id, None, CatalogEvent(item_id, 2, None))
+    return row("catalog", item_id, None, CatalogEvent(item_id, T + 2, None))
 
 
 def ask(ledger, session_id="s", **fields):
@@ -151,7 +149,7 @@ def test_the_best_answer_is_by_the_model_and_has_most_kinds_in_it(ledger):
             ({"familiar": True}, "s3"),
         )
     ):
-        start = ask(ledger, f"s{number}", at=100 + number)
+        start = ask(ledger, f"s{number}", at=T + 100 + number)
         ledger.received(answer_of("a", start=start, offsets=(2,), **fields))
         assert ledger.best.start.session_id == best
 

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
 from sidestream.streams.generations.leftovers import Leftovers
 
@@ -65,14 +66,14 @@ def test_what_a_crash_left_is_removed_by_the_next_worker(folder, monkeypatch):
     assert names(folder) == []
 
 
-def test_a_disk_that_refuses_is_asked_again_and_told_once(folder, monkeypatch, capsys):
+def test_a_disk_that_refuses_is_asked_again_and_told_once(folder, monkeypatch):
     save(folder, "old-m")
     leftovers = Leftovers(folder)
-    with monkeypatch.context() as patch:
+    with monkeypatch.context() as patch, capture_logs() as lines:
         patch.setattr("shutil.rmtree", lambda path, ignore_errors: None)
         clear(leftovers, {"old"}, set())
         clear(leftovers, {"old"}, set())
-    assert capsys.readouterr().out.count("not removed") == 1
+    assert len([line for line in lines if "not removed" in line["event"]]) == 1
     clear(leftovers, {"old"}, set())
     assert names(folder) == []
 
