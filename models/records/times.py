@@ -35,7 +35,7 @@ _PER_S: Mapping[TimeUnit, int] = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_
 _EXPECTED = "expected milliseconds since 1970-01-01 UTC, from 2000-01-01 to 2100-01-01"
 
 
-def is_event_time(at: int, latest_at: int = LATEST_AT) -> bool:
+def is_event_time(at: float, latest_at: int = LATEST_AT) -> bool:
     """Judge whether something can have happened at a time.
 
     Args:

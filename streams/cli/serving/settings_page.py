@@ -47,7 +47,7 @@ A setting has the same name everywhere, and where several places give it, the fi
 `sidestream config show` prints the merged settings and where each value came from. An unknown name is refused, with the
 nearest one that exists. Secrets come from the environment or the file, never from `--set`: everybody on a machine can
 read the arguments of its processes. Older names keep working: `popularity.fresh_hours` is read as
-`recommend.new_within_hours`, `recommend.beam_size` as `engine.beam_size`; giving both with different values is an error.
+`recommend.new_within_hours`, `recommend.beam_size` as `engine.beam_size`; different values for both are an error.
 """
 
 
