@@ -35,7 +35,7 @@ _PER_S: Mapping[TimeUnit, int] = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_
 _EXPECTED = "expected milliseconds since 1970-01-01 UTC, from 2000-01-01 to 2100-01-01"
 
 
-def is_event_time(at: int, latest_at: int = LATEST_AT) -> bool:
+def is_event_time(at: float, latest_at: int = LATEST_AT) -> bool:
     """Judge whether something can have happened at a time.
 
     Args:
@@ -82,7 +82,7 @@ def to_ms(value: float, unit: TimeUnit) -> int:
     return round(value * 1_000 / _PER_S[unit])
 
 
-def event_time_fault(at: int) -> str | None:
+def event_time_fault(at: float) -> str | None:
     """Judge when something happened.
 
     Args:
@@ -99,7 +99,7 @@ def event_time_fault(at: int) -> str | None:
     return f"{at} lies {'before 2000-01-01' if at < EARLIEST_EVENT_AT else 'after 2100-01-01'}; {_EXPECTED}"
 
 
-def published_time_fault(at: int) -> str | None:
+def published_time_fault(at: float) -> str | None:
     """Judge when an item was published.
 
     Args:
@@ -116,7 +116,7 @@ def published_time_fault(at: int) -> str | None:
     return None
 
 
-def expiry_time_fault(at: int) -> str | None:
+def expiry_time_fault(at: float) -> str | None:
     """Judge when an item expires.
 
     Args:
@@ -131,7 +131,7 @@ def expiry_time_fault(at: int) -> str | None:
     return f"{at} lies before 1970-01-01; expected milliseconds since then (UTC)" if at < 0 else None
 
 
-def _other_unit(at: int) -> str | None:
+def _other_unit(at: float) -> str | None:
     unit = unit_of(at)
     return None if unit is None or unit == "ms" else UNIT_NAMES[unit]
 

@@ -47,6 +47,7 @@ def spawn(
         Its process id; from then on `command_line` knows it.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    shell = ("/bin/sh", "-c", 'cd -- "$0" && exec "$@"')
     actions = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, str(log_file), flags, 0o644),
@@ -54,14 +55,15 @@ def spawn(
     ]
     if cwd is not None:
         # posix_spawn cannot change the folder; a shell can, and `exec` keeps the process id.
-        command = ["/bin/sh", "-c", 'cd -- "$0" && exec "$@"', str(cwd), *command]
+        command = [*shell, str(cwd), *command]
     # Not subprocess.Popen: it would warn when its object goes before the process, which is the point here.
     environment = os.environ if env is None else env
     pid = os.posix_spawn(command[0], list(command), environment, file_actions=actions, setsid=True)
-    # For some 10 ms after its start a process has an empty command line, which would read as "has ended".
+    # For some 10 ms after its start a process has an empty command line, which would read as "has ended"; a shell has
+    # its own before, which names the program as well.
     deadline = time.monotonic() + SPAWN_TIMEOUT_S
     try:
-        while not command_line(pid) and _exists(pid) and time.monotonic() < deadline:
+        while not _is_begun(command_line(pid), shell) and _exists(pid) and time.monotonic() < deadline:
             time.sleep(POLL_S / 10)
     except BaseException:
         # Interrupted before the caller knows the number: it could never end what was started.
@@ -69,6 +71,10 @@ def spawn(
             os.kill(pid, signal.SIGKILL)
         raise
     return pid
+
+
+def _is_begun(line: str, shell: Sequence[str]) -> bool:
+    return bool(line) and not line.startswith(" ".join(shell))
 
 
 def command_line(pid: int) -> str:

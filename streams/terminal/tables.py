@@ -62,13 +62,16 @@ def utc(at_ms: float) -> str:
         return str(at_ms)
 
 
-def table_lines(screen: Screen, columns: Sequence[str | Column], rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+def table_lines(
+    screen: Screen, columns: Sequence[str | Column], rows: Iterable[Mapping[str, Any]], *, indent: int = 0
+) -> Iterator[str]:
     """Draw a table whose rows are all known.
 
     Args:
         screen: Says how wide it may be.
         columns: What is shown of a row.
         rows: Values by key.
+        indent: Spaces before each line.
 
     Yields:
         Lines, ready to be written.
@@ -83,13 +86,13 @@ def table_lines(screen: Screen, columns: Sequence[str | Column], rows: Iterable[
         max([text_width(screen.text(c.heading)), *(text_width(row[place]) for row in cells)])
         for place, c in enumerate(chosen)
     ]
-    fitted = fit(chosen, naturals, screen.columns)
-    places = [chosen.index(column) for column in fitted.columns]
-    yield header_line(screen, fitted)
+    fitted = fit(chosen, naturals, None if screen.columns is None else max(1, screen.columns - indent))
+    places, margin = [chosen.index(column) for column in fitted.columns], " " * indent
+    yield margin + header_line(screen, fitted)
     for row in cells:
-        yield row_line(screen, fitted, [row[place] for place in places])
+        yield margin + row_line(screen, fitted, [row[place] for place in places])
     if not cells:
-        yield screen.styled("(none)", "dim")
+        yield margin + screen.styled("(none)", "dim")
     if fitted.hidden:
         yield hidden_line(screen, fitted)
 

@@ -52,21 +52,26 @@ def shorten(text: str, width: int, ellipsis: str = "…", cut: Cut = "end") -> s
     return head + ellipsis + _tail(text, tail_width)
 
 
-def fold(text: str, width: int) -> list[str]:
+def fold(text: str, width: int, *, whole_words: bool = False) -> list[str]:
     """Fold text into lines of a width, at spaces where there are some.
 
     Args:
         text: One line.
         width: Columns of a line, at least 2.
+        whole_words: Leave a word wider than a line whole, on a line of its own: a path that is broken cannot be copied.
 
     Returns:
-        Lines, one at least; a word wider than a line is broken.
+        Lines, one at least; a word wider than a line is broken unless `whole_words`.
     """
     lines: list[str] = []
     rest = text
     while text_width(rest) > width:
         head = _head(rest, width) or rest[:1]
         space = head.rfind(" ") if rest[len(head)] != " " else len(head)
+        if space <= 0 and whole_words:
+            space = rest.find(" ", len(head))
+            if space < 0:
+                break
         if space > 0:
             lines.append(rest[:space])
             rest = rest[space + 1 :]

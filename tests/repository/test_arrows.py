@@ -17,6 +17,7 @@ ALLOWED = {"tokenizer": set(), "models": {"tokenizer"}, "streams": {"tokenizer",
 ORDER = (
     "errors",
     "dotted",
+    "setting_aliases",
     "terminal",
     "runtime",
     "running",
