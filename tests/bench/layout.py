@@ -1,11 +1,11 @@
 """How far one has to walk: files of ours that one record passes, CPU of small commands, size of the front door.
 
-A real worker on a real Kafka serves the shipped pair under a profile function (`tests.bench.layout_study.traced_worker`).
-One listen is followed from its fetch to the table write, one item from its record to the snapshot, one session-start
+A real worker on a real Kafka serves the shipped pair under a profile function (`layout_study.traced_worker`). One
+listen is followed from its fetch to the table write, one item from its record to the snapshot, one session-start
 to its candidates; of several records, the one that passed the most files is judged. What the worker does at the same
 time (health, metrics, other lanes) is not counted; everything that the record's own lane calls is.
 
-Commands are measured by `tests.bench.layout_study.command_cpu`.
+Commands are measured by `layout_study.command_cpu`.
 """
 
 import json
