@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("streams", "models", "tokenizer")
-BROKER = "streams/broker"
+NAMESPACE = "sidestream"
 VERSIONS = ["3.11", "3.12", "3.13"]
 # Builds and installs take a while on a busy machine, and so does the demo.
 STEP_S = 600
@@ -39,7 +39,7 @@ def wheel(tmp_path_factory, uv):
     # From a copy without what earlier builds left: setuptools packs what it finds in `build`.
     source, built = tmp_path_factory.mktemp("source") / "sidestream", tmp_path_factory.mktemp("dist")
     left_out = shutil.ignore_patterns(".venv", ".git", "build", "dist", "var", "*.egg-info", "__pycache__", ".*_cache")
-    shutil.copytree(ROOT, source, ignore=left_out)
+    shutil.copytree(ROOT, source, ignore=left_out, symlinks=True)
     run([uv, "build", "--quiet", "--wheel", "-o", built], cwd=source)
     (made,) = built.glob("*.whl")
     return made
@@ -72,14 +72,15 @@ def installed(request, tmp_path_factory, uv, wheel):
 def test_the_wheel_holds_the_packages_and_all_they_read(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == set(PACKAGES)
-    wanted = [
-        path.relative_to(ROOT).as_posix()
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {NAMESPACE}
+    own = [path.relative_to(ROOT).as_posix() for path in (ROOT / NAMESPACE).iterdir() if path.is_file()]
+    wanted = own + [
+        f"{NAMESPACE}/{path.relative_to(ROOT).as_posix()}"
         for package in PACKAGES
         for path in (ROOT / package).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     ]
-    assert {f"{BROKER}/kafka/pom.xml", f"{BROKER}/kafka/server.properties"} <= names
+    assert f"{NAMESPACE}/streams/broker/kafka/server.properties" in wanted
     assert sorted(set(wanted) - names) == []
 
 

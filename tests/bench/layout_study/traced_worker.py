@@ -1,4 +1,4 @@
-"""A worker that writes down which of our files one record passes: `python -m tests.bench.support.traced_worker`.
+"""A worker that writes down which of our files one record passes: `python -m tests.bench.layout_study.traced_worker`.
 
 Arguments: a JSON object of dotted setting names, a file for the trace. SIGRTMIN+N arms the trace for the N-th path of
 `PATHS`: it begins with the next call of the path's first function and ends with the return of its last one, when the
