@@ -7,12 +7,10 @@ readable, and nothing at all is said of what is over before that.
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from sidestream.streams.terminal.screen import Screen
 from sidestream.streams.terminal.width import shorten
-
-Step = Callable[[str, int, int, str], None]
-"""Called with stage, units done, units in all (0: not known), and a note for people ("" leaves the last one)."""
 
 REDRAW_S = 0.1
 LINE_EVERY_S = 5.0
@@ -20,6 +18,14 @@ LINE_EVERY_S = 5.0
 RATE_OVER_S = 30.0
 # Before that, a rate says nothing.
 LEAST_RATE_S = 0.5
+
+
+class Step(Protocol):
+    """Called as long work goes on."""
+
+    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
+        """Say how far it is: units done, units in all (0: not known), and a note for people ("" leaves the last)."""
+        ...
 
 
 class ProgressLine:

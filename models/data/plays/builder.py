@@ -16,6 +16,7 @@ import msgspec
 from sidestream.models.data.plays.damage import RowReport
 from sidestream.models.data.plays.holdout import HeldOut, SplitOptions, hold_out, session_begins
 from sidestream.models.data.plays.play import Play
+from sidestream.models.data.progress import Progress, counted, ignore_progress
 from sidestream.models.data.rows import HeldOutRow, ListenRow, Role, encode_row
 from sidestream.models.data.sorting import ExternalSort, number_key, text_key
 from sidestream.models.data.writer import LogFolderWriter
@@ -100,11 +101,12 @@ class FolderBuilder:
         self._first_at = start.at if self._first_at is None else min(start.at, self._first_at)
         self._add(start.user_id, start.at, _START + start.to_json())
 
-    def build(self, item_id: Callable[[str], str | None]) -> None:
+    def build(self, item_id: Callable[[str], str | None], on_progress: Progress = ignore_progress) -> None:
         """Write listens, session-starts and held-out rows.
 
         Args:
             item_id: Gives the id of `Play.item`; None leaves the play out.
+            on_progress: Called with how far it is.
 
         Raises:
             DataError: The cuts of rule `time` leave no plays to train on, or no listener has a test target.
@@ -112,7 +114,7 @@ class FolderBuilder:
         self._item_id = item_id
         self.cuts = self._find_cuts() if self._options.rule == "time" else {}
         number = tests = 0
-        for user_id, plays, starts in self._listeners():
+        for user_id, plays, starts in self._listeners(on_progress):
             for at, row in self._rows_of(user_id, plays, starts):
                 self._by_time.add(number_key(at) + row[:1] + number_key(number), row)
                 number += 1
@@ -123,7 +125,7 @@ class FolderBuilder:
                 f"{self.num_plays:,} plays; choose another split (none keeps all)"
             )
             raise DataError(msg)
-        for _, row in self._by_time:
+        for _, row in counted(self._by_time, "write rows", number, on_progress):
             if row[:1] == _LISTENS:
                 self._writer.listen(_decode_listen(row[1:]))
             elif row[:1] == _SESSIONS:
@@ -136,8 +138,9 @@ class FolderBuilder:
         self._by_listener.add(text_key(user_id) + number_key(at) + row[:1] + number_key(self._added), row)
         self._added += 1
 
-    def _listeners(self) -> Iterator[tuple[str, list[Play], list[SessionStart]]]:
-        rows = ((key[: -len(_PLAY) - 16], row) for key, row in self._by_listener)
+    def _listeners(self, on_progress: Progress) -> Iterator[tuple[str, list[Play], list[SessionStart]]]:
+        sorted_rows = counted(self._by_listener, "split", self._added, on_progress)
+        rows = ((key[: -len(_PLAY) - 16], row) for key, row in sorted_rows)
         for _, group in groupby(rows, key=itemgetter(0)):
             plays: list[Play] = []
             starts: list[SessionStart] = []
