@@ -8,17 +8,17 @@ from sidestream.models.records.times import EARLIEST_EVENT_AT, LATEST_AT
 
 
 class ImportSettings(BaseModel):
-    """How published data sets become log folders."""
+    """How published data sets are converted to log folders."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     content_until: date | None = Field(
         default=None,
-        description="lastfm: tags count as content only if given before this day; without it every tag of a training "
-        "event counts. Tags of held-out events never do.",
+        description="lastfm: tags are content only if given before this day; if unset, all tags of training events "
+        "are. Tags of held-out events never are.",
     )
     min_events: int = Field(default=5, ge=1, description="lastfm: iterated k-core of listeners and artists.")
-    max_tags: int = Field(default=12, ge=0, le=64, description="lastfm: most frequent tags kept per artist.")
+    max_tags: int = Field(default=12, ge=0, le=64, description="lastfm: number of most frequent tags kept per artist.")
     clock_start_at: int = Field(
         default=1_735_689_600_000,
         ge=EARLIEST_EVENT_AT,

@@ -1,6 +1,6 @@
-"""`candidates.v1`: the answer to one session-start, for any ranker downstream; the key is `user_id`.
+"""`candidates.v1`: the candidate set of one session-start, for a downstream ranker; the key is `user_id`.
 
-Delivered at least once under a deterministic id: consumers keep the first of repeats.
+Delivered at least once with a deterministic id: consumers keep the first of duplicates.
 """
 
 import uuid
@@ -11,7 +11,7 @@ from pydantic import Field
 from sidestream.models.records.base import AtMs, Id, Record
 from sidestream.models.records.session import Discovery
 
-# A namespace of our own, so that ids never meet those of another system.
+# A separate namespace, so that ids never collide with those of another system.
 CANDIDATE_SET_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "sidestream:candidate-set")
 
 
@@ -76,15 +76,9 @@ class CandidateSet(Record):
 
 
 def candidate_set_id(user_id: str, session_id: str, page: int) -> str:
-    """Name the answer to a request, the same however often it is computed.
+    """Return the deterministic id of a candidate set: a UUIDv5 of user, session and page.
 
-    Args:
-        user_id: Listener.
-        session_id: Session.
-        page: Page of the session.
-
-    Returns:
-        UUIDv5 as text. A length prefix keeps ("a", "bc") and ("ab", "c") apart.
+    A length prefix distinguishes ("a", "bc") from ("ab", "c").
     """
     name = f"{len(user_id)}:{user_id}:{len(session_id)}:{session_id}:{page}"
     return str(uuid.uuid5(CANDIDATE_SET_NAMESPACE, name))

@@ -1,14 +1,14 @@
-"""Which times records may carry: the one rule for decoders, the client, `sidestream send`, dumps and log folders.
+"""Which times records may carry: the one rule for decoders, the client, `sidestream send`, imports and log folders.
 
-All times are UTC epoch milliseconds. A producer that sends seconds, microseconds or nanoseconds is told so: nothing
-that happens in this system happened before 2000 or happens after 2100, and a time in another unit lies outside.
+All times are UTC epoch milliseconds. Where a producer sends seconds, microseconds or nanoseconds, the error says so:
+nothing that happens in this system happened before 2000 or happens after 2100, and a time in another unit lies outside.
 
 Facts of an item are wider. Music of 1960 has a negative `published_at`, and "never" is often written as the year 9999,
 so a later `expires_at` becomes 2100. Both are refused where they look like another unit, a publication also after 2100.
 """
 
-from collections.abc import Callable
-from typing import Annotated, Final
+from collections.abc import Callable, Mapping
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
@@ -22,12 +22,67 @@ EARLIEST_FACT_AT: Final = -62_135_596_800_000
 ABSURD_TIME: Final = "absurd_time"
 """Type of the pydantic error, and the reason of the dead letter."""
 
+TimeUnit = Literal["s", "ms", "us", "ns"]
+UNIT_NAMES: Final[Mapping[TimeUnit, str]] = {
+    "s": "seconds",
+    "ms": "milliseconds",
+    "us": "microseconds",
+    "ns": "nanoseconds",
+}
+
 _HOUR_MS = 3_600_000
-_PER_MS = {"microseconds": 1_000, "nanoseconds": 1_000_000}
+_PER_S: Mapping[TimeUnit, int] = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _EXPECTED = "expected milliseconds since 1970-01-01 UTC, from 2000-01-01 to 2100-01-01"
 
 
-def event_time_fault(at: int) -> str | None:
+def is_event_time(at: float, latest_at: int = LATEST_AT) -> bool:
+    """Judge whether something can have happened at a time.
+
+    Args:
+        at: UTC epoch ms.
+        latest_at: Nothing is later than this, such as the present.
+
+    Returns:
+        Whether the time is in the range.
+    """
+    return EARLIEST_EVENT_AT <= at <= min(latest_at, LATEST_AT)
+
+
+def unit_of(at: float) -> TimeUnit | None:
+    """Guess the unit of a time from its size: the one in which it lies between 2000 and 2100.
+
+    The ranges do not overlap: each unit is a thousand times the next, and the number for 2100 is 4.3 times that for
+    2000.
+
+    Args:
+        at: Time since 1970-01-01 UTC in an unknown unit.
+
+    Returns:
+        The unit; None where it fits none, as for an infinite number.
+    """
+    return next(
+        (unit for unit, per_s in _PER_S.items() if EARLIEST_EVENT_AT * per_s <= at * 1_000 <= LATEST_AT * per_s), None
+    )
+
+
+def to_ms(value: float, unit: TimeUnit) -> int:
+    """Convert a time or a duration to milliseconds.
+
+    Args:
+        value: The number.
+        unit: Its unit.
+
+    Returns:
+        Rounded to whole milliseconds.
+
+    Raises:
+        ValueError: The number is not finite.
+        OverflowError: The number is too large for a float in milliseconds.
+    """
+    return round(value * 1_000 / _PER_S[unit])
+
+
+def event_time_fault(at: float) -> str | None:
     """Judge when something happened.
 
     Args:
@@ -36,15 +91,15 @@ def event_time_fault(at: int) -> str | None:
     Returns:
         What is wrong with it; None where nothing is.
     """
-    if EARLIEST_EVENT_AT <= at <= LATEST_AT:
+    if is_event_time(at):
         return None
-    unit = _looks_like(at)
+    unit = _other_unit(at)
     if unit is not None:
         return f"{at} looks like {unit}; {_EXPECTED}"
     return f"{at} lies {'before 2000-01-01' if at < EARLIEST_EVENT_AT else 'after 2100-01-01'}; {_EXPECTED}"
 
 
-def published_time_fault(at: int) -> str | None:
+def published_time_fault(at: float) -> str | None:
     """Judge when an item was published.
 
     Args:
@@ -53,7 +108,7 @@ def published_time_fault(at: int) -> str | None:
     Returns:
         What is wrong with it; None where nothing is.
     """
-    unit = _looks_like(at)
+    unit = _other_unit(at)
     # The times that look like seconds are 37 days of 1970. Dates of publication are whole hours, seconds hardly ever.
     if at > LATEST_AT or (unit == "seconds" and at % _HOUR_MS):
         guess = f"looks like {unit}" if unit is not None else "lies after 2100-01-01"
@@ -61,7 +116,7 @@ def published_time_fault(at: int) -> str | None:
     return None
 
 
-def expiry_time_fault(at: int) -> str | None:
+def expiry_time_fault(at: float) -> str | None:
     """Judge when an item expires.
 
     Args:
@@ -70,18 +125,15 @@ def expiry_time_fault(at: int) -> str | None:
     Returns:
         What is wrong with it; None where nothing is, and for the far future.
     """
-    unit = _looks_like(at)
+    unit = _other_unit(at)
     if unit is not None:
         return f"{at} looks like {unit}; expected milliseconds since 1970-01-01 UTC"
     return f"{at} lies before 1970-01-01; expected milliseconds since then (UTC)" if at < 0 else None
 
 
-def _looks_like(at: int) -> str | None:
-    """Guess another unit: the one in which the time lies between 2000 and 2100."""
-    if EARLIEST_EVENT_AT <= at * 1_000 <= LATEST_AT:
-        return "seconds"
-    units = (unit for unit, per_ms in _PER_MS.items() if EARLIEST_EVENT_AT <= at // per_ms <= LATEST_AT)
-    return next(units, None)
+def _other_unit(at: float) -> str | None:
+    unit = unit_of(at)
+    return None if unit is None or unit == "ms" else UNIT_NAMES[unit]
 
 
 def _checked(fault_of: Callable[[int], str | None], least: int) -> AfterValidator:

@@ -48,7 +48,7 @@ def drift_course(items: ReportItems, settings: DriftSettings) -> DriftCourse | N
     keys = item_keys(items.item_ids)
     at: list[int] = []
     figures: list[DriftFigures] = []
-    standing = frozenset[AlarmKind]()
+    active = frozenset[AlarmKind]()
     raised = dict[AlarmKind, int]()
     edges = np.unique(np.linspace(window.size, total, _POINTS).astype(int)).tolist()
     for start, end in zip([0, *edges], edges, strict=False):
@@ -59,7 +59,7 @@ def drift_course(items: ReportItems, settings: DriftSettings) -> DriftCourse | N
             continue
         at.append(int(items.arrived_at[end - 1]))
         figures.append(found)
-        standing = next_alarms(found, settings, standing)
-        for kind in standing:
+        active = next_alarms(found, settings, active)
+        for kind in active:
             raised[kind] = raised.get(kind, 0) + 1
     return DriftCourse(window.size, tuple(at), tuple(figures), raised)

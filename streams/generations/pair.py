@@ -36,7 +36,7 @@ class ServedTokenizer(ItemEncoder, Protocol):
         """Encode items by what is known of their content."""
         ...
 
-    def further_sids(self, encoded: Any, max_sids: int, margin: float) -> list[tuple[Sid, ...]]:
+    def additional_sids(self, encoded: Any, max_sids: int, margin: float) -> list[tuple[Sid, ...]]:
         """Find further SIDs of what was encoded."""
         ...
 

@@ -15,7 +15,7 @@ import structlog
 from sidestream.models.records import ItemSids, TokenizedItem
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.streams.tokenizing.values import ItemEncoder
-from sidestream.tokenizer.arrays.lookup import find
+from sidestream.tokenizer.arrays.search import find
 from sidestream.tokenizer.drift import (
     AlarmKind,
     ArrivalWindow,

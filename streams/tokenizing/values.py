@@ -45,7 +45,7 @@ class ItemEncoder(Protocol):
         """Encode items by what is known of their content."""
         ...
 
-    def further_sids(self, encoded: Any, max_sids: int, margin: float) -> list[tuple[Sid, ...]]:
+    def additional_sids(self, encoded: Any, max_sids: int, margin: float) -> list[tuple[Sid, ...]]:
         """Find further SIDs of what was encoded; called only where several are asked for."""
         ...
 
@@ -72,7 +72,7 @@ def item_sids(
     encoded = encoder.encode_items([content_of(item) for item in items])
     further: Sequence[tuple[Sid, ...]] = [()] * len(items)
     if settings is not None and settings.max_sids > 1:
-        further = encoder.further_sids(encoded, settings.max_sids, settings.sid_margin)
+        further = encoder.additional_sids(encoded, settings.max_sids, settings.sid_margin)
     return [
         _value(item, offset, encoder.version, encoded, row, further[row])
         for row, (item, offset) in enumerate(zip(items, offsets, strict=True))

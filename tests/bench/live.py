@@ -69,7 +69,7 @@ def log_of(made: list[Stream], tokenizer: CatalogTokenizer, seed: int) -> list[S
                 np.zeros(1, dtype=np.uint64), tokenizer.encoder.encode([heard])
             )[0]
             at = stream.begins_at + after_ms
-            audience.listened(stream.item_id, 0, number, at, {tokenizer.version: vector.astype(np.float64)})
+            audience.add_listen(stream.item_id, 0, number, at, {tokenizer.version: vector.astype(np.float64)})
             for item_id, partial in audience.publish([stream.item_id]):
                 dated.append(
                     (at, record(TOPICS.live_listeners, number, item_id, listeners_value(item_id, partial), at))

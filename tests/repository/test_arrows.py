@@ -37,6 +37,7 @@ ORDER = (
     "tokenizing/live",
     "tokenizing",
     "generations",
+    "setting_aliases",
     "settings",
     "client",
     "worker/watch",

@@ -1,15 +1,14 @@
-"""Commands that the README, messages, docstrings and alerts name exist, with their options."""
+"""Commands that pages, messages, docstrings and alerts name exist, with their options."""
 
 import re
-from pathlib import Path
 
 import pytest
 from typer.main import get_command
 
 from sidestream.streams.cli.lazy import LazyCommand
 from sidestream.streams.cli.main import app
+from tests.repository.pages import PAGES, README, ROOT, blocks, inline_code
 
-ROOT = Path(__file__).resolve().parents[2]
 COMMAND = get_command(app)
 CODE = [path for package in ("streams", "models", "tokenizer") for path in sorted((ROOT / package).rglob("*.py"))]
 
@@ -38,11 +37,17 @@ def require(words, where):
     assert {word for word in words if word.startswith("-") and len(word) > 1} <= options, where
 
 
-def test_those_of_the_readme():
-    found = list(named_commands((ROOT / "README.md").read_text(), "^|[`$&] ?"))
-    assert len(found) > 30
-    for words in found:
-        require(words, words)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_those_of_the_pages(page):
+    text = page.read_text()
+    shown = [f"`{code}`" for code in inline_code(text)]
+    shown += [f"`{line}`" for block in blocks(text) for line in block.commands]
+    for words in named_commands("\n".join(shown), "`|[$&|] ?"):
+        require(words, f"{page.relative_to(ROOT)}: {' '.join(words)}")
+
+
+def test_the_readme_shows_more_than_a_few():
+    assert len([line for block in blocks(README.read_text()) for line in block.commands]) > 15
 
 
 @pytest.mark.parametrize("files", [CODE, sorted((ROOT / "deploy").glob("*.yaml"))], ids=["code", "deploy"])

@@ -11,6 +11,7 @@ from kafka import TopicPartition
 from sidestream.models.records import Candidate, CandidateSet, CatalogItem, Listen, SessionStart
 from sidestream.models.records.candidates import candidate_set_id
 from sidestream.streams.broker import RunningBroker
+from sidestream.streams.broker.status import BrokerStatus
 from sidestream.streams.client import SidestreamClient
 from sidestream.streams.contracts.decode import (
     decode_catalog_item,
@@ -21,6 +22,7 @@ from sidestream.streams.contracts.decode import (
 from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.contracts.topics import create_topics
 from sidestream.streams.errors import BrokerError, TopicError
+from sidestream.streams.examples import connecting
 from sidestream.streams.examples.connecting import open_client
 from sidestream.streams.kafka.clients import Clients
 from tests.streams.demo.published import value
@@ -212,3 +214,15 @@ def test_an_example_finds_its_kafka_by_address_or_settings_file(monkeypatch, tmp
     monkeypatch.setattr(sys, "argv", ["example", place])
     with open_client() as opened:
         assert opened.topics.listens.name == ("demo-" if place.endswith("toml") else "") + "listen-events.v1"
+
+
+def test_an_example_without_an_argument_uses_the_local_broker_that_commands_find(monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["example"])
+    with pytest.raises(BrokerError, match="sidestream broker start"):
+        open_client()
+    monkeypatch.setattr(
+        connecting, "find_broker", lambda _: BrokerStatus("embedded", True, "127.0.0.1:9", data_dir=str(tmp_path))
+    )
+    with open_client() as opened:
+        assert opened.topics.listens.name == "listen-events.v1"

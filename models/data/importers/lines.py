@@ -1,4 +1,4 @@
-"""Reading of text files from outside: a path, `-` or a member of an archive; compressed or not, with a BOM or without.
+"""Reading of external text files: a path, `-` or a member of an archive, compressed or not, with or without a BOM.
 
 Every command that reads a file that somebody else wrote reads it here, so that all of them take the same files and
 name the same causes. What a file is, its first bytes say, never its name: gzip, bzip2 and xz are decompressed, a UTF-8
@@ -171,12 +171,6 @@ def decode_text(raw: bytes) -> str:
     """Decode a line that is UTF-8 in some editions of a data set and Latin-1 in others.
 
     Latin-1 accepts any bytes, and accented Latin-1 text is practically never valid UTF-8: UTF-8 is tried first.
-
-    Args:
-        raw: One line.
-
-    Returns:
-        Its text.
     """
     try:
         return raw.decode("utf-8")
@@ -185,17 +179,7 @@ def decode_text(raw: bytes) -> str:
 
 
 def line_error(path: Path | str, line: int, expected: str, got: object) -> DataError:
-    """Say what is wrong with one line.
-
-    Args:
-        path: File, or how messages call it.
-        line: Number of the line, from 1.
-        expected: What should be there.
-        got: What is there.
-
-    Returns:
-        The error to raise.
-    """
+    """Create the error for an invalid line (numbered from 1) of a file, given by path or display name."""
     return DataError(f"{path}:{line}: expected {expected}, got {got!r}; correct the line or restore the file")
 
 

@@ -22,6 +22,7 @@ from sidestream.models.data.writer import LogFolderWriter
 from sidestream.models.errors import DataError
 from sidestream.models.records import SessionStart
 from sidestream.models.records.base import MAX_ID_CHARS
+from sidestream.models.records.times import EARLIEST_EVENT_AT
 
 # A session-start comes so long before the first play of its session.
 SESSION_LEAD_MS = 1_000
@@ -71,8 +72,8 @@ class FolderBuilder:
 
     @property
     def first_at(self) -> int:
-        """A time before everything that was added, UTC epoch ms: when the catalogue may be published."""
-        return max(0, (self._first_at or 0) - SESSION_LEAD_MS)
+        """A time at or before everything that was added, UTC epoch ms: when the catalogue may be published."""
+        return max(EARLIEST_EVENT_AT, (self._first_at or 0) - SESSION_LEAD_MS)
 
     @property
     def num_plays(self) -> int:
@@ -211,7 +212,7 @@ class FolderBuilder:
         first = plays[begin]
         # Never before the play that ended the session before, whose state it is answered from.
         after = plays[begin - 1].at if begin else 0
-        at = max(0, after, min(first.started_at, first.at) - SESSION_LEAD_MS)
+        at = max(EARLIEST_EVENT_AT, after, min(first.started_at, first.at) - SESSION_LEAD_MS)
         return SessionStart(
             session_id=_session_id(user_id, first), user_id=user_id, at=at, surface=first.surface, device=first.device
         )
@@ -229,7 +230,8 @@ class FolderBuilder:
                 return fitting[-1]
         elif held.kept in begins and not self._crosses(begins, held.kept, test_index):
             return self._start(user_id, plays, held.kept)
-        at = max(0, after, self.cuts.get("test_from", 0), min(test.started_at, test.at) - SESSION_LEAD_MS)
+        earliest = max(EARLIEST_EVENT_AT, after, self.cuts.get("test_from", 0))
+        at = max(earliest, min(test.started_at, test.at) - SESSION_LEAD_MS)
         session_id = f"{_session_id(user_id, test)}-test"
         return SessionStart(session_id=session_id, user_id=user_id, at=min(at, test.at), device=test.device)
 

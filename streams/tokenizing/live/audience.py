@@ -90,7 +90,7 @@ class LiveAudience(Service):
             for offset, listen in of_user:
                 if listen.item_id in live and is_positive(listen.signal):
                     vectors = self._vectors(listen, states.get(user))
-                    self._audience.listened(listen.item_id, partition, offset, listen.at, vectors)
+                    self._audience.add_listen(listen.item_id, partition, offset, listen.at, vectors)
 
     async def on_start(self) -> None:
         """Open the producer and begin to tell."""
@@ -109,7 +109,7 @@ class LiveAudience(Service):
         del args, kwargs
         if self._producer is not None:
             await self._tell(self._producer)
-        self._audience.forget()
+        self._audience.clear()
 
     def _vectors(self, listen: ListenRow, state: bytes | None) -> Mapping[str, Float64]:
         key = item_key(listen.item_id)

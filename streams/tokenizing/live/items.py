@@ -24,11 +24,11 @@ from sidestream.tokenizer.live import (
     LiveCodebooks,
     LiveSettings,
     LiveState,
-    Step,
+    LiveUpdate,
     encode_state,
-    take_item,
-    take_listeners,
-    take_segment,
+    fold_item,
+    fold_listeners,
+    fold_segment,
 )
 
 _KIND = "live"
@@ -154,7 +154,7 @@ class LiveItems:
                 self._touched[source.partition, key] = None
                 self._metrics.live_ended.labels("removed").inc()
             return record
-        step = take_item(state, record[2] or b"", value.source_offset, own_words(value), self._books, self._settings)
+        step = fold_item(state, record[2] or b"", value.source_offset, own_words(value), self._books, self._settings)
         self._keep(source, step)
         return self._value(key, step.state)
 
@@ -169,24 +169,24 @@ class LiveItems:
         if step is None:
             counter.labels("no_item").inc()
             return []
-        counter.labels("folded" if step.is_news else "repeat").inc()
+        counter.labels("folded" if step.is_new else "repeat").inc()
         self._keep(source, step)
-        if step.is_news and not step.changed:
+        if step.is_new and not step.changed:
             return []
         return [self._value(source.key or b"", step.state)]
 
-    def _segment(self, source: SourceRecord, state: LiveState | None) -> Step | None:
+    def _segment(self, source: SourceRecord, state: LiveState | None) -> LiveUpdate | None:
         segment = decode_segment(source.key, source.value, source.timestamp, self._limits, self._settings.max_segment_s)
         if state is None:
             return None
-        return take_segment(state, segment.item_id, segment_of(segment, source.offset), self._books, self._settings)
+        return fold_segment(state, segment.item_id, segment_of(segment, source.offset), self._books, self._settings)
 
-    def _listeners(self, source: SourceRecord, state: LiveState | None) -> Step | None:
+    def _listeners(self, source: SourceRecord, state: LiveState | None) -> LiveUpdate | None:
         _, partial = decode_listeners(source.key, source.value, source.timestamp, self._limits)
-        return None if state is None else take_listeners(state, partial, self._books, self._settings)
+        return None if state is None else fold_listeners(state, partial, self._books, self._settings)
 
-    def _keep(self, source: SourceRecord, step: Step) -> None:
-        if not step.is_news:
+    def _keep(self, source: SourceRecord, step: LiveUpdate) -> None:
+        if not step.is_new:
             return
         key = source.key or b""
         self._states[source.partition][key] = step.state

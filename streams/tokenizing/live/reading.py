@@ -9,7 +9,7 @@ from sidestream.models.records import ItemSids, ListenerMean, LiveListeners, Liv
 from sidestream.streams.contracts.decode import Limits, Reason, decode_of_item
 from sidestream.streams.errors import BadRecord, TokenizerError
 from sidestream.tokenizer.content import MAX_TEXT_CHARS
-from sidestream.tokenizer.live import Listening, LiveState, OwnWords, Partial, Segment
+from sidestream.tokenizer.live import Listening, LiveState, OwnContent, Partial, Segment
 from sidestream.tokenizer.views import ContentSegment, ItemContent
 
 
@@ -109,7 +109,7 @@ def segment_of(segment: LiveSegment, offset: int) -> Segment:
     return Segment(offset, segment.at, segment.start_ms, segment.end_ms, segment.text[:MAX_TEXT_CHARS], segment.field)
 
 
-def own_words(value: ItemSids) -> Mapping[str, OwnWords]:
+def own_words(value: ItemSids) -> Mapping[str, OwnContent]:
     """Read what the catalogue agent made of an item's words.
 
     Args:
@@ -122,7 +122,7 @@ def own_words(value: ItemSids) -> Mapping[str, OwnWords]:
     for version, tokenized in value.versions.items():
         vector = base64.b64decode(tokenized.vector)
         components = np.frombuffer(vector, dtype=np.int8) * np.float64(tokenized.vector_scale)
-        own[version] = OwnWords(tokenized.sid, vector, tokenized.vector_scale, components)
+        own[version] = OwnContent(tokenized.sid, vector, tokenized.vector_scale, components)
     return own
 
 

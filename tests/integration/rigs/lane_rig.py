@@ -27,7 +27,7 @@ from sidestream.streams.kafka.clients import Clients, KafkaSettings
 from sidestream.streams.listens.restore.origin import is_reserved
 from sidestream.streams.listens.table.meta import META_KEY
 from sidestream.streams.popularity.values import read_key, read_part
-from sidestream.tokenizer.popularity import Counts, merged
+from sidestream.tokenizer.popularity import Counts, merge_counts
 from sidestream.tokenizer.sid import item_key
 from tests.integration.rigs.lane_worker import LANE, POPULARITY, static_lookup, user_table
 
@@ -291,13 +291,15 @@ class Rig:
             except BadRecord:
                 continue
             key = np.array([item_key(listen.item_id)], np.uint64)
-            parts.append(Counts.of_step(listen.at // POPULARITY.decay.step_ms, key, one))
-        return weights_of(merged(parts))
+            parts.append(Counts.from_step(listen.at // POPULARITY.decay.step_ms, key, one))
+        return weights_of(merge_counts(parts))
 
     def published_counts(self) -> dict[int, float]:
         """The same as the topic has it, last write wins."""
         values = {record.key: record.value for record in self.read_all(self.topics.item_counts.name)}
-        return weights_of(merged([read_part(v).counts for key, v in values.items() if read_key(key)[1] is not None]))
+        return weights_of(
+            merge_counts([read_part(v).counts for key, v in values.items() if read_key(key)[1] is not None])
+        )
 
     def wait_counted(self) -> None:
         """Wait until all that was listened to is counted and published."""

@@ -173,7 +173,7 @@ def test_every_problem_is_named_with_file_and_line(by_hand, name, change, words)
     found = json.loads(done.stdout)
     assert (done.exit_code, found["is_sound"]) == (1, False)
     assert any(words in problem for problem in found["problems"]), found["problems"]
-    told = run("log", "check", by_hand)
+    told = run("log", "check", by_hand, "--no-json")
     assert (told.exit_code, str(found["num_problems"]) + " problems" in told.stderr) == (1, True)
 
 
@@ -198,7 +198,7 @@ def test_a_sound_folder_is_told_as_a_table(by_hand):
         "file": "catalog.jsonl", "rows": 2, "bytes": (by_hand / "catalog.jsonl").stat().st_size,
         "first_at": 1767571200000, "last_at": 1767571200000,
     }  # fmt: skip
-    told = run("log", "check", by_hand)
+    told = run("log", "check", by_hand, "--no-json")
     assert told.exit_code == 0
     assert "events/listens.jsonl" in told.stdout
     assert "0 problems" in told.stderr

@@ -198,7 +198,7 @@ def test_nothing_is_left_of_a_folder_that_is_broken_off(tmp_path: Path, monkeypa
 
     def write() -> None:
         with LogFolderWriter(tmp_path / "w") as writer:
-            writer.item(item("a", 1))
+            writer.item(item("a", T))
             (writer.scratch / "file").touch()
             monkeypatch.setattr("sidestream.models.data.writer._Sink._flush", refuse)
             writer.finish(FACTS)
@@ -310,7 +310,7 @@ def test_listen_row_refuses_what_the_record_refuses(change: dict[str, object]) -
 def test_a_writer_killed_at_any_rename_leaves_the_old_log_or_the_new(tmp_path: Path, swap: bool) -> None:
     def save(place: Path, version: str) -> None:
         with LogFolderWriter(place, overwrite=True) as writer:
-            writer.item(item(version, 10))
+            writer.item(item(version, T))
             writer.finish(dataclasses.replace(FACTS, name=version))
 
     def load(place: Path) -> str:

@@ -64,7 +64,7 @@ def test_each_item_is_listed_once_by_the_best_of_its_sids(trained, name):
     for seed in range(CASES):
         rng = np.random.default_rng(seed)
         snapshot = several_snapshot(config, (3, 12, 40)[seed % 3], rng)
-        items = snapshot.aliases.left_out(np.arange(snapshot.num_rows, dtype=np.int32))
+        items = snapshot.aliases.without_aliases(np.arange(snapshot.num_rows, dtype=np.int32))
         excluded = rng.choice(items, 2)
         allowed = rng.random(snapshot.num_rows) < 0.8
         count = int(rng.choice([1, 4, 20]))

@@ -9,6 +9,7 @@ from sidestream.models.history import SIGNALS
 from sidestream.models.records.signals import POSITIVE_SIGNALS, SIGNAL_WEIGHTS, is_positive, positive_mask
 
 ROOT = Path(__file__).resolve().parents[3]
+TOPS = ("models", "streams", "tokenizer")
 
 
 def test_every_signal_of_the_contract_has_a_weight():
@@ -27,21 +28,65 @@ def test_a_signal_that_is_not_known_does_not_count():
     assert positive_mask([]).shape == (0,)
 
 
-def test_no_other_module_names_the_signals_that_do_not_count():
-    """`sidestream.models.records.listen` and the state's layout define the signals; the world draws them."""
-    owners = ("records/listen.py", "records/signals.py", "history/layout.py", "world/listening.py")
-    modules = [path for top in ("models", "streams", "tokenizer") for path in (ROOT / top).rglob("*.py")]
-    strangers = [
-        path.name for path in modules if not path.as_posix().endswith(owners) and _names(path, {"skip", "dislike"})
-    ]
+# The literal type, the weights, and the codes of the stored histories.
+DEFINERS = ("models/records/listen.py", "models/records/signals.py", "models/history/layout.py")
+UNLIKED = {signal for signal, weight in SIGNAL_WEIGHTS.items() if weight == 0}
+
+
+def test_no_other_module_judges_a_signal_by_its_name():
+    """Importers and the world may produce these signals; whether one counts as liking is asked of the owner."""
+    modules = {path.relative_to(ROOT).as_posix(): path for top in TOPS for path in (ROOT / top).rglob("*.py")}
     assert len(modules) > 100
-    assert not strangers
+    assert set(DEFINERS) <= set(modules)
+    assert not [name for name, path in modules.items() if name not in DEFINERS and judges_by_name(path.read_text())]
 
 
-def _names(path, words):
-    nodes = ast.walk(ast.parse(path.read_text()))
-    return any(isinstance(node, ast.Constant) and node.value in words for node in nodes if _is_text(node))
+@pytest.mark.parametrize(
+    "code",
+    [
+        'if row.signal == "skip": pass',
+        'kept = [row for row in rows if "dislike" != row.signal]',
+        'liked = signal not in ("skip", "dislike")',
+        'NEGATIVE = frozenset({"skip"})',
+        'WEIGHTS = {"listen": 1, "dislike": -1}',
+        'match signal:\n    case "skip": pass',
+        'match signal:\n    case "listen" | "dislike": pass',
+    ],
+)
+def test_judging_by_name_is_found_in_every_form(code):
+    assert judges_by_name(code)
 
 
-def _is_text(node):
-    return isinstance(getattr(node, "value", None), str)
+@pytest.mark.parametrize(
+    "code",
+    [
+        'def f(x):\n    return "skip" if x else "listen"',
+        'signal, share = "dislike", dice.between(10, 200)',
+        'Play(signal="skip")',
+        '"""A skip, or "dislike"."""',
+        'if mode == "skipping": pass',
+    ],
+)
+def test_producing_a_signal_is_not_judging(code):
+    assert not judges_by_name(code)
+
+
+def judges_by_name(code):
+    """Whether code compares something with such a signal, or collects names of signals to look one up in."""
+    return any(_is_unliked(part) for node in ast.walk(ast.parse(code)) for part in _looked_up(node))
+
+
+def _looked_up(node):
+    if isinstance(node, ast.Compare):
+        return [node.left, *node.comparators]
+    if isinstance(node, ast.MatchValue):
+        return [node.value]
+    if isinstance(node, ast.Dict):
+        return [key for key in node.keys if key is not None]
+    if isinstance(node, ast.Set | ast.Tuple | ast.List) and all(isinstance(part, ast.Constant) for part in node.elts):
+        return node.elts
+    return []
+
+
+def _is_unliked(node):
+    return isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in UNLIKED

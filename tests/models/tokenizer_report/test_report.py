@@ -34,7 +34,7 @@ from sidestream.tokenizer.fitting import fit_tokenizer
 from sidestream.tokenizer.generations import VersionOnItems, compare
 from sidestream.tokenizer.levels import CentroidLevel, Quantizer
 from sidestream.tokenizer.settings import TokenizerSettings
-from sidestream.tokenizer.views import plain_items
+from sidestream.tokenizer.views import text_items
 from tests.models.log_catalogue import catalogue_at
 
 AT = 1_700_000_000_000
@@ -366,7 +366,7 @@ def fitted(log):
     settings = TokenizerSettings(vector_dim=32, collaborative_dim=8, codebook_size=16)
     sequences = [np.arange(start, 200, 9) for start in range(9)]
     return fit_tokenizer(
-        plain_items(list(items), texts), sequences, WordLlamaEncoder(), settings, np.random.default_rng(0)
+        text_items(list(items), texts), sequences, WordLlamaEncoder(), settings, np.random.default_rng(0)
     )
 
 
@@ -382,8 +382,8 @@ def test_gathering_orders_by_arrival_and_encodes_as_the_tokenizer_does(log, fitt
     texts = [
         item_text(known[item_id].title, creator=known[item_id].creator, kind="episode") for item_id in items.item_ids
     ]
-    assert np.array_equal(items.codes, fitted.encode_items(plain_items(items.item_ids, texts)).codes)
-    unheard = fitted.encode_items(plain_items([f"new-{item_id}" for item_id in items.item_ids], texts)).codes
+    assert np.array_equal(items.codes, fitted.encode_items(text_items(items.item_ids, texts)).codes)
+    unheard = fitted.encode_items(text_items([f"new-{item_id}" for item_id in items.item_ids], texts)).codes
     assert np.array_equal(items.arrival_codes, unheard)
     assert np.all(items.norms[:, -1] <= items.norms[:, 0] + 1e-6)
 

@@ -12,7 +12,7 @@ from sidestream.tokenizer.content import WordLlamaEncoder
 from sidestream.tokenizer.drift import DriftSettings
 from sidestream.tokenizer.fitting import fit_tokenizer
 from sidestream.tokenizer.settings import TokenizerSettings
-from sidestream.tokenizer.views import plain_items
+from sidestream.tokenizer.views import text_items
 
 MUSIC = "jazz piano quartet live session blues guitar soul drums bass trumpet night remix acoustic ballad"
 KITCHEN = "recipe butter oven flour bake simmer onion garlic knife broth dough salad vinegar roast pepper"
@@ -29,12 +29,12 @@ def tokenizer():
     ids = [f"old-{number}" for number in range(400)]
     sequences = [rng.choice(400, 10, replace=False) for _ in range(60)]
     settings = TokenizerSettings(vector_dim=64, collaborative_dim=8, codebook_size=32)
-    return fit_tokenizer(plain_items(ids, texts_of(MUSIC, 400, 1)), sequences, WordLlamaEncoder(), settings, rng)
+    return fit_tokenizer(text_items(ids, texts_of(MUSIC, 400, 1)), sequences, WordLlamaEncoder(), settings, rng)
 
 
 def published(tokenizer, prefix, texts, version=None):
     ids = [f"{prefix}-{number}" for number in range(len(texts))]
-    encoded = tokenizer.encode_items(plain_items(ids, texts))
+    encoded = tokenizer.encode_items(text_items(ids, texts))
     return [
         ItemSids(
             item_id=item_id,

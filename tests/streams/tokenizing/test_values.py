@@ -88,7 +88,7 @@ def test_an_item_that_does_not_say_when_it_was_published_is_as_new_as_its_event(
 
 def test_several_sids_are_asked_for_only_where_the_settings_say_so():
     class Several(FakeEncoder):
-        def further_sids(self, encoded, max_sids, margin):
+        def additional_sids(self, encoded, max_sids, margin):
             assert (len(encoded.codes), max_sids, margin) == (2, 3, 0.5)
             return [((1, 2), (3, 4)), ()]
 

@@ -20,7 +20,7 @@ from sidestream.streams.runtime.metrics import Metrics
 from sidestream.streams.settings import load_settings
 from sidestream.streams.worker.gates import TopicGate
 from sidestream.streams.worker.states import LaneStates
-from sidestream.tokenizer.generations import CodedBy, align
+from sidestream.tokenizer.generations import VersionCodes, align
 
 
 class FakeTokenizer:
@@ -146,7 +146,7 @@ def test_a_pair_reads_listens_of_each_older_version_that_it_has_a_map_from(tmp_p
 
     def mapped(old, new):
         sizes, codes = now.codebook_sizes, np.zeros((1, len(now.codebook_sizes)), np.int32)
-        return align(CodedBy(old, sizes, codes), CodedBy(new, sizes, codes))
+        return align(VersionCodes(old, sizes, codes), VersionCodes(new, sizes, codes))
 
     mapped("before", now.version).save(folder / "alignment")
     mapped("oldest", now.version).save(folder / "alignment-oldest")

@@ -187,8 +187,8 @@ def arrays_of(snapshot: CatalogueSnapshot) -> list[np.ndarray]:
         snapshot.rows.expiries.rows,
         snapshot.rows.expiries.expires_at,
         snapshot.text,
-        snapshot.index.whole().keys,
-        snapshot.index.whole().rows,
+        snapshot.index.compacted().keys,
+        snapshot.index.compacted().rows,
         snapshot.row_alive,
         snapshot.popular_rows,
         snapshot.newest_rows,
@@ -198,7 +198,7 @@ def arrays_of(snapshot: CatalogueSnapshot) -> list[np.ndarray]:
 def check_against_scratch(snapshot: CatalogueSnapshot):
     """Require of a snapshot what one built from its rows alone has, byte for byte."""
     store = store_of(snapshot)
-    scratch = live_rows.built(store, snapshot.row_alive, snapshot.codebook_sizes)
+    scratch = live_rows.build_live_rows(store, snapshot.row_alive, snapshot.codebook_sizes)
     assert snapshot.popular_rows.tolist() == scratch.popular.tolist()
     assert snapshot.newest_rows.tolist() == scratch.newest.tolist()
     for field in fields(scratch.trie):

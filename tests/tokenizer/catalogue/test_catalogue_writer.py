@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sidestream.tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts, catalogue, encoding, rows, validation
-from sidestream.tokenizer.catalogue.trie.splice import Splice
+from sidestream.tokenizer.catalogue.trie.csr import Splice
 from sidestream.tokenizer.errors import CatalogueError
 from sidestream.tokenizer.sid import item_key
 from tests.tokenizer.catalogue import catalogue_model as cm

@@ -148,10 +148,10 @@ def no_sets(folder):
         (spoil_byte, "damaged"),
         (lambda folder: (folder / "text.npy").unlink(), "lacks"),
         (lambda folder: (folder / "manifest.json").unlink(), "no manifest"),
-        (lambda folder: (folder / "manifest.json").write_text("{"), "cannot be read"),
+        (lambda folder: (folder / "manifest.json").write_text("{"), "not a readable manifest"),
         (shutil.rmtree, "is missing"),
         (relabel, "layout 2, got 99"),
-        (no_sets, "cannot be read as a catalogue"),
+        (no_sets, "not a readable catalogue"),
     ],
 )
 def test_damaged_or_foreign_folders_are_refused(tmp_path, spoil, words):

@@ -9,7 +9,7 @@ from sidestream.tokenizer.drift import (
     DriftFigures,
     DriftReference,
     DriftSettings,
-    left_out_stretch,
+    held_out_stretch,
     measure_reference,
     next_alarms,
     residual_norms,
@@ -18,7 +18,7 @@ from sidestream.tokenizer.fitting import fit_tokenizer
 from sidestream.tokenizer.levels import fit_levels
 from sidestream.tokenizer.representation.vector import Representation
 from sidestream.tokenizer.settings import TokenizerSettings
-from sidestream.tokenizer.views import plain_items
+from sidestream.tokenizer.views import text_items
 
 DIM, TRAINING, WINDOW = 24, 2_000, 400
 SETTINGS = TokenizerSettings(vector_dim=DIM, collaborative_dim=8, codebook_size=64, kmeans_iterations=8)
@@ -57,7 +57,7 @@ def fitted(rng, draw):
         return fit_rows(keys[rows], content[rows], listens[rows], rng)
 
     representation, levels = fit(np.arange(TRAINING))
-    reference = measure_reference(representation, levels, content, left_out_stretch(fit, content, rng))
+    reference = measure_reference(representation, levels, content, held_out_stretch(fit, content, rng))
     return representation, levels, reference, content
 
 
@@ -109,7 +109,7 @@ def test_words_of_another_world_raise_an_alarm(wordllama):
 
     ids = [f"old-{number}" for number in range(500)]
     settings = TokenizerSettings(vector_dim=64, collaborative_dim=0, codebook_size=32)
-    items = fit_tokenizer(plain_items(ids, texts(MUSIC, 500)), [], wordllama, settings, rng)
+    items = fit_tokenizer(text_items(ids, texts(MUSIC, 500)), [], wordllama, settings, rng)
     parts = items.tokenizer.representation, items.tokenizer.levels, items.reference
     assert alarms_of(judged(*parts, wordllama.encode(texts(MUSIC, 250)))) == frozenset()
     assert alarms_of(judged(*parts, wordllama.encode(texts(KITCHEN, 250)))) >= {"residual", "codes"}

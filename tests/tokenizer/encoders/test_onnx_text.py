@@ -13,7 +13,7 @@ from sidestream.tokenizer.encoders.export import export_encoder
 from sidestream.tokenizer.errors import ArtifactError, TokenizerError
 from sidestream.tokenizer.fitting import fit_tokenizer
 from sidestream.tokenizer.settings import TokenizerSettings
-from sidestream.tokenizer.views import plain_items
+from sidestream.tokenizer.views import text_items
 from tests.tokenizer.encoders.tiny_bert import HIDDEN, word_splitter, write_source
 
 pytestmark = pytest.mark.train
@@ -98,7 +98,7 @@ def test_a_missing_package_is_named(tiny, folder, monkeypatch):
 
 
 def test_an_artifact_carries_its_encoder_and_refuses_another(tiny, tmp_path):
-    items = plain_items([f"item-{n}" for n in range(30)], [f"w{n % 9} w{n % 5}" for n in range(30)])
+    items = text_items([f"item-{n}" for n in range(30)], [f"w{n % 9} w{n % 5}" for n in range(30)])
     settings = TokenizerSettings(vector_dim=16, collaborative_dim=4, codebook_size=8)
     fitted = fit_tokenizer(items, [], tiny, settings, np.random.default_rng(0))
     artifact = tmp_path / "tokenizer"

@@ -43,7 +43,7 @@ def tiny_weights(seed=0):
 
 def word_splitter():
     """Whole words; pads every text to 128 tokens and cuts there, as MiniLM's file does."""
-    from tests.bench.tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *(f"w{number}" for number in range(VOCABULARY - 4))]
     splitter = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="[UNK]"))

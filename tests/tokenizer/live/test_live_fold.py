@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidestream.tokenizer.errors import TokenizerError
-from sidestream.tokenizer.live import LiveSettings, Segment, decode_state, encode_state, take_item
+from sidestream.tokenizer.live import LiveSettings, Segment, decode_state, encode_state, fold_item
 from sidestream.tokenizer.live.state import HOUR_MS
 from tests.tokenizer.live.live_toys import DIM, ToyBooks, listeners, play, take, talk, words
 
@@ -172,7 +172,7 @@ def test_a_newer_sum_replaces_the_older_one_and_another_hand_adds_to_it():
     second = listeners("1 fans", 9.0, since=3, offset=7)
     other = listeners("1 fans", 2.0, since=8, offset=8)
     steps = play([second, first, other], BOOKS, LIVE, start())
-    assert [step.is_news for step in steps] == [True, False, True]
+    assert [step.is_new for step in steps] == [True, False, True]
     assert [(one.since, one.offset) for one in steps[-1].state.partials] == [(3, 7), (8, 8)]
 
 
@@ -191,8 +191,8 @@ def test_a_catalogue_event_keeps_window_and_sid_and_starts_the_revisions_anew():
     renamed = take(live, (7, "0 another title"), BOOKS, LIVE).state
     assert (renamed.source_offset, renamed.revision, renamed.spans) == (7, 0, live.spans)
     assert renamed.views[V].sid == live.views[V].sid
-    assert not take(renamed, (7, "0 another title"), BOOKS, LIVE).is_news
-    assert not take(renamed, (6, "0 older"), BOOKS, LIVE).is_news
+    assert not take(renamed, (7, "0 another title"), BOOKS, LIVE).is_new
+    assert not take(renamed, (6, "0 older"), BOOKS, LIVE).is_new
 
 
 def test_before_its_first_segment_an_item_is_what_its_words_say():
@@ -204,7 +204,7 @@ def test_before_its_first_segment_an_item_is_what_its_words_say():
 def test_a_tokenizer_that_comes_later_sees_the_window_and_one_that_goes_is_forgotten():
     live = play([talk(4, number) for number in range(30)], BOOKS, LIVE, start())[-1].state
     both = take(live, (0, "0 a stream"), TWO, LIVE)
-    assert both.is_news
+    assert both.is_new
     assert both.state.revision == live.revision + 1
     newcomer = TWO["ba9876543210"]
     newcomer.encoded.clear()
@@ -235,11 +235,11 @@ def test_a_state_of_another_layout_or_cut_short_is_refused():
     value = encode_state(start())
     with pytest.raises(TokenizerError, match="layout version 1, got 02"):
         decode_state(b"\x02" + value[1:])
-    with pytest.raises(TokenizerError, match="cannot be read"):
+    with pytest.raises(TokenizerError, match="cannot be decoded"):
         decode_state(value[:-3])
 
 
 def test_words_that_cancel_fall_back_to_the_items_own():
-    state = take_item(None, b"", 0, {V: words("1 a", BOOKS[V])}, BOOKS, LIVE).state
+    state = fold_item(None, b"", 0, {V: words("1 a", BOOKS[V])}, BOOKS, LIVE).state
     silent = LiveSettings(own_weight=0, long_weight=0, listener_weight=0)
     assert take(state, listeners("6 f", 100.0), BOOKS, silent).state.views[V].sid == (1,)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidestream.tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts
-from sidestream.tokenizer.popularity import Counts, Decay, Ranking, merged, popularity_scores
+from sidestream.tokenizer.popularity import Counts, Decay, Ranking, merge_counts, popularity_scores
 from sidestream.tokenizer.sid import item_key
 
 SIZES, DIM = (3, 4), 4
@@ -36,7 +36,7 @@ def upsert(item_id, offset, sid=(1, 2), **facts):
 
 def counts_of(listens, at=NOW_MS):
     keys = np.array([item_key(item_id) for item_id in listens], np.uint64)
-    return Counts.of_step(at // DECAY.step_ms, keys, np.array(list(listens.values())))
+    return Counts.from_step(at // DECAY.step_ms, keys, np.array(list(listens.values())))
 
 
 def ranking(counts, now_ms=NOW_MS, fresh_hours=0.0, fresh_share=1.0):
@@ -151,7 +151,7 @@ def test_rules_compiled_before_hold_for_the_ranked_snapshot_and_are_carried_on()
     assert sorted(ranked.item_ids(np.flatnonzero(masks.item))) == ["i0", "i2", "i4", "i6", "i8"]
     catalogue.apply([upsert("more", 10)])
     following = ranks.ranked(catalogue.snapshot(0))
-    anew = dataclasses.replace(following, _rules={}, _asked=set())
+    anew = dataclasses.replace(following, _rules={}, _requested=set())
     got, wanted = following.eligibility(market="DE", now_ms=0), anew.eligibility(market="DE", now_ms=0)
     assert got.item.tolist() == wanted.item.tolist()
     assert [nodes.tolist() for nodes in got.nodes] == [nodes.tolist() for nodes in wanted.nodes]
@@ -162,4 +162,4 @@ def test_order_is_of_all_partitions_together():
     catalogue.apply([upsert("a", 0), upsert("b", 1)])
     parts = [counts_of({"a": 2}), counts_of({"b": 3}), counts_of({"a": 2})]
     for order in (parts, parts[::-1]):
-        assert buckets(ranking(merged(order)).ranked(catalogue.snapshot())) == [["a", "b"]]
+        assert buckets(ranking(merge_counts(order)).ranked(catalogue.snapshot())) == [["a", "b"]]

@@ -132,8 +132,8 @@ def test_words_alone_stay_the_tokenizer_that_they_were(word_hash):
     ("names", "message"),
     [
         (("text", "text"), "expected each once"),
-        (("segments.video",), "of words text, segments, segments.events"),
-        (("sleeve",), "view 'sleeve': no item has numbers for it"),
+        (("segments.video",), "as text only text, segments, segments.events"),
+        (("sleeve",), "view 'sleeve': no item has a vector for it"),
     ],
 )
 def test_views_that_cannot_be_read_are_refused_when_fitting(word_hash, names, message):

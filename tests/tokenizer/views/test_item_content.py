@@ -1,7 +1,7 @@
 import pytest
 
 from sidestream.tokenizer.errors import TokenizerError
-from sidestream.tokenizer.views import ContentSegment, ItemContent, plain_items
+from sidestream.tokenizer.views import ContentSegment, ItemContent, text_items
 from sidestream.tokenizer.views.item import MAX_SEGMENT_MS, MAX_SEGMENTS
 
 
@@ -45,7 +45,7 @@ def test_a_vector_may_not_have_the_name_of_a_view_that_is_made_of_words(name):
         ItemContent("a", views={name: [1.0]})
 
 
-def test_plain_items_are_one_for_each_text():
-    assert plain_items(["a", "b"], ["x", ""]) == [ItemContent("a", "x"), ItemContent("b")]
+def test_text_items_are_one_for_each_text():
+    assert text_items(["a", "b"], ["x", ""]) == [ItemContent("a", "x"), ItemContent("b")]
     with pytest.raises(TokenizerError, match="got 1 items and 2 texts"):
-        plain_items(["a"], ["b", "c"])
+        text_items(["a"], ["b", "c"])

@@ -12,6 +12,7 @@ from sidestream.models.data.check import check_folder
 from sidestream.models.data.importers.histories import HistoryOptions, ListenBrainzHistory, import_history
 from sidestream.models.data.plays import SplitOptions
 from sidestream.models.errors import DataError
+from tests.models.log_catalogue import catalogue_at
 
 S0 = 1_767_571_200
 NOW_MS = (S0 + 90 * 86_400) * 1_000
@@ -168,7 +169,7 @@ def test_odd_but_sound_rows(tmp_path):
     assert rows[-1].at == (S0 + 600) * 1_000
     assert rows[3].item_id == "msid:msid"
     assert rows[5].device == "VLC"
-    assert log.catalogue_at()[rows[4].item_id].tags == ("rock",)
+    assert catalogue_at(log)[rows[4].item_id].tags == ("rock",)
 
 
 def test_a_folder_without_listens_is_refused(tmp_path):

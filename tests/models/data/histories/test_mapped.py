@@ -15,6 +15,7 @@ from sidestream.models.data.importers.histories import (
 )
 from sidestream.models.data.plays import SplitOptions
 from sidestream.models.errors import DataError
+from tests.models.log_catalogue import catalogue_at
 
 S0 = 1_767_571_200  # 2026-01-05
 NOW_MS = (S0 + 90 * 86_400) * 1_000
@@ -60,7 +61,7 @@ def test_usual_names_and_units_are_found(tmp_path):
     assert [(row.user_id, row.at, row.listened_ms) for row in folder.listens()] == [
         ("7", S0 * 1_000 + 60_000 * n, 1_000) for n in range(3)
     ]
-    (item,) = folder.catalogue_at().values()
+    (item,) = catalogue_at(folder).values()
     assert (item.title, item.creator, item.item_id.split(":")[0]) == ("One", "A, B", "name")
 
 
@@ -78,7 +79,7 @@ def test_paths_constants_and_words_of_signals(tmp_path):
     assert [(row.user_id, row.item_id, row.signal) for row in folder.listens()] == [
         (f"u{n % 2}", str(n), "like") for n in range(4)
     ]
-    item = folder.catalogue_at()["0"]
+    item = catalogue_at(folder)["0"]
     assert (item.kind, item.creator, item.tags) == ("episode", "X", ("a", "b"))
 
 
@@ -129,7 +130,7 @@ def test_units_of_durations(tmp_path, duration, unit, expected):
     path = written(tmp_path / "f", rows(duration=duration, listened=duration // 2))
     _, folder = imported(path, tmp_path / "log", mapping(duration_unit=unit))
     assert {(row.duration_ms, row.listened_ms) for row in folder.listens()} == {(expected, expected // 2)}
-    assert folder.catalogue_at()["i0"].duration_ms == expected
+    assert catalogue_at(folder)["i0"].duration_ms == expected
 
 
 def test_skips_do_not_make_milliseconds_look_like_seconds(tmp_path):
@@ -230,7 +231,7 @@ def test_one_listener_and_items_without_ids(tmp_path):
     ]
     _, folder = imported(written(tmp_path / "f", values), tmp_path / "log", mapping(user="me"))
     assert {row.user_id for row in folder.listens()} == {"me"}
-    assert len(folder.catalogue_at()) == 1
+    assert len(catalogue_at(folder)) == 1
 
 
 def test_csv_with_and_without_a_header(tmp_path):
@@ -253,9 +254,9 @@ def test_a_file_of_items_goes_before_what_plays_say(tmp_path):
     )
     path = written(tmp_path / "f", rows(3, title="Heard", creator="C"))
     manifest, folder = imported(path, tmp_path / "log", MappedOptions(items_file=items))
-    found = folder.catalogue_at()
+    found = catalogue_at(folder)
     assert set(found) == {"i0", "i1", "i2", "never"}
-    assert (found["i0"].title, found["i0"].creator, found["i0"].published_at) == ("Told", "C", None)
+    assert (found["i0"].title, found["i0"].creator, found["i0"].published_at) == ("Told", "C", -315_619_200_000)
     assert found["i1"].title == "Heard"
     assert any("2 items of plays are not in" in note for note in manifest.notes)
 
@@ -328,3 +329,43 @@ def test_memory_does_not_change_the_folder(tmp_path):
     ]
     assert made[0] == made[1]
     assert sorted(inside.name for inside in tmp_path.iterdir()) == ["20000", "268435456", "f"]
+
+
+@pytest.mark.parametrize(
+    ("value", "at"),
+    [
+        ("1960", -315_619_200_000),
+        (1999, 915_148_800_000),
+        ("2026-01-05", S0 * 1_000),
+        (S0 * 1_000, S0 * 1_000),
+        (S0, S0 * 1_000),
+        (str(S0 * 1_000_000), S0 * 1_000),
+        ("9999-12-31", None),
+        (10**30, None),
+    ],
+)
+def test_units_of_publications_are_told_by_their_size(tmp_path, value, at):
+    path = written(tmp_path / "f", rows(1, published_at=value))
+    _, folder = imported(path, tmp_path / "log")
+    assert catalogue_at(folder)["i0"].published_at == at
+
+
+@pytest.mark.parametrize(
+    "row",
+    [{"at": 1e306}, {"at": S0, "duration": 1e306}, {"at": S0, "duration": 1e18}, {"at": S0, "published_at": "soon"}],
+)
+def test_numbers_beyond_all_measure_are_damage(tmp_path, row):
+    path = written(tmp_path / "f", [*rows(3, duration=200), {"user": "u", "item": "i", **row}])
+    how = HistoryOptions(split=SplitOptions("none"), max_damaged=0.5)
+    manifest, _ = imported(path, tmp_path / "log", how=how)
+    assert manifest.counts.listens == 3
+    assert f"{path}:4: expected" in manifest.notes[0]
+
+
+def test_plays_from_the_first_moment_that_records_take(tmp_path):
+    """Session-starts and items, which come a little before the plays, must not lie before 2000."""
+    first = 946_684_800
+    values = [{"user": "u", "item": f"i{n}", "at": first + n, "listened": 300} for n in range(6)]
+    how = HistoryOptions(split=SplitOptions("last"))
+    _, folder = imported(written(tmp_path / "f", values), tmp_path / "log", how=how)
+    assert min(row.at for row in folder.merged()) == first * 1_000

@@ -11,6 +11,7 @@ from sidestream.models.data.check import check_folder
 from sidestream.models.data.importers.histories import HistoryOptions, MovieLensHistory, import_history
 from sidestream.models.data.plays import SplitOptions
 from sidestream.models.errors import DataError
+from tests.models.log_catalogue import catalogue_at
 
 S0 = 1_767_571_200
 NOW_MS = (S0 + 90 * 86_400) * 1_000
@@ -38,7 +39,7 @@ def test_ratings_become_signals_and_items_words(tmp_path):
     raw = written(tmp_path / "raw", [("u", 1, 5, S0), ("u", 2, 3, S0 + 1), ("u", 1, 1.5, S0 + 2)])
     manifest, log = imported(raw, tmp_path / "log", "none")
     assert [row.signal for row in log.listens()] == ["like", "listen", "dislike"]
-    item = log.catalogue_at()["1"]
+    item = catalogue_at(log)["1"]
     assert (item.title, item.tags) == ("Toy Story (1995)", ("Animation", "Comedy"))
     assert manifest.events_are == "ratings, not plays"
     assert "1 items have ratings and no line in small.item." in manifest.notes

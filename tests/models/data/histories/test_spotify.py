@@ -10,6 +10,7 @@ from sidestream.models.data.check import check_folder
 from sidestream.models.data.importers.histories import HistoryOptions, SpotifyHistory, SpotifyOptions, import_history
 from sidestream.models.data.plays import SplitOptions
 from sidestream.models.errors import DataError
+from tests.models.log_catalogue import catalogue_at
 
 NOW_MS = 1_775_000_000_000
 EMPTY = dict.fromkeys(
@@ -59,7 +60,7 @@ def test_music_podcasts_and_audiobooks(tmp_path):
         play(40),
     )  # fmt: skip
     manifest, log = imported(source, tmp_path / "log")
-    found = {item.item_id: (item.kind, item.title, item.creator, item.show) for item in log.catalogue_at().values()}
+    found = {item.item_id: (item.kind, item.title, item.creator, item.show) for item in catalogue_at(log).values()}
     assert found == {
         "spotify:track:1": ("track", "Song", "Artist", "Album"),
         "spotify:episode:1": ("episode", "Ep", "Show", "Show"),
@@ -115,7 +116,7 @@ def test_one_song_under_several_uris_is_one_item(tmp_path):
     )
     _, log = imported(source, tmp_path / "log")
     assert [row.item_id for row in log.listens()][:2] == ["spotify:track:1"] * 2
-    assert len(log.catalogue_at()) == 2
+    assert len(catalogue_at(log)) == 2
 
 
 def test_private_sessions_are_asked_for(tmp_path):

@@ -1,6 +1,8 @@
 from sidestream.models.data.plays import Items, Words
 from sidestream.models.data.plays.items import MAX_NAMES_OF_ID, name_key
 
+AT = 1_700_000_000_000
+
 
 def song(title, creator="A", **more):
     return Words(title=title, creator=creator, **more)
@@ -39,9 +41,9 @@ def test_the_newest_words_count_and_older_ones_fill_the_gaps():
     items.of_id("i", Words(title="new"), 9)
     items.of_id("i", Words(title="older still", show="S"), 1)
     items.of_id("i", None)
-    (record,) = items.records(77)
+    (record,) = items.records(AT)
     assert (record.item_id, record.at, record.title, record.creator, record.show, record.tags) == (
-        "i", 77, "new", "A", "S", ("t",),
+        "i", AT, "new", "A", "S", ("t",),
     )  # fmt: skip
     assert items.item_id(name) == "i"
 

@@ -13,6 +13,7 @@ from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.listens.erasure.requests import SWEPT_HEADER
 from sidestream.streams.operate.recording import RecordOptions, record_topics, run
 from sidestream.streams.operate.recording.spool import FOLDER, Spool
+from tests.models.log_catalogue import catalogue_at
 
 DAY = 86_400_000
 # Yesterday: a broker soon deletes what is older than its retention time.
@@ -91,8 +92,8 @@ def test_items_keep_the_order_of_their_topic_and_removals(clients, topics, send,
     send(topics.catalog_items, ("i1", None), ("never", None))
     send(topics.listens, listen("u", 1, "i0"), listen("u", 2, "gone"))
     done, folder = recorded(clients, topics, tmp_path / "log", options(until=1 << 45))
-    assert folder.catalogue_at()["i0"].title == "second"
-    assert set(folder.catalogue_at()) == {"i0"}
+    assert catalogue_at(folder)["i0"].title == "second"
+    assert set(catalogue_at(folder)) == {"i0"}
     assert done.manifest.counts.removals == 1
     assert [row.item_id for row in folder.listens()] == ["i0"]
     assert "1 rows left out: their item is not in the catalogue" in done.manifest.notes
@@ -104,7 +105,7 @@ def test_a_range_of_time(clients, topics, send, tmp_path):
     _, folder = recorded(clients, topics, tmp_path / "log", how)
     assert [row.at for row in folder.listens()] == [T0 + 1_000 * n for n in range(4, 9)]
     assert [row.session_id for row in folder.sessions()] == ["u2-s6"]
-    assert len(folder.catalogue_at()) == 5
+    assert len(catalogue_at(folder)) == 5
     _, folder = recorded(clients, topics, tmp_path / "log", options(from_at=T0 + 4_000))
     assert len(list(folder.listens())) == 8, "a later end takes what was behind the earlier one"
     with pytest.raises(DataError, match="was recorded from"):

@@ -11,6 +11,7 @@ from sidestream.models.recommend import Recommender
 from sidestream.streams.cli.main import app
 from sidestream.streams.replay import ReplayCore, ReplayDriver
 from sidestream.tokenizer.artifact import load_tokenizer
+from tests.models.log_catalogue import catalogue_at
 from tests.streams.replay.plays_file import write_listens
 
 pytestmark = pytest.mark.train
@@ -52,5 +53,5 @@ def test_twenty_thousand_plays_become_candidates(tmp_path: Path) -> None:
     answers = {answer.session_id: answer for answer in ReplayDriver(folder, core).run() if answer.session_id in asked}
     assert answers.keys() == asked
     assert all(answer.fallback is None and len(answer.candidates) == 30 for answer in answers.values())
-    known = {item.item_id for item in folder.catalogue_at().values()}
+    known = {item.item_id for item in catalogue_at(folder).values()}
     assert all(candidate.item_id in known for answer in answers.values() for candidate in answer.candidates)
