@@ -78,7 +78,7 @@ def test_the_wheel_holds_the_packages_and_all_they_read(wheel):
         f"{NAMESPACE}/{path.relative_to(ROOT).as_posix()}"
         for package in PACKAGES
         for path in (ROOT / package).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and path.suffix != ".md" and "__pycache__" not in path.parts
     ]
     assert f"{NAMESPACE}/streams/broker/kafka/server.properties" in wanted
     assert sorted(set(wanted) - names) == []
