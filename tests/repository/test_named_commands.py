@@ -19,6 +19,19 @@ def named_commands(text, before):
         yield re.findall(r"'[^']*'?|\S+", line)
 
 
+def values(words, command):
+    """The words that are neither options nor their values."""
+    options = [param for param in command.params if param.param_type_name == "option"]
+    found, rest = [], iter(words)
+    for word in rest:
+        option = next((param for param in options if word in (*param.opts, *param.secondary_opts)), None)
+        if option is not None and not option.is_flag:
+            next(rest, None)
+        elif option is None and not word.startswith("--"):
+            found.append(word)
+    return found
+
+
 def require(words, where):
     command = COMMAND
     while words and words[0].startswith("--") and words[0] != "--help":
@@ -33,6 +46,9 @@ def require(words, where):
         command = command.commands[name]
     if isinstance(command, LazyCommand):
         command = command.load()
+    arguments = [param for param in command.params if param.param_type_name == "argument"]
+    if all(argument.nargs == 1 for argument in arguments):
+        assert len(values(words, command)) <= len(arguments), where
     options = {option for param in command.params for option in (*param.opts, *param.secondary_opts)} | {"--help"}
     assert {word for word in words if word.startswith("-") and len(word) > 1} <= options, where
 

@@ -95,16 +95,16 @@ class Terminal:
     def stay(self, command: str) -> None:
         """Start what stays, in the place of what stayed before."""
         self.leave()
-        log = (self.folder / "up.log").open("w")
-        self.staying = subprocess.Popen(
-            ["bash", "-c", f"exec {command}"],
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        with (self.folder / "up.log").open("w") as log:
+            self.staying = subprocess.Popen(
+                ["bash", "-c", f"exec {command}"],
+                cwd=self.folder,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
         self.wait(lambda: self.page("readyz") is not None, "the worker is ready")
 
     def leave(self) -> None:
