@@ -65,7 +65,7 @@ def test_artifact_replaces_an_older_one_and_nothing_else(folder, bundle, catalog
     with pytest.raises(ArtifactError, match="give an empty or a new folder"):
         save_tokenizer(notes, newer)
     write_manifest(notes, {"artifact": "model"})
-    with pytest.raises(ArtifactError, match="no tokenizer artifact, so it is not replaced"):
+    with pytest.raises(ArtifactError, match="not a tokenizer artifact, so it is not replaced"):
         save_tokenizer(notes, newer)
     assert (notes / "diary.txt").read_text() == "mine"
 
@@ -147,7 +147,7 @@ def test_an_artifact_written_by_an_early_release_keeps_its_version_and_codes(wor
     assert codes.tolist() == [[104, 76, 57], [0, 51, 87], [43, 70, 122]]
 
 
-def test_the_drift_reference_lies_beside_the_version(folder, bundle, encoder):
+def test_the_drift_reference_is_not_part_of_the_version(folder, bundle, encoder):
     loaded = load_tokenizer(folder, encoder)
     assert loaded.reference == bundle.reference
     assert loaded.reference.num_items == 60

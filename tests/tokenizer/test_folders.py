@@ -1,4 +1,4 @@
-"""A published folder is there whole or not at all, whatever happens to the processes that publish."""
+"""A published folder is complete or missing, even if publishing processes are killed."""
 
 import signal
 import subprocess
@@ -96,7 +96,7 @@ def test_a_folder_that_fails_while_it_is_written_leaves_nothing(tmp_path):
     assert names(tmp_path) == []
 
 
-def test_what_lies_there_is_kept_where_the_check_refuses(tmp_path):
+def test_an_existing_folder_is_kept_if_the_check_refuses(tmp_path):
     place = tmp_path / "place"
     save(place, "old")
     with pytest.raises(ArtifactError, match="expected a missing or an empty folder"), publish_folder(place):

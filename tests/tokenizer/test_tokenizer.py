@@ -48,7 +48,7 @@ text = st.one_of(
 @settings(max_examples=80, deadline=None)
 @given(items=st.lists(st.tuples(st.integers(0, 120), text), min_size=1, max_size=40))
 def test_items_get_the_same_codes_and_vectors_alone_and_in_bulk(wordllama_tokenizer, items):
-    # Texts from none to 5,000 characters in one batch, known and unknown ids: company must not show in a single bit.
+    # Texts from none to 5,000 characters in one batch, known and unknown ids: the batch must not affect a single bit.
     items = text_items([f"item-{number}" for number, _ in items], [words for _, words in items])
     bulk = wordllama_tokenizer.encode_items(items)
     for row in range(len(items)):

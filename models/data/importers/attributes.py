@@ -13,7 +13,7 @@ from sidestream.models.errors import DataError
 PRODUCT_NUMBER = re.compile(r"[0-9A-Z]{10}")
 
 
-# As the sequence file has it; what lies beside it knows numbers alone.
+# As in the sequence file; the files next to it have only numbers.
 ItemName = int | str
 
 

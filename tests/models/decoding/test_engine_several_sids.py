@@ -1,4 +1,4 @@
-"""Items under several SIDs: the engine lists each once, by the best of its SIDs, as trying them all does."""
+"""Items with several SIDs: the engine lists each once, by its best SID, like an exhaustive search."""
 
 import dataclasses
 

@@ -70,7 +70,7 @@ def test_entry_without_a_sid_of_the_version_is_dropped_and_counted():
     assert (known.codes.tolist(), known.dropped) == ([[5, 5, 5]], 1)
 
 
-def test_snapshot_of_another_version_says_nothing():
+def test_a_snapshot_of_another_version_is_not_used():
     state = state_of("a", lookup=catalogue(V1, {"a": (1, 1, 1)}).stored_sid)
     seen = view(state, catalogue(V2, {"a": (7, 7, 7)}), V1)
     assert (seen.rows.tolist(), seen.codes.tolist()) == ([-1], [[1, 1, 1]])
@@ -129,7 +129,7 @@ def test_alignment_gives_the_sid_of_an_entry_stored_under_an_older_version():
 
 
 @pytest.mark.parametrize("sizes", [((8, 8), (8, 8, 8)), ((8, 8, 8), (9, 9, 9))])
-def test_alignment_between_other_codebooks_or_versions_says_nothing(sizes):
+def test_alignment_between_other_codebooks_or_versions_is_not_used(sizes):
     state = state_of("a", lookup=catalogue(V1, {"a": (1, 1, 1)}).stored_sid)
     old, new = (
         VersionCodes(name, of, np.ones((1, len(of)), np.int32)) for name, of in zip((V1, V2), sizes, strict=True)

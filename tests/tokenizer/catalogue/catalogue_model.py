@@ -1,4 +1,4 @@
-"""A catalogue as plain dicts, and the checks that hold a snapshot against it."""
+"""Model of a catalogue as plain dicts, and checks of a snapshot against it."""
 
 import math
 import zlib
@@ -181,7 +181,7 @@ def arrays_of(snapshot: CatalogueSnapshot) -> list[np.ndarray]:
     return [
         *rows,
         *flat,
-        # Of the table of vectors only what the trie points to is said to stay.
+        # Only entries of the vector table that the trie refers to must stay the same.
         snapshot.rows.vector_table[snapshot.trie.leaf_rows],
         snapshot.rows.scale_table[snapshot.trie.leaf_rows],
         snapshot.rows.expiries.rows,

@@ -1,4 +1,4 @@
-"""A catalogue read back from disk goes on as the one that was written, and nothing else is ever read as one."""
+"""A catalogue restored from disk continues like the original, and invalid folders are refused."""
 
 import dataclasses
 import json
@@ -40,7 +40,7 @@ def written(folder, subject):
 
 @given(batches, batches)
 @settings(max_examples=60, deadline=None)
-def test_restored_catalogue_goes_on_as_the_captured_one(before, after):
+def test_a_restored_catalogue_continues_as_the_captured_one(before, after):
     subject, model = cm.new_catalogue(), cm.Model()
     for batch in before:
         subject.apply(batch)

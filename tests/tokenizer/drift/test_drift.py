@@ -115,7 +115,7 @@ def test_words_of_another_world_raise_an_alarm(wordllama):
     assert alarms_of(judged(*parts, wordllama.encode(texts(KITCHEN, 250)))) >= {"residual", "codes"}
 
 
-def test_the_reference_is_of_items_that_nobody_has_heard():
+def test_the_reference_is_measured_without_listens():
     rng, draw = world(1)
     representation, levels, calibrated, content = fitted(rng, draw)
     reference = measure_reference(representation, levels, content)
@@ -124,7 +124,7 @@ def test_the_reference_is_of_items_that_nobody_has_heard():
     norms = residual_norms(levels, unheard, codes)
     assert reference.residual_quantile(95) == pytest.approx(np.quantile(norms, 0.95), abs=1e-5)
     assert reference.residual_quantile(50) == pytest.approx(np.median(norms), abs=1e-5)
-    # New items leave more over than those that the books were fitted to.
+    # New items have larger residuals than those that the codebooks were fitted on.
     assert calibrated.residual_quantile(95) > 1.02 * reference.residual_quantile(95)
     assert calibrated.code_counts == reference.code_counts
     assert [sum(counts) for counts in reference.code_counts] == [TRAINING] * 3
@@ -183,7 +183,7 @@ def test_collisions_count_arrivals_on_equal_sids():
     assert window.figures().collision_share == pytest.approx(38 / 40)
 
 
-def test_an_alarm_stands_until_well_below_its_limit():
+def test_an_alarm_stays_active_until_well_below_its_limit():
     calm = DriftFigures(residual_share=0.05, psi=(0.0, 0.1), collision_share=0.2, collision_expected=0.2)
     assert next_alarms(calm, LIMITS, frozenset()) == frozenset()
     high = dataclasses.replace(calm, residual_share=0.16, psi=(0.0, 0.3), collision_share=0.36)

@@ -1,4 +1,4 @@
-"""The alignment map: whole SIDs, then prefixes, then nothing; what it agrees with; its folder."""
+"""The alignment map: translation by SIDs and prefixes, agreement, and its folder."""
 
 import dataclasses
 import json
@@ -58,7 +58,7 @@ def test_sids_of_another_length_are_refused(made):
         made.translate(np.zeros((1, 3), np.int32))
 
 
-def test_versions_must_say_something_of_the_same_items():
+def test_versions_must_encode_the_same_items():
     with pytest.raises(TokenizerError, match="got 1 and 2"):
         align(coded(OLD, (2,), (0,)), coded(NEW, (2,), (0,), (1,)))
     with pytest.raises(TokenizerError, match="got 0 and 0"):
@@ -130,7 +130,7 @@ def test_another_artifact_is_neither_read_nor_replaced(made, tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").write_text("x")
     write_manifest(tmp_path / "other", {"artifact": "model"})
-    with pytest.raises(ArtifactError, match="no alignment artifact, so it is not replaced"):
+    with pytest.raises(ArtifactError, match="not an alignment artifact, so it is not replaced"):
         made.save(tmp_path / "other")
     with pytest.raises(ArtifactError, match="not an alignment"):
         load_alignment(tmp_path / "other")

@@ -1,4 +1,4 @@
-"""The comparison of two versions: matched counts, what is left over, churn, and what goes into the map."""
+"""The comparison of two versions: matched counts, residuals, churn, and the alignment map."""
 
 import dataclasses
 import json
@@ -92,7 +92,7 @@ def test_the_same_version_under_new_names_is_no_churn(vectors):
     assert json.loads(json.dumps(dataclasses.asdict(compared)))["new"]["version"] == NEW
 
 
-def test_churn_counts_items_whose_mates_are_others():
+def test_churn_counts_items_with_different_bucket_mates():
     old = np.array([[0, 0], [0, 0], [0, 1], [1, 0], [1, 0]], np.int32)
     new = np.array([[5, 5], [5, 6], [5, 7], [2, 2], [2, 2]], np.int32)
     points = np.eye(5)

@@ -1,4 +1,4 @@
-"""Further SIDs: within the margin, never the first again, the same alone as in bulk; all, where all are tried."""
+"""Additional SIDs: within the margin, without the first, independent of the batch, complete for an exhaustive beam."""
 
 import itertools
 

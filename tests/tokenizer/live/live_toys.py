@@ -1,4 +1,4 @@
-"""A tokenizer small enough to reason about, and a way to play a log of records to it."""
+"""A toy tokenizer for live items, and a replay of records."""
 
 import hashlib
 
@@ -30,7 +30,7 @@ def vector_of(text):
     return unit_rows((topic + 0.1 * noise)[None, :], VECTOR_BITS)[0].astype(np.float32)
 
 
-class ToyBooks:
+class ToyCodebooks:
     """One level of codes: as many topics as dimensions, and points between them."""
 
     vector_dim = DIM

@@ -1,4 +1,4 @@
-"""Decayed counts: exact sums, whatever the order and grouping; weights that halve."""
+"""Decayed counts: exact sums in any order and grouping, and halving weights."""
 
 from fractions import Fraction
 

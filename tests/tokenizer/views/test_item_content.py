@@ -29,7 +29,7 @@ def segment(start_ms=0, end_ms=10, text="a crowd cheers", field="events"):
         ([segment(n, n + 1) for n in range(MAX_SEGMENTS + 1)], "segments: expected at most 1024, got 1025"),
     ],
 )
-def test_malformed_segments_are_told_by_name(segments, message):
+def test_malformed_segments_are_named_in_the_error(segments, message):
     with pytest.raises(TokenizerError, match=message):
         ItemContent("a", segments=tuple(segments))
 

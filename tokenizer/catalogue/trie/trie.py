@@ -90,8 +90,8 @@ def build_trie(
         codebook_sizes: Codes per level, greater than every code used.
 
     Returns:
-        The trie, and what a merge can go on from, by inner level; equal inputs give equal arrays, whatever the order of
-        `members`.
+        The trie, and the sums that a merge can continue from, by inner level; equal inputs give equal arrays,
+        regardless of the order of `members`.
     """
     rows = store.rows()
     ordered = members[_bucket_order(rows, members, codebook_sizes)]

@@ -1,4 +1,4 @@
-"""Means do not depend on the order of members, nor on which sums a merge found kept."""
+"""Means depend neither on the order of members nor on which sums were kept."""
 
 from itertools import pairwise
 
@@ -17,7 +17,7 @@ WEIGHTS = [1.0, 1.5, 7.0, 1e-3, 300.0, 3e5]
 
 @pytest.fixture(autouse=True)
 def few_members(monkeypatch):
-    """Make both ways of summing, several chunks and a lack of room happen among a dozen members."""
+    """Trigger both ways of summing, several chunks and the limit of kept sums with a dozen members."""
     monkeypatch.setattr(means, "_PICKS_PER_CHUNK", 4)
     monkeypatch.setattr(sums, "_FEW", 3)
     monkeypatch.setattr(means, "_MEMBERS_PER_SUM", 2)
@@ -63,7 +63,7 @@ ranges_st = st.dictionaries(st.integers(0, 5), members_st, min_size=1)
 
 @given(st.lists(ranges_st, min_size=2, max_size=5), st.integers(0, 2**32 - 1))
 @settings(max_examples=200, deadline=None)
-def test_merged_means_and_sums_equal_those_added_up_anew(steps, seed):
+def test_merged_means_and_sums_equal_those_built_from_scratch(steps, seed):
     source = source_of(seed, 30)
     steps = [{key: sorted(members) for key, members in step.items()} for step in steps]
     _, kept = means.build_means(source, *laid_out([steps[0][key] for key in sorted(steps[0])]))
@@ -82,9 +82,9 @@ def check_kept(kept, source, lists):
     assert kept.nodes.size <= counts.sum() // 2
     assert (counts[kept.nodes] >= 2).all()
     for place, node in enumerate(kept.nodes.tolist()):
-        picks, offsets = laid_out([lists[node], lists[node]])  # twice, so that there is room to keep one
-        _, anew = means.build_means(source, picks, offsets)
-        for got, expected in zip(kept.sums, anew.sums, strict=True):
+        picks, offsets = laid_out([lists[node], lists[node]])  # twice, so that the limit allows one
+        _, rebuilt = means.build_means(source, picks, offsets)
+        for got, expected in zip(kept.sums, rebuilt.sums, strict=True):
             np.testing.assert_array_equal(got[place], expected[0])
 
 
