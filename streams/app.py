@@ -9,7 +9,7 @@ from typing import Any
 
 from sidestream.streams.errors import SettingsError
 from sidestream.streams.generations.pair import Pair, load_pair
-from sidestream.streams.generations.shelf import LoadPair
+from sidestream.streams.generations.pair_loader import LoadPair
 from sidestream.streams.runtime.logs.log import set_up_logging
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.streams.settings import Settings, load_settings

@@ -19,8 +19,8 @@ from mode import Service
 from sidestream.streams.contracts.decode import Limits, decode_listen, decode_session_start, decode_user_erasure
 from sidestream.streams.contracts.topics import Topics, build_topics
 from sidestream.streams.generations.pair import Pair, load_pair
+from sidestream.streams.generations.pair_loader import LoadPair
 from sidestream.streams.generations.serving import Serving
-from sidestream.streams.generations.shelf import LoadPair
 from sidestream.streams.group.faust_app import make_faust_app
 from sidestream.streams.group.transport import FaustHost, register
 from sidestream.streams.kafka.clients import TRANSACTION_TIMEOUT_MS, Clients
@@ -48,7 +48,7 @@ from sidestream.streams.tokenizing.live.audience import LiveAudience
 from sidestream.streams.tokenizing.live.ids import LiveIds
 from sidestream.streams.tokenizing.live.items import LiveItems
 from sidestream.streams.tokenizing.live.service import LiveItemsService
-from sidestream.streams.tokenizing.live_tokenizers import books_of
+from sidestream.streams.tokenizing.live_codebooks import live_codebooks
 from sidestream.streams.worker.folder import worker_folder
 from sidestream.streams.worker.gates import TopicGate
 from sidestream.streams.worker.generations import GenerationParts
@@ -154,7 +154,7 @@ class WorkerParts:
         return Backlog(self.clients, topics, self.settings.worker.watchdog.ask_kafka_s, self.app)
 
     def _tokenizing(self, pair: Pair) -> list[Service]:
-        items = LiveItems(self.topics, books_of([pair.tokenizer]), self.limits, self.settings.live, self.metrics)
+        items = LiveItems(self.topics, live_codebooks([pair.tokenizer]), self.limits, self.settings.live, self.metrics)
         live = LiveItemsService(items, self.topics.live_states, self.clients, self.clock)
         agent = CatalogAgent(
             self.app,
@@ -167,11 +167,11 @@ class WorkerParts:
             live=live,
         )
         retokenizer = self._generations.retokenizer(self.app, agent, self.limits)
-        retokenizer.adopted(lambda tokenizers: items.use(books_of(tokenizers)))
+        retokenizer.on_tokenizers_changed(lambda tokenizers: items.set_codebooks(live_codebooks(tokenizers)))
         drift = DriftMonitor(self.settings.agent.drift, self.metrics)
-        drift.use([pair.tokenizer])
-        agent.maker.observe = drift.observe
-        retokenizer.adopted(drift.use)
+        drift.set_tokenizers([pair.tokenizer])
+        agent.record_maker.on_values = drift.observe
+        retokenizer.on_tokenizers_changed(drift.set_tokenizers)
         if self.role == "tokenize":
             self._serves = lambda: ((*retokenizer.versions, pair.tokenizer.version)[0], pair.model_version)
         self.health.ready_when(retokenizer.not_ready)
@@ -186,12 +186,12 @@ class WorkerParts:
 
     def _recommending(self, pair: Pair, lane_metrics: LaneMetrics) -> list[Service]:
         serving = self._generations.serving(pair)
-        self._serves = lambda: (serving.now.version, serving.now.model_version)
+        self._serves = lambda: (serving.current.version, serving.current.model_version)
         self.health.ready_when(serving.not_ready)
         host = FaustHost(self.app)
         erasures = self._erasures()
         ids, audience = self._audience(pair)
-        serving.adopted(lambda tokenizers: audience.use(books_of(tokenizers)))
+        serving.on_tokenizers_changed(lambda tokenizers: audience.set_codebooks(live_codebooks(tokenizers)))
         pacer = Pacer(self.settings.lane.slice_ms, self.settings.lane.listen_share)
         lane = ListenLane(
             host,
@@ -203,7 +203,7 @@ class WorkerParts:
             lane_metrics,
             pacer=pacer,
             erasures=erasures,
-            folded=audience.folded,
+            folded=audience.count_listens,
             derived=make_counting(self.settings.popularity, self.topics, self.clients, self.limits),
         )
         self.guarantee = lane.guarantee
@@ -229,9 +229,9 @@ class WorkerParts:
 
     def _audience(self, pair: Pair) -> tuple[LiveIds, LiveAudience]:
         ids = LiveIds(self.clients, self.topics.live_states)
-        books = books_of([pair.tokenizer])
-        audience = LiveAudience(self.clients, self.topics.live_listeners, ids, books, self.settings.live)
-        self.app.on_partitions_revoked.connect(audience.revoked)
+        codebooks = live_codebooks([pair.tokenizer])
+        audience = LiveAudience(self.clients, self.topics.live_listeners, ids, codebooks, self.settings.live)
+        self.app.on_partitions_revoked.connect(audience.on_revoked)
         return ids, audience
 
     def _table(self) -> UserTable:

@@ -178,7 +178,7 @@ def test_a_worker_killed_while_the_catalogue_is_written_anew(installation):
     wait_until(lambda: rig.metric('sidestream_rewritten_items_total{outcome="rewritten"}') >= 3, what="a few items")
     assert rig.end(signal.SIGKILL) != 0
     assert 0 < sum(B in value.versions for value in installation.values().values()) < ITEMS
-    # News while nobody works: the last event of each item must win over what is written anew.
+    # Updates while no worker runs: the last event of each item must win over the rewritten value.
     rig.item("i1", title="Another title")
     rig.send(installation.topics.catalog_items, "i2", None)
     rig.flush()
@@ -269,9 +269,9 @@ def test_orders_in_any_order_lead_to_one_state(installation, loop):
 def test_an_active_pair_that_cannot_be_loaded_is_told_by_the_readiness(installation, loop):
     installation.order(C, "active", "nowhere")
     wait_until(lambda: loop.get("/readyz")[0] == 503, what="not ready")
-    (reason,) = [r for r in loop.get("/readyz")[1]["reasons"] if "is to serve" in r]
+    (reason,) = [r for r in loop.get("/readyz")[1]["reasons"] if "is ordered to serve" in r]
     assert "nowhere" in reason
-    assert f"{A} serves on" in reason
+    assert f"{A} still serves" in reason
     loop.session("still")
     assert loop.answer("still").tokenizer_version == A
     assert loop.end() == 0

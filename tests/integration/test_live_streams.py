@@ -16,9 +16,9 @@ from sidestream.streams.demo.shipped import shipped_pair
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.tail import read_topic
 from sidestream.streams.runtime.metrics import Metrics
-from sidestream.streams.tokenizing.events import Source
 from sidestream.streams.tokenizing.live.items import LiveItems
-from sidestream.streams.tokenizing.live_tokenizers import books_of
+from sidestream.streams.tokenizing.live_codebooks import live_codebooks
+from sidestream.streams.tokenizing.records import ConsumedRecord
 from sidestream.streams.tokenizing.values import item_sids
 from sidestream.streams.worker.process import WorkerProcess
 from sidestream.tokenizer.artifact import load_tokenizer
@@ -99,16 +99,16 @@ def installation(kafka, make_topics, tmp_path):
 def folded_again(installation, tokenizer):
     """Fold what the topics hold once, in one process, without Kafka."""
     topics = installation.topics
-    items = LiveItems(topics, books_of([tokenizer]), Limits(), LiveSettings(), Metrics())
+    items = LiveItems(topics, live_codebooks([tokenizer]), Limits(), LiveSettings(), Metrics())
     latest = {}
     for topic in (topics.catalog_items, topics.live_segments):
         for r in read_topic(installation.clients, topic.name):
-            source = Source(topic.name, r.partition, r.offset, r.timestamp, r.key, r.value, list(r.headers))
+            source = ConsumedRecord(topic.name, r.partition, r.offset, r.timestamp, r.key, r.value, list(r.headers))
             made = None
             if topic is topics.catalog_items:
                 (value,) = item_sids(tokenizer, [CatalogItem.from_json(r.value)], [r.offset])
                 made = (topics.item_sids.name, r.key, value.to_json(), [])
-            for name, key, value, _ in items.through([source], [made], dead_letter):
+            for name, key, value, _ in items.apply([source], [made], dead_letter):
                 latest[name, key.decode()] = value
     return latest
 

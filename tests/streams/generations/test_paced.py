@@ -6,7 +6,7 @@ from sidestream.models.records import ItemSids, TokenizedItem
 from sidestream.streams.catalogue.current import CurrentCatalogue
 from sidestream.streams.catalogue.decode import UpdateDecoder
 from sidestream.streams.catalogue.settings import CatalogueSettings
-from sidestream.streams.generations.paced import missing_keys, serve, stand_by
+from sidestream.streams.generations.paced import missing_keys, run_at_full_speed, throttle
 from sidestream.streams.generations.settings import GenerationSettings
 from sidestream.streams.runtime.clock import LogClock
 from sidestream.streams.runtime.metrics import Metrics
@@ -34,13 +34,13 @@ def paced(*item_ids, rests=None):
 def test_what_does_not_serve_rests_after_every_batch_and_shows_nothing():
     rests, shown = [], Metrics()
     made = paced(rests=rests)
-    stand_by(made, GenerationSettings(fill_batch=2, fill_rest=3.0))
+    throttle(made, GenerationSettings(fill_batch=2, fill_rest=3.0))
     made.apply([record(name) for name in "abcde"], 0.0)
     assert len(rests) == 3
     assert min(rests) > 0
     assert made.build().num_items == 5
     assert made.rebuilds.wait_s() > 0.5
-    serve(made, shown)
+    run_at_full_speed(made, shown)
     assert shown.catalogue_items._value.get() == 5
     made.apply([record("f")], 0.0)
     assert len(rests) == 3

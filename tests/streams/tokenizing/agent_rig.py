@@ -10,7 +10,7 @@ from aiokafka.errors import ProducerClosed
 from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.contracts.topics import build_topics
 from sidestream.streams.kafka.clients import KafkaSettings
-from sidestream.streams.tokenizing.events import Source
+from sidestream.streams.tokenizing.records import ConsumedRecord
 from tests.streams.tokenizing.test_values import FakeEncoder
 
 TOPICS = build_topics(TopicSettings())
@@ -71,7 +71,7 @@ class SlowEncoder(FakeEncoder):
 def source(offset, item_id, value="item"):
     if value == "item":
         value = json.dumps({"item_id": item_id, "kind": "track", "title": "T", "at": 1}).encode()
-    return Source(TOPICS.catalog_items.name, 0, offset, 1, item_id.encode(), value, [])
+    return ConsumedRecord(TOPICS.catalog_items.name, 0, offset, 1, item_id.encode(), value, [])
 
 
 async def until(condition):

@@ -17,7 +17,7 @@ async def test_what_is_written_anew_gives_way_to_newer_events(make_agent):
     await agent.start()
     agent.watch(0)
     stream = FakeStream("a", "b")  # offsets 0 and 1
-    await agent._take(stream)
+    await agent._enqueue(stream)
     await until(lambda: len(stream.acked) == 2)
     older = [source(0, "a"), source(5, "b"), source(0, "c")]
     assert await agent.rewrite(agent.epoch, older, records(agent)) == 2
@@ -31,7 +31,7 @@ async def test_events_and_what_is_written_anew_take_turns_to_the_end(make_agent)
     await agent.start()
     agent.watch(0)
     stream = FakeStream(*(f"i{n}" for n in range(200)))
-    taking = asyncio.create_task(agent._take(stream))
+    taking = asyncio.create_task(agent._enqueue(stream))
     old = [[source(n, f"i{n}"), source(500 + n, f"old{n}")] for n in range(60)]
     done = [await agent.rewrite(agent.epoch, batch, records(agent)) for batch in old]
     await taking

@@ -108,23 +108,23 @@ def test_without_a_reference_the_alarms_are_silent(tokenizer):
         watch = DriftWatch(older, DriftSettings(), metrics)
         watch.observe(published(tokenizer, "strange", texts_of(KITCHEN, 2_000, 4)))
     assert [line["log_level"] for line in lines] == ["info"]
-    assert "no reference" in lines[0]["event"]
+    assert "without a reference" in lines[0]["event"]
     assert (told(metrics, "reference"), told(metrics, "alarm", kind="residual")) == (0, None)
 
 
 def test_another_version_begins_anew(tokenizer):
     metrics = Metrics()
-    room = DriftMonitor(DriftSettings(window=100), metrics)
-    room.observe(published(tokenizer, "early", texts_of(MUSIC, 9, 2)))
-    room.use([tokenizer])
-    room.observe(published(tokenizer, "strange", texts_of(KITCHEN, 100, 4)))
-    room.use([tokenizer])
+    monitor = DriftMonitor(DriftSettings(window=100), metrics)
+    monitor.observe(published(tokenizer, "early", texts_of(MUSIC, 9, 2)))
+    monitor.set_tokenizers([tokenizer])
+    monitor.observe(published(tokenizer, "strange", texts_of(KITCHEN, 100, 4)))
+    monitor.set_tokenizers([tokenizer])
     assert (told(metrics, "arrivals"), told(metrics, "alarm", kind="residual")) == (100, 1)
     wide = dataclasses.replace(tokenizer.tokenizer.levels, beam_size=2)
     other = dataclasses.replace(tokenizer, tokenizer=dataclasses.replace(tokenizer.tokenizer, levels=wide))
-    room.use([other, tokenizer])
+    monitor.set_tokenizers([other, tokenizer])
     assert (told(metrics, "arrivals"), told(metrics, "alarm", kind="residual")) == (0, None)
-    room.observe(published(tokenizer, "old", texts_of(KITCHEN, 50, 5)))
+    monitor.observe(published(tokenizer, "old", texts_of(KITCHEN, 50, 5)))
     assert told(metrics, "arrivals") == 0
-    room.observe(published(other, "new", texts_of(MUSIC, 50, 5)))
+    monitor.observe(published(other, "new", texts_of(MUSIC, 50, 5)))
     assert told(metrics, "arrivals") == 50

@@ -25,7 +25,7 @@ from tests.bench.support.live_worker import AT, TOPICS, LiveWorker, Log, Produce
 def audience(tokenizer):
     clients = Clients(KafkaSettings(bootstrap="127.0.0.1:1"))
     ids = LiveIds(clients, TOPICS.live_states)
-    ids._note(b"live", True)
+    ids._set_live(b"live", True)
     return LiveAudience(clients, TOPICS.live_listeners, ids, [FrozenCodebooks(tokenizer)], LiveSettings())
 
 
@@ -50,12 +50,12 @@ def batch(listens, lookup, first=0):
 
 async def told(audience):
     log = Log()
-    await audience._tell(Producer(log))
+    await audience._publish(Producer(log))
     return [(key, value) for _, key, value in log.written]
 
 
 async def test_a_listen_to_a_live_item_counts_with_what_its_listener_hears_else(audience, sid_of, tokenizer):
-    audience.folded(3, *batch([listen("jazz"), listen("live", AT + 1)], sid_of))
+    audience.count_listens(3, *batch([listen("jazz"), listen("live", AT + 1)], sid_of))
     ((key, value),) = await told(audience)
     told_of, partial = decode_listeners(key, value, AT, Limits())
     assert (told_of.item_id, partial.partition, partial.since, partial.offset, partial.at) == ("live", 3, 1, 1, AT + 1)
@@ -68,26 +68,26 @@ async def test_a_listen_to_a_live_item_counts_with_what_its_listener_hears_else(
 
 @pytest.mark.parametrize("signal", ["skip", "dislike"])
 async def test_refusals_strangers_and_other_items_do_not_count(audience, sid_of, signal):
-    audience.folded(0, *batch([listen("jazz"), listen("live", AT + 1, signal)], sid_of))
-    audience.folded(0, *batch([listen("jazz"), listen("other", AT + 1)], sid_of))
-    audience.folded(0, *batch([listen("live")], sid_of))  # nothing is known of this listener but the item itself
+    audience.count_listens(0, *batch([listen("jazz"), listen("live", AT + 1, signal)], sid_of))
+    audience.count_listens(0, *batch([listen("jazz"), listen("other", AT + 1)], sid_of))
+    audience.count_listens(0, *batch([listen("live")], sid_of))  # nothing is known of this listener but the item itself
     assert await told(audience) == []
 
 
 async def test_a_revocation_tells_what_is_left_and_begins_anew(audience, sid_of):
     log = Log()
     audience._producer = Producer(log)
-    audience.folded(0, *batch([listen("jazz"), listen("live", AT + 1)], sid_of))
-    await audience.revoked()
-    audience.folded(0, *batch([listen("jazz"), listen("live", AT + 2)], sid_of, first=7))
-    await audience.revoked()
+    audience.count_listens(0, *batch([listen("jazz"), listen("live", AT + 1)], sid_of))
+    await audience.on_revoked()
+    audience.count_listens(0, *batch([listen("jazz"), listen("live", AT + 2)], sid_of, first=7))
+    await audience.on_revoked()
     sums = [LiveListeners.from_json(value) for _, _, value in log.written]
     assert [(one.since, one.offset) for one in sums] == [(1, 1), (8, 8)]
 
 
 async def test_without_live_items_no_listen_is_looked_at(audience):
-    audience._ids._note(b"live", False)
-    audience.folded(0, SimpleNamespace(items=pytest.fail), {})
+    audience._ids._set_live(b"live", False)
+    audience.count_listens(0, SimpleNamespace(items=pytest.fail), {})
 
 
 async def test_many_listeners_move_an_item(tokenizer, tmp_path, audience, sid_of):
@@ -95,7 +95,7 @@ async def test_many_listeners_move_an_item(tokenizer, tmp_path, audience, sid_of
     worker = LiveWorker([tokenizer], tmp_path, log, LiveSettings(own_weight=0.1, listener_weight=0.9, listener_prior=1))
     await worker.take([item(0)])
     for number in range(40):
-        audience.folded(0, *batch([listen("jazz"), listen("live", AT + number)], sid_of, first=2 * number))
+        audience.count_listens(0, *batch([listen("jazz"), listen("live", AT + number)], sid_of, first=2 * number))
     ((key, value),) = await told(audience)
     await worker.take([record(TOPICS.live_listeners, 0, key.decode(), value)])
     assert worker.state().views[tokenizer.version].sid[0] == 1
@@ -108,12 +108,12 @@ async def test_under_trained_levels_listeners_do_not_count_and_the_log_says_so_o
 
     books = [Trained(tokenizer)]
     with capture_logs() as lines:
-        audience.use(books)
-        audience.use(books)
+        audience.set_codebooks(books)
+        audience.set_codebooks(books)
     assert [line["log_level"] for line in lines] == ["warning"]
-    assert "no part of their listeners" in lines[0]["event"]
+    assert "no influence on live items" in lines[0]["event"]
     assert lines[0]["tokenizer"] == tokenizer.version
-    audience.folded(3, *batch([listen("jazz"), listen("live", AT + 1)], sid_of))
+    audience.count_listens(3, *batch([listen("jazz"), listen("live", AT + 1)], sid_of))
     assert await told(audience) == []
 
 

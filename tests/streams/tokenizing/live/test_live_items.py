@@ -8,7 +8,7 @@ import pytest
 
 from sidestream.models.data.texts import content_of
 from sidestream.models.records import CatalogItem, ItemSids
-from sidestream.streams.tokenizing.live_tokenizers import books_of
+from sidestream.streams.tokenizing.live_codebooks import live_codebooks
 from sidestream.streams.tokenizing.values import item_sids
 from sidestream.tokenizer.tokenizer import CatalogTokenizer
 from tests.bench.support.live_worker import AT, SIDS, STATES, TOPICS, LiveWorker, Log, item, record, segment, sids
@@ -111,7 +111,7 @@ async def test_a_malformed_segment_is_buried_by_name(make, log, fields, reason, 
     worker = make()
     bad = segment(0, JAZZ)
     bad = record(TOPICS.live_segments, 0, "live", json.loads(bad.value) | fields, bad.timestamp)
-    outgoing = worker.agent._outgoing([item(0), bad, segment(1, JAZZ)])
+    outgoing = worker.agent._make_records([item(0), bad, segment(1, JAZZ)])
     letters = [(key, value, dict(headers)) for topic, key, value, headers in outgoing if topic.endswith(".dlq")]
     ((key, value, headers),) = letters
     assert (key, value) == (b"live", bad.value)
@@ -124,7 +124,7 @@ async def test_a_malformed_segment_is_buried_by_name(make, log, fields, reason, 
 async def test_listeners_that_cannot_be_read_are_buried_too(make):
     value = {"item_id": "live", "at": AT, "partition": 0, "since": 0, "offset": 0}
     bad = value | {"means": {"0123456789ab": {"vector": "?", "vector_scale": 1.0, "weight": 1.0}}}
-    outgoing = make().agent._outgoing([item(0), record(TOPICS.live_listeners, 0, "live", bad)])
+    outgoing = make().agent._make_records([item(0), record(TOPICS.live_listeners, 0, "live", bad)])
     assert [topic for topic, *_ in outgoing][-1] == "live-listeners.v1.dlq"
 
 
@@ -170,11 +170,13 @@ async def test_another_tokenizer_sees_the_window_at_once_and_goes_without_a_trac
     before = sids(log)[-1]
 
     async def rewrite(*encoders):
-        worker.items.use(books_of(encoders))
+        worker.items.set_codebooks(live_codebooks(encoders))
         values = [item_sids(one, [CatalogItem.from_json(event.value)], [0])[0] for one in encoders]
         versions = {version: made for value in values for version, made in value.versions.items()}
         value = values[0].model_copy(update={"versions": versions})
-        made = worker.items.through([event], [(SIDS, b"live", value.to_json(), [])], worker.agent.maker.bury)
+        made = worker.items.apply(
+            [event], [(SIDS, b"live", value.to_json(), [])], worker.agent.record_maker.to_dead_letter
+        )
         await worker.agent._send(worker.producer, made)
         return versions
 
@@ -194,7 +196,7 @@ async def test_another_tokenizer_sees_the_window_at_once_and_goes_without_a_trac
 
 async def test_a_live_item_arrives_once_for_the_watch_on_drift_by_its_own_words(make, log, tokenizer):
     worker, arrivals = make(), []
-    worker.agent.maker.observe = arrivals.extend
+    worker.agent.record_maker.on_values = arrivals.extend
     await worker.take([item(0), *(segment(n, JAZZ if n < 20 else TECHNO) for n in range(30))])
     assert worker.state().num_changes > 1
     (value,) = arrivals
