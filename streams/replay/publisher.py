@@ -20,7 +20,7 @@ class TopicPublisher:
     """Publishes rows in order with an idempotent producer; use it as an async context manager.
 
     Args:
-        clients: The Kafka.
+        clients: Kafka clients.
         topics: Where each kind of row goes.
         stamp: Kafka timestamps: the wall clock's, or the rows' own times.
     """

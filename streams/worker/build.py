@@ -1,9 +1,9 @@
-"""Builds a worker's parts and says in which order they start.
+"""Builds a worker's parts and defines the order in which they start.
 
-Order: the watchdog (so that all the rest is watched), pages (so that everything after can be seen), Kafka and its
-topics, the catalogue (caught up, so that folded listens find their SIDs), the lanes' producers, then Faust, which joins
-the group and assigns partitions. They stop the other way round: Faust commits what the lanes have finished while their
-producers are still open.
+Order: the watchdog (so that everything after it is watched), the web server (so that the rest of the start is visible),
+Kafka and its topics, the catalogue (caught up, so that folded listens find their SIDs), the lanes' producers, then
+Faust, which joins the group and assigns partitions. They stop in reverse order: Faust commits what the lanes have
+finished while their producers are still open.
 """
 
 import time
@@ -52,38 +52,38 @@ from sidestream.streams.tokenizing.live_codebooks import live_codebooks
 from sidestream.streams.worker.folder import worker_folder
 from sidestream.streams.worker.gates import TopicGate
 from sidestream.streams.worker.generations import GenerationParts
-from sidestream.streams.worker.presence import Presence
+from sidestream.streams.worker.registration import Registration
 from sidestream.streams.worker.states import LaneStates
 from sidestream.streams.worker.watch.backlog import Backlog
 from sidestream.streams.worker.watch.heartbeat import Heartbeat
-from sidestream.streams.worker.watch.membership import Group
+from sidestream.streams.worker.watch.membership import GroupMembership
 from sidestream.streams.worker.watch.waits import task_waits
 from sidestream.streams.worker.watch.watchdog import Watchdog
 from sidestream.streams.worker.web.routes import create_web
 from sidestream.streams.worker.web.server import WebServer
 
-# Waiting for a dead worker's session and its open transaction is no lack of progress.
+# Waiting for a dead worker's session and open transaction to time out does not count as a lack of progress.
 _NO_PROGRESS_MARGIN_S = 10.0
 
 
 class _Boot(BootStrategy):
-    """Faust's own hook for the graph of services: ours come first."""
+    """Faust's hook for the graph of services: ours start first."""
 
     services: Sequence[ServiceT] = ()
 
     def server(self) -> Iterable[ServiceT]:
-        """Return what starts, in this order."""
+        """Return the services in their start order."""
         return (*self.services, *super().server())
 
 
 class WorkerParts:
-    """A worker before it runs: everything built, nothing started.
+    """The parts of a worker, built and not started.
 
     Args:
         settings: All settings.
-        pair: What it serves where no other generation is ordered.
-        metrics: Its figures.
-        load: Loads the pair folders of other generations; by default as `load_pair` does.
+        pair: The pair that it serves if no other generation is ordered.
+        metrics: Its metrics.
+        load: Loads the pair folders of other generations; `load_pair` by default.
     """
 
     def __init__(self, settings: Settings, pair: Pair, metrics: Metrics, load: LoadPair | None = None) -> None:
@@ -120,9 +120,9 @@ class WorkerParts:
             services += self._recommending(pair, lane_metrics)
         if self.role != "recommend":
             services += self._tokenizing(pair)
-        group = Group(self.app)
+        group = GroupMembership(self.app)
         self.health.ready_when(group.not_ready)
-        # A group that cannot meet because Kafka is away is no reason to end; a rebalance may take its whole timeout.
+        # An unreachable Kafka is no reason to terminate; a rebalance may take its whole timeout.
         self._heartbeat.watch(
             "group",
             lambda: group.work() if self._backlog.answers else IDLE,
@@ -130,7 +130,7 @@ class WorkerParts:
         )
         self.web = WebServer(create_web(self.health, metrics, self.states, self._about), settings.web)
         boot = _Boot(self.app)
-        boot.services = (self._heartbeat, self.web, Presence(settings, self.folder, self.web), *services)
+        boot.services = (self._heartbeat, self.web, Registration(settings, self.folder, self.web), *services)
         self.app.boot_strategy = boot
 
     def _watchdog(self) -> Watchdog:
@@ -181,7 +181,7 @@ class WorkerParts:
         return [agent, retokenizer]
 
     def _unread_by(self, agent: CatalogAgent, source: str) -> Work:
-        # What waits for a pair that cannot be loaded is told by the readiness, and no reason to end.
+        # Records that wait for a pair that cannot be loaded are reported by the readiness, and no reason to terminate.
         return self._backlog.unread(source) if agent.may_work.is_set() else IDLE
 
     def _recommending(self, pair: Pair, lane_metrics: LaneMetrics) -> list[Service]:

@@ -16,7 +16,7 @@ class DeadLetterBox:
     """Finds dead letters.
 
     Args:
-        clients: The Kafka.
+        clients: Kafka clients.
         topics: All topics.
         prefix: What their names begin with; people may leave it out.
     """

@@ -54,7 +54,7 @@ class Replayer:
     """Replays dead letters.
 
     Args:
-        clients: The Kafka.
+        clients: Kafka clients.
         box: Where the letters are.
         stamp: Kafka timestamps of the replayed records: the present, or those that the records had.
         on_letter: Called for every letter that is replayed, after its batch is acknowledged.

@@ -29,7 +29,7 @@ def read_stored(
     """Read all of `catalog-items.v1`: the last value of every item.
 
     Args:
-        clients: The Kafka.
+        clients: Kafka clients.
         topic: The topic.
         limits: What an item must keep to be known; any other value counts as one to be replaced.
         progress: Called for every record.

@@ -23,7 +23,7 @@ class ControlWatch:
     """Reads both topics from their start and goes on; close it.
 
     Args:
-        clients: The Kafka.
+        clients: Kafka clients.
         topics: All topics.
         groups: The workers' consumer groups.
         silent_s: Workers that said nothing for so long count as gone.

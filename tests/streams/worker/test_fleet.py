@@ -48,13 +48,13 @@ def test_a_failure_ends_all_and_is_the_fleets(run) -> None:
     code, lines = run(("wait", 0), ("72", 0))
     assert code == 72
     assert "worker 1 | up" in lines
-    assert "worker 2 ended with code 72: ending the others" in lines
+    assert "worker 2 ended with code 72: stopping the others" in lines
 
 
 def test_a_killed_worker_counts_as_a_failure(run) -> None:
     code, lines = run(("wait", 0), ("wait", 0), on_up=lambda made: made._children[1].kill())
     assert code == 128 + signal.SIGKILL
-    assert "worker 2 ended with signal SIGKILL: ending the others" in lines
+    assert "worker 2 ended with signal SIGKILL: stopping the others" in lines
 
 
 def test_one_that_ends_in_order_leaves_the_others_running(run) -> None:
@@ -64,7 +64,7 @@ def test_one_that_ends_in_order_leaves_the_others_running(run) -> None:
 
     code, lines = run(("wait", 0), ("wait", 0), on_up=end_one_after_the_other)
     assert code == 0
-    assert {"worker 1 ended in order", "worker 2 ended in order"} <= set(lines)
+    assert {"worker 1 stopped", "worker 2 stopped"} <= set(lines)
 
 
 @pytest.mark.parametrize(("codes", "expected"), [((0, 0), 0), ((0, 71), 1)])

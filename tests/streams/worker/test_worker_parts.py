@@ -32,7 +32,7 @@ class FakeTokenizer:
         raise NotImplementedError
 
 
-FIRST = ["Heartbeat", "WebServer", "Presence", "TopicGate", "Backlog", "ControlReader", "Reporter"]
+FIRST = ["Heartbeat", "WebServer", "Registration", "TopicGate", "Backlog", "ControlReader", "Reporter"]
 REST = ["LiveIds", "LiveAudience"]
 PAIR = Pair(FakeTokenizer(), None, lambda item_ids, codes, x: (x, x[:, 0]), 4, "m")
 
@@ -215,13 +215,13 @@ async def test_a_silent_kafka_is_waited_for_and_then_given_up():
 @pytest.mark.usefixtures("_loop")
 async def test_a_worker_is_in_the_registry_while_its_pages_are_served(tmp_path):
     parts = create_app(settings_of(tmp_path, **{"worker.app_id": "mine", "worker.instance": 2}), PAIR)
-    (presence,) = (each for each in parts.app.boot_strategy.services if type(each).__name__ == "Presence")
+    (registration,) = (each for each in parts.app.boot_strategy.services if type(each).__name__ == "Registration")
     await parts.web.start()
-    await presence.start()
+    await registration.start()
     (entry,) = worker_registry().running()
     assert (entry.web_port, entry.app_id, entry.instance) == (parts.web.port, "mine", 2)
     assert (entry.bootstrap, entry.data_dir) == ("127.0.0.1:1", str(tmp_path))
-    await presence.stop()
+    await registration.stop()
     await parts.web.stop()
     assert worker_registry().running() == []
 

@@ -25,9 +25,9 @@ class Rig:
             LIMIT_S,
             is_ending=lambda: self.ending,
             crash_reason=lambda: self.crash,
-            leave=self.codes.append,
+            exit_process=self.codes.append,
             waits=lambda: self.waits,
-            say=self.lines.append,
+            print_line=self.lines.append,
             seconds=lambda: self.now_s,
         )
         self.dog._checked_at_s = self.now_s
