@@ -22,7 +22,7 @@ from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.errors import BadRecord
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.tail import read_topic
-from sidestream.streams.operate.states.offline import Offline
+from sidestream.streams.operate.states.offline import OfflineStates
 from sidestream.streams.operate.states.reset import reset_states
 from sidestream.tokenizer.sid import item_key
 from tests.integration.rigs.lane_rig import Rig, make_listens, wait_until
@@ -302,7 +302,7 @@ def test_states_that_are_folded_anew_meet_their_erasures_again(make_rig):
     wait_asked(rig, 1)
     rig.wait_drained()
     assert rig.stop(worker) == 0
-    offline = Offline(rig.clients, rig.topics, LANE, rig.prefix + "lane", rig.data_dir("a") / "user-state")
+    offline = OfflineStates(rig.clients, rig.topics, LANE, rig.prefix + "lane", rig.data_dir("a") / "user-state")
     asyncio.run(reset_states(offline, range(4), everything=True))
     assert living(rig) == {}
     worker = rig.start_worker()

@@ -15,7 +15,7 @@ from sidestream.streams.contracts.decode import Limits, decode_listen
 from sidestream.streams.errors import BadRecord, BrokerError, SettingsError, TopicError
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.tail import read_topic
-from sidestream.streams.operate.deadletters import DeadLetterBox, Place, Replayer, Selection
+from sidestream.streams.operate.deadletters import DeadLetterReader, Place, Replayer, Selection
 from sidestream.streams.operate.deadletters import replay as replay_room
 
 pytestmark = pytest.mark.broker
@@ -29,7 +29,7 @@ class Installation:
         self.clients, self.topics = Clients(kafka.kafka), topics
         self.prefix = topics.listens.name.removesuffix("listen-events.v1")
         self.bootstrap = kafka.bootstrap
-        self.box = DeadLetterBox(self.clients, topics, self.prefix)
+        self.box = DeadLetterReader(self.clients, topics, self.prefix)
         self.dlq = topics.listens.dead_letters
         self.seen: dict[int, int] = {}
 

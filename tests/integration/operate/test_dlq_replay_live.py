@@ -6,7 +6,7 @@ import pytest
 from kafka import TopicPartition
 
 from sidestream.streams.contracts.deadletters import ATTEMPT_HEADER, REASON_HEADER
-from sidestream.streams.operate.deadletters import DeadLetterBox, Replayer, Selection
+from sidestream.streams.operate.deadletters import DeadLetterReader, Replayer, Selection
 from tests.integration.rigs.lane_rig import Rig as LaneRig
 from tests.integration.rigs.lane_rig import make_listens
 from tests.integration.rigs.session_rig import Rig as WorkerRig
@@ -31,7 +31,7 @@ def worker(kafka, make_topics, tmp_path):
 
 
 def replay(clients, topics) -> int:
-    report = asyncio.run(Replayer(clients, DeadLetterBox(clients, topics)).replay(Selection()))
+    report = asyncio.run(Replayer(clients, DeadLetterReader(clients, topics)).replay(Selection()))
     assert report.exactly_once
     return report.replayed.total()
 

@@ -128,7 +128,9 @@ def repartition(rig: Rig, partitions: int = 8) -> None:
     admin.create_partitions(dict.fromkeys(of_users, partitions))
     admin.close()
     rig.topics = build_topics(TopicSettings(prefix=rig.prefix, user_partitions=partitions, item_partitions=2))
-    wait_until(lambda: offline(rig).live_topics()[rig.topics.listens.name].partitions == partitions, 20, "partitions")
+    wait_until(
+        lambda: offline(rig).existing_topics()[rig.topics.listens.name].partitions == partitions, 20, "partitions"
+    )
 
 
 def erase_user(rig: Rig, user: bytes, at: int) -> None:
@@ -192,7 +194,7 @@ def test_refold_that_is_killed_makes_the_fold_of_the_log_without_those_who_were_
     shutil.rmtree(rig.data_dir("a"))
     code, said = run(rig, "rebase")
     assert code == 1
-    assert "or with --refold to fold what the source still holds" in said
+    assert "or with --refold to fold what the source still has" in said
     codes = [run(rig, "rebase", fault, refold=True)[0] for fault in (("committed", 2), ("sent", 1))]
     assert codes == [KILLED, KILLED]
     run_to_the_end(rig, "rebase", refold=True)
@@ -212,7 +214,7 @@ def test_listens_that_are_left_unfolded_are_those_of_users_who_move(rig):
     repartition(rig)
     code, said = run(rig, "rebase")
     assert code == 1
-    assert "--leave-unfolded goes on without them" in said
+    assert "--leave-unfolded continues without them" in said
     assert run(rig, "rebase", ("committed", 3), leave_unfolded=True)[0] == KILLED
     run_to_the_end(rig, "rebase", leave_unfolded=True)
     moved = [key for key in states if home(key, 8) >= 4 and key[:1] != KEY_MARK]

@@ -15,7 +15,7 @@ from sidestream.streams.contracts.topics import build_topics, create_topics
 from sidestream.streams.errors import LaneError
 from sidestream.streams.kafka.admin import KafkaTopicAdmin
 from sidestream.streams.listens.settings import LaneSettings
-from sidestream.streams.operate.states import Offline, rebase_states, reset_states, verify_states
+from sidestream.streams.operate.states import OfflineStates, rebase_states, reset_states, verify_states
 from tests.integration.rigs.lane_rig import Rig, make_listens, open_rig, wait_until
 from tests.integration.rigs.lane_worker import LANE, static_lookup, user_table
 
@@ -27,8 +27,8 @@ def rig(kafka, make_topics, tmp_path) -> Iterator[Rig]:
     yield from open_rig(kafka, make_topics, tmp_path, guarantee="exactly_once", session_ms=3_000)
 
 
-def offline(rig: Rig, lane: LaneSettings = LANE) -> Offline:
-    return Offline(rig.clients, rig.topics, lane, rig.prefix + "lane", rig.data_dir("a") / "user-state")
+def offline(rig: Rig, lane: LaneSettings = LANE) -> OfflineStates:
+    return OfflineStates(rig.clients, rig.topics, lane, rig.prefix + "lane", rig.data_dir("a") / "user-state")
 
 
 def verified(rig: Rig, with_tables: bool = True):
@@ -96,7 +96,7 @@ def test_nothing_offline_is_done_while_a_worker_runs(rig):
     rig.produce(make_listens(50, users=5, seed=6))
     rig.wait_drained()
     for command in (rebase_states(offline(rig)), reset_states(offline(rig), [0])):
-        with pytest.raises(LaneError, match="expected no worker, got 1 members"):
+        with pytest.raises(LaneError, match="expected no members, got 1"):
             asyncio.run(command)
     assert rig.stop(worker) == 0
     assert asyncio.run(rebase_states(offline(rig))).current == 4
@@ -173,7 +173,7 @@ def test_repartitioned_source_moves_each_user_home(rig, tmp_path):
     admin.create_partitions(dict.fromkeys(of_users, 8))
     admin.close()
     rig.topics = build_topics(TopicSettings(prefix=rig.prefix, user_partitions=8, item_partitions=2))
-    wait_until(lambda: offline(rig).live_topics()[rig.topics.listens.name].partitions == 8, 20, "partitions")
+    wait_until(lambda: offline(rig).existing_topics()[rig.topics.listens.name].partitions == 8, 20, "partitions")
     report = asyncio.run(rebase_states(offline(rig)))
     assert report.rebased == 8
     assert 0 < report.moved == report.states < len(before)

@@ -16,7 +16,7 @@ import sidestream.streams.operate.states.reset
 from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.contracts.topics import build_topics
 from sidestream.streams.kafka.clients import KafkaSettings
-from sidestream.streams.operate.states import Offline, rebase_states, reset_states
+from sidestream.streams.operate.states import OfflineStates, rebase_states, reset_states
 from tests.integration.rigs.lane_faults import Fault, FaultyClients
 from tests.integration.rigs.lane_worker import LANE
 
@@ -41,7 +41,7 @@ def main() -> None:
     clients = FaultyClients(kafka, fault)
     topics = build_topics(TopicSettings(prefix=config["prefix"], user_partitions=config["partitions"]))
     lane = LANE.model_copy(update={"guarantee": config["guarantee"]})
-    offline = Offline(clients, topics, lane, config["prefix"] + "lane", Path(config["data_dir"]) / "user-state")
+    offline = OfflineStates(clients, topics, lane, config["prefix"] + "lane", Path(config["data_dir"]) / "user-state")
     if config["command"] == "rebase":
         report = asyncio.run(rebase_states(offline, **config["options"]))
     else:

@@ -11,7 +11,7 @@ from sidestream.streams.contracts.deadletters import REASON_HEADER, TOPIC_HEADER
 from sidestream.streams.errors import BadRecord, SettingsError
 from sidestream.streams.kafka.tail import TopicRecord
 from sidestream.streams.operate.deadletters import Letter, Place, Selection, Source, parse_moment, read_letter
-from sidestream.streams.operate.deadletters.letter import REPLAYED_HEADER, mark, marked
+from sidestream.streams.operate.deadletters.letter import REPLAYED_HEADER, make_mark, read_mark
 
 NAMES = st.sampled_from([TOPIC_HEADER, REASON_HEADER, REPLAYED_HEADER, "x-attempt", "traceparent"]) | st.text()
 
@@ -30,12 +30,12 @@ def test_reading_is_the_inverse_of_burying(key, value, headers) -> None:
     letter = read_letter("listen-events.v1.dlq", record)
     assert letter.place == Place("listen-events.v1.dlq", 1, 7)
     assert letter.source == Source("listen-events.v1", 3, 1042, 5)
-    assert (letter.buried_at, letter.reason, letter.exception) == (99, "bad_value", "BadRecord")
+    assert (letter.died_at, letter.reason, letter.exception) == (99, "bad_value", "BadRecord")
     assert letter.message.startswith("bad_value: no such signal")
     assert (letter.key, letter.value, list(letter.headers)) == (key, value, headers)
     assert letter.obstacle == ("empty" if key is None and value is None else None)
     # A letter is never taken for a mark, whatever headers its record came with.
-    assert marked(record) is None
+    assert read_mark(record) is None
 
 
 def test_the_next_delivery_counts_up_and_keeps_the_other_headers() -> None:
@@ -71,14 +71,14 @@ def test_a_record_that_is_not_ours_is_listed_and_not_replayed(headers) -> None:
 
 
 def test_marks_name_their_letters() -> None:
-    value, headers = mark([5, 3, 9])
-    assert marked(TopicRecord(0, 10, 1, None, value, tuple(headers))) == {3, 5, 9}
-    assert marked(TopicRecord(0, 10, 1, None, b"damaged", tuple(headers))) == frozenset()
-    assert marked(TopicRecord(0, 10, 1, None, None, ())) is None
+    value, headers = make_mark([5, 3, 9])
+    assert read_mark(TopicRecord(0, 10, 1, None, value, tuple(headers))) == {3, 5, 9}
+    assert read_mark(TopicRecord(0, 10, 1, None, b"damaged", tuple(headers))) == frozenset()
+    assert read_mark(TopicRecord(0, 10, 1, None, None, ())) is None
 
 
 def letter(**fields) -> Letter:
-    known = {"place": Place("t.dlq", 1, 7), "buried_at": 1_000, "source": Source("t", 3, 42, 5), "reason": "not_json"}
+    known = {"place": Place("t.dlq", 1, 7), "died_at": 1_000, "source": Source("t", 3, 42, 5), "reason": "not_json"}
     rest = {"exception": "", "message": "", "key": b"k", "value": b"v", "headers": ()}
     return Letter(**{**known, **rest, **fields})
 
@@ -90,8 +90,8 @@ def letter(**fields) -> Letter:
         (Selection(reasons=frozenset({"not_json"})), {"reason": "oversize"}),
         (Selection(partitions=frozenset({3})), {"source": Source("t", 1, 42, 5)}),
         (Selection(partitions=frozenset({3})), {"source": None}),
-        (Selection(since_ms=1_000), {"buried_at": 999}),
-        (Selection(until_ms=1_001), {"buried_at": 1_001}),
+        (Selection(since_ms=1_000), {"died_at": 999}),
+        (Selection(until_ms=1_001), {"died_at": 1_001}),
         (Selection(max_attempt=1), {"headers": (("x-attempt", b"2"),)}),
     ],
 )

@@ -110,7 +110,7 @@ def test_a_dump_that_changes_while_it_is_read_is_refused(tmp_path):
     path = written(tmp_path / "d", [item("a"), item("b")])
     dump = checked(path)
     written(path, [item("a"), item("b", title="another")])
-    with pytest.raises(DataError, match="line 2: changed while it was read"):
+    with pytest.raises(DataError, match="line 2: changed during the run"):
         list(dump.lines())
 
 
