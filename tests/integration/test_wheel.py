@@ -101,7 +101,7 @@ def test_the_demo_runs_from_an_empty_folder(installed, tmp_path, broker):
     done = run([installed, "demo", "--once", "--json"], cwd=folder, env=env)
     summary = json.loads(done.stdout.splitlines()[-1])
     assert (summary["broker"], summary["answered_share"], summary["invalid_candidates"]) == (broker, 1.0, 0)
-    stand_in = "the embedded broker stands in for Apache Kafka"
+    stand_in = "the embedded broker is used instead of Apache Kafka"
     assert (stand_in in " ".join(done.stderr.split())) == (broker == "embedded")
     assert "Warning" not in done.stderr
     assert [each.name for each in folder.iterdir()] == ["var"]

@@ -77,7 +77,7 @@ def test_ensure_jars_leaves_nothing_of_a_failed_fetch(tmp_path: Path) -> None:
 
 
 def test_ensure_jars_refuses_a_fetch_without_kafka(tmp_path: Path) -> None:
-    with pytest.raises(BrokerError, match="could not fetch Kafka"):
+    with pytest.raises(BrokerError, match="could not download Kafka"):
         ensure_jars(settings_for(tmp_path, maven="exit 0"))
 
 
@@ -99,8 +99,8 @@ def test_require_kafka_names_what_is_missing(tmp_path: Path) -> None:
     [
         ('java version "1.8.0_362"', "got Java 8, which is too old"),
         ('openjdk version "11.0.2"', "got Java 11, which is too old"),
-        ("no java at all", "does not tell its version: no java at all"),
-        ("", "does not tell its version: no answer"),
+        ("no java at all", "does not print its version: no java at all"),
+        ("", "does not print its version: no answer"),
     ],
 )
 def test_find_java_refuses_old_ones(tmp_path: Path, version: str, words: str) -> None:
@@ -112,13 +112,13 @@ def test_a_java_that_cannot_be_run_is_told(tmp_path: Path) -> None:
     broken = tmp_path / "java"
     broken.write_bytes(b"\x7fELF, but no more than that")
     broken.chmod(0o755)
-    with pytest.raises(BrokerError, match="does not tell its version"):
+    with pytest.raises(BrokerError, match="does not print its version"):
         find_java(BrokerSettings(java=str(broken)))
 
 
 def test_a_fetch_without_network_says_so(tmp_path: Path) -> None:
     offline = "echo '[ERROR] Could not transfer artifact: repository: Temporary failure in name resolution' && exit 1"
-    with pytest.raises(BrokerError, match=r"no network: Maven reaches no repository.*kafka-4\.4\.0"):
+    with pytest.raises(BrokerError, match=r"no network: Maven cannot reach a repository.*kafka-4\.4\.0"):
         ensure_jars(settings_for(tmp_path, maven=offline))
 
 

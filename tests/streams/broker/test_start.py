@@ -40,7 +40,7 @@ def test_auto_takes_the_embedded_broker_and_says_why(tmp_path: Path) -> None:
     try:
         assert (broker.kind, broker.is_ours) == ("embedded", True)
         assert "no-such-java" in broker.note
-        assert "without compaction, transactions or a restart" in broker.note
+        assert "without compaction, transactions or persistence" in broker.note
         assert broker_status(settings, broker.kafka).is_running
         # Commands in other processes find it too.
         status = broker_status(settings)

@@ -69,7 +69,7 @@ def test_of_several_one_must_be_named(runs, tmp_path: Path) -> None:
     with pytest.raises(BrokerError, match=r"2 local brokers run: a \(127.0.0.1:10, .*\), b \(.*--broker NAME"):
         find_broker(settings_in(tmp_path))
     assert find_broker(settings_in(tmp_path, name="b")).bootstrap == "127.0.0.1:11"
-    with pytest.raises(BrokerError, match=r"called 'c', got none \(running: a .*b "):
+    with pytest.raises(BrokerError, match=r"named 'c', got none \(running: a .*b "):
         find_broker(settings_in(tmp_path, name="c"))
     assert [one.name for one in all_brokers()] == ["a", "b"]
 
@@ -85,7 +85,7 @@ def test_a_broker_of_another_folder_is_used_by_its_name_and_left_running(runs, t
     monkeypatch.setattr(start, "require_answer", lambda kafka: None)
     broker = start_broker(settings_in(tmp_path, name="radio"))
     assert (broker.bootstrap, broker.is_ours, broker.name) == ("127.0.0.1:10", False, "radio")
-    assert "runs already" in broker.note
+    assert "using the running broker radio" in broker.note
     broker.stop()
     assert [one.name for one in all_brokers()] == ["radio"]
 

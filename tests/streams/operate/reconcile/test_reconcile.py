@@ -86,7 +86,7 @@ GOOD = item("good").to_json()
         (b'{"item_id":"x","at":1,"kind":"track","views":{"a":[NaN]}}', "line 2: not_json"),
         (b'{"item_id":"x","at":%d,"kind":"track"}' % (NOW_MS + 10**9), "line 2: absurd_time"),
         (b'{"item_id":"x","at":1,"kind":"track","title":"%s"}' % (b"x" * 300_000), "line 2: oversize"),
-        (GOOD, "line 2: item 'good' is in line 1 already"),
+        (GOOD, "line 2: item 'good' is already in line 1"),
     ],
 )
 def test_a_bad_line_refuses_the_whole_dump_by_its_number(tmp_path, line, named):
