@@ -32,7 +32,7 @@ STEADY, SHIFTING = streams(2, 300, seed=4)
 
 
 class Installation:
-    """Topics of its own, a client, and a worker that may die and come back."""
+    """Separate topics, a client, and a worker that may be killed and restarted."""
 
     def __init__(self, kafka, topics, folder):
         prefix = topics.listens.name.removesuffix("listen-events.v1")
@@ -77,7 +77,7 @@ class Installation:
         return {key: decode_state(value) for key, value in self.latest(self.topics.live_states).items()}
 
     def folded_to(self, *lengths):
-        """Whether so many segments of each stream are in the states."""
+        """Whether the given number of segments of each stream are in the states."""
         ends = {key: state.end_ms for key, state in self.states().items()}
         return ends == {
             stream.item_id: length * 5_000 for stream, length in zip((STEADY, SHIFTING), lengths, strict=True)
@@ -97,7 +97,7 @@ def installation(kafka, make_topics, tmp_path):
 
 
 def folded_again(installation, tokenizer):
-    """Fold what the topics hold once, in one process, without Kafka."""
+    """Fold the records of the topics once, in one process, without Kafka."""
     topics = installation.topics
     items = LiveItems(topics, live_codebooks([tokenizer]), Limits(), LiveSettings(), Metrics())
     latest = {}
@@ -145,7 +145,7 @@ def test_a_worker_killed_in_the_middle_of_streams_changes_no_byte(installation):
     assert now[SHIFTING.item_id].revision > (now[STEADY.item_id].revision or 0)
 
 
-def test_listeners_reach_the_item_and_an_ended_stream_is_gone(installation):
+def test_listener_sums_reach_the_item_and_an_ended_stream_is_removed(installation):
     client, topics, worker = installation.client, installation.topics, installation.start()
     heard = [
         CatalogItem(item_id=f"t{n}", kind="track", title=f"Track {n}", at=1, tags=("night jazz",)) for n in range(3)

@@ -46,7 +46,7 @@ def wheel(tmp_path_factory, uv):
 
 
 def python_of(version):
-    """An interpreter of this version, wherever this machine keeps it."""
+    """An interpreter of this version, if this machine has one."""
     pyenv = sorted(Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser().glob(f"versions/{version}.*/bin/python"))
     found = shutil.which(f"python{version}")
     code = "import sys; print(sys.version_info[:2])"
@@ -69,7 +69,7 @@ def installed(request, tmp_path_factory, uv, wheel):
     return folder / "venv" / "bin" / "sidestream"
 
 
-def test_the_wheel_holds_the_packages_and_all_they_read(wheel):
+def test_the_wheel_contains_the_packages_and_their_data(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == set(PACKAGES)
@@ -107,7 +107,7 @@ def test_the_demo_runs_from_an_empty_folder(installed, tmp_path, broker):
     assert [each.name for each in folder.iterdir()] == ["var"]
 
 
-def test_without_java_and_without_the_library_both_ways_out_are_told(installed, tmp_path, uv):
+def test_without_java_and_without_the_library_both_remedies_are_named(installed, tmp_path, uv):
     python = installed.parent / "python"
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"PATH": str(installed.parent)}
     run([uv, "pip", "uninstall", "--quiet", "--python", python, "confluent-kafka"])

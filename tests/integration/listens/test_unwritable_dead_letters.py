@@ -1,4 +1,4 @@
-"""A dead-letter topic that takes nothing: each lane stops before the bad record, and buries it once it can."""
+"""A dead-letter topic that rejects writes: each lane stops before the bad record, and continues once it can write."""
 
 import asyncio
 
@@ -20,7 +20,7 @@ TOO_FEW_BYTES = 200
 
 
 def limit_bytes(clients: Clients, topic: str, limit: int) -> None:
-    """A topic that takes only records of so many bytes."""
+    """A topic that accepts only records up to a size."""
     admin = clients.admin()
     try:
         admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {"max.message.bytes": str(limit)})])

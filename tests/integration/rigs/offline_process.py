@@ -1,4 +1,4 @@
-"""A command on states while no worker runs, in a process that kills itself: `python offline_process.py '{...}'`.
+"""An offline state command in a process that kills itself: `python offline_process.py '{...}'`.
 
 Keys: command (rebase or reset), options (of it), bootstrap, prefix, partitions, data_dir, guarantee, fault or null: see
 `lane_faults`, and one more point, published (values of a partition), which is there without transactions too.
@@ -22,7 +22,7 @@ from tests.integration.rigs.lane_worker import LANE
 
 
 def telling(fault: Fault, publish: Any) -> Any:
-    """Come to the point after each partition."""
+    """Reach the point after each partition."""
 
     async def publish_and_tell(*args: Any) -> None:
         await publish(*args)

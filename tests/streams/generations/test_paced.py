@@ -31,7 +31,7 @@ def paced(*item_ids, rests=None):
     return made
 
 
-def test_what_does_not_serve_rests_after_every_batch_and_shows_nothing():
+def test_a_catalogue_that_does_not_serve_rests_after_every_batch_and_updates_no_metrics():
     rests, shown = [], Metrics()
     made = paced(rests=rests)
     throttle(made, GenerationSettings(fill_batch=2, fill_rest=3.0))
@@ -47,7 +47,7 @@ def test_what_does_not_serve_rests_after_every_batch_and_shows_nothing():
     assert made.rebuilds.wait_s() < 0.1
 
 
-def test_missing_is_what_is_served_still_and_the_other_lacks():
+def test_missing_items_are_still_served_and_not_in_the_other_catalogue():
     then, now, other = paced("a", "b", "gone").snapshot, paced("a", "b", "new").snapshot, paced("b", "more").snapshot
     assert missing_keys(then, now, other) == 1
     assert missing_keys(then, now, now) == 0

@@ -1,4 +1,4 @@
-"""What retired versions have saved goes, whatever happened in between; what is live stays."""
+"""Saved catalogues of retired versions are removed, even after crashes; those of live versions stay."""
 
 import asyncio
 
@@ -25,19 +25,19 @@ def remove(retired_catalogues, retired, kept):
     asyncio.run(retired_catalogues.remove(retired, kept))
 
 
-def test_all_models_of_a_retired_version_go_and_nothing_else(folder):
+def test_catalogues_of_all_models_of_a_retired_version_are_removed_and_nothing_else(folder):
     for name in ("old-m1", "old-m2", "new-m1", "older-m1", "notes"):
         save(folder, name)
     remove(RetiredCatalogues(folder), {"old"}, {"new"})
     assert names(folder) == ["new-m1", "notes", "older-m1"]
 
 
-def test_what_is_live_stays_whatever_is_said_of_it(folder):
+def test_live_versions_are_kept_even_if_listed_as_retired(folder):
     for name in ("a-m", "a-b-m"):
         save(folder, name)
     remove(RetiredCatalogues(folder), {"a", "a-b"}, {"a", "a-b"})
     assert names(folder) == ["a-b-m", "a-m"]
-    # A version whose name begins another one's.
+    # A version whose name is a prefix of another one's.
     remove(RetiredCatalogues(folder), {"a"}, {"a-b"})
     assert names(folder) == ["a-b-m"]
 
@@ -55,7 +55,7 @@ def test_a_worker_that_never_saved_has_nothing_to_remove(folder):
     assert not folder.exists()
 
 
-def test_what_a_crash_left_is_removed_by_the_next_worker(folder, monkeypatch):
+def test_remains_after_a_crash_are_removed_by_the_next_worker(folder, monkeypatch):
     save(folder, "old-m")
     with monkeypatch.context() as patch:
         patch.setattr("shutil.rmtree", lambda path, ignore_errors: (path / "00000007" / "codes.npy").unlink())
@@ -65,7 +65,7 @@ def test_what_a_crash_left_is_removed_by_the_next_worker(folder, monkeypatch):
     assert names(folder) == []
 
 
-def test_a_disk_that_refuses_is_asked_again_and_told_once(folder, monkeypatch, capsys):
+def test_a_failed_removal_is_retried_and_logged_once(folder, monkeypatch, capsys):
     save(folder, "old-m")
     retired_catalogues = RetiredCatalogues(folder)
     with monkeypatch.context() as patch:
@@ -77,7 +77,7 @@ def test_a_disk_that_refuses_is_asked_again_and_told_once(folder, monkeypatch, c
     assert names(folder) == []
 
 
-def test_a_version_that_was_prepared_again_and_retired_again_goes_again(folder):
+def test_a_version_prepared_and_retired_again_is_removed_again(folder):
     retired_catalogues = RetiredCatalogues(folder)
     for _ in range(2):
         save(folder, "old-m")

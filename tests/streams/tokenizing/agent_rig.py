@@ -1,4 +1,4 @@
-"""What the catalogue agent works with in tests: a producer and a stream without Kafka, and an encoder that waits."""
+"""Test doubles for the catalogue agent: a producer and a stream without Kafka, and an encoder that blocks."""
 
 import asyncio
 import json
@@ -40,7 +40,7 @@ class FakeProducer:
 
 
 class FakeStream:
-    """The stream of a Faust agent over events that are all there at once."""
+    """The stream of a Faust agent with all events available at once."""
 
     def __init__(self, *item_ids):
         self.all = [SimpleNamespace(message=source(place, item_id)) for place, item_id in enumerate(item_ids)]

@@ -11,7 +11,7 @@ def records(agent):
     return lambda sources: [(SIDS, s.key, b"anew", []) for s in sources]
 
 
-async def test_what_is_written_anew_gives_way_to_newer_events(make_agent):
+async def test_rewritten_values_never_replace_those_of_newer_events(make_agent):
     producer = FakeProducer()
     agent = make_agent(producer)
     await agent.start()
@@ -25,7 +25,7 @@ async def test_what_is_written_anew_gives_way_to_newer_events(make_agent):
     await agent.stop()
 
 
-async def test_events_and_what_is_written_anew_take_turns_to_the_end(make_agent):
+async def test_events_and_rewrites_alternate_until_both_are_done(make_agent):
     producer = FakeProducer()
     agent = make_agent(producer, max_batch=3)
     await agent.start()
@@ -42,7 +42,7 @@ async def test_events_and_what_is_written_anew_take_turns_to_the_end(make_agent)
     await agent.stop()
 
 
-async def test_nothing_is_written_anew_after_a_revocation(make_agent):
+async def test_nothing_is_rewritten_after_a_revocation(make_agent):
     producer = FakeProducer()
     agent = make_agent(producer)
     await agent.start()
@@ -54,7 +54,7 @@ async def test_nothing_is_written_anew_after_a_revocation(make_agent):
     await agent.stop()
 
 
-async def test_a_revocation_waits_for_what_is_being_written_anew(make_agent):
+async def test_a_revocation_waits_for_a_rewrite_in_flight(make_agent):
     producer = FakeProducer()
     agent = make_agent(producer)
     await agent.start()
@@ -78,7 +78,7 @@ async def test_a_revocation_waits_for_what_is_being_written_anew(make_agent):
     await agent.stop()
 
 
-async def test_a_paused_process_writes_nothing_anew(make_agent):
+async def test_a_paused_process_rewrites_nothing(make_agent):
     now = [0.0]
     agent = make_agent(FakeProducer(), seconds=lambda: now[0])
     agent._producer = agent._clients

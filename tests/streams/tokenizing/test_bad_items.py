@@ -1,4 +1,4 @@
-"""What is wrong with an item ends in a dead letter that says so, or in a result that is defined; the others go on."""
+"""A faulty item becomes a dead letter with a reason, or has a defined result; other items are unaffected."""
 
 import hashlib
 import json
@@ -85,7 +85,7 @@ def removal(offset, item_id):
 
 
 def verdict(agent, bad):
-    """Send a bad one between two good ones; return its reason and detail."""
+    """Process a bad item between two good ones; return its reason and detail."""
     made = agent._make_records([event(0, "before", views={"cover": COVER}), bad, event(2, "after")])
     assert [(topic, key) for topic, key, *_ in made] == [(SIDS, b"before"), (DLQ, bad.key), (SIDS, b"after")]
     assert made[1][2] == bad.value
@@ -127,7 +127,7 @@ def test_numbers_that_json_does_not_have_are_dead_letters(agent, number):
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf])
-def test_an_encoder_that_makes_no_numbers_of_words_costs_only_their_item(agent, tokenizer, monkeypatch, number):
+def test_a_non_finite_vector_makes_a_dead_letter_of_its_item_only(agent, tokenizer, monkeypatch, number):
     encode = tokenizer.encoder.encode
 
     def broken(texts):
@@ -150,7 +150,7 @@ def test_one_bad_item_among_many_costs_few_batches(agent, tokenizer):
     assert len(batches) <= 4 * 8 + 2
 
 
-def test_empty_words_are_tokenized_and_a_megabyte_is_a_matter_of_the_limit(agent, tokenizer, tmp_path):
+def test_empty_text_is_tokenized_and_a_megabyte_depends_on_the_limit(agent, tokenizer, tmp_path):
     empty = event(0, "empty", title="", description="\n \x00")
     (made,) = agent._make_records([empty])
     assert len(ItemSids.from_json(made[2]).versions[tokenizer.version].sid) == 3
@@ -170,7 +170,7 @@ def test_the_same_id_twice_in_a_batch_is_two_values_and_the_later_one_counts(age
     assert [key for _, key, *_ in made] == [b"twin", b"other", b"twin"]
     assert [ItemSids.from_json(value).source_offset for _, _, value, _ in made] == [3, 4, 5]
     assert titles(apply_all(tokenizer, made)) == {"twin": "gggg", "other": "other"}
-    # Written by an owner of old behind the newer one: the offset of the event decides, not the order of arrival.
+    # Written by a previous owner after the newer value: the offset of the event decides, not the order of arrival.
     assert titles(apply_all(tokenizer, made[::-1])) == {"twin": "gggg", "other": "other"}
 
 
@@ -182,7 +182,7 @@ def test_an_upsert_older_than_the_stored_one_changes_nothing(agent, tokenizer):
     assert titles(apply_all(tokenizer, newer + older)) == {"a": "newer"}
 
 
-def test_a_tombstone_before_its_item_removes_nothing_and_forbids_nothing(agent, tokenizer):
+def test_a_tombstone_before_its_item_has_no_effect(agent, tokenizer):
     made = agent._make_records([removal(0, "a"), event(1, "a"), removal(2, "b")])
     assert [(topic, key, value is None) for topic, key, value, _ in made] == [
         (SIDS, b"a", True),
@@ -192,7 +192,7 @@ def test_a_tombstone_before_its_item_removes_nothing_and_forbids_nothing(agent, 
     assert titles(apply_all(tokenizer, made)) == {"a": "a"}
 
 
-def test_a_topic_read_again_from_the_start_ends_where_it_was(agent, tokenizer):
+def test_reading_a_topic_again_gives_the_same_result(agent, tokenizer):
     events = [
         event(0, "a", title="old"),
         event(1, "b"),

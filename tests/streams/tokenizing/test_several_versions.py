@@ -29,7 +29,7 @@ def items(*ids):
     return [CatalogItem(item_id=item_id, kind="track", title=item_id * 3, at=1) for item_id in ids]
 
 
-def test_a_value_holds_what_each_version_alone_would_say():
+def test_a_value_has_the_sids_of_each_version_alone():
     a, bb = Encoder("a"), Encoder("bb")
     some = items("x", "yy")
     together = MultiVersionTokenizer([a, bb], None)(some, [5, 6])
@@ -41,7 +41,7 @@ def test_a_value_holds_what_each_version_alone_would_say():
     assert MultiVersionTokenizer([a], None)([], []) == []
 
 
-def test_what_another_version_refuses_goes_without_it():
+def test_an_item_that_another_version_rejects_has_no_sid_under_it():
     left_out = []
     encoder = MultiVersionTokenizer([Encoder("a"), Encoder("bb", refuses="y")], lambda *what: left_out.append(what))
     values = encoder(items("x", "y", "z"), [1, 2, 3])
@@ -49,7 +49,7 @@ def test_what_another_version_refuses_goes_without_it():
     assert left_out == [("bb", "y")]
 
 
-def test_what_the_serving_version_refuses_is_refused():
+def test_an_item_that_the_serving_version_rejects_is_rejected():
     encoder = MultiVersionTokenizer([Encoder("a", refuses="y"), Encoder("bb")], None)
     with pytest.raises(TokenizerError, match="no SID"):
         encoder(items("x", "y"), [1, 2])

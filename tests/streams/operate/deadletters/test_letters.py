@@ -1,4 +1,4 @@
-"""Dead letters read back: the inverse of burying, whatever the record was."""
+"""Reading dead letters is the inverse of writing them, for any record."""
 
 from types import SimpleNamespace
 
@@ -25,7 +25,7 @@ def buried(key, value, headers=(), error=None) -> TopicRecord:
 
 
 @given(st.none() | st.binary(), st.none() | st.binary(), st.lists(st.tuples(NAMES, st.binary()), max_size=5))
-def test_reading_is_the_inverse_of_burying(key, value, headers) -> None:
+def test_reading_is_the_inverse_of_writing(key, value, headers) -> None:
     record = buried(key, value, headers)
     letter = read_letter("listen-events.v1.dlq", record)
     assert letter.place == Place("listen-events.v1.dlq", 1, 7)
@@ -34,11 +34,11 @@ def test_reading_is_the_inverse_of_burying(key, value, headers) -> None:
     assert letter.message.startswith("bad_value: no such signal")
     assert (letter.key, letter.value, list(letter.headers)) == (key, value, headers)
     assert letter.obstacle == ("empty" if key is None and value is None else None)
-    # A letter is never taken for a mark, whatever headers its record came with.
+    # A letter is never mistaken for a mark, regardless of its record's headers.
     assert read_mark(record) is None
 
 
-def test_the_next_delivery_counts_up_and_keeps_the_other_headers() -> None:
+def test_the_next_delivery_increments_the_attempt_and_keeps_the_other_headers() -> None:
     first = read_letter("t.dlq", buried(b"k", b"v", [("a", b"1"), ("a", b"2")]))
     assert first.attempt == 1
     assert first.next_headers() == [("a", b"1"), ("a", b"2"), ("x-attempt", b"2")]
@@ -49,7 +49,7 @@ def test_the_next_delivery_counts_up_and_keeps_the_other_headers() -> None:
     assert strange.next_headers() == [("x-attempt", b"2")]
 
 
-def test_what_was_cut_is_said_and_not_replayed(monkeypatch) -> None:
+def test_truncated_letters_are_reported_and_not_replayed(monkeypatch) -> None:
     monkeypatch.setattr(deadletters, "MAX_DEAD_VALUE_BYTES", 10)
     letter = read_letter("t.dlq", buried(b"k", b"x" * 11))
     assert (letter.cut, letter.value, letter.obstacle) == ({"value": 11}, b"x" * 10, "cut")
@@ -64,7 +64,7 @@ def test_what_was_cut_is_said_and_not_replayed(monkeypatch) -> None:
         tuple({**dict(buried(b"k", b"v").headers), "__streams.errors.offset": b"?"}.items()),
     ],
 )
-def test_a_record_that_is_not_ours_is_listed_and_not_replayed(headers) -> None:
+def test_a_foreign_record_is_listed_and_not_replayed(headers) -> None:
     letter = read_letter("t.dlq", TopicRecord(0, 0, 1, b"k", b"v", headers))
     assert (letter.reason, letter.source, letter.obstacle) == ("foreign", None, "foreign")
     assert (letter.key, letter.value, letter.headers) == (b"k", b"v", headers)
@@ -95,14 +95,14 @@ def letter(**fields) -> Letter:
         (Selection(max_attempt=1), {"headers": (("x-attempt", b"2"),)}),
     ],
 )
-def test_a_selection_restricts_by_each_of_its_parts(selection, others) -> None:
+def test_a_selection_restricts_by_each_criterion(selection, others) -> None:
     assert selection.matches(letter())
     assert not selection.matches(letter(**others))
     assert Selection().matches(letter(**others))
     assert not selection.is_everything
 
 
-def test_places_and_moments_read_as_they_are_written() -> None:
+def test_places_and_times_are_parsed() -> None:
     place = Place("listen-events.v1.dlq", 3, 17)
     assert Place.parse(str(place)) == place
     for text in ("t", "t/1", "t/1/x", "/1/2", "t/-1/2"):

@@ -1,4 +1,4 @@
-"""Replays on the embedded broker, which isolates no transactions: records first, then their mark."""
+"""Replays on the embedded broker, which does not isolate transactions: records first, then their mark."""
 
 import pytest
 

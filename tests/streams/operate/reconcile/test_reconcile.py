@@ -1,4 +1,4 @@
-"""Reconciling with a dump: what is compared, what is refused, and that it ends where the dump says."""
+"""Reconciling with a dump: what is compared, what is refused, and that the topic matches the dump in the end."""
 
 import pytest
 
@@ -34,7 +34,7 @@ def stored(*items):
     return {one.item_id: stored_of(one) for one in items}
 
 
-def test_plan_tells_new_changed_and_absent_items(tmp_path):
+def test_plan_has_new_changed_and_absent_items(tmp_path):
     dump = checked(written(tmp_path / "d", [item("same", at=NOW_MS - 5), item("new"), item("changed", title="b")]))
     have = stored(item("same", at=NOW_MS - 9), item("changed", at=NOW_MS - 9, title="a"), item("gone", at=NOW_MS - 9))
     plan = make_plan(dump, have)
@@ -51,7 +51,7 @@ def test_plan_tells_new_changed_and_absent_items(tmp_path):
     }
 
 
-def test_what_the_topic_learned_after_the_dump_stays(tmp_path):
+def test_updates_newer_than_the_dump_stay(tmp_path):
     dump = checked(written(tmp_path / "d", [item("a", at=100, title="old"), item("b", at=200)]))
     have = stored(item("a", at=150, title="newer"), item("b", at=150), item("late", at=201), item("gone", at=200))
     plan = make_plan(dump, have)
@@ -61,7 +61,7 @@ def test_what_the_topic_learned_after_the_dump_stays(tmp_path):
     assert make_plan(dump, have, taken_at=201).removals == ("gone", "late")
 
 
-def test_a_stored_value_that_nobody_can_read_is_replaced_or_removed(tmp_path):
+def test_an_unreadable_stored_value_is_replaced_or_removed(tmp_path):
     dump = checked(written(tmp_path / "d", [item("a")]))
     unreadable = {name: type(stored_of(item("x")))(None, -1) for name in ("a", "b")}
     plan = make_plan(dump, unreadable)
@@ -127,7 +127,7 @@ def test_an_empty_or_halved_dump_is_refused_without_force(tmp_path):
 
 
 @pytest.mark.broker
-def test_the_topic_ends_as_the_dump_says_also_after_a_run_that_was_cut_short(kafka, make_topics, tmp_path):
+def test_the_topic_matches_the_dump_even_after_an_interrupted_run(kafka, make_topics, tmp_path):
     topics = make_topics()
     prefix = topics.listens.name.removesuffix("listen-events.v1")
     settings = TopicSettings(prefix=prefix, user_partitions=4, item_partitions=2)

@@ -1,4 +1,4 @@
-"""Workers that share a data folder have tables side by side; offline commands know all of them."""
+"""Workers that share a data folder have separate tables; offline commands find all of them."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def test_all_tables_of_a_partition_are_found(offline: OfflineStates) -> None:
     assert offline.local_paths(2) == []
 
 
-def test_of_several_tables_the_furthest_is_read(offline: OfflineStates, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_several_tables_the_most_recent_is_read(offline: OfflineStates, monkeypatch: pytest.MonkeyPatch) -> None:
     reached = dict(zip((offline.folder, *offline.more_folders), (5, 9, 7), strict=True))
 
     def read(self: OfflineStates, folder: Path, partition: int):
