@@ -55,7 +55,7 @@ class CatalogueScan:
 
         Raises:
             BrokerError: Kafka cannot be read.
-            TopicError: The topic was recreated meanwhile.
+            TopicError: The topic was recreated during the scan.
         """
         async with self._follower:
             last = LastRecords()

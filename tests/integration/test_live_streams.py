@@ -165,7 +165,7 @@ def test_listener_sums_reach_the_item_and_an_ended_stream_is_removed(installatio
     client.flush()
     at = STEADY.begins_at + 1_000
 
-    def told():
+    def both_sums():
         # Until the worker knows that the item is live its listens are not counted.
         nonlocal at
         at += 1_000
@@ -175,7 +175,7 @@ def test_listener_sums_reach_the_item_and_an_ended_stream_is_removed(installatio
         state = installation.states()[STEADY.item_id]
         return {partial.partition for partial in state.partials} == {0, 1} and state
 
-    state = wait_until(told, 60, "sums of both partitions")
+    state = wait_until(both_sums, 60, "sums of both partitions")
     tokenizer = load_tokenizer(shipped_pair() / "tokenizer")
     assert all(set(partial.means) == {tokenizer.version} for partial in state.partials)
     assert [

@@ -51,9 +51,9 @@ def running(*args, cwd: Path):
 def wait_until(condition, process, folder):
     deadline = time.monotonic() + DEADLINE_S
     while not (found := condition()):
-        told = (folder / "out.log").read_text()[-2_000:]
-        assert process is None or process.poll() is None, told
-        assert time.monotonic() < deadline, told
+        output = (folder / "out.log").read_text()[-2_000:]
+        assert process is None or process.poll() is None, output
+        assert time.monotonic() < deadline, output
         time.sleep(0.05)
     return found
 
@@ -121,9 +121,9 @@ def test_two_workers_are_reached_from_another_folder_and_end_with_a_closed_termi
         brokers = broker_registry().running()
         process.send_signal(signal.SIGHUP)
         process.wait(60)
-    told = (tmp_path / "a" / "out.log").read_text()
-    assert "worker 1 | " in told
-    assert "worker 2 | " in told
+    output = (tmp_path / "a" / "out.log").read_text()
+    assert "worker 1 | " in output
+    assert "worker 2 | " in output
     require_gone(brokers)
 
 

@@ -15,8 +15,8 @@ pytestmark = pytest.mark.broker
 def rig(kafka, make_topics, tmp_path):
     rigs = []
 
-    def make(beside=None, **flags):
-        topics = make_topics() if beside is None else beside.topics
+    def make(alongside=None, **flags):
+        topics = make_topics() if alongside is None else alongside.topics
         folder = tmp_path / str(len(rigs))
         folder.mkdir()
         rigs.append(Rig(kafka, topics, folder, **flags))
@@ -168,7 +168,7 @@ def test_a_slow_engine_is_answered_in_time_by_popularity(rig):
 
 def test_separate_roles_do_what_one_worker_does(rig):
     tokenizing = rig(**{"worker.role": "tokenize"})
-    answering = rig(beside=tokenizing, **{"worker.role": "recommend"})
+    answering = rig(alongside=tokenizing, **{"worker.role": "recommend"})
     answering.item("i0")
     answering.item("i1")
     answering.listen("u", "i0", 2_000)

@@ -174,18 +174,20 @@ def test_the_certificate_must_name_the_host_unless_that_is_switched_off(secure):
 
 
 @pytest.mark.parametrize(
-    ("door", "security"),
+    ("listener", "security"),
     [
         ("sasl", {}),
         ("open", {"protocol": "SSL"}),
         ("mutual", {"protocol": "SSL"}),  # without the certificate that it asks for
     ],
 )
-def test_a_listener_of_another_protocol_counts_as_no_answer(secure, door, security):
+def test_a_listener_of_another_protocol_counts_as_no_answer(secure, listener, security):
     if security:
         security["ca_file"] = secure.certificates.ca
-    kafka = secure.at(door, **security)
-    with pytest.raises(BrokerError, match=f"localhost:{secure.ports[door]} by {kafka.security.protocol}:") as caught:
+    kafka = secure.at(listener, **security)
+    with pytest.raises(
+        BrokerError, match=f"localhost:{secure.ports[listener]} by {kafka.security.protocol}:"
+    ) as caught:
         asyncio.run(Clients(kafka).log_in(3.0))
     assert not isinstance(caught.value, AccessError)
 

@@ -1,6 +1,6 @@
 """The failure table's rows about the disk: damaged databases, kills while one is filled, no space.
 
-As in `test_failures.py`, every row runs with short limits and, with `slow`, with those that are the default.
+As in `test_failures.py`, every row runs with short limits and, with `slow`, with the default ones.
 """
 
 import contextlib

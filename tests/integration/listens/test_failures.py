@@ -131,7 +131,7 @@ def test_process_paused_past_its_session_while_another_takes_over(make_rig, kafk
     wait_until(settled, limits.no_progress + 10, "one owner, each listen folded once")
     outcome = "recovered" if first.process.poll() is None else f"exit {first.process.returncode}"
     assert outcome in ("recovered", "exit 70"), first.log.read_text()[-2_000:]
-    failure("paused past its session, replaced meanwhile", outcome, time.monotonic() - began, 20.0)
+    failure("paused past its session, replaced in the meantime", outcome, time.monotonic() - began, 20.0)
 
 
 @pytest.mark.slow

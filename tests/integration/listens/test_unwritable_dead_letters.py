@@ -68,12 +68,12 @@ def test_listens_stop_and_nothing_is_lost(lane):
     alive = lane.start_worker()
     lane.wait_drained()
     assert lane.stop(alive) == 0
-    buried = {
+    dead = {
         (int(headers[PARTITION_HEADER]), int(headers[OFFSET_HEADER]))
         for letter in lane.read_all(dlq)
         if (headers := dict(letter.headers))
     }
-    assert buried == {(record.partition, record.offset) for record, _ in bad}
+    assert dead == {(record.partition, record.offset) for record, _ in bad}
     states, _ = lane.expected()
     assert lane.changelog() == lane.table() == states
 

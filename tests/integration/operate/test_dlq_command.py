@@ -1,4 +1,4 @@
-"""`sidestream dlq` on a real Kafka: dead letters are listed, shown and replayed once, and then fail again or succeed."""
+"""`sidestream dlq` on a real Kafka: dead letters are listed, shown and replayed once, then fail again or succeed."""
 
 import base64
 import json

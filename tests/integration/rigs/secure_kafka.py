@@ -91,9 +91,9 @@ class SecureKafka:
     def stop(self) -> None:
         self.keeper.stop()
 
-    def at(self, door: str, host: str = "localhost", **security: object) -> KafkaSettings:
+    def at(self, listener: str, host: str = "localhost", **security: object) -> KafkaSettings:
         """Client settings for a listener."""
-        return KafkaSettings(bootstrap=f"{host}:{self.ports[door]}", security=SecuritySettings(**security))
+        return KafkaSettings(bootstrap=f"{host}:{self.ports[listener]}", security=SecuritySettings(**security))
 
     def scram(self, **change: object) -> KafkaSettings:
         """Client settings for TLS and SCRAM-SHA-512."""
@@ -109,13 +109,13 @@ class SecureKafka:
     def _files(self, folder: Path) -> Path:
         files = folder / "files"
         shutil.copytree(kafka_files(BrokerSettings()), files)
-        doors = {name: f"{name.upper()}://localhost:{port}" for name, port in self.ports.items()}
+        listeners = {name: f"{name.upper()}://localhost:{port}" for name, port in self.ports.items()}
         text = LISTENERS % {
-            **doors,
+            **listeners,
             "keystore": self.certificates.broker_keystore,
             "truststore": self.certificates.ca,
         }
-        for door in ("open", "sasl"):
+        for listener in ("open", "sasl"):
             plain = f'username="{USER}" password="{SECRETS["PLAIN"]}" user_{USER}="{SECRETS["PLAIN"]}"'
             for mechanism, module in (
                 ("scram-sha-256", f"{JAAS}.scram.ScramLoginModule required;"),
@@ -127,7 +127,7 @@ class SecureKafka:
                     f'{JAAS}.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="x";',
                 ),
             ):
-                text += f"listener.name.{door}.{mechanism}.sasl.jaas.config={module}\n"
+                text += f"listener.name.{listener}.{mechanism}.sasl.jaas.config={module}\n"
         # The later of two equal names wins in a properties file.
         with (files / "server.properties").open("a") as properties:
             properties.write(text)

@@ -1,6 +1,6 @@
 """A whole worker in a separate process, with a minimal tokenizer and engine: `session_worker.py SETTINGS`.
 
-SETTINGS is a JSON object of dotted setting names; `engine_sleep_s` beside them makes the engine slow. Secrets
+SETTINGS is a JSON object of dotted setting names; `engine_sleep_s` among them makes the engine slow. Secrets
 come by the environment.
 """
 

@@ -44,7 +44,7 @@ def test_on_a_terminal_one_line_is_redrawn() -> None:
     line, clock, screen = progress(stream)
     for tenth in range(100):
         clock.now_s = tenth / 10
-        line.step("replay", tenth, 200, "a long note that does not fit beside the rest of what is said" * 2)
+        line.step("replay", tenth, 200, "a long note that does not fit next to the other parts of the line" * 2)
     screen.say("between")
     assert stream.getvalue().count("\n") == 1
     assert re.search(r"\r\x1b\[Kbetween\nreplay  9[89] of 200  10/s  10 s left", stream.getvalue())

@@ -8,7 +8,7 @@ from tests.streams.tokenizing.agent_rig import SIDS, FakeProducer, FakeStream, s
 
 
 def records(agent):
-    return lambda sources: [(SIDS, s.key, b"anew", []) for s in sources]
+    return lambda sources: [(SIDS, s.key, b"rewritten", []) for s in sources]
 
 
 async def test_rewritten_values_never_replace_those_of_newer_events(make_agent):
@@ -64,7 +64,7 @@ async def test_a_revocation_waits_for_a_rewrite_in_flight(make_agent):
     def slow(sources):
         begun.set()
         assert released.wait(10)
-        return [(SIDS, s.key, b"anew", []) for s in sources]
+        return [(SIDS, s.key, b"rewritten", []) for s in sources]
 
     writing = asyncio.create_task(agent.rewrite(agent.epoch, [source(1, "a")], slow))
     await until(begun.is_set)

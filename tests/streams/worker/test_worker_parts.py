@@ -232,12 +232,12 @@ async def test_a_worker_is_registered_while_its_web_server_runs(tmp_path):
     ids=["waits until there is one", "leaves a refusal to Faust", "ends at its deadline"],
 )
 async def test_the_gate_waits_for_the_coordinator_of_its_group(monkeypatch, answers, asked):
-    seconds, told = iter(range(1_000)), iter(answers)
+    seconds, replies = iter(range(1_000)), iter(answers)
     questions = []
 
     async def has_coordinator(clients, group_id):
         questions.append(group_id)
-        return next(told)
+        return next(replies)
 
     class Reachable:
         bootstrap = "b:1"

@@ -16,7 +16,7 @@ from sidestream.streams.operate.deadletters.letter import REPLAYED_HEADER, make_
 NAMES = st.sampled_from([TOPIC_HEADER, REASON_HEADER, REPLAYED_HEADER, "x-attempt", "traceparent"]) | st.text()
 
 
-def buried(key, value, headers=(), error=None) -> TopicRecord:
+def dead_record(key, value, headers=(), error=None) -> TopicRecord:
     record = SimpleNamespace(
         topic="listen-events.v1", partition=3, offset=1042, timestamp=5, key=key, value=value, headers=headers
     )
@@ -26,7 +26,7 @@ def buried(key, value, headers=(), error=None) -> TopicRecord:
 
 @given(st.none() | st.binary(), st.none() | st.binary(), st.lists(st.tuples(NAMES, st.binary()), max_size=5))
 def test_reading_is_the_inverse_of_writing(key, value, headers) -> None:
-    record = buried(key, value, headers)
+    record = dead_record(key, value, headers)
     letter = read_letter("listen-events.v1.dlq", record)
     assert letter.place == Place("listen-events.v1.dlq", 1, 7)
     assert letter.source == Source("listen-events.v1", 3, 1042, 5)
@@ -39,19 +39,19 @@ def test_reading_is_the_inverse_of_writing(key, value, headers) -> None:
 
 
 def test_the_next_delivery_increments_the_attempt_and_keeps_the_other_headers() -> None:
-    first = read_letter("t.dlq", buried(b"k", b"v", [("a", b"1"), ("a", b"2")]))
+    first = read_letter("t.dlq", dead_record(b"k", b"v", [("a", b"1"), ("a", b"2")]))
     assert first.attempt == 1
     assert first.next_headers() == [("a", b"1"), ("a", b"2"), ("x-attempt", b"2")]
-    second = read_letter("t.dlq", buried(b"k", b"v", first.next_headers()))
+    second = read_letter("t.dlq", dead_record(b"k", b"v", first.next_headers()))
     assert second.attempt == 2
     assert second.next_headers() == [("a", b"1"), ("a", b"2"), ("x-attempt", b"3")]
-    strange = read_letter("t.dlq", buried(b"k", b"v", [("x-attempt", b"\xb2 many")]))
+    strange = read_letter("t.dlq", dead_record(b"k", b"v", [("x-attempt", b"\xb2 many")]))
     assert strange.next_headers() == [("x-attempt", b"2")]
 
 
 def test_truncated_letters_are_reported_and_not_replayed(monkeypatch) -> None:
     monkeypatch.setattr(deadletters, "MAX_DEAD_VALUE_BYTES", 10)
-    letter = read_letter("t.dlq", buried(b"k", b"x" * 11))
+    letter = read_letter("t.dlq", dead_record(b"k", b"x" * 11))
     assert (letter.cut, letter.value, letter.obstacle) == ({"value": 11}, b"x" * 10, "cut")
 
 
@@ -61,7 +61,7 @@ def test_truncated_letters_are_reported_and_not_replayed(monkeypatch) -> None:
         (),
         (("a", b"1"),),
         ((TOPIC_HEADER, b"t"),),
-        tuple({**dict(buried(b"k", b"v").headers), "__streams.errors.offset": b"?"}.items()),
+        tuple({**dict(dead_record(b"k", b"v").headers), "__streams.errors.offset": b"?"}.items()),
     ],
 )
 def test_a_foreign_record_is_listed_and_not_replayed(headers) -> None:

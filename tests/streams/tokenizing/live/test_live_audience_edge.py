@@ -112,10 +112,10 @@ async def test_under_trained_levels_listeners_do_not_count_and_the_log_says_so_o
     class Trained(FrozenCodebooks):
         is_invertible = False
 
-    books = [Trained(tokenizer)]
+    codebooks = [Trained(tokenizer)]
     with capture_logs() as lines:
-        audience.set_codebooks(books)
-        audience.set_codebooks(books)
+        audience.set_codebooks(codebooks)
+        audience.set_codebooks(codebooks)
     assert [line["log_level"] for line in lines] == ["warning"]
     assert "no influence on live items" in lines[0]["event"]
     assert lines[0]["tokenizer"] == tokenizer.version
