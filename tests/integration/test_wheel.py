@@ -46,7 +46,7 @@ def wheel(tmp_path_factory, uv):
 
 
 def python_of(version):
-    """An interpreter of this version, wherever this machine keeps it."""
+    """An interpreter of this version, if this machine has one."""
     pyenv = sorted(Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser().glob(f"versions/{version}.*/bin/python"))
     found = shutil.which(f"python{version}")
     code = "import sys; print(sys.version_info[:2])"
@@ -69,7 +69,7 @@ def installed(request, tmp_path_factory, uv, wheel):
     return folder / "venv" / "bin" / "sidestream"
 
 
-def test_the_wheel_holds_the_packages_and_all_they_read(wheel):
+def test_the_wheel_contains_the_packages_and_their_data(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {NAMESPACE}
@@ -102,13 +102,13 @@ def test_the_demo_runs_from_an_empty_folder(installed, tmp_path, broker):
     done = run([installed, "demo", "--once", "--json"], cwd=folder, env=env)
     summary = json.loads(done.stdout.splitlines()[-1])
     assert (summary["broker"], summary["answered_share"], summary["invalid_candidates"]) == (broker, 1.0, 0)
-    stand_in = "the embedded broker stands in for Apache Kafka"
+    stand_in = "the embedded broker is used instead of Apache Kafka"
     assert (stand_in in " ".join(done.stderr.split())) == (broker == "embedded")
     assert "Warning" not in done.stderr
     assert [each.name for each in folder.iterdir()] == ["var"]
 
 
-def test_without_java_and_without_the_library_both_ways_out_are_told(installed, tmp_path, uv):
+def test_without_java_and_without_the_library_both_remedies_are_named(installed, tmp_path, uv):
     python = installed.parent / "python"
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"PATH": str(installed.parent)}
     run([uv, "pip", "uninstall", "--quiet", "--python", python, "confluent-kafka"])

@@ -1,4 +1,4 @@
-"""Processes are recognised by their command line, ended politely, then by force, and never mistaken for others."""
+"""Processes are recognised by their command line, stopped by SIGTERM, then SIGKILL, and never confused with others."""
 
 import os
 import sys
@@ -51,13 +51,13 @@ def test_spawn_of_a_program_that_ends_at_once_is_not_running(tmp_path: Path) -> 
     wait_for(lambda: not is_running(pid, "mark-b"))
 
 
-def test_end_kills_what_does_not_listen(tmp_path: Path) -> None:
+def test_end_kills_a_process_that_ignores_sigterm(tmp_path: Path) -> None:
     pid = started(tmp_path, STUBBORN, "mark-c")
     assert not end(pid, "mark-c", timeout_s=0.3)
     assert not is_running(pid, "mark-c")
 
 
-def test_end_leaves_a_stranger_with_a_reused_number_alone(tmp_path: Path) -> None:
+def test_end_leaves_another_process_with_a_reused_number_alone(tmp_path: Path) -> None:
     pid = started(tmp_path, SLEEPER, "stranger")
     assert end(pid, "kafka.Kafka", timeout_s=1)
     assert is_running(pid, "stranger")

@@ -1,4 +1,4 @@
-"""Cutting and folding by display width."""
+"""Shortening and wrapping by display width."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,7 +33,7 @@ def test_whole_words_stay_whole() -> None:
 
 
 @given(SAFE, st.integers(0, 40), st.sampled_from(["end", "middle"]))
-def test_a_cut_text_fits_and_one_that_fits_is_not_cut(text, width, cut) -> None:
+def test_shortened_text_fits_and_fitting_text_is_unchanged(text, width, cut) -> None:
     found = shorten(text, width, cut=cut)
     assert text_width(found) <= width
     assert found == text or text_width(text) > width
@@ -41,7 +41,7 @@ def test_a_cut_text_fits_and_one_that_fits_is_not_cut(text, width, cut) -> None:
 
 
 @given(SAFE, st.integers(2, 40), st.booleans())
-def test_folding_loses_nothing_but_the_spaces_at_its_folds(text, width, whole_words) -> None:
+def test_folding_loses_only_the_spaces_at_line_breaks(text, width, whole_words) -> None:
     lines = fold(text, width, whole_words=whole_words)
     assert all(text_width(line) <= width or (whole_words and " " not in line.strip(" ")) for line in lines)
     assert "".join(lines).replace(" ", "") == text.replace(" ", "")
