@@ -9,6 +9,7 @@ from pathlib import Path
 from sidestream.models.data.check_rows import FolderCheck, RowScan
 from sidestream.models.data.log_folder import MANIFEST_FILE, TOPIC_FILES, LogFolder
 from sidestream.models.data.manifest import Clock, Counts, FileEntry, Manifest, Split
+from sidestream.models.data.progress import Progress, ignore_progress
 from sidestream.models.data.writer import FolderFacts
 from sidestream.models.errors import DataError
 from sidestream.tokenizer.durable import replace_file
@@ -16,11 +17,12 @@ from sidestream.tokenizer.durable import replace_file
 CUTS_OF_TIME = ("valid_from", "test_from")
 
 
-def check_folder(path: Path | str) -> FolderCheck:
+def check_folder(path: Path | str, on_progress: Progress = ignore_progress) -> FolderCheck:
     """Check a log folder.
 
     Args:
-        path: The folder. Its item ids, listeners and held-out rows are held in memory.
+        path: The folder. Memory holds its item ids, its listeners and its held-out rows.
+        on_progress: Called with the progress.
 
     Returns:
         The result.
@@ -31,7 +33,7 @@ def check_folder(path: Path | str) -> FolderCheck:
     except DataError as error:
         check.num_problems += 1
         check.problems.append(f"{error} (`sidestream log seal` writes the manifest of a folder made by hand)")
-    RowScan(check).read()
+    RowScan(check, on_progress).read()
     if check.manifest is not None:
         _compare(check, check.manifest)
     return check

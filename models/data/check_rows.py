@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sidestream.models.data.log_folder import TOPIC_FILES
 from sidestream.models.data.manifest import Counts, Manifest
+from sidestream.models.data.progress import Progress, counted, ignore_progress
 from sidestream.models.data.rows import (
     CatalogEvent,
     HeldOutRow,
@@ -96,11 +97,13 @@ class RowScan:
     """Reads all row files once, in the order of their references.
 
     Args:
-        check: Collects problems, files and counts.
+        check: Takes problems, files and counts.
+        on_progress: Called with the progress.
     """
 
-    def __init__(self, check: FolderCheck) -> None:
+    def __init__(self, check: FolderCheck, on_progress: Progress = ignore_progress) -> None:
         self._check = check
+        self._on_progress = on_progress
         self._items: set[str] = set()
         self._published: set[str] = set()
         self._listeners: set[str] = set()
@@ -136,7 +139,8 @@ class RowScan:
     def _file(self, topic: TopicName) -> None:
         name = TOPIC_FILES[topic]
         found = FileFound(name)
-        for line, row in self._decoded(topic, found):
+        rows = self._decoded(topic, found)
+        for line, row in counted(rows, f"check {name}", self._num_rows(name), self._on_progress):
             if isinstance(row, CatalogEvent):
                 self._catalog(name, line, row)
             elif isinstance(row, HeldOutRow):
@@ -146,6 +150,10 @@ class RowScan:
             else:
                 self._listeners.add(row.user_id)
                 self._sessions_of_tests.pop((row.user_id, row.session_id), None)
+
+    def _num_rows(self, name: str) -> int:
+        entry = None if self._check.manifest is None else self._check.manifest.files.get(name)
+        return 0 if entry is None else entry.lines
 
     def _decoded(self, topic: TopicName, found: FileFound) -> Iterator[tuple[int, AnyRow]]:
         digest = hashlib.sha256()

@@ -36,7 +36,7 @@ _PER_S: Mapping[TimeUnit, int] = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_
 _EXPECTED = "expected milliseconds since 1970-01-01 UTC, from 2000-01-01 to 2100-01-01"
 
 
-def is_event_time(at: int, latest_at: int = LATEST_AT) -> bool:
+def is_event_time(at: float, latest_at: int = LATEST_AT) -> bool:
     """Return whether a time (UTC epoch ms) is valid for an event, that is, not after `latest_at` such as now."""
     return EARLIEST_EVENT_AT <= at <= min(latest_at, LATEST_AT)
 
@@ -75,7 +75,7 @@ def to_ms(value: float, unit: TimeUnit) -> int:
     return round(value * 1_000 / _PER_S[unit])
 
 
-def event_time_fault(at: int) -> str | None:
+def event_time_fault(at: float) -> str | None:
     """Return what is wrong with the time of an event, as received; None if it is valid."""
     if is_event_time(at):
         return None
@@ -85,7 +85,7 @@ def event_time_fault(at: int) -> str | None:
     return f"{at} is {'before 2000-01-01' if at < EARLIEST_EVENT_AT else 'after 2100-01-01'}; {_EXPECTED}"
 
 
-def published_time_fault(at: int) -> str | None:
+def published_time_fault(at: float) -> str | None:
     """Return what is wrong with a publication time, as received; None if it is valid."""
     unit = _other_unit(at)
     # Times that look like seconds are within 37 days of 1970. Publication times are whole hours, seconds rarely are.
@@ -95,7 +95,7 @@ def published_time_fault(at: int) -> str | None:
     return None
 
 
-def expiry_time_fault(at: int) -> str | None:
+def expiry_time_fault(at: float) -> str | None:
     """Return what is wrong with an expiry time, as received; None if it is valid or in the far future."""
     unit = _other_unit(at)
     if unit is not None:
@@ -103,7 +103,7 @@ def expiry_time_fault(at: int) -> str | None:
     return f"{at} is before 1970-01-01; expected milliseconds since then (UTC)" if at < 0 else None
 
 
-def _other_unit(at: int) -> str | None:
+def _other_unit(at: float) -> str | None:
     unit = unit_of(at)
     return None if unit is None or unit == "ms" else UNIT_NAMES[unit]
 

@@ -45,7 +45,7 @@ class BlockingFollower:
         no_progress_s: float = NO_PROGRESS_S,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._bootstrap = clients.bootstrap
+        self._bootstrap, self._is_embedded = clients.bootstrap, clients.is_embedded
         self._growing = [topic for topic, numbers in partitions.items() if numbers is None]
         self._seconds = seconds
         self._spans = Spans(restarts=restarts, no_progress_s=no_progress_s)
@@ -90,6 +90,11 @@ class BlockingFollower:
     def is_caught_up(self) -> bool:
         """Whether the ends that were aimed at are reached."""
         return self._spans.is_reached
+
+    @property
+    def num_lost(self) -> int:
+        """Offsets that were deleted before they were read: behind explicit positions, or while it was reading."""
+        return self._spans.num_lost
 
     def close(self) -> None:
         """Close the connection; another call does nothing."""
@@ -136,6 +141,32 @@ class BlockingFollower:
         except KafkaError as exc:
             raise self._unreadable(exc) from exc
         return self._spans.note_ends({Place(*place): end for place, end in found.items()})
+
+    def offsets_since(self, since_ms: int) -> dict[Place, int]:
+        """Ask Kafka where records with a timestamp or a later one begin.
+
+        Timestamps need not be in order: records before such an offset are all older, those behind it may be, too.
+
+        Args:
+            since_ms: Kafka timestamp, UTC epoch ms.
+
+        Returns:
+            First offset of such a record, by partition; the end where there is none. The first offset that there is on
+            the embedded broker, which cannot look up times.
+
+        Raises:
+            BrokerError: Kafka does not say.
+        """
+        bounds = self._spans.bounds
+        if self._is_embedded:
+            return {place: begin for place, (begin, _) in bounds.items()}
+        try:
+            found = self._consumer.offsets_for_times({TopicPartition(*place): max(0, since_ms) for place in bounds})
+        except KafkaError as exc:
+            raise self._unreadable(exc) from exc
+        firsts = {Place(*place): first.offset for place, first in found.items() if first is not None}
+        # With read_committed, a record behind the last stable offset is not to be read yet.
+        return {place: min(firsts.get(place, end), end) for place, (_, end) in bounds.items()}
 
     def aim(self, ends: Mapping[Place, int] | None = None) -> None:
         """Set the ends for `to_end`, `behind` and `is_caught_up`.

@@ -7,7 +7,7 @@
 * **Start.** Every partition has an explicit position before its first fetch; the client library's own reset policy is
   off (`auto_offset_reset = "none"`).
 * **A position before the first offset** (retention or delete-records took the records): reading goes on at the first
-  offset that is there, with a warning.
+  offset that is there, with a warning; the offsets between are counted as lost.
 * **A position behind the end, or an end that has moved back**: the topic was recreated or truncated. The partition is
   read again from its beginning, with a warning, by a follower at any time and by a read to a fixed end where it
   starts; later such a read raises `TopicError`, for what it has handed over belongs to another log.
@@ -68,12 +68,13 @@ class Spans:
         positions: Next offset to be read, by partition.
         bounds: First and end offsets as they were last asked for.
         num_restarts: How often a partition was read again from its beginning.
+        num_lost: Offsets that were deleted before they were read.
     """
 
     def __init__(self, *, restarts: bool, no_progress_s: float = NO_PROGRESS_S) -> None:
         self.positions: dict[Place, int] = {}
         self.bounds: dict[Place, Bounds] = {}
-        self.num_restarts = 0
+        self.num_restarts = self.num_lost = 0
         self._restarts = restarts
         self._no_progress_s = no_progress_s
         self._goals: dict[Place, int] = {}
@@ -122,6 +123,7 @@ class Spans:
             _warn("topic recreated or truncated, read from its beginning", **where)
             wanted = begin
         elif wanted < begin:
+            self.num_lost += begin - wanted
             _warn("records were deleted before they were read", **where)
             wanted = begin
         self.positions[place] = wanted

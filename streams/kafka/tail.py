@@ -56,7 +56,7 @@ def read_topic(
     with BlockingFollower(clients, {topic: None}, start=start, restarts=follow) as follower:
         for _, records in _followed(follower, idle_s) if follow else follower.to_end():
             for record in records:
-                yield _record(record)
+                yield topic_record(record)
 
 
 def _followed(follower: BlockingFollower, idle_s: float | None) -> Iterator[Batch]:
@@ -96,7 +96,7 @@ class RecordFollower:
         Returns:
             Records, in order inside a partition; maybe none.
         """
-        return [_record(record) for _, records in self._follower.poll(timeout_ms) for record in records]
+        return [topic_record(record) for _, records in self._follower.poll(timeout_ms) for record in records]
 
     def close(self) -> None:
         """Close the connection."""
@@ -126,11 +126,11 @@ def read_record(clients: Clients, topic: str, partition: int, offset: int) -> To
             return None
         follower.seek({place: offset})
         for _, records in follower.to_end():
-            return _record(records[0]) if records[0].offset == offset else None
+            return topic_record(records[0]) if records[0].offset == offset else None
     return None
 
 
-def _record(r: Any) -> TopicRecord:
-    return TopicRecord(
-        r.partition, r.offset, r.timestamp, r.key, r.value, tuple((n, v or b"") for n, v in r.headers or ())
-    )
+def topic_record(record: Any) -> TopicRecord:
+    """Take a record from what the client library gives."""
+    headers = tuple((name, value or b"") for name, value in record.headers or ())
+    return TopicRecord(record.partition, record.offset, record.timestamp, record.key, record.value, headers)

@@ -14,6 +14,7 @@ from pathlib import Path
 from sidestream.models.data.importers.amazon18_files import ItemWords, read_items, read_windows
 from sidestream.models.data.importers.lines import line_error
 from sidestream.models.data.manifest import Clock, Manifest, Split
+from sidestream.models.data.progress import Progress, counted, ignore_progress
 from sidestream.models.data.rows import HeldOutRow, ListenRow, Role
 from sidestream.models.data.settings import ImportSettings
 from sidestream.models.data.writer import FolderFacts, LogFolderWriter
@@ -81,7 +82,12 @@ class Sequences:
 
 
 def import_amazon18(
-    source: Path | str, target: Path | str, settings: ImportSettings | None = None, *, overwrite: bool = False
+    source: Path | str,
+    target: Path | str,
+    settings: ImportSettings | None = None,
+    *,
+    overwrite: bool = False,
+    on_progress: Progress = ignore_progress,
 ) -> Manifest:
     """Import the published files into a log folder.
 
@@ -90,6 +96,7 @@ def import_amazon18(
         target: The log folder to create.
         settings: Start and length of the synthetic clock.
         overwrite: Whether to replace a log folder at `target`.
+        on_progress: Called with the progress.
 
     Returns:
         The manifest of the new folder.
@@ -99,22 +106,24 @@ def import_amazon18(
     """
     folder, chosen = Path(source), settings or ImportSettings()
     items = read_items(folder / "item.json")
-    sequences = join_windows(folder, items)
+    sequences = join_windows(folder, items, on_progress)
     cuts = Cuts.of(chosen)
     with LogFolderWriter(target, overwrite=overwrite) as writer:
         for number, words in items.items():
             writer.item(_item(number, words, chosen.clock_start_at))
-        for event in _events(sequences, cuts):
+        events = _events(sequences, cuts)
+        for event in counted(events, "write events", len(events), on_progress):
             _write_event(writer, event)
         return writer.finish(_facts(items, sequences, cuts, chosen))
 
 
-def join_windows(folder: Path, items: dict[int, ItemWords]) -> Sequences:
+def join_windows(folder: Path, items: dict[int, ItemWords], on_progress: Progress = ignore_progress) -> Sequences:
     """Join the windows of both files.
 
     Args:
         folder: Folder with `valid.csv` and `test.csv`.
         items: The items that a window may contain.
+        on_progress: Called with the progress.
 
     Returns:
         The sequences.
@@ -125,7 +134,7 @@ def join_windows(folder: Path, items: dict[int, ItemWords]) -> Sequences:
     sequences = Sequences({}, {"valid": [], "test": []})
     for role, found in sequences.targets.items():
         path = folder / f"{role}.csv"
-        for window in read_windows(path, items):
+        for window in counted(read_windows(path, items), f"read {path.name}", 0, on_progress):
             own = sequences.items.setdefault(window.user, list(window.history))
             if tuple(own[-len(window.history) :]) != window.history:
                 expected = f"a history of {window.user} that ends with {own[-3:]}"
@@ -138,14 +147,14 @@ def join_windows(folder: Path, items: dict[int, ItemWords]) -> Sequences:
     return sequences
 
 
-def _events(sequences: Sequences, cuts: Cuts) -> Iterator[Event]:
+def _events(sequences: Sequences, cuts: Cuts) -> list[Event]:
     events = [*_targets(sequences, "valid", cuts.valid_from, cuts.test_from)]
     # Session-starts, slightly before their tests, must not be before the cut.
     events += _targets(sequences, "test", cuts.test_from + SESSION_LEAD_MS, cuts.end_at)
     events += _histories(sequences, cuts)
     # A stable sort: events of one listener that share a millisecond stay in order.
     events.sort(key=lambda event: (event.at, event.position))
-    return iter(events)
+    return events
 
 
 def _targets(sequences: Sequences, role: Role, starts_at: int, ends_at: int) -> Iterator[Event]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from sidestream.models.data.importers.content import Catalogue, read_names, tag_texts
 from sidestream.models.data.importers.lines import line_error, read_lines
 from sidestream.models.data.manifest import Clock, Manifest, Split
+from sidestream.models.data.progress import Progress, counted, ignore_progress
 from sidestream.models.data.rows import HeldOutRow, ListenRow
 from sidestream.models.data.settings import ImportSettings
 from sidestream.models.data.writer import FolderFacts, LogFolderWriter
@@ -57,7 +58,12 @@ class Event:
 
 
 def import_lastfm(
-    source: Path | str, target: Path | str, settings: ImportSettings | None = None, *, overwrite: bool = False
+    source: Path | str,
+    target: Path | str,
+    settings: ImportSettings | None = None,
+    *,
+    overwrite: bool = False,
+    on_progress: Progress = ignore_progress,
 ) -> Manifest:
     """Import the published files into a log folder.
 
@@ -66,6 +72,7 @@ def import_lastfm(
         target: The log folder to create.
         settings: Core size, number of tags, and until when tags count as content.
         overwrite: Whether to replace a log folder at `target`.
+        on_progress: Called with the progress.
 
     Returns:
         The manifest of the new folder.
@@ -74,7 +81,7 @@ def import_lastfm(
         DataError: A file is missing, a line is damaged, or nothing is left after filtering.
     """
     folder, chosen = Path(source), settings or ImportSettings()
-    rows = read_tag_rows(folder / TAGS_FILE)
+    rows = read_tag_rows(folder / TAGS_FILE, on_progress)
     pairs = core_pairs(rows, chosen.min_events)
     if not pairs:
         msg = f"{folder / TAGS_FILE}: expected listeners and artists with {chosen.min_events} events, got none"
@@ -91,15 +98,16 @@ def import_lastfm(
     with LogFolderWriter(target, overwrite=overwrite) as writer:
         for artist in sorted({event.artist for event in events}):
             writer.item(catalogue.item(artist))
-        _write_events(writer, events, held)
+        _write_events(writer, counted(events, "write events", len(events), on_progress), held)
         return writer.finish(_facts(rows, events, catalogue, chosen))
 
 
-def read_tag_rows(path: Path) -> list[TagRow]:
+def read_tag_rows(path: Path, on_progress: Progress = ignore_progress) -> list[TagRow]:
     """Read which user gave which artist which tag, and when.
 
     Args:
         path: `user_taggedartists.dat`.
+        on_progress: Called with how far it is.
 
     Returns:
         Rows in file order.
@@ -108,7 +116,7 @@ def read_tag_rows(path: Path) -> list[TagRow]:
         DataError: The file is missing or a line is not six numbers with a valid date.
     """
     rows: list[TagRow] = []
-    for number, raw in read_lines(path):
+    for number, raw in counted(read_lines(path), "read lines", 0, on_progress):
         if number == 1:
             if raw.split(b"\t")[:3] != [b"userID", b"artistID", b"tagID"]:
                 raise line_error(path, 1, "the header userID, artistID, tagID, day, month, year", raw)

@@ -13,6 +13,7 @@ from pathlib import Path
 from sidestream.models.data.importers.attributes import ItemName, ItemWords, read_item_words
 from sidestream.models.data.importers.lines import decode_text, line_error, read_lines
 from sidestream.models.data.manifest import Clock, Manifest, Split
+from sidestream.models.data.progress import Progress, counted, ignore_progress
 from sidestream.models.data.rows import HeldOutRow, ListenRow
 from sidestream.models.data.settings import ImportSettings
 from sidestream.models.data.writer import FolderFacts, LogFolderWriter
@@ -44,7 +45,12 @@ class Event:
 
 
 def import_s3rec(
-    source: Path | str, target: Path | str, settings: ImportSettings | None = None, *, overwrite: bool = False
+    source: Path | str,
+    target: Path | str,
+    settings: ImportSettings | None = None,
+    *,
+    overwrite: bool = False,
+    on_progress: Progress = ignore_progress,
 ) -> Manifest:
     """Import one sequence file into a log folder.
 
@@ -53,6 +59,7 @@ def import_s3rec(
         target: The log folder to create.
         settings: Start and length of the synthetic clock.
         overwrite: Whether to replace a log folder at `target`.
+        on_progress: Called with the progress.
 
     Returns:
         The manifest of the new folder.
@@ -61,7 +68,7 @@ def import_s3rec(
         DataError: A line is damaged (named with its file), or one of the optional files does not fit.
     """
     path, chosen = Path(source), settings or ImportSettings()
-    users = read_user_lines(path)
+    users = read_user_lines(path, on_progress)
     words = read_item_words(path)
     name = path.stem
     with LogFolderWriter(target, overwrite=overwrite) as writer:
@@ -75,7 +82,8 @@ def import_s3rec(
                     at=chosen.clock_start_at,
                 )
             )
-        for event in _events(users, chosen):
+        num_events = sum(len(line.items) for line in users)
+        for event in counted(_events(users, chosen), "write events", num_events, on_progress):
             _write_event(writer, name, words, event)
         return writer.finish(_facts(path, words, chosen))
 
@@ -84,11 +92,12 @@ def _in_order(item: ItemName) -> tuple[int, str]:
     return (item, "") if isinstance(item, int) else (0, item)
 
 
-def read_user_lines(path: Path) -> list[UserLine]:
+def read_user_lines(path: Path, on_progress: Progress = ignore_progress) -> list[UserLine]:
     """Read the sequences.
 
     Args:
         path: `NAME.txt`.
+        on_progress: Called with how far it is.
 
     Returns:
         Users in file order.
@@ -100,7 +109,7 @@ def read_user_lines(path: Path) -> list[UserLine]:
     users: list[UserLine] = []
     seen: dict[str, int] = {}
     is_numbers: bool | None = None
-    for number, raw in read_lines(path):
+    for number, raw in counted(read_lines(path), "read lines", 0, on_progress):
         fields = decode_text(raw).split()
         if len(fields) < 2:
             raise line_error(path, number, "a user and at least one item", raw[:80])

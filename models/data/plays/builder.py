@@ -16,12 +16,14 @@ import msgspec
 from sidestream.models.data.plays.damage import RowReport
 from sidestream.models.data.plays.holdout import HeldOut, SplitOptions, hold_out, session_begins
 from sidestream.models.data.plays.play import Play
+from sidestream.models.data.progress import Progress, counted, ignore_progress
 from sidestream.models.data.rows import HeldOutRow, ListenRow, Role, encode_row
 from sidestream.models.data.sorting import ExternalSort, number_key, text_key
 from sidestream.models.data.writer import LogFolderWriter
 from sidestream.models.errors import DataError
 from sidestream.models.records import SessionStart
 from sidestream.models.records.base import MAX_ID_CHARS
+from sidestream.models.records.times import EARLIEST_EVENT_AT
 
 # Time from a session-start to the first play of its session.
 SESSION_LEAD_MS = 1_000
@@ -71,8 +73,8 @@ class FolderBuilder:
 
     @property
     def first_at(self) -> int:
-        """A time before everything added, UTC epoch ms, at which the catalogue is published."""
-        return max(0, (self._first_at or 0) - SESSION_LEAD_MS)
+        """A time at or before everything that was added, UTC epoch ms: when the catalogue may be published."""
+        return max(EARLIEST_EVENT_AT, (self._first_at or 0) - SESSION_LEAD_MS)
 
     @property
     def num_plays(self) -> int:
@@ -91,11 +93,12 @@ class FolderBuilder:
         self._first_at = start.at if self._first_at is None else min(start.at, self._first_at)
         self._add(start.user_id, start.at, _START + start.to_json())
 
-    def build(self, item_id: Callable[[str], str | None]) -> None:
+    def build(self, item_id: Callable[[str], str | None], on_progress: Progress = ignore_progress) -> None:
         """Write listens, session-starts and held-out rows.
 
         Args:
-            item_id: Returns the id of `Play.item`; None omits the play.
+            item_id: Gives the id of `Play.item`; None leaves the play out.
+            on_progress: Called with the progress.
 
         Raises:
             DataError: The cuts of rule `time` leave no plays for training, or no listener has a test target.
@@ -103,7 +106,7 @@ class FolderBuilder:
         self._item_id = item_id
         self.cuts = self._find_cuts() if self._options.rule == "time" else {}
         number = tests = 0
-        for user_id, plays, starts in self._listeners():
+        for user_id, plays, starts in self._listeners(on_progress):
             for at, row in self._rows_of(user_id, plays, starts):
                 self._by_time.add(number_key(at) + row[:1] + number_key(number), row)
                 number += 1
@@ -114,7 +117,7 @@ class FolderBuilder:
                 f"{self.num_plays:,} plays; choose another split (none keeps all)"
             )
             raise DataError(msg)
-        for _, row in self._by_time:
+        for _, row in counted(self._by_time, "write rows", number, on_progress):
             if row[:1] == _LISTENS:
                 self._writer.listen(_decode_listen(row[1:]))
             elif row[:1] == _SESSIONS:
@@ -127,8 +130,9 @@ class FolderBuilder:
         self._by_listener.add(text_key(user_id) + number_key(at) + row[:1] + number_key(self._added), row)
         self._added += 1
 
-    def _listeners(self) -> Iterator[tuple[str, list[Play], list[SessionStart]]]:
-        rows = ((key[: -len(_PLAY) - 16], row) for key, row in self._by_listener)
+    def _listeners(self, on_progress: Progress) -> Iterator[tuple[str, list[Play], list[SessionStart]]]:
+        sorted_rows = counted(self._by_listener, "split", self._added, on_progress)
+        rows = ((key[: -len(_PLAY) - 16], row) for key, row in sorted_rows)
         for _, group in groupby(rows, key=itemgetter(0)):
             plays: list[Play] = []
             starts: list[SessionStart] = []
@@ -203,7 +207,7 @@ class FolderBuilder:
         first = plays[begin]
         # Never before the last play of the previous session, which must be in the state that is read.
         after = plays[begin - 1].at if begin else 0
-        at = max(0, after, min(first.started_at, first.at) - SESSION_LEAD_MS)
+        at = max(EARLIEST_EVENT_AT, after, min(first.started_at, first.at) - SESSION_LEAD_MS)
         return SessionStart(
             session_id=_session_id(user_id, first), user_id=user_id, at=at, surface=first.surface, device=first.device
         )
@@ -221,7 +225,8 @@ class FolderBuilder:
                 return fitting[-1]
         elif held.kept in begins and not self._crosses(begins, held.kept, test_index):
             return self._start(user_id, plays, held.kept)
-        at = max(0, after, self.cuts.get("test_from", 0), min(test.started_at, test.at) - SESSION_LEAD_MS)
+        earliest = max(EARLIEST_EVENT_AT, after, self.cuts.get("test_from", 0))
+        at = max(earliest, min(test.started_at, test.at) - SESSION_LEAD_MS)
         session_id = f"{_session_id(user_id, test)}-test"
         return SessionStart(session_id=session_id, user_id=user_id, at=min(at, test.at), device=test.device)
 

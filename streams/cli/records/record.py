@@ -49,7 +49,7 @@ def record(
     clients = clients_of(settings)
     try:
         with progress_line() as step:
-            done = record_topics(clients, topics, dst, options, lambda stage, now, total: step(stage, now, total, ""))
+            done = record_topics(clients, topics, dst, options, step)
     except KeyboardInterrupt:
         say(f"stopped; run it again: it goes on from what {dst / FOLDER} keeps")
         raise

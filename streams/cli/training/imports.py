@@ -12,7 +12,7 @@ from sidestream.models.data.importers.s3rec import import_s3rec
 from sidestream.models.data.manifest import Manifest
 from sidestream.streams.cli.context import settings_of
 from sidestream.streams.cli.options import Json
-from sidestream.streams.cli.output import print_facts
+from sidestream.streams.cli.output import print_facts, progress_line
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a log folder at DST.")]
 
@@ -35,7 +35,9 @@ def lastfm(
     settings = settings_of(ctx).importing
     if content_until is not None:
         settings = settings.model_copy(update={"content_until": content_until.date()})
-    print_facts(manifest_facts(import_lastfm(src, dst, settings, overwrite=overwrite), dst), as_json=as_json)
+    with progress_line() as step:
+        manifest = import_lastfm(src, dst, settings, overwrite=overwrite, on_progress=step)
+    print_facts(manifest_facts(manifest, dst), as_json=as_json)
 
 
 def s3rec(
@@ -49,7 +51,8 @@ def s3rec(
 
     They are read from NAME_item2attributes.json and NAME_item_names.json beside it.
     """
-    manifest = import_s3rec(src, dst, settings_of(ctx).importing, overwrite=overwrite)
+    with progress_line() as step:
+        manifest = import_s3rec(src, dst, settings_of(ctx).importing, overwrite=overwrite, on_progress=step)
     print_facts(manifest_facts(manifest, dst), as_json=as_json)
 
 
@@ -64,7 +67,8 @@ def amazon18(
 
     They are product reviews, not plays, cut by global time.
     """
-    manifest = import_amazon18(src, dst, settings_of(ctx).importing, overwrite=overwrite)
+    with progress_line() as step:
+        manifest = import_amazon18(src, dst, settings_of(ctx).importing, overwrite=overwrite, on_progress=step)
     print_facts(manifest_facts(manifest, dst), as_json=as_json)
 
 

@@ -8,7 +8,7 @@ import typer
 from sidestream.models.data.check import check_folder, made_by_hand, seal_folder
 from sidestream.models.data.manifest import Clock, Split
 from sidestream.streams.cli.options import Json
-from sidestream.streams.cli.output import fail, print_facts, print_json, print_rows, say
+from sidestream.streams.cli.output import fail, print_facts, print_json, print_rows, progress_line, say
 from sidestream.streams.cli.training.imports import manifest_facts
 from sidestream.streams.errors import SettingsError
 
@@ -21,7 +21,8 @@ def check(folder: Folder, as_json: Json = False) -> None:
 
     Its manifest too; ends 1 where something is wrong.
     """
-    found = check_folder(folder)
+    with progress_line() as step:
+        found = check_folder(folder, step)
     files = [
         {
             "file": file.name, "rows": file.rows, "bytes": file.bytes,

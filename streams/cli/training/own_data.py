@@ -301,5 +301,5 @@ def _import_mapped(
 
 def _import(history: History, dst: Path, options: HistoryOptions, *, as_json: bool) -> None:
     with progress_line() as step:
-        manifest = import_history(history, dst, options, on_rows=lambda rows: step("rows", rows, rows, ""))
+        manifest = import_history(history, dst, options, on_progress=step)
     print_facts(manifest_facts(manifest, dst), as_json=as_json)

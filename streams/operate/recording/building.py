@@ -10,6 +10,7 @@ from sidestream.models.data import FolderFacts, LogFolderWriter, Manifest
 from sidestream.models.data.manifest import Clock
 from sidestream.models.data.plays import FolderBuilder, Play, RowReport, SplitOptions
 from sidestream.models.data.plays.holdout import split_statement
+from sidestream.models.data.progress import Progress, counted, ignore_progress
 from sidestream.models.data.rows import ListenRow
 from sidestream.models.data.sorting import ExternalSort, number_key
 from sidestream.models.records import CatalogItem, SessionStart
@@ -88,11 +89,12 @@ class Building:
         self._published: set[str] = set()
         self._present: set[str] = set()
 
-    def run(self, read: Mapping[str, int]) -> Recorded:
+    def run(self, read: Mapping[str, int], on_progress: Progress = ignore_progress) -> Recorded:
         """Write the folder.
 
         Args:
             read: Records read in this run, by kind.
+            on_progress: Called with how far it is.
 
         Returns:
             What was done.
@@ -104,16 +106,16 @@ class Building:
                 writer, options.split, self._report, 2 * options.memory_bytes // 3, derive_sessions=False
             )
             kept = SpoolWriter(writer.extra_folder, options.segment_records)
-            for record in self._spool.records():
+            for record in counted(self._spool.records(), "sort", 0, on_progress):
                 if record.kind != "catalog" and self._erased.holds(record, self._begins):
                     self._num_erased += 1
                     continue
                 kept.add(record)
                 self._add(record, catalogue, builder)
             kept.close(self._spool.state)
-            for _, value in catalogue:
+            for _, value in counted(catalogue, "write items", 0, on_progress):
                 self._write_item(writer, msgspec.msgpack.decode(value, type=Spooled))
-            builder.build(lambda item_id: item_id if item_id in self._published else None)
+            builder.build(lambda item_id: item_id if item_id in self._published else None, on_progress)
             manifest = writer.finish(self._facts(builder))
         state = self._spool.state
         return Recorded(manifest, dict(read), state.refused, self._num_erased, state.lost)

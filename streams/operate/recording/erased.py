@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from sidestream.streams.contracts.decode import Limits, decode_user_erasure
 from sidestream.streams.errors import BadRecord
 from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.tail import TopicRecord, read_topic
 from sidestream.streams.listens.erasure.requests import SWEPT_HEADER
-from sidestream.streams.operate.recording.reading import TopicReader
 from sidestream.streams.operate.recording.spool import Kind, Spooled
 
 
@@ -59,30 +59,21 @@ def read_erased(clients: Clients, topic: str, limits: Limits) -> ErasedUsers:
         BrokerError: Kafka does not answer.
     """
     erased = ErasedUsers()
-    with TopicReader(clients, topic) as reader:
-        for records in reader.read(reader.spans({})):
-            for record in records:
-                _apply(erased, record.key, record.value, record.timestamp, record.headers, limits)
+    for record in read_topic(clients, topic):
+        _apply(erased, record, limits)
     return erased
 
 
-def _apply(
-    erased: ErasedUsers,
-    key: bytes | None,
-    value: bytes | None,
-    timestamp: int,
-    headers: list[tuple[str, bytes]],
-    limits: Limits,
-) -> None:
+def _apply(erased: ErasedUsers, record: TopicRecord, limits: Limits) -> None:
     try:
-        request = decode_user_erasure(key, value, timestamp, limits)
+        request = decode_user_erasure(record.key, record.value, record.timestamp, limits)
     except BadRecord:
         return
-    user_id = (key or b"").decode()
+    user_id = (record.key or b"").decode()
     if request is not None:
         # Workers keep the latest: an earlier one that comes late changes nothing.
         erased.until[user_id] = max(request.at, erased.until.get(user_id, -1))
-    elif any(name == SWEPT_HEADER for name, _ in headers):
+    elif any(name == SWEPT_HEADER for name, _ in record.headers):
         erased.swept.add(user_id)
         erased.until.pop(user_id, None)
     else:

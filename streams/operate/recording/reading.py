@@ -1,167 +1,92 @@
-"""Reading partitions from given offsets to where they end at the call, for recordings."""
+"""What a recording reads of one topic: from where the last run ended to where the topic ends now."""
 
-import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Self
 
-from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
-
-from sidestream.streams.errors import BrokerError, DataError, TopicError
+from sidestream.streams.errors import DataError
+from sidestream.streams.kafka.blocking import BlockingFollower
 from sidestream.streams.kafka.clients import Clients
-
-POLL_MS = 200
-NO_PROGRESS_S = 60.0
-MAX_POLL_RECORDS = 2_000
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """What is to be read of one partition.
-
-    Attributes:
-        begin: First offset that the log still has.
-        start: First offset to read.
-        end: First offset not to read.
-        lost: Offsets that were to be read and that retention took.
-    """
-
-    begin: int
-    start: int
-    end: int
-    lost: int = 0
+from sidestream.streams.kafka.spans import Place
+from sidestream.streams.kafka.tail import TopicRecord, topic_record
 
 
 class TopicReader:
-    """Reads one topic without a group; use it as a context manager.
+    """Reads all partitions of one topic to their ends as they are when it is opened; use it as a context manager.
 
     Args:
         clients: The Kafka.
         topic: Name of the topic.
-        seconds: Monotonic clock.
+        positions: Next offsets of partitions that were read before.
+        since_ms: Other partitions are read from their first record with this Kafka timestamp or a later one; None reads
+            them from their beginning.
+
+    Attributes:
+        begins: First offset that each partition still has.
+        ends: Offset that each partition is read to.
+        total: Offsets to be read, gaps and transaction markers among them.
 
     Raises:
         TopicError: There is no such topic.
+        DataError: A partition ends before its position: the topic is another one.
+        BrokerError: Kafka does not answer.
     """
 
-    def __init__(self, clients: Clients, topic: str, seconds: Callable[[], float] = time.monotonic) -> None:
-        self._clients = clients
-        self._topic = topic
-        self._seconds = seconds
-        self._consumer: KafkaConsumer = clients.consumer(max_poll_records=MAX_POLL_RECORDS)
-        self._places: list[TopicPartition] = []
+    def __init__(self, clients: Clients, topic: str, positions: Mapping[int, int], since_ms: int | None = None) -> None:
+        self._follower = BlockingFollower(clients, {topic: None}, restarts=False)
+        is_ready = False
+        try:
+            bounds = self._follower.bounds
+            self.begins = {place.partition: begin for place, (begin, _) in bounds.items()}
+            self.ends = {place.partition: end for place, (_, end) in bounds.items()}
+            self._seek(topic, positions, since_ms)
+            self.total = self._follower.behind
+            is_ready = True
+        finally:
+            if not is_ready:
+                self._follower.close()
 
-    def __enter__(self) -> "TopicReader":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._consumer.close()
+        self._follower.close()
 
-    def spans(self, positions: Mapping[int, int], since_ms: int | None = None) -> dict[int, Span]:
-        """Find out what is to be read.
+    @property
+    def positions(self) -> dict[int, int]:
+        """Next offset to be read, by partition."""
+        return {place.partition: position for place, position in self._follower.positions.items()}
 
-        Args:
-            positions: Next offsets of partitions that were read before.
-            since_ms: Start other partitions at their first record with this Kafka timestamp or a later one; None at
-                their beginning.
+    @property
+    def done(self) -> int:
+        """How many of `total` are read."""
+        return self.total - self._follower.behind
 
-        Returns:
-            Spans by partition.
+    @property
+    def num_lost(self) -> int:
+        """Offsets that were deleted before they were read."""
+        return self._follower.num_lost
 
-        Raises:
-            TopicError: There is no such topic.
-            DataError: A partition ends before its position: the topic is another one.
-            BrokerError: Kafka does not answer.
-        """
-        try:
-            return self._spans(positions, since_ms)
-        except KafkaError as exc:
-            raise self._unreadable(exc) from exc
-
-    def read(self, spans: Mapping[int, Span]) -> Iterator[list[Any]]:
+    def read(self) -> Iterator[Sequence[TopicRecord]]:
         """Read to the ends.
 
-        Args:
-            spans: What `spans` gave.
-
         Yields:
-            Records of one poll; partitions in order of offsets.
+            Records of one partition, in order of offsets.
 
         Raises:
-            BrokerError: Kafka does not answer, or nothing comes for a minute.
+            TopicError: The topic was recreated or truncated meanwhile.
+            BrokerError: Kafka cannot be read, or nothing has come for too long.
         """
-        left = {number: span for number, span in spans.items() if span.start < span.end}
-        try:
-            for place in self._places:
-                if place.partition in left:
-                    self._consumer.resume(place)
-                    self._consumer.seek(place, left[place.partition].start)
-                else:
-                    self._consumer.pause(place)
-            moved_at = self._seconds()
-            while left:
-                found = self._consumer.poll(timeout_ms=POLL_MS)
-                records = [
-                    record
-                    for place, batch in found.items()
-                    for record in batch
-                    if place.partition in left and record.offset < left[place.partition].end
-                ]
-                if records:
-                    yield records
-                # Positions, not records, say when the end is reached: the last offsets may be control records.
-                done = [
-                    number
-                    for number, span in left.items()
-                    if self._consumer.position(TopicPartition(self._topic, number)) >= span.end
-                ]
-                for number in done:
-                    self._consumer.pause(TopicPartition(self._topic, number))
-                    del left[number]
-                if found or done:
-                    moved_at = self._seconds()
-                elif self._seconds() - moved_at > NO_PROGRESS_S:
-                    places = ", ".join(f"{self._topic}/{number}" for number in sorted(left))
-                    msg = f"{self._clients.bootstrap}: nothing came from {places} for {NO_PROGRESS_S:g} s; run it again"
-                    raise BrokerError(msg)
-        except KafkaError as exc:
-            raise self._unreadable(exc) from exc
+        for _, records in self._follower.to_end():
+            yield [topic_record(record) for record in records]
 
-    def _spans(self, positions: Mapping[int, int], since_ms: int | None) -> dict[int, Span]:
-        numbers = sorted(self._consumer.partitions_for_topic(self._topic) or ())
-        if not numbers:
-            msg = f"expected topic {self._topic}, got none; `sidestream topics list` shows what is there"
-            raise TopicError(msg)
-        self._places = [TopicPartition(self._topic, number) for number in numbers]
-        self._consumer.assign(self._places)
-        begins = self._consumer.beginning_offsets(self._places)
-        ends = self._consumer.end_offsets(self._places)
-        firsts: Mapping[Any, Any] = {}
-        # The embedded broker cannot look offsets up by time.
-        if since_ms is not None and not self._clients.is_embedded:
-            firsts = self._consumer.offsets_for_times({place: max(0, since_ms) for place in self._places})
-        spans: dict[int, Span] = {}
-        for place in self._places:
-            begin, end, number = begins[place], ends[place], place.partition
-            if number in positions:
-                spans[number] = self._continued(number, positions[number], begin, end)
-            elif place in firsts:
-                first = firsts[place]
-                spans[number] = Span(begin, end if first is None else min(first.offset, end), end)
-            else:
-                spans[number] = Span(begin, begin, end)
-        return spans
-
-    def _continued(self, number: int, position: int, begin: int, end: int) -> Span:
-        if position > end:
-            msg = (
-                f"{self._topic}/{number}: expected offset {position}, up to which was recorded, got a partition that "
-                f"ends at {end}: the topic was made again; record into another folder"
-            )
-            raise DataError(msg)
-        return Span(begin, max(position, begin), end, max(0, begin - position))
-
-    def _unreadable(self, exc: Exception) -> BrokerError:
-        msg = f"topic {self._topic} at {self._clients.bootstrap} cannot be read: {exc!r}; check that the broker is up"
-        return BrokerError(msg)
+    def _seek(self, topic: str, positions: Mapping[int, int], since_ms: int | None) -> None:
+        for number, position in positions.items():
+            end = self.ends.get(number, 0)
+            if position > end:
+                msg = (
+                    f"{topic}/{number}: expected offset {position}, up to which was recorded, got a partition that "
+                    f"ends at {end}: the topic was made again; record into another folder"
+                )
+                raise DataError(msg)
+        firsts = {} if since_ms is None else self._follower.offsets_since(since_ms)
+        self._follower.seek(firsts | {Place(topic, number): position for number, position in positions.items()})

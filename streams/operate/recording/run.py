@@ -4,9 +4,9 @@ Memory holds one segment of records, two sort buffers, the item ids and the eras
 """
 
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
+from sidestream.models.data.progress import Progress, ignore_progress
 from sidestream.streams.contracts.decode import (
     Limits,
     decode_catalog_item,
@@ -17,6 +17,7 @@ from sidestream.streams.contracts.decode import (
 from sidestream.streams.contracts.topics import Topics
 from sidestream.streams.errors import BadRecord, DataError
 from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.tail import TopicRecord
 from sidestream.streams.operate.recording.building import Building, Recorded, RecordOptions
 from sidestream.streams.operate.recording.erased import read_erased
 from sidestream.streams.operate.recording.reading import TopicReader
@@ -24,11 +25,9 @@ from sidestream.streams.operate.recording.spool import FOLDER, Kind, Refused, Sp
 
 _KINDS: tuple[Kind, ...] = ("catalog", "listens", "sessions")
 
-Progress = Callable[[str, int, int], None]
-
 
 def record_topics(
-    clients: Clients, topics: Topics, target: Path, options: RecordOptions, on_progress: Progress | None = None
+    clients: Clients, topics: Topics, target: Path, options: RecordOptions, on_progress: Progress = ignore_progress
 ) -> Recorded:
     """Record topics into a log folder; called again it continues and rewrites the folder.
 
@@ -37,7 +36,7 @@ def record_topics(
         topics: Their names.
         target: The log folder, new or of an earlier run.
         options: What is recorded.
-        on_progress: Called with a stage, records done and records in all.
+        on_progress: Called with how far it is.
 
     Returns:
         What was done.
@@ -48,19 +47,15 @@ def record_topics(
     """
     spool = _open(target, topics, options)
     with spool.locked():
-        reading = _Reading(clients, topics, spool, options, on_progress or (lambda stage, done, total: None))
+        reading = _Reading(clients, topics, spool, options, on_progress)
         reading.run()
         # Read last: a user who was erased while the topics were read is left out too.
         erased = read_erased(clients, topics.user_erasures.name, options.limits)
-        return Building(target, spool, options, erased, reading.begins).run(reading.read)
+        return Building(target, spool, options, erased, reading.begins).run(reading.read, on_progress)
 
 
 def _open(target: Path, topics: Topics, options: RecordOptions) -> Spool:
-    names = {
-        "catalog": topics.catalog_items.name,
-        "listens": topics.listens.name,
-        "sessions": topics.session_starts.name,
-    }
+    names: dict[str, str] = {kind: name for kind, name in _names(topics).items()}
     found = Spool.open(target / FOLDER)
     if found is None:
         if target.exists() and any(inside.name != FOLDER for inside in target.iterdir()):
@@ -105,37 +100,39 @@ class _Reading:
 
     def run(self) -> None:
         for kind in _KINDS:
-            with TopicReader(self._clients, self.names[kind]) as reader:
-                self._topic(kind, reader)
+            self._read(kind)
         self._save()
 
-    def _topic(self, kind: Kind, reader: TopicReader) -> None:
+    def _read(self, kind: Kind) -> None:
         topic, since = self.names[kind], self._options.from_at
         positions = self._next_offsets.setdefault(topic, {})
-        # An event's own time lies behind its timestamp at most so far; older records cannot be of the range.
+        # An event's own time is at most this much after its timestamp; older records cannot be of the range.
         floor = None if since is None or kind == "catalog" else since - self._options.limits.max_future_ms
-        spans = reader.spans(positions, floor)
-        self.begins |= {(kind, number): span.begin for number, span in spans.items()}
-        # Compaction takes superseded items, which are not lost.
-        self._lost += 0 if kind == "catalog" else sum(span.lost for span in spans.values())
-        total, done = sum(span.end - span.start for span in spans.values()), 0
-        for records in reader.read(spans):
-            for record in records:
-                self._take(kind, topic, record)
-                positions[record.partition] = record.offset + 1
-            done += len(records)
-            self._on_progress(kind, done, max(done, total))
-            if len(self._waiting) >= self._options.segment_records:
-                self._save()
-        positions |= {number: span.end for number, span in spans.items()}
+        lost_before = self._lost
+        with TopicReader(self._clients, topic, positions, floor) as reader:
+            self.begins |= {(kind, number): begin for number, begin in reader.begins.items()}
+            # What is lost already counts once, also where this run is killed before a record of its partition comes.
+            positions |= reader.positions
+            stage = f"read {kind}"
+            self._on_progress(stage, 0, reader.total)
+            for records in reader.read():
+                for record in records:
+                    self._take(kind, topic, record)
+                    positions[record.partition] = record.offset + 1
+                # Compaction takes superseded items, which are not lost.
+                self._lost = lost_before + (0 if kind == "catalog" else reader.num_lost)
+                self._on_progress(stage, reader.done, reader.total)
+                if len(self._waiting) >= self._options.segment_records:
+                    self._save()
+            self._lost = lost_before + (0 if kind == "catalog" else reader.num_lost)
+            positions |= reader.ends
 
-    def _take(self, kind: Kind, topic: str, record: object) -> None:
+    def _take(self, kind: Kind, topic: str, record: TopicRecord) -> None:
         self.read[kind] += 1
-        partition, offset = int(record.partition), int(record.offset)  # type: ignore[attr-defined]
         try:
             spooled = _spooled(kind, record, self._options.limits)
         except BadRecord as exc:
-            what = f"{topic}/{partition}@{offset}: {exc.reason}: {exc.detail}"
+            what = f"{topic}/{record.partition}@{record.offset}: {exc.reason}: {exc.detail}"
             self._refused[topic] = self._refused.get(topic, Refused()).with_one(str(exc.reason), what)
             return
         if kind != "catalog" and self._options.from_at is not None and spooled.at < self._options.from_at:
@@ -150,15 +147,14 @@ class _Reading:
         self._waiting = []
 
 
-def _spooled(kind: Kind, record: object, limits: Limits) -> Spooled:
-    key, value, timestamp = record.key, record.value, record.timestamp  # type: ignore[attr-defined]
-    partition, offset = record.partition, record.offset  # type: ignore[attr-defined]
+def _spooled(kind: Kind, record: TopicRecord, limits: Limits) -> Spooled:
+    key, value, timestamp = record.key, record.value, record.timestamp
     if kind == "listens":
         listen = decode_listen(key, value, timestamp, limits)
-        return Spooled(kind, partition, offset, listen.at, listen.user_id, value)
+        return Spooled(kind, record.partition, record.offset, listen.at, listen.user_id, value)
     if kind == "sessions":
         start = decode_session_start(key, value, timestamp, limits)
-        return Spooled(kind, partition, offset, start.at, start.user_id, value)
+        return Spooled(kind, record.partition, record.offset, start.at, start.user_id, value)
     item = decode_catalog_item(key, value, timestamp, limits)
     at = max(0, timestamp) if item is None else item.at
-    return Spooled(kind, partition, offset, at, decode_item_key(key), None if item is None else value)
+    return Spooled(kind, record.partition, record.offset, at, decode_item_key(key), None if item is None else value)

@@ -10,7 +10,15 @@ from pydantic import ValidationError
 
 from sidestream.models.data.rows import RowError, decode_catalog, decode_heldout, decode_listen, decode_session
 from sidestream.models.records import CatalogItem, ItemSids, Listen, LiveSegment, SessionStart, UserErasure
-from sidestream.models.records.times import EARLIEST_EVENT_AT, EARLIEST_FACT_AT, LATEST_AT, event_time_fault
+from sidestream.models.records.times import (
+    EARLIEST_EVENT_AT,
+    EARLIEST_FACT_AT,
+    LATEST_AT,
+    event_time_fault,
+    is_event_time,
+    to_ms,
+    unit_of,
+)
 
 MS = 1_700_000_000_123
 EVENTS = [
@@ -45,6 +53,27 @@ def test_each_time_between_2000_and_2100_is_an_event_s_and_in_another_unit_it_is
     for factor, unit in ((1_000, "microseconds"), (1_000_000, "nanoseconds")):
         assert f"looks like {unit}" in event_time_fault(at * factor)
     assert "looks like seconds" in event_time_fault(-(-EARLIEST_EVENT_AT // 1_000) if at < 10**12 else at // 1_000)
+
+
+@given(st.integers(EARLIEST_EVENT_AT, LATEST_AT))
+def test_the_unit_of_a_time_is_known_from_its_size_and_converts_back(at):
+    for unit, value in (("ms", at), ("us", at * 1_000), ("ns", at * 1_000_000), ("s", at / 1_000)):
+        assert unit_of(value) == unit
+        assert to_ms(value, unit) == at
+
+
+@pytest.mark.parametrize(
+    "at", [0, -1, EARLIEST_EVENT_AT - 1, LATEST_AT + 1, float("inf"), float("nan"), 10**30, -(10**9)]
+)
+def test_what_lies_outside_in_every_unit_has_none(at):
+    assert unit_of(at) is None
+    assert not is_event_time(at)
+
+
+def test_nothing_happened_later_than_the_present_and_a_clock_beyond_2100_moves_no_bound():
+    assert is_event_time(MS, MS)
+    assert not is_event_time(MS, MS - 1)
+    assert not is_event_time(LATEST_AT + 1, LATEST_AT + 2)
 
 
 @pytest.mark.parametrize(("model", "fields"), EVENTS)

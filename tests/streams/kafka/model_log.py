@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import aiokafka.errors
 import kafka.errors
+import kafka.structs
 
 Record = namedtuple("Record", "topic partition offset timestamp key value headers")
 COMMITTED, ABORTED, OPEN, MARKER = "committed", "aborted", "open", "marker"
@@ -30,11 +31,12 @@ class Log:
 
     kinds: dict[int, str] = field(default_factory=dict)
     values: dict[int, bytes | None] = field(default_factory=dict)
+    times: dict[int, int] = field(default_factory=dict)
     begin: int = 0
     next: int = 0
 
-    def append(self, kind, value=b"v"):
-        self.kinds[self.next], self.values[self.next] = kind, value
+    def append(self, kind, value=b"v", at=0):
+        self.kinds[self.next], self.values[self.next], self.times[self.next] = kind, value, at
         self.next += 1
         return self.next - 1
 
@@ -66,6 +68,7 @@ class Cluster:
     """
 
     bootstrap = "memory:0"
+    is_embedded = False
 
     def __init__(self, **topics):
         self.topics = {name: [Log() for _ in range(count)] for name, count in topics.items()}
@@ -209,6 +212,15 @@ class BlockingConsumer(Consumer):
 
     def end_offsets(self, places):
         return self._ends(places)
+
+    def offsets_for_times(self, times):
+        self._require_answer()
+        return {place: self._first_since(place, at) for place, at in times.items()}
+
+    def _first_since(self, place, at):
+        log = self.cluster.topics[place.topic][place.partition]
+        offset = next((o for o, kind in sorted(log.kinds.items()) if o >= log.begin and log.times[o] >= at), None)
+        return None if offset is None else kafka.structs.OffsetAndTimestamp(offset, log.times[offset], None)
 
     def poll(self, *, timeout_ms, max_records=None):
         return self._poll(timeout_ms, max_records)

@@ -220,7 +220,7 @@ class MappedHistory:
             user_id=user_id,
             item=self._item(row, fields, words, items, at),
             at=at,
-            started_at=at if starts else max(0, at - (listened_ms or 0)),
+            started_at=at if starts else at - (listened_ms or 0),
             ended_at=at + heard_ms if starts else at,
             listened_ms=listened_ms,
             duration_ms=words.duration_ms,

@@ -21,7 +21,7 @@ from sidestream.models.data.plays import Items, Play, RowReport, Words
 from sidestream.models.data.plays.items import fits_id
 from sidestream.models.errors import DataError
 from sidestream.models.records import Signal
-from sidestream.models.records.times import EARLIEST_EVENT_AT
+from sidestream.models.records.times import EARLIEST_EVENT_AT, is_event_time
 
 WEEK_MS = 7 * 86_400_000
 _TITLES = ("movie_title", "title", "name", "item_name", "artist_name", "track_name")
@@ -101,7 +101,7 @@ class MovieLensHistory:
                 msg = f"expected {name} to have 1 to 256 characters, got {len(text)}"
                 raise ValueError(msg)
         at = read_at(row["timestamp"], "s") + self._shift_ms
-        if not EARLIEST_EVENT_AT <= at <= latest_at:
+        if not is_event_time(at, latest_at):
             msg = f"expected a timestamp in seconds, got {row['timestamp']!r}, {describe_at(at)}"
             raise ValueError(msg)
         return Play(
@@ -129,10 +129,12 @@ class MovieLensHistory:
         ignored = RowReport(1.0)
         first: int | None = None
         for _, row in _rows(self._inter, ("user_id", "item_id", "timestamp"), ignored):
-            number = as_number(row["timestamp"])
-            # A damaged row must not shift all others.
-            if number is not None and number > 0:
-                at = round(number * 1_000)
+            try:
+                at = read_at(row["timestamp"], "s")
+            except ValueError:
+                continue
+            # A damaged row must not move all others.
+            if at > 0:
                 first = at if first is None else min(first, at)
         if first is None or first >= EARLIEST_EVENT_AT:
             return 0

@@ -11,12 +11,12 @@ from pydantic import JsonValue
 from sidestream.models.data.manifest import Clock, Manifest
 from sidestream.models.data.plays import FolderBuilder, Items, Play, RowReport, SplitOptions
 from sidestream.models.data.plays.holdout import split_statement
+from sidestream.models.data.progress import Progress, counted, ignore_progress
 from sidestream.models.data.writer import FolderFacts, LogFolderWriter
 from sidestream.models.errors import DataError
 
 # Clocks differ, and a file may be read on a machine in a time zone behind the one that wrote it.
 CLOCK_SLACK_MS = 86_400_000
-PROGRESS_ROWS = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def import_history(
     target: Path | str,
     options: HistoryOptions | None = None,
     *,
-    on_rows: Callable[[int], None] | None = None,
+    on_progress: Progress = ignore_progress,
     now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
 ) -> Manifest:
     """Import a listening history into a log folder.
@@ -97,8 +97,8 @@ def import_history(
         history: The source.
         target: The log folder to create.
         options: Split, damage and memory.
-        on_rows: Called at intervals with the number of rows read.
-        now_ms: Clock, UTC epoch ms.
+        on_progress: Called with the progress.
+        now_ms: The clock.
 
     Returns:
         The manifest of the new folder.
@@ -110,19 +110,18 @@ def import_history(
     report, items = RowReport(chosen.max_damaged), Items()
     with LogFolderWriter(target, overwrite=chosen.overwrite) as writer:
         builder = FolderBuilder(writer, chosen.split, report, chosen.memory_bytes)
-        for number, play in enumerate(history.plays(items, report, now_ms() + CLOCK_SLACK_MS), start=1):
+        plays = history.plays(items, report, now_ms() + CLOCK_SLACK_MS)
+        for play in counted(plays, "read plays", 0, on_progress):
             builder.add(play)
-            if on_rows is not None and number % PROGRESS_ROWS == 0:
-                on_rows(report.rows)
         report.check()
         facts = history.facts()
         if not builder.num_plays:
             reasons = "; ".join(report.notes) or "it has no rows"
             msg = f"{facts.source}: expected plays, got none: {reasons}"
             raise DataError(msg)
-        for item in items.records(builder.first_at):
+        for item in counted(items.records(builder.first_at), "write items", len(items), on_progress):
             writer.item(item)
-        builder.build(items.item_id)
+        builder.build(items.item_id, on_progress)
         return writer.finish(
             FolderFacts(
                 name=facts.name,

@@ -22,7 +22,7 @@ import msgspec
 from sidestream.models.data.importers.archives import Member, members
 from sidestream.models.data.importers.histories.fields import as_text
 from sidestream.models.data.importers.histories.run import HistoryFacts
-from sidestream.models.data.importers.histories.units import as_number, read_at, require_at
+from sidestream.models.data.importers.histories.units import as_number, read_at, read_duration_ms, require_at
 from sidestream.models.data.importers.json_values import read_json
 from sidestream.models.data.importers.lines import STDIN
 from sidestream.models.data.plays import Items, Play, RowReport, Words
@@ -138,12 +138,8 @@ class SpotifyHistory:
             raise ValueError(msg)
         at = read_at(_required(row, "ts"), "iso")
         require_at(at, latest_at)
-        number = as_number(row.get("ms_played"))
-        if number is None or number < 0:
-            msg = f"expected ms_played in milliseconds, got {row.get('ms_played')!r}"
-            raise ValueError(msg)
-        listened_ms = round(number)
-        if listened_ms == 0:
+        listened_ms = read_duration_ms(_required(row, "ms_played"), "ms", "ms_played")
+        if not listened_ms:
             report.leave_out("nothing was played (0 ms)")
             return None
         if row.get("incognito_mode") is True and not self._options.private:
@@ -157,7 +153,7 @@ class SpotifyHistory:
             user_id=user_id,
             item=item,
             at=at,
-            started_at=max(0, at - listened_ms),
+            started_at=at - listened_ms,
             ended_at=at,
             listened_ms=listened_ms,
             signal=_signal(row, listened_ms),

@@ -1,4 +1,4 @@
-"""Units of times and durations in external files: parsed, guessed if that is safe, refused otherwise.
+"""Units of times and durations in a foreign file: read, guessed where that is safe, refused where it is not.
 
 A wrong unit makes every figure wrong without any failure: seconds read as milliseconds put all plays into January 1970.
 So a given unit is checked against the first rows, and a unit is guessed only if most of them are valid in no other.
@@ -6,22 +6,23 @@ So a given unit is checked against the first rows, and a unit is guessed only if
 
 import math
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Literal, get_args
+from datetime import MAXYEAR, UTC, datetime
+from typing import Literal, cast, get_args
 
 from sidestream.models.errors import DataError
-from sidestream.models.records.times import EARLIEST_EVENT_AT, LATEST_AT
+from sidestream.models.records.times import TimeUnit, is_event_time, published_time_fault, to_ms, unit_of
 
-AtUnit = Literal["auto", "s", "ms", "us", "iso"]
+AtUnit = Literal["auto", "s", "ms", "us", "ns", "iso"]
 DurationUnit = Literal["auto", "s", "ms"]
 
 # Share of the first rows that must be valid; no time is valid in two units, so the rest is damage.
 _ENOUGH = 0.5
-_PER_MS = {"s": 1_000.0, "ms": 1.0, "us": 0.001}
-# A long duration of a file, its 90th percentile: 20 s to 2.7 h in seconds, 1 min to 28 h in milliseconds, with a gap in
-# between. The median would not work: half of all plays may be skips of a few seconds.
+# A long duration of a file, its 90th percentile: 20 s to 2.7 h in seconds, 1 min to 28 h in milliseconds. Between lies
+# a gap. The median would not do: half of all plays may be skips of a few seconds.
 _LONGEST_S = 10_000
 _SHORTEST_MS = 60_000
+# No item and no play is longer than a year; larger numbers are damage, and do not fit into the rows that are sorted.
+MAX_DURATION_MS = 366 * 86_400_000
 
 
 def read_at(value: object, unit: str) -> int:
@@ -43,14 +44,43 @@ def read_at(value: object, unit: str) -> int:
             raise ValueError(msg)
         return _read_iso(value)
     number = as_number(value)
-    if number is None:
+    at = None if number is None else _converted(number, unit)
+    if at is None:
         msg = f"expected a time in {unit}, got {value!r}"
         raise ValueError(msg)
-    return round(number * _PER_MS[unit])
+    return at
+
+
+def read_published_at(value: object) -> int | None:
+    """Read when an item was published; a number may be of any unit that its size tells.
+
+    Args:
+        value: A year, a day or a time in ISO 8601, or a number.
+
+    Returns:
+        UTC epoch ms, negative before 1970; None where it lies after the last time that records carry.
+
+    Raises:
+        ValueError: It is no time.
+    """
+    number = as_number(value)
+    if number is not None and number.is_integer() and 1_000 <= number <= MAXYEAR:
+        value, number = f"{number:.0f}-01-01", None
+    try:
+        at = read_at(value, "iso") if number is None else _converted(number, "ms")
+    except ValueError:
+        at = None
+    if at is None:
+        msg = f"expected published to be a year, a day or epoch ms, got {str(value)[:40]!r}"
+        raise ValueError(msg)
+    if published_time_fault(at) is None:
+        return at
+    unit = None if number is None else unit_of(number)
+    return None if number is None or unit is None else to_ms(number, unit)
 
 
 def require_at(at: int, latest_at: int) -> None:
-    """Check that a time is valid for a play.
+    """Refuse a time at which nothing can have been played.
 
     Args:
         at: UTC epoch ms.
@@ -59,7 +89,7 @@ def require_at(at: int, latest_at: int) -> None:
     Raises:
         ValueError: It is outside the valid range.
     """
-    if not EARLIEST_EVENT_AT <= at <= latest_at:
+    if not is_event_time(at, latest_at):
         msg = f"expected a time from 2000-01-01 until now, got {describe_at(at)}"
         raise ValueError(msg)
 
@@ -83,8 +113,8 @@ def guess_at_unit(values: Sequence[object], latest_at: int, name: str) -> str:
         return str(fitting[0])
     found = ", ".join(repr(value) for value in values[:3]) or "none"
     msg = (
-        f"{name}: expected times of which the unit is clear (s, ms, us or ISO 8601, from 2000-01-01 until now), got "
-        f"{found}; check the column of `at`, and give --at-unit"
+        f"{name}: expected times of which the unit is clear (s, ms, us, ns or ISO 8601, from 2000-01-01 until now), "
+        f"got {found}; check the column of `at`, and say --at-unit"
     )
     raise DataError(msg)
 
@@ -146,12 +176,13 @@ def duration_unit(values: Sequence[object], unit: str, name: str) -> tuple[str, 
     return unit, None
 
 
-def read_duration_ms(value: object, unit: str) -> int | None:
-    """Parse a duration.
+def read_duration_ms(value: object, unit: str, name: str = "a duration") -> int | None:
+    """Read a duration.
 
     Args:
         value: A number, a number as text, or None.
         unit: `s` or `ms`.
+        name: What it is called in the message.
 
     Returns:
         Milliseconds; None if missing.
@@ -162,10 +193,11 @@ def read_duration_ms(value: object, unit: str) -> int | None:
     if value is None or value == "":
         return None
     number = as_number(value)
-    if number is None or number < 0:
-        msg = f"expected a duration in {unit}, got {value!r}"
+    duration_ms = None if number is None else _converted(number, unit)
+    if duration_ms is None or not 0 <= duration_ms <= MAX_DURATION_MS:
+        msg = f"expected {name} in {unit}, at most a year, got {value!r}"
         raise ValueError(msg)
-    return round(number * _PER_MS[unit])
+    return duration_ms
 
 
 def as_number(value: object) -> float | None:
@@ -181,18 +213,26 @@ def as_number(value: object) -> float | None:
 
 
 def describe_at(at: int) -> str:
-    """Format a time for messages, including times outside the calendar."""
+    """Write a time for people, also one that no calendar holds."""
     try:
         return f"{datetime.fromtimestamp(at / 1_000, UTC):%Y-%m-%d %H:%M:%S}"
     except (ValueError, OverflowError, OSError):
         return f"{at} ms, {'after' if at > 0 else 'before'} any calendar"
 
 
+def _converted(number: float, unit: str) -> int | None:
+    """Convert to milliseconds; None where the number is too large for it."""
+    try:
+        return to_ms(number, cast(TimeUnit, unit))
+    except OverflowError:
+        return None
+
+
 def _share(values: Sequence[object], unit: str, latest_at: int) -> float:
     fitting = 0
     for value in values:
         try:
-            fitting += EARLIEST_EVENT_AT <= read_at(value, unit) <= min(latest_at, LATEST_AT)
+            fitting += is_event_time(read_at(value, unit), latest_at)
         except ValueError:
             continue
     return fitting / max(1, len(values))

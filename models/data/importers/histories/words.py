@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from typing import Any, cast, get_args
 
 from sidestream.models.data.importers.histories.fields import FieldMap, as_tags, as_text
-from sidestream.models.data.importers.histories.units import read_at, read_duration_ms
+from sidestream.models.data.importers.histories.units import read_duration_ms, read_published_at
 from sidestream.models.data.plays import Words
 from sidestream.models.records.catalog import Kind
-from sidestream.models.records.times import LATEST_AT
 
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "y"}), frozenset({"false", "0", "no", "n", ""})
 
@@ -42,7 +41,7 @@ def item_words(row: Mapping[str, Any], fields: FieldMap, duration_unit: str, tag
         explicit=_as_bool(fields.value(row, "explicit")),
         description=as_text(fields.value(row, "description")),
         duration_ms=read_duration_ms(fields.value(row, "duration"), duration_unit) or None,
-        published_at=None if published is None else _published_at(published),
+        published_at=None if published is None else read_published_at(published),
     )
 
 
@@ -54,19 +53,3 @@ def _as_bool(value: Any) -> bool:
         msg = f"expected explicit to be true or false, got {word[:40]!r}"
         raise ValueError(msg)
     return word in _TRUE
-
-
-def _published_at(value: Any) -> int | None:
-    """Parse a release date; years before 1970 and after the contract's end are treated as unknown."""
-    text = as_text(value)
-    if len(text) == 4 and text.isdecimal():
-        text = f"{text}-01-01"
-    try:
-        at = read_at(text, "iso")
-    except ValueError:
-        try:
-            at = read_at(value, "ms")
-        except ValueError as error:
-            msg = f"expected published to be a day or epoch ms, got {text[:40]!r}"
-            raise ValueError(msg) from error
-    return at if 0 <= at <= LATEST_AT else None

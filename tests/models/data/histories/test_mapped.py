@@ -256,7 +256,7 @@ def test_a_file_of_items_goes_before_what_plays_say(tmp_path):
     manifest, folder = imported(path, tmp_path / "log", MappedOptions(items_file=items))
     found = catalogue_at(folder)
     assert set(found) == {"i0", "i1", "i2", "never"}
-    assert (found["i0"].title, found["i0"].creator, found["i0"].published_at) == ("Told", "C", None)
+    assert (found["i0"].title, found["i0"].creator, found["i0"].published_at) == ("Told", "C", -315_619_200_000)
     assert found["i1"].title == "Heard"
     assert any("2 items of plays are not in" in note for note in manifest.notes)
 
@@ -329,3 +329,43 @@ def test_memory_does_not_change_the_folder(tmp_path):
     ]
     assert made[0] == made[1]
     assert sorted(inside.name for inside in tmp_path.iterdir()) == ["20000", "268435456", "f"]
+
+
+@pytest.mark.parametrize(
+    ("value", "at"),
+    [
+        ("1960", -315_619_200_000),
+        (1999, 915_148_800_000),
+        ("2026-01-05", S0 * 1_000),
+        (S0 * 1_000, S0 * 1_000),
+        (S0, S0 * 1_000),
+        (str(S0 * 1_000_000), S0 * 1_000),
+        ("9999-12-31", None),
+        (10**30, None),
+    ],
+)
+def test_units_of_publications_are_told_by_their_size(tmp_path, value, at):
+    path = written(tmp_path / "f", rows(1, published_at=value))
+    _, folder = imported(path, tmp_path / "log")
+    assert catalogue_at(folder)["i0"].published_at == at
+
+
+@pytest.mark.parametrize(
+    "row",
+    [{"at": 1e306}, {"at": S0, "duration": 1e306}, {"at": S0, "duration": 1e18}, {"at": S0, "published_at": "soon"}],
+)
+def test_numbers_beyond_all_measure_are_damage(tmp_path, row):
+    path = written(tmp_path / "f", [*rows(3, duration=200), {"user": "u", "item": "i", **row}])
+    how = HistoryOptions(split=SplitOptions("none"), max_damaged=0.5)
+    manifest, _ = imported(path, tmp_path / "log", how=how)
+    assert manifest.counts.listens == 3
+    assert f"{path}:4: expected" in manifest.notes[0]
+
+
+def test_plays_from_the_first_moment_that_records_take(tmp_path):
+    """Session-starts and items, which come a little before the plays, must not lie before 2000."""
+    first = 946_684_800
+    values = [{"user": "u", "item": f"i{n}", "at": first + n, "listened": 300} for n in range(6)]
+    how = HistoryOptions(split=SplitOptions("last"))
+    _, folder = imported(written(tmp_path / "f", values), tmp_path / "log", how=how)
+    assert min(row.at for row in folder.merged()) == first * 1_000

@@ -4,12 +4,16 @@ import json
 import time
 
 import pytest
+from kafka import TopicPartition
 from typer.testing import CliRunner
 
 from sidestream.models.data import LogFolder
 from sidestream.models.data.check import check_folder
 from sidestream.streams.cli.main import app
 from sidestream.streams.errors import DataError
+from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.operate.recording.spool import FOLDER, Spool
+from sidestream.streams.terminal import progress
 
 pytestmark = pytest.mark.broker
 T0 = time.time_ns() // 1_000_000 - 3_600_000
@@ -67,3 +71,35 @@ def test_a_folder_of_something_else_is_refused(run, tmp_path):
     done = run("record", tmp_path / "mine")
     assert isinstance(done.exception, DataError)
     assert "expected a new folder" in str(done.exception)
+
+
+def test_each_stage_is_shown_and_what_retention_took_between_two_runs_is_counted_once(
+    run, kafka, tmp_path, monkeypatch
+):
+    # As if each stage took its five seconds.
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.0)
+
+    def send(first, count):
+        rows = ({"user_id": "u", "item_id": "i", "at": T0 + 1_000 * n} for n in range(first, first + count))
+        (tmp_path / "listens").write_bytes(lines(rows))
+        said(run("send", "listen", tmp_path / "listens", "--json"))
+
+    (tmp_path / "items").write_bytes(lines({"item_id": name, "kind": "track", "at": T0} for name in "ij"))
+    said(run("send", "item", tmp_path / "items", "--json"))
+    send(0, 10)
+    done = run("record", tmp_path / "log", "--json")
+    assert said(done)["listens"] == 10
+    stages = ("read catalog  2 in ", "read listens  10 in ", "sort  12 in ", "split  10 in ", "write rows  10 in ")
+    assert all(stage in done.stderr for stage in stages), done.stderr
+
+    send(10, 5)
+    state = Spool.open(tmp_path / "log" / FOLDER).state
+    topic = state.topics["listens"]
+    admin = Clients(kafka.kafka).admin()
+    admin.delete_records(
+        {TopicPartition(topic, number): 13 for number, end in state.next_offsets[topic].items() if end}
+    )
+    admin.close()
+    for _ in range(2):
+        facts = said(run("record", tmp_path / "log", "--json"))
+        assert (facts["listens"], facts["lost"]) == (12, 3)
