@@ -30,7 +30,7 @@ class ImportSettings(BaseModel):
         ge=1,
         le=1_048_576,
         description="jsonl, csv, listenbrainz, spotify, movielens, record: memory for sorting; more rows are sorted on "
-        "disk, beside the log folder.",
+        "disk, next to the log folder.",
     )
     clock_days: int = Field(
         default=365, ge=1, le=3_650, description="s3rec, amazon18: days over which sequences are spread."

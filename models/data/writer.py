@@ -85,7 +85,7 @@ class LogFolderWriter:
 
     @property
     def scratch(self) -> Path:
-        """A folder for what must be on disk while rows are made; it is removed with whatever is in it."""
+        """A folder for temporary files while rows are created; it is removed with its content."""
         folder = self._draft.path / "scratch"
         folder.mkdir(exist_ok=True)
         return folder

@@ -26,7 +26,7 @@ def prefix_section(items: ReportItems, root: Prefix) -> str:
     if not root.branches:
         nodes = _leaves(items, root) or '<p class="note">One level: there are no prefixes.</p>'
     return (
-        '<h2 id="prefixes">What lies under a prefix?</h2><p class="lead">Items that begin alike should be alike: each '
+        '<h2 id="prefixes">What is under a prefix?</h2><p class="lead">Items with one prefix should be similar: each '
         "line names the items nearest to the decoded prefix. Open one to go down a level.</p>"
         f'<div class="card">{nodes}{_rest(root)}</div>'
     )

@@ -16,7 +16,7 @@ WIDTH, HEIGHT = 340.0, 200.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40.0, 10.0, 14.0, 36.0
 _MAX_CURVE_POINTS = 256
 _TICKS = 4
-# Of the page's 11 px system font: a wide letter, a line of text. Names of lines stand a leader away from their ends.
+# For the page's 11 px system font: a wide letter, a line of text. Names of lines are a leader away from their ends.
 _LETTER, _LINE_HEIGHT, _FONT, _LEADER = 6.4, 13.0, 11.0, 10.0
 
 Numbers = npt.NDArray[np.floating]
@@ -188,7 +188,7 @@ def boxes(label: str, found: Sequence[Box], under: str) -> str:
             f'<rect x="{x - half:.1f}" y="{(upper + lower - height) / 2:.1f}" width="{2 * half:.1f}" '
             f'height="{height:.1f}" rx="2" class="fill"/>{median}</g>'
         )
-        # Between many boxes there is no room for it; the tip says it all the same.
+        # With many boxes there is no space for it; the tooltip has the value.
         if (canvas.right - _LEFT) * slot - 2 * half >= 4 + 4 * _LETTER:
             canvas.text(x + half + 4, middle + 4, f"{box.quantiles[2]:.2f}", "value", "start")
     canvas.row([box.label for box in found])

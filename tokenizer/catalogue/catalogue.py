@@ -225,7 +225,7 @@ class Catalogue:
             if change.item_id != update.item_id:
                 msg = (
                     f"items {change.item_id!r} and {update.item_id!r} share the key {key:#018x}; "
-                    "rename one of them: histories could not tell them apart"
+                    "rename one of them: histories could not distinguish them"
                 )
                 raise CatalogueError(msg)
             order = update.order

@@ -245,7 +245,7 @@ def _facts(
         cuts={"content_until": calendar.timegm(until.timetuple()) * 1_000} if until else {},
         notes=(
             f"{bad} of {len(rows)} lines of {TAGS_FILE} have a year before {FIRST_YEAR}: their order is kept, their "
-            "events stand in the month before the first true one, their tags are no content.",
+            "events are in the month before the first plausible one, their tags are not content.",
             f"{sum(artist not in catalogue.names for artist in artists)} of {len(artists)} artists have no name in "
             "artists.dat: titled by number.",
             f"Tags of {tagged} artists come from training events"

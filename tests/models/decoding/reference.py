@@ -136,7 +136,7 @@ class ReferenceModel:
         return self._items(h, catalogue, search, beams, tries[-1]), margin
 
     def exhaustive(self, h: Float64Array, catalogue: CatalogueSnapshot, search: Search) -> list[Found]:
-        """Score every item of the catalogue by itself.
+        """Score every item of the catalogue separately.
 
         Args:
             h: From `hidden`. Shape: (D,).

@@ -45,7 +45,7 @@ def hash_of(item_id):
 
 
 def best_by_item(reference, h, snapshot, search):
-    """Every SID of every item, tried by itself."""
+    """Every SID of every item, scored separately."""
     best = {}
     for found in reference.exhaustive(h, snapshot, dataclasses.replace(search, num_candidates=10**6)):
         item_id = snapshot.item_id(found.row)
