@@ -1,1 +1,1 @@
-"""The generator: records and log folders, history, features, network, training, evaluation, export, the ONNX engine."""
+"""The generator: records, log folders, histories, features, network, training, evaluation, export and ONNX engine."""

@@ -1,17 +1,17 @@
-"""Owns the model artifact: a folder that serves, checked as a whole before any part of it is used.
+"""Model artifact: the folder that is served, verified as a whole before any part of it is used.
 
 Layout:
 
 * `model.onnx`: the serving graph, with the versions below in its `metadata_props`.
 * `item_table/*.npy`: learned item vectors and the prediction for new ones (`sidestream.models.item_table`).
 * `config.json`: `ModelConfig`.
-* `metrics.json`: what training and evaluation measured.
+* `metrics.json`: results of training and evaluation.
 * `README.md`: the model card.
-* `weights.safetensors`: to train on; optional, serving never reads it.
+* `weights.safetensors`: weights for further export; optional, never read for serving.
 * `manifest.json`: SHA-256 of all of these, and `tokenizer_version`.
 
-A pair folder holds one of these as `model/` beside its `tokenizer/`. A model serves with the tokenizer version that it
-was trained on and no other.
+A pair folder contains one of these as `model/` next to its `tokenizer/`. A model is served only with the tokenizer
+version that it was trained on.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ _VERSION_DIGITS = 12
 
 
 class ModelConfig(BaseModel):
-    """The content of `config.json`: all that gives meaning to the arrays."""
+    """The content of `config.json`: everything needed to interpret the arrays."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -50,10 +50,10 @@ class ModelConfig(BaseModel):
     network: NetworkConfig = Field(description="Shape of the network.")
     gamma: float = Field(default=0.25, ge=0, description="Weight of the SID's log-probability, chosen on validation.")
     beta: float = Field(default=2.0, ge=0, description="Weight of the item score, chosen on validation.")
-    trained_on: str = Field(default="", description="What the training data was, for people.")
+    trained_on: str = Field(default="", description="Description of the training data.")
 
     def graph_metadata(self) -> dict[str, str]:
-        """Say what the graph must say of itself: a graph of another export is refused."""
+        """Return the metadata that the graph must have: a graph of another export is refused."""
         network = self.network.model_dump(mode="json", exclude={"dropout", "item_vector_dropout"})
         return {
             "format_version": str(self.format_version),
@@ -67,9 +67,9 @@ class ModelArtifact:
     """A verified artifact.
 
     Attributes:
-        folder: Where it lies.
-        version: Hash of the parts that serve: equal versions give equal answers.
-        config: Its configuration.
+        folder: The artifact's folder.
+        version: Hash of the served parts: equal versions give equal results.
+        config: The configuration.
         item_table: Item vectors.
         metrics: Content of `metrics.json`.
     """
@@ -91,10 +91,10 @@ def load_model_artifact(folder: Path, tokenizer_version: str | None = None) -> M
 
     Args:
         folder: The artifact.
-        tokenizer_version: Version that it must belong to; None takes any (to look at it, not to serve).
+        tokenizer_version: Expected tokenizer version; None accepts any (for inspection, not for serving).
 
     Returns:
-        The artifact; every file is as the manifest says.
+        The artifact, with every file verified.
 
     Raises:
         ArtifactError: The folder is missing, damaged, of another format, or belongs to another tokenizer.
@@ -128,11 +128,10 @@ def write_model_files(folder: Path, config: ModelConfig, item_table: ItemTable, 
     """Write all files of an artifact that need no torch, except the manifest.
 
     Args:
-        folder: Made if missing.
+        folder: Destination; created if missing.
         config: Configuration.
         item_table: Item vectors.
-        metrics: JSON values only. Times make equal trainings differ in their manifests: leave them out where that
-            matters.
+        metrics: JSON values only. Omit times if equal trainings must have equal manifests.
     """
     folder.mkdir(parents=True, exist_ok=True)
     item_table.save(folder / ITEM_TABLE_NAME)
@@ -142,26 +141,12 @@ def write_model_files(folder: Path, config: ModelConfig, item_table: ItemTable, 
 
 
 def seal(folder: Path) -> Manifest:
-    """Write the manifest of a complete artifact.
-
-    Args:
-        folder: The artifact, all other files written.
-
-    Returns:
-        The manifest.
-    """
+    """Write the manifest of an artifact whose other files are complete."""
     return write_manifest(folder, {"kind": "model", "tokenizer_version": _read_config(folder).tokenizer_version})
 
 
 def model_version(manifest: Manifest) -> str:
-    """Name the parts that serve: the same graph and item table give the same version, whatever was measured.
-
-    Args:
-        manifest: Of a model artifact.
-
-    Returns:
-        12 hex digits.
-    """
+    """Return the version, 12 hex digits: a hash of graph and item table, independent of the metrics."""
     serving = {
         name: entry.sha256
         for name, entry in manifest.files.items()
@@ -171,20 +156,20 @@ def model_version(manifest: Manifest) -> str:
 
 
 def model_card(config: ModelConfig, item_table: ItemTable, metrics: Mapping[str, Any]) -> str:
-    """Describe a model for people.
+    """Render the model card.
 
     Args:
         config: Configuration.
         item_table: Item vectors.
-        metrics: What was measured; numbers on the top level are listed.
+        metrics: Metrics; top-level numbers are listed.
 
     Returns:
-        Markdown with a YAML head.
+        Markdown with a YAML header.
     """
     network = config.network
     sizes = " x ".join(str(size) for size in network.codebook_sizes)
     figures = [f"| {name} | {value} |" for name, value in sorted(metrics.items()) if isinstance(value, int | float)]
-    table = ["| figure | value |", "|---|---|", *figures] if figures else ["Nothing was measured."]
+    table = ["| figure | value |", "|---|---|", *figures] if figures else ["No metrics."]
     return "\n".join(
         [
             "---",
@@ -196,11 +181,11 @@ def model_card(config: ModelConfig, item_table: ItemTable, metrics: Mapping[str,
             "Ranks audio items for a listener by generating semantic IDs under the constraint of a catalogue.",
             "",
             f"- Trained on: {config.trained_on or 'not stated'}.",
-            f"- Tokenizer: `{config.tokenizer_version}`, and no other.",
+            f"- Tokenizer: `{config.tokenizer_version}` only.",
             f"- Levels: {network.num_levels} ({sizes} codes).",
             f"- Network: {network.num_layers} layers of width {network.d_model}, last {network.max_len} listens.",
             f"- Score: {config.gamma:g} x log-probability of the SID + {config.beta:g} x item score.",
-            f"- Known items: {item_table.keys.size}; the vectors of all others are predicted from their content.",
+            f"- Known items: {item_table.keys.size}; vectors of all others are predicted from their content.",
             "",
             "## Measured",
             "",
@@ -208,8 +193,8 @@ def model_card(config: ModelConfig, item_table: ItemTable, metrics: Mapping[str,
             "",
             "## Limits",
             "",
-            "- Items that nobody has listened to are rarely ranked high; the service reserves places for them.",
-            "- It learned from one log: what is popular there is popular here, with all its biases.",
+            "- Items without listens are rarely ranked high; the service reserves places for them.",
+            "- It was trained on one log and reproduces that log's popularity and biases.",
             "",
         ]
     )
@@ -220,7 +205,7 @@ def _read_config(folder: Path) -> ModelConfig:
     try:
         config = ModelConfig.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValidationError) as error:
-        msg = f"{path} cannot be read as a model configuration ({type(error).__name__}); export the model again"
+        msg = f"{path} is not a readable model configuration ({type(error).__name__}); export the model again"
         raise ArtifactError(msg) from error
     if config.format_version != FORMAT_VERSION:
         msg = f"{path} has format {config.format_version}, this code reads {FORMAT_VERSION}; export the model again"

@@ -1,10 +1,10 @@
-"""The engine: one ONNX Runtime session that ranks a catalogue's items for a listener. Needs no torch.
+"""ONNX engine: one ONNX Runtime session that ranks a catalogue's items for a listener. Does not need torch.
 
 Decisions:
-- One request a call on a session with one thread; as many callers as there are cores. `run` releases the GIL and is
-  safe to call from many threads at once; nothing here is written after construction except caches.
+- One request per call on a session with one thread; as many callers as there are cores. `run` releases the GIL and is
+  safe to call from many threads at once; nothing here is modified after construction except caches.
 - The catalogue is input data, passed without a copy; its part of the inputs is collected once per snapshot.
-- An answer holds only rows of the snapshot that are eligible and not excluded, each once, best first.
+- A result contains only rows of the snapshot that are eligible and not excluded, each once, best first.
 """
 
 from collections.abc import Mapping
@@ -46,15 +46,15 @@ def _no_rows() -> Int32Array:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What one listener asks for.
+    """A request for one listener.
 
     Args:
         features: Inputs of the encoder, built from the same snapshot.
-        num_candidates: Items wanted at most, 1 to 2048.
-        excluded_rows: Rows that may not be answered; -1 is ignored. Shape: (X,).
-        eligibility: Rules compiled for the same snapshot; None = everything alive.
+        num_candidates: Maximum number of items, 1 to 2048.
+        excluded_rows: Rows that must not be returned; -1 is ignored. Shape: (X,).
+        eligibility: Rules compiled for the same snapshot; None = all live items.
         beam_size: Prefixes kept per level, 1 to 512; None = as in the settings, but no fewer than candidates.
-        want_trace: Return the beam after each level too.
+        want_trace: Whether to also return the beam after each level.
     """
 
     features: Features
@@ -71,7 +71,7 @@ class LevelTrace:
 
     Args:
         nodes: Trie nodes of the level. Shape: (W,).
-        parents: Where each one's parent stands in the beam before; 0 on the first level. Shape: (W,).
+        parents: Index of each one's parent in the beam before; 0 on the first level. Shape: (W,).
         scores: Guided scores, which order the beam. Shape: (W,).
         log_probs: Log-probabilities of the prefixes. Shape: (W,).
     """
@@ -84,14 +84,14 @@ class LevelTrace:
 
 @dataclass(frozen=True, slots=True)
 class EngineResult:
-    """Ranked items, best first; fewer than asked for where the catalogue holds no more.
+    """Ranked items, best first; fewer than requested if there are no more eligible items.
 
     Args:
         rows: Rows of the item store. Shape: (C,).
-        scores: What orders the list. Shape: (C,).
+        scores: Scores that order the list. Shape: (C,).
         log_probs: Log-probabilities of the items' SIDs. Shape: (C,).
-        leaves: The SIDs as nodes of the last level; of several SIDs of an item, the best. Shape: (C,).
-        trace: One entry a level, where asked for.
+        leaves: The SIDs as nodes of the last level; the best one of an item with several SIDs. Shape: (C,).
+        trace: One entry per level, if requested.
     """
 
     rows: Int32Array
@@ -102,7 +102,7 @@ class EngineResult:
 
 
 class CandidateEngine(Protocol):
-    """What ranks: the ONNX engine, or anything that answers like it."""
+    """Interface of an engine: the ONNX engine, or a substitute."""
 
     def recommend(self, request: Request, snapshot: CatalogueSnapshot) -> EngineResult:
         """Rank items of the snapshot for one request."""
@@ -117,7 +117,7 @@ class Engine:
         settings: Widths and weights.
 
     Raises:
-        ArtifactError: The graph is not the one that the artifact's configuration describes.
+        ArtifactError: The graph does not match the artifact's configuration.
         EngineError: ONNX Runtime is missing or cannot load the graph.
     """
 
@@ -141,8 +141,8 @@ class Engine:
         """Rank the items of a snapshot for one request.
 
         Args:
-            request: What is asked for.
-            snapshot: Pinned catalogue; an empty one gives an empty answer.
+            request: The request.
+            snapshot: Pinned catalogue; an empty one gives an empty result.
 
         Returns:
             The items, best first.
@@ -173,7 +173,7 @@ class Engine:
     def _widths(self, request: Request) -> Widths:
         settings, beam = self.settings, request.beam_size
         if beam is None:
-            # A live prefix is sure of one item only: with as many beams as candidates the list is always full.
+            # A live prefix guarantees one item only: with as many beams as candidates the list is always full.
             beam = max(settings.beam_size, min(request.num_candidates, _MAX_BEAM_SIZE))
         if not (1 <= request.num_candidates <= _MAX_CANDIDATES and 1 <= beam <= _MAX_BEAM_SIZE):
             msg = (
@@ -187,16 +187,16 @@ class Engine:
     def _catalogue(self, snapshot: CatalogueSnapshot) -> Feed:
         feed = self._catalogues.get(snapshot)
         if feed is None:
-            # Two threads may both build it: equal, cheap, and the last one stays.
+            # Two threads may both build it: the results are equal, cheap, and the last one is kept.
             feed = catalogue_feed(snapshot, self.config.network, self.config.tokenizer_version)
             self._catalogues[snapshot] = feed
         return feed
 
 
 def _open_session(artifact: ModelArtifact, num_threads: int) -> tuple[Any, tuple[type[Exception], ...]]:
-    """Load the graph; return the session and the errors that its calls may raise."""
+    """Load the graph; return the session and the exceptions that its calls may raise."""
     try:
-        import onnxruntime  # an extra of the package: only those who serve need it
+        import onnxruntime  # an extra of the package, needed only for serving
         from onnxruntime.capi import onnxruntime_pybind11_state as state
     except ImportError as error:
         msg = "the engine needs ONNX Runtime; run pip install 'sidestream[cpu]' (or 'sidestream[gpu]')"
@@ -215,7 +215,7 @@ def _open_session(artifact: ModelArtifact, num_threads: int) -> tuple[Any, tuple
 
 
 def _check_graph(session: Any, artifact: ModelArtifact) -> None:
-    """Compare what the graph says of itself with the configuration beside it."""
+    """Compare the graph's metadata and inputs with the artifact's configuration."""
     config = artifact.config
     expected: Mapping[str, str] = config.graph_metadata()
     found = session.get_modelmeta().custom_metadata_map
@@ -223,7 +223,7 @@ def _check_graph(session: Any, artifact: ModelArtifact) -> None:
         if found.get(METADATA_PREFIX + key) != value:
             msg = (
                 f"{artifact.onnx_path}: expected {key} {value}, got {found.get(METADATA_PREFIX + key)}; "
-                "graph and configuration are of two exports: export the model again"
+                "graph and configuration are from different exports: export the model again"
             )
             raise ArtifactError(msg)
     names = [value.name for value in session.get_inputs()]
@@ -240,7 +240,7 @@ def _result(
     rows = snapshot.aliases.item_rows(outputs["rows"][alive])
     scores, log_probs = outputs["scores"][alive], outputs["log_probs"].ravel()[alive]
     leaves = outputs["leaves"].ravel()[alive]
-    if len(set(rows.tolist())) < rows.size:  # an item under several SIDs: its best place counts
+    if len(set(rows.tolist())) < rows.size:  # an item with several SIDs: its best place counts
         first = np.sort(np.unique(rows, return_index=True)[1])[:count]
         rows, scores, log_probs, leaves = rows[first], scores[first], log_probs[first], leaves[first]
     trace = tuple(_level_trace(outputs, level) for level in range(traced_levels)) if traced_levels else None
@@ -249,7 +249,7 @@ def _result(
 
 def _level_trace(outputs: Mapping[str, npt.NDArray[Any]], level: int) -> LevelTrace:
     scores = outputs[f"trace_scores_{level}"]
-    alive = scores > -np.inf  # the dead ones stand last, so parents keep their places
+    alive = scores > -np.inf  # dead entries are last, so indices of parents stay valid
     nodes, parents, log_probs = (outputs[f"trace_{name}_{level}"] for name in ("nodes", "parents", "log_probs"))
     return LevelTrace(nodes.ravel()[alive], parents[alive].astype(np.int32), scores[alive], log_probs.ravel()[alive])
 

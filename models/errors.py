@@ -1,4 +1,4 @@
-"""The errors of the generator and of its data; the whole tree is pictured in `streams/errors.py`."""
+"""Errors of the generator and of its data; the whole tree is shown in `streams/errors.py`."""
 
 from sidestream.tokenizer.errors import SidestreamError
 
@@ -6,21 +6,21 @@ from sidestream.tokenizer.errors import SidestreamError
 class DataError(SidestreamError):
     """A log folder or a published data set is damaged.
 
-    Operator action: the message names file and line; restore the file or leave the line out.
+    Operator action: the message names file and line; restore the file or remove the line.
     """
 
 
 class StateError(SidestreamError):
-    """Bytes of a user state cannot be read with this code.
+    """The bytes of a user state cannot be decoded by this version.
 
     Operator action: run the version that wrote them, or `sidestream state reset` to rebuild from the log.
     """
 
 
 class TrainingError(SidestreamError):
-    """A training or an export cannot go on.
+    """A training or an export cannot continue.
 
-    Operator action: the message names the setting or the data that stands in the way.
+    Operator action: correct the setting or the data named in the message.
     """
 
 

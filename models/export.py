@@ -1,9 +1,9 @@
-"""From a trained `GenModel` to the one ONNX file that serves it, checked before anybody loads it.
+"""Export of a trained `GenModel` to one ONNX file, which is checked before it is used.
 
 The file's bytes are a function of weights, configuration and library versions: names of source files, which the
-exporter notes beside every node, are removed. What the file promises is asserted on the file itself, since an exporter
-may specialise a dimension without a word: every dimension dynamic as declared, no control flow, one opset, no weights
-outside the file.
+exporter records for every node, are removed. The properties of the file are checked on the file itself, since an
+exporter may silently specialise a dimension: every dimension is dynamic as declared, there is no control flow, one
+opset, and no external weights.
 """
 
 import logging
@@ -22,12 +22,12 @@ from sidestream.models.errors import TrainingError
 from sidestream.models.network import GenModel
 
 OPSET = 23
-# Where training keeps the learned item vectors beside the network's own tensors in the weights file.
+# Name of the learned item vectors, which the weights file contains in addition to the network's own tensors.
 ITEM_VECTORS_TENSOR = "item_vectors"
 CONTROL_FLOW = frozenset({"Loop", "If", "Scan", "SequenceMap"})
 
-# Sizes of the example that is traced: distinct, so that no two dimensions are taken for one, and above 1, which the
-# tracer would fix. fan x parents must hold the beams kept.
+# Sizes of the traced example: distinct, so that no two dimensions are merged, and above 1, which the tracer would
+# treat as constant. fan x parents must be at least the beams kept.
 _EXAMPLE_SIZES = {"W": 3, "V": 4, "C": 5, "X": 2, "T": 7}
 _FIRST_FREE_SIZE = 8
 _ELEMENT_TYPES = {
@@ -42,12 +42,12 @@ def export_onnx(model: GenModel, path: Path, metadata: Mapping[str, str]) -> Non
     """Write the serving graph of a model.
 
     Args:
-        model: The network; it is put into evaluation mode and back.
+        model: The network; temporarily set to evaluation mode.
         path: File to write.
-        metadata: Goes into the file's `metadata_props` under `sidestream.`: versions that the engine compares.
+        metadata: Entries of the file's `metadata_props` under `sidestream.`: versions that the engine compares.
 
     Raises:
-        TrainingError: The exporter failed, or the file is not what was declared.
+        TrainingError: The exporter failed, or the file differs from what was declared.
     """
     config = model.config
     specs = input_specs(config.num_levels, config.d_model)
@@ -65,15 +65,15 @@ def export_onnx(model: GenModel, path: Path, metadata: Mapping[str, str]) -> Non
 
 
 def check(proto: onnx.ModelProto, specs: tuple[TensorSpec, ...], outputs: tuple[str, ...]) -> None:
-    """Refuse a graph that is not what the engine expects.
+    """Check that a graph is what the engine expects.
 
     Args:
-        proto: The model as it is saved.
+        proto: The model as saved.
         specs: Inputs in order.
         outputs: Names of the outputs in order.
 
     Raises:
-        TrainingError: Names the first difference.
+        TrainingError: The graph differs; the message names the first difference.
     """
     found = [_declared(value) for value in proto.graph.input]
     expected = [(spec.name, _ELEMENT_TYPES[spec.dtype], spec.dims) for spec in specs]
@@ -86,19 +86,19 @@ def check(proto: onnx.ModelProto, specs: tuple[TensorSpec, ...], outputs: tuple[
         msg = f"exported graph: expected {len(expected)} inputs and outputs {outputs}, got {len(found)} and {names}"
         raise TrainingError(msg)
     if control := sorted({node.op_type for node in proto.graph.node} & CONTROL_FLOW):
-        msg = f"exported graph holds control flow ({', '.join(control)}); every step must be unrolled"
+        msg = f"exported graph contains control flow ({', '.join(control)}); every step must be unrolled"
         raise TrainingError(msg)
     opsets = {entry.domain: entry.version for entry in proto.opset_import}
     if opsets.get("", 0) != OPSET or any(node.domain for node in proto.graph.node) or proto.functions:
-        msg = f"exported graph: expected plain ONNX opset {OPSET} alone, got {opsets}"
+        msg = f"exported graph: expected only the ONNX opset {OPSET}, got {opsets}"
         raise TrainingError(msg)
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in proto.graph.initializer):
-        msg = "exported graph keeps weights in a second file; one file was asked for"
+        msg = "exported graph has weights in a second file; expected a single file"
         raise TrainingError(msg)
 
 
 def strip(proto: onnx.ModelProto) -> None:
-    """Remove what the exporter notes for debugging: source paths, stack traces, inferred shapes between nodes."""
+    """Remove the exporter's debugging information: source paths, stack traces, inferred shapes between nodes."""
     for node in proto.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
@@ -115,7 +115,7 @@ def _trace(
     graph: RecommendGraph, specs: tuple[TensorSpec, ...], outputs: tuple[str, ...], max_len: int
 ) -> onnx.ModelProto:
     sizes = _example_sizes(specs, max_len)
-    # Names of dimensions become Python identifiers of the tracer; T is bounded by the position table.
+    # Names of dimensions become Python identifiers in the tracer; T is bounded by the position table.
     dims = {name: torch.export.Dim(name, max=max_len if name == "T" else None) for name in sizes}
     shapes = tuple({axis: dims[dim] for axis, dim in enumerate(s.dims) if isinstance(dim, str)} for s in specs)
     try:
@@ -153,7 +153,7 @@ def _example_sizes(specs: tuple[TensorSpec, ...], max_len: int) -> dict[str, int
 
 
 def _example(specs: tuple[TensorSpec, ...], sizes: Mapping[str, int]) -> tuple[torch.Tensor, ...]:
-    # All zeros: a trie without nodes below its root, which every gather accepts.
+    # All zeros: a trie without nodes below its root, which is valid for every gather.
     return tuple(
         torch.zeros(
             [sizes[dim] if isinstance(dim, str) else dim for dim in spec.dims], dtype=getattr(torch, spec.dtype)
@@ -169,7 +169,7 @@ def _declared(value: onnx.ValueInfoProto) -> tuple[str, int, tuple[str | int, ..
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's remarks (torchvision, repeated dimension names) from a person's terminal."""
+    """Suppress the exporter's messages (torchvision, repeated dimension names)."""
     logger = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,7 +1,7 @@
-"""The one function that turns a listener's history into model inputs.
+"""Model inputs from a listener's history.
 
-Training, evaluation, replay and serving all call `features`, so no second copy can drift away from the first.
-It needs numpy alone, and reads nothing but its arguments.
+Training, evaluation, replay and serving all call `features`, so there is no second implementation that could diverge.
+It needs only numpy, and depends only on its arguments.
 """
 
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ UNKNOWN = -1
 
 
 class HistoryArrays(Protocol):
-    """What is read of a history: `sidestream.models.history.view.HistoryView`, or the items of a training sequence."""
+    """Interface of a history: `sidestream.models.history.view.HistoryView`, or the items of a training sequence."""
 
     @property
     def rows(self) -> Int32Array:
-        """Rows of the item store, -1 for an item the catalogue no longer holds; oldest first.
+        """Rows of the item store, -1 for an item that is no longer in the catalogue; oldest first.
 
         Shape: (num_listens,).
         """
@@ -37,11 +37,11 @@ class HistoryArrays(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ItemHistory:
-    """A history given by arrays alone, where there is no stored state: training and evaluation.
+    """A history given as arrays, without stored state: for training and evaluation.
 
     Args:
         rows: Items, oldest first. Shape: (num_listens,).
-        codes: Their SIDs. Shape: (num_listens, num_levels).
+        codes: SIDs of the items. Shape: (num_listens, num_levels).
     """
 
     rows: Int32Array
@@ -53,8 +53,8 @@ class Features:
     """Inputs of the encoder for one request.
 
     Args:
-        history_rows: Item rows, oldest first, -1 = read the codes instead. Shape: (num_positions,).
-        history_codes: SIDs, -1 beside a row of -1 = padding. Shape: (num_positions, num_levels).
+        history_rows: Item rows, oldest first, -1 = use the codes instead. Shape: (num_positions,).
+        history_codes: SIDs; -1 with a row of -1 = padding. Shape: (num_positions, num_levels).
     """
 
     history_rows: Int32Array
@@ -66,12 +66,12 @@ def features(history: HistoryArrays, max_len: int) -> Features:
 
     Listens of every signal are inputs: what a listener skipped or disliked is context, and never a target
     (`sidestream.models.records.signals`).
-    An entry that has neither a row nor a SID says nothing and is left out, before the latest `max_len` are taken.
-    A history without any usable entry becomes one position of padding, so that the graph always has a position.
+    An entry with neither a row nor a SID is dropped before the latest `max_len` are taken. A history without any usable
+    entry becomes one position of padding, so that the graph always has a position.
 
     Args:
         history: The listens, oldest first.
-        max_len: Positions the model reads, at least 1.
+        max_len: Positions that the model reads, at least 1.
 
     Returns:
         The latest usable entries, oldest first.
@@ -83,15 +83,15 @@ def features(history: HistoryArrays, max_len: int) -> Features:
 
 
 def latest_usable(rows: Int32Array, codes: Int32Array, max_len: int) -> tuple[Int32Array, Int32Array]:
-    """Leave out the entries of a history that say nothing, and take the latest of the others.
+    """Drop the entries of a history without row and SID, and take the latest of the others.
 
     Args:
-        rows: Item rows, oldest first, -1 for an item that the catalogue does not hold. Shape: (num_listens,).
+        rows: Item rows, oldest first, -1 for an item that is not in the catalogue. Shape: (num_listens,).
         codes: SIDs, -1 where unknown. Shape: (num_listens, num_levels).
-        max_len: Entries to take, at least 1.
+        max_len: Maximum number of entries, at least 1.
 
     Returns:
-        Rows and codes of the latest entries that have a row or a whole SID; one entry of -1 where none has.
+        Rows and codes of the latest entries that have a row or a complete SID; one entry of -1 if none has.
 
         Shape: (num_positions,) and (num_positions, num_levels).
     """

@@ -1,11 +1,11 @@
-"""What the model knows of single items: learned vectors, training counts, and the prediction for all others.
+"""Item table of a model: learned item vectors, training counts, and the prediction for all other items.
 
 The item vector is `v = sum_l E_l[c_l] + u`. For an item of the training data `u` was learned; for any other it is
-predicted from the tokenizer's representation vector x by ridge regression, so a new item has a place among the known
-ones before anybody has listened to it. The weight of an item is `sqrt(count + 1)`, count = its listens in training.
+predicted from the tokenizer's representation vector x by ridge regression, so a new item has a meaningful vector before
+its first listen. The weight of an item is `sqrt(count + 1)`, count = its listens in training.
 
-An item's vector is the same bit for bit alone or among a million: sums run through `np.einsum`, column by column for
-every item by itself, never through a matrix product, whose order of summation depends on the number of rows.
+An item's vector is bit-identical alone and in a batch of a million: sums are computed by `np.einsum`, column by column
+for each item separately, never by a matrix product, whose order of summation depends on the number of rows.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from sidestream.tokenizer.arrays.lookup import find
+from sidestream.tokenizer.arrays.search import find
 from sidestream.tokenizer.errors import ArtifactError
 from sidestream.tokenizer.representation.ridge import fit_weighted_ridge
 from sidestream.tokenizer.sid import item_keys
@@ -24,13 +24,13 @@ Float32Array = npt.NDArray[np.float32]
 Int32Array = npt.NDArray[np.int32]
 
 _FILES = ("keys", "vectors", "counts", "code_embedding", "ridge")
-# Items predicted at a time: bounds the float copies to a few MB.
+# Items predicted at a time: limits the float copies to a few MB.
 _CHUNK = 8192
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ItemTable:
-    """Turns items into the vectors that the engine scores.
+    """Computes the item vectors that the engine scores.
 
     Shape legend: n known items, d d_model, q dimensions of x, K sum of the codebook sizes.
 
@@ -40,7 +40,7 @@ class ItemTable:
         vectors: Learned u. Shape: (n, d), float16.
         counts: Listens in training. Shape: (n,).
         code_embedding: E of all levels, stacked. Shape: (K, d).
-        ridge: From x to u, the constant last. Shape: (q + 1, d).
+        ridge: Regression from x to u, the intercept last. Shape: (q + 1, d).
     """
 
     codebook_sizes: tuple[int, ...]
@@ -76,10 +76,10 @@ class ItemTable:
         *,
         l2: float = 0.1,
     ) -> "ItemTable":
-        """Keep what training has learned, and learn to predict u from x.
+        """Store the learned vectors, and fit the prediction of u from x.
 
         Args:
-            item_ids: The catalogue's items; those with a count of 0 are left to the prediction.
+            item_ids: The catalogue's items; vectors of items with a count of 0 are predicted.
             u: Learned vectors. Shape: (items, d).
             counts: Listens in training. Shape: (items,).
             code_embedding: E of all levels, stacked. Shape: (K, d).
@@ -121,8 +121,8 @@ class ItemTable:
 
         Args:
             item_ids: Items.
-            codes: Their SIDs. Shape: (items, L).
-            x: Their representation vectors. Shape: (items, q).
+            codes: SIDs of the items. Shape: (items, L).
+            x: Representation vectors of the items. Shape: (items, q).
 
         Returns:
             Vectors v and weights. Shape: (items, d) and (items,).
@@ -147,21 +147,17 @@ class ItemTable:
         return v, np.sqrt(counts + 1.0, dtype=np.float32)
 
     def save(self, folder: Path) -> None:
-        """Write the arrays as `.npy` files.
-
-        Args:
-            folder: Made if missing.
-        """
+        """Write the arrays as `.npy` files to a folder, which is created if missing."""
         folder.mkdir(parents=True, exist_ok=True)
         for name in _FILES:
             np.save(folder / f"{name}.npy", getattr(self, name), allow_pickle=False)
 
     @classmethod
     def load(cls, folder: Path, codebook_sizes: Sequence[int]) -> "ItemTable":
-        """Read the arrays back; nothing is unpickled.
+        """Read the arrays; nothing is unpickled.
 
         Args:
-            folder: What `save` wrote.
+            folder: Folder written by `save`.
             codebook_sizes: Codes per level.
 
         Returns:
@@ -176,12 +172,12 @@ class ItemTable:
             try:
                 arrays[name] = np.load(path, allow_pickle=False)
             except (OSError, ValueError) as error:
-                msg = f"{path} cannot be read as an array ({error}); copy the model artifact again or export it again"
+                msg = f"{path} is not a readable array ({error}); copy the model artifact again or export it again"
                 raise ArtifactError(msg) from error
         return cls(tuple(codebook_sizes), **arrays)
 
     def _predict(self, x: Float32Array) -> Float32Array:
-        # A sixth of the time that one pass a column over all items takes: an item's sums stay in the nearest cache.
+        # Takes a sixth of the time of one pass per column over all items: an item's sums stay in the first-level cache.
         u: Float32Array = np.einsum("nq,qd->nd", np.ascontiguousarray(x), self.ridge[:-1])
         u += self.ridge[-1]
         return u

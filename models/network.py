@@ -1,12 +1,12 @@
-"""The generator network: a causal encoder over listens, a feed-forward head over SID levels, an item score beside it.
+"""The generator network: a causal encoder over listens, a feed-forward head over SID levels, and an item score.
 
 Shape legend: B sequences, T listens, L levels, K_l codes of level l, N positions, M items, D d_model, H heads.
 
 Decisions:
-- One position is one item: `v = sum_l E_l[c_l] + u`, so a history of 50 costs 50 positions, and an item nobody has
-  listened to still has its codes.
+- One position is one item: `v = sum_l E_l[c_l] + u`, so a history of 50 costs 50 positions, and an item without listens
+  still has its codes.
 - Learned positions count from the end (0 = the latest listen): left padding changes nothing.
-- Lean blocks (pre-RMSNorm, ReLU, no biases): the cheapest on a CPU, both to train and to serve.
+- Lean blocks (pre-RMSNorm, ReLU, no biases): the cheapest on a CPU, for training and for serving.
 - Level head and item score read the same hidden state; the head adds the embeddings of the codes chosen so far.
 - No batch statistics and no state: `eval()` makes every output a pure function of its arguments.
 
@@ -50,7 +50,7 @@ class MaskPool(nn.Module):
         self._pools: dict[torch.dtype, Tensor] = {}
 
     def redraw(self) -> None:
-        """Drop the masks, so that the next call draws new ones (once an epoch is plenty)."""
+        """Drop the masks, so that the next call draws new ones (once per epoch is enough)."""
         self._pools.clear()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -85,7 +85,7 @@ class FeedForward(nn.Module):
         self.drop = drop
 
     def forward(self, x: Tensor) -> Tensor:
-        """Transform every position on its own.
+        """Transform every position separately.
 
         Shape: (..., D) to (..., D).
         """
@@ -109,12 +109,12 @@ class Block(nn.Module):
         self.drop = drop
 
     def forward(self, x: Tensor, mask: Tensor | None, last_only: bool = False) -> Tensor:
-        """Let every position read the ones before it.
+        """Apply the layer; every position attends to itself and those before it.
 
         Args:
             x: Hidden states. Shape: (B, T, D).
-            mask: What is added to attention scores, 0 or -inf; None = plain causal. Shape: (B or 1, 1, T, T).
-            last_only: Compute the last position alone: all that serving needs of the last layer.
+            mask: Added to attention scores, 0 or -inf; None = plain causal. Shape: (B or 1, 1, T, T).
+            last_only: Compute only the last position, which is all that serving needs of the last layer.
 
         Returns:
             Hidden states. Shape: (B, T, D), or (B, 1, D) with `last_only`.
@@ -139,10 +139,10 @@ class Block(nn.Module):
 
 
 class GenModel(nn.Module):
-    """The generator: listens in, level log-probabilities and item scores out.
+    """The generator: maps listens to logits of the SID levels and item scores.
 
-    The item vectors `u` are not parameters of this module: training holds them in its own table, serving reads
-    `v` from the catalogue.
+    The item vectors `u` are not parameters of this module: training keeps them in its own table, serving reads `v` from
+    the catalogue.
 
     Args:
         config: Shape of all arrays.
@@ -196,7 +196,8 @@ class GenModel(nn.Module):
         Args:
             codes: SIDs, -1 for padding. Shape: (B, T, L).
             u: The items' own vectors, zero for padding. Shape: (B, T, D).
-            drop: Zero some items' `u` while training (`item_vector_dropout`), so that new items are no surprise.
+            drop: Zero some items' `u` while training (`item_vector_dropout`), so that the network learns to handle new
+                items.
 
         Returns:
             Scaled item vectors, without positions. Shape: (B, T, D).
@@ -216,15 +217,15 @@ class GenModel(nn.Module):
         return u * kept.unsqueeze(-1).to(u.dtype)
 
     def encode(self, tokens: Tensor, valid: Tensor | None = None, last_only: bool = False) -> Tensor:
-        """Read histories, oldest listen first, padded on the left.
+        """Encode histories, oldest listen first, padded on the left.
 
         Args:
             tokens: From `tokens`. Shape: (B, T, D), T <= max_len.
             valid: False where a position is padding; None = no padding (the fast path). Shape: (B, T).
-            last_only: Return the last position alone; the last layer then skips the others.
+            last_only: Return only the last position; the last layer then skips the others.
 
         Returns:
-            Normed hidden states, defined also for a history of padding alone. Shape: (B, T, D) or (B, 1, D).
+            Normalized hidden states, also defined for a history of padding only. Shape: (B, T, D) or (B, 1, D).
         """
         x = self.drop(tokens + self.position_embedding[self.config.max_len - tokens.shape[1] :])
         mask = None if valid is None else self._mask(valid, x.dtype)
@@ -234,7 +235,7 @@ class GenModel(nn.Module):
 
     def _mask(self, valid: Tensor, dtype: torch.dtype) -> Tensor:
         at = torch.arange(valid.shape[1], device=valid.device)
-        # A position always reads itself: a row of -inf alone would turn into NaN.
+        # A position always attends to itself: a row of only -inf would become NaN.
         own = at[:, None] == at[None, :]
         readable = (at[:, None] > at[None, :]) & valid[:, None, :] | own
         return torch.zeros_like(readable, dtype=dtype).masked_fill(~readable, float("-inf")).unsqueeze(1)
@@ -270,7 +271,7 @@ class GenModel(nn.Module):
         return functional.linear(z, self.level_table(self.output_embedding, level))
 
     def level_table(self, table: Tensor, level: int) -> Tensor:
-        """Cut one level's rows out of a table over all codes.
+        """Return one level's rows of a table over all codes.
 
         Shape: table (sum of K_l, D); result (K_level, D).
         """

@@ -1,10 +1,10 @@
-"""The shape of the generator network: numbers only, read without torch by the engine, the artifact and the tests."""
+"""Configuration of the generator network, usable without torch by the engine, the artifact and the tests."""
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class NetworkConfig(BaseModel):
-    """Everything that fixes the arrays of a `GenModel` (and so what a set of weights means)."""
+    """Everything that determines the arrays of a `GenModel`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -13,8 +13,8 @@ class NetworkConfig(BaseModel):
     num_layers: int = Field(default=2, ge=1, description="Layers of the causal history encoder.")
     head_dim: int = Field(default=64, ge=2, description="Width of one attention head; divides d_model.")
     ffn_multiple: int = Field(default=4, ge=1, description="Hidden width of every feed-forward block over d_model.")
-    max_len: int = Field(default=50, ge=2, description="Listens that the encoder reads, the latest ones.")
-    input_scale: float = Field(default=8.0, gt=0, description="Factor on item vectors where they enter the encoder.")
+    max_len: int = Field(default=50, ge=2, description="Number of latest listens that the encoder reads.")
+    input_scale: float = Field(default=8.0, gt=0, description="Factor on item vectors at the encoder's input.")
     dropout: float = Field(default=0.4, ge=0, lt=1, description="Dropout in training, after every sub-layer.")
     item_vector_dropout: float = Field(
         default=0.2, ge=0, lt=1, description="Share of items whose own vector u is zeroed in training (new items)."
@@ -23,7 +23,7 @@ class NetworkConfig(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> "NetworkConfig":
         if not self.codebook_sizes or min(self.codebook_sizes) < 1:
-            msg = f"codebook_sizes must name at least one level of at least one code, got {self.codebook_sizes}"
+            msg = f"codebook_sizes must have at least one level of at least one code, got {self.codebook_sizes}"
             raise ValueError(msg)
         if self.d_model % self.head_dim:
             msg = f"d_model must be a multiple of head_dim, got {self.d_model} and {self.head_dim}"

@@ -1,12 +1,12 @@
-"""Owns what the generator is trained for: the next item's codes, level by level, and the next item itself.
+"""Training losses of the generator: cross-entropy of the next item's codes per level, and of the next item itself.
 
-Both losses read the same hidden state. The level losses teach the beam to find SIDs; the item loss brings the ranking
+Both losses use the same hidden state. The level losses train the beam to find SIDs; the item loss provides the ranking
 quality, which the level losses alone do not reach (Amazon Beauty, recall@10 .078 without it in the score, .094 with).
 
 Shape legend: N positions, M negatives, D d_model, L levels, K_l codes of level l.
 
 Source: sampled softmax with shared negatives, Jean et al. 2015 (arXiv 1412.2007), section 3; uniform draws, so
-the correction by the proposal's log-probability is a constant and is left out.
+the correction by the proposal's log-probability is a constant and is omitted.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ def level_loss(logits: Sequence[Tensor], codes: Tensor) -> Tensor:
     """Compute the negative log-likelihood of a SID: the sum of the levels' cross-entropies, mean over positions.
 
     Args:
-        logits: One array a level, over its whole codebook. Shape: L times (N, K_l).
+        logits: One array per level, over its whole codebook. Shape: L times (N, K_l).
         codes: The target's SID. Shape: (N, L).
 
     Returns:
@@ -35,7 +35,7 @@ def item_loss(
 ) -> Tensor:
     """Compute the sampled softmax over items, mean over positions.
 
-    A negative that is the position's own target does not count against it.
+    A negative that equals the position's own target is not counted.
 
     Args:
         hidden: Hidden states. Shape: (N, D).
@@ -45,11 +45,11 @@ def item_loss(
         negative_items: Their item indices. Shape: (M,).
 
     Returns:
-        Scalar, in nats; it compares between runs with the same number of negatives only.
+        Scalar, in nats; comparable only between runs with the same number of negatives.
     """
     targets = (hidden * target_vectors).sum(dim=-1).float()
     negatives = functional.linear(hidden, negative_vectors).float()
     own = target_items[:, None] == negative_items[None, :]
     against = torch.logsumexp(negatives.masked_fill(own, float("-inf")), dim=1)
-    # log(exp(target) + exp(against)) - target; softplus of -inf, where no negative is left, is 0 as it should be.
+    # log(exp(target) + exp(against)) - target; if no negative is left, softplus of -inf is 0, as it should be.
     return functional.softplus(against - targets).mean()

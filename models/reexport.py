@@ -1,4 +1,4 @@
-"""Export of a trained model again, from its weights: after a change of the graph, without training."""
+"""Re-export of a trained model from its weights, without training, after a change of the graph."""
 
 import shutil
 from pathlib import Path
@@ -15,7 +15,7 @@ from sidestream.tokenizer.manifest import MANIFEST_NAME
 
 
 def reexport(folder: Path) -> dict[str, Any]:
-    """Export a model again in its place; all but the graph stays as training left it.
+    """Export a model again in place; everything but the graph is unchanged.
 
     Args:
         folder: Model artifact with weights.
@@ -25,8 +25,8 @@ def reexport(folder: Path) -> dict[str, Any]:
 
     Raises:
         ArtifactError: The artifact is damaged.
-        TrainingError: It was shipped without weights, they do not fit its configuration, or another process replaced
-            the artifact meanwhile.
+        TrainingError: The artifact has no weights, they do not fit its configuration, or another process replaced the
+            artifact meanwhile.
     """
     artifact = load_model_artifact(folder)
     weights = folder / WEIGHTS_NAME
@@ -35,7 +35,7 @@ def reexport(folder: Path) -> dict[str, Any]:
         raise TrainingError(msg)
     model = GenModel(artifact.config.network)
     tensors = load_file(weights)
-    # Training keeps the learned item vectors there too; serving has them in the item table, the graph not at all.
+    # The weights also contain the learned item vectors, which serving reads from the item table.
     tensors.pop(ITEM_VECTORS_TENSOR, None)
     try:
         model.load_state_dict(tensors)
@@ -47,7 +47,7 @@ def reexport(folder: Path) -> dict[str, Any]:
 
     def require_unchanged(place: Path) -> None:
         if (place / MANIFEST_NAME).read_bytes() != manifest:
-            msg = f"{place}: expected model {artifact.version} still, got another, written meanwhile; export again"
+            msg = f"{place}: expected model {artifact.version}, but it was replaced meanwhile; export again"
             raise TrainingError(msg)
 
     with publish_folder(folder, require_unchanged) as draft:

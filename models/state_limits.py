@@ -1,4 +1,4 @@
-"""Limits of a user's state that settings are checked against; apart from the layout, which needs numpy."""
+"""Limits of a user's state that settings are checked against; separate from the layout, which needs numpy."""
 
 from typing import Final
 

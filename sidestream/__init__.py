@@ -3,12 +3,12 @@
 Public API; everything else under `sidestream.` is internal and may change without notice:
 
 * `Recommender`: a trained pair and a catalogue in this process; recommends for a list of item ids, without Kafka.
-* `SidestreamClient`: publish listens, items and session-starts to Kafka, consume candidate sets.
-* `ReplayDriver`: the whole loop over a log folder without a broker, the same answers at every run.
-* `sidestream.testing`: pytest fixtures: log folders made in a few lines, and the broker-free driver.
-* `__version__`: of the installed package.
+* `SidestreamClient`: publishes listens, items and session-starts to Kafka, and consumes candidate sets.
+* `ReplayDriver`: runs the whole loop over a log folder without a broker, with the same results in every run.
+* `sidestream.testing`: pytest fixtures: a builder of log folders, and the broker-free driver.
+* `__version__`: version of the installed package.
 
-Names are loaded when they are first used, so that `import sidestream` costs nothing.
+Names are loaded on first use, so that `import sidestream` is fast.
 """
 
 from typing import TYPE_CHECKING, Any

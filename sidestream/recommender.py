@@ -1,4 +1,4 @@
-"""Recommendations in one process: a trained pair and a catalogue, asked with a list of item ids. No Kafka, no torch.
+"""In-process recommender: a trained pair and a catalogue, queried with a list of item ids. No Kafka, no torch.
 
     from sidestream import Recommender
 
@@ -6,8 +6,8 @@
     for item in recommender.recommend(["i17", "i4"], num_candidates=5):
         print(item.rank, item.title, item.score)
 
-The same core answers here, in a worker and in a replay: history, rules, features, constrained beam search, reserved
-places. What a worker learns from the stream (live popularity) is missing here.
+It uses the same core as a worker and a replay: history, rules, features, constrained beam search, reserved places. What
+a worker learns from the stream (live popularity) is not available here.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,7 +33,7 @@ from sidestream.streams.tokenizing.values import item_sids
 from sidestream.tokenizer.catalogue import Catalogue, CatalogueUpdate
 from sidestream.tokenizer.sid import item_key
 
-# Items tokenized in one call: bounds memory, and a hundred thousand of them take minutes.
+# Items tokenized per call: limits memory; a hundred thousand items take minutes.
 _BATCH_ITEMS = 4_096
 
 
@@ -43,10 +43,10 @@ class Recommendation:
 
     Attributes:
         item_id: The item.
-        title: Its title, as the catalogue has it.
-        rank: Place in the list, from 0.
-        score: Orders the list.
-        log_prob: Log-likelihood of the item's SID; None for an item that the model did not rank.
+        title: Title of the item in the catalogue.
+        rank: Rank in the list, from 0.
+        score: Score that orders the list.
+        log_prob: Log-probability of the item's SID; None for an item that the model did not rank.
         sid: Its semantic id, codes joined by dashes.
         familiar: The item, its show or its creator is in the history.
     """
@@ -62,12 +62,12 @@ class Recommendation:
 
 @dataclass(frozen=True, slots=True)
 class Recommendations(Sequence[Recommendation]):
-    """Recommended items, the best first.
+    """Recommended items, best first.
 
     Attributes:
         items: The list.
-        fallback: Why the model was not asked, such as `no_history`; None where it ranked.
-        unknown: Ids of the history that the catalogue does not hold; they were left out.
+        fallback: Why the model was not used, such as `no_history`; None if it ranked the items.
+        unknown: Ids of the history that are not in the catalogue; they were ignored.
     """
 
     items: tuple[Recommendation, ...]
@@ -89,13 +89,13 @@ class Recommendations(Sequence[Recommendation]):
 
 
 class Recommender:
-    """A pair and a catalogue that can be asked; safe to ask from several threads, to be changed from one.
+    """Recommends from a pair and a catalogue; may be queried from several threads, and modified from one.
 
     Args:
-        pair: Tokenizer and model, loaded.
+        pair: The loaded tokenizer and model.
         items: The catalogue.
-        settings: Of the recommender core and of tokenizing; by default those of a worker.
-        clock: UTC epoch ms; judges expiry and what is new.
+        settings: Settings of the recommender core and of tokenization; defaults to those of a worker.
+        clock: Returns UTC epoch ms, used for expiry and newness of items.
 
     Raises:
         DataError: An item does not fit the contract of `catalog-items.v1`.
@@ -138,9 +138,9 @@ class Recommender:
 
         Args:
             pair: Folder with `tokenizer/` and `model/`.
-            catalogue: A log folder (what its catalogue holds at its end), a file with one `catalog-items.v1` value a
-                line, or items.
-            settings: By default those of a worker.
+            catalogue: A log folder (its catalogue as of its end), a file with one `catalog-items.v1` value per line, or
+                items.
+            settings: Defaults to those of a worker.
 
         Returns:
             The recommender.
@@ -156,13 +156,13 @@ class Recommender:
         return self._snapshot.num_items
 
     def add(self, items: Iterable[CatalogItem | Mapping[str, Any]]) -> None:
-        """Put items into the catalogue, or new versions of items; they can be recommended at once.
+        """Add items to the catalogue, or new versions of items; they can be recommended immediately.
 
         Args:
-            items: As `catalog-items.v1` has them; `at` may be left out of mappings.
+            items: Values of `catalog-items.v1`; `at` may be omitted from mappings.
 
         Raises:
-            DataError: An item does not fit the contract; those of earlier batches are in.
+            DataError: An item does not fit the contract; items of earlier batches have been added.
         """
         batch: list[CatalogItem] = []
         for item in items:
@@ -174,27 +174,23 @@ class Recommender:
         self._snapshot = self._catalogue.snapshot(now_ms=self._clock())
 
     def remove(self, item_ids: Iterable[str]) -> None:
-        """Take items out of the catalogue; ids that it does not hold are ignored.
-
-        Args:
-            item_ids: Which.
-        """
+        """Remove items from the catalogue; unknown ids are ignored."""
         for item_id in item_ids:
             self._titles.pop(item_id, None)
             self._catalogue.apply([CatalogueUpdate(item_id=item_id, source_offset=None)])
         self._snapshot = self._catalogue.snapshot(now_ms=self._clock())
 
     def recommend(self, history: Sequence[str], num_candidates: int = 10, **rules: Any) -> Recommendations:
-        """Recommend for somebody who listened to these items.
+        """Recommend items for a listening history.
 
         Args:
-            history: Item ids, the oldest first.
-            num_candidates: How many items to return.
-            **rules: Further fields of `session-starts.v1`, such as `discovery="unfamiliar"`, `kinds=("episode",)`,
+            history: Item ids, oldest first.
+            num_candidates: Number of items to return.
+            **rules: Other fields of `session-starts.v1`, such as `discovery="unfamiliar"`, `kinds=("episode",)`,
                 `languages`, `market`, `allow_explicit`, `exclude`.
 
         Returns:
-            The items, the best first.
+            The items, best first.
 
         Raises:
             DataError: A rule does not fit the contract of `session-starts.v1`.
@@ -216,11 +212,11 @@ class Recommender:
         return Recommendations(items, None if answer.fallback is None else answer.fallback.reason, unknown)
 
     def candidate_set(self, history: Sequence[str], **fields: Any) -> CandidateSet:
-        """Answer as a worker does, with the value that it would publish.
+        """Compute the candidate set that a worker would publish.
 
         Args:
-            history: Item ids, the oldest first.
-            **fields: Of `session-starts.v1`; ids and times may be left out.
+            history: Item ids, oldest first.
+            **fields: Fields of `session-starts.v1`; ids and times may be omitted.
 
         Returns:
             The value of `candidates.v1`.
@@ -254,7 +250,7 @@ class Recommender:
     def _add(self, items: Sequence[CatalogItem]) -> None:
         if not items:
             return
-        # The last version of an item that comes twice in a batch has the higher offset.
+        # If an item occurs twice in a batch, its last version has the higher offset.
         offsets = range(self._offset, self._offset + len(items))
         self._offset += len(items)
         values = item_sids(self._tokenizer, items, offsets, settings=self._settings.agent)

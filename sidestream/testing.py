@@ -1,10 +1,10 @@
-"""Pytest fixtures for code that uses Sidestream: log folders made in a few lines, and the broker-free driver.
+"""Pytest fixtures for code that uses Sidestream: a builder of log folders, and the broker-free driver.
 
-Turn them on in a `conftest.py`:
+Enable them in a `conftest.py`:
 
     pytest_plugins = ["sidestream.testing"]
 
-Then a test reads as what happened, and what came back:
+A test then states the events and the expected candidates:
 
     def test_a_new_episode_is_recommended(log_folder, replay, demo_pair):
         log = log_folder()
@@ -32,20 +32,20 @@ from sidestream.streams.demo.shipped import shipped_pair
 from sidestream.streams.replay.driver import ReplayDriver
 from sidestream.streams.settings import Settings
 
-# 2024-01-01T00:00:00Z; times of a log must be plausible, and a fixed start makes two runs equal.
+# 2024-01-01T00:00:00Z; times of a log must be plausible, and a fixed start makes runs reproducible.
 START_AT = 1_704_067_200_000
 STEP_MS = 60_000
 
 
 class LogFolderBuilder:
-    """Collects events in any order of topics and writes them as a log folder.
+    """Collects events of all topics and writes them as a log folder.
 
-    Each event happens a minute after the one before, unless `at` (UTC epoch ms) is given. All methods but `write`
+    Each event is a minute after the previous one, unless `at` (UTC epoch ms) is given. All methods except `write`
     return the builder.
 
     Args:
-        path: The folder to make; nothing may lie there.
-        start_at: When the first event happens, UTC epoch ms.
+        path: The folder to create; it must not exist.
+        start_at: Time of the first event, UTC epoch ms.
     """
 
     def __init__(self, path: Path, start_at: int = START_AT) -> None:
@@ -55,12 +55,12 @@ class LogFolderBuilder:
         self._rows: list[tuple[int, int, Callable[[LogFolderWriter], None]]] = []
 
     def item(self, item_id: str, at: int | None = None, **fields: Any) -> Self:
-        """Publish an item, or a new version of one.
+        """Add an item, or a new version of one.
 
         Args:
-            item_id: Its id.
-            at: When, UTC epoch ms.
-            **fields: Of `catalog-items.v1`; `kind` is `track` and `title` the id unless given.
+            item_id: Id of the item.
+            at: Time, UTC epoch ms.
+            **fields: Fields of `catalog-items.v1`; by default `kind` is `track` and `title` is the id.
 
         Returns:
             This builder.
@@ -70,19 +70,19 @@ class LogFolderBuilder:
         return self._add(at, lambda writer: writer.item(item))
 
     def removal(self, item_id: str, at: int | None = None) -> Self:
-        """Take an item out of the catalogue."""
+        """Add the removal of an item."""
         at = self._at(at)
         return self._add(at, lambda writer: writer.removal(item_id, at))
 
     def listen(self, user_id: str, item_id: str, at: int | None = None, **fields: Any) -> Self:
-        """Let somebody listen to an item; `**fields` are of `listen-events.v1`."""
+        """Add a listen; `**fields` are fields of `listen-events.v1`."""
         at = self._at(at)
         given = {"event_id": f"event-{self._num_events}", "user_id": user_id, "item_id": item_id, "at": at, **fields}
         row = ListenRow(**given)
         return self._add(at, lambda writer: writer.listen(row))
 
     def session(self, user_id: str, at: int | None = None, **fields: Any) -> Self:
-        """Let somebody open the app; `**fields` are of `session-starts.v1`."""
+        """Add a session-start; `**fields` are fields of `session-starts.v1`."""
         at = self._at(at)
         given = {"session_id": f"session-{self._num_events}", "user_id": user_id, "at": at, "num_candidates": 10}
         start = SessionStart(**{**given, **fields})
@@ -92,10 +92,10 @@ class LogFolderBuilder:
         """Write the folder.
 
         Returns:
-            The folder, to be read.
+            The folder, opened for reading.
 
         Raises:
-            DataError: Something lies at its place.
+            DataError: The folder exists.
         """
         facts = FolderFacts(
             name=self.path.name,
@@ -123,22 +123,22 @@ class LogFolderBuilder:
 
 
 def replay_log(folder: LogFolder | Path, pair: Path, settings: Settings | None = None) -> list[CandidateSet]:
-    """Play a log folder through tokenizer, fold, catalogue and recommender, without a broker.
+    """Replay a log folder through tokenizer, fold, catalogue and recommender, without a broker.
 
     Args:
         folder: The log.
         pair: Folder with `tokenizer/` and `model/`.
-        settings: By default those of a worker.
+        settings: Defaults to those of a worker.
 
     Returns:
-        The answer to each session-start, in the log's order; the same in every run.
+        The candidate set of each session-start, in the log's order; the same in every run.
     """
     return list(ReplayDriver.load(folder, pair, settings).run())
 
 
 @pytest.fixture
 def log_folder(tmp_path: Path) -> Callable[[], LogFolderBuilder]:
-    """Makes builders of log folders, each in a place of its own."""
+    """Creates builders of log folders, each with a separate folder."""
     made = 0
 
     def make() -> LogFolderBuilder:
@@ -151,11 +151,11 @@ def log_folder(tmp_path: Path) -> Callable[[], LogFolderBuilder]:
 
 @pytest.fixture
 def replay() -> Callable[..., list[CandidateSet]]:
-    """Plays a log folder without a broker: `replay(folder, pair)`."""
+    """Replays a log folder without a broker: `replay(folder, pair)`."""
     return replay_log
 
 
 @pytest.fixture
 def demo_pair() -> Path:
-    """The pair that comes with the package: small, trained on invented listens alone; for tests, not for listeners."""
+    """The pair that is part of the package: small, trained on synthetic listens only; for tests, not for production."""
     return shipped_pair()

@@ -1,4 +1,4 @@
-"""The worker's way in: `create_app(settings)` builds it, `run_worker(settings)` runs it.
+"""Entry points of the worker: `create_app(settings)` builds it, `run_worker(settings)` runs it.
 
 `faust -A sidestream.streams.app worker` works too: the attribute `app` is built on first use, from the environment and
 the settings file.
@@ -9,7 +9,7 @@ from typing import Any
 
 from sidestream.streams.errors import SettingsError
 from sidestream.streams.generations.pair import Pair, load_pair
-from sidestream.streams.generations.shelf import LoadPair
+from sidestream.streams.generations.pair_loader import LoadPair
 from sidestream.streams.runtime.logs.log import set_up_logging
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.streams.settings import Settings, load_settings
@@ -27,22 +27,22 @@ def create_app(
 
     Args:
         settings: All settings; `kafka.bootstrap` must be given.
-        pair: What it serves; by default loaded from `settings.artifacts`.
-        metrics: Its figures; new ones by default.
-        load: Loads the pair folders of other generations; by default as `load_pair` does.
+        pair: The pair to serve; loaded from `settings.artifacts` by default.
+        metrics: Its metrics; new ones by default.
+        load: Loads the pair folders of other generations; `load_pair` by default.
 
     Returns:
         The parts; `parts.app` is the Faust app.
 
     Raises:
-        ArtifactError: The pair is missing, damaged, or does not belong together.
+        ArtifactError: The pair is missing or damaged, or its parts do not belong together.
         SettingsError: A setting is missing.
     """
     if pair is None:
         if settings.artifacts is None:
             msg = (
                 "artifacts: expected a folder with `tokenizer/` and `model/`, got none; give one with "
-                "--set artifacts=… (SIDESTREAM_ARTIFACTS), or use the demo's"
+                "--set artifacts=… (SIDESTREAM_ARTIFACTS), or use that of the demo"
             )
             raise SettingsError(msg)
         pair = load_pair(settings.artifacts, settings.engine, with_model=settings.worker.role != "tokenize")
@@ -50,18 +50,18 @@ def create_app(
 
 
 def run_worker(settings: Settings, pair: Pair | None = None, load: LoadPair | None = None) -> int:
-    """Build a worker and run it until it is told to stop or cannot go on.
+    """Build a worker and run it until a signal stops it or it fails.
 
     Args:
         settings: All settings.
-        pair: What it serves; by default loaded from `settings.artifacts`.
-        load: Loads the pair folders of other generations; by default as `load_pair` does.
+        pair: The pair to serve; loaded from `settings.artifacts` by default.
+        load: Loads the pair folders of other generations; `load_pair` by default.
 
     Returns:
-        Exit code: 0 after SIGTERM or SIGINT, non-zero with its reason logged otherwise.
+        Exit code: 0 after SIGTERM or SIGINT, otherwise non-zero with the reason in the log.
 
     Raises:
-        ArtifactError: The pair is missing, damaged, or does not belong together.
+        ArtifactError: The pair is missing or damaged, or its parts do not belong together.
         SettingsError: A setting is missing.
     """
     set_up_logging(settings.log)

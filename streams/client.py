@@ -1,7 +1,7 @@
 """The client for users of Sidestream: publish listens, items and session-starts, consume candidates.
 
-A thin layer over kafka-python: right topics, right keys, murmur2 partitioner, idempotent acks=all producer, and one
-candidate set per request although the wire delivers at least once. It needs a Kafka and nothing else of Sidestream.
+A thin layer over kafka-python: correct topics and keys, murmur2 partitioner, idempotent acks=all producer, and one
+candidate set per request although delivery is at least once. It needs a Kafka and nothing else of Sidestream.
 """
 
 import time
@@ -35,21 +35,21 @@ from sidestream.streams.kafka.tail import read_topic
 from sidestream.streams.runtime.clock import WallClock
 
 POLL_MS = 200
-# Repeats come from redelivery after a crash, close to the first: 10,000 sets are minutes of a busy partition.
+# Repeats come from redelivery after a crash, soon after the first: 10,000 sets are minutes of a busy partition.
 REMEMBERED_SETS = 10_000
 
 
 class CandidateStream:
-    """Candidate sets as they come, each once; iterate over it, and close it.
+    """An iterator over arriving candidate sets, each once; must be closed.
 
-    The position is fixed when the stream is opened, so a request published afterwards cannot be missed.
+    The position is fixed when the stream is opened, so the answer to a later request cannot be missed.
 
     Args:
-        consumer: Member of a group, whose position is remembered, or a reader without one; closed with the stream.
+        consumer: Member of a group, whose position is committed, or a reader without a group; closed with the stream.
 
     Attributes:
-        repeats: Sets that were skipped because they had been seen.
-        unreadable: Values that were skipped because they are no candidate set.
+        repeats: Number of skipped sets that had been returned before.
+        unreadable: Number of skipped values that are not candidate sets.
     """
 
     def __init__(self, consumer: KafkaConsumer | BlockingFollower) -> None:
@@ -69,10 +69,10 @@ class CandidateStream:
             yield from self.poll(POLL_MS)
 
     def within(self, timeout_s: float) -> Iterator[CandidateSet]:
-        """Iterate until the time is up.
+        """Iterate until a timeout.
 
         Args:
-            timeout_s: Time from the first look.
+            timeout_s: Time from the first poll.
 
         Yields:
             Candidate sets.
@@ -85,13 +85,13 @@ class CandidateStream:
         """Wait for new candidate sets.
 
         Args:
-            timeout_ms: How long to wait where none is there.
+            timeout_ms: How long to wait if there is none.
 
         Returns:
-            Sets that were not seen before; maybe none.
+            Sets that were not returned before; may be empty.
         """
         if not isinstance(self._consumer, BlockingFollower):
-            self._consumer.commit()  # what the last call gave has been used by now
+            self._consumer.commit()  # the caller has processed the sets of the last call by now
         new: list[CandidateSet] = []
         for records in self._polled(timeout_ms):
             new.extend(found for record in records if (found := self._read(record.value)) is not None)
@@ -126,9 +126,9 @@ class SidestreamClient:
     """Publishes to Sidestream and reads its answers.
 
     Args:
-        kafka: Address (`host:port`), or settings of the connection.
+        kafka: Address (`host:port`), or connection settings.
         topics: Names of the topics; must be those of the workers.
-        linger_ms: How long records wait for company before they are sent; 0 where each must go at once.
+        linger_ms: How long records wait to be sent in a batch; 0 sends each at once.
     """
 
     def __init__(self, kafka: KafkaSettings | str, topics: TopicSettings | None = None, *, linger_ms: int = 5) -> None:
@@ -149,10 +149,10 @@ class SidestreamClient:
         """Publish a listen; sent in the background, see `flush`.
 
         Args:
-            listen: What happened.
+            listen: The listen.
 
         Returns:
-            Becomes the record's place on the topic.
+            Future of the record's metadata.
         """
         return self._send(self.topics.listens, listen.user_id, listen)
 
@@ -161,27 +161,28 @@ class SidestreamClient:
         return self._send(self.topics.catalog_items, item.item_id, item)
 
     def remove_item(self, item_id: str) -> FutureRecordMetadata:
-        """Take an item out of the catalogue; sent in the background, see `flush`."""
+        """Remove an item from the catalogue; sent in the background, see `flush`."""
         return self._send(self.topics.catalog_items, item_id, None)
 
     def publish_segment(self, segment: LiveSegment) -> FutureRecordMetadata:
-        """Tell what was just said or heard in a live item; sent in the background, see `flush`."""
+        """Publish a segment of a live item: what was just said or played; sent in the background, see `flush`."""
         return self._send(self.topics.live_segments, segment.item_id, segment)
 
     def publish_session_start(self, start: SessionStart) -> FutureRecordMetadata:
-        """Ask for candidates; they come on the candidates topic, see `consume_candidates`."""
+        """Request candidates; they arrive on the candidates topic, see `consume_candidates`."""
         return self._send(self.topics.session_starts, start.user_id, start)
 
     def erase_user(self, user_id: str, at: int | None = None) -> FutureRecordMetadata:
-        """Ask for all of a user's listens to be forgotten; sent in the background, see `flush`.
+        """Request the erasure of all of a user's listens; sent in the background, see `flush`.
 
         Args:
-            user_id: Listener.
-            at: All that happened at or before it goes, however late it comes in, UTC epoch ms; none for now. Of several
-                requests for one user the topic keeps the last, so let it never be earlier.
+            user_id: The listener.
+            at: Listens at or before this time are erased, even if they arrive later; UTC epoch ms, `None` means now. Of
+                several requests for one user the topic keeps the last, so its time must not be earlier than that of
+                the others.
 
         Returns:
-            Becomes the record's place on the topic.
+            Future of the record's metadata.
         """
         at = WallClock()() if at is None else at
         erasure = UserErasure(erasure_id=str(uuid.uuid4()), user_id=user_id, at=at)
@@ -213,11 +214,11 @@ class SidestreamClient:
         """Read candidate sets of all listeners.
 
         Args:
-            group_id: Consumer group that shares the work and remembers its position; none reads everything alone.
-            from_start: Begin with the oldest kept sets (with a group: only where it has no position yet).
+            group_id: Consumer group that shares the sets and commits its position; `None` reads all of them.
+            from_start: Whether to start with the oldest retained sets (with a group: only if it has no position yet).
 
         Returns:
-            An open stream; close it.
+            An open stream, to be closed by the caller.
 
         Raises:
             TopicError: There is no such topic.
@@ -228,7 +229,7 @@ class SidestreamClient:
             reset: OffsetReset = "earliest" if from_start else "latest"
             consumer = self._clients.consumer(topic, group_id=group_id, auto_offset_reset=reset)
             return CandidateStream(consumer)
-        # Its positions are looked up now: the end must be that of this call, not of the first poll.
+        # Positions are looked up now: the end must be that at this call, not at the first poll.
         follower = BlockingFollower(self._clients, {topic: None}, start="beginning" if from_start else "end")
         return CandidateStream(follower)
 
@@ -251,17 +252,17 @@ class SidestreamClient:
         return items
 
     def request_candidates(self, start: SessionStart, timeout_s: float = 10.0) -> CandidateSet:
-        """Publish a session-start and wait for its answer; a new connection each time, for people and tests.
+        """Publish a session-start and wait for its candidates; opens a connection per call, for tests and manual use.
 
         Args:
             start: The request.
             timeout_s: How long to wait.
 
         Returns:
-            The answer.
+            The candidates.
 
         Raises:
-            BrokerError: The request was not delivered, or nobody answered.
+            BrokerError: The request was not delivered, or not answered in time.
         """
         wanted = candidate_set_id(start.user_id, start.session_id, start.page)
         with self.consume_candidates() as answers:
@@ -274,7 +275,7 @@ class SidestreamClient:
         raise BrokerError(msg)
 
     def close(self) -> None:
-        """Send what is left and let go of the connections."""
+        """Send pending records and close the connections."""
         if self._lazy_producer is not None:
             self._lazy_producer.close()
             self._lazy_producer = None
@@ -286,7 +287,7 @@ class SidestreamClient:
         try:
             future = self._lazy_producer.send(topic.name, key=key.encode(), value=payload)
         except KafkaError as error:
-            msg = f"a record for {topic.name} was refused: {error!r}; check its size and that the broker answers"
+            msg = f"a record for {topic.name} was rejected: {error!r}; check its size and that the broker answers"
             raise BrokerError(msg) from error
         future.add_errback(self._failures.append)
         return future

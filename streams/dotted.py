@@ -1,4 +1,4 @@
-"""Dotted names and the nested groups that they stand for: `lane.batch_ms` is `batch_ms` inside `lane`."""
+"""Conversion of dotted names to nested groups: `lane.batch_ms` is `batch_ms` inside `lane`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,16 +7,16 @@ from sidestream.streams.errors import SettingsError
 
 
 def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Put values where their dotted names say.
+    """Convert values by dotted name to nested groups.
 
     Args:
         flat: Values by dotted name.
 
     Returns:
-        Groups within groups.
+        Nested groups.
 
     Raises:
-        SettingsError: A name is a setting and a group at once.
+        SettingsError: A name is used as a setting and as a group.
     """
     nested: dict[str, Any] = {}
     for name, value in flat.items():
@@ -25,19 +25,14 @@ def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
         for group in groups:
             level = level.setdefault(group, {})
             if not isinstance(level, dict):
-                msg = f"--set {name}=…: {group} is a setting and a group at once; give each value by its full name"
+                msg = f"--set {name}=…: {group} is used as a setting and as a group; give each value by its full name"
                 raise SettingsError(msg)
         level[leaf] = value
     return nested
 
 
 def merge(into: dict[str, Any], layer: Mapping[str, Any]) -> None:
-    """Lay values over others.
-
-    Args:
-        into: Groups within groups; changed.
-        layer: What wins.
-    """
+    """Merge a layer into nested groups, in place; its values take precedence."""
     for name, value in layer.items():
         if isinstance(value, Mapping) and isinstance(into.get(name), dict):
             merge(into[name], value)
@@ -46,15 +41,7 @@ def merge(into: dict[str, Any], layer: Mapping[str, Any]) -> None:
 
 
 def holds(layer: Mapping[str, Any], path: Sequence[str]) -> bool:
-    """Tell whether a value is given.
-
-    Args:
-        layer: Groups within groups.
-        path: The parts of its dotted name.
-
-    Returns:
-        Whether it is there.
-    """
+    """Whether nested groups contain a value, given by the parts of its dotted name."""
     value: Any = layer
     for part in path:
         if not isinstance(value, Mapping) or part not in value:

@@ -1,24 +1,24 @@
-"""Every error that Sidestream raises on purpose, in one tree.
+"""All errors that Sidestream raises deliberately, in one tree.
 
 * SidestreamError
   x ArtifactError            artifact missing, damaged or wrongly paired
   x TokenizerError           vectors, texts or SIDs do not fit the tokenizer
   x CatalogueError           item update or snapshot is invalid
   x DataError                log folder or data set is damaged (file and line)
-  x StateError               bytes of a user state cannot be read
-  x TrainingError            training or export cannot go on
-  x EngineError              the ONNX engine refused a request or a catalogue
+  x StateError               bytes of a user state cannot be decoded
+  x TrainingError            training or export cannot continue
+  x EngineError              the ONNX engine rejected a request or a catalogue
   x SettingsError            a setting is wrong or missing
   x MissingPackage           an optional package that a command needs is not installed
   x BrokerError              the local broker cannot be started, reached or stopped
-    + AccessError            a broker answers, but we do not trust it or it refuses us
+    + AccessError            a broker answers, but its certificate or our credentials are not accepted
   x TopicError               topics missing, wrong partition counts, not compacted
   x GenerationError          a tokenizer version cannot be rolled out, rolled back or retired
-  x LaneError                a lane cannot go on without risking the state
-    + LaneFenced             another worker owns the partition by now; the broker refused ours
+  x LaneError                a lane cannot continue without risking the state
+    + LaneFenced             another worker owns the partition by now; the broker fenced this one
     + RestoreError           a table cannot be rebuilt from its changelog
     + TableDamaged           the files of a table are damaged; the next start rebuilds it
-  x BadRecord                one malformed record (goes to the dead letters, never stops a stream)
+  x BadRecord                a malformed record (sent to the dead letters, never stops a stream)
 """
 
 from sidestream.models.errors import DataError, EngineError, StateError, TrainingError
@@ -69,7 +69,7 @@ class BrokerError(SidestreamError):
 
 
 class AccessError(BrokerError):
-    """A broker answers, but we do not trust its certificate, or it refuses our credentials; retrying does not help.
+    """A broker answers, but its certificate is not trusted, or it rejects our credentials; retrying does not help.
 
     Operator action: correct the settings under `kafka.security`, or the user on the broker.
     """
@@ -83,24 +83,24 @@ class TopicError(SidestreamError):
 
 
 class GenerationError(SidestreamError):
-    """A tokenizer version cannot be rolled out, rolled back or retired; what serves goes on serving.
+    """A tokenizer version cannot be rolled out, rolled back or retired; the current version continues to serve.
 
-    Operator action: the message names the worker or the order in the way; `sidestream tokenizer generations`.
+    Operator action: the message names the worker or order that prevents it; see `sidestream tokenizer generations`.
     """
 
 
 class LaneError(SidestreamError):
-    """A lane cannot go on without risking the state.
+    """A lane cannot continue without risking the state.
 
     Operator action: restart the worker; it restores from the changelog.
     """
 
 
 class LaneFenced(LaneError):
-    """The broker refuses this worker's transactions: another one owns the partition, or ours took too long.
+    """The broker fenced this worker's transactions: another worker owns the partition, or a transaction timed out.
 
-    Operator action: none, if it is rare: restart the worker. Often: raise `lane.transaction_timeout_ms`, or look for
-    what pauses the process.
+    Operator action: restart the worker. If it happens often, increase `lane.transaction_timeout_ms`, or find out what
+    pauses the process.
     """
 
 
@@ -112,19 +112,19 @@ class RestoreError(LaneError):
 
 
 class TableDamaged(LaneError):
-    """The files of a table are damaged: RocksDB found it while opening, reading or writing.
+    """The files of a table are damaged: RocksDB detected it while opening, reading or writing.
 
-    Operator action: start the worker again, it rebuilds the table from the changelog; if it comes back, test the disk.
+    Operator action: restart the worker, it rebuilds the table from the changelog; if it recurs, test the disk.
     """
 
 
 class BadRecord(SidestreamError):
-    """One malformed record: it goes to the dead letters with this reason, and the stream goes on.
+    """A malformed record: it is sent to the dead letters with this reason, and the stream continues.
 
     Args:
         reason: Short code for counters and headers: not_json, wrong_type, missing_field, bad_value, key_mismatch,
             absurd_time, oversize, null_value.
-        detail: What was expected and what came, in one line.
+        detail: Expected and actual content, in one line.
     """
 
     def __init__(self, reason: str, detail: str) -> None:

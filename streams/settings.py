@@ -1,12 +1,12 @@
-"""The one Settings object: every room's group in one place, read from flags, environment and file in that order.
+"""The Settings object: the settings groups of all packages, read from flags, environment and file in that order.
 
 A value is found under the same name everywhere: `--set lane.batch_ms=50`, `SIDESTREAM_LANE__BATCH_MS=50`, or
 `batch_ms = 50` under `[lane]` in `sidestream.toml`.
 
-The settings are read once, by the command line, and passed in; no room looks at the environment itself.
+The settings are read once, by the command line, and passed in; no other module reads the environment.
 
-Secrets (`SecretStr` fields) come by environment or file alone: everybody on a machine can read the arguments of its
-processes. They are masked where settings are shown, and no message repeats what was given for one.
+Secrets (`SecretStr` fields) are read from the environment or the file only, because every user of a machine can read
+the arguments of its processes. They are masked wherever settings are shown, and no message contains their values.
 """
 
 import difflib
@@ -56,21 +56,21 @@ MASK = "********"
 
 
 class Settings(BaseSettings):
-    """All settings of Sidestream, grouped by the room that they belong to."""
+    """All settings of Sidestream, in groups."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,
         env_nested_delimiter="__",
         frozen=True,
         extra="forbid",
-        # pydantic's own error, the cause of ours, would print what it got.
+        # pydantic's error, the cause of ours, would print the input.
         hide_input_in_errors=True,
         nested_model_default_partial_update=True,
     )
 
     data_dir: Path = Field(
         default=Path("var"),
-        description="Where the worker keeps its state, the local broker its log, the demo its world.",
+        description="Folder for the worker's local state and the demo's data.",
     )
     artifacts: Path | None = Field(
         default=None,
@@ -108,7 +108,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take flags (given to the constructor) alone: `load_settings` merges environment and file itself."""
+        """Use flags (given to the constructor) only: `load_settings` merges environment and file itself."""
         del settings_cls, env_settings, dotenv_settings, file_secret_settings
         return (init_settings,)
 
@@ -119,12 +119,12 @@ def load_settings(
     """Merge flags, environment and file into settings.
 
     Args:
-        flags: Values by dotted name (`lane.batch_ms`); they win.
-        file: TOML file; by default `sidestream.toml` in the working folder, if it is there.
-        env: Environment; by default that of the process.
+        flags: Values by dotted name (`lane.batch_ms`); they take precedence.
+        file: TOML file; by default `sidestream.toml` in the working folder, if it exists.
+        env: Environment; that of the process by default.
 
     Returns:
-        The settings, and for every dotted name where its value came from: flag, environment, file or default.
+        The settings, and for every dotted name the source of its value: flag, environment, file or default.
 
     Raises:
         SettingsError: A name is unknown, a value does not fit, the file cannot be read, or a setting is given by its
@@ -152,14 +152,14 @@ def load_settings(
 
 
 def walk_settings(group: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
-    """Go through all settings, depth first.
+    """Iterate over all settings, depth first.
 
     Args:
         group: The settings or one group of them.
         prefix: Dotted name of the group, with a trailing dot.
 
     Yields:
-        Dotted name, value as a person may see it (secrets masked), and description.
+        Dotted name, value (secrets masked), and description.
     """
     for name, field in type(group).model_fields.items():
         value = getattr(group, name)
@@ -170,7 +170,7 @@ def walk_settings(group: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def secret_names(group: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
-    """Name the settings that are secrets.
+    """List the settings that are secrets.
 
     Args:
         group: Class of the settings or of one group of them.
@@ -189,27 +189,27 @@ def secret_names(group: type[BaseModel] = Settings, prefix: str = "") -> Iterato
 
 
 def given_secrets(flags: Mapping[str, Any]) -> list[str]:
-    """Find secrets among flags, also inside groups that are given whole.
+    """Find secrets among flags, including those inside whole groups.
 
     Args:
         flags: Values by dotted name.
 
     Returns:
-        Dotted names of those that are given.
+        Dotted names of the given secrets.
     """
     nested = nest(flags)
     return [name for name in secret_names() if holds(nested, name.split("."))]
 
 
 def flags_of(group: BaseModel, prefix: str) -> dict[str, Any]:
-    """Write a group as flags, to hand it on to another process.
+    """Convert a group to flags, to pass it to another process.
 
     Args:
         group: The group.
         prefix: Its dotted name, with a trailing dot.
 
     Returns:
-        Values by dotted name, of those that are not at their defaults; secrets stay `SecretStr`.
+        Values that differ from their defaults, by dotted name; secrets stay `SecretStr`.
     """
     flags: dict[str, Any] = {}
     for name, field in type(group).model_fields.items():
@@ -222,12 +222,12 @@ def flags_of(group: BaseModel, prefix: str) -> dict[str, Any]:
 
 
 def env_name(name: str) -> str:
-    """Return the environment variable of a dotted setting name, such as `lane.batch_ms`."""
+    """Return the environment variable of a dotted setting name, for example `lane.batch_ms`."""
     return ENV_PREFIX + name.upper().replace(".", "__")
 
 
 def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
-    # pydantic-settings reads os.environ; an injected mapping takes the same way through its own parser.
+    # pydantic-settings reads os.environ; an injected mapping is parsed by the same source.
     source = EnvSettingsSource(Settings)
     source.env_vars = {key.lower(): value for key, value in env.items()}
     return source()
@@ -245,16 +245,16 @@ def _from_file(file: Path | None) -> dict[str, Any]:
         # Editors put a BOM before the text, which TOML knows nothing of.
         return tomllib.loads(file.read_bytes().decode("utf-8-sig"))
     except ValueError as exc:
-        msg = f"settings file {file}: not TOML ({exc}); correct the line it names"
+        msg = f"settings file {file}: invalid TOML ({exc}); correct that line"
         raise SettingsError(msg) from exc
 
 
 def explain(exc: ValidationError, prefix: str = "") -> str:
-    """Tell in one line which settings do not fit, and how each is set.
+    """Describe in one line which settings are invalid, and how each is set.
 
     Args:
-        exc: What pydantic found.
-        prefix: Dotted name of the group that was checked, with a trailing dot.
+        exc: The validation errors.
+        prefix: Dotted name of the validated group, with a trailing dot.
 
     Returns:
         One line, without secrets.
@@ -262,10 +262,10 @@ def explain(exc: ValidationError, prefix: str = "") -> str:
     lines = []
     secrets = set(secret_names())
     for error in exc.errors():
-        # Places inside a list have no variable of their own, and a fault of a whole group has no place at all.
+        # List elements have no environment variable, and the error of a whole group has no location at all.
         place = [str(part) for part in itertools.takewhile(lambda part: not isinstance(part, int), error["loc"])]
         name = (prefix + ".".join(place)).rstrip(".")
-        # A whole group may hold a secret.
+        # A whole group may contain a secret.
         is_shown = name not in secrets and not isinstance(error["input"], Mapping | BaseModel)
         got = f", got {error['input']!r}" if is_shown and error["type"] not in ("extra_forbidden", "missing") else ""
         fault = _fault(error["type"], error["msg"], name)
@@ -276,19 +276,19 @@ def explain(exc: ValidationError, prefix: str = "") -> str:
 def _fault(kind: str, message: str, name: str) -> str:
     if kind == "extra_forbidden":
         near = nearest_setting(name)
-        return "there is no such setting" + (f", the nearest is {near}" if near else "")
+        return "unknown setting" + (f", did you mean {near}?" if near else "")
     text = message.removeprefix("Value error, ")
     return text[:1].lower() + text[1:]
 
 
 def nearest_setting(name: str) -> str | None:
-    """Find the setting or group that somebody meant.
+    """Find the setting or group that was probably meant.
 
     Args:
-        name: Dotted name that is neither.
+        name: Dotted name of no setting or group.
 
     Returns:
-        One that is written alike, or the only setting that has the same last part; None where there is none.
+        One with a similar name, or the only setting with a similar last part; None if there is none.
     """
     known = [known for known, _, _ in walk_settings(Settings())]
     groups = {group for known_name in known for group in itertools.accumulate(known_name.split(".")[:-1], _dotted)}

@@ -1,1 +1,1 @@
-"""Content to semantic ID: encoders, representation, quantizer levels, and the catalogue of items by SID."""
+"""Tokenizer package: content encoders, item representation, residual quantization, and the catalogue of SIDs."""

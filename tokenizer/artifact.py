@@ -1,14 +1,14 @@
-"""The tokenizer's artifact folder: what is written, and what is checked before a single code is given.
+"""Tokenizer artifact: saving a tokenizer to a folder, and loading it after checking every file.
 
 Layout:
 
 * `config.json`: views, levels, kinds, sizes, beam, dimensions, share of content, encoder name and fingerprint, version.
-  Format 3. Format 2, which knew words alone, and format 1, which knew greedy k-means alone, are read as such; versions
-  are the same in all three.
-* `encoder/`: the files of a content encoder that no package brings; see encoders/onnx_text.py.
+  Format 3. Format 2 (text views only) and format 1 (greedy k-means only) are still read; version strings are the same
+  in all three.
+* `encoder/`: the files of a content encoder that is not part of an installed package; see encoders/onnx_text.py.
 * `arrays/NAME.npy`: every array of `Tokenizer.arrays`, never pickled.
-* `metrics.json`: the report of the fit, for people.
-* `drift.json`: what arrivals are compared with (drift/reference.py). Artifacts from before it do without.
+* `metrics.json`: the report of the fit, for information only.
+* `drift.json`: the reference for drift detection (drift/reference.py). Older artifacts have none.
 * `manifest.json`: SHA-256 of all of these (manifest.py), and `tokenizer_version`.
 """
 
@@ -45,28 +45,28 @@ class TokenizerConfig(BaseModel):
 
     format: Literal["sidestream-tokenizer-3"] = "sidestream-tokenizer-3"
     version: str = Field(description="Version of the tokenizer; recomputed from the arrays when loaded.")
-    views: tuple[str, ...] = Field(description="Views that are fused; empty where words alone are read.")
+    views: tuple[str, ...] = Field(description="Views that are fused; empty if only text is read.")
     num_levels: int = Field(description="Codes in a SID.")
     codebook_sizes: tuple[int, ...] = Field(description="Codes of each level.")
     level_kinds: tuple[LevelKind, ...] = Field(description="Kind of each level: kmeans, psrq or fsq.")
     beam_size: int = Field(ge=1, description="Paths kept from level to level while encoding; 1 is greedy.")
     vector_dim: int = Field(description="Dimensions of a representation vector.")
-    content_share: float = Field(ge=0.0, le=1.0, description="Share of the squared length that is content's.")
+    content_share: float = Field(ge=0.0, le=1.0, description="Share of the squared length that is the content half's.")
     encoder_name: str = Field(description="Name of the content encoder.")
     encoder_fingerprint: str = Field(description="Hash of the encoder's weights and recipe.")
 
 
 def save_tokenizer(folder: Path, tokenizer: Tokenizer | CatalogTokenizer, report: SidReport | None = None) -> None:
-    """Write a tokenizer's artifact; the folder appears under its name only when it is complete.
+    """Write a tokenizer's artifact; the folder appears under its name only once it is complete.
 
     Args:
-        folder: Where to; an older tokenizer artifact there is replaced.
-        tokenizer: What to write. The encoder is recorded by name and fingerprint; the files of one that no package
-            brings are stored with a `CatalogTokenizer`.
-        report: Counts for people, if known.
+        folder: Destination; an existing tokenizer artifact is replaced.
+        tokenizer: The tokenizer. Its encoder is recorded by name and fingerprint; a `CatalogTokenizer` also stores the
+            files of an encoder that is not part of an installed package.
+        report: Report of the fit, for `metrics.json`.
 
     Raises:
-        ArtifactError: The folder exists and holds something else.
+        ArtifactError: The folder exists and is not a tokenizer artifact.
     """
     arrays_of = tokenizer.tokenizer if isinstance(tokenizer, CatalogTokenizer) else tokenizer
     with publish_folder(folder, replace_only(_ARTIFACT_KIND)) as draft:
@@ -88,14 +88,14 @@ def load_tokenizer(folder: Path, encoder: ContentEncoder | None = None) -> Catal
     """Load a tokenizer after checking every file, the version, and that the encoder is the one it was fitted with.
 
     Args:
-        folder: What `save_tokenizer` wrote.
-        encoder: The content encoder; None takes the one in the artifact, or the default where it carries none.
+        folder: Folder written by `save_tokenizer`.
+        encoder: The content encoder; None uses the one in the artifact, or the default if it contains none.
 
     Returns:
         The tokenizer, ready to encode.
 
     Raises:
-        ArtifactError: The folder is missing, damaged, of another layout, or belongs to another encoder.
+        ArtifactError: The folder is missing, damaged, of an unknown layout, or belongs to another encoder.
     """
     manifest = verify_manifest(folder)
     try:
@@ -112,7 +112,7 @@ def load_tokenizer(folder: Path, encoder: ContentEncoder | None = None) -> Catal
         )
         reference = _read_reference(folder / _DRIFT_NAME, tokenizer)
     except (OSError, ValueError, ValidationError, TokenizerError) as error:
-        msg = f"{folder} is no tokenizer artifact that this version reads: {error}; fit the tokenizer again"
+        msg = f"{folder} is not a tokenizer artifact that this version can read: {error}; fit the tokenizer again"
         raise ArtifactError(msg) from error
     found, listed = _describe(tokenizer), manifest.extra.get("tokenizer_version")
     if config != found or listed != found.version:
@@ -138,7 +138,7 @@ def _read_config(path: Path) -> TokenizerConfig:
         fields |= {"format": "sidestream-tokenizer-2", "level_kinds": kinds, "beam_size": 1}
     if isinstance(fields, dict) and fields.get("format") == "sidestream-tokenizer-2":
         fields |= {"format": "sidestream-tokenizer-3", "views": []}
-    # From text, since strict JSON rules let lists stand for tuples.
+    # Validated from text, since pydantic accepts lists for tuples only in JSON mode.
     return TokenizerConfig.model_validate_json(json.dumps(fields))
 
 
@@ -148,7 +148,7 @@ def _read_reference(path: Path, tokenizer: Tokenizer) -> DriftReference | None:
     reference = DriftReference.model_validate_json(path.read_bytes())
     sizes = tuple(len(counts) for counts in reference.code_counts)
     if sizes != tokenizer.codebook_sizes:
-        msg = f"{path.name} is of codebooks {sizes}, expected {tokenizer.codebook_sizes}"
+        msg = f"{path.name} has codebook sizes {sizes}, expected {tokenizer.codebook_sizes}"
         raise TokenizerError(msg)
     return reference
 

@@ -1,7 +1,7 @@
-"""How an item's words become a content vector: the text of an item, the encoder protocol, the default encoder.
+"""Content encoding: the text of an item, the encoder protocol, and the default encoder.
 
-An encoder is a pure function of one text: what else is in the batch must not show in the vector. `WordLlamaEncoder`
-keeps that by adding token vectors in float64, where a sum of float16 values is exact in any order.
+An encoder is a pure function of one text: the rest of the batch must not affect the vector. `WordLlamaEncoder` ensures
+that by adding token vectors in float64, where a sum of float16 values is exact in any order.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ import numpy.typing as npt
 from sidestream.tokenizer.arrays.grid import CONTENT_BITS, unit_rows
 from sidestream.tokenizer.errors import TokenizerError
 
-# About 1,000 tokens of English: beyond that an average of word vectors says nothing new.
+# About 1,000 tokens of English: beyond that an average of word vectors gains nothing.
 MAX_TEXT_CHARS = 4_000
 _MAX_NAME_CHARS = 300
 _MAX_TAGS = 32
@@ -33,7 +33,7 @@ _SPACES_AND_CONTROLS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 
 @runtime_checkable
 class ContentEncoder(Protocol):
-    """Turns texts into vectors; replaceable, since the default knows mostly English."""
+    """Encodes texts as vectors; replaceable, since the default encoder is trained mostly on English."""
 
     @property
     def name(self) -> str:
@@ -45,10 +45,10 @@ class ContentEncoder(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of everything that decides a vector: weights, word splitting, pooling. A change of it changes SIDs."""
+        """Hash of everything that determines a vector: weights, tokenization, pooling. Changing it changes SIDs."""
 
     def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Encode texts, each as if it came alone.
+        """Encode texts, each independently of the others.
 
         Args:
             texts: Any texts; an empty one gets the zero vector.
@@ -61,11 +61,11 @@ class ContentEncoder(Protocol):
 
 
 def clean_text(text: str, max_chars: int = MAX_TEXT_CHARS) -> str:
-    """Bring a text into one form: bounded, NFKC, no control characters, single spaces.
+    """Normalize a text: bounded length, NFKC, no control characters, single spaces.
 
     Args:
         text: Any string, of any length; lone surrogates become `?`.
-        max_chars: Characters to keep. The cut comes first, since NFKC takes quadratic time on runs of accents.
+        max_chars: Characters to keep. The text is cut first, since NFKC takes quadratic time on runs of accents.
 
     Returns:
         The cleaned text; cleaning it again changes nothing.
@@ -74,7 +74,7 @@ def clean_text(text: str, max_chars: int = MAX_TEXT_CHARS) -> str:
     if not head.isascii():
         head = unicodedata.normalize("NFKC", head.encode("utf-8", "replace").decode("utf-8"))
     if head.isprintable() and "  " not in head:
-        # Its only white space is single blanks: nothing to replace. 2 µs instead of 17 for 463 characters.
+        # The only white space is single spaces: nothing to replace. 2 µs instead of 17 for 463 characters.
         return head.strip()[:max_chars].rstrip()
     return _SPACES_AND_CONTROLS.sub(" ", head).strip()[:max_chars].rstrip()
 
@@ -88,20 +88,20 @@ def item_text(
     kind: str | None = None,
     description: str = "",
 ) -> str:
-    """Join an item's fields to the one text that stands for it.
+    """Join an item's fields into the text that is encoded.
 
-    Names come before the description, so that a long description cannot push them over the bound.
+    Names come before the description, so that a long description cannot push them over the limit.
 
     Args:
         title: The item's title.
         creator: Artist, host, author or channel.
         show: Podcast, album, series or book that the item belongs to.
-        tags: Free words; the first 32 count.
+        tags: Free-text tags; the first 32 count.
         kind: track, episode, audiobook or live.
-        description: Any length; what does not fit is cut.
+        description: Any length; cut to what fits.
 
     Returns:
-        At most `MAX_TEXT_CHARS` characters; empty where every field is.
+        At most `MAX_TEXT_CHARS` characters; empty if all fields are.
     """
     names = [clean_text(name or "", _MAX_NAME_CHARS) for name in (title, creator, show)]
     labels = [clean_text(tag, _MAX_NAME_CHARS) for tag in tags[:_MAX_TAGS]]
@@ -112,15 +112,15 @@ def item_text(
 class WordLlamaEncoder:
     """Static word vectors from the `wordllama` wheel: offline, no torch, 256 dimensions.
 
-    Nothing is read until it is needed: the fingerprint reads the wheel's files, the first `encode` loads them. Safe to
-    share between threads.
+    Loads lazily: the fingerprint reads the wheel's files, the first `encode` loads the weights. Safe to share between
+    threads.
 
     Source: weights `l2_supercat_256` of wordllama 0.4, averaged token vectors.
     """
 
     name = "wordllama"
     dim = 256
-    # Raised when the words-to-vector recipe below changes, because the weights alone do not fix the vector.
+    # Bumped when the text-to-vector recipe below changes, because the weights alone do not determine the vector.
     _RECIPE = b"nfkc-4000/sum-f64/unit-16"
     _FILES = ("weights/l2_supercat_256.safetensors", "tokenizers/l2_supercat_tokenizer_config.json")
 
@@ -133,7 +133,7 @@ class WordLlamaEncoder:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over recipe, weights and word splitter.
+        """SHA-256 over recipe, weights and tokenizer.
 
         Returns:
             64 hex digits.
@@ -152,13 +152,13 @@ class WordLlamaEncoder:
         return digest.hexdigest()
 
     def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Encode texts, each as if it came alone.
+        """Encode texts, each independently of the others.
 
         Args:
             texts: Any texts; they are cleaned and cut as `clean_text` does.
 
         Returns:
-            Rows of length one; zeros for a text without words.
+            Rows of unit length; zeros for a text without words.
 
             Shape: (num_texts, 256).
 
@@ -201,7 +201,7 @@ class WordLlamaEncoder:
 
 @contextmanager
 def _root_logger_kept() -> Iterator[None]:
-    # wordllama calls logging.basicConfig when imported, which would make every library's INFO lines appear.
+    # wordllama calls logging.basicConfig when imported, which would show every library's INFO lines.
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     try:

@@ -1,4 +1,4 @@
-"""Files that outlast a power cut: forced to disk, and replaced in one step."""
+"""Durable files: atomic replacement, and fsync of files and folders."""
 
 import errno
 import os
@@ -6,12 +6,12 @@ from pathlib import Path
 
 
 def replace_file(path: Path, content: bytes, *, durable: bool = True) -> None:
-    """Write a file so that it holds either its old content or all of the new.
+    """Replace a file's content atomically: it has either the old content or all of the new.
 
     Args:
         path: File; its folder must exist.
         content: New content.
-        durable: Force it to disk. Without it a killed process still loses nothing, a power cut may.
+        durable: Whether to force it to disk. Without it, a killed process loses nothing but a power failure may.
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     with partial.open("wb") as stream:
@@ -25,19 +25,12 @@ def replace_file(path: Path, content: bytes, *, durable: bool = True) -> None:
 
 
 def force_to_disk(path: Path) -> None:
-    """Force the content of a file, or the names in a folder, to disk.
-
-    Args:
-        path: File or folder.
-
-    Raises:
-        OSError: The disk refuses.
-    """
+    """Force the content of a file, or the entries of a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        # Some file systems cannot force a folder to disk.
+        # Some file systems do not support fsync on a folder.
         if error.errno != errno.EINVAL:
             raise
     finally:
@@ -45,14 +38,7 @@ def force_to_disk(path: Path) -> None:
 
 
 def force_tree_to_disk(folder: Path) -> None:
-    """Force a folder and all below it to disk.
-
-    Args:
-        folder: The folder.
-
-    Raises:
-        OSError: The disk refuses.
-    """
+    """Force a folder and everything below it to disk."""
     for at, _, names in os.walk(folder, topdown=False):
         for name in names:
             force_to_disk(Path(at, name))

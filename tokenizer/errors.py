@@ -1,22 +1,22 @@
-"""The root of the error tree and the errors of the tokenizer; the whole tree is pictured in `streams/errors.py`."""
+"""Root of the error tree and the tokenizer's errors; the whole tree is shown in `streams/errors.py`."""
 
 
 class SidestreamError(Exception):
-    """Any error that Sidestream raises on purpose.
+    """Base class of all errors that Sidestream raises deliberately.
 
-    The message says what, where, expected, got and what to do, in one line.
+    The message states what, where, expected, got and what to do, in one line.
     """
 
 
 class ArtifactError(SidestreamError):
-    """A tokenizer or model artifact is missing, damaged, or does not belong to the one it is paired with.
+    """A tokenizer or model artifact is missing, damaged, or does not match the one it is paired with.
 
     Operator action: point the settings at the matching pair, or train and export it again.
     """
 
 
 class TokenizerError(SidestreamError):
-    """Vectors, texts or SIDs do not fit the tokenizer that was asked to handle them.
+    """Vectors, texts or SIDs do not fit the tokenizer.
 
     Operator action: check the shape, the dimension and the tokenizer version named in the message.
     """

@@ -1,4 +1,4 @@
-"""The way from a catalogue and its listening sequences to a frozen tokenizer, and the report on what came out."""
+"""Fitting of a tokenizer on a catalogue and its listening sequences, and the report on the result."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sidestream.tokenizer.content import ContentEncoder
-from sidestream.tokenizer.drift import DriftReference, left_out_stretch, measure_reference
+from sidestream.tokenizer.drift import DriftReference, held_out_stretch, measure_reference
 from sidestream.tokenizer.errors import TokenizerError
 from sidestream.tokenizer.levels import Quantizer, fit_levels
 from sidestream.tokenizer.representation.cooccurrence import cooccurrence_vectors
@@ -17,7 +17,7 @@ from sidestream.tokenizer.sid import item_keys
 from sidestream.tokenizer.tokenizer import CatalogTokenizer, Tokenizer
 from sidestream.tokenizer.views import TEXT_VIEW, Fusion, ItemContent, fit_fusion, read_views, view_dims
 
-# Vectors of the catalogue, listening sequences, settings, random numbers: frozen levels.
+# Trains levels: (vectors of the catalogue, listening sequences, settings, rng) to a frozen quantizer.
 TrainLevels = Callable[
     [npt.NDArray[np.float32], Sequence[npt.NDArray[np.integer]], TokenizerSettings, np.random.Generator], Quantizer
 ]
@@ -25,16 +25,16 @@ TrainLevels = Callable[
 
 @dataclass(frozen=True, slots=True)
 class SidReport:
-    """How a tokenizer spreads a catalogue over SIDs.
+    """How a tokenizer distributes a catalogue over SIDs.
 
     Attributes:
         num_items: Items counted.
-        num_heard: Items whose vector holds what listeners said; the others' is predicted from content.
+        num_heard: Items with a collaborative vector from listens; that of the others is predicted from content.
         distinct_sids: SIDs that at least one item has.
         shared_items: Items that share their SID with another.
-        largest_bucket: Items on the most crowded SID.
-        codes_used: Codes of each level that some item has.
-        perplexity: Per level, 2 to the entropy of the codes: as many codes if all were used alike.
+        largest_bucket: Items on the SID with the most items.
+        codes_used: Codes of each level that at least one item has.
+        perplexity: Per level, 2 to the entropy of the codes: the equivalent number of equally used codes.
     """
 
     num_items: int
@@ -57,20 +57,20 @@ def fit_tokenizer(
     """Fit a tokenizer; equal inputs and seed give an equal version on one machine.
 
     Args:
-        items: The catalogue, no two ids equal.
+        items: The catalogue, with distinct ids.
         sequences: One array of indices into `items` for each listener, oldest first; the training part only. May be
-            empty: then content alone decides.
-        encoder: Turns texts into content vectors.
+            empty: then only content is used.
+        encoder: Encodes texts as content vectors.
         settings: Views, levels, sizes, dimensions.
-        rng: Draws the random parts.
-        train_levels: Makes levels of kind vq; without it only the other kinds can be had.
+        rng: Source of randomness.
+        train_levels: Trains levels of kind vq; without it only the other kinds are available.
 
     Returns:
         The frozen tokenizer with the encoder.
 
     Raises:
         TokenizerError: The catalogue is empty, ids repeat, a view's vectors do not fit or no item has them, or a
-            sequence holds an index outside the catalogue.
+            sequence contains an index outside the catalogue.
     """
     item_ids = [item.item_id for item in items]
     if not item_ids or len(set(item_ids)) != len(item_ids):
@@ -136,17 +136,17 @@ def _reference(
         )
         return again, fit_levels(again.represent(keys[rows], content[rows]), settings, rng)
 
-    # A second training of an encoder would take as long as the first.
-    stretch = None if levels.encoder is not None else left_out_stretch(refit, content, rng)
+    # Training an encoder a second time would take as long as the first.
+    stretch = None if levels.encoder is not None else held_out_stretch(refit, content, rng)
     return measure_reference(representation, levels, content, stretch)
 
 
 def report_sids(tokenizer: Tokenizer, codes: npt.NDArray[np.int32]) -> SidReport:
-    """Count how a catalogue falls on SIDs.
+    """Count how a catalogue is distributed over SIDs.
 
     Args:
         tokenizer: The tokenizer that gave the codes.
-        codes: The codes of the catalogue, at least one item.
+        codes: Codes of the catalogue, at least one item.
 
             Shape: (N, L).
 

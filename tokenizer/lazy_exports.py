@@ -1,8 +1,8 @@
-"""Packages whose names are imported when they are first asked for: settings of a package then load without its code.
+"""Lazy package exports: names are imported on first use, so that a package's settings load without its code.
 
 `import sidestream.streams.settings` reads a small `settings.py` from each of 21 packages. Importing one runs the
-package's `__init__`, and with every name imported there at once, numpy, Kafka clients and the whole program came along:
-1.3 s of CPU before any command did anything.
+package's `__init__`, which used to import every name eagerly and with it numpy, Kafka clients and the whole program:
+1.3 s of CPU before any command started.
 """
 
 import importlib
@@ -11,15 +11,15 @@ from typing import Any
 
 
 def lazy_exports(package: str, modules: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
-    """Make a package's `__getattr__`; the package imports the same names under `TYPE_CHECKING` for type checkers.
+    """Create a package's `__getattr__`; the package imports the same names under `TYPE_CHECKING` for type checkers.
 
     Args:
         package: The package's `__name__`.
-        modules: Names by the module of the package that defines them. None may be called like a module of the
-            package: the import system would put the module in its place.
+        modules: Names by the module that defines them. A name must differ from every module name of the package: the
+            import system would bind the module instead.
 
     Returns:
-        The function to be assigned to `__getattr__`.
+        The function to assign to `__getattr__`.
     """
     homes = {name: module for module, names in modules.items() for name in names}
 

@@ -1,14 +1,14 @@
-"""`manifest.json`: the list of an artifact folder's files with their SHA-256, written last and checked first.
+"""`manifest.json` of an artifact folder: its files with their SHA-256, written last and verified first.
 
 Layout, JSON with sorted keys:
 
 * `schema_version`: 1.
 * `files`: for each file below the folder, by its path with forward slashes: `sha256` (hex) and `bytes`.
 * `content_sha256`: SHA-256 over all other fields, so equal content has an equal hash on every machine.
-* any further field that the artifact's owner gives, for example `tokenizer_version`.
+* any additional field of the artifact, for example `tokenizer_version`.
 
-A folder is good only if it holds exactly the listed files: a file too few or too many is refused, as is a changed one.
-Nothing here is secret or signed: the manifest finds damage and mix-ups, not forgery.
+A folder is valid only if it contains exactly the listed files: missing, additional and changed files are refused.
+Nothing here is secret or signed: the manifest detects damage and mix-ups, not forgery.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ _CHUNK_BYTES = 1 << 20
 
 
 class FileEntry(BaseModel):
-    """What is known of one file of the folder."""
+    """Hash and size of one file of the folder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -37,7 +37,7 @@ class FileEntry(BaseModel):
 
 
 class Manifest(BaseModel):
-    """The content of `manifest.json`; fields beyond the three below are the artifact owner's (`extra`)."""
+    """The content of `manifest.json`; fields other than the three below are the artifact's own (`extra`)."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -47,7 +47,7 @@ class Manifest(BaseModel):
 
     @property
     def extra(self) -> dict[str, Any]:
-        """The fields that the artifact's owner gave to `write_manifest`."""
+        """The additional fields given to `write_manifest`."""
         return dict(self.model_extra or {})
 
 
@@ -55,15 +55,15 @@ def write_manifest(folder: Path, extra: Mapping[str, Any]) -> Manifest:
     """Hash every file below a folder and write its manifest; call it when all other files are complete.
 
     Args:
-        folder: The artifact folder. An older manifest in it is replaced in one step.
-        extra: Further fields, JSON values only. They enter `content_sha256`, so leave out times and machine names
-            where equal content must have an equal hash.
+        folder: The artifact folder. An existing manifest is replaced atomically.
+        extra: Additional fields, JSON values only. They are part of `content_sha256`, so omit times and machine names
+            if equal content must have an equal hash.
 
     Returns:
         The manifest as written.
 
     Raises:
-        ArtifactError: The folder is missing, or a further field has the name of a manifest field.
+        ArtifactError: The folder is missing, or an additional field has the name of a manifest field.
     """
     _require_folder(folder)
     if clash := sorted(set(extra) & set(Manifest.model_fields)):
@@ -82,7 +82,7 @@ def write_manifest(folder: Path, extra: Mapping[str, Any]) -> Manifest:
 
 
 def verify_manifest(folder: Path) -> Manifest:
-    """Check a folder against its manifest, byte for byte, before anything in it is used.
+    """Verify a folder against its manifest before anything in it is used.
 
     Args:
         folder: The artifact folder.
@@ -114,10 +114,10 @@ def verify_manifest(folder: Path) -> Manifest:
 
 
 def replace_only(kind: str) -> Callable[[Path], None]:
-    """Make the check that lets an artifact replace one of its own kind and nothing else.
+    """Create a check that allows an artifact to replace only one of its own kind.
 
     Args:
-        kind: What the manifest says in its field `artifact`, or `kind` in a model's.
+        kind: Value of the manifest field `artifact`, or of `kind` in a model's manifest.
 
     Returns:
         A check for `publish_folder`; raises `ArtifactError`.
@@ -130,10 +130,7 @@ def replace_only(kind: str) -> Callable[[Path], None]:
         except (OSError, ValueError, AttributeError):
             found = None
         if found != kind:
-            msg = (
-                f"{place} holds something that is no {kind} artifact, so it is not replaced; "
-                "give an empty or a new folder"
-            )
+            msg = f"{place} exists and is not a {kind} artifact, so it is not replaced; give an empty or a new folder"
             raise ArtifactError(msg)
 
     return check
@@ -145,10 +142,10 @@ def _read_manifest(folder: Path) -> Manifest:
         fields = json.loads(path.read_text(encoding="utf-8"))
         manifest = Manifest.model_validate(fields)
     except FileNotFoundError as error:
-        msg = f"artifact {folder} has no {MANIFEST_NAME}; it is incomplete or no artifact: copy or build it again"
+        msg = f"artifact {folder} has no {MANIFEST_NAME}; it is incomplete or not an artifact: copy or build it again"
         raise ArtifactError(msg) from error
     except (OSError, ValueError, ValidationError) as error:
-        msg = f"{path} cannot be read as a manifest ({type(error).__name__}); copy or build the artifact again"
+        msg = f"{path} is not a readable manifest ({type(error).__name__}); copy or build the artifact again"
         raise ArtifactError(msg) from error
     if manifest.schema_version != _SCHEMA_VERSION:
         msg = (
@@ -174,7 +171,7 @@ def _require_folder(folder: Path) -> None:
 
 
 def _list_files(folder: Path) -> list[str]:
-    # Hidden files (a file browser's, an unfinished manifest) are nobody's content.
+    # Hidden files (a file browser's, an unfinished manifest) are not content.
     relative = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file())
     return [
         path.as_posix()

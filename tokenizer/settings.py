@@ -1,4 +1,4 @@
-"""The settings of the tokenizer: what is chosen before it is fitted and frozen afterwards."""
+"""Settings for fitting a tokenizer; frozen in its artifact afterwards."""
 
 from typing import Literal, Self
 
@@ -12,19 +12,21 @@ class VqSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    latent_dim: int = Field(default=32, ge=2, le=512, description="Dimensions that are quantized.")
-    hidden_dim: int = Field(default=256, ge=2, le=4096, description="Units of the hidden layer on either side.")
+    latent_dim: int = Field(default=32, ge=2, le=512, description="Dimensions of the quantized latent space.")
+    hidden_dim: int = Field(default=256, ge=2, le=4096, description="Units of the hidden layer of encoder and decoder.")
     epochs: int = Field(
-        default=120, ge=1, description="Passes over the items; with half of them masking showed nothing yet."
+        default=120, ge=1, description="Passes over the items; with half as many, level masking had no effect yet."
     )
-    batch_items: int = Field(default=256, ge=2, description="Items, and pairs, a step.")
-    learning_rate: float = Field(default=1e-3, gt=0.0, description="Of Adam.")
+    batch_items: int = Field(default=256, ge=2, description="Items, and pairs, per step.")
+    learning_rate: float = Field(default=1e-3, gt=0.0, description="Learning rate of Adam.")
     commitment: float = Field(default=0.25, ge=0.0, description="Weight of the commitment loss.")
     progressive_masking: bool = Field(
-        default=False, description="Reconstruct from a drawn number of levels, so that every prefix means something."
+        default=False, description="Reconstruct from a random number of levels, so that every prefix is meaningful."
     )
     contrastive_weight: float = Field(
-        default=0.0, ge=0.0, description="Weight of the contrastive loss on items heard together in the training part."
+        default=0.0,
+        ge=0.0,
+        description="Weight of the contrastive loss (InfoNCE) on co-listened items of the training part.",
     )
     temperature: float = Field(default=0.1, gt=0.0, description="Temperature of the contrastive loss.")
 
@@ -40,23 +42,23 @@ class TokenizerSettings(BaseModel):
     encoder: str = Field(
         default="wordllama",
         min_length=1,
-        description="What turns words into vectors: wordllama, or the folder of a sentence encoder with model.onnx and "
-        "tokenizer.json, as `sidestream export-encoder` makes it; the folder's files go into the artifact.",
+        description="Content encoder: wordllama, or the folder of a sentence encoder with model.onnx and "
+        "tokenizer.json, as `sidestream export-encoder` writes it; its files are stored in the artifact.",
     )
     views: tuple[str, ...] = Field(
         default=(),
-        description='What an item\'s content half is made of, as in ["text", "segments.dialogue", "cover"]: words, '
-        "segments of all fields or one, precomputed vectors by name. Empty: text.",
+        description='Views that make up an item\'s content, as in ["text", "segments.dialogue", "cover"]: text, '
+        "segments of all fields or of one, precomputed vectors by name. Empty: text.",
     )
     view_weights: tuple[float, ...] = Field(
-        default=(), description="Weight of each view. Empty: learned from which items are heard together."
+        default=(), description="Weight of each view. Empty: learned from co-listened items."
     )
     num_levels: int = Field(default=3, ge=1, le=MAX_LEVELS, description="Codes in a SID.")
     codebook_size: int = Field(
         default=256,
         ge=2,
         le=MAX_CODEBOOK_SIZE,
-        description="Codes of each level at most; small catalogues get fewer, about twice the root of their size.",
+        description="Maximum codes per level; small catalogues get fewer, about twice the square root of their size.",
     )
     codebook_sizes: tuple[int, ...] = Field(
         default=(),
@@ -72,27 +74,30 @@ class TokenizerSettings(BaseModel):
         default=0.3,
         ge=0.0,
         le=1.0,
-        description="Weight of the prefix in psrq levels; with 1 most items share their SID.",
+        description="Weight of the prefix in psrq levels; with 1 most items share their SID with others.",
     )
     beam_size: int = Field(
         default=1, ge=1, le=64, description="Paths kept from level to level while encoding; 1 is greedy."
     )
     vector_dim: int = Field(default=128, ge=8, le=1024, description="Dimensions of an item's representation vector.")
     collaborative_dim: int = Field(
-        default=64, ge=0, le=1024, description="Dimensions of it that come from listens; 0 uses content alone."
+        default=64, ge=0, le=1024, description="Dimensions of it that come from listens; 0 uses content only."
     )
     content_share: float = Field(
-        default=0.5, ge=0.0, le=1.0, description="Share of the squared length that content gets beside listens."
+        default=0.5, ge=0.0, le=1.0, description="Share of the squared length of the vector that is the content half's."
     )
     cooccurrence_window: int = Field(
-        default=5, ge=1, le=100, description="Listens at most this many places apart count as heard together."
+        default=5, ge=1, le=100, description="Listens at most this many positions apart count as co-listened."
     )
-    kmeans_iterations: int = Field(default=25, ge=1, le=1000, description="Rounds of k-means a level at most.")
+    kmeans_iterations: int = Field(default=25, ge=1, le=1000, description="Maximum iterations of k-means per level.")
     kmeans_sample: int = Field(
-        default=100_000, ge=1, description="Items drawn for the rounds of k-means; memory holds these alone."
+        default=100_000, ge=1, description="Items sampled for the iterations of k-means; only these are held in memory."
     )
     kmeans_passes: int = Field(
-        default=1, ge=0, le=100, description="Passes a level over all items after the rounds, where there are more."
+        default=1,
+        ge=0,
+        le=100,
+        description="Passes per level over all items after the iterations, if there are more items than the sample.",
     )
 
     @property
@@ -114,7 +119,7 @@ class TokenizerSettings(BaseModel):
         if self.collaborative_dim >= self.vector_dim:
             msg = (
                 f"collaborative_dim must be below vector_dim, got {self.collaborative_dim} and {self.vector_dim}; "
-                "the rest is content's"
+                "the remaining dimensions are content"
             )
             raise ValueError(msg)
         return self
@@ -126,15 +131,17 @@ class TokenizerSettings(BaseModel):
                 msg = f"{name} must be empty or name num_levels = {self.num_levels} levels, got {list(chosen)}"
                 raise ValueError(msg)
         if any(not 2 <= size <= MAX_CODEBOOK_SIZE for size in self.codebook_sizes):
-            msg = f"codebook_sizes must lie from 2 to {MAX_CODEBOOK_SIZE}, got {list(self.codebook_sizes)}"
+            msg = f"codebook_sizes must be from 2 to {MAX_CODEBOOK_SIZE}, got {list(self.codebook_sizes)}"
             raise ValueError(msg)
         if "fsq" in self.kinds[:-1]:
-            msg = f"level_kinds may have fsq as the last level only, got {list(self.kinds)}: nothing follows its bits"
+            msg = f"level_kinds may have fsq as the last level only, got {list(self.kinds)}: no level can follow it"
             raise ValueError(msg)
         if "vq" in self.kinds and set(self.kinds) != {"vq"}:
-            msg = f"level_kinds must be vq for all levels or for none, got {list(self.kinds)}: they learn together"
+            msg = (
+                f"level_kinds must be vq for all levels or for none, got {list(self.kinds)}: they are trained together"
+            )
             raise ValueError(msg)
         if "psrq" in self.kinds and self.beam_size > 1:
-            msg = f"beam_size must be 1 with psrq levels, got {self.beam_size}: prefixes' scores do not compare"
+            msg = f"beam_size must be 1 with psrq levels, got {self.beam_size}: scores of prefixes are not comparable"
             raise ValueError(msg)
         return self

@@ -1,7 +1,7 @@
-"""The semantic ID as a value: its type, its printed form, and the 64-bit key of an item.
+"""Semantic ID: its type and printed form, and the 64-bit key of an item.
 
-A `Sid` is a tuple with one code for each level, first level first. Inside the program it is never a string; people
-and JSON keys see `13-65-188`. The item key is what fixed-size layouts hold instead of the item's id.
+A `Sid` is a tuple with one code per level, first level first. It is printed as `13-65-188`, also in JSON keys, but is
+never a string inside the program. Fixed-size layouts store the item key instead of the item's id.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Sid = tuple[int, ...]
 
-# u16 is the code's width in a user's state, so no level may hold more codes than that.
+# A code is a u16 in a user's state, so no level may have more codes than that.
 MAX_CODEBOOK_SIZE = 65_536
 MAX_LEVELS = 16
 
@@ -23,32 +23,25 @@ _SEPARATOR = "-"
 
 
 def format_sid(sid: Iterable[int]) -> str:
-    """Print a SID the way people read it.
-
-    Args:
-        sid: The codes, first level first; a row of a code array will do.
-
-    Returns:
-        The codes joined by dashes, for example `13-65-188`.
-    """
+    """Format a SID as its codes joined by dashes, for example `13-65-188`; also accepts a row of a code array."""
     return _SEPARATOR.join([str(int(code)) for code in sid])
 
 
 def item_key(item_id: str) -> int:
-    """Hash an item's id to the 64-bit key that layouts and snapshots hold.
+    """Hash an item's id to the 64-bit key that layouts and snapshots store.
 
     Args:
-        item_id: The item's id. Lone surrogates, which UTF-8 cannot hold, are hashed by their raw encoding.
+        item_id: The item's id. Lone surrogates, which UTF-8 cannot encode, are hashed by their raw encoding.
 
     Returns:
-        An unsigned 64-bit integer: BLAKE2b with a digest of 8 bytes, read little-endian. By the birthday bound, two of
-        10 million ids share a key with a probability of about 3 in a million.
+        An unsigned 64-bit integer: BLAKE2b with a digest of 8 bytes, little-endian. By the birthday bound, the
+        probability that two of 10 million ids share a key is about 3 in a million.
     """
     digest = hashlib.blake2b(item_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "little")
 
 
-# Popular items repeat: a hit costs a tenth of the hash. Some 16 MB when full.
+# Popular items repeat: a cache hit costs a tenth of the hash. Some 16 MB when full.
 remembered_item_key = lru_cache(maxsize=131_072)(item_key)
 
 
@@ -63,6 +56,6 @@ def item_keys(item_ids: Iterable[str]) -> "npt.NDArray[np.uint64]":
 
         Shape: (num_items,).
     """
-    import numpy as np  # settings read this module for its limits, without numpy
+    import numpy as np  # not at the top: settings import this module for its limits, without numpy
 
     return np.fromiter((item_key(item_id) for item_id in item_ids), dtype=np.uint64)

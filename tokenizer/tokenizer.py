@@ -1,7 +1,7 @@
-"""The frozen tokenizer, from an item's content to its SID, and the version that names it.
+"""The frozen tokenizer, which maps an item's content to its SID, and its version.
 
-`Tokenizer` is arrays alone: fusion, representation and codebooks. `CatalogTokenizer` adds the live content encoder, and
-takes items. One item alone and a million in bulk get the same vectors and codes.
+`Tokenizer` consists of arrays only: fusion, representation and codebooks. `CatalogTokenizer` adds the content encoder
+and takes items. A single item and a batch of a million get the same vectors and codes.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ VERSION_CHARS = 12
 
 @dataclass(frozen=True, slots=True)
 class EncodedItems:
-    """Items as the catalogue takes them.
+    """SIDs and vectors of items.
 
     Attributes:
         codes: The SID of each item. Shape: (N, L).
@@ -48,7 +48,7 @@ class Tokenizer:
         levels: Representation vectors to codes.
         encoder_name: Name of the content encoder it was fitted with.
         encoder_fingerprint: Its fingerprint.
-        fusion: An item's views to its content vector; None where the words' vector is the content vector.
+        fusion: Maps an item's views to its content vector; None if the text's vector is the content vector.
     """
 
     representation: Representation
@@ -102,7 +102,8 @@ class Tokenizer:
         digest = hashlib.sha256()
         share = self.representation.content_share.hex()
         words = [self.encoder_name, self.encoder_fingerprint, share]
-        # Kinds are told by their arrays' names. Greedy encoding adds no word, so versions from before beams stay.
+        # Kinds are identified by their arrays' names. Greedy encoding adds no word, so versions from before the beam
+        # setting are unchanged.
         words += [f"beam {self.levels.beam_size}"] if self.levels.beam_size > 1 else []
         words += [f"view {name}" for name in self.views]
         for word in words:
@@ -119,7 +120,7 @@ class Tokenizer:
 
     @property
     def views(self) -> tuple[str, ...]:
-        """The views that are fused; none where words alone are read."""
+        """The views that are fused; empty if only text is read."""
         return () if self.fusion is None else self.fusion.names
 
     @classmethod
@@ -134,16 +135,16 @@ class Tokenizer:
         beam_size: int = 1,
         views: Sequence[str] = (),
     ) -> "Tokenizer":
-        """Build a tokenizer from what `arrays` gave.
+        """Build a tokenizer from the arrays that `arrays` returned.
 
         Args:
             arrays: All arrays by name.
-            content_share: Share of the squared length that the content half gets.
+            content_share: Share of the squared length that is the content half's.
             encoder_name: Name of the content encoder.
-            encoder_fingerprint: Its fingerprint.
-            level_kinds: Kind of each level; None where all are k-means, one for each codebook.
+            encoder_fingerprint: Fingerprint of the content encoder.
+            level_kinds: Kind of each level; None if all are k-means, one for each codebook.
             beam_size: Paths kept from level to level.
-            views: The views that are fused; empty where words alone are read.
+            views: The views that are fused; empty if only text is read.
 
         Returns:
             A tokenizer of the same version.
@@ -170,10 +171,10 @@ class Tokenizer:
         return cls(representation, levels, encoder_name, encoder_fingerprint, fusion)
 
     def encode(self, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
-        """Give representation vectors their codes.
+        """Encode representation vectors.
 
         Args:
-            vectors: What the representation gave.
+            vectors: Representation vectors.
 
                 Shape: (N, D).
 
@@ -190,12 +191,12 @@ class Tokenizer:
 
 @dataclass(frozen=True, eq=False)
 class CatalogTokenizer:
-    """A tokenizer with its content encoder: takes items, gives SIDs.
+    """A tokenizer with its content encoder: maps items to SIDs.
 
     Attributes:
         tokenizer: The frozen arrays.
         encoder: The content encoder that the arrays were fitted with.
-        reference: What arrivals are compared with; None where the fit did not measure it. No part of the version.
+        reference: Drift reference; None if the fit did not measure it. Not part of the version.
 
     Example:
         ```python
@@ -240,10 +241,10 @@ class CatalogTokenizer:
         return self.tokenizer.vector_dim
 
     def encode_items(self, items: Sequence[ItemContent]) -> EncodedItems:
-        """Give each item its SID and its vector, each as if it came alone.
+        """Encode items as SIDs and vectors, each independently of the others.
 
         Args:
-            items: The items; one heard in training keeps what its listeners said.
+            items: The items; an item heard in training keeps its collaborative vector.
 
         Returns:
             Codes and vectors in the same order; empty for no items.
@@ -257,13 +258,13 @@ class CatalogTokenizer:
         return EncodedItems(self.tokenizer.encode(vectors), quantized, scales)
 
     def content_vectors(self, items: Sequence[ItemContent]) -> npt.NDArray[np.float32]:
-        """Give each item its content vector, as the representation takes it.
+        """Compute the content vectors of items, as input of the representation.
 
         Args:
             items: The items.
 
         Returns:
-            One row an item.
+            One row per item.
 
             Shape: (N, C).
 
@@ -275,7 +276,7 @@ class CatalogTokenizer:
             return self.encoder.encode([item.text for item in items])
         return fusion.fuse(read_views(items, fusion.dims, self.encoder))
 
-    def further_sids(self, encoded: EncodedItems, max_sids: int, margin: float) -> list[tuple[Sid, ...]]:
-        """Find up to `max_sids - 1` further SIDs of each item, with a squared error larger by `margin` at most."""
+    def additional_sids(self, encoded: EncodedItems, max_sids: int, margin: float) -> list[tuple[Sid, ...]]:
+        """Find up to `max_sids - 1` additional SIDs per item, with a squared error larger by at most `margin`."""
         vectors = encoded.vectors.astype(np.float32) * encoded.scales[:, None]
-        return self.tokenizer.levels.further(vectors, encoded.codes, max_sids - 1, margin)
+        return self.tokenizer.levels.alternatives(vectors, encoded.codes, max_sids - 1, margin)

@@ -1,4 +1,4 @@
-"""Simple recommenders without training, printed beside the model: popularity and item-kNN."""
+"""Baseline recommenders without training, for comparison with the model: popularity and item-kNN."""
 
 from sidestream.models.baselines.item_knn import ItemKnn, ItemKnnSettings
 from sidestream.models.baselines.popularity import Popularity

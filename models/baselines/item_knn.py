@@ -1,8 +1,8 @@
-"""Owns the item-kNN baseline: items that were listened to close to the listener's latest ones.
+"""Item-kNN baseline: items that other listeners heard close to the listener's latest ones.
 
 Similarity of two items = sum over training sequences of 1 / distance, times (count_i * count_j) ** -0.25; the score
 of an item = sum over the history of its similarity to the k-th latest listen, divided by k. With these weights it
-passed published generative recommenders on Amazon Beauty, so it is the bar that costs no training at all.
+outperformed published generative recommenders on Amazon Beauty, so it is a strong baseline that needs no training.
 
 Source: item-based collaborative filtering of Sarwar et al. 2001 (WWW10), section 3, with weights by distance in the
 sequence and by recency in the history.
@@ -23,16 +23,16 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 class ItemKnnSettings(BaseModel):
-    """How the item-kNN baseline weighs."""
+    """Weights of the item-kNN baseline."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_distance: int = Field(default=50, ge=1, description="Pairs further apart in a sequence are not counted.")
     popularity_power: float = Field(default=0.25, ge=0, le=1, description="Similarity / (count_i * count_j) ** power.")
     backward_weight: float = Field(
-        default=1.0, ge=0, le=1, description="Weight of `j before i` beside `j after i`; 1 = order does not matter."
+        default=1.0, ge=0, le=1, description="Weight of `j before i` relative to `j after i`; 1 = order is ignored."
     )
-    max_history: int = Field(default=50, ge=1, description="Listens of the history that are read, the latest ones.")
+    max_history: int = Field(default=50, ge=1, description="Number of latest listens of the history that are read.")
 
 
 class ItemKnn:
@@ -64,12 +64,12 @@ class ItemKnn:
 
         Args:
             history: Items listened to, oldest first. Shape: (num_listens,).
-            num_items: Length of the list at most.
-            exclude_seen: Leave the items of the history out.
+            num_items: Maximum length of the list.
+            exclude_seen: Whether to exclude the items of the history.
             is_liked: Which of them have a positive signal; the others have no neighbours. Shape: (num_listens,).
 
         Returns:
-            Items, best first; those without any similarity are not listed.
+            Items, best first; items without similarity are not listed.
 
             Shape: (at most num_items,).
         """
@@ -78,7 +78,7 @@ class ItemKnn:
         latest = liked[-self._settings.max_history :][::-1]
         for place, item in enumerate(latest.tolist(), start=1):
             found = slice(self._offsets[item], self._offsets[item + 1])
-            # A row lists each neighbour once, so plain indexing adds up correctly.
+            # A row contains each neighbour once, so plain indexing adds correctly.
             scores[self._neighbours[found]] += self._similarity[found] / place
         if exclude_seen:
             scores[history] = 0.0

@@ -1,4 +1,4 @@
-"""Owns the popularity baseline: everybody gets what most people listened to."""
+"""Popularity baseline: every listener gets the items with the most listens."""
 
 from collections.abc import Sequence
 
@@ -29,13 +29,13 @@ class Popularity:
         """List the most listened items.
 
         Args:
-            history: Read only to leave its items out. Shape: (num_listens,).
-            num_items: Length of the list at most.
-            exclude_seen: Leave the items of the history out, whatever their signal.
-            is_liked: Not read: popularity is the same for everyone. Shape: (num_listens,).
+            history: Used only to exclude its items. Shape: (num_listens,).
+            num_items: Maximum length of the list.
+            exclude_seen: Whether to exclude the items of the history, regardless of their signal.
+            is_liked: Not used: popularity is the same for all listeners. Shape: (num_listens,).
 
         Returns:
-            Items, best first; those nobody listened to are not listed.
+            Items, best first; items without listens are not listed.
 
             Shape: (at most num_items,).
         """

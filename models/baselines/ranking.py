@@ -1,11 +1,11 @@
-"""What every ranker in an evaluation is, and the choice of the best items from scores."""
+"""Interface of rankers in an evaluation, and selection of the top items by score."""
 
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from sidestream.tokenizer.arrays.top import top_rows
+from sidestream.tokenizer.arrays.search import top_rows
 
 Int32Array = npt.NDArray[np.int32]
 Float32Array = npt.NDArray[np.float32]
@@ -22,12 +22,12 @@ class Ranker(Protocol):
 
         Args:
             history: Items listened to, oldest first. Shape: (num_listens,).
-            num_items: Length of the list at most.
-            exclude_seen: Leave the items of the history out.
+            num_items: Maximum length of the list.
+            exclude_seen: Whether to exclude the items of the history.
             is_liked: Which of them have a positive signal; None means all. Shape: (num_listens,).
 
         Returns:
-            Distinct items, best first. A ranker lists only items it has a reason for, so the list may be short.
+            Distinct items, best first. A ranker lists only items that it has evidence for, so the list may be short.
 
             Shape: (at most num_items,).
         """
@@ -35,11 +35,11 @@ class Ranker(Protocol):
 
 
 def top_items(scores: Float32Array, num_items: int) -> Int32Array:
-    """List the items with the highest positive scores, equal ones by index.
+    """List the items with the highest positive scores, ties by index.
 
     Args:
         scores: One score for each item. Shape: (catalogue size,).
-        num_items: Length of the list at most.
+        num_items: Maximum length of the list.
 
     Returns:
         Items, best first.

@@ -1,4 +1,4 @@
-"""Log folders: a stretch of the topics as files, for importers, the synthetic world, training and replay alike."""
+"""Log folders: a time range of the topics as files, used by importers, the synthetic world, training and replay."""
 
 from typing import TYPE_CHECKING
 

@@ -1,7 +1,7 @@
-"""Checking a log folder whole: every row, every reference between files, and the manifest against what is there.
+"""Check of a log folder: every row, every reference between files, and the manifest against the files.
 
-Readers stop at the first fault; here all of them are found and named with file and line. A folder that was made by hand
-and passes is sealed: its manifest is written from what was counted.
+Readers stop at the first fault; here all faults are reported with file and line. A folder created by hand that passes
+can be sealed: its manifest is written from the counts.
 """
 
 from pathlib import Path
@@ -22,10 +22,10 @@ def check_folder(path: Path | str, on_progress: Progress = ignore_progress) -> F
 
     Args:
         path: The folder. Memory holds its item ids, its listeners and its held-out rows.
-        on_progress: Called with how far it is.
+        on_progress: Called with the progress.
 
     Returns:
-        What was found.
+        The result.
     """
     check = FolderCheck(Path(path))
     try:
@@ -40,17 +40,17 @@ def check_folder(path: Path | str, on_progress: Progress = ignore_progress) -> F
 
 
 def seal_folder(path: Path | str, facts: FolderFacts) -> Manifest:
-    """Write the manifest of a folder that was made by hand.
+    """Write the manifest of a folder created by hand.
 
     Args:
-        path: The folder; its rows must be sound. A manifest that is there is replaced.
-        facts: What the manifest says apart from counts and hashes.
+        path: The folder; its rows must be valid. An existing manifest is replaced.
+        facts: Fields of the manifest other than counts and hashes.
 
     Returns:
         The manifest.
 
     Raises:
-        DataError: A row is not sound, or the split is not what the rows are.
+        DataError: A row is invalid, or the rows do not fit the split.
     """
     check = FolderCheck(Path(path))
     _make_missing(check.path)
@@ -80,7 +80,7 @@ def seal_folder(path: Path | str, facts: FolderFacts) -> Manifest:
 
 
 def _make_missing(folder: Path) -> None:
-    """Make the files that a folder without removals, sessions or a split need not have written."""
+    """Create the files that may be missing in a folder without sessions or a split."""
     if not (folder / TOPIC_FILES["catalog"]).is_file():
         msg = f"{folder / TOPIC_FILES['catalog']}: expected the items, one a line, got no such file"
         raise DataError(msg)
@@ -90,10 +90,10 @@ def _make_missing(folder: Path) -> None:
 
 
 def made_by_hand(name: str, events_are: str, clock: Clock, split: Split, cuts: dict[str, int]) -> FolderFacts:
-    """Say what a manifest says of a folder made by hand.
+    """Create the facts for the manifest of a folder created by hand.
 
     Args:
-        name: Short name for people.
+        name: Short name for display.
         events_are: What one listen is.
         clock: Whether times are real.
         split: How rows are held out.
@@ -106,7 +106,7 @@ def made_by_hand(name: str, events_are: str, clock: Clock, split: Split, cuts: d
 
 
 def _compare(check: FolderCheck, manifest: Manifest) -> None:
-    """Compare the manifest with what was found."""
+    """Compare the manifest with the files."""
     found = {file.name: file for file in check.files}
     for name in {**manifest.files, **found}:
         entry, file = manifest.files.get(name), found.get(name)

@@ -1,4 +1,4 @@
-"""The rows of a log folder, all of them looked at: damaged ones, references that lead nowhere, and counts."""
+"""Check of all rows of a log folder: damaged rows, dangling references, and counts."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -56,15 +56,15 @@ class FileFound:
 
 @dataclass(slots=True)
 class FolderCheck:
-    """What a check found.
+    """Result of a check.
 
     Attributes:
         path: The folder.
-        manifest: As it was read; None where it cannot be.
-        files: The row files that are there.
-        counts: What was counted.
+        manifest: The manifest; None if it cannot be read.
+        files: The existing row files.
+        counts: Counts of the rows.
         problems: The first `MAX_NAMED` problems, each as `file:line: what`.
-        num_problems: All problems.
+        num_problems: Number of all problems.
     """
 
     path: Path
@@ -76,16 +76,16 @@ class FolderCheck:
 
     @property
     def is_sound(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there are no problems."""
         return self.num_problems == 0
 
     def report(self, name: str, line: int | None, what: str) -> None:
-        """Note a problem.
+        """Record a problem.
 
         Args:
             name: Path inside the folder.
-            line: Number of the line; None for the file as a whole.
-            what: What was expected, and what is there.
+            line: Line number; None for the whole file.
+            what: What was expected, and what was found.
         """
         self.num_problems += 1
         if len(self.problems) < MAX_NAMED:
@@ -94,11 +94,11 @@ class FolderCheck:
 
 
 class RowScan:
-    """Goes through all row files once, in the order in which they refer to each other.
+    """Reads all row files once, in the order of their references.
 
     Args:
         check: Takes problems, files and counts.
-        on_progress: Called with how far it is.
+        on_progress: Called with the progress.
     """
 
     def __init__(self, check: FolderCheck, on_progress: Progress = ignore_progress) -> None:
@@ -108,14 +108,14 @@ class RowScan:
         self._published: set[str] = set()
         self._listeners: set[str] = set()
         self._removals = 0
-        # Held-out rows by (user, event), with their line and what was found of them.
+        # Held-out rows by (user, event), with their line and whether their references were found.
         self._valid: dict[tuple[str, str], int] = {}
         self._test: dict[tuple[str, str], int] = {}
         self._roles: dict[tuple[str, str], int] = {}
         self._sessions_of_tests: dict[tuple[str, str], int] = {}
 
     def read(self) -> None:
-        """Look at every row."""
+        """Check every row."""
         for topic in ("catalog", "heldout", "listens", "sessions"):
             self._file(topic)
         heldout = TOPIC_FILES["heldout"]

@@ -1,9 +1,9 @@
-"""Reading a log folder: each topic in order, all of them merged, and going on from where a reader stopped.
+"""Reading of log folders: each topic in order, or all topics merged, resumable with a cursor.
 
     catalog.jsonl           items and removals
     events/listens.jsonl    listens
     events/sessions.jsonl   session-starts
-    heldout.jsonl           listens that a split keeps aside (not replayed)
+    heldout.jsonl           listens held out by the split (not replayed)
     manifest.json           source, licence, clock, counts, cuts, split, hashes
 
 Rows are topic values with `at`, sorted by it; the total order over topics is (at, catalog < listens < sessions, line).
@@ -53,7 +53,7 @@ Row = TypeVar("Row", CatalogEvent, ListenRow, SessionStart, HeldOutRow)
 
 
 class Cursor:
-    """How far each file has been read: lines and bytes by topic.
+    """Position in each file: lines and bytes read by topic.
 
     Args:
         places: (lines read, bytes read) by topic; topics that are missing start at the beginning.
@@ -65,7 +65,7 @@ class Cursor:
 
     @classmethod
     def from_json(cls, value: Mapping[str, list[int]]) -> Self:
-        """Read what `to_json` wrote; topics that it does not know are ignored."""
+        """Decode what `to_json` returned; unknown topics are ignored."""
         return cls({topic: (value[topic][0], value[topic][1]) for topic in TOPICS if topic in value})
 
     def to_json(self) -> dict[str, list[int]]:
@@ -82,18 +82,18 @@ class Cursor:
 
     @property
     def rows(self) -> int:
-        """Rows read over all topics."""
+        """Number of rows read, over all topics."""
         return sum(lines for lines, _ in self._places.values())
 
 
 class LogFolder:
-    """A log folder on disk; opening reads the manifest alone.
+    """A log folder on disk; opening it reads only the manifest.
 
     Args:
         path: The folder.
 
     Raises:
-        DataError: There is no readable manifest of a layout that this code knows.
+        DataError: There is no readable manifest of a known layout.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -105,7 +105,7 @@ class LogFolder:
         """Read items and removals.
 
         Returns:
-            Rows in order of time, read as they are asked for.
+            Rows in order of time, read lazily.
 
         Raises:
             DataError: A line is damaged or out of order; the message names file and line.
@@ -113,10 +113,10 @@ class LogFolder:
         return (row for row, _, _, _ in self._rows(TOPIC_FILES["catalog"], decode_catalog))
 
     def listens(self) -> Iterator[ListenRow]:
-        """Read listens, over 100,000 a second on one core.
+        """Read listens, at over 100,000 per second on one core.
 
         Returns:
-            Rows in order of time, read as they are asked for.
+            Rows in order of time, read lazily.
 
         Raises:
             DataError: A line is damaged or out of order; the message names file and line.
@@ -127,7 +127,7 @@ class LogFolder:
         """Read session-starts.
 
         Returns:
-            Rows in order of time, read as they are asked for.
+            Rows in order of time, read lazily.
 
         Raises:
             DataError: A line is damaged or out of order; the message names file and line.
@@ -135,10 +135,10 @@ class LogFolder:
         return (row for row, _, _, _ in self._rows(TOPIC_FILES["sessions"], decode_session))
 
     def heldout(self) -> Iterator[HeldOutRow]:
-        """Read the listens that the split keeps aside.
+        """Read the held-out listens of the split.
 
         Returns:
-            Rows in order of time, read as they are asked for.
+            Rows in order of time, read lazily.
 
         Raises:
             DataError: A line is damaged or out of order; the message names file and line.
@@ -149,15 +149,15 @@ class LogFolder:
         """Read all topics in the log's total order.
 
         Args:
-            cursor: Where to go on; from the beginning without it. It is not moved: call `Cursor.advance` with each
-                row that is done with.
-            heldout: Also give what the split keeps aside, ranked behind the topics.
+            cursor: Position to continue from; None starts at the beginning. It is not modified: call `Cursor.advance`
+                with each processed row.
+            heldout: Also return held-out listens, ranked after the topics.
 
         Returns:
-            Rows, read as they are asked for.
+            Rows, read lazily.
 
         Raises:
-            DataError: A line is damaged or out of order, or the cursor does not stand at a line's start.
+            DataError: A line is damaged or out of order, or the cursor is not at the start of a line.
         """
         start = cursor or Cursor()
         topics = TOPICS if heldout else TOPICS[:-1]
@@ -167,7 +167,7 @@ class LogFolder:
         """Compare every file with the manifest.
 
         Raises:
-            DataError: A file is missing, or its size or hash is another.
+            DataError: A file is missing, or its size or hash differs.
         """
         for name, entry in self.manifest.files.items():
             digest = hashlib.sha256()
@@ -241,7 +241,7 @@ class LogFolder:
             raise DataError(msg) from error
 
     def _damage(self, name: str, line: int, expected: str, got: str) -> DataError:
-        msg = f"{self.path / name}:{line}: expected {expected}, got {got}; restore the file or leave the line out"
+        msg = f"{self.path / name}:{line}: expected {expected}, got {got}; restore the file or remove the line"
         return DataError(msg)
 
 

@@ -1,8 +1,8 @@
-"""One line of a log folder: how each kind of row is decoded, and the row types that readers get.
+"""Rows of a log folder: their types, and decoding of the lines of each file.
 
 Listens are the hot path (a training reads millions), so they decode into a msgspec struct with the fields of
-`models.records.Listen`; a test holds the two equal. Catalogue rows and session-starts are pydantic records. A struct
-knows the bounds of a time alone: what is wrong with a refused one is found by reading it again (`time_fault`).
+`models.records.Listen`; a test keeps the two in step. Catalogue rows and session-starts are pydantic records. A struct
+checks only the bounds of a time: why a time is refused is found by decoding it again (`time_fault`).
 """
 
 from typing import Annotated, Literal, NamedTuple
@@ -40,10 +40,10 @@ class ListenRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class HeldOutRow(ListenRow, frozen=True, gc=False, omit_defaults=True, kw_only=True):
-    """One line of `heldout.jsonl`: a listen that a split keeps aside.
+    """One line of `heldout.jsonl`: a held-out listen.
 
-    A `test` row is in no other file. A `valid` row repeats a line of `events/listens.jsonl`: it belongs to the input
-    of the test, and a training stops before it.
+    A `test` row is in no other file. A `valid` row repeats a line of `events/listens.jsonl`: it is part of the input of
+    the test, and training stops before it.
     """
 
     role: Role
@@ -55,7 +55,7 @@ class HeldOutRow(ListenRow, frozen=True, gc=False, omit_defaults=True, kw_only=T
 
 
 class CatalogEvent(NamedTuple):
-    """One line of `catalog.jsonl`: an item as it was written then, or its removal."""
+    """One line of `catalog.jsonl`: an item as it was published at that time, or its removal."""
 
     item_id: str
     at: int
@@ -70,7 +70,7 @@ class LogRow(NamedTuple):
     line: int
     """Number of the line in its file, from 1."""
     end_byte: int
-    """Where the next line of its file starts."""
+    """Byte offset of the next line of its file."""
     topic: TopicName
     key: str
     value: bytes | None
@@ -80,7 +80,7 @@ class LogRow(NamedTuple):
 
 
 class RowError(ValueError):
-    """A line that is not the row its file should hold; the reader adds file and line."""
+    """A line is not a valid row of its file; the reader adds file and line."""
 
 
 class _CatalogHead(msgspec.Struct, frozen=True, gc=False):
@@ -101,7 +101,7 @@ _encoder = msgspec.json.Encoder()
 
 
 def decode_listen(line: bytes) -> ListenRow:
-    """Read one listen; about a microsecond.
+    """Decode one listen; takes about a microsecond.
 
     Args:
         line: JSON text, UTF-8.
@@ -119,13 +119,13 @@ def decode_listen(line: bytes) -> ListenRow:
 
 
 def decode_heldout(line: bytes) -> HeldOutRow:
-    """Read one held-out listen.
+    """Decode one held-out listen.
 
     Args:
         line: JSON text, UTF-8.
 
     Returns:
-        The listen and its role.
+        The listen with its role.
 
     Raises:
         RowError: The line is not a held-out listen.
@@ -137,7 +137,7 @@ def decode_heldout(line: bytes) -> HeldOutRow:
 
 
 def decode_catalog(line: bytes) -> CatalogEvent:
-    """Read one catalogue row.
+    """Decode one catalogue row.
 
     Args:
         line: JSON text, UTF-8: a catalogue item, or `{"item_id", "at", "removed": true}`.
@@ -159,7 +159,7 @@ def decode_catalog(line: bytes) -> CatalogEvent:
 
 
 def decode_session(line: bytes) -> SessionStart:
-    """Read one session-start.
+    """Decode one session-start.
 
     Args:
         line: JSON text, UTF-8.
@@ -213,12 +213,12 @@ def time_fault(value: bytes, error: Exception) -> str | None:
 
 
 def encode_row(row: msgspec.Struct) -> bytes:
-    """Write a listen or a held-out listen as compact JSON without null fields."""
+    """Encode a listen or a held-out listen as compact JSON without null fields."""
     return _encoder.encode(row)
 
 
 def encode_removal(item_id: str, at: int) -> bytes:
-    """Write the catalogue row that removes an item."""
+    """Encode the catalogue row that removes an item."""
     return _encoder.encode({"item_id": item_id, "at": at, "removed": True})
 
 

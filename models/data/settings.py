@@ -8,17 +8,17 @@ from sidestream.models.records.times import EARLIEST_EVENT_AT, LATEST_AT
 
 
 class ImportSettings(BaseModel):
-    """How published data sets become log folders."""
+    """How published data sets are converted to log folders."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     content_until: date | None = Field(
         default=None,
-        description="lastfm: tags count as content only if given before this day; without it every tag of a training "
-        "event counts. Tags of held-out events never do.",
+        description="lastfm: tags are content only if given before this day; if unset, all tags of training events "
+        "are. Tags of held-out events never are.",
     )
     min_events: int = Field(default=5, ge=1, description="lastfm: iterated k-core of listeners and artists.")
-    max_tags: int = Field(default=12, ge=0, le=64, description="lastfm: most frequent tags kept per artist.")
+    max_tags: int = Field(default=12, ge=0, le=64, description="lastfm: number of most frequent tags kept per artist.")
     clock_start_at: int = Field(
         default=1_735_689_600_000,
         ge=EARLIEST_EVENT_AT,
@@ -30,7 +30,7 @@ class ImportSettings(BaseModel):
         ge=1,
         le=1_048_576,
         description="jsonl, csv, listenbrainz, spotify, movielens, record: memory for sorting; more rows are sorted on "
-        "disk, beside the log folder.",
+        "disk, next to the log folder.",
     )
     clock_days: int = Field(
         default=365, ge=1, le=3_650, description="s3rec, amazon18: days over which sequences are spread."

@@ -1,4 +1,4 @@
-"""Sorting of more rows than fit into memory: sorted runs on disk, merged as they are read."""
+"""External sorting of rows that do not fit in memory: sorted runs on disk, merged while reading."""
 
 import heapq
 import struct
@@ -8,20 +8,20 @@ from pathlib import Path
 
 Row = tuple[bytes, bytes]
 
-# What Python needs for a row in addition to its bytes: a tuple and two bytes objects.
+# Python's overhead for a row in addition to its bytes: a tuple and two bytes objects.
 ROW_OVERHEAD_BYTES = 170
-# Open files at most; more runs than that are merged into one first.
+# Maximum number of open files; more runs than that are first merged into one.
 MAX_RUNS = 64
 _BUFFER_BYTES = 1 << 20
 _LENGTHS = struct.Struct("<II")
 
 
 class ExternalSort:
-    """Takes rows in any order and gives them back by key; rows of equal keys by value.
+    """Sorts rows by key, and rows with equal keys by value.
 
     Args:
-        folder: Where runs are written, if any are; must exist. They are removed as the sort is read to its end.
-        memory_bytes: Rows held in memory before a run is written; reading holds one block of each run.
+        folder: Existing folder for runs, if any are needed. They are removed once the result has been read.
+        memory_bytes: Size of the rows held in memory before a run is written; reading holds one block of each run.
     """
 
     def __init__(self, folder: Path, memory_bytes: int) -> None:
@@ -33,12 +33,7 @@ class ExternalSort:
         self._written = 0
 
     def add(self, key: bytes, value: bytes) -> None:
-        """Take one row.
-
-        Args:
-            key: What it is sorted by.
-            value: The row.
-        """
+        """Add a row with its sort key."""
         self._rows.append((key, value))
         self._held_bytes += len(key) + len(value) + ROW_OVERHEAD_BYTES
         if self._held_bytes >= self._memory_bytes:
@@ -48,7 +43,7 @@ class ExternalSort:
             self._held_bytes = 0
 
     def __iter__(self) -> Iterator[Row]:
-        """Yield all rows in order; once."""
+        """Yield all rows in order; can be called once."""
         self._rows.sort()
         yield from heapq.merge(*map(_read, self._runs), self._rows, key=itemgetter(0, 1))
         self._rows = []
@@ -80,24 +75,17 @@ def _read(path: Path) -> Iterator[Row]:
 
 
 def text_key(text: str) -> bytes:
-    """Write a text so that a number behind it never reaches into it.
+    """Encode a text as a sort key that can be followed by other keys.
 
     Args:
         text: Any text.
 
     Returns:
-        Bytes that sort as the text's UTF-8 does, whatever follows them.
+        Bytes that sort like the text's UTF-8, regardless of what follows them.
     """
     return text.encode().replace(b"\0", b"\0\xff") + b"\0\0"
 
 
 def number_key(number: int) -> bytes:
-    """Write a number so that it sorts as bytes.
-
-    Args:
-        number: From 0, below 2**64.
-
-    Returns:
-        8 bytes.
-    """
+    """Encode a number from 0 to 2**64 - 1 as 8 bytes that sort like the number."""
     return number.to_bytes(8, "big")

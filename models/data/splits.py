@@ -1,4 +1,4 @@
-"""A log folder as training sequences and held-out targets, by the split that its manifest states."""
+"""Training sequences and held-out targets of a log folder, according to the split in its manifest."""
 
 from dataclasses import dataclass
 
@@ -16,11 +16,11 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Sequences:
-    """All listeners' listens as item indices, oldest first, and what is kept aside of each.
+    """All listeners' listens as item indices, oldest first, and their held-out targets.
 
-    A training may look at `train` alone: co-occurrence, popularity, k-means and weights. The input of the validation
-    is `train`, that of the test is `history` (it includes the validation item). Both hold listens of every signal, as
-    a worker's states do; what is counted or predicted is only those that `is_liked` marks.
+    Training may use only `train`: co-occurrence, popularity, k-means and weights. The input of the validation is
+    `train`, that of the test is `history` (which includes the validation item). Both contain listens of every signal,
+    like a worker's states; only those that `is_liked` marks are counted or predicted.
 
     Attributes:
         item_ids: Every item that the catalogue file ever published, in order of first publication.
@@ -28,8 +28,8 @@ class Sequences:
         train: Listens before the validation target. Shape: n arrays of (t_i,).
         history: All listens of the log. Shape: n arrays of (h_i,), h_i >= t_i.
         is_liked: Which listens of `history` have a positive signal. Shape: n arrays of (h_i,).
-        valid: Validation target, -1 where there is none. Shape: (n,).
-        test: Test target, -1 where there is none. Shape: (n,).
+        valid: Validation target, -1 for none. Shape: (n,).
+        test: Test target, -1 for none. Shape: (n,).
     """
 
     item_ids: tuple[str, ...]
@@ -63,7 +63,7 @@ def training_sequences(folder: LogFolder) -> Sequences:
         Sequences by listener, in order of first appearance.
 
     Raises:
-        DataError: A listen names an item that the catalogue file never published, or a line is damaged.
+        DataError: A listen has an item that the catalogue file never published, or a line is damaged.
     """
     item_ids = tuple(dict.fromkeys(event.item_id for event in folder.catalog() if event.item is not None))
     index = {item_id: row for row, item_id in enumerate(item_ids)}
@@ -119,6 +119,6 @@ def _rows(targets: dict[str, str], sequences: dict[str, list[int]], index: dict[
 def _unknown_item(folder: LogFolder, line: int, item_id: str) -> DataError:
     msg = (
         f"{folder.path / 'events/listens.jsonl'}:{line}: expected an item of catalog.jsonl, got {item_id!r}; "
-        "add the item to the catalogue or leave the line out"
+        "add the item to the catalogue or remove the line"
     )
     return DataError(msg)

@@ -1,4 +1,4 @@
-"""Owns what stands for a catalogue item where it is tokenized: the same for training, replay and the live tokenizer."""
+"""Content of a catalogue item for tokenization, the same for training, replay and the online tokenizer."""
 
 from sidestream.models.records import CatalogItem
 from sidestream.tokenizer.content import item_text
@@ -9,7 +9,7 @@ def text_of(item: CatalogItem) -> str:
     """Return the text that the content encoder reads for an item.
 
     Args:
-        item: The item as its owner published it.
+        item: The item as published.
 
     Returns:
         Text, cleaned and bounded.
@@ -25,16 +25,16 @@ def text_of(item: CatalogItem) -> str:
 
 
 def content_of(item: CatalogItem) -> ItemContent:
-    """Return all that a tokenizer may read of an item.
+    """Return the content of an item as input of a tokenizer.
 
     Args:
-        item: The item as its owner published it.
+        item: The item as published.
 
     Returns:
-        Its words, its precomputed vectors and its segments.
+        Its text, precomputed vectors and segments.
 
     Raises:
-        TokenizerError: A segment is malformed, or a vector has the name of a view that is made of words.
+        TokenizerError: A segment is malformed, or a vector has the name of a text view.
     """
     segments = tuple(ContentSegment(part.start_ms, part.end_ms, part.text, part.field) for part in item.segments or ())
     return ItemContent(item.item_id, text_of(item), item.views or {}, segments)

@@ -1,4 +1,4 @@
-"""Writing a log folder: rows checked for order as they come, hashed as they are written, shown only when complete."""
+"""Writing of log folders: rows are checked for order and hashed, and the folder appears only when complete."""
 
 import hashlib
 import shutil
@@ -23,7 +23,7 @@ BLOCK_BYTES = 1 << 18
 
 @dataclass(frozen=True, slots=True)
 class FolderFacts:
-    """What the manifest says beyond what the writer counts itself; the fields are those of `Manifest`."""
+    """Fields of `Manifest` that the writer does not count itself."""
 
     name: str
     source: str
@@ -39,16 +39,16 @@ class FolderFacts:
 class LogFolderWriter:
     """Writes a draft of the folder and publishes it in `finish`; without `finish` nothing is left.
 
-    Rows of one file must come in order of `at`; the files may be written in any interleaving.
+    Rows of one file must be in order of `at`; the files may be written in any interleaving.
 
     Args:
-        path: The folder to make.
-        overwrite: Replace a log folder that lies there; anything else that lies there is never touched.
-        extra: Name of a folder inside that is no part of the log. One that lies at `path` alone may be replaced; what
-            the new one holds is written into `extra_folder`.
+        path: The folder to create.
+        overwrite: Whether to replace an existing log folder; anything else at `path` is never replaced.
+        extra: Name of a folder inside that is not part of the log. If `path` contains nothing else, it may be replaced;
+            the content of the new one is written to `extra_folder`.
 
     Raises:
-        DataError: Something lies at `path` that may not be replaced.
+        DataError: `path` exists and may not be replaced.
     """
 
     def __init__(self, path: Path | str, *, overwrite: bool = False, extra: str = "") -> None:
@@ -85,7 +85,7 @@ class LogFolderWriter:
 
     @property
     def scratch(self) -> Path:
-        """A folder for what must be on disk while rows are made; it is removed with whatever is in it."""
+        """A folder for temporary files while rows are created; it is removed with its content."""
         folder = self._draft.path / "scratch"
         folder.mkdir(exist_ok=True)
         return folder
@@ -123,14 +123,7 @@ class LogFolderWriter:
         self._heldout.append(row.at, encode_row(row))
 
     def finish(self, facts: FolderFacts) -> Manifest:
-        """Close the files, write the manifest and put the folder in place.
-
-        Args:
-            facts: What the manifest shall say.
-
-        Returns:
-            The manifest.
-        """
+        """Close the files, write the manifest with these facts and publish the folder."""
         for sink in self._sinks.values():
             sink.close()
         shutil.rmtree(self._draft.path / "scratch", ignore_errors=True)
@@ -164,7 +157,7 @@ class LogFolderWriter:
 
 
 class _Sink:
-    """One file: keeps order, counts and hash while lines come."""
+    """One file: checks the order of lines, counts and hashes them."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.name = name
@@ -217,12 +210,12 @@ class _Sink:
 
 
 def _check_place(place: Path, extra: str, *, overwrite: bool) -> None:
-    """Refuse to replace what is neither a log folder nor a recording that has only begun."""
+    """Refuse to replace anything but a log folder, or a recording that has only just begun."""
     if place.is_dir() and all(inside.name == extra for inside in place.iterdir()):
         return
     if not overwrite:
-        msg = f"{place}: expected a free place, got an existing folder; name another or use --overwrite"
+        msg = f"{place}: expected a folder that does not exist, got an existing one; name another or use --overwrite"
         raise DataError(msg)
     if not (place / MANIFEST_FILE).is_file():
-        msg = f"{place}: expected a free place or a log folder, got an existing folder of something else; name another"
+        msg = f"{place}: expected a new folder or a log folder, got an existing folder of another kind; name another"
         raise DataError(msg)

@@ -1,1 +1,1 @@
-"""From a hidden state to a list of items: the beam as one graph (torch), its inputs, and the naive reference."""
+"""Constrained beam search from a hidden state to a list of items: one exported graph (torch), and its inputs."""

@@ -1,7 +1,7 @@
-"""Fills the graph's inputs from a snapshot and a request; numpy alone.
+"""Inputs of the graph from a snapshot and a request; numpy only.
 
-Widths follow the catalogue: a beam wider than a level has nodes, or more candidates than items, would only carry dead
-entries. The graph copes with them, smaller arrays are cheaper.
+Widths are limited by the catalogue: a beam wider than the number of nodes of a level, or more candidates than items,
+would only add dead entries. The graph accepts them, but smaller arrays are cheaper.
 """
 
 from collections.abc import Mapping
@@ -20,13 +20,13 @@ Int32Array = npt.NDArray[np.int32]
 Feed = Mapping[str, npt.NDArray[np.generic]]
 
 _FIRST_ARANGE = 4096
-# The graph could compare items with excluded rows itself, but would spend beams on nodes that hold nothing else.
+# The graph could compare items with excluded rows itself, but would spend beams on nodes with only excluded items.
 _NO_ROW = np.full(1, -1, dtype=np.int32)
 
 
 @dataclass(frozen=True, slots=True)
 class Widths:
-    """How wide one search is."""
+    """Widths of one search."""
 
     beam: int
     leaf_beam: int
@@ -34,7 +34,7 @@ class Widths:
 
 
 class Aranges:
-    """Hands out views of one growing `arange`, so that no request allocates its fans; safe to share by threads."""
+    """Provides views of one growing `arange`, so that requests do not allocate their fans; thread-safe."""
 
     def __init__(self) -> None:
         self._all = np.arange(_FIRST_ARANGE, dtype=np.int32)
@@ -49,18 +49,18 @@ class Aranges:
 
 
 def catalogue_feed(snapshot: CatalogueSnapshot, config: NetworkConfig, tokenizer_version: str) -> Feed:
-    """Collect the inputs that stay the same for a whole snapshot; no array is copied.
+    """Collect the inputs that are constant for a snapshot; no array is copied.
 
     Args:
         snapshot: Catalogue.
-        config: Network that will read it.
+        config: Network configuration.
         tokenizer_version: Version that the network was trained on.
 
     Returns:
         Trie, buckets and item store by input name.
 
     Raises:
-        EngineError: The snapshot has other SIDs or other vectors than the network.
+        EngineError: The snapshot's SIDs or vectors do not fit the network.
     """
     if snapshot.tokenizer_version != tokenizer_version:
         msg = (
@@ -87,12 +87,12 @@ def catalogue_feed(snapshot: CatalogueSnapshot, config: NetworkConfig, tokenizer
         feed[f"node_log_mass_{level}"] = snapshot.node_log_mass[level]
     feed["bucket_offsets"], feed["bucket_rows"] = snapshot.bucket_offsets, snapshot.bucket_rows
     feed["item_vectors"], feed["item_scales"] = snapshot.rows.vector_table, snapshot.rows.scale_table
-    # A view with gaps would be copied on every call.
+    # A non-contiguous view would be copied on every call.
     return {name: np.ascontiguousarray(array) for name, array in feed.items()}
 
 
 def history_feed(features: Features, config: NetworkConfig, num_rows: int) -> Feed:
-    """Check a history and leave its padding out; an empty one becomes a single position of zeros.
+    """Check a history and remove its padding; an empty one becomes a single position of zeros.
 
     Args:
         features: Inputs of the encoder.
@@ -100,7 +100,7 @@ def history_feed(features: Features, config: NetworkConfig, num_rows: int) -> Fe
         num_rows: Rows of the item store.
 
     Returns:
-        The latest `max_len` entries that say something.
+        The latest `max_len` usable entries.
 
     Raises:
         EngineError: Shapes, rows or codes do not fit.
@@ -123,15 +123,15 @@ def history_feed(features: Features, config: NetworkConfig, num_rows: int) -> Fe
 
 
 def eligibility_feed(snapshot: CatalogueSnapshot, eligibility: Eligibility, excluded: Int32Array) -> Feed:
-    """Collect masks; what is excluded is taken out of them on every level, so it takes no place in the search.
+    """Collect masks; excluded items are removed from them on every level, so they take no place in the search.
 
     Args:
         snapshot: Catalogue.
         eligibility: Rules compiled for this snapshot.
-        excluded: Rows that may not be answered, -1 = padding. Shape: (X,).
+        excluded: Rows that must not be returned, -1 = padding. Shape: (X,).
 
     Returns:
-        One mask per level, the items' mask, and no excluded row.
+        One mask per level, the items' mask, and an empty list of excluded rows.
 
     Raises:
         EngineError: The rules were compiled for another snapshot.
@@ -158,18 +158,18 @@ def eligibility_feed(snapshot: CatalogueSnapshot, eligibility: Eligibility, excl
 
 
 def control_feed(snapshot: CatalogueSnapshot, widths: Widths, aranges: Aranges) -> Feed:
-    """Choose fans and widths for one search of a catalogue that is not empty.
+    """Choose fans and widths for one search of a non-empty catalogue.
 
     Args:
         snapshot: Catalogue.
-        widths: What was asked for.
+        widths: Requested widths.
         aranges: Source of aranges.
 
     Returns:
-        Fans per level and for buckets, beam, leaf beam and answer.
+        Fans per level and for buckets, beam, leaf beam and number of candidates.
     """
     nodes = [codes.size for codes in snapshot.level_codes]
-    # An item under several SIDs takes several places until its repeats are left out.
+    # An item with several SIDs takes several places until duplicates are removed.
     max_sids = snapshot.aliases.max_sids
     leaf_beam = min(widths.leaf_beam * max_sids, nodes[-1])
     beam = min(widths.beam, max(nodes[:-1], default=1))

@@ -1,19 +1,20 @@
-"""The whole request as one graph without control flow: encode, guided constrained beam, expansion to items.
+"""The serving graph, without control flow: history encoder, guided constrained beam search, expansion to items.
 
 Shape legend: T listens, L levels, N_l trie nodes of level l, P beams before a level, W beams after it, F fan (children
-looked at for each beam), V leaves, G items looked at for each leaf, R rows of the item store, X excluded rows, C
-candidates, K codes of a level, D d_model.
+considered per beam), V leaves, G items considered per leaf, R rows of the item store, X excluded rows, C candidates, K
+codes of a level, D d_model.
 
-Rules that the reference and the engine share:
+Rules, common to the reference and the engine:
 - A beam is a node of the trie, so every result is in the catalogue by construction.
-- Score of a node: `gamma * sum_l log p(c_l) + beta * (<h, w_node> + log_mass)`; of an item in the end:
+- Score of a node: `gamma * sum_l log p(c_l) + beta * (<h, w_node> + log_mass)`; of an item at the end:
   `gamma * sum_l log p(c_l) + beta * <h, v_item>`. `log p` is normalised over the whole codebook.
-- Equal scores: the better parent first, then the lower child (TopK takes the lower index).
-- Too few children: the beam is dead. Its score is -inf and every other output of it means nothing; its indices are
-  clamped to 0, since Gather refuses rows that a small catalogue lacks. Being dead is carried as a flag, never by
-  arithmetic on -inf (0 * -inf is NaN).
-- No batch dimension: one listener a call (batching buys 1.0-1.4 times on a CPU and ties answers to batch mates).
-- No padding either: the engine leaves it out. One position of zeros stands for an empty history.
+- Ties: the better parent first, then the lower child (TopK prefers the lower index).
+- Too few children: the beam is dead. Its score is -inf and all its other outputs are undefined; its indices are clamped
+  to 0, since Gather refuses rows that a small catalogue does not have. Being dead is a separate flag, never arithmetic
+  on -inf (0 * -inf is NaN).
+- No batch dimension: one listener per call (batching gains 1.0-1.4 times on a CPU and makes results depend on the
+  batch).
+- No padding: the engine removes it. One position of zeros represents an empty history.
 
 Source: index as CSR transition table, arXiv 2602.22647, section 4.
 """
@@ -66,7 +67,7 @@ class ItemInputs(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """How a score is put together. Shape: () both."""
+    """Weights of the parts of a score. Shape: () both."""
 
     gamma: Tensor
     beta: Tensor
@@ -80,7 +81,7 @@ class RecommendGraph(nn.Module):
         self.model = model
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Answer one request.
+        """Process one request.
 
         Args:
             *inputs: The tensors of `signature.input_specs`, in that order.
@@ -113,7 +114,7 @@ class RecommendGraph(nn.Module):
         return (*self.expand(h, beams, items, out.shape[0], weights), *trace)
 
     def encode(self, rows: Tensor, codes: Tensor, items: ItemInputs) -> Tensor:
-        """Read the history: item vectors from the store where the item is there, else the sum of its codes.
+        """Encode the history: item vectors from the store if the item is in it, else the sum of its codes.
 
         Shape: rows (T,), codes (T, L); result (1, D).
         """
@@ -150,7 +151,7 @@ class RecommendGraph(nn.Module):
         return Beams(nodes, log_probs, scores.unsqueeze(1) > _NEG_INF, prefix), trace
 
     def expand(self, h: Tensor, beams: Beams, items: ItemInputs, count: int, weights: Weights) -> tuple[Tensor, ...]:
-        """Replace SIDs by the items of their buckets and keep the best `count`.
+        """Expand SIDs to the items of their buckets and keep the best `count`.
 
         Shape: h (1, D), beams of V; result rows, scores (C,), log_probs, leaves (C, 1).
         """
@@ -165,7 +166,7 @@ class RecommendGraph(nn.Module):
 
 
 def _children(offsets: Tensor, beams: Beams | None, fan: Tensor) -> tuple[Tensor, Tensor]:
-    """Look up the children of every beam; where there are none, child 0 and False. Shape: (P, F) both."""
+    """Look up the children of every beam; missing ones are child 0 and False. Shape: (P, F) both."""
     if beams is None:
         first, end = offsets[:1].unsqueeze(1), offsets[1:].unsqueeze(1)
         child = first + fan

@@ -1,7 +1,7 @@
-"""Three index operators that ONNX has and torch lacks in that form, each exported as one node.
+"""Three index operators that torch does not export as a single ONNX node.
 
-`table[index]` exports as GatherND behind shape arithmetic, `//` as twelve nodes, and every such node costs about a
-microsecond in a request of some hundreds: with these three the whole graph has less than two thirds of the nodes.
+`table[index]` exports as GatherND with shape arithmetic, `//` as twelve nodes, and every such node costs about a
+microsecond in a request of some hundred microseconds: with these three the graph has less than two thirds of the nodes.
 """
 
 from collections.abc import Callable
@@ -67,7 +67,7 @@ def _row_of_onnx(position: Any, row_width: Any) -> Any:
 
 
 def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
-    """Tell the exporter which ONNX node stands for which operator."""
+    """Return the ONNX translation of each operator, for the exporter."""
     return {
         torch.ops.sidestream.take.default: _take_onnx,
         torch.ops.sidestream.pick.default: _pick_onnx,

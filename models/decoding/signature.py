@@ -1,4 +1,4 @@
-"""The names and types of the graph's inputs and outputs: declared by the export, filled by the engine.
+"""Names and types of the graph's inputs and outputs, declared by the export and filled by the engine.
 
 Shape legend: T listens, L levels, N_l trie nodes of level l, R rows of the item store, Q rows of
 the table of vectors, S items in buckets, X excluded rows, W beams, V beams of the last level (leaves), C candidates,
@@ -20,13 +20,13 @@ class TensorSpec(NamedTuple):
 
 
 def history_specs(num_levels: int) -> tuple[TensorSpec, ...]:
-    """List the inputs that hold a listener's history, oldest listen first.
+    """List the inputs of a listener's history, oldest listen first.
 
     Args:
         num_levels: Levels of a SID.
 
     Returns:
-        `history_rows` (row in the item store, -1 = not there) and `history_codes` (SID, -1 = unknown).
+        `history_rows` (row in the item store, -1 = missing) and `history_codes` (SID, -1 = unknown).
     """
     return (TensorSpec("history_rows", "int32", ("T",)), TensorSpec("history_codes", "int32", ("T", num_levels)))
 
@@ -40,9 +40,9 @@ def level_specs(level: int, num_levels: int, d_model: int) -> tuple[TensorSpec, 
         d_model: Width of node vectors.
 
     Returns:
-        CSR offsets (one more than the nodes above), codes, guide vectors with scale (on the last level their rows
-        in the table of item vectors, since most of its nodes have one item), log mass, eligibility, and
-        `fan`: an arange at least as wide as the widest node, and wide enough that parents x fan >= beams kept.
+        CSR offsets (one more than the nodes above), codes, guide vectors with scale (on the last level their rows in
+        the table of item vectors, since most of its nodes have one item), log mass, eligibility, and `fan`: an arange
+        at least as wide as the widest node, and wide enough that parents x fan >= beams kept.
     """
     nodes = f"N{level}"
     guide: tuple[TensorSpec, ...] = (
@@ -68,8 +68,8 @@ def item_specs(d_model: int) -> tuple[TensorSpec, ...]:
         d_model: Width of item vectors.
 
     Returns:
-        Buckets (CSR over the last level's nodes), the table of vectors (items from its front, means of SIDs that
-        several items share from its end: their rows are below zero), eligibility, excluded rows (-1 = padding).
+        Buckets (CSR over the last level's nodes), the table of vectors (items from its front, means of SIDs shared by
+        several items from its end: their rows are negative), eligibility, excluded rows (-1 = padding).
     """
     return (
         TensorSpec("bucket_offsets", "int32", ("bucket_offsets",)),
@@ -113,7 +113,7 @@ def _trace_names(num_levels: int) -> Iterator[str]:
         yield f"trace_log_probs_{level}"
 
 
-METADATA_PREFIX = "sidestream."  # of what the file says about itself
+METADATA_PREFIX = "sidestream."  # of keys in the file's metadata
 RESULT_NAMES = ("rows", "scores", "log_probs", "leaves")
 
 

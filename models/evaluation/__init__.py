@@ -1,4 +1,4 @@
-"""How good a recommender is: held-out items, full ranking, standard errors, baselines beside the model."""
+"""Evaluation of recommenders: held-out items, full ranking, standard errors, baselines for comparison."""
 
 from sidestream.models.evaluation.leave_one_out import (
     COLUMNS,

@@ -1,9 +1,9 @@
-"""The catalogue of an evaluation: every item a log folder ever published, as one snapshot.
+"""Evaluation catalogue: every item that a log folder ever published, as one snapshot.
 
 Decisions:
-- The last published version of an item counts; removals and expiry are left out, for a held-out item of a stream that
-  has ended since is as good a question as any other.
-- Items are known by their index here and by their row in the snapshot; both ways are kept.
+- The last published version of an item is used; removals and expiry are ignored, because a held-out item that has
+  ended since, such as a live stream, is a valid test case.
+- Items have an index here and a row in the snapshot; both mappings are kept.
 """
 
 from collections.abc import Sequence
@@ -29,10 +29,10 @@ _CHUNK = 4_096
 
 @dataclass(frozen=True, eq=False)
 class EvaluationCatalogue:
-    """A snapshot and the items it was made of.
+    """A snapshot and its items.
 
     Args:
-        snapshot: The catalogue as the engine takes it.
+        snapshot: The catalogue as input of the engine.
         codes: SIDs of all items. Shape: (num_items, L).
         row_of_item: Snapshot row of each item. Shape: (num_items,).
         item_of_row: Item of each snapshot row. Shape: (R,).
@@ -67,7 +67,7 @@ def last_items(folder: LogFolder, item_ids: Sequence[str]) -> list[CatalogItem]:
 
 
 def item_contents(folder: LogFolder, item_ids: Sequence[str]) -> list[ItemContent]:
-    """Read items as fit and encoding take them.
+    """Read the contents of items, as input for fitting and encoding.
 
     Args:
         folder: Log folder.
@@ -96,13 +96,13 @@ def build_catalogue(
 
     Args:
         item_ids: Items; their position is their index.
-        encoded: What the tokenizer says of them.
-        tokenizer: Gives version and sizes.
+        encoded: SIDs and vectors of the items.
+        tokenizer: Source of version and sizes.
         dim: Dimensions of an item vector.
         vectorize: Computes item vectors and weights: the model artifact's item table.
 
     Returns:
-        The snapshot with both ways between items and rows.
+        The snapshot with both mappings between items and rows.
     """
     catalogue = Catalogue(tokenizer.version, tokenizer.codebook_sizes, dim, vectorize, x_dim=encoded.vectors.shape[1])
     for start in range(0, len(item_ids), _CHUNK):

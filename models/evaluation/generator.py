@@ -1,4 +1,4 @@
-"""The generator as a ranker: histories go through features and the real engine, as in serving."""
+"""The generator as a ranker: histories are processed by features and the real engine, as in serving."""
 
 import numpy as np
 import numpy.typing as npt
@@ -12,13 +12,13 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 class GeneratorRanker:
-    """Asks an engine, and maps its rows back to item indices.
+    """Ranks with an engine, and maps its rows to item indices.
 
     Args:
         engine: The engine.
         catalogue: All items.
         max_len: Listens that the model reads.
-        beam_size: Prefixes kept per level; None takes the engine's own.
+        beam_size: Prefixes kept per level; None uses the engine's setting.
     """
 
     def __init__(
@@ -36,9 +36,9 @@ class GeneratorRanker:
 
         Args:
             history: Items listened to, oldest first. Shape: (num_listens,).
-            num_items: Length of the list at most.
-            exclude_seen: Leave the items of the history out, older ones than the model reads included.
-            is_liked: Not read: the model's input holds listens of every signal, as in serving. Shape: (num_listens,).
+            num_items: Maximum length of the list.
+            exclude_seen: Whether to exclude the items of the history, including those older than the model reads.
+            is_liked: Not used: the model's input has listens of every signal, as in serving. Shape: (num_listens,).
 
         Returns:
             Items, best first.

@@ -1,10 +1,10 @@
-"""Owns the leave-one-out harness: each listener's held-out item is looked for in each ranker's list.
+"""Leave-one-out evaluation: the rank of each listener's held-out item in each ranker's list.
 
 Decisions:
 - Full ranking over the whole catalogue, never sampled negatives: those change which model wins.
-- Two columns: `plain` (nothing removed) and `seen_excluded` (the items of the listener's input removed). The
-  difference is worth .007 to .015 in recall, so a number without its column means nothing.
-- Rankers are asked one listener at a time, as in serving.
+- Two columns: `plain` (nothing removed) and `seen_excluded` (the items of the listener's input removed). The difference
+  is .007 to .015 in recall, so a number without its column is meaningless.
+- Rankers are called for one listener at a time, as in serving.
 
 Source: leave-one-out as in Kang and McAuley 2018 (arXiv 1808.09781), section IV.B; against sampled metrics Krichene
 and Rendle 2020 (KDD), section 5.
@@ -32,10 +32,10 @@ LIST_LENGTH = 30
 
 @dataclass(frozen=True, slots=True)
 class Cases:
-    """One question a listener: which item comes after this history?
+    """Test cases, one per listener: which item follows this history?
 
     Args:
-        histories: Item indices, oldest first, one array a listener.
+        histories: Item indices, oldest first, one array per listener.
         targets: The held-out items. Shape: (num_listeners,).
         is_liked: Which items of each history have a positive signal; None means all.
 
@@ -60,20 +60,12 @@ class Cases:
 
     @property
     def num_repeats(self) -> int:
-        """Cases whose held-out item is in the history: out of reach where seen items are excluded."""
+        """Number of cases whose held-out item is in the history: unreachable if seen items are excluded."""
         pairs = zip(self.histories, self.targets.tolist(), strict=True)
         return sum(bool((history == target).any()) for history, target in pairs)
 
     def sample(self, num_cases: int, rng: np.random.Generator) -> "Cases":
-        """Draw some of the cases, all of them where there are no more, in their order.
-
-        Args:
-            num_cases: How many at most.
-            rng: Draws.
-
-        Returns:
-            The cases drawn.
-        """
+        """Return a random sample of at most `num_cases` cases, in their order."""
         if num_cases >= len(self.targets):
             return self
         chosen = np.sort(rng.choice(len(self.targets), num_cases, replace=False))
@@ -83,12 +75,12 @@ class Cases:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What one ranker reached.
+    """Results of one ranker.
 
     Args:
         metrics: By column, then by metric name.
-        num_listeners: Cases asked.
-        num_repeats: Cases whose target is in the history: out of reach in the column `seen_excluded`.
+        num_listeners: Number of cases.
+        num_repeats: Cases whose target is in the history: unreachable in the column `seen_excluded`.
     """
 
     metrics: Mapping[Column, Mapping[str, Estimate]]
@@ -97,12 +89,12 @@ class Scores:
 
 
 def evaluate_ranker(ranker: Ranker, cases: Cases, progress: Callable[[int], None] | None = None) -> Scores:
-    """Ask one ranker every case, in both columns.
+    """Evaluate one ranker on all cases, in both columns.
 
     Args:
-        ranker: What is judged.
+        ranker: The ranker to evaluate.
         cases: Histories and held-out items.
-        progress: Called with the number of cases answered.
+        progress: Called with the number of cases done.
 
     Returns:
         Metrics with standard errors.
@@ -114,15 +106,15 @@ def evaluate_ranker(ranker: Ranker, cases: Cases, progress: Callable[[int], None
 def evaluate_rankers(
     rankers: Mapping[str, Ranker], cases: Cases, progress: Progress | None = None
 ) -> dict[str, Scores]:
-    """Ask several rankers the same cases.
+    """Evaluate several rankers on the same cases.
 
     Args:
-        rankers: By the name they are printed under.
+        rankers: Rankers by name.
         cases: Histories and held-out items.
-        progress: Called with the ranker's name, questions answered and questions in all (two a listener).
+        progress: Called with the ranker's name, cases done and all cases (two per listener).
 
     Returns:
-        What each reached.
+        The results of each ranker.
     """
     scores = {}
     for name, ranker in rankers.items():
@@ -132,16 +124,16 @@ def evaluate_rankers(
 
 
 def ranks_of(ranker: Ranker, cases: Cases, column: Column, progress: Callable[[int], None] | None = None) -> Int32Array:
-    """Find the place of every held-out item.
+    """Find the rank of every held-out item.
 
     Args:
-        ranker: What is judged.
+        ranker: The ranker to evaluate.
         cases: Histories and held-out items.
         column: Whether seen items are removed.
         progress: Called after every case with 1.
 
     Returns:
-        Places from 0, `NOT_LISTED` where the item is not in the list.
+        Ranks from 0, `NOT_LISTED` if the item is not in the list.
 
         Shape: (num_listeners,).
     """

@@ -1,7 +1,7 @@
-"""Owns the numbers of an evaluation: recall and NDCG of one held-out item a listener, each with its standard error.
+"""Evaluation metrics: recall and NDCG of one held-out item per listener, with standard errors.
 
 With one target, NDCG@k = 1 / log2(rank + 2) for a target at rank < k (counted from 0), else 0: the ideal list has its
-target first, so nothing has to be divided by.
+target first, so no normalization is needed.
 
 Source: Järvelin and Kekäläinen 2002 (TOIS 20:4), section 2.2; one held-out item as in Kang and McAuley 2018
 (arXiv 1808.09781), section IV.
@@ -21,11 +21,11 @@ NOT_LISTED = -1
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean over listeners and how far it may be off.
+    """A mean over listeners and its standard error.
 
     Args:
         value: Mean.
-        standard_error: Standard deviation of the mean; differences between two models below twice this are noise.
+        standard_error: Standard error of the mean; differences between two models below twice this are noise.
     """
 
     value: float
@@ -40,7 +40,7 @@ def target_rank(listed: Int32Array, target: int) -> int:
         target: The held-out item.
 
     Returns:
-        Its place from 0, or `NOT_LISTED`.
+        Its rank from 0, or `NOT_LISTED`.
     """
     places = np.flatnonzero(listed == target)
     return int(places[0]) if places.size else NOT_LISTED
@@ -50,24 +50,24 @@ def recall_at(ranks: Int32Array, k: int) -> Estimate:
     """Compute the share of listeners whose target is among the first k.
 
     Args:
-        ranks: Places from 0, `NOT_LISTED` where it is in no place. Shape: (num_listeners,).
+        ranks: Ranks from 0, `NOT_LISTED` if missing. Shape: (num_listeners,).
         k: Length of the list, at least 1.
 
     Returns:
-        Recall@k; 0 where nobody was asked.
+        Recall@k; 0 without cases.
     """
     return _mean(_listed(ranks, k).astype(np.float64))
 
 
 def ndcg_at(ranks: Int32Array, k: int) -> Estimate:
-    """Compute the mean discounted gain of the target's place among the first k.
+    """Compute the mean discounted gain of the target's rank among the first k.
 
     Args:
-        ranks: Places from 0, `NOT_LISTED` where it is in no place. Shape: (num_listeners,).
+        ranks: Ranks from 0, `NOT_LISTED` if missing. Shape: (num_listeners,).
         k: Length of the list, at least 1.
 
     Returns:
-        NDCG@k; 0 where nobody was asked.
+        NDCG@k; 0 without cases.
     """
     listed = _listed(ranks, k)
     return _mean(np.where(listed, 1.0 / np.log2(np.where(listed, ranks, 0) + 2.0), 0.0))
@@ -77,7 +77,7 @@ def summary(ranks: Int32Array) -> dict[str, Estimate]:
     """Compute every published metric.
 
     Args:
-        ranks: Places from 0, `NOT_LISTED` where it is in no place. Shape: (num_listeners,).
+        ranks: Ranks from 0, `NOT_LISTED` if missing. Shape: (num_listeners,).
 
     Returns:
         `recall_at_10`, `recall_at_30` and `ndcg_at_10`.

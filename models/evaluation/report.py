@@ -1,4 +1,4 @@
-"""Owns how an evaluation is written down: a plain dictionary for files and `--json`, and table rows for people."""
+"""Evaluation report: a JSON dictionary for files and `--json`, and table rows for display."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,10 +15,10 @@ _SHORT = {"plain": "", "seen_excluded": " x"}
 
 
 def report(scores: Mapping[str, Scores]) -> dict[str, Any]:
-    """Write scores as plain values, ready for JSON.
+    """Convert scores to plain JSON values.
 
     Args:
-        scores: What each ranker reached, by name.
+        scores: Results of each ranker, by name.
 
     Returns:
         `protocol`, `num_listeners`, `num_repeats`, and `rankers`: by name, column and metric the value with its
@@ -34,13 +34,13 @@ def report(scores: Mapping[str, Scores]) -> dict[str, Any]:
 
 
 def table(written: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Lay a report out as a table.
+    """Format a report as a table.
 
     Args:
-        written: What `report` returned, or read back from `metrics.json`.
+        written: Result of `report`, or read from `metrics.json`.
 
     Returns:
-        Column heads and rows of text, one row a ranker; `x` marks the columns with seen items excluded.
+        Column headers and rows of text, one row per ranker; `x` marks the columns with seen items excluded.
     """
     heads = ["ranker", *(f"{_HEADS[metric]}{_SHORT[column]}" for column in COLUMNS for metric in _METRICS)]
     rows = [

@@ -1,4 +1,4 @@
-"""Owns a whole evaluation: held-out items of a log folder, asked of baselines and generator alike (torch-free)."""
+"""Evaluation of generator and baselines on the held-out items of a log folder; does not need torch."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,14 +19,14 @@ from sidestream.tokenizer.tokenizer import CatalogTokenizer
 
 
 def held_out_cases(sequences: Sequences, role: Role) -> Cases:
-    """Turn held-out items into questions.
+    """Build test cases from held-out items.
 
     Args:
         sequences: A folder's listens.
-        role: `valid` asks for the validation item after the training listens, `test` for the test item after all.
+        role: `valid`: the validation item after the training listens; `test`: the test item after all listens.
 
     Returns:
-        One case for each listener who has a held-out item and a listen before it; others are served by popularity.
+        One case per listener with a held-out item and a listen before it; others would be served by popularity.
     """
     targets = sequences.valid if role == "valid" else sequences.test
     inputs = sequences.train if role == "valid" else sequences.history
@@ -37,7 +37,7 @@ def held_out_cases(sequences: Sequences, role: Role) -> Cases:
 
 
 def baselines(sequences: Sequences) -> dict[str, Ranker]:
-    """Build the rankers that need no training, from the liked listens of the training part alone.
+    """Build the baselines from the liked listens of the training part only.
 
     Args:
         sequences: A folder's listens.
@@ -57,21 +57,21 @@ def evaluate(
     max_listeners: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Ask a model and the baselines for every held-out test item of a folder.
+    """Evaluate a model and the baselines on every held-out test item of a folder.
 
     Args:
         folder: Log folder with a split.
         tokenizer: The tokenizer that the model was trained on.
         artifact: The model.
         settings: Beam and threads.
-        max_listeners: A sample of the listeners, drawn with a fixed seed; None asks all.
-        progress: Called with the ranker's name, questions answered and questions in all.
+        max_listeners: Size of a sample of the listeners, drawn with a fixed seed; None uses all.
+        progress: Called with the ranker's name, cases done and all cases.
 
     Returns:
         `report` of all rankers, with data set and versions.
 
     Raises:
-        DataError: The folder has no held-out item to ask for.
+        DataError: The folder has no usable held-out item.
     """
     sequences = training_sequences(folder)
     cases = held_out_cases(sequences, "test")
@@ -99,7 +99,7 @@ def generator_ranker(
 
     Args:
         artifact: The model.
-        settings: Beam, threads and, where given, other guide weights than the artifact's.
+        settings: Beam, threads and, optionally, guide weights that override the artifact's.
         catalogue: All items.
 
     Returns:
@@ -109,13 +109,13 @@ def generator_ranker(
 
 
 def headline(written: Mapping[str, Any]) -> dict[str, float]:
-    """Pull the figures that summaries show out of a report: recall@10 and @30, seen items excluded.
+    """Extract the figures for summaries from a report: recall@10 and @30, seen items excluded.
 
     Args:
-        written: What `report` returned.
+        written: Result of `report`.
 
     Returns:
-        `recall_at_10` and `recall_at_30` for the generator; for other rankers with their name before it.
+        `recall_at_10` and `recall_at_30` for the generator; prefixed with the name for other rankers.
     """
     figures = {}
     for name, columns in written["rankers"].items():

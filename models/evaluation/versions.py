@@ -1,4 +1,4 @@
-"""Owns the comparison of two tokenizer versions on the items of a log folder."""
+"""Comparison of two tokenizer versions on the items of a log folder."""
 
 from typing import NamedTuple
 
@@ -14,12 +14,12 @@ from sidestream.tokenizer.views import ItemContent
 
 
 class OnItems(NamedTuple):
-    """What two versions make of the same items.
+    """The same items under two versions.
 
     Attributes:
-        old: The version that runs.
+        old: The version in use.
         new: The candidate.
-        common: Content vectors of the old version, centred: what listeners say is in neither. Shape: (N, S).
+        common: Centred content vectors of the old version, without collaborative information. Shape: (N, S).
     """
 
     old: VersionOnItems
@@ -30,13 +30,13 @@ class OnItems(NamedTuple):
 def compare_versions(
     folder: LogFolder, old: CatalogTokenizer, new: CatalogTokenizer, seed: int = 0
 ) -> tuple[Comparison, Alignment]:
-    """Encode all items that a log folder ever published with two versions, and compare what came out.
+    """Encode all items that a log folder ever published with two versions, and compare the results.
 
     Args:
         folder: Log folder.
-        old: The version that runs.
+        old: The version in use.
         new: The candidate.
-        seed: Of the draws.
+        seed: Random seed.
 
     Returns:
         The comparison, and the alignment map from old to new.
@@ -52,11 +52,11 @@ def encode_with_both(folder: LogFolder, old: CatalogTokenizer, new: CatalogToken
 
     Args:
         folder: Log folder.
-        old: The version that runs.
+        old: The version in use.
         new: The candidate.
 
     Returns:
-        What both say of the items, in one order.
+        SIDs and vectors of both versions, in the same order.
 
     Raises:
         DataError: The folder is damaged or publishes no item.

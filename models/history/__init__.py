@@ -1,4 +1,4 @@
-"""A listener's recent history: its bytes, the pure fold that writes them, the view that the model reads."""
+"""User state: the byte layout of a listener's history, the fold that updates it, and the view that the model reads."""
 
 from sidestream.models.history.blocks import block_key, block_prefix, split_block_key
 from sidestream.models.history.erasure import Erasure, erase, erase_all, forget, is_erased, may_forget

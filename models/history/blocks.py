@@ -1,20 +1,20 @@
-"""Owns the bytes of a user's blocks: what the recent ring lets go of, in values of their own beside the state.
+"""Blocks of a user's long history: byte layout and keys of the values that archive entries leaving the recent ring.
 
-A block is 16 entries of the ring, or one, a stray: a listen that came late, among entries that are in a block already.
-Both are written once and never read by the fold. A user has `num_slots` places for blocks, used in turn, and as many
-for strays as the history is to have events: writing over the oldest needs no tombstone.
+A block has 16 entries of the ring. A stray has a single entry: a late listen that belongs among entries that are in a
+block already. Both are written once and never read by the fold. A user has `num_slots` slots for blocks, reused in
+turn, and as many for strays as the history may have events: overwriting the oldest needs no tombstone.
 
 Key in table and changelog, which no user id can equal since UTF-8 has no byte 0xff:
 
     0xff, user id in UTF-8, 0xff, slot (u32, big-endian); slots of strays begin at 2^31
 
-so all slots of a user follow one another. Value, integers little-endian, L = num_levels, v = tokenizer versions:
+so all slots of a user are adjacent. Value, integers little-endian, L = num_levels, v = tokenizer versions:
 
 ```
 offset  size   field
 0       1      layout version, 1
 1       1      num_levels L of its entries
-2       1      entries n: 16, of a stray 1; fewer than 16 where an erasure took some
+2       1      entries n: 16, of a stray 1; fewer than 16 if an erasure removed some
 3       1      tokenizer versions v
 4       4      blocks of the user written before it (u32): its number, if it is a block
 8       4      strays of the user written before it (u32): its number, if it is a stray
@@ -22,7 +22,7 @@ offset  size   field
 +       E n    entries as in the ring, oldest first; see `layout`
 ```
 
-Three levels and one tokenizer version make 386 bytes, 41 of a stray.
+With three levels and one tokenizer version a block takes 386 bytes, a stray 41.
 """
 
 from struct import Struct
@@ -35,16 +35,16 @@ from sidestream.models.history.layout import VERSION_BYTES, State, entry_bytes
 BLOCK_LAYOUT_VERSION: Final = 1
 BLOCK_EVENTS: Final = 16
 STRAY: Final = 2**31
-"""Slots from here on hold strays."""
+"""Slots from here on are strays."""
 KEY_MARK: Final = b"\xff"
-"""First byte of every key that is no user id."""
+"""First byte of every key that is not a user id."""
 
 _HEADER: Final = Struct("<4B2I")
 _SLOT_BYTES: Final = 4
 
 
 class Block(NamedTuple):
-    """A block or stray taken apart.
+    """A decoded block or stray.
 
     Attributes:
         num_levels: L.
@@ -62,35 +62,29 @@ class Block(NamedTuple):
 
 
 def num_slots(history_events: int) -> int:
-    """Return how many blocks a user has places for.
+    """Return the number of block slots of a user, at least 2.
 
     Args:
-        history_events: How many events they must hold; one block more, for the newest is partly in the ring still.
+        history_events: Number of events that the blocks must hold; one more block is added, because the newest block
+            still overlaps the ring.
 
     Returns:
-        At least 2.
+        The number of slots.
     """
     return -(-history_events // BLOCK_EVENTS) + 1
 
 
 def block_prefix(user: bytes) -> bytes:
-    """Return what the keys of all blocks of a user begin with, and no other key.
-
-    Args:
-        user: User id in UTF-8.
-
-    Returns:
-        The key without its slot.
-    """
+    """Return the prefix of the keys of all blocks of a user (id in UTF-8), which no other key has."""
     return KEY_MARK + user + KEY_MARK
 
 
 def block_key(user: bytes, slot: int) -> bytes:
-    """Name a slot of a user in table and changelog.
+    """Return the key of a user's slot in table and changelog.
 
     Args:
         user: User id in UTF-8.
-        slot: Below `STRAY` of a block, else of a stray.
+        slot: Below `STRAY` for a block, else a stray.
 
     Returns:
         The key.
@@ -99,48 +93,41 @@ def block_key(user: bytes, slot: int) -> bytes:
 
 
 def split_block_key(key: bytes) -> tuple[bytes, int] | None:
-    """Take the key of a slot apart.
+    """Split the key of a slot.
 
     Args:
         key: Any key of table or changelog.
 
     Returns:
-        User id in UTF-8 and slot; none for a key of something else.
+        User id in UTF-8 and slot; None for any other key.
     """
     user, mark = key[1 : -_SLOT_BYTES - 1], key[-_SLOT_BYTES - 1 : -_SLOT_BYTES]
-    # An empty user id is none: keys that begin with two marks belong to the table itself.
+    # An empty user id is invalid: keys that start with two marks belong to the table itself.
     if key[:1] != KEY_MARK or mark != KEY_MARK or not user or KEY_MARK in user:
         return None
     return user, slot_of(key)
 
 
 def slot_of(key: bytes) -> int:
-    """Return the slot in a key that begins with a user's `block_prefix`."""
+    """Return the slot of a key that starts with a user's `block_prefix`."""
     return int.from_bytes(key[-_SLOT_BYTES:], "big")
 
 
 def block_of(state: State, entries: bytes) -> bytes:
-    """Put together the next block or stray of a user.
+    """Encode the next block or stray of a user.
 
     Args:
-        state: Tells levels, versions and numbers.
-        entries: Of the state's number of levels.
+        state: Source of levels, versions and sequence numbers.
+        entries: Entries with the state's number of levels.
 
     Returns:
-        Its value.
+        The value.
     """
     return encode_block(Block(state.num_levels, state.num_blocks, state.num_strays, state.versions, entries))
 
 
 def encode_block(block: Block) -> bytes:
-    """Put a value together.
-
-    Args:
-        block: Its parts.
-
-    Returns:
-        Bytes that `decode_block` takes apart again.
-    """
+    """Encode a block, the inverse of `decode_block`."""
     head = _HEADER.pack(
         BLOCK_LAYOUT_VERSION,
         block.num_levels,
@@ -153,16 +140,16 @@ def encode_block(block: Block) -> bytes:
 
 
 def decode_block(value: bytes) -> Block:
-    """Take a value apart.
+    """Decode a block or stray.
 
     Args:
         value: Bytes of a block or stray.
 
     Returns:
-        Its parts.
+        The decoded block.
 
     Raises:
-        StateError: Another layout version, or bytes that do not fit this one.
+        StateError: The layout version is unknown, or the bytes do not fit it.
     """
     try:
         version, levels, count, versions, blocks, strays = _HEADER.unpack_from(value)

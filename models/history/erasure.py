@@ -1,14 +1,14 @@
-"""Owns how a user is forgotten: an erasure takes the data and leaves watermarks, which go once nothing can come back.
+"""Erasure of a user: removes the data but keeps watermarks, until no old listen can be replayed.
 
-Why not a tombstone at once: it loses the watermarks, and a replay of the user's old listens would bring the data back.
-So in two steps. `erase` removes everything that happened at or before the erasure and keeps two watermarks: the source
-offset, below which no listen is folded again, and the erasure's own time, below which none is folded at all, however
-late it comes. `forget` removes those as well; it is right when the source topic no longer holds what they guard
-against (`may_forget`), or when an operator says so.
+An immediate tombstone would lose the watermarks, and a replay of the user's old listens would restore the data. So
+there are two steps. `erase` removes everything that happened at or before the erasure and keeps two watermarks: the
+source offset, up to which no listen is folded again, and the time of the erasure, up to which no listen is folded at
+all, however late it arrives. `forget` removes these as well, once the source topic no longer contains what they guard
+against (`may_forget`), or on an operator's request.
 
 An erasure goes by `at`, not by arrival: applied before or after the listens of its user, in any batching, it leaves the
-same entries, so a state rebuilt from the log is the state that was. What cannot be told apart is given up: the ids of
-the last events, which keep no time. A repeat of a later event is therefore folded again if it comes right after.
+same entries, so a state rebuilt from the log equals the original. The ids of the last events have no time, so they are
+all dropped. A repeat of a later event is therefore folded again if it arrives right after the erasure.
 """
 
 from collections.abc import Mapping
@@ -21,26 +21,26 @@ from sidestream.models.history.stored_sids import drop_unused_versions
 
 
 class Erasure(NamedTuple):
-    """What an erasure changes: state and blocks are one change."""
+    """Changes of an erasure, to be applied atomically."""
 
     state: bytes
     blocks: Mapping[int, bytes | None]
-    """By slot, those that change; none deletes."""
+    """Changed blocks by slot; None deletes."""
 
 
 def erase_all(state: bytes | None, blocks: Mapping[int, bytes], at: int) -> Erasure:
-    """Remove all that happened at or before a time, from state and blocks.
+    """Remove everything that happened at or before a time, from state and blocks.
 
     Args:
-        state: The user's state; None where there is none: listens that come late must be refused all the same.
+        state: The user's state; None if there is none: late listens must still be refused.
         blocks: All of the user's blocks and strays, by slot.
-        at: The erasure's time, UTC epoch ms.
+        at: Time of the erasure, UTC epoch ms.
 
     Returns:
-        The new state, the very same object where the erasure is not newer than the last one, and the blocks' changes.
+        The new state (the same object if the erasure is not newer than the last one), and the changed blocks.
 
     Raises:
-        StateError: State or a block cannot be read, or the time is outside the contract.
+        StateError: The state or a block cannot be decoded, or the time is outside the contract.
     """
     parts = empty_state() if state is None else decode(state)
     if state is not None and at <= parts.erased_at:
@@ -53,7 +53,7 @@ def erase_all(state: bytes | None, blocks: Mapping[int, bytes], at: int) -> Eras
     if parts.ring and len(parts.ring) == size:
         changes = _erase_blocks(blocks, at)
     else:
-        # The ring holds all that is left: what is in blocks alone is older than what it held.
+        # Everything left is in the ring: entries that are only in blocks are older than those of the ring.
         parts.archived = parts.num_blocks = parts.num_strays = 0
         changes = dict.fromkeys(blocks)
     parts.event_ids, parts.erased_at = b"", at
@@ -63,17 +63,17 @@ def erase_all(state: bytes | None, blocks: Mapping[int, bytes], at: int) -> Eras
 
 
 def erase(state: bytes | None, at: int) -> bytes:
-    """Remove all that happened at or before a time, for a user who has no blocks.
+    """Remove everything that happened at or before a time, for a user without blocks.
 
     Args:
-        state: The user's state; None where there is none.
-        at: The erasure's time, UTC epoch ms.
+        state: The user's state; None if there is none.
+        at: Time of the erasure, UTC epoch ms.
 
     Returns:
-        The new state; the very same object where the erasure is not newer than the last one.
+        The new state; the same object if the erasure is not newer than the last one.
 
     Raises:
-        StateError: The state cannot be read, or the time is outside the contract.
+        StateError: The state cannot be decoded, or the time is outside the contract.
     """
     return erase_all(state, {}, at).state
 
@@ -99,16 +99,16 @@ def _newer(entries: bytes, step: int, at: int) -> bytes:
 
 
 def is_erased(state: bytes | None) -> bool:
-    """Tell whether a state holds nothing but an erased user's watermarks.
+    """Return whether a state consists only of an erased user's watermarks.
 
     Args:
-        state: The user's state; None where there is none.
+        state: The user's state; None if there is none.
 
     Returns:
-        False for no state and for a user who listened again.
+        False also without a state, and for a user who has listened since.
 
     Raises:
-        StateError: The state cannot be read.
+        StateError: The state cannot be decoded.
     """
     if state is None:
         return False
@@ -117,19 +117,19 @@ def is_erased(state: bytes | None) -> bool:
 
 
 def may_forget(state: bytes | None, source_start_offset: int, source_start_at: int) -> bool:
-    """Tell whether the watermarks of an erasure guard against nothing any more.
+    """Return whether the watermarks of an erasure are no longer needed.
 
     Args:
-        state: The user's state; None where there is none.
-        source_start_offset: First offset that the partition of listens still holds.
-        source_start_at: Kafka timestamp of that record, UTC epoch ms; the present where the partition is empty.
+        state: The user's state; None if there is none.
+        source_start_offset: First offset that the partition of listens still contains.
+        source_start_at: Kafka timestamp of that record, UTC epoch ms; the current time if the partition is empty.
 
     Returns:
-        True where every listen that was folded or refused for this user is gone from the source, and all that it holds
-        was published after the erasure.
+        True if every listen that was folded or refused for this user is gone from the source, and everything in it was
+        published after the erasure.
 
     Raises:
-        StateError: The state cannot be read.
+        StateError: The state cannot be decoded.
     """
     if state is None:
         return False
@@ -138,17 +138,17 @@ def may_forget(state: bytes | None, source_start_offset: int, source_start_at: i
 
 
 def forget(state: bytes | None) -> bytes | None:
-    """Remove what an erasure left.
+    """Remove the watermarks of an erasure.
 
     Args:
-        state: The user's state; None where there is none.
+        state: The user's state; None if there is none.
 
     Returns:
-        None, a tombstone, for an erased user; for one who listened since, the state without its erasure; the very same
-        object where there was no erasure.
+        None (a tombstone) for an erased user; the state without its erasure for a user who has listened since; the same
+        object if there was no erasure.
 
     Raises:
-        StateError: The state cannot be read.
+        StateError: The state cannot be decoded.
     """
     if state is None or is_erased(state):
         return None

@@ -1,17 +1,17 @@
-"""Owns the fold: a user's state and listens in, the user's state out; pure in its arguments.
+"""Fold of listens into a user's state, as a pure function.
 
 Rules, in this order, for each record (records come in source order):
 1. A source offset at or below the watermark was applied before: skipped, so any replay is a no-op.
-2. A listen at or before the user's last erasure is no longer to be known: only the watermark moves.
-3. An event id among the user's last 32 is a repeat: only the watermark moves.
-4. A listen goes into the ring by (at, source offset), whenever it arrives. One that is older than all of a full ring
-   is counted and dropped.
-5. The entry keeps the SID that the catalogue holds now; an item not yet known keeps "SID unknown".
-6. What a full ring lets go of is in a block of the user by then (`ring`, `blocks`), if there are to be any.
+2. A listen at or before the user's last erasure is not stored: only the watermark advances.
+3. An event id among the user's last 32 is a repeat: only the watermark advances.
+4. A listen is inserted into the ring by (at, source offset), whenever it arrives. A listen older than all of a full
+   ring is counted and dropped.
+5. The entry stores the SID that the catalogue has now; for an unknown item it stores "SID unknown".
+6. Before an entry leaves a full ring it is written to a block of the user (`ring`, `blocks`), if blocks are enabled.
 
 Folding records in one call or in many gives the same bytes, of the state and of the blocks. Measured on one busy core
-with a full ring: 3.3 us a record in calls of 100, 4.1 us in calls of 5, 7.4 us alone; a seventh of a record's cost is
-the hash of its event id.
+with a full ring: 3.3 us a record in calls of 100, 4.1 us in calls of 5, 7.4 us in calls of one; a seventh of a record's
+cost is the hash of its event id.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -43,14 +43,14 @@ from sidestream.tokenizer.catalogue.facts import StoredSid
 from sidestream.tokenizer.sid import remembered_item_key
 
 SidLookup = Callable[[int], StoredSid | None]
-"""Maps an item key to the SID that the catalogue holds now; `CatalogueSnapshot.stored_sid` is one."""
+"""Maps an item key to the SID that the catalogue has now, for example `CatalogueSnapshot.stored_sid`."""
 
 _EVENT_IDS_BYTES = MAX_EVENT_IDS * EVENT_ID_BYTES
 _SIGNAL_NUMBERS = {signal: number for number, signal in enumerate(SIGNALS)}
 
 
 class ListenFields(Protocol):
-    """What the fold reads of a listen; the hot path's struct and `sidestream.models.records.Listen` both have it."""
+    """Fields of a listen that the fold reads, common to the hot path's struct and `records.Listen`."""
 
     @property
     def event_id(self) -> str:
@@ -58,19 +58,19 @@ class ListenFields(Protocol):
 
     @property
     def item_id(self) -> str:
-        """What was listened to."""
+        """Id of the item."""
 
     @property
     def at(self) -> int:
-        """When it happened, UTC epoch ms."""
+        """Time of the listen, UTC epoch ms."""
 
     @property
     def listened_ms(self) -> int | None:
-        """How long was listened; None where not known."""
+        """Listened time; None if unknown."""
 
     @property
     def duration_ms(self) -> int | None:
-        """How long the item is; None where not known."""
+        """Duration of the item; None if unknown."""
 
     @property
     def signal(self) -> str:
@@ -78,11 +78,11 @@ class ListenFields(Protocol):
 
 
 class FoldResult(NamedTuple):
-    """What a fold made, and what became of its records."""
+    """Result of a fold, with counts of its records."""
 
     state: bytes
     applied: int
-    """Records now in the ring, or pushed out of it by later ones of the same call."""
+    """Records inserted into the ring, including those displaced by later ones of the same call."""
     repeats: int
     """Records whose event id was among the last 32."""
     late: int
@@ -92,7 +92,7 @@ class FoldResult(NamedTuple):
     erased: int = 0
     """Records at or before the user's last erasure."""
     blocks: Mapping[int, bytes] = MappingProxyType({})
-    """Blocks that were written, by slot: with the state they are one change."""
+    """Blocks written, by slot; to be stored atomically with the state."""
 
 
 def fold(
@@ -101,16 +101,16 @@ def fold(
     """Fold listens of one user into the user's state.
 
     Args:
-        state: The user's state; None where there is none.
+        state: The user's state; None if there is none.
         records: Source offset and listen, in offset order. All offsets of one user are of one partition.
         lookup: Called once per listen that enters the ring.
-        history_events: How many events the user's blocks must hold; 0 for no blocks.
+        history_events: Number of events that the user's blocks must hold; 0 for no blocks.
 
     Returns:
-        The new state, counts and blocks. The state is the very same object where every record was stale.
+        The new state, counts and blocks. The state is the same object if every record was stale.
 
     Raises:
-        StateError: The state cannot be read, or a listen cannot be written: a time or signal outside the contract.
+        StateError: The state cannot be decoded, or a listen cannot be encoded: a time or signal outside the contract.
     """
     parts = empty_state() if state is None else decode(state)
     parts.history_events = history_events
@@ -127,7 +127,7 @@ def fold(
             erased += 1
             continue
         event = event_id_bytes(listen.event_id)
-        # Not `in`: bytes first try their operand as a number, which doubles the cost.
+        # Not `in`: bytes first try to convert their operand to an integer, which doubles the cost.
         if event_ids.find(event) >= 0 and _holds(event_ids, event):
             repeats += 1
             continue
@@ -151,25 +151,25 @@ def fold(
 
 def _holds(event_ids: bytes, event: bytes) -> bool:
     place = event_ids.find(event)
-    # A match across the border of two ids is none.
+    # A match across the boundary of two ids does not count.
     while place >= 0 and place % EVENT_ID_BYTES:
         place = event_ids.find(event, place + 1)
     return place >= 0
 
 
 def _insert(state: State, offset: int, listen: ListenFields, lookup: SidLookup) -> bool:
-    """Put a listen that came out of order into the ring; False where it is older than all of a full ring."""
+    """Insert an out-of-order listen into the ring; False if it is older than all of a full ring."""
     settle(state)
     at, step = listen.at, entry_bytes(state.num_levels)
     if len(state.ring) == MAX_RING * step and at < entry_at(state.ring, 0):
         return False
-    # Only then: another number of levels may have rewritten the entries.
+    # Only afterwards: a different number of levels may have rewritten the entries.
     insert(state, _entry(state, offset, listen, lookup))
     return True
 
 
 def _entry(state: State, offset: int, listen: ListenFields, lookup: SidLookup) -> bytes:
-    """Return the ring entry of a listen, after making room for its SID in the state."""
+    """Return the ring entry of a listen, after preparing the state for its SID."""
     at, signal = listen.at, _SIGNAL_NUMBERS.get(listen.signal)
     if signal is None or not 0 <= at <= MAX_AT_MS:
         msg = (
@@ -192,7 +192,7 @@ def _entry(state: State, offset: int, listen: ListenFields, lookup: SidLookup) -
 
 
 def _share(listened_ms: int | None, duration_ms: int | None) -> int:
-    """Return the listened share in 254ths, rounded half up; 255 where it is not known."""
+    """Return the listened share in 254ths, rounded half up; 255 if unknown."""
     if listened_ms is None or not duration_ms:
         return UNKNOWN
     return min(MAX_SHARE, (listened_ms * 2 * MAX_SHARE + duration_ms) // (2 * duration_ms))

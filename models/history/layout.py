@@ -1,4 +1,4 @@
-"""Owns the bytes of a user's state: version 2 is written, version 1 is read as well.
+"""Byte layout of a user's state: version 2 is written, version 1 is also read.
 
 All integers little-endian. L = num_levels, n = ring entries, e = event ids, v = tokenizer versions.
 
@@ -9,11 +9,13 @@ offset  size   field
 2       1      ring entries n, at most 50
 3       1      event ids e, at most 32
 4       1      low 4 bits: tokenizer versions v, at most 4; +16: section of erasures, +32: section of the archive
-5       4      listens folded: all but repeats (u32, stays at its maximum)
-9       4      of these, dropped as older than the tail of a full ring (u32, stays at its maximum)
+5       4      listens folded: all but repeats (u32, saturating)
+9       4      of these, dropped as older than the tail of a full ring (u32, saturating)
 13      8      watermark = highest source offset of a listen applied, -1 for none (i64)
 +       6      section of erasures: highest `at` of the erasures applied (u48)
-+       7      section of the archive: how many of the oldest ring entries are in a block already (u8), blocks
+               written so far (u24), strays written so far (u24); see `blocks`
++       7      section of the archive: number of oldest ring entries that are already in a block (u8), blocks
+               written so far (u24), strays written so far (u24); see `blocks`
                written so far (u24), strays written so far (u24); see `blocks`
 +       6 v    tokenizer versions
 +       6 e    ids of the last events, oldest first: BLAKE2b of the event id, digest of 6 bytes
@@ -25,21 +27,21 @@ A ring entry:
 ```
 0       8      item key (u64)
 8       6      at, UTC epoch ms (u48)
-14      1      listened share in 254ths; 255 = not known
-15      1      signal: place in SIGNALS
-16      1      place in the table of tokenizer versions; 255 = SID not known, the codes are then 0
+14      1      listened share in 254ths; 255 = unknown
+15      1      signal: index into SIGNALS
+16      1      index into the table of tokenizer versions; 255 = SID unknown, the codes are then 0
 17      2 L    codes (u16)
 ```
 
 A full ring of 50 at three levels with four versions takes 21 + 7 + 24 + 192 + 1,150 = 1,394 bytes, 1,400 after an
-erasure; what an erased user leaves are two watermarks, 27 bytes. Erasures are ordered by `at`, the highest wins, so
-they need no offset. The source offset of an entry is not stored: records arrive in offset order, so an entry inserted
-after all of equal `at` keeps the order. A tokenizer version is its 12 hexadecimal digits, or the 6-byte BLAKE2b of any
-other text.
+erasure; an erased user leaves two watermarks, 27 bytes. Erasures are ordered by `at`, the highest wins, so they need no
+offset. The source offset of an entry is not stored: records arrive in offset order, so an entry inserted after all of
+equal `at` keeps the order. A tokenizer version is stored as its 12 hexadecimal digits (6 bytes), or the 6-byte BLAKE2b
+of any other text.
 
 Version 1 differed before its tokenizer versions: after byte 4 came sections (u8, 1), folded, late, bytes of a vector
-(u16, 0), a tag (u8, 1) and the watermark. A state becomes version 2 when it is next folded; releases that know version
-1 alone refuse it then.
+(u16, 0), a tag (u8, 1) and the watermark. A state is converted to version 2 when it is next folded; releases that only
+know version 1 then refuse it.
 """
 
 import hashlib
@@ -53,7 +55,7 @@ from sidestream.models.errors import StateError
 from sidestream.models.state_limits import MAX_EVENT_IDS as MAX_EVENT_IDS
 
 LAYOUT_VERSION: Final = 2
-"""The newest that is read."""
+"""The newest version that can be decoded."""
 MAX_RING: Final = 50
 MAX_VERSIONS: Final = 4
 EVENT_ID_BYTES: Final = 6
@@ -67,7 +69,7 @@ NO_WATERMARK: Final = -1
 NO_ERASURE: Final = -(2**63)
 
 SIGNALS: Final = ("listen", "like", "save", "follow", "share", "skip", "dislike")
-"""Signals by number; only ever appended to."""
+"""Signals by number; append-only."""
 
 _HEADER: Final = Struct("<5B2Iq")
 _HEADER_V1: Final = Struct("<6B2IHBq")
@@ -86,7 +88,7 @@ VERSION_AT: Final = 16
 
 @dataclass(slots=True)
 class State:
-    """A state taken apart for folding; `decode` and `encode` are inverse to each other.
+    """A decoded state for folding; `decode` and `encode` are inverse to each other.
 
     Attributes:
         num_levels: L.
@@ -95,14 +97,14 @@ class State:
         watermark: Highest source offset applied, -1 for none.
         versions: Tokenizer versions, oldest first, 6 bytes each.
         event_ids: Ids of the last events, oldest first, 6 bytes each.
-        ring: Entries.
-        fresh: Entries to come after those of the ring, not yet joined to it: a join per record would copy 1 KB.
+        ring: Encoded entries.
+        fresh: Entries to append to the ring, not joined yet: a join per record would copy 1 KB.
         erased_at: Highest `at` of the erasures applied, `NO_ERASURE` for none.
-        archived: How many of the oldest ring entries are in a block already.
+        archived: Number of oldest ring entries that are already in a block.
         num_blocks: Blocks of the user written so far; 0 while there is no archive.
-        num_strays: Late listens written beside the blocks so far.
-        history_events: How many events the blocks are to hold, 0 for no blocks; a setting, not part of the value.
-        written: Blocks and strays written since `decode`, by slot; values of their own.
+        num_strays: Strays of the user written so far.
+        history_events: Number of events that the blocks must hold, 0 for no blocks; a setting, not part of the value.
+        written: Blocks and strays written since `decode`, by slot; separate values.
     """
 
     num_levels: int
@@ -122,21 +124,21 @@ class State:
 
 
 def empty_state() -> State:
-    """Return the state of a user of whom nothing is known."""
+    """Return the state of an unknown user."""
     return State(0, 0, 0, NO_WATERMARK, b"", b"", b"", [])
 
 
 def decode(value: bytes) -> State:
-    """Take a value apart.
+    """Decode a user's state.
 
     Args:
         value: Bytes of a user's state.
 
     Returns:
-        Its parts.
+        The decoded state.
 
     Raises:
-        StateError: Another layout version, or bytes that do not fit this one.
+        StateError: The layout version is unknown, or the bytes do not fit it.
     """
     try:
         version, levels, entries, ids, flags, folded, late, watermark = _HEADER.unpack_from(value)
@@ -183,7 +185,7 @@ def decode(value: bytes) -> State:
 
 
 def _header_v1(value: bytes) -> tuple[int, int, int, int, int, int, int]:
-    """Return levels, entries, event ids, flags, folded, late and watermark of a version 1."""
+    """Return levels, entries, event ids, flags, folded, late and watermark of a version 1 state."""
     _, levels, entries, ids, versions, sections, folded, late, vector, tag, watermark = _HEADER_V1.unpack_from(value)
     if (sections, vector, tag) != _FIXED_V1 or versions > MAX_VERSIONS:
         msg = _damaged(value, f"sections, vector and tag of {_FIXED_V1} and at most {MAX_VERSIONS} versions")
@@ -192,16 +194,16 @@ def _header_v1(value: bytes) -> tuple[int, int, int, int, int, int, int]:
 
 
 def encode(state: State) -> bytes:
-    """Put a value together.
+    """Encode a state, the inverse of `decode`.
 
     Args:
-        state: Its parts.
+        state: A settled state.
 
     Returns:
-        Bytes that `decode` takes apart again.
+        Its bytes.
 
     Raises:
-        StateError: Entries wait to be settled; a programming error.
+        StateError: There are entries that were not settled; a programming error.
     """
     if state.fresh:
         msg = f"user state: expected a settled ring, got {len(state.fresh)} fresh entries; call `settle` first"
@@ -211,7 +213,7 @@ def encode(state: State) -> bytes:
         flags |= _ERASURES
         sections = state.erased_at.to_bytes(_ERASURES_BYTES, "little")
     if state.num_blocks or state.archived:
-        # A user of 2^24 blocks starts to count anew, and has a short history for a while.
+        # The count wraps around after 2^24 blocks; the user then has a short history for a while.
         archive = state.archived | (state.num_blocks & _U24) << 8 | (state.num_strays & _U24) << 32
         flags |= _ARCHIVE
         sections += archive.to_bytes(_ARCHIVE_BYTES, "little")
@@ -240,19 +242,12 @@ def entry_struct(num_levels: int) -> Struct:
 
 
 def entry_at(ring: bytes, start: int) -> int:
-    """Return `at` of the entry that begins at a byte of the ring."""
+    """Return `at` of the entry that starts at a byte offset of the ring."""
     return int.from_bytes(ring[start + 8 : start + _AT_END], "little")
 
 
 def event_id_bytes(event_id: str) -> bytes:
-    """Hash an event id.
-
-    Args:
-        event_id: Its text.
-
-    Returns:
-        6 bytes; two of a user's last 32 events share them by chance once in some 10^13 listens.
-    """
+    """Hash an event id to 6 bytes; two of a user's last 32 events collide about once in 10^13 listens."""
     return hashlib.blake2b(event_id.encode("utf-8", "surrogatepass"), digest_size=EVENT_ID_BYTES).digest()
 
 

@@ -1,4 +1,4 @@
-"""Owns how a user's whole history is read: what the blocks hold, then the recent ring, each listen once."""
+"""Reading of a user's whole history: blocks, then the recent ring, each listen once."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -23,12 +23,12 @@ class HistoryEvent(NamedTuple):
     """One listen of a history.
 
     Attributes:
-        item_key: Of the item.
-        at: When it happened, UTC epoch ms.
-        share: Listened share in [0, 1]; None where not known.
+        item_key: Key of the item.
+        at: Time of the listen, UTC epoch ms.
+        share: Listened share in [0, 1]; None if unknown.
         signal: One of `SIGNALS`.
-        tokenizer_version: Of the SID, 12 hexadecimal digits; None where no SID is stored.
-        codes: The SID; None where none is stored.
+        tokenizer_version: Version of the SID, 12 hexadecimal digits; None if no SID is stored.
+        codes: The SID; None if none is stored.
     """
 
     item_key: int
@@ -40,7 +40,7 @@ class HistoryEvent(NamedTuple):
 
 
 class _Packed(NamedTuple):
-    """An entry as it lies in ring or block, with what reads it."""
+    """An encoded entry of ring or block, with what is needed to decode it."""
 
     entry: bytes
     num_levels: int
@@ -48,27 +48,28 @@ class _Packed(NamedTuple):
 
 
 def history(state: bytes | None, blocks: Mapping[int, bytes]) -> list[HistoryEvent]:
-    """Read all that is known of a user's listens.
+    """Read all stored listens of a user.
 
-    Blocks count back from the newest as far as none is missing: what is left of older ones, after a change of
-    `history_events`, is not read, for there would be a hole before it.
+    Blocks are read back from the newest until one is missing: remaining older ones, after a change of `history_events`,
+    are not read, because they would leave a gap.
 
     Args:
-        state: The user's state; None where there is none.
-        blocks: All of the user's blocks and strays, by slot; some of another moment than the state do no harm.
+        state: The user's state; None if there is none.
+        blocks: All of the user's blocks and strays, by slot; blocks from a different moment than the state are
+            harmless.
 
     Returns:
         Events, ascending by (at, source offset).
 
     Raises:
-        StateError: State or a block cannot be read.
+        StateError: The state or a block cannot be decoded.
     """
     if state is None:
         return []
     parts = decode(state)
     ring = _entries(parts.num_levels, parts.versions, parts.ring)
-    # The oldest of the ring are in blocks as well. Times and items are compared, not places: an entry of the ring may
-    # have lost its SID since.
+    # The oldest entries of the ring are also in blocks. Times and items are compared, not bytes: an entry of the ring
+    # may have lost its SID since.
     doubles = Counter(_same(packed) for packed in ring[: parts.archived])
     older = []
     for packed in reversed(_archived(parts, blocks)):
@@ -80,7 +81,7 @@ def history(state: bytes | None, blocks: Mapping[int, bytes]) -> list[HistoryEve
 
 
 def _archived(state: State, blocks: Mapping[int, bytes]) -> list[_Packed]:
-    """Return what blocks and strays hold, ascending by (at, source offset)."""
+    """Return the entries of blocks and strays, ascending by (at, source offset)."""
     whole: dict[int, Block] = {}
     strays: list[Block] = []
     for slot, value in blocks.items():
@@ -92,7 +93,7 @@ def _archived(state: State, blocks: Mapping[int, bytes]) -> list[_Packed]:
     first = state.num_blocks
     while first - 1 in whole:
         first -= 1
-    # A stray came among entries of blocks before it, and after those of equal `at`.
+    # A stray arrived after the blocks around it, so it follows entries of equal `at`.
     read = [whole[number] for number in range(first, state.num_blocks)]
     read += sorted(
         (b for b in strays if first < b.blocks_before <= state.num_blocks and b.strays_before < state.num_strays),

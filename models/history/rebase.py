@@ -1,19 +1,19 @@
-"""Owns how a state is carried over to another log of listens: its offsets start again, what is known stays."""
+"""Rebase of a state onto another log of listens: offsets restart, entries are kept."""
 
 from sidestream.models.history.layout import NO_WATERMARK, decode, encode
 
 
 def rebase(state: bytes) -> bytes:
-    """Forget the source offset of a state; the ids of its last events still recognise repeats.
+    """Reset the source offset of a state; the ids of its last events still detect repeats.
 
     Args:
         state: The user's state.
 
     Returns:
-        The state as it folds the first listen of another log.
+        A state that is ready for the first listen of another log.
 
     Raises:
-        StateError: The state cannot be read.
+        StateError: The state cannot be decoded.
     """
     parts = decode(state)
     parts.watermark = NO_WATERMARK

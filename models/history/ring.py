@@ -1,11 +1,11 @@
-"""Owns how entries come into the recent ring and leave it: nothing leaves before it is in a block of the user.
+"""The recent ring: insertion and eviction of entries, which are archived in a block before they are evicted.
 
-When a full ring would let go of an entry that is in no block, its 16 oldest such entries become one, in advance. So
-nothing is ever pending, a user costs one more record in 16 listens, and the blocks are the same however the listens
-are batched. A late listen that goes in among entries that are in blocks already is written at once, alone: a stray.
+When a full ring would evict an entry that is in no block, its 16 oldest such entries are written as one, in advance. So
+nothing is ever pending, a user costs one additional record per 16 listens, and the blocks do not depend on the batching
+of the listens. A late listen that is inserted among entries that are already in blocks is written at once, as a stray.
 
-With blocks off, a ring that never had one keeps none. For one that had, blocks are counted without being written: the
-numbers that miss end its history, so that turning them on again makes no hole in it.
+With blocks disabled, a ring that never had blocks writes none. For a ring that had, blocks are counted without being
+written: the missing numbers end its history, so that enabling blocks again leaves no gap in it.
 """
 
 from sidestream.models.history.blocks import BLOCK_EVENTS, STRAY, block_of, num_slots
@@ -13,25 +13,16 @@ from sidestream.models.history.layout import MAX_RING, State, entry_at, entry_by
 
 
 def settle(state: State) -> None:
-    """Join the fresh entries to the ring and let go of the oldest beyond its size.
-
-    Args:
-        state: Changed in place.
-    """
+    """Append the fresh entries to the ring, in place, and evict the oldest beyond its size."""
     if state.fresh:
         _take(state, b"".join((state.ring, *state.fresh)))
         state.fresh.clear()
 
 
 def insert(state: State, entry: bytes) -> None:
-    """Put an entry that came out of order into a settled ring, after all that are not newer.
-
-    Args:
-        state: Changed in place.
-        entry: Of the state's number of levels.
-    """
+    """Insert an out-of-order entry into a settled ring, in place, after all entries that are not newer."""
     ring, step, at = state.ring, len(entry), entry_at(entry, 0)
-    # By halves: a listen may come in anywhere, and a look at an entry costs a twentieth of a fold.
+    # Binary search: a listen may belong anywhere, and reading an entry costs a twentieth of a fold.
     place, end = 0, len(ring) // step
     while place < end:
         middle = (place + end) // 2
@@ -49,7 +40,7 @@ def insert(state: State, entry: bytes) -> None:
 
 
 def _take(state: State, entries: bytes) -> None:
-    """Make entries the ring, without the oldest beyond its size."""
+    """Replace the ring by entries, without the oldest beyond its size."""
     num_leaving = len(entries) // entry_bytes(state.num_levels) - MAX_RING
     if num_leaving > 0:
         if state.history_events or state.num_blocks:
@@ -59,7 +50,7 @@ def _take(state: State, entries: bytes) -> None:
 
 
 def _archive(state: State, entries: bytes, num_leaving: int) -> None:
-    """Write blocks until all entries that are about to leave are in one."""
+    """Write blocks until all entries that are about to be evicted are in one."""
     step = entry_bytes(state.num_levels)
     while state.archived < num_leaving:
         if state.history_events:

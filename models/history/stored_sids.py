@@ -1,4 +1,4 @@
-"""Owns how stored SIDs live in a state: the table of tokenizer versions and the levels of the entries."""
+"""Stored SIDs of a state: its table of tokenizer versions, and the number of levels of its entries."""
 
 import hashlib
 from functools import cache
@@ -16,22 +16,14 @@ from sidestream.models.history.ring import settle
 
 @cache
 def version_bytes(tokenizer_version: str) -> bytes:
-    """Return the 6 bytes that stand for a tokenizer version."""
+    """Return the 6 bytes that represent a tokenizer version."""
     if len(tokenizer_version) == 2 * VERSION_BYTES and set(tokenizer_version) <= set("0123456789abcdef"):
         return bytes.fromhex(tokenizer_version)
     return hashlib.blake2b(tokenizer_version.encode(), digest_size=VERSION_BYTES).digest()
 
 
 def find_version(versions: bytes, version: bytes) -> int:
-    """Find a tokenizer version in a state's table.
-
-    Args:
-        versions: The table.
-        version: What `version_bytes` returned.
-
-    Returns:
-        Its place, -1 where it has none.
-    """
+    """Return the index of a version (from `version_bytes`) in a state's table, -1 if it is missing."""
     start = versions.find(version)
     while start > 0 and start % VERSION_BYTES:
         start = versions.find(version, start + 1)
@@ -39,24 +31,16 @@ def find_version(versions: bytes, version: bytes) -> int:
 
 
 def place_of_version(state: State, tokenizer_version: str) -> int:
-    """Find or make a place for a tokenizer version in a state's table.
-
-    Args:
-        state: Changed in place where the version is new to it.
-        tokenizer_version: Its name.
-
-    Returns:
-        The version's place.
-    """
+    """Return the index of a tokenizer version in a state's table, adding it in place if it is new."""
     version = version_bytes(tokenizer_version)
     place = find_version(state.versions, version)
     return place if place >= 0 else _add_version(state, version)
 
 
 def _add_version(state: State, version: bytes) -> int:
-    """Make a place for a version.
+    """Add a version to the table.
 
-    A full table first gives up what no entry refers to, then its oldest version, whose entries keep no SID.
+    A full table first drops versions that no entry refers to, then its oldest version, whose entries lose their SID.
     """
     settle(state)
     table = [state.versions[at : at + VERSION_BYTES] for at in range(0, len(state.versions), VERSION_BYTES)]
@@ -72,12 +56,7 @@ def _add_version(state: State, version: bytes) -> int:
 
 
 def set_levels(state: State, num_levels: int) -> None:
-    """Change how many codes an entry holds; SIDs of another length are given up, with their versions.
-
-    Args:
-        state: Changed in place.
-        num_levels: L of the next SID.
-    """
+    """Change the number of codes per entry, in place; SIDs of another length are dropped, with their versions."""
     settle(state)
     old = entry_bytes(state.num_levels)
     no_sid = bytes((UNKNOWN,)) + bytes(2 * num_levels)
@@ -88,11 +67,7 @@ def set_levels(state: State, num_levels: int) -> None:
 
 
 def drop_unused_versions(state: State) -> None:
-    """Give up versions that no entry refers to, and the number of levels with the last of them.
-
-    Args:
-        state: Changed in place.
-    """
+    """Drop versions that no entry refers to, in place; with the last of them, also reset the number of levels."""
     settle(state)
     used = set(state.ring[VERSION_AT :: entry_bytes(state.num_levels)]) - {UNKNOWN}
     if not used:
@@ -105,7 +80,7 @@ def drop_unused_versions(state: State) -> None:
 
 
 def _with_versions_moved(state: State, moved: dict[int, int]) -> bytes:
-    """Return the ring with versions renumbered; entries whose version is gone lose their SID."""
+    """Return the ring with versions renumbered; entries whose version was dropped lose their SID."""
     step = entry_bytes(state.num_levels)
     ring = bytearray(state.ring)
     for start in range(0, len(ring), step):

@@ -1,4 +1,4 @@
-"""Owns how a user's state is read: as arrays for the model (`view`) and as words for people (`describe`).
+"""Reading of a user's state: as arrays for the model (`view`) and as JSON for display (`describe`).
 
 Shape legend: T = history entries, oldest first; L = levels.
 """
@@ -37,15 +37,15 @@ class HistoryView:
     """A listener's recent history under one snapshot.
 
     Attributes:
-        rows: Row of the item in the snapshot, -1 where the catalogue no longer knows the item. Shape: (T,).
+        rows: Row of the item in the snapshot, -1 if the item is no longer in the catalogue. Shape: (T,).
         codes: SID under the model's tokenizer version. Shape: (T, L).
         item_keys: Shape: (T,).
         at: UTC epoch ms, ascending. Shape: (T,).
-        share: Listened share in [0, 1], NaN where not known. Shape: (T,).
-        signal: Place in `SIGNALS`. Shape: (T,).
+        share: Listened share in [0, 1], NaN if unknown. Shape: (T,).
+        signal: Index into `SIGNALS`. Shape: (T,).
         watermark: Highest source offset folded, -1 for none.
-        dropped: Entries left out because no SID under that version is known.
-        aligned: Entries whose SID is the stored one of an older version, translated.
+        dropped: Number of entries dropped because no SID under that version is known.
+        aligned: Number of entries whose SID was translated from an older version.
     """
 
     rows: Int32Array
@@ -64,23 +64,23 @@ def view(
 ) -> HistoryView:
     """Read a state as the model's arrays.
 
-    The SID of an entry is the snapshot's, else the stored one if it is of the same tokenizer version, else the stored
-    one of an older version by the alignment map from that very version, else the entry is dropped and counted. Maps
-    are not chained: an item that the catalogue knows needs none, however old its listen is, and one that it no longer
-    knows needs a map from the version that its listen was stored under.
+    The SID of an entry is the snapshot's; else the stored one if it is of the same tokenizer version; else the stored
+    one of an older version, translated by the alignment map from exactly that version; else the entry is dropped and
+    counted. Maps are not chained: an item in the catalogue needs none, however old its listen is, and an item that is
+    no longer there needs a map from the version that its listen was stored under.
 
     Args:
-        state: The user's state; None where there is none.
+        state: The user's state; None if there is none.
         snapshot: Pinned catalogue.
-        tokenizer_version: Version that the model was trained on. A snapshot of another version says nothing.
-        alignments: Maps from older versions' SIDs to this one's, the first of each counts; one between other versions
-            says nothing.
+        tokenizer_version: Version that the model was trained on. A snapshot of another version is not used.
+        alignments: Maps from older versions' SIDs to this one's, the first of each counts; maps between other versions
+            are not used.
 
     Returns:
         The arrays, oldest entry first.
 
     Raises:
-        StateError: The state cannot be read.
+        StateError: The state cannot be decoded.
     """
     parts = empty_state() if state is None else decode(state)
     entries = np.frombuffer(parts.ring, dtype=_entry_dtype(parts.num_levels))
@@ -93,7 +93,7 @@ def view(
     fallback = (rows < 0) & _stored_under(entries["version"], parts, tokenizer_version)
     if parts.num_levels == snapshot.num_levels and fallback.any():
         stored = entries["codes"].astype(np.int32)
-        # A code outside the codebook would make the graph read beside its tables.
+        # A code outside the codebook would make the graph read out of bounds.
         fallback &= (stored < np.array(snapshot.codebook_sizes)).all(axis=1)
         codes[fallback] = stored[fallback]
     aligned = 0
@@ -123,18 +123,18 @@ def describe(
     item_id_of: Callable[[int], str | None] | None = None,
     blocks: Mapping[int, bytes] | None = None,
 ) -> dict[str, Any]:
-    """Put a state into words.
+    """Describe a state for display.
 
     Args:
-        state: The user's state; None where there is none.
-        item_id_of: Names an item key where it can; keys are printed otherwise.
-        blocks: All of the user's blocks, by slot, to tell the whole history; None for the recent ring alone.
+        state: The user's state; None if there is none.
+        item_id_of: Maps an item key to its id if known; otherwise the key is printed.
+        blocks: All of the user's blocks, by slot, for the whole history; None for the recent ring only.
 
     Returns:
         JSON-ready values; the latest entry first.
 
     Raises:
-        StateError: The state or a block cannot be read.
+        StateError: The state or a block cannot be decoded.
     """
     parts = empty_state() if state is None else decode(state)
     return {
@@ -185,9 +185,9 @@ def _at(entries: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
 
 
 def _stored_under(places: npt.NDArray[np.uint8], parts: State, tokenizer_version: str) -> BoolArray:
-    """Tell which entries store a SID of a tokenizer version. Shape: (T,)."""
+    """Return which entries store a SID of a tokenizer version. Shape: (T,)."""
     place = find_version(parts.versions, version_bytes(tokenizer_version))
-    # Place 255 never occurs, so "no such version" matches no entry that stores a SID.
+    # Index 255 never occurs, so "no such version" matches no entry that stores a SID.
     stored: BoolArray = (places == place) & (places != UNKNOWN)
     return stored
 
@@ -199,8 +199,8 @@ def _translate(
     alignment: Alignment,
     snapshot: CatalogueSnapshot,
 ) -> int:
-    """Fill in what an alignment says of stored SIDs; return of how many entries it said something."""
-    # A map made for other codebooks would make the graph read beside its tables.
+    """Translate stored SIDs by an alignment, in place; return the number of translated entries."""
+    # A map for other codebooks would make the graph read out of bounds.
     fits = alignment.new_sizes == tuple(snapshot.codebook_sizes) and len(alignment.old_sizes) == stored.shape[1]
     if not fits or not rows.any():
         return 0

@@ -1,4 +1,4 @@
-"""From one session-start and one listener's state to a candidate set: pure, torch-free, the same live and in replay."""
+"""Recommendation: a candidate set from a session-start and a user state; pure, without torch, also used by replay."""
 
 from typing import TYPE_CHECKING
 

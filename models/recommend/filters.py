@@ -1,8 +1,8 @@
-"""Which items may be candidates of one session: facts, expiry, discovery mode, exclusions; and who is familiar.
+"""Candidate filters of one session: facts, expiry, discovery mode and exclusions; and familiarity of items.
 
-The rules become one mask per request, and the beam itself is constrained by it: nothing is filtered away afterwards,
-so a narrow rule still yields as many candidates as the catalogue holds. An item is familiar when it, its show or its
-creator is in the listener's recent history.
+The rules become one mask per request, which constrains the beam itself: nothing is filtered afterwards, so a narrow
+rule still yields as many candidates as the catalogue has. An item is familiar if it, its show or its creator is in the
+listener's recent history.
 
 Shape legend: R = rows of the item store, T = history entries.
 """
@@ -20,7 +20,7 @@ Int32Array = npt.NDArray[np.int32]
 
 
 def familiar(snapshot: CatalogueSnapshot, history: HistoryView) -> BoolArray:
-    """Tell which items of the whole store are familiar to a listener.
+    """Return which items of the whole store are familiar to a listener.
 
     Args:
         snapshot: Pinned catalogue.
@@ -38,7 +38,7 @@ def familiar(snapshot: CatalogueSnapshot, history: HistoryView) -> BoolArray:
 
 
 def are_familiar(snapshot: CatalogueSnapshot, history: HistoryView, rows: Int32Array) -> list[bool]:
-    """Tell which of a few items are familiar; for so few, sets take a tenth of the time of arrays.
+    """Return which of a few items are familiar; for so few, sets take a tenth of the time of arrays.
 
     Args:
         snapshot: Pinned catalogue.
@@ -47,7 +47,7 @@ def are_familiar(snapshot: CatalogueSnapshot, history: HistoryView, rows: Int32A
             Shape: (n,).
 
     Returns:
-        What `familiar` says of each row.
+        The value of `familiar` for each row.
     """
     known = history.rows[history.rows >= 0]
     heard = set(known.tolist())
@@ -65,7 +65,7 @@ def eligibility_of(start: SessionStart, snapshot: CatalogueSnapshot, history: Hi
         start: The session-start.
         snapshot: Pinned catalogue.
         history: The listener's recent history under this snapshot.
-        now_ms: UTC epoch milliseconds; items expired by then are out.
+        now_ms: UTC epoch milliseconds; items expired by then are not eligible.
 
     Returns:
         Masks for the beam.
@@ -89,14 +89,14 @@ def eligibility_of(start: SessionStart, snapshot: CatalogueSnapshot, history: Hi
 def excluded_rows(
     start: SessionStart, snapshot: CatalogueSnapshot, history: HistoryView, *, exclude_seen: bool
 ) -> Int32Array:
-    """Find the rows that must not come back.
+    """Find the rows to exclude.
 
     Args:
-        start: The session-start; its `exclude` always holds.
+        start: The session-start; its `exclude` always applies.
         snapshot: Pinned catalogue.
         history: The listener's recent history under this snapshot.
-        exclude_seen: Leave out the history's own items too. Ignored where the session asks for familiar items:
-            hearing them again is then what is wanted.
+        exclude_seen: Whether to also exclude the items of the history. Ignored if the session asks for familiar items,
+            because hearing them again is then intended.
 
     Returns:
         Rows in ascending order, without repeats.
@@ -115,5 +115,5 @@ def excluded_rows(
 
 
 def _named(keys: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
-    """Return the keys that name someone: 0 stands for "no creator" and "no show"."""
+    """Return the keys that are set: 0 means "no creator" or "no show"."""
     return np.unique(keys[keys != 0])

@@ -1,9 +1,9 @@
-"""The places reserved for new items, which ranking alone never shows.
+"""Places reserved for new items, which the model's ranking alone would not show.
 
-A new item was published within the last hours (or says nothing of when) and has no listen in training: the model's
-score of it is well ordered among its like but far below that of known items, so it competes for places of its own.
-Rank inside them: recency-weighted content similarity, sum over the history of 1/k * cosine(entry, item), k = 1 for
-the latest entry. Without a history the newest come first.
+A new item was published within the last hours (or has no publication time) and has no listen in training: the model's
+scores of new items are consistent with each other but far below those of known items, so they compete for separate
+places. Rank inside them: recency-weighted content similarity, sum over the history of 1/k * cosine(entry, item), k = 1
+for the latest entry. Without a history the newest come first.
 """
 
 import numpy as np
@@ -23,7 +23,7 @@ _HOUR_S = 3_600
 
 
 def places(num_candidates: int, settings: RecommendSettings) -> int:
-    """Return how many places of a candidate set are reserved: the setting, but never more than a fifth."""
+    """Return the number of reserved places of a candidate set: the setting, but at most a fifth."""
     return min(settings.reserved_new, num_candidates // 5)
 
 
@@ -33,12 +33,12 @@ def new_items(
     """Rank the new items for one listener.
 
     Args:
-        snapshot: Pinned catalogue; its `newest_rows` come newest first.
+        snapshot: Pinned catalogue.
         history: The listener's recent history under this snapshot.
         allowed: Rows that may be listed.
             Shape: (R,).
         now_ms: UTC epoch milliseconds.
-        settings: How new is new, and how many compete.
+        settings: Age limit of new items, and number of competing items.
 
     Returns:
         Rows, best first, and their similarities in [-1, 1] (0 without a history).
@@ -47,7 +47,7 @@ def new_items(
     newest = snapshot.newest_rows
     published = snapshot.published_s[newest]
     oldest_s = now_ms // 1_000 - round(settings.new_within_hours * _HOUR_S)
-    # 0 where the catalogue does not say it.
+    # 0 if the catalogue has no publication time.
     fresh = (published == 0) | ((published >= oldest_s) & (published <= now_ms // 1_000))
     fresh &= allowed[newest] & (snapshot.item_weight[newest] <= _UNSEEN_WEIGHT)
     rows: Int32Array = newest[fresh][: settings.max_new_ranked]
@@ -62,7 +62,7 @@ def new_items(
 
 
 def _unit_vectors(snapshot: CatalogueSnapshot, rows: Int32Array) -> Float32Array:
-    """Return item vectors of length one; the scale of a row cancels out, a zero vector stays zero.
+    """Return unit item vectors; the scale of a row cancels out, a zero vector stays zero.
 
     Shape: (n, d).
     """

@@ -1,9 +1,9 @@
-"""The popularity list under a session's own rules: what is left to answer with when the model has nothing to say."""
+"""Popular items under a session's rules, used as fallback when the model cannot answer."""
 
 import numpy as np
 import numpy.typing as npt
 
-from sidestream.tokenizer.arrays.top import top_rows
+from sidestream.tokenizer.arrays.search import top_rows
 from sidestream.tokenizer.catalogue import CatalogueSnapshot
 from sidestream.tokenizer.popularity import popularity_scores
 
@@ -15,10 +15,10 @@ def popular(snapshot: CatalogueSnapshot, allowed: BoolArray, wanted: int) -> Int
     """List the most popular allowed items.
 
     Args:
-        snapshot: Pinned catalogue; its `popular_rows` come best first.
+        snapshot: Pinned catalogue.
         allowed: Rows that may be listed.
             Shape: (R,).
-        wanted: How many at most.
+        wanted: Maximum number of rows.
 
     Returns:
         Rows, best first; ties by item key, so that equal catalogues give equal lists in every worker.
@@ -28,6 +28,6 @@ def popular(snapshot: CatalogueSnapshot, allowed: BoolArray, wanted: int) -> Int
     rows: Int32Array = short[allowed[short]][:wanted]
     if rows.size >= wanted:
         return rows
-    # The short list ends before a narrow rule (one creator, one market) is served: look at the whole store.
+    # The short list is exhausted by a narrow rule (one creator, one market): search the whole store.
     every = np.flatnonzero(allowed).astype(np.int32)
     return top_rows(every, popularity_scores(snapshot, every), ~snapshot.item_key[every], wanted)

@@ -1,12 +1,12 @@
-"""The recommender core: view -> rules -> features -> engine -> reserved places -> candidate set.
+"""Recommender core: view -> rules -> features -> engine -> reserved places -> candidate set.
 
 Decisions:
 - Every candidate, ranked, reserved or filled in, passes the same mask of the pinned snapshot and is listed once.
-- A set has `fallback` only where the model gave nothing. Where it gave too few, popular items passing the same rules
-  fill the set; they are known by `log_prob` being null. So are reserved ones, which also carry `reserved`.
-- `score` falls along the list. Behind the last ranked item, filled and reserved ones continue below its score by
-  their distance from the best possible strength, so the order of a consumer that sorts by score is our order.
-- Nothing here reads a clock or draws a random number: equal arguments give an equal set, timings aside.
+- A set has `fallback` only if the model returned nothing. If it returned too few items, popular items that pass the
+  same rules fill the set; their `log_prob` is null. So is that of reserved ones, which also have `reserved`.
+- `score` decreases along the list. After the last ranked item, filled and reserved ones continue below its score by
+  their distance from the best possible strength, so a consumer that sorts by score keeps this order.
+- Nothing here reads a clock or draws a random number: equal arguments give an equal set, except for timings.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -52,7 +52,7 @@ class _Query:
 
 @dataclass(frozen=True, slots=True)
 class _Pick:
-    """One place of the list before it is named."""
+    """One entry of the list, before it has ids and SIDs."""
 
     row: int
     score: float
@@ -62,15 +62,15 @@ class _Pick:
 
 
 class Recommender:
-    """Answers session-starts; holds no state between them, safe to call from several threads.
+    """Computes candidate sets for session-starts; stateless and safe to call from several threads.
 
     Args:
-        engine: Ranks; None answers everything with popularity.
+        engine: The ranking engine; None answers everything by popularity.
         tokenizer_version: Version under which histories are read.
-        model_version: Named in the answers.
+        model_version: Recorded in the candidate sets.
         settings: Search, rules and reserved places.
-        alignments: Read listens that are stored under older tokenizer versions, a map for each.
-        told: Told of every history that was read; called from several threads.
+        alignments: Maps for listens that are stored under older tokenizer versions, one for each.
+        on_history_read: Called with every history that was read, from several threads.
     """
 
     def __init__(
@@ -80,13 +80,13 @@ class Recommender:
         model_version: str,
         settings: RecommendSettings | None = None,
         alignments: Sequence[Alignment] = (),
-        told: Callable[[HistoryView], None] | None = None,
+        on_history_read: Callable[[HistoryView], None] | None = None,
     ) -> None:
         self.tokenizer_version = tokenizer_version
         self.model_version = model_version
         self._engine = engine
         self._alignments = tuple(alignments)
-        self._told = told
+        self._on_history_read = on_history_read
         self._settings = settings if settings is not None else RecommendSettings()
 
     def recommend(
@@ -101,20 +101,20 @@ class Recommender:
 
         Args:
             start: The session-start.
-            state: The listener's stored state; None for an unknown one.
+            state: The listener's stored state; None for an unknown listener.
             snapshot: Pinned catalogue.
-            now_ms: UTC epoch milliseconds: judges expiry and newness, and becomes `produced_at`.
+            now_ms: UTC epoch milliseconds, used for expiry and newness, and as `produced_at`.
             steps: Stopwatch to add this answer's steps to.
 
         Returns:
-            The candidate set; an engine that refuses is answered by popularity, marked `engine_error`.
+            The candidate set; if the engine fails, popular items with the fallback reason `engine_error`.
 
         Raises:
-            StateError: The state's bytes cannot be read.
+            StateError: The state cannot be decoded.
         """
         steps = steps if steps is not None else Steps()
         query = self._query(start, state, snapshot, now_ms, steps)
-        reason = self._reason_not_to_ask(query)
+        reason = self._fallback_reason(query)
         if reason is not None:
             return self._answer(query, [], reason, steps)
         try:
@@ -136,17 +136,17 @@ class Recommender:
 
         Args:
             start: The session-start.
-            state: The listener's stored state; None for an unknown one.
+            state: The listener's stored state; None for an unknown listener.
             snapshot: Pinned catalogue.
             now_ms: UTC epoch milliseconds.
-            reason: Why the model is not asked.
+            reason: Why the model is not used.
             steps: Stopwatch to add this answer's steps to.
 
         Returns:
-            The marked candidate set.
+            The candidate set, with the fallback reason.
 
         Raises:
-            StateError: The state's bytes cannot be read.
+            StateError: The state cannot be decoded.
         """
         steps = steps if steps is not None else Steps()
         return self._answer(self._query(start, state, snapshot, now_ms, steps), [], reason, steps)
@@ -156,19 +156,19 @@ class Recommender:
     ) -> _Query:
         with steps.time("state"):
             history = view(state, snapshot, self.tokenizer_version, self._alignments)
-        if self._told is not None:
-            self._told(history)
+        if self._on_history_read is not None:
+            self._on_history_read(history)
         with steps.time("features"):
             eligibility = eligibility_of(start, snapshot, history, now_ms)
             excluded = excluded_rows(start, snapshot, history, exclude_seen=self._settings.exclude_seen)
             allowed = eligibility.item.copy()
             allowed[excluded] = False
-            # Aliases are ways of the beam to an item, not items.
+            # Aliases are additional SIDs that the beam reaches an item by, not items.
             allowed[snapshot.aliases.rows] = False
         return _Query(start, history, snapshot, now_ms, eligibility, excluded, allowed)
 
-    def _reason_not_to_ask(self, query: _Query) -> FallbackReason | None:
-        """Return why the model cannot help, None if it can."""
+    def _fallback_reason(self, query: _Query) -> FallbackReason | None:
+        """Return why the model cannot be used, None if it can."""
         if query.snapshot.num_items == 0:
             return "empty_catalogue"
         if query.history.rows.size == 0:
@@ -176,7 +176,7 @@ class Recommender:
         return "no_model" if self._engine is None else None
 
     def _ranked(self, query: _Query, steps: Steps) -> list[_Pick]:
-        """Ask the engine."""
+        """Rank items with the engine."""
         if self._engine is None:
             return []
         with steps.time("features"):
@@ -188,7 +188,7 @@ class Recommender:
             )
         with steps.time("engine"):
             result = self._engine.recommend(request, query.snapshot)
-        # The graph already keeps to the masks; a row outside them would break a promise, so it never leaves.
+        # The graph already obeys the masks; a row outside them would violate a rule, so this is checked again.
         columns = (result.rows, result.scores, result.log_probs, result.leaves, query.allowed[result.rows])
         listed = zip(*(column.tolist() for column in columns), strict=True)
         return [_Pick(row, score, log_prob, leaf) for row, score, log_prob, leaf, allowed in listed if allowed]
@@ -196,11 +196,11 @@ class Recommender:
     def _answer(
         self, query: _Query, ranked: Sequence[_Pick], reason: FallbackReason | None, steps: Steps
     ) -> CandidateSet:
-        """Fill up, reserve, name."""
+        """Compose the candidate set: fill, reserve, add ids and flags."""
         with steps.time("resolve"):
             start, snapshot = query.start, query.snapshot
             picks = self._picks(query, ranked)
-            # One pass of validation over plain values: 30 models made one by one would cost 0.2 ms.
+            # One validation pass over plain values: creating 30 models one by one would take 0.2 ms.
             candidate_set = CandidateSet.model_validate(
                 {
                     "candidate_set_id": candidate_set_id(start.user_id, start.session_id, start.page),
@@ -216,14 +216,14 @@ class Recommender:
                     "judged_at": query.now_ms,
                     "state_watermark": query.history.watermark,
                     "discovery": start.discovery,
-                    "candidates": _named(query, picks),
+                    "candidates": _candidate_fields(query, picks),
                     "fallback": {"reason": reason} if reason is not None else None,
                 }
             )
         return candidate_set.model_copy(update={"timings_ms": steps.report_ms()})
 
     def _picks(self, query: _Query, ranked: Sequence[_Pick]) -> list[_Pick]:
-        """Compose the list: ranked items, popular ones where they are too few, new ones in the last places."""
+        """Compose the list: ranked items, popular ones if there are too few, new ones in the last places."""
         wanted = query.start.num_candidates
         open_places = places(wanted, self._settings)
         leading = {pick.row for pick in ranked[: wanted - open_places]}
@@ -239,12 +239,12 @@ class Recommender:
         missing = wanted - len(new) - len(picks)
         if missing > 0:
             taken = kept | {pick.row for pick in picks}
-            picks.extend(_continued(picks, self._popular_picks(query, taken, missing)))
-        picks.extend(_continued(picks, new))
+            picks.extend(_continue_scores(picks, self._popular_picks(query, taken, missing)))
+        picks.extend(_continue_scores(picks, new))
         return picks
 
     def _popular_picks(self, query: _Query, taken: set[int], missing: int) -> list[_Pick]:
-        """Choose popular items that are not in the list yet; strength 1 is the most popular one chosen."""
+        """Choose popular items that are not in the list yet; the most popular one chosen has strength 1."""
         allowed = query.allowed.copy()
         allowed[list(taken)] = False
         rows = popular(query.snapshot, allowed, missing)
@@ -253,19 +253,19 @@ class Recommender:
         return [_Pick(row, strength) for row, strength in zip(rows.tolist(), strengths.tolist(), strict=True)]
 
 
-def _continued(before: Sequence[_Pick], picks: Iterable[_Pick]) -> list[_Pick]:
-    """Let scores go on below those already listed: the last one minus what each pick lacks to strength 1."""
+def _continue_scores(before: Sequence[_Pick], picks: Iterable[_Pick]) -> list[_Pick]:
+    """Continue the scores below the last one listed: that score minus the difference of each strength to 1."""
     floor = before[-1].score if before else 0.0
     return [_Pick(pick.row, floor - (1.0 - pick.score), pick.log_prob, pick.leaf, pick.reserved) for pick in picks]
 
 
-def _named(query: _Query, picks: Sequence[_Pick]) -> list[dict[str, Any]]:
-    """Give rows their ids, SIDs and flags: the fields of candidates."""
+def _candidate_fields(query: _Query, picks: Sequence[_Pick]) -> list[dict[str, Any]]:
+    """Return the fields of candidates: ids, SIDs and flags of the rows."""
     snapshot = query.snapshot
     rows = np.fromiter((pick.row for pick in picks), dtype=np.int32, count=len(picks))
     sids = snapshot.codes_of_rows(rows)
     if snapshot.aliases.rows.size:
-        # The SID that the item was found by, which its log_prob is of.
+        # The SID by which the item was found, which its log_prob refers to.
         leaves = np.fromiter((pick.leaf for pick in picks), dtype=np.int32, count=len(picks))
         firsts = snapshot.bucket_offsets[leaves[leaves >= 0]]
         sids[leaves >= 0] = snapshot.codes_of_rows(snapshot.bucket_rows[firsts])

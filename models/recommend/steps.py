@@ -1,4 +1,4 @@
-"""How long each step of one answer took."""
+"""Stopwatch for the steps of one answer."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -6,11 +6,11 @@ from contextlib import contextmanager
 
 
 class Steps:
-    """A stopwatch with named steps; times of one name add up.
+    """A stopwatch with named steps; times of the same name are added.
 
     Args:
         seconds: Monotonic clock in seconds.
-        started_s: What `total` counts from, by that clock; now by default.
+        started_s: Start of `total` by that clock; default: now.
     """
 
     def __init__(self, seconds: Callable[[], float] = time.perf_counter, started_s: float | None = None) -> None:
@@ -20,11 +20,7 @@ class Steps:
 
     @contextmanager
     def time(self, name: str) -> Iterator[None]:
-        """Add the time spent in the block to a step, also when the block raises.
-
-        Args:
-            name: Step.
-        """
+        """Add the time spent in the block to a step, also if the block raises."""
         begun_s = self._seconds()
         try:
             yield
@@ -32,15 +28,10 @@ class Steps:
             self.add(name, (self._seconds() - begun_s) * 1e3)
 
     def add(self, name: str, ms: float) -> None:
-        """Add a time measured elsewhere.
-
-        Args:
-            name: Step.
-            ms: Milliseconds.
-        """
+        """Add a time in milliseconds, measured elsewhere, to a step."""
         self._ms[name] = self._ms.get(name, 0.0) + ms
 
     def report_ms(self) -> dict[str, float]:
-        """Return milliseconds per step, and in `total` since the start."""
+        """Return milliseconds per step, and `total` since the start."""
         total_ms = (self._seconds() - self._started_s) * 1e3
         return {name: round(ms, 3) for name, ms in (*self._ms.items(), ("total", total_ms))}

@@ -1,6 +1,6 @@
 """The values of the topics as pydantic models: what is on the wire, in log folders and in tests.
 
-Evolution is additive: unknown fields are ignored, new fields are optional, and a breaking change makes a new
+Evolution is additive: unknown fields are ignored, new fields are optional, and a breaking change requires a new
 topic version (`listen-events.v2`). Times are UTC epoch milliseconds and end in `_at` or are called `at`.
 """
 

@@ -1,4 +1,4 @@
-"""What all topic values share: how they are read from and written to JSON."""
+"""Base class of all topic values: decoding from and encoding to JSON."""
 
 from typing import Annotated, Self
 
@@ -22,7 +22,7 @@ class Record(BaseModel):
 
     @classmethod
     def from_json(cls, value: bytes | str) -> Self:
-        """Read one value.
+        """Decode one value.
 
         Args:
             value: JSON text, UTF-8.
@@ -36,5 +36,5 @@ class Record(BaseModel):
         return cls.model_validate_json(value)
 
     def to_json(self) -> bytes:
-        """Write the value as compact UTF-8 JSON without null fields."""
+        """Encode the value as compact UTF-8 JSON without null fields."""
         return self.model_dump_json(exclude_none=True).encode()

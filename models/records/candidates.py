@@ -1,6 +1,6 @@
-"""`candidates.v1`: the answer to one session-start, for any ranker downstream; the key is `user_id`.
+"""`candidates.v1`: the candidate set of one session-start, for a downstream ranker; the key is `user_id`.
 
-Delivered at least once under a deterministic id: consumers keep the first of repeats.
+Delivered at least once with a deterministic id: consumers keep the first of duplicates.
 """
 
 import uuid
@@ -11,7 +11,7 @@ from pydantic import Field
 from sidestream.models.records.base import AtMs, Id, Record
 from sidestream.models.records.session import Discovery
 
-# A namespace of our own, so that ids never meet those of another system.
+# A separate namespace, so that ids never collide with those of another system.
 CANDIDATE_SET_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "sidestream:candidate-set")
 
 
@@ -25,12 +25,14 @@ class Candidate(Record):
     """One item of the answer."""
 
     item_id: Id
-    sid: str = Field(description="Codes joined by dashes, as people read them.")
+    sid: str = Field(description="Codes joined by dashes, for display.")
     rank: int = Field(ge=0)
-    score: float = Field(description="Orders the list.")
-    log_prob: float | None = Field(default=None, description="Likelihood of the SID alone; null without the model.")
+    score: float = Field(description="Score that orders the list.")
+    log_prob: float | None = Field(
+        default=None, description="Log-probability of the SID; null if not ranked by the model."
+    )
     familiar: bool = Field(description="The item, its show or its creator is in the listener's recent history.")
-    reserved: Literal["new"] | None = Field(default=None, description="Set where a place is kept for new items.")
+    reserved: Literal["new"] | None = Field(default=None, description="Set if the place is reserved for new items.")
 
 
 class Fallback(Record):
@@ -40,7 +42,7 @@ class Fallback(Record):
 
 
 class CandidateSet(Record):
-    """The candidates of one session-start, with all that is needed to judge and to repeat them."""
+    """The candidates of one session-start, with everything needed to evaluate and reproduce them."""
 
     candidate_set_id: str
     session_id: Id
@@ -50,16 +52,16 @@ class CandidateSet(Record):
     produced_at: AtMs = Field(description="When the candidates were produced. Epoch milliseconds UTC.")
     model_version: str
     tokenizer_version: str
-    catalogue_version: str = Field(description="Names the pinned snapshot within its worker.")
+    catalogue_version: str = Field(description="Identifies the pinned snapshot within its worker.")
     catalogue_offsets: tuple[int, ...] | None = Field(
         default=None,
-        description="What the pinned snapshot holds of item-sids.v1, by partition: all records below this offset. "
-        "Missing: not known.",
+        description="Next offset of item-sids.v1 by partition: the pinned snapshot has all records below it. Missing: "
+        "unknown.",
     )
     judged_at: AtMs | None = Field(
         default=None,
-        description="Clock reading by which items had expired or counted as new: about produced_at, or the log's time "
-        "where worker.clock is log. Epoch milliseconds UTC. Missing: not known.",
+        description="Time used to decide which items are expired or new: about produced_at, or the log's time if "
+        "worker.clock is log. Epoch milliseconds UTC. Missing: unknown.",
     )
     state_watermark: int = Field(description="Highest listen offset folded into the state that was read; -1 if none.")
     listens_missing: int | None = Field(
@@ -76,15 +78,9 @@ class CandidateSet(Record):
 
 
 def candidate_set_id(user_id: str, session_id: str, page: int) -> str:
-    """Name the answer to a request, the same however often it is computed.
+    """Return the deterministic id of a candidate set: a UUIDv5 of user, session and page.
 
-    Args:
-        user_id: Listener.
-        session_id: Session.
-        page: Page of the session.
-
-    Returns:
-        UUIDv5 as text. A length prefix keeps ("a", "bc") and ("ab", "c") apart.
+    A length prefix distinguishes ("a", "bc") from ("ab", "c").
     """
     name = f"{len(user_id)}:{user_id}:{len(session_id)}:{session_id}:{page}"
     return str(uuid.uuid5(CANDIDATE_SET_NAMESPACE, name))

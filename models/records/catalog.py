@@ -1,4 +1,4 @@
-"""`catalog-items.v1` and `item-sids.v1`: an item as the catalogue knows it, and as the tokenizer made it reachable.
+"""`catalog-items.v1` and `item-sids.v1`: items as published, and items with their SIDs.
 
 Both topics are compacted and keyed by `item_id`; a null value removes the item.
 """
@@ -20,16 +20,16 @@ _EXPIRES = (
 
 
 class Segment(Record):
-    """A stretch of a long item or of a live stream, in words."""
+    """A segment of a long item or of a live stream, described in text."""
 
-    start_ms: int = Field(ge=0, description="Where it begins, in milliseconds from the start of the item.")
-    end_ms: int = Field(gt=0, description="Where it ends, in milliseconds from the start of the item.")
+    start_ms: int = Field(ge=0, description="Start in milliseconds from the start of the item.")
+    end_ms: int = Field(gt=0, description="End in milliseconds from the start of the item.")
     text: str
-    field: str | None = Field(default=None, description="What the words describe: events, dialogue, acoustics, …")
+    field: str | None = Field(default=None, description="What the text describes: events, dialogue, acoustics, …")
 
 
 class ItemFacts(Record):
-    """What candidates, filters and people need to know of an item."""
+    """Metadata of an item that candidates, filters and displays use."""
 
     item_id: Id
     kind: Kind
@@ -38,25 +38,25 @@ class ItemFacts(Record):
     show: str | None = Field(default=None, description="Podcast, album, series or book that the item belongs to.")
     tags: tuple[str, ...] = ()
     language: str | None = None
-    market: tuple[str, ...] = Field(default=(), description="Where it may be played; empty means everywhere.")
+    market: tuple[str, ...] = Field(default=(), description="Markets where it may be played; empty means everywhere.")
     explicit: bool = False
-    # Bounds of what is stored; `CatalogItem` says what is taken.
+    # Bounds of stored values; `CatalogItem` has those of accepted values.
     published_at: Annotated[int, Field(ge=EARLIEST_FACT_AT, le=LATEST_AT)] | None = Field(
         default=None, description=_PUBLISHED
     )
     expires_at: AtMs | None = Field(default=None, description=_EXPIRES)
 
     def facts(self) -> dict[str, Any]:
-        """Return the facts by field, for a record that carries them on."""
+        """Return the facts by field, for a record that includes them."""
         return {name: getattr(self, name) for name in ItemFacts.model_fields if name not in Record.model_fields}
 
 
 class CatalogItem(ItemFacts):
-    """One item as its owner publishes it."""
+    """One item as published by its owner."""
 
     at: EventAt = Field(description="When this version of the item was written. Epoch milliseconds UTC.")
     description: str = ""
-    duration_ms: int | None = Field(default=None, gt=0, description="How long it is, in milliseconds.")
+    duration_ms: int | None = Field(default=None, gt=0, description="Duration in milliseconds.")
     published_at: PublishedAt | None = Field(default=None, description=_PUBLISHED)
     expires_at: ExpiresAt | None = Field(default=None, description=_EXPIRES)
     views: dict[str, tuple[float, ...]] | None = Field(
@@ -72,21 +72,23 @@ class TokenizedItem(Record):
     vector: str = Field(description="Item vector: base64 of int8 components.")
     vector_scale: float = Field(ge=0, description="Component = int8 * vector_scale.")
     more_sids: tuple[tuple[Code, ...], ...] | None = Field(
-        default=None, max_length=15, description="Further SIDs under which the item can be reached; histories keep sid."
+        default=None,
+        max_length=15,
+        description="Additional SIDs under which the item can be reached; histories store sid.",
     )
 
 
 class ItemSids(ItemFacts):
-    """What `item-sids.v1` says of one item: its facts and its place under every live tokenizer version."""
+    """Value of `item-sids.v1`: an item's facts and its SID under every active tokenizer version."""
 
     source_offset: int = Field(
-        ge=-1, le=2**63 - 1, description="Offset of the catalogue event it was made from; orders updates."
+        ge=-1, le=2**63 - 1, description="Offset of the catalogue event that it was derived from; orders updates."
     )
     revision: int | None = Field(
         default=None,
         ge=0,
         lt=2**20,
-        description="Counts the times that a live item was tokenized again since that event: orders updates of equal "
+        description="Number of times that a live item was tokenized again since that event: orders updates of equal "
         "source_offset. Missing: 0.",
     )
-    versions: dict[str, TokenizedItem] = Field(min_length=1, description="By tokenizer version.")
+    versions: dict[str, TokenizedItem] = Field(min_length=1, description="SID and vector by tokenizer version.")

@@ -1,7 +1,7 @@
-"""`user-erasures.v1`: a user's data is to go; the key is `user_id`.
+"""`user-erasures.v1`: requests to erase a user's data; the key is `user_id`.
 
-The topic is compacted: the erasure stays as long as listens from before it may be read again. A null value ends it: the
-watermarks that it left go too.
+The topic is compacted: the erasure is kept as long as older listens may be read again. A null value ends it: its
+watermarks are removed, too.
 """
 
 from pydantic import Field
@@ -13,7 +13,7 @@ from sidestream.models.records.times import EventAt
 class UserErasure(Record):
     """One request to erase a user."""
 
-    erasure_id: Id = Field(description="Names the request, for audits.")
+    erasure_id: Id = Field(description="Id of the request, for audits.")
     user_id: Id
     at: EventAt = Field(
         description="All that happened at or before it is erased; later listens are kept. Epoch milliseconds UTC."

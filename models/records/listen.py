@@ -1,4 +1,4 @@
-"""`listen-events.v1`: one thing a listener did with one item; the key is `user_id`."""
+"""`listen-events.v1`: one listener's interaction with one item; the key is `user_id`."""
 
 from typing import Literal
 
@@ -17,13 +17,11 @@ class Listen(Record):
     user_id: Id
     item_id: Id
     at: EventAt = Field(description="When it happened. Epoch milliseconds UTC.")
-    listened_ms: int | None = Field(
-        default=None, ge=0, description="How long was listened, in milliseconds; null where not known."
-    )
+    listened_ms: int | None = Field(default=None, ge=0, description="Listened time in milliseconds; null if unknown.")
     duration_ms: int | None = Field(
-        default=None, gt=0, description="How long the item is, in milliseconds; null where not known."
+        default=None, gt=0, description="Duration of the item in milliseconds; null if unknown."
     )
     signal: Signal = "listen"
-    surface: str | None = Field(default=None, description="Where in the product: home, search, library, autoplay, …")
+    surface: str | None = Field(default=None, description="Part of the product: home, search, library, autoplay, …")
     device: str | None = None
     session_id: str | None = None

@@ -1,4 +1,4 @@
-"""`session-starts.v1`: a listener opens the app and wants candidates; the key is `user_id`."""
+"""`session-starts.v1`: requests for candidates when a listener starts a session; the key is `user_id`."""
 
 from typing import Literal
 
@@ -25,12 +25,12 @@ class SessionStart(Record):
         default=None,
         min_length=1,
         max_length=50,
-        description="Only items in one of them, or of unknown language; null means no rule.",
+        description="Only items in one of these languages, or of unknown language; null means no rule.",
     )
     kinds: tuple[Kind, ...] | None = Field(
-        default=None, min_length=1, description="Only items of one of them; null means no rule."
+        default=None, min_length=1, description="Only items of these kinds; null means no rule."
     )
-    allow_explicit: bool | None = Field(default=None, description="False leaves explicit items out.")
+    allow_explicit: bool | None = Field(default=None, description="False excludes explicit items.")
     live_now: bool | None = Field(
         default=None, description="true: only live streams that have not ended; false: none; null means no rule."
     )
@@ -38,5 +38,5 @@ class SessionStart(Record):
         default="any", description="familiar: shows or creators from the listener's history; unfamiliar: only others."
     )
     num_candidates: int = Field(default=30, ge=1, le=200)
-    exclude: tuple[Id, ...] = Field(default=(), max_length=1_000, description="Item ids that must not come back.")
+    exclude: tuple[Id, ...] = Field(default=(), max_length=1_000, description="Item ids to exclude.")
     page: int = Field(default=0, ge=0, description="Part of the candidate set's identity.")

@@ -1,4 +1,4 @@
-"""Which signals of a listen say that the listener liked the item: the one rule for every reader of listens.
+"""Positive and negative signals of listens: the rule that all readers of listens share.
 
 | signal                            | liking   | weight |
 |-----------------------------------|----------|--------|
@@ -6,16 +6,16 @@
 | a signal of a newer release       | neutral  | 0      |
 | skip, dislike                     | negative | 0      |
 
-What readers do with it:
+Use by readers:
 
 - Only positive listens are counted (live counts, the item table, the popularity and item-kNN baselines, co-occurrence),
-  are predicted (training targets, validation and test targets), and stand for a listener's taste (listeners of live
+  are predicted (training targets, validation and test targets), and represent a listener's taste (listeners of live
   items).
-- Every listen stays in the history, whatever its signal: it is context for the model, it makes an item familiar, and
-  `exclude_seen` leaves its item out.
+- Every listen is in the history, regardless of its signal: it is context for the model, it makes an item familiar, and
+  `exclude_seen` excludes its item.
 
-All positive signals weigh the same: a like or a save is an event of its own and is counted in addition to the listen
-that it belongs to. Readers count events, so another weight would have to be added to `PartitionCounter` as well.
+All positive signals have the same weight: a like or a save is a separate event and is counted in addition to the listen
+that it belongs to. Readers count events, so a different weight would have to be added to `PartitionCounter` as well.
 """
 
 from collections.abc import Iterable, Mapping
@@ -35,14 +35,14 @@ SIGNAL_WEIGHTS: Final[Mapping[Signal, int]] = {
     "skip": 0,
     "dislike": 0,
 }
-"""How much one listen with the signal counts; 0 for one that does not count."""
+"""Weight of one listen with the signal; 0 if it is not counted."""
 
-# Typed as plain text: states may hold signals that this release does not know.
+# Typed as plain text: states may have signals that this release does not know.
 POSITIVE_SIGNALS: Final[frozenset[str]] = frozenset(signal for signal, weight in SIGNAL_WEIGHTS.items() if weight > 0)
 
 
 def is_positive(signal: str) -> bool:
-    """Tell whether a signal says that the listener liked the item."""
+    """Return whether a signal is positive."""
     return signal in POSITIVE_SIGNALS
 
 
@@ -50,7 +50,7 @@ def positive_mask(signals: Iterable[str]) -> npt.NDArray[np.bool_]:
     """Mark the positive signals of a history.
 
     Args:
-        signals: In the order of the history.
+        signals: Signals in the order of the history.
 
     Returns:
         True where the signal is positive.

@@ -1,7 +1,7 @@
-"""A tokenizer on one page: what a catalogue engineer looks at before a version goes live, and when an alarm rings.
+"""Tokenizer report: one HTML page to inspect a version before it is rolled out, and after a drift alarm.
 
-Pure from arrays to HTML: `gather` reads a log folder, everything after it draws. The page needs no network and no
-script; it follows the reader's dark or light setting.
+Pure functions from arrays to HTML: `gather` reads a log folder, everything after it renders. The page needs no network
+and no script; it follows the reader's dark or light setting.
 """
 
 from sidestream.models.tokenizer_report.gather import ReportItems, gather

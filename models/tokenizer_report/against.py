@@ -1,4 +1,4 @@
-"""The section that sets two versions beside each other on the same items, as `tokenizer compare` measures them."""
+"""Report section that compares two versions on the same items, with the measures of `tokenizer compare`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ _MAX_DRAWN = 60
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Against:
-    """Another version on the same items.
+    """Comparison with another version on the same items.
 
     Attributes:
         comparison: The other version as the old one, the reported one as the new.
-        old_sizes: Items on each SID of the other version, any order. Shape: (its SIDs,).
-        new_sizes: Items on each SID of the reported one. Shape: (its SIDs,).
+        old_sizes: Items on each SID of the other version, in any order. Shape: (its SIDs,).
+        new_sizes: Items on each SID of the reported version. Shape: (its SIDs,).
     """
 
     comparison: Comparison
@@ -31,28 +31,28 @@ class Against:
 def set_against(
     old: VersionOnItems, new: VersionOnItems, common: npt.NDArray[np.floating], rng: np.random.Generator
 ) -> Against:
-    """Measure two versions with one yardstick: that of `sidestream.tokenizer.generations.compare`.
+    """Compare two versions with `sidestream.tokenizer.generations.compare`.
 
     Args:
         old: The other version.
-        new: The reported one, on the same items.
-        common: Vectors that belong to neither, compared by cosine.
+        new: The reported version, on the same items.
+        common: Vectors that belong to neither version, compared by cosine.
 
             Shape: (N, S).
-        rng: Draws prefixes and the items asked for their neighbours.
+        rng: Draws the prefixes, and the items whose neighbours are measured.
 
     Returns:
         The comparison.
 
     Raises:
-        TokenizerError: No items, or not the same number of them everywhere.
+        TokenizerError: No items, or different numbers of items.
     """
     sizes = (np.unique(version.codes, axis=0, return_counts=True)[1] for version in (old, new))
     return Against(compare(old, new, common, rng)[0], *sizes)
 
 
 def against_section(found: Against) -> str:
-    """Draw the comparison.
+    """Render the comparison.
 
     Args:
         found: The measures.
@@ -62,7 +62,7 @@ def against_section(found: Against) -> str:
     """
     compared = found.comparison
     old, new, churn = escape(compared.old.version), escape(compared.new.version), compared.churn
-    others = f" Of an item’s {churn.neighbours} nearest, {churn.neighbours_changed:.0%} are others now." * bool(
+    others = f" Of an item’s {churn.neighbours} nearest, {churn.neighbours_changed:.0%} have changed." * bool(
         churn.neighbours
     )
     cards = "".join(
@@ -71,9 +71,9 @@ def against_section(found: Against) -> str:
     )
     return (
         f'<h2 id="against">Is it better than {old}?</h2><p class="lead">{churn.bucket_mates_changed:.0%} of items '
-        f"share their SID with other items than before.{others} Cosines are those of content alone, the same vectors "
-        "for both. Inside SIDs they are fair only where both have as many SIDs: fewer items on a SID are always more "
-        "alike.</p>"
+        f"share their SID with different items than before.{others} Cosines are those of content alone, the same "
+        "vectors for both. Inside SIDs they are comparable only if both have as many SIDs: fewer items on a SID are "
+        "always more similar.</p>"
         '<div class="plots"><div class="card wide scroll"><table class="compared"><tr><th>measure</th>'
         f'<th class="n">{old}</th><th class="n">{new}</th><th class="n">change</th></tr>'
         f"{''.join(_rows(compared))}</table></div>{cards}</div>"
@@ -86,7 +86,7 @@ def _rows(compared: Comparison) -> list[str]:
     rows = [
         _row("distinct SIDs", old.distinct_sids, new.distinct_sids, 1, ",.0f"),
         _row("share of items on a shared SID", old.shared_share, new.shared_share, -1, ".1%"),
-        _row("items on the most crowded SID", old.largest_bucket, new.largest_bucket, -1, ",.0f"),
+        _row("items on the fullest SID", old.largest_bucket, new.largest_bucket, -1, ",.0f"),
         _row("cosine of items on one SID", old.bucket_cosine, new.bucket_cosine, 0, ".3f"),
         _row(f"the same at {compared.matched_sids:,} SIDs each", *matched, 1, ".3f"),
     ]
@@ -98,7 +98,7 @@ def _rows(compared: Comparison) -> list[str]:
     for level, pair in enumerate(zip(old.codes_used, new.codes_used, strict=False)):
         rows.append(_row(f"codes used, level {level}", *pair, 0, ",.0f"))
     for level, shares in enumerate(zip(old.perplexity, new.perplexity, strict=False)):
-        rows.append(_row(f"codes if all were used alike, level {level}", *shares, 0, ",.1f"))
+        rows.append(_row(f"equivalent number of equally used codes, level {level}", *shares, 0, ",.1f"))
     return rows
 
 
@@ -119,7 +119,7 @@ def _matched(compared: Comparison) -> tuple[str, str, str]:
     title = f"Cosine of items on one SID, at {compared.matched_sids:,} SIDs each"
     found = [(name, *_bar(side)) for name, side in (("before", compared.old), ("now", compared.new))]
     names, values, tips = zip(*found, strict=True)
-    note = "In hundredths. The finer version gave up last codes until it had as few SIDs as the coarser one."
+    note = "In hundredths. The finer version was coarsened to the number of SIDs of the coarser one."
     return title, columns(title, names, values, tips, unit=""), note
 
 
@@ -130,20 +130,20 @@ def _bar(side: VersionStats) -> tuple[float, str]:
 
 
 def _crowded(found: Against) -> tuple[str, str, str]:
-    title = f"Items on the {_MAX_DRAWN} most crowded SIDs"
+    title = f"Items on the {_MAX_DRAWN} fullest SIDs"
     lines = [_crowd("before", found.old_sizes, "muted"), _crowd("now", found.new_sizes, "s1")]
-    ticks = [(0.0, "most crowded SID"), (1.0, f"the {_MAX_DRAWN}th")]
-    return title, over_time(title, lines, None, ticks), "The fewer, the less is left to vectors and popularity."
+    ticks = [(0.0, "fullest SID"), (1.0, f"the {_MAX_DRAWN}th")]
+    return title, over_time(title, lines, None, ticks), "The fewer, the less is decided by vectors and popularity."
 
 
 def _kept(churn: Churn) -> tuple[str, str, str]:
-    title = "Mates that an item kept"
+    title = "Items that still share a prefix"
     note = "Of the items that share these first codes with an item before or now, the share that does both times."
     return title, _by_codes(title, [Line("kept", churn.prefix_mates_kept, "s1")]), note
 
 
 def _agreed(compared: Comparison) -> tuple[str, str, str]:
-    title = "What the map from old SIDs to new ones gets right"
+    title = "Accuracy of the map from old SIDs to new ones"
     agreed = compared.agreement
     lines = [
         Line("in the map", agreed["seen"], "s0"),

@@ -1,4 +1,4 @@
-"""Owns the sections that show items by name: the tree of prefixes, and what single items went through."""
+"""Report sections that show items by name: the tree of prefixes, and the encoding of single items."""
 
 from datetime import UTC, datetime
 from html import escape
@@ -12,11 +12,11 @@ _BAR_PX = 48
 
 
 def prefix_section(items: ReportItems, root: Prefix) -> str:
-    """Draw the tree, collapsed.
+    """Render the tree, collapsed.
 
     Args:
         items: The catalogue.
-        root: Its tree.
+        root: Root of the tree of prefixes.
 
     Returns:
         HTML.
@@ -26,27 +26,27 @@ def prefix_section(items: ReportItems, root: Prefix) -> str:
     if not root.branches:
         nodes = _leaves(items, root) or '<p class="note">One level: there are no prefixes.</p>'
     return (
-        '<h2 id="prefixes">What lies under a prefix?</h2><p class="lead">Items that begin alike should be alike: each '
-        "line names the items nearest to what the prefix stands for. Open one to go down a level.</p>"
+        '<h2 id="prefixes">What is under a prefix?</h2><p class="lead">Items with one prefix should be similar: each '
+        "line names the items nearest to the decoded prefix. Open one to go down a level.</p>"
         f'<div class="card">{nodes}{_rest(root)}</div>'
     )
 
 
 def story_section(items: ReportItems, found: list[Story]) -> str:
-    """Tell what items went through.
+    """Render the level-by-level encoding of single items.
 
     Args:
         items: The catalogue.
-        found: Their stories.
+        found: The stories of the items.
 
     Returns:
         HTML.
     """
     cards = "".join(_story(items, story) for story in found)
     return (
-        '<h2 id="stories">What did an item go through?</h2><p class="lead">Level by level: the code it got, what that '
-        "left over, the codes that nearly came instead with what they would have left, and the items that it then "
-        f"stands beside.</p>{cards}"
+        '<h2 id="stories">What did an item go through?</h2><p class="lead">Level by level: the chosen code, its '
+        "residual, the next best codes with the residual they would have left, and the other items with this "
+        f"prefix.</p>{cards}"
     )
 
 
@@ -89,7 +89,7 @@ def _story(items: ReportItems, story: Story) -> str:
         f'<div class="card wide" style="margin:12px 0"><h3>{escape(items.titles[story.row])}</h3><p class="note">'
         f'{escape(story.why)} · <span class="chip">{format_sid(items.codes[story.row])}</span> · {day} · '
         f'<code>{escape(items.item_ids[story.row])}</code></p><div class="scroll"><table><tr><th>level</th><th>code'
-        "</th><th>left over</th><th>nearly (would have left)</th><th>stands beside</th></tr>"
+        "</th><th>residual</th><th>next best (their residual)</th><th>items with this prefix</th></tr>"
         f"{rows}</table></div></div>"
     )
 
@@ -97,10 +97,10 @@ def _story(items: ReportItems, story: Story) -> str:
 def _step(items: ReportItems, level: int, step: LevelStep, longest: float) -> str:
     scale = 100.0 / max(longest, 1e-9)
     others = ", ".join(f"{code} ({left:.3f})" for code, left in step.others) or "–"
-    beside = "; ".join(escape(items.titles[row]) for row in step.neighbours)
-    beside += f" … {step.num_items - 1:,} in all" if step.num_items - 1 > len(step.neighbours) else ""
+    others_here = "; ".join(escape(items.titles[row]) for row in step.neighbours)
+    others_here += f" … {step.num_items - 1:,} in all" if step.num_items - 1 > len(step.neighbours) else ""
     return (
         f'<tr><td class="n">{level}</td><td><span class="chip">{step.code}</span></td><td><div class="left"><span '
         f'style="width:{step.before * scale:.0f}px"><i style="width:{step.after * scale:.0f}px"></i></span>'
-        f"{step.before:.3f} → {step.after:.3f}</div></td><td>{others}</td><td>{beside or 'alone here'}</td></tr>"
+        f"{step.before:.3f} → {step.after:.3f}</div></td><td>{others}</td><td>{others_here or 'none'}</td></tr>"
     )

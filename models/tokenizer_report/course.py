@@ -1,4 +1,4 @@
-"""Owns drift over time: the figures of the alarms, as they would have been, window after window of arrivals."""
+"""Drift over time: the figures of the drift alarms, computed window after window of arrivals."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from sidestream.tokenizer.sid import item_keys
 
 _POINTS = 80
 _MIN_WINDOW = 50
-# Below, a curve would have a few points of a few items each.
+# With fewer, a curve would have a few points of a few items each.
 MIN_ITEMS = 4 * _MIN_WINDOW
 
 
@@ -21,8 +21,8 @@ class DriftCourse:
     Attributes:
         window: Arrivals judged together.
         at: Epoch milliseconds of the last arrival of each window.
-        figures: One for each.
-        raised: Kinds of alarms, and how many of the windows each stood in.
+        figures: Drift figures of each window.
+        raised: Number of windows with an active alarm, by kind.
     """
 
     window: int
@@ -32,14 +32,14 @@ class DriftCourse:
 
 
 def drift_course(items: ReportItems, settings: DriftSettings) -> DriftCourse | None:
-    """Judge arrivals in their order.
+    """Compute the figures of arrivals in their order.
 
     Args:
         items: The catalogue.
-        settings: Window and limits; a window is a quarter of the arrivals at most.
+        settings: Window and limits; a window is at most a quarter of the arrivals.
 
     Returns:
-        The course; None where too few items arrived.
+        The figures over time; None if too few items arrived.
     """
     total = len(items.codes)
     if total < MIN_ITEMS:
@@ -48,7 +48,7 @@ def drift_course(items: ReportItems, settings: DriftSettings) -> DriftCourse | N
     keys = item_keys(items.item_ids)
     at: list[int] = []
     figures: list[DriftFigures] = []
-    standing = frozenset[AlarmKind]()
+    active = frozenset[AlarmKind]()
     raised = dict[AlarmKind, int]()
     edges = np.unique(np.linspace(window.size, total, _POINTS).astype(int)).tolist()
     for start, end in zip([0, *edges], edges, strict=False):
@@ -59,7 +59,7 @@ def drift_course(items: ReportItems, settings: DriftSettings) -> DriftCourse | N
             continue
         at.append(int(items.arrived_at[end - 1]))
         figures.append(found)
-        standing = next_alarms(found, settings, standing)
-        for kind in standing:
+        active = next_alarms(found, settings, active)
+        for kind in active:
             raised[kind] = raised.get(kind, 0) + 1
     return DriftCourse(window.size, tuple(at), tuple(figures), raised)

@@ -1,4 +1,4 @@
-"""Owns the section on drift: the alarms' figures over the arrivals of the log."""
+"""Report section on drift: the figures of the alarms over the arrivals of the log."""
 
 from datetime import UTC, datetime
 from html import escape
@@ -14,21 +14,23 @@ _STYLES = ("s0", "s1", "s2", "s3", "s4")
 
 
 def drift_section(items: ReportItems, course: DriftCourse | None, limits: DriftSettings) -> str:
-    """Draw the course of drift.
+    """Render drift over time.
 
     Args:
         items: The catalogue.
-        course: Its figures; None where too few items arrived.
-        limits: Where alarms begin.
+        course: Drift figures; None if too few items arrived.
+        limits: Limits of the alarms.
 
     Returns:
         HTML.
     """
-    head = '<h2 id="drift">Has the catalogue moved away?</h2>'
+    head = '<h2 id="drift">Has the catalogue drifted?</h2>'
     if course is None:
-        return f'{head}<p class="lead">Too few items arrived to tell: {len(items.codes):,} of {MIN_ITEMS:,}.</p>'
+        return f'{head}<p class="lead">Too few items arrived: {len(items.codes):,} of {MIN_ITEMS:,}.</p>'
     raised = [f"{kind} in {count} of {len(course.at)} windows" for kind, count in course.raised.items()]
-    verdict = f'<span class="alarm">Alarms: {", ".join(raised)}.</span>' if raised else "No alarm would have rung."
+    verdict = (
+        f'<span class="alarm">Alarms: {", ".join(raised)}.</span>' if raised else "No alarm would have been raised."
+    )
     compared = (
         "the items that the tokenizer was fitted on"
         if items.own_reference
@@ -39,8 +41,8 @@ def drift_section(items: ReportItems, course: DriftCourse | None, limits: DriftS
         for title, plot, note in _plots(course, limits)
     )
     return (
-        f'{head}<p class="lead">{verdict} Windows of {course.window:,} arrivals, each item as it looked before anybody '
-        f"had heard it, compared with {compared}. Arrival is {escape(items.arrival_is)}.</p>"
+        f'{head}<p class="lead">{verdict} Windows of {course.window:,} arrivals, each item as it was before its first '
+        f"listen, compared with {compared}. Arrival is {escape(items.arrival_is)}.</p>"
         f'<div class="plots">{plots}</div>'
     )
 
@@ -62,17 +64,17 @@ def _plots(course: DriftCourse, limits: DriftSettings) -> list[tuple[str, str, s
         (
             "Items that fit worse than 95 % of training",
             over_time("Share of arrivals beyond the 95th percentile", residuals, limits.residual_limit, ticks, _UNDER),
-            "0.05 where nothing changed. Rising: what new items say is new to the tokenizer.",
+            "0.05 if nothing changed. Rising: the content of new items is new to the tokenizer.",
         ),
         (
-            "Codes of arrivals beside training",
+            "Codes of arrivals compared with training",
             over_time("Population stability index of each level", codes, limits.psi_limit, ticks, _UNDER),
-            "Stability index less chance. Rising at level 0: other sorts of items; at later ones: other details.",
+            "Stability index minus chance. Rising at level 0: other kinds of items; at later levels: other details.",
         ),
         (
             "Arrivals that share a SID",
             over_time("Share of arrivals on a shared SID", collisions, limit, ticks, _UNDER),
-            "Rising above what is expected: new items crowd on few addresses.",
+            "Rising above the expected share: new items concentrate on few SIDs.",
         ),
     ]
 

@@ -1,4 +1,4 @@
-"""Owns what the page is drawn from: the items of a log in order of arrival, encoded, with what each level leaves over.
+"""Data of the report: the items of a log in order of arrival, encoded, with the residual after each level.
 
 Legend: N items, L levels, D dimensions.
 """
@@ -30,20 +30,20 @@ class ReportItems:
     Attributes:
         data: Name of the log folder's data, and what its events are.
         item_ids: The items.
-        titles: What people call them.
+        titles: Titles for display.
         arrived_at: Epoch milliseconds of their arrivals, in order. Shape: (N,).
         arrival_is: What counts as arrival.
         vectors: Representation vectors, in the space of the levels. Shape: (N, D).
         codes: SIDs. Shape: (N, L).
-        norms: Length of the vector, then what is left over after each level. Shape: (N, L + 1).
-        arrival_codes: SIDs that the items had if nobody had heard them yet. Shape: (N, L).
-        arrival_norms: What all codes leave over of them then. Shape: (N,).
-        levels: Gave the codes.
-        version: Of the tokenizer.
+        norms: Norm of the vector, then of the residual after each level. Shape: (N, L + 1).
+        arrival_codes: SIDs of the items without their listens. Shape: (N, L).
+        arrival_norms: Norms of the corresponding quantization residuals. Shape: (N,).
+        levels: Quantizer that gave the codes.
+        version: Version of the tokenizer.
         encoder: Name of the content encoder.
-        reference: What arrivals are compared with.
-        own_reference: Whether the reference came with the tokenizer; else it was measured on these items.
-        num_heard: Items of the tokenizer whose vectors hold what listeners said.
+        reference: Drift reference.
+        own_reference: Whether the reference is the tokenizer's; else it was measured on these items.
+        num_heard: Items of the tokenizer with collaborative vectors.
     """
 
     data: str
@@ -72,7 +72,7 @@ def gather(folder: LogFolder, tokenizer: CatalogTokenizer) -> ReportItems:
         tokenizer: The tokenizer to report on.
 
     Returns:
-        What the page is drawn from.
+        The data of the report.
 
     Raises:
         DataError: The log publishes no item, or is damaged.
@@ -110,14 +110,7 @@ def gather(folder: LogFolder, tokenizer: CatalogTokenizer) -> ReportItems:
 
 
 def title_of(item: CatalogItem) -> str:
-    """Say what people call an item.
-
-    Args:
-        item: The item.
-
-    Returns:
-        Title and creator, cleaned and cut; the item's id where it has no title.
-    """
+    """Return an item's title and creator, normalized and cut, or its id if it has no title."""
     name = clean_text(item.title, MAX_TITLE_CHARS) or clean_text(item.item_id, MAX_TITLE_CHARS)
     return f"{name} · {clean_text(item.creator, MAX_TITLE_CHARS // 2)}" if item.creator else name
 
@@ -127,7 +120,7 @@ def _last_items(folder: LogFolder) -> dict[str, CatalogItem]:
 
 
 def _arrivals(folder: LogFolder) -> tuple[dict[str, int], str]:
-    """Find when items came: when they were published, or first heard where all were published at once."""
+    """Find when items arrived: when they were published, or first heard if all were published at once."""
     published: dict[str, int] = {}
     for event in folder.catalog():
         if event.item is not None:
@@ -138,12 +131,12 @@ def _arrivals(folder: LogFolder) -> tuple[dict[str, int], str]:
     for listen in folder.listens():
         heard.setdefault(listen.item_id, listen.at)
     if not heard:
-        return published, "order in the catalogue file: all were published at once, and none was heard"
+        return published, "the order in the catalogue file: all were published at once, and none was heard"
     return heard, "first event of each item: all were published at once, and items without events are left out"
 
 
 def _unheard(tokenizer: CatalogTokenizer) -> CatalogTokenizer:
-    """Forget who listens to what: so items look when they arrive."""
+    """Return the tokenizer without collaborative vectors, which encodes items as they are when they arrive."""
     arrays = tokenizer.tokenizer
     known = arrays.representation
     representation = replace(known, keys=known.keys[:0], collaborative=known.collaborative[:0])

@@ -1,4 +1,4 @@
-"""The page as a whole: its head, its order, and that it needs nothing from elsewhere."""
+"""HTML page of the report: head, order of sections, and content security policy."""
 
 from html import escape
 
@@ -14,7 +14,7 @@ from sidestream.models.tokenizer_report.usage import buckets, explained, level_u
 from sidestream.tokenizer.drift import DriftSettings
 from sidestream.tokenizer.quality.code_stats import measure_codes
 
-# Nothing may be fetched and no script may run, whatever a title holds.
+# Nothing may be fetched and no script may run, even if a title contains markup.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _CONTENTS = (
     ("usage", "Codes in use"),
@@ -29,16 +29,16 @@ _CONTENTS = (
 def render(
     items: ReportItems, limits: DriftSettings, against: Against | None = None, asked: list[str] | None = None
 ) -> str:
-    """Draw the page.
+    """Render the page.
 
     Args:
         items: The catalogue under the tokenizer.
         limits: Window and limits of the drift alarms.
-        against: Another version beside it.
-        asked: Ids of the items whose stories are told; the latest, a usual one and the worst without it.
+        against: Comparison with another version.
+        asked: Ids of the items to show; by default the latest, a typical one and the worst.
 
     Returns:
-        HTML, complete.
+        A complete HTML page.
     """
     stats = measure_codes(items.vectors, items.codes, items.levels.decode(items.codes))
     sections = [

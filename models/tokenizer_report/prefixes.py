@@ -1,4 +1,4 @@
-"""The tree of prefixes: what items a beginning of a SID stands for, those nearest to its middle first."""
+"""Tree of SID prefixes, with the items nearest to the centre of each prefix."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Rows = npt.NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much of a level is shown: branches below a prefix, and items of a leaf; it bounds the page."""
+    """Maximum number of branches below a prefix, and of items of a leaf; limits the size of the page."""
 
     branches: tuple[int, ...] = (64, 6)
     examples: int = 3
@@ -22,14 +22,14 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """A beginning of SIDs.
+    """A prefix of SIDs.
 
     Attributes:
-        codes: Its codes.
-        num_items: Items below it.
-        examples: Rows of the items nearest to its middle.
-        branches: The largest of its branches; empty at the end of the tree.
-        num_branches: How many there are.
+        codes: The codes.
+        num_items: Number of items below it.
+        examples: Rows of the items nearest to its centre.
+        branches: Its largest branches; empty at the leaves.
+        num_branches: Number of all branches.
     """
 
     codes: tuple[int, ...]
@@ -40,11 +40,11 @@ class Prefix:
 
 
 def prefix_tree(items: ReportItems, limits: Limits | None = None) -> Prefix:
-    """Build the tree, the largest branches first.
+    """Build the tree, largest branches first.
 
     Args:
         items: The catalogue.
-        limits: How much is shown.
+        limits: Limits of what is shown.
 
     Returns:
         The root, which is the empty prefix.
@@ -53,7 +53,7 @@ def prefix_tree(items: ReportItems, limits: Limits | None = None) -> Prefix:
 
 
 def items_near_prefix(items: ReportItems, prefix: tuple[int, ...], rows: Rows, count: int) -> list[int]:
-    """Find the items that stand nearest to what a prefix stands for.
+    """Find the items nearest to the decoded prefix.
 
     Args:
         items: The catalogue.
@@ -61,7 +61,7 @@ def items_near_prefix(items: ReportItems, prefix: tuple[int, ...], rows: Rows, c
         rows: Items to choose from.
 
             Shape: (any,).
-        count: How many.
+        count: Maximum number of items.
 
     Returns:
         Rows, nearest first.

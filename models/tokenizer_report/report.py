@@ -1,4 +1,4 @@
-"""The one call from a log folder and a tokenizer to the page on disk."""
+"""Writing of the tokenizer report for a log folder and a tokenizer."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,14 +29,14 @@ def write_report(
     Args:
         folder: Log folder.
         tokenizer: The tokenizer to report on.
-        out: The HTML file; an older one is replaced.
+        out: The HTML file; an existing one is replaced.
         limits: Window and limits of the drift alarms.
-        against: Another version to set beside it.
-        asked: Ids of the items whose stories are told.
-        seed: Of the draws that set two versions beside each other.
+        against: Another version to compare with.
+        asked: Ids of the items to show.
+        seed: Random seed of the comparison.
 
     Returns:
-        What was written, for people.
+        A summary for display.
 
     Raises:
         DataError: The log is damaged or publishes no item.

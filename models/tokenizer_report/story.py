@@ -1,4 +1,4 @@
-"""Owns what one item went through: level by level the chosen code, what was left, what nearly came instead."""
+"""Encoding of single items, level by level: the chosen code, the residual, and the next best codes."""
 
 from dataclasses import dataclass
 
@@ -19,11 +19,11 @@ class LevelStep:
 
     Attributes:
         code: The chosen code.
-        before: Length of what came in.
-        after: Length of what the code left over.
-        others: The codes that came next, and what each would have left over; empty for levels without a search.
+        before: Norm of the residual before the level.
+        after: Norm of the residual after the level.
+        others: The next best codes, and the residual of each; empty for levels without a search.
         neighbours: Rows of the other items with this prefix, nearest to the item first.
-        num_items: Items with this prefix, this one among them.
+        num_items: Number of items with this prefix, including this one.
     """
 
     code: int
@@ -44,28 +44,28 @@ class Story:
 
 
 def stories(items: ReportItems, asked: list[str]) -> list[Story]:
-    """Tell of the items that were asked for; else of the latest, of a usual one and of the one that fits worst.
+    """Describe the encoding of the given items, or of the latest, a typical and the worst fitting item.
 
     Args:
         items: The catalogue.
         asked: Item ids.
 
     Returns:
-        One story each.
+        One story per item.
 
     Raises:
-        DataError: The log does not hold one that was asked for.
+        DataError: A given item is not in the log.
     """
     place = {item_id: row for row, item_id in enumerate(items.item_ids)}
     if unknown := [item_id for item_id in asked if item_id not in place]:
         msg = f"--item: expected items of the log, got {', '.join(unknown)}; ids are those of its catalog.jsonl"
         raise DataError(msg)
-    chosen = {place[item_id]: "asked for" for item_id in asked}
+    chosen = {place[item_id]: "requested" for item_id in asked}
     if not chosen:
         left = items.norms[:, -1]
         chosen = {len(left) - 1: "the latest arrival"}
-        chosen.setdefault(int(np.argsort(left, kind="stable")[len(left) // 2]), "a usual one: half fit better")
-        chosen.setdefault(int(left.argmax()), "fits worst: most is left over")
+        chosen.setdefault(int(np.argsort(left, kind="stable")[len(left) // 2]), "a typical one: half fit better")
+        chosen.setdefault(int(left.argmax()), "fits worst: largest residual")
     return [Story(row, why, _steps(items, row)) for row, why in chosen.items()]
 
 

@@ -1,4 +1,4 @@
-"""Owns the look of the page: one style sheet, light and dark, readable on a phone, no font or script from elsewhere."""
+"""Style sheet of the report: light and dark, readable on a phone, without external fonts or scripts."""
 
 STYLE = """
 :root{color-scheme:light dark;--page:#fbfaf8;--card:#fff;--ink:#1c1b19;--soft:#6b6862;--line:#e4e1db;--grid:#efece6;

@@ -1,7 +1,7 @@
-"""Owns the drawing of plots as SVG text: columns, a falling curve, boxes and lines over time.
+"""Plots as SVG text: columns, a falling curve, boxes and lines over time.
 
-Colours come from the page's style (classes), numbers are rounded to a tenth of a pixel, and every mark says its value
-to a pointer that rests on it.
+Colours come from the page's style sheet (classes), numbers are rounded to a tenth of a pixel, and every mark has a
+tooltip with its value.
 """
 
 import math
@@ -16,7 +16,7 @@ WIDTH, HEIGHT = 340.0, 200.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40.0, 10.0, 14.0, 36.0
 _MAX_CURVE_POINTS = 256
 _TICKS = 4
-# Of the page's 11 px system font: a wide letter, a line of text. Names of lines stand a leader away from their ends.
+# For the page's 11 px system font: a wide letter, a line of text. Names of lines are a leader away from their ends.
 _LETTER, _LINE_HEIGHT, _FONT, _LEADER = 6.4, 13.0, 11.0, 10.0
 
 Numbers = npt.NDArray[np.floating]
@@ -105,11 +105,11 @@ def columns(label: str, names: Sequence[str], values: Sequence[float], tips: Seq
     """Draw a column for each name, its value on top.
 
     Args:
-        label: What the plot shows, for those who cannot see it.
-        names: Below the columns.
+        label: Description of the plot, for screen readers.
+        names: Names below the columns.
         values: Heights.
-        tips: Said of a column to a pointer.
-        unit: Behind the numbers.
+        tips: Tooltips of the columns.
+        unit: Unit after the numbers.
 
     Returns:
         An `svg` element.
@@ -130,15 +130,15 @@ def columns(label: str, names: Sequence[str], values: Sequence[float], tips: Seq
 
 
 def falling_curve(label: str, counts: npt.NDArray[np.integer], under: str, even: str) -> str:
-    """Draw counts from the largest to the smallest, beside the line of even use.
+    """Draw counts from largest to smallest, with a line for even use.
 
     Args:
-        label: What the plot shows.
-        counts: Any order; those of zero count too.
+        label: Description of the plot, for screen readers.
+        counts: Counts in any order, including zeros.
 
             Shape: (V,).
-        under: What runs from left to right.
-        even: Name of the line of even use.
+        under: Label of the horizontal axis.
+        even: Label of the line of even use.
 
     Returns:
         An `svg` element.
@@ -162,12 +162,12 @@ def falling_curve(label: str, counts: npt.NDArray[np.integer], under: str, even:
 
 
 def boxes(label: str, found: Sequence[Box], under: str) -> str:
-    """Draw quantiles: a line from 5 to 95 %, a box from 25 to 75 %, the middle with its number.
+    """Draw quantiles: a line from 5 to 95 %, a box from 25 to 75 %, the median with its value.
 
     Args:
-        label: What the plot shows.
-        found: One for each place, left to right.
-        under: What runs from left to right.
+        label: Description of the plot, for screen readers.
+        found: Boxes from left to right.
+        under: Label of the horizontal axis.
 
     Returns:
         An `svg` element.
@@ -180,7 +180,7 @@ def boxes(label: str, found: Sequence[Box], under: str) -> str:
         x, half = canvas.x((place + 0.5) * slot), min((canvas.right - _LEFT) * slot * 0.22, 24.0)
         between = f"half of the items from {box.quantiles[1]:.2f} to {box.quantiles[3]:.2f}"
         tip = escape(f"{box.label}: median {box.quantiles[2]:.2f}, {between}")
-        # A box without height, where all items are alike, is one thick line.
+        # A box without height, if all items are equal, is drawn as one thick line.
         height = max(lower - upper, 3.0)
         median = f'<path d="M{x - half:.1f} {middle:.1f}H{x + half:.1f}" class="median"/>' if height > 5.0 else ""
         canvas.parts.append(
@@ -188,7 +188,7 @@ def boxes(label: str, found: Sequence[Box], under: str) -> str:
             f'<rect x="{x - half:.1f}" y="{(upper + lower - height) / 2:.1f}" width="{2 * half:.1f}" '
             f'height="{height:.1f}" rx="2" class="fill"/>{median}</g>'
         )
-        # Between many boxes there is no room for it; the tip says it all the same.
+        # With many boxes there is no space for it; the tooltip has the value.
         if (canvas.right - _LEFT) * slot - 2 * half >= 4 + 4 * _LETTER:
             canvas.text(x + half + 4, middle + 4, f"{box.quantiles[2]:.2f}", "value", "start")
     canvas.row([box.label for box in found])
@@ -198,14 +198,14 @@ def boxes(label: str, found: Sequence[Box], under: str) -> str:
 def over_time(
     label: str, lines: Sequence[Line], limit: float | None, ticks: Sequence[tuple[float, str]], under: str = ""
 ) -> str:
-    """Draw lines from left to right, named at their ends, with a dashed limit.
+    """Draw lines over time, labelled at their ends, with a dashed limit.
 
     Args:
-        label: What the plot shows.
+        label: Description of the plot, for screen readers.
         lines: All of one length, at least one value each.
-        limit: Where the alarm begins; None where there is none.
-        ticks: Names below, by share of the width.
-        under: What runs from left to right.
+        limit: Limit of the alarm; None for none.
+        ticks: Labels below, by share of the width.
+        under: Label of the horizontal axis.
 
     Returns:
         An `svg` element.

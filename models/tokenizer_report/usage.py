@@ -1,4 +1,4 @@
-"""The sections on a version by itself: its figures, level usage, buckets, what each level explains."""
+"""Report sections on one version: summary figures, code usage, buckets, and the variance explained by each level."""
 
 from html import escape
 from itertools import pairwise
@@ -19,11 +19,11 @@ _PERCENTS = (5, 25, 50, 75, 95)
 
 
 def tiles(items: ReportItems, stats: CodeStats) -> str:
-    """Draw the figures that everybody asks for first.
+    """Render the summary figures.
 
     Args:
         items: The catalogue.
-        stats: Its measures.
+        stats: Code statistics.
 
     Returns:
         HTML.
@@ -31,21 +31,21 @@ def tiles(items: ReportItems, stats: CodeStats) -> str:
     heard = min(items.num_heard / stats.num_items, 1.0)
     found = [
         (f"{stats.num_items:,}", f"items, {heard:.0%} of them heard in training"),
-        (f"{stats.distinct_sids:,}", "distinct SIDs: addresses in use"),
+        (f"{stats.distinct_sids:,}", "distinct SIDs in use"),
         (f"{stats.shared_share:.1%}", "of items share their SID with another"),
-        (f"{stats.largest_bucket:,}", "items on the most crowded SID"),
+        (f"{stats.largest_bucket:,}", "items on the SID with the most"),
         ("–" if stats.bucket_cosine is None else f"{stats.bucket_cosine:.2f}", "mean cosine of items on one SID"),
-        ("–" if stats.left_over is None else f"{stats.left_over:.0%}", "of what the vectors say is in no code"),
+        ("–" if stats.left_over is None else f"{stats.left_over:.0%}", "of the squared length is residual"),
     ]
     return '<div class="tiles">' + "".join(_tile(value, words) for value, words in found) + "</div>"
 
 
 def level_usage(items: ReportItems, stats: CodeStats) -> str:
-    """Draw how items fall on the codes of each level.
+    """Render the distribution of items over the codes of each level.
 
     Args:
         items: The catalogue.
-        stats: Its measures.
+        stats: Code statistics.
 
     Returns:
         HTML.
@@ -62,8 +62,8 @@ def level_usage(items: ReportItems, stats: CodeStats) -> str:
         )
         plots.append(
             f'<div class="card"><h3>Level {level} · {items.levels.kinds[level]}</h3>{plot}'
-            f'<p class="note">{used:,} of {size:,} codes in use, as evenly as {alike:,.0f} alike; the fullest holds '
-            f"{int(counts.max()):,} items.</p></div>"
+            f'<p class="note">{used:,} of {size:,} codes in use, equivalent to {alike:,.0f} equally used; the fullest '
+            f"has {int(counts.max()):,} items.</p></div>"
         )
     worst = int(np.argmin([used / size for used, size in zip(stats.codes_used, items.levels.sizes, strict=True)]))
     unused = items.levels.sizes[worst] - stats.codes_used[worst]
@@ -73,13 +73,13 @@ def level_usage(items: ReportItems, stats: CodeStats) -> str:
         else f"Level {worst} leaves {unused:,} of its {items.levels.sizes[worst]:,} codes unused."
     )
     return (
-        f'<h2 id="usage">Are the codes in use?</h2><p class="lead">{lead} A steep curve means few codes carry the '
-        f'catalogue; evenness by itself is no quality.</p><div class="plots">{"".join(plots)}</div>'
+        f'<h2 id="usage">Are the codes in use?</h2><p class="lead">{lead} A steep curve means that few codes carry the '
+        f'catalogue; evenness alone is not a sign of quality.</p><div class="plots">{"".join(plots)}</div>'
     )
 
 
 def buckets(items: ReportItems) -> str:
-    """Draw how many items share a SID, and who lies on the most crowded ones.
+    """Render how many items share a SID, and the items on the fullest SIDs.
 
     Args:
         items: The catalogue.
@@ -94,8 +94,8 @@ def buckets(items: ReportItems) -> str:
         inside = (sizes >= low) & (sizes <= high)
         shares.append(100.0 * float(sizes[inside].sum()) / len(items.codes))
         names.append(str(low) if low == high else f"{low}–{high}" if high < 10**9 else f"{low}+")
-        tips.append(f"{int(inside.sum()):,} SIDs hold {int(sizes[inside].sum()):,} items")
-    plot = columns("Share of items by how many lie on their SID", names, shares, tips)
+        tips.append(f"{int(inside.sum()):,} SIDs have {int(sizes[inside].sum()):,} items")
+    plot = columns("Share of items by number of items on their SID", names, shares, tips)
     rows = [
         _crowded(items, sids[bucket], np.flatnonzero(places == bucket))
         for bucket in np.argsort(-sizes, kind="stable")[:_CROWDED]
@@ -108,15 +108,16 @@ def buckets(items: ReportItems) -> str:
         else '<p class="note">No two items share a SID.</p>'
     )
     return (
-        '<h2 id="buckets">How many items share a SID?</h2><p class="lead">Items on one SID are told apart after the '
-        "beam alone, by their vectors and popularity. Fine where they are alike; titles that have nothing in common "
-        f'mean an address is missing.</p><div class="plots"><div class="card"><h3>Share of items by items on their '
-        f'SID</h3>{plot}</div><div class="card"><h3>The most crowded SIDs</h3>{table}</div></div>'
+        '<h2 id="buckets">How many items share a SID?</h2><p class="lead">Items on one SID are distinguished only '
+        "after the beam, by their vectors and popularity. That is fine for similar items; titles that have nothing in "
+        'common mean that there are too few SIDs.</p><div class="plots"><div class="card">'
+        f'<h3>Share of items by items on their SID</h3>{plot}</div><div class="card"><h3>The fullest SIDs</h3>{table}'
+        "</div></div>"
     )
 
 
 def explained(items: ReportItems) -> str:
-    """Draw what each level leaves over.
+    """Render the residual after each level.
 
     Args:
         items: The catalogue.
@@ -128,26 +129,26 @@ def explained(items: ReportItems) -> str:
     found = [
         Box(name, np.percentile(column, _PERCENTS).tolist()) for name, column in zip(names, items.norms.T, strict=True)
     ]
-    plot = boxes("Length left over after each level", found, "boxes: half of the items; lines: 5 to 95 %")
+    plot = boxes("Norm of the residual after each level", found, "boxes: half of the items; lines: 5 to 95 %")
     squares = (items.norms**2).mean(axis=0)
     rows = [
         _explained_row(f"level {level}", (before - after) / squares[0], _alone(items.codes[:, : level + 1]))
         for level, (before, after) in enumerate(pairwise(squares))
     ]
-    rows.append(_explained_row("in no code", squares[-1] / squares[0], None))
+    rows.append(_explained_row("residual", squares[-1] / squares[0], None))
     return (
-        '<h2 id="levels">What does each level explain?</h2><p class="lead">The length of an item’s vector, then of '
-        "what is left after each code. A level whose box hardly falls adds an address but no meaning; where most items "
-        "are alone already, later codes have little to tell apart.</p>"
-        f'<div class="plots"><div class="card"><h3>Left over after each level</h3>{plot}</div><div class="card">'
-        '<h3>What a level adds</h3><table><tr><th>level</th><th class="n">of the squared length</th>'
+        '<h2 id="levels">What does each level explain?</h2><p class="lead">The norm of an item’s vector, then of '
+        "the residual after each code. A level whose box hardly falls adds SIDs but no meaning; if most items already "
+        "are alone, later codes have little to distinguish.</p>"
+        f'<div class="plots"><div class="card"><h3>Residual after each level</h3>{plot}</div><div class="card">'
+        '<h3>Contribution of each level</h3><table><tr><th>level</th><th class="n">of the squared length</th>'
         f'<th class="n">items alone after it</th></tr>{"".join(rows)}</table></div></div>'
     )
 
 
 def _explained_row(name: str, part: float, alone: float | None) -> str:
-    told = "" if alone is None else f"{alone:.1%}"
-    return f'<tr><td>{name}</td><td class="n">{part:.1%}</td><td class="n">{told}</td></tr>'
+    alone_share = "" if alone is None else f"{alone:.1%}"
+    return f'<tr><td>{name}</td><td class="n">{part:.1%}</td><td class="n">{alone_share}</td></tr>'
 
 
 def _alone(codes: npt.NDArray[np.int32]) -> float:
@@ -156,7 +157,7 @@ def _alone(codes: npt.NDArray[np.int32]) -> float:
 
 
 def _crowded(items: ReportItems, sid: npt.NDArray[np.int32], rows: npt.NDArray[np.intp]) -> str:
-    # Parts of a series and weekly streams bear one title: each is said once.
+    # Parts of a series and weekly streams may have the same title: each is listed once.
     titles = list(dict.fromkeys(_cut(items.titles[row]) for row in rows.tolist()))
     more = " …" if len(titles) > _CROWDED_TITLES else ""
     return (

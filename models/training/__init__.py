@@ -1,1 +1,1 @@
-"""Training of the generator: listens and SIDs in, an artifact with its evaluation out (needs torch)."""
+"""Training of tokenizer and generator from a log folder (needs torch)."""

@@ -1,4 +1,4 @@
-"""Owns the training curve: its points, and how they are saved as a table and as a picture."""
+"""Training curve: its points, and saving it as a table and as a picture."""
 
 import csv
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ class CurvePoint:
     Args:
         epoch: From 1.
         step: Optimizer steps so far.
-        learning_rate: At the epoch's end.
+        learning_rate: Learning rate at the end of the epoch.
         level_loss: Sum of the levels' cross-entropies, nats.
         item_loss: Sampled softmax over items, nats.
-        validation_recall_at_10: Of the item score alone over all items, seen ones excluded; None where not measured.
+        validation_recall_at_10: Recall of the item score over all items, seen ones excluded; None if not measured.
     """
 
     epoch: int
@@ -31,12 +31,7 @@ class CurvePoint:
 
 
 def save_curve_table(points: Sequence[CurvePoint], path: Path) -> None:
-    """Write the curve as CSV with a head line.
-
-    Args:
-        points: One an epoch.
-        path: File to write.
-    """
+    """Write the curve, one point per epoch, as CSV with a header."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([field.name for field in fields(CurvePoint)])
@@ -46,13 +41,8 @@ def save_curve_table(points: Sequence[CurvePoint], path: Path) -> None:
 
 
 def save_curve_picture(points: Sequence[CurvePoint], path: Path) -> None:
-    """Draw the curve: losses on the left, validation recall on the right.
-
-    Args:
-        points: One an epoch.
-        path: PNG file to write.
-    """
-    # Figure and canvas by hand: pyplot would choose a window system and keep global state.
+    """Draw the curve as PNG: losses on the left axis, validation recall on the right."""
+    # Figure and canvas are created directly: pyplot would choose a window system and keep global state.
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     losses = figure.subplots()
@@ -66,7 +56,7 @@ def save_curve_picture(points: Sequence[CurvePoint], path: Path) -> None:
         recalls = losses.twinx()
         recalls.plot(*zip(*measured, strict=True), color="#3a8f4d", marker="o", label="validation recall@10 (right)")
         recalls.set(ylabel="validation recall@10, seen excluded", ylim=(0, None))
-    # One legend for both axes: two would lie on top of each other.
+    # One legend for both axes: two would overlap.
     figure.legend(loc="outside upper center", ncols=3, frameon=False)
     # Without the library's version in the file, equal curves give equal bytes.
     figure.savefig(path, dpi=120, metadata={"Software": None})

@@ -1,7 +1,7 @@
-"""Owns the dense head as a diagnostic: all items scored by `<h, v>` with the training weights, without the engine.
+"""Diagnostic of the dense head: all items scored by `<h, v>` with the training weights, without the engine.
 
-It is the ceiling of what the beam can find by the same item score, so the difference to the engine's result is what the
-search, int8 vectors and the SID part cost or bring.
+It is the upper bound of what the beam can find by the same item score, so the difference to the engine's result is the
+loss or gain of the search, int8 vectors and the SID part.
 
 Shape legend: B listeners, T positions, N items, D d_model, L levels.
 """
@@ -26,17 +26,17 @@ _BATCH = 128
 def dense_ranks(
     model: GenModel, item_vectors: Tensor, codes: Int32Array, cases: Cases, exclude_seen: bool
 ) -> Int32Array:
-    """Find the place of every held-out item among all items, by the item score alone.
+    """Find the rank of every held-out item among all items, by the item score alone.
 
     Args:
         model: The network, in evaluation mode.
-        item_vectors: u of all items. Shape: (N, D).
+        item_vectors: Vectors u of all items. Shape: (N, D).
         codes: SIDs of all items. Shape: (N, L).
         cases: Histories and held-out items.
-        exclude_seen: Leave the items of the history out; a held-out item among them is never found.
+        exclude_seen: Whether to exclude the items of the history; a held-out item among them is never found.
 
     Returns:
-        Places from 0; the number of items where the held-out item is excluded.
+        Ranks from 0; the number of items if the held-out item is excluded.
 
         Shape: (num_listeners,).
     """
@@ -72,7 +72,7 @@ def _encode(model: GenModel, item_vectors: Tensor, codes: Int32Array, histories:
 
 
 def dense_scores(model: GenModel, item_vectors: Float32Array, codes: Int32Array, cases: Cases) -> Scores:
-    """Judge the dense head like any ranker, in both columns.
+    """Evaluate the dense head like a ranker, in both columns.
 
     Args:
         model: The network, in evaluation mode.

@@ -1,7 +1,7 @@
-"""Owns the choice of the guide weights: how much the SID's likelihood and the item score count in the beam.
+"""Choice of the guide weights: the weights of SID likelihood and item score in the beam.
 
-The weights are inputs of the graph, so they are tried through the real engine on validation items, then stored in the
-artifact's configuration. Test items take no part.
+The weights are inputs of the graph, so they are tried with the real engine on validation items, then stored in the
+artifact's configuration. Test items are not used.
 
 Source: the guide of the beam, `gamma * sum log p + beta * (<h, w> + log mass)`, described in models/decoding/graph.py.
 """
@@ -15,12 +15,12 @@ from sidestream.models.evaluation import COLUMNS, Cases, ndcg_at, ranks_of
 
 @dataclass(frozen=True, slots=True)
 class GuideTrial:
-    """One pair of weights and what it reached.
+    """One pair of weights and its result.
 
     Args:
         gamma: Weight of the SID's log-likelihood.
         beta: Weight of the item score.
-        ndcg_at_10: On validation items, mean of both columns (seen items in and out).
+        ndcg_at_10: NDCG@10 on validation items, mean of both columns (seen items included and excluded).
     """
 
     gamma: float
@@ -38,12 +38,12 @@ def choose_guide(
 
     Args:
         pairs: (gamma, beta), the preferred ones first.
-        ranker_of: Gives the generator with these weights.
+        ranker_of: Returns the generator with these weights.
         cases: Validation histories and items.
-        progress: Called after every answer with 1.
+        progress: Called after every case with 1.
 
     Returns:
-        All trials, the best first; equal ones in the order given, so that without cases the first pair stands first.
+        All trials, best first; ties in the given order, so that without cases the first pair is first.
     """
     trials = []
     for gamma, beta in pairs:

@@ -1,7 +1,7 @@
-"""Where item vectors start: what is listened to together, by the same SVD that the tokenizer uses.
+"""Initial item vectors from co-listening, by the same SVD that the tokenizer uses.
 
-The start matters more than anything else that was tried: random vectors reached recall@10 .081 on Amazon Beauty where
-these reached .098, with the same network and loss.
+The initialization matters more than anything else that was tried: random vectors reached recall@10 .081 on Amazon
+Beauty, these reached .098, with the same network and loss.
 """
 
 from collections.abc import Sequence
@@ -18,18 +18,18 @@ Float32Array = npt.NDArray[np.float32]
 def initial_item_vectors(
     sequences: Sequence[Int32Array], num_items: int, dim: int, norm: float, window: int, rng: np.random.Generator
 ) -> Float32Array:
-    """Compute the item vectors that training starts from.
+    """Compute the initial item vectors of a training.
 
     Args:
-        sequences: Training sequences of liked items, by index; no held-out listen may be in them.
+        sequences: Training sequences of liked items, by index, without held-out listens.
         num_items: Number of items.
         dim: Dimensions of an item vector.
         norm: Length of every vector.
-        window: Listens at most this far apart count as together.
+        window: Listens at most this many positions apart count as co-listened.
         rng: Draws the SVD's random projection.
 
     Returns:
-        Vectors of equal length; zero for items that were never listened to beside another one.
+        Vectors of equal length; zero for items without co-listens.
 
         Shape: (num_items, dim).
     """

@@ -1,7 +1,7 @@
-"""Owns the optimizer loop: batches in, a trained network with its item vectors and the curve out.
+"""Training loop of the generator.
 
 Same data, seed and settings give the same weights with one thread on one machine: every random number comes from
-generators seeded here, and torch's global state is put back afterwards.
+generators seeded here, and torch's global state is restored afterwards.
 
 Shape legend: B windows, T positions, N asked positions of a batch, M negatives, D d_model, L levels.
 """
@@ -35,13 +35,13 @@ _CURVE_MEASUREMENTS = 6
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """What a training may look at.
+    """Data of a training.
 
     Args:
         sequences: Training sequences of item indices, oldest first.
         codes: SIDs of all items. Shape: (num_items, L).
-        item_vectors: Where u starts. Shape: (num_items, D).
-        validation: Watched in the curve, never learned from.
+        item_vectors: Initial u. Shape: (num_items, D).
+        validation: Validation cases for the curve, never trained on.
         is_liked: Which listens of each sequence have a positive signal; None means all. The others are inputs, never
             targets.
     """
@@ -55,12 +55,12 @@ class TrainingData:
 
 @dataclass(frozen=True, slots=True)
 class TrainedGenerator:
-    """What came out.
+    """Result of a training.
 
     Args:
         model: The network, in evaluation mode.
-        item_vectors: Learned u; meaningless where an item had no liked training listen. Shape: (num_items, D).
-        curve: One point an epoch.
+        item_vectors: Learned u; undefined for items without a liked training listen. Shape: (num_items, D).
+        curve: One point per epoch.
     """
 
     model: GenModel
@@ -74,23 +74,23 @@ def fit(
     """Train a generator.
 
     Args:
-        data: Sequences, SIDs and the start of the item vectors.
-        config: Shape of the network.
-        settings: The recipe.
-        progress: Told after every step.
+        data: Sequences, SIDs and initial item vectors.
+        config: Configuration of the network.
+        settings: Training settings.
+        progress: Called after every step.
 
     Returns:
         The trained network, its item vectors and the curve.
 
     Raises:
-        TrainingError: There is nothing to learn from, or the loss is no longer a number.
+        TrainingError: There is no usable data, or the loss is not finite.
     """
     with _torch_state(settings):
         return _Loop(data, config, settings, progress).run()
 
 
 class _Loop:
-    """One training; its parts share the arrays below."""
+    """State of one training."""
 
     def __init__(
         self, data: TrainingData, config: NetworkConfig, settings: TrainSettings, progress: ProgressCallback
@@ -106,7 +106,7 @@ class _Loop:
         self._model = GenModel(config, settings.seed)
         self._u = nn.Parameter(torch.from_numpy(data.item_vectors.copy()))
         self._codes = torch.from_numpy(data.codes.astype(np.int64))
-        # Negatives are items that occur: others could only be pushed away from everybody.
+        # Negatives are only items that occur in training: others would only be pushed away from all listeners.
         self._listened = np.unique(np.concatenate(data.sequences).astype(np.int64))
         self._parameters = [*self._model.parameters(), self._u]
         self._optimizer = torch.optim.AdamW(
@@ -120,7 +120,7 @@ class _Loop:
     def run(self) -> TrainedGenerator:
         curve: list[CurvePoint] = []
         step = 0
-        # The number of steps is an estimate (window strides vary), so the last epoch may end before the rate is zero.
+        # The number of steps is an estimate (window strides vary), so the last epoch may end before the rate reaches 0.
         while step < self._steps and len(curve) < self._settings.epochs:
             self._model.train()
             self._model.drop.redraw()
@@ -159,7 +159,7 @@ class _Loop:
         items = torch.from_numpy(batch.items)
         u = self._u[items] * valid.unsqueeze(-1)
         tokens = model.tokens(torch.from_numpy(batch.codes), u)
-        # A batch without padding takes the attention's fast path.
+        # A batch without padding uses the fast path of attention.
         asked = torch.from_numpy(batch.asked)
         hidden = model.encode(tokens, None if bool(valid.all()) else valid)[asked]
         targets = torch.from_numpy(batch.targets)[asked]
@@ -200,7 +200,7 @@ def _note(point: CurvePoint) -> str:
 
 @contextmanager
 def _torch_state(settings: TrainSettings) -> Iterator[None]:
-    """Seed torch and set its threads, and put both back afterwards."""
+    """Seed torch and set its threads, and restore both afterwards."""
     threads = torch.get_num_threads()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)

@@ -1,4 +1,4 @@
-"""A model artifact while it is being made; it is published when it is complete."""
+"""Draft of a model artifact during training, published when it is complete."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,16 +34,16 @@ _ARTIFACT_KIND = "model"
 
 
 class DraftArtifact:
-    """A model artifact in the making; as a context manager it leaves nothing unless it was finished.
+    """Draft of a model artifact; as a context manager it is discarded unless it was finished.
 
     Args:
-        place: Where the finished artifact goes.
+        place: Destination of the finished artifact.
         data: Manifest of the log folder that is trained on.
         tokenizer: The paired tokenizer.
-        settings: The recipe.
+        settings: Training settings.
 
     Raises:
-        ArtifactError: The place holds something that is no model artifact.
+        ArtifactError: The destination exists and is not a model artifact.
     """
 
     def __init__(self, place: Path, data: Manifest, tokenizer: CatalogTokenizer, settings: TrainSettings) -> None:
@@ -75,10 +75,10 @@ class DraftArtifact:
 
         Args:
             trained: Network, item vectors and curve.
-            item_table: What the model knows of items.
+            item_table: Item table.
 
         Returns:
-            The draft, loadable, with the first pair of guide weights.
+            The loaded draft, with the first pair of guide weights.
         """
         weights = {name: value.detach().contiguous() for name, value in trained.model.state_dict().items()}
         save_file({**weights, ITEM_VECTORS_TENSOR: torch.from_numpy(trained.item_vectors)}, self._folder / WEIGHTS_NAME)
@@ -89,27 +89,12 @@ class DraftArtifact:
         return self._save({})
 
     def set_guide(self, gamma: float, beta: float) -> ModelArtifact:
-        """Store the chosen guide weights.
-
-        Args:
-            gamma: Weight of the SID's log-likelihood.
-            beta: Weight of the item score.
-
-        Returns:
-            The draft with these weights.
-        """
+        """Store the guide weights (of SID log-likelihood and item score) and return the updated draft."""
         self._config = self._config.model_copy(update={"gamma": gamma, "beta": beta})
         return self._save({})
 
     def finish(self, metrics: Mapping[str, Any]) -> ModelArtifact:
-        """Store the metrics and publish the artifact.
-
-        Args:
-            metrics: JSON values.
-
-        Returns:
-            The finished artifact.
-        """
+        """Store the metrics (JSON values), publish the artifact and return it."""
         self._save(metrics)
         self._draft.publish()
         return load_model_artifact(self._place)

@@ -1,4 +1,4 @@
-"""Owns how a training tells how far it is."""
+"""Progress of a training."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ Stage = Literal["prepare", "train", "export", "guide", "evaluate"]
 
 @dataclass(frozen=True, slots=True)
 class TrainProgress:
-    """Where a training stands.
+    """Progress of a training.
 
     Args:
-        stage: What is being done.
-        done: Units of the stage done.
-        total: Units of the stage, about.
-        note: One short line for people; empty most of the time.
+        stage: Current stage.
+        done: Units of the stage that are done.
+        total: Approximate number of units of the stage.
+        note: One short line for display; usually empty.
     """
 
     stage: Stage
@@ -25,7 +25,7 @@ class TrainProgress:
 
     @property
     def line(self) -> tuple[str, int, int, str]:
-        """Return stage, units done, units in all and note; the rankers of an evaluation are stages of their own."""
+        """Return stage, units done, all units and note; each ranker of an evaluation is a separate stage."""
         if self.stage == "evaluate" and self.note:
             return f"evaluate {self.note}", self.done, self.total, ""
         return self.stage, self.done, self.total, self.note
@@ -35,5 +35,5 @@ ProgressCallback = Callable[[TrainProgress], None]
 
 
 def ignore_progress(progress: TrainProgress) -> None:
-    """Drop the message, where nobody watches."""
+    """Ignore progress; the default callback."""
     del progress

@@ -1,11 +1,11 @@
-"""Owns how training listens become batches: windows of the sequences, bucketed by length, padded on the left.
+"""Training batches: windows of listening sequences, bucketed by length and padded on the left.
 
 Decisions:
-- A batch holds windows of nearly equal length and at most `batch_positions` positions: the mean training length of
-  Amazon Beauty is 6, so batches of mixed lengths would be padding for the most part.
-- Sequences longer than the model reads are cut into windows from the latest listen backwards, with a stride drawn anew
-  every epoch, so that no listen always stands at a window's start, without any context.
-- Inputs come from the one feature function, like everywhere else.
+- A batch has windows of nearly equal length and at most `batch_positions` positions: the mean training length of Amazon
+  Beauty is 6, so batches of mixed lengths would be mostly padding.
+- Sequences longer than the model reads are cut into windows from the latest listen backwards, with a new random stride
+  every epoch, so that no listen is always at the start of a window, without context.
+- Inputs come from the same feature function as in serving.
 - A listen with a negative signal is an input, since serving reads it too, and never a target.
 
 Shape legend: B windows, T positions, L levels.
@@ -28,12 +28,12 @@ BoolArray = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Windows of one batch; the target of a position is the item that came next.
+    """Windows of one batch; the target of a position is the next item.
 
     Args:
         items: Inputs, 0 where padded. Shape: (B, T).
-        codes: Their SIDs, -1 where padded. Shape: (B, T, L).
-        targets: Items that came next, 0 where padded. Shape: (B, T).
+        codes: SIDs of the inputs, -1 where padded. Shape: (B, T, L).
+        targets: Next items, 0 where padded. Shape: (B, T).
         valid: False where padded. Shape: (B, T).
         asked: True where the item that came next was liked: what is learned from. Shape: (B, T).
     """
@@ -51,9 +51,9 @@ class Batches:
     Args:
         sequences: Training sequences of item indices, oldest first.
         codes: SIDs of all items. Shape: (num_items, L).
-        max_len: Positions the model reads.
-        batch_positions: Positions of a batch at most (one window is never split).
-        min_batches: Batches an epoch at least, where there are as many windows.
+        max_len: Positions that the model reads.
+        batch_positions: Maximum positions of a batch (a window is never split).
+        min_batches: Minimum batches per epoch, if there are that many windows.
         is_liked: Which listens of each sequence may be targets; None means all.
 
     Raises:
@@ -74,7 +74,7 @@ class Batches:
         self._sequences = [_Listens(items, marks) for items, marks in pairs if marks[1:].any()]
         if not self._sequences:
             msg = (
-                "training data: expected listeners with two listens or more before their held-out ones, the later "
+                "training data: expected listeners with at least two listens before their held-out ones, the later "
                 f"ones not skipped or disliked, got none among {len(sequences)}; import more listens"
             )
             raise TrainingError(msg)
@@ -84,7 +84,7 @@ class Batches:
         self._positions = max(1, min(batch_positions, -(-self.num_positions // min_batches)))
 
     def epoch(self, rng: np.random.Generator) -> Iterator[Batch]:
-        """Go through all training listens once.
+        """Iterate over all training listens once.
 
         Args:
             rng: Draws strides and order.
@@ -98,7 +98,7 @@ class Batches:
             yield self._batch([windows[index] for index in groups[group].tolist()])
 
     def steps_per_epoch(self) -> int:
-        """Estimate the number of batches of one epoch (strides make it vary a little)."""
+        """Estimate the number of batches per epoch (it varies slightly with the strides)."""
         rng = np.random.default_rng(0)
         lengths = [len(window.items) - 1 for window in self._windows(rng)]
         return len(_bucket(np.array(lengths), self._positions, rng))
@@ -156,7 +156,7 @@ def _bucket(lengths: npt.NDArray[np.int64], batch_positions: int, rng: np.random
     order = np.lexsort((rng.random(len(lengths)), lengths))
     groups, start = [], 0
     for end in range(1, len(order) + 1):
-        # Ascending lengths: the next window would be the longest of its group.
+        # Lengths are ascending: the next window would be the longest of its group.
         if end == len(order) or (end - start + 1) * lengths[order[end]] > batch_positions:
             groups.append(order[start:end])
             start = end

@@ -1,4 +1,4 @@
-"""Owns the settings of a training: what is chosen before it starts."""
+"""Settings for training the generator."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,43 +10,41 @@ class TrainSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    seed: int = Field(
-        default=0, ge=0, description="Of weights, order, negatives and dropout; one thread repeats exactly."
-    )
+    seed: int = Field(default=0, ge=0, description="Random seed; reproducible with one thread.")
     threads: int = Field(
-        default=1, ge=1, description="Torch threads; one is exact, and more are slower where others use the cores."
+        default=1, ge=1, description="Torch threads; one is reproducible, and more are slower on busy cores."
     )
     epochs: int = Field(default=12, ge=1, description="Passes over the training listens.")
-    max_steps: int = Field(
-        default=1_200, ge=1, description="Optimizer steps at most; cuts the passes short on large data."
-    )
-    batch_positions: int = Field(
-        default=2_048, ge=1, description="Listens in one batch, in sequences of similar length."
-    )
+    max_steps: int = Field(default=1_200, ge=1, description="Maximum optimizer steps; limits the passes on large data.")
+    batch_positions: int = Field(default=2_048, ge=1, description="Listens per batch, in sequences of similar length.")
     min_batches: int = Field(
-        default=32, ge=1, description="Batches an epoch at least: small data gets smaller batches instead of few steps."
+        default=32, ge=1, description="Minimum batches per epoch: small data gets smaller batches, not fewer steps."
     )
-    learning_rate: float = Field(default=2e-3, gt=0, description="AdamW's peak rate; a cosine takes it to zero.")
-    warmup_steps: int = Field(default=50, ge=0, description="Steps until the peak rate, a tenth of all at most.")
-    weight_decay: float = Field(default=0.01, ge=0, description="Of AdamW, on every parameter.")
-    clip_norm: float = Field(default=1.0, gt=0, description="Norm that the gradient is cut to.")
+    learning_rate: float = Field(
+        default=2e-3, gt=0, description="Peak learning rate of AdamW, with cosine decay to zero."
+    )
+    warmup_steps: int = Field(default=50, ge=0, description="Steps until the peak rate, at most a tenth of all.")
+    weight_decay: float = Field(default=0.01, ge=0, description="Weight decay of AdamW, on every parameter.")
+    clip_norm: float = Field(default=1.0, gt=0, description="Norm to which gradients are clipped.")
     num_negatives: int = Field(
         default=2_048,
         ge=1,
-        description="Items drawn for a batch that every target is set against; all if there are fewer.",
+        description="Negative items drawn per batch, shared by all targets; all items if there are fewer.",
     )
-    item_loss_weight: float = Field(default=1.0, ge=0, description="Weight of the item loss beside the level losses.")
+    item_loss_weight: float = Field(
+        default=1.0, ge=0, description="Weight of the item loss relative to the level losses."
+    )
     item_vector_norm: float = Field(
-        default=1.0, ge=0, description="Length of the item vectors' start; 0 starts at zero."
+        default=1.0, ge=0, description="Length of the initial item vectors; 0 initializes with zeros."
     )
-    cooccurrence_window: int = Field(default=50, ge=1, description="Listens at most this far apart count as together.")
+    cooccurrence_window: int = Field(default=50, ge=1, description="Listens at most this far apart are co-listened.")
     autocast_bf16: bool = Field(
         default=False, description="Compute in bfloat16: twice as fast on CPUs with AMX, slower on others."
     )
     d_model: int = Field(default=128, ge=2, description="Width of hidden states and of item vectors.")
     num_layers: int = Field(default=2, ge=1, description="Layers of the history encoder.")
     head_dim: int = Field(default=64, ge=2, description="Width of one attention head; divides d_model.")
-    max_len: int = Field(default=50, ge=1, le=50, description="Listens that the model reads, the latest ones.")
+    max_len: int = Field(default=50, ge=1, le=50, description="Number of latest listens that the model reads.")
     dropout: float = Field(default=0.4, ge=0, lt=1, description="Dropout after every sub-layer.")
     item_vector_dropout: float = Field(
         default=0.2, ge=0, lt=1, description="Share of items whose own vector is zeroed in training (new items)."
@@ -57,7 +55,7 @@ class TrainSettings(BaseModel):
     validation_listeners: int = Field(
         default=600,
         ge=0,
-        description="Listeners whose validation items choose the guide weights; 0 takes the first pair.",
+        description="Listeners whose validation items are used to choose the guide weights; 0 uses the first pair.",
     )
     guide_weights: tuple[tuple[float, float], ...] = Field(
         default=((0.25, 2.0), (0.5, 2.0), (0.1, 2.0), (1.0, 2.0), (2.0, 2.0)),
@@ -66,7 +64,7 @@ class TrainSettings(BaseModel):
     )
 
     def network(self, codebook_sizes: tuple[int, ...]) -> NetworkConfig:
-        """Give the network's shape for a tokenizer.
+        """Return the network configuration for a tokenizer.
 
         Args:
             codebook_sizes: Codes of each SID level.

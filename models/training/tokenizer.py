@@ -1,4 +1,4 @@
-"""The one call that fits a tokenizer on a log folder; torch is needed for levels of kind vq alone."""
+"""Fitting of a tokenizer on a log folder; needs torch only for levels of kind vq."""
 
 import importlib
 from collections.abc import Callable, Sequence
@@ -25,18 +25,18 @@ from sidestream.tokenizer.sid import item_keys
 from sidestream.tokenizer.tokenizer import CatalogTokenizer
 
 Progress = Callable[[str, int, int], None]
-"""Called with the stage, units done, and units in all (1: it cannot be counted)."""
-# A multiple of what encoders take at once: their batches stay as they are.
+"""Called with the stage, units done, and all units (1: unknown)."""
+# A multiple of the encoders' batch size, so that their batches are unchanged.
 _COUNTED_TEXTS = 1_024
 
 
 @dataclass(frozen=True, slots=True)
 class FittedTokenizer:
-    """A fitted tokenizer and how it spreads its catalogue.
+    """A fitted tokenizer and its report.
 
     Args:
-        tokenizer: Frozen, and saved.
-        report: Counts for people.
+        tokenizer: The frozen tokenizer, already saved.
+        report: Distribution of the catalogue over SIDs.
     """
 
     tokenizer: CatalogTokenizer
@@ -57,20 +57,21 @@ def train_tokenizer(
 
     Args:
         folder: Log folder.
-        out_dir: The tokenizer artifact to write; an older one there is replaced.
-        encoder: Turns texts into content vectors.
+        out_dir: The tokenizer artifact to write; an existing one is replaced.
+        encoder: Encodes texts as content vectors.
         settings: Views, levels, sizes, dimensions.
-        seed: Of k-means and of the randomised SVD.
-        with_cold_start: Also fit without a part of the items, to tell how well content places items without listens.
-        progress: Called as the work goes on.
+        seed: Seed of k-means and of the randomized SVD.
+        with_cold_start: Whether to also fit without a part of the items, to measure the quality for items without
+            listens.
+        progress: Called as the work proceeds.
 
     Returns:
         The tokenizer and its report.
 
     Raises:
         DataError: The folder is damaged or publishes no item.
-        TrainingError: Levels of kind vq are asked for, and torch is not installed or no listens give pairs.
-        ArtifactError: `out_dir` holds something else.
+        TrainingError: Levels of kind vq are set, and torch is not installed or the listens give no pairs.
+        ArtifactError: `out_dir` exists and is not a tokenizer artifact.
     """
     progress("read", 0, 1)
     sequences = training_sequences(folder)
@@ -96,7 +97,7 @@ def train_tokenizer(
 
 
 class _CountingEncoder:
-    """An encoder that says how far it is."""
+    """An encoder that reports progress."""
 
     def __init__(self, encoder: ContentEncoder, progress: Progress) -> None:
         self._encoder, self._progress = encoder, progress
@@ -123,7 +124,7 @@ class _CountingEncoder:
 
 
 def _log_end(folder: LogFolder) -> str | None:
-    # What listeners say of an item stays as it was then, until another version is trained.
+    # Collaborative vectors stay as of this time until another version is trained.
     last_at = folder.manifest.last_at
     return None if last_at is None else datetime.fromtimestamp(last_at / 1000, UTC).isoformat(timespec="seconds")
 
@@ -142,12 +143,12 @@ def train_levels(
 
             Shape: (N, D).
         sequences: Indices of liked items for each listener, oldest first; the training part only.
-        settings: Sizes, beam, and how to train.
+        settings: Sizes, beam, and training settings.
         rng: Draws the seed.
         progress: Called after every epoch.
 
     Returns:
-        The frozen quantizer; it needs no torch.
+        The frozen quantizer, which does not need torch.
 
     Raises:
         TrainingError: Torch is not installed, or there are no pairs of items for the contrastive loss.
@@ -163,13 +164,13 @@ def train_levels(
 
 
 def next_listens(sequences: Sequence[npt.NDArray[np.integer]]) -> npt.NDArray[np.int64]:
-    """List which items were heard one right after the other.
+    """List pairs of items that were heard directly one after the other.
 
     Args:
         sequences: Indices of items for each listener, oldest first.
 
     Returns:
-        Every such pair, as often as it was heard, without an item after itself.
+        Every such pair, as often as it occurs, except for pairs of equal items.
 
         Shape: (num_pairs, 2).
     """
@@ -185,5 +186,5 @@ def _needs_torch(module: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        msg = "level_kinds vq need torch to be trained; run pip install 'sidestream[train]', or choose kmeans levels"
+        msg = "training levels of kind vq needs torch; run pip install 'sidestream[train]', or choose kmeans levels"
         raise TrainingError(msg) from error

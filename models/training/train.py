@@ -1,6 +1,6 @@
-"""The one call that turns a log folder and a tokenizer into a model artifact with its evaluation.
+"""Training of a model artifact, with its evaluation, from a log folder and a tokenizer.
 
-The artifact's folder appears under its name only when it is complete. Nothing in it depends on the clock: equal data,
+The artifact's folder appears under its name only once it is complete. Nothing in it depends on the clock: equal data,
 seed and settings on one thread give an equal manifest on one machine; times are returned, not stored.
 """
 
@@ -36,7 +36,7 @@ Float32Array = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """What a training made and how long it took.
+    """Result of a training.
 
     Args:
         artifact: The finished artifact, verified.
@@ -57,23 +57,23 @@ def train_model(
     progress: ProgressCallback = ignore_progress,
     engine: EngineSettings | None = None,
 ) -> TrainResult:
-    """Train a generator, export it, choose its guide weights and evaluate it beside the baselines.
+    """Train a generator, export it, choose its guide weights and evaluate it against the baselines.
 
     Args:
-        folder: Log folder; its split says which listens are held out.
-        tokenizer: Fitted on the training part of the same folder.
-        out_dir: The model artifact to write; an older model artifact there is replaced.
-        settings: The recipe.
-        progress: Told where the training stands.
-        engine: Beam of the evaluation; the serving defaults by default.
+        folder: Log folder; its split determines the held-out listens.
+        tokenizer: Tokenizer fitted on the training part of the same folder.
+        out_dir: The model artifact to write; an existing model artifact is replaced.
+        settings: Training settings.
+        progress: Called with the progress of the training.
+        engine: Beam of the evaluation; defaults to the serving defaults.
 
     Returns:
         The artifact with metrics and times.
 
     Raises:
         DataError: The folder is damaged.
-        TrainingError: There is nothing to learn from, the loss diverged, or the export failed.
-        ArtifactError: `out_dir` holds something that is no model artifact.
+        TrainingError: There is no usable data, the loss diverged, or the export failed.
+        ArtifactError: `out_dir` exists and is not a model artifact.
     """
     return _Training(folder, tokenizer, settings, progress, engine or EngineSettings()).run(out_dir)
 
@@ -131,7 +131,7 @@ class _Training:
 
     def _items(self, sequences: Sequences) -> _Items:
         encoded = self._tokenizer.encode_items(item_contents(self._folder, sequences.item_ids))
-        # As workers read it: int8 with a scale.
+        # Quantized to int8 with a scale, as workers read it.
         x = encoded.vectors.astype(np.float32) * encoded.scales[:, None]
         listens = np.concatenate([*sequences.liked, np.empty(0, np.int32)]).astype(np.int64)
         counts = np.bincount(listens, minlength=len(sequences.item_ids)).astype(np.int32)

@@ -1,10 +1,10 @@
-"""Levels trained end to end: an RQ-VAE with PLUM's options, frozen into a quantizer that numpy runs.
+"""RQ-VAE with PLUM's options: levels trained end to end, frozen into a quantizer that numpy evaluates.
 
-Encoder, codebooks and decoder learn together from item vectors; the encoder and the codebooks are exported, the decoder
-stays here. Legend: N items, B batch, D dimensions of a vector, Z of the latent space, L levels, V codes of a level.
+Encoder, codebooks and decoder are trained together on item vectors; the encoder and the codebooks are exported, the
+decoder is not. Legend: N items, B batch, D dimensions of a vector, Z of the latent space, L levels, V codes of a level.
 
-Source: TIGER, arXiv 2305.05065, section 3.1 (RQ-VAE, commitment 0.25, start by k-means); PLUM, arXiv 2510.07784
-(codebooks that halve, reconstruction from a drawn number of levels, contrastive loss on co-listened items).
+Source: TIGER, arXiv 2305.05065, section 3.1 (RQ-VAE, commitment 0.25, initialization by k-means); PLUM, arXiv
+2510.07784 (halving codebooks, reconstruction from a random number of levels, contrastive loss on co-listened items).
 """
 
 import math
@@ -25,7 +25,7 @@ from sidestream.tokenizer.settings import VqSettings
 
 Float32Array = npt.NDArray[np.float32]
 
-# Axes on which items hardly differ are not blown up to the size of the others.
+# Axes with little variance are not scaled up to the size of the others.
 _LEAST_SPREAD = 0.25
 _WEIGHT_LIMIT = 8.0
 _KMEANS_ROUNDS = 10
@@ -33,18 +33,18 @@ _KMEANS_ROUNDS = 10
 
 @dataclass(frozen=True, slots=True)
 class TrainedVq:
-    """What came out.
+    """Result of training.
 
     Args:
         quantizer: Frozen encoder and levels.
-        decoder: From the quantizer's latent space, as scaled by it, to vectors.
+        decoder: Maps the quantizer's latent space, as scaled by it, to vectors.
     """
 
     quantizer: Quantizer
     decoder: nn.Module
 
     def decode(self, codes: npt.NDArray[np.int32]) -> Float32Array:
-        """Give the vectors that codes stand for; fewer codes than levels stand for the middle of what follows.
+        """Decode codes to vectors; a prefix decodes to the centre of what follows it.
 
         Args:
             codes: Codes, first level first.
@@ -66,7 +66,7 @@ class _RqVae(nn.Module):
     def __init__(self, dim: int, sizes: Sequence[int], settings: VqSettings) -> None:
         super().__init__()
         hidden, latent = settings.hidden_dim, settings.latent_dim
-        # In this order: each draws its start from the generator.
+        # The order matters: each draws its initial weights from the generator.
         self.first = nn.Linear(dim, hidden)
         self.last = nn.Linear(hidden, latent)
         self.inner = nn.Linear(latent, hidden)
@@ -77,7 +77,7 @@ class _RqVae(nn.Module):
         self.commitment = settings.commitment
 
     def quantize(self, latent: Tensor, kept: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Give the sum of the chosen codes with the latent's gradient, the loss of codebooks and latents, and codes."""
+        """Return the sum of the chosen codes with a straight-through gradient, the VQ loss, and the codes."""
         residual, chosen, loss = latent, torch.zeros_like(latent), latent.new_zeros(())
         codes = []
         for number, codebook in enumerate(self.codebooks):
@@ -88,7 +88,7 @@ class _RqVae(nn.Module):
             loss = loss + self.commitment * functional.mse_loss(residual, picked.detach())
             residual = residual - picked.detach()
             chosen = chosen + picked * (kept > number)[:, None]
-        # The codes' own gradient stays in: the codebooks of masked levels learn to do without what follows.
+        # The codes' own gradient is kept: with levels masked, the codebooks learn to work without what follows.
         return chosen + (latent - latent.detach()), loss, codes
 
 
@@ -107,9 +107,9 @@ def train_vq(
 
             Shape: (N, D).
         sizes: Codes of each level; halving sizes are PLUM's.
-        settings: Steps, options.
-        seed: Of weights, batches and restarts.
-        pairs: Items heard together, in the training part of the log only.
+        settings: Training settings.
+        seed: Seed of weights, batches and restarts.
+        pairs: Co-listened items, from the training part of the log only.
 
             Shape: (num_pairs, 2).
         progress: Called with the epochs done and all epochs.
@@ -129,7 +129,7 @@ def train_vq(
         )
         raise TrainingError(msg)
     rng = np.random.default_rng(seed)
-    # Unit vectors as they are collapse onto one code: their components are far smaller than weights expect.
+    # Unscaled unit vectors would collapse onto one code: their components are far smaller than the weights expect.
     mean, spread = vectors.mean(axis=0), vectors.std(axis=0)
     spread = np.maximum(spread, max(_LEAST_SPREAD * float(np.sqrt((spread**2).mean())), 1e-6)).astype(np.float32)
     inputs = torch.from_numpy(((vectors - mean) / spread).astype(np.float32))
@@ -181,11 +181,11 @@ def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
 
 
 def _info_nce(model: _RqVae, inputs: Tensor, pairs: npt.NDArray[np.integer], temperature: float) -> Tensor:
-    # Negatives come from the batch. Vectors are what the codes stand for: listens are in the loss, never in the input.
+    # Negatives come from the batch. Vectors are the decoded codes: listens affect the loss, never the input.
     both = inputs[pairs.T.reshape(-1)]
     chosen = model.quantize(model.encoder(both), torch.full((len(both),), len(model.codebooks)))[0]
     left, right = functional.normalize(chosen, dim=1).chunk(2)
-    # The same item elsewhere in the batch is no negative.
+    # Another occurrence of the same item in the batch is not a negative.
     same = torch.from_numpy(pairs[:, None, 1] == pairs[None, :, 1]) & ~torch.eye(len(pairs), dtype=torch.bool)
     scores = (left @ right.T / temperature).masked_fill(same, -math.inf)
     return functional.cross_entropy(scores, torch.arange(len(pairs)))
@@ -221,7 +221,7 @@ def _freeze(model: _RqVae, inputs: Tensor, mean: Float32Array, spread: Float32Ar
         biases = [layer.bias.numpy().astype(np.float64) for layer in (model.first, model.last)]
         weights[0] /= spread[:, None]
         biases[0] -= mean @ weights[0]
-        # ReLU passes a positive factor on, so large weights of one layer may be paid for by the next.
+        # ReLU is positively homogeneous, so large weights of one layer can be compensated in the next.
         factor = 2.0 ** -max(
             0, math.ceil(math.log2(max(np.abs(weights[0]).max(), np.abs(biases[0]).max()) / _WEIGHT_LIMIT))
         )

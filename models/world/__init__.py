@@ -1,4 +1,4 @@
-"""A synthetic audio world, clearly marked as such: listens, items and sessions for machines without data."""
+"""Synthetic audio world, clearly marked as such: items, listens and sessions for use without real data."""
 
 from typing import TYPE_CHECKING
 

@@ -1,7 +1,7 @@
-"""Random integers that are the same on any machine and under any numpy.
+"""Random integers that are the same on any machine and with any version of numpy.
 
-numpy promises the stream of `SeedSequence` and `PCG64` for ever, but not what `Generator` makes of it; and floats, logs
-and exponentials differ between platforms. So everything here is integer arithmetic on raw 64-bit draws.
+numpy guarantees the streams of `SeedSequence` and `PCG64`, but not how `Generator` uses them; and floats, logs and
+exponentials differ between platforms. So everything here is integer arithmetic on raw 64-bit draws.
 """
 
 import zlib
@@ -18,11 +18,11 @@ BLOCK = 4_096
 
 
 class Dice:
-    """A stream of draws of its own for each (seed, path).
+    """A separate random stream for each (seed, path).
 
     Args:
         seed: Seed of the world.
-        *path: Names and numbers that tell this stream from others.
+        *path: Names and numbers that identify the stream.
     """
 
     def __init__(self, seed: int, *path: str | int) -> None:
@@ -31,7 +31,7 @@ class Dice:
         self._waiting: list[int] = []
 
     def below(self, bound: int) -> int:
-        """Draw from 0 to bound - 1; the bias is below bound / 2**32."""
+        """Draw uniformly from 0 to bound - 1; the bias is below bound / 2**32."""
         if not self._waiting:
             self._waiting = self._bits.random_raw(BLOCK).tolist()
         return (self._waiting.pop() >> 32) * bound >> 32
@@ -41,23 +41,23 @@ class Dice:
         return low + self.below(high - low + 1)
 
     def chance(self, permille: int) -> bool:
-        """Draw whether something of this probability happens."""
+        """Return True with this probability."""
         return self.below(1_000) < permille
 
     def pick(self, options: Sequence[T]) -> T:
-        """Draw one of the options, each alike."""
+        """Draw one of the options uniformly."""
         return options[self.below(len(options))]
 
     def skewed(self, bound: int) -> int:
-        """Draw from 0 to bound - 1, small numbers far more often, as popularity goes."""
+        """Draw from 0 to bound - 1, small numbers far more often, like popularity."""
         return self.below(self.below(bound) + 1)
 
     def weighted(self, cumulative: Sequence[int]) -> int:
-        """Draw an index by weights given as their running sums."""
+        """Draw an index with weights given as cumulative sums."""
         return bisect_right(cumulative, self.below(cumulative[-1]))
 
     def table(self, rows: int, columns: int) -> NDArray[np.uint16]:
-        """Draw numbers from 0 to 999.
+        """Draw a matrix of numbers from 0 to 999.
 
         Shape: (rows, columns).
         """

@@ -1,4 +1,4 @@
-"""Running the synthetic world day by day into a log folder; memory holds one day of events and the listeners."""
+"""Simulation of the synthetic world, day by day, into a log folder; one day of events is held in memory."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -33,19 +33,19 @@ def generate_world(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Manifest:
-    """Make a log folder of an invented audio world.
+    """Generate a log folder from the synthetic world.
 
     Args:
-        target: The log folder to make.
+        target: The log folder to create.
         settings: Sizes and seed.
-        overwrite: Replace a log folder at `target`.
+        overwrite: Whether to replace a log folder at `target`.
         progress: Called with (days done, days) after each day.
 
     Returns:
         The manifest of the new folder.
 
     Raises:
-        DataError: Something lies at `target` that may not be replaced.
+        DataError: `target` exists and may not be replaced.
     """
     chosen = settings or WorldSettings()
     with LogFolderWriter(target, overwrite=overwrite) as writer:
@@ -59,7 +59,7 @@ def generate_world(
 
 
 class _World:
-    """The day loop: catalogue changes, sessions, and what is written of them."""
+    """The simulation of days: catalogue changes and sessions, and the rows written for them."""
 
     def __init__(self, settings: WorldSettings, writer: LogFolderWriter) -> None:
         self._settings = settings
@@ -68,7 +68,7 @@ class _World:
         self._first_day = self._stock.open_day(0)
         self._listeners = make_listeners(settings, self._stock)
         self._plan = _plan_sessions(settings, self._listeners)
-        # The column of the last active day; listeners without any are never asked for.
+        # Column of the last active day; it is not used for listeners without any.
         self._last_day = settings.days - 1 - np.argmax(self._plan[:, ::-1] > 0, axis=1)
         self._listens: list[ListenRow] = []
         self._sessions: list[SessionStart] = []
@@ -78,7 +78,7 @@ class _World:
         self._event_number = 0
 
     def run(self, day: int) -> None:
-        """Live one day and write what happened before the next one."""
+        """Simulate one day and write everything that happened before the next one."""
         for change in self._first_day if day == 0 else self._stock.open_day(day):
             if change.item is None:
                 self._writer.removal(change.item_id, change.at)
@@ -90,7 +90,7 @@ class _World:
         self._write_before(self._settings.start_at + (day + 1) * DAY_MS)
 
     def close(self) -> None:
-        """Write what is left: sessions that ran past the last midnight, and the held-out listens."""
+        """Write the rest: sessions that ran past the last midnight, and the held-out listens."""
         self._write_before(1 << 62)
         valid = [_held_out(row, "valid") for row in self._newest.values()]
         for row in sorted([*valid, *self._test], key=lambda row: (row.at, row.event_id)):
@@ -128,7 +128,7 @@ class _World:
         heard = list(Session(self._stock, listener, dice, mode).play(start_at))
         rows = [self._row(listener, session_id, listen) for listen in heard]
         if last:
-            # The rest of the last session is left out: the target is the end of what is known of the listener.
+            # The rest of the last session is omitted: the target is the listener's last known listen.
             liked = [(row, listen.new) for row, listen in zip(rows, heard, strict=True) if is_positive(listen.signal)]
             new = [row for row, is_new in liked if is_new]
             self._test += [_held_out(row, "test") for row in (new or [row for row, _ in liked[-1:]])[:1]]
@@ -163,11 +163,11 @@ class _World:
 
 
 def _plan_sessions(settings: WorldSettings, listeners: Sequence[Listener]) -> NDArray[np.uint8]:
-    """Decide beforehand who listens when, so that each listener's last session is known when it comes.
+    """Plan all sessions in advance, so that each listener's last session is known when it is simulated.
 
     Args:
         settings: Sizes and seed.
-        listeners: Who lives in the world.
+        listeners: All listeners.
 
     Returns:
         Sessions by listener and day. Shape: (listeners, days).

@@ -1,7 +1,7 @@
-"""One session of one listener: what is played next, how long, and what the listener makes of it.
+"""Simulation of one listener's session: what is played next, for how long, and with which signal.
 
-The rules, from strong to weak: go on with what just played (the next part, the next track, a neighbouring artist), hear
-what is new in followed shows, go on with the book, tune in to what is live, return to favourites, discover.
+The rules, from strong to weak: continue what just played (the next part, the next track, a similar artist), play new
+episodes of followed shows, continue the audiobook, play a live stream, return to favourites, discover.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from sidestream.models.world.people import KINDS, Listener
 from sidestream.models.world.stock import FOREVER, HOUR_MS, MINUTE_MS, Group, Stock
 from sidestream.models.world.words import MOODS_BY_PART
 
-# Nobody starts an item that is gone before the longest session could end.
+# No item is started that expires before the longest session could end.
 MARGIN_MS = 5 * HOUR_MS
 MAX_SESSION_MS = 3 * HOUR_MS
 TRIES = 6
@@ -37,9 +37,9 @@ class Session:
 
     Args:
         stock: The catalogue.
-        listener: Who listens; heard items, progress and favourites are kept up to date.
-        dice: Source of draws.
-        mode: What the listener wants.
+        listener: The listener; heard items, progress and favourites are updated.
+        dice: Random stream.
+        mode: Discovery mode of the session.
     """
 
     def __init__(self, stock: Stock, listener: Listener, dice: Dice, mode: Discovery) -> None:
@@ -53,7 +53,7 @@ class Session:
         """Play the session.
 
         Args:
-            start_at: When it starts.
+            start_at: Start time.
 
         Yields:
             Listens in order of time.
@@ -97,7 +97,7 @@ class Session:
         return -1, ""
 
     def _follow(self, now: int, last: int) -> int:
-        """Go on from the item that just played; -1 for something else."""
+        """Return the continuation of the item that just played; -1 for none."""
         group, place = self._stock.group_of[last], self._stock.place_of[last]
         throw = self._dice.below(1_000)
         if group.kind == "live":
@@ -116,7 +116,7 @@ class Session:
         return -1
 
     def _inbox(self, now: int) -> int:
-        """Return the newest episode of a followed show that was not heard yet, or the next part of a book."""
+        """Return the newest unheard episode of a followed show, or the next part of a book."""
         for kind in ("episode", "audiobook"):
             groups = self._listener.favourites[kind]
             if not groups:
@@ -135,7 +135,7 @@ class Session:
         place = self._listener.progress.get(group.index, -1)
         if group.kind != "track":
             if place + 1 < len(items):
-                # A stranger tries the newest episode, but starts a book at its beginning.
+                # A new listener tries the newest episode, but starts a book at its beginning.
                 newest = group.kind == "episode" and place < 0 and dice.chance(700)
                 return self._playable(items[-1] if newest else items[place + 1], now)
             return self._playable(items[dice.below(len(items))], now) if dice.chance(150) else -1
@@ -148,7 +148,7 @@ class Session:
         return self._playable(item, now)
 
     def _live(self, now: int) -> int:
-        """Return what is on the air in one of the listener's corners, at times in any."""
+        """Return a live stream of one of the listener's tastes, occasionally of any."""
         own, curious = self._listener.tastes, self._dice.chance(250)
         for item in self._stock.on_air:
             fits = curious or self._stock.group_of[item].taste in own
@@ -185,7 +185,7 @@ class Session:
             signal, share = "dislike", dice.between(10, 200)
         listened_ms = duration * share // 1_000
         if group.kind == "live":
-            # Nobody hears a stream beyond its end.
+            # A stream cannot be heard beyond its end.
             listened_ms = min(listened_ms // 3, stock.until_of[item] - now - MINUTE_MS)
         new = item not in listener.heard
         listener.heard.add(item)

@@ -1,4 +1,4 @@
-"""Titles, descriptions and tags of the synthetic items: readable, invented, telling of their taste."""
+"""Titles, descriptions and tags of synthetic items: readable, invented, and informative of their taste."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,17 +15,17 @@ def group_name(dice: Dice, kind: Kind, taste: int, number: int) -> tuple[str, st
     """Invent a creator.
 
     Args:
-        dice: Source of draws.
+        dice: Random stream.
         kind: Kind of its items.
         taste: Index into `TASTES`.
-        number: Number of the group; keeps names apart in large worlds.
+        number: Number of the group; makes names unique in large worlds.
 
     Returns:
-        Name of the artist, show, book or channel, and who performs it.
+        Name of the artist, show, book or channel, and of its performer.
     """
     pair = f"{dice.pick(ADJECTIVES)} {dice.pick(NOUNS)}"
     person = f"{dice.pick(FIRST_NAMES)} {dice.pick(LAST_NAMES)}"
-    # The vocabulary has about a thousand pairs: larger worlds number them.
+    # The vocabulary has about a thousand pairs: names in larger worlds are numbered.
     suffix = f" {number}" if number >= 300 else ""
     if kind == "track":
         name = f"The {pair}s{suffix}" if dice.chance(500) else f"{person}{suffix}"

@@ -1,4 +1,4 @@
-"""The listeners of the synthetic world: tastes that drift, habits, and what each has heard."""
+"""Listeners of the synthetic world: drifting tastes, habits, and heard items."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from sidestream.models.world.words import LOCALES, MARKETS, TASTES
 KINDS: tuple[Kind, ...] = ("track", "episode", "audiobook", "live")
 # Weights of the kinds: all-rounder, music lover, podcast lover, reader.
 TYPES = ((40, 35, 12, 13), (80, 8, 2, 10), (18, 66, 6, 10), (20, 20, 55, 5))
-# What the hour does to them: night, morning, day, evening.
+# Effect of the hour on them: night, morning, day, evening.
 PARTS = ((3, 1, 5, 1), (2, 5, 1, 1), (5, 3, 1, 2), (3, 3, 2, 4))
 DEVICES = ("phone", "phone", "phone", "desktop", "speaker", "car")
 MAX_FAVOURITES = 8
@@ -23,9 +23,9 @@ class Listener:
     """One listener.
 
     Attributes:
-        number: Number among all.
-        tastes: Main, second and passing taste, indices into `TASTES`.
-        mixes: Running sums of kind weights by part of the day.
+        number: Number of the listener.
+        tastes: Main, second and temporary taste, indices into `TASTES`.
+        mixes: Cumulative sums of kind weights by part of the day.
         hours: The two hours at which sessions usually start.
         activity: Chance per day of a session, per mille.
         joined: First day.
@@ -33,7 +33,7 @@ class Listener:
         device: Usual device.
         favourites: Groups by kind, newest last.
         heard: Item numbers.
-        progress: Highest place heard by group number.
+        progress: Highest position heard by group number.
         busy_until: End of the last session.
     """
 
@@ -66,7 +66,7 @@ class Listener:
         return MARKETS[self.market]
 
     def taste(self, dice: Dice) -> int:
-        """Draw a taste: mostly the main one, at times any at all."""
+        """Draw a taste: mostly the main one, occasionally any."""
         throw = dice.below(20)
         if throw < 14:
             return self.tastes[0]
@@ -75,20 +75,20 @@ class Listener:
         return dice.skewed(len(TASTES))
 
     def drift(self, dice: Dice) -> None:
-        """Let a new taste become the main one: mostly a neighbour of the old one, so that change has a direction."""
+        """Replace the main taste: mostly by a neighbour of the old one, so that drift has a direction."""
         new = (self.tastes[0] + dice.pick((1, 1, 1, len(TASTES) - 1))) % len(TASTES)
         self.tastes = [new if dice.chance(750) else dice.below(len(TASTES)), self.tastes[0]]
         for groups in self.favourites.values():
             del groups[: len(groups) // 2]
 
     def adopt(self, group: Group) -> bool:
-        """Make a group a favourite; the oldest one goes where there are too many.
+        """Add a group to the favourites, dropping the oldest if there are too many.
 
         Args:
             group: An artist, a show, a book or a channel.
 
         Returns:
-            Whether it was none before.
+            Whether it is a new favourite.
         """
         groups = self.favourites[group.kind]
         if group in groups:
@@ -99,7 +99,7 @@ class Listener:
 
 
 def make_listeners(settings: WorldSettings, stock: Stock) -> list[Listener]:
-    """Invent all listeners with the habits that they bring along.
+    """Create all listeners with their initial habits.
 
     Args:
         settings: Sizes and seed.
@@ -113,7 +113,7 @@ def make_listeners(settings: WorldSettings, stock: Stock) -> list[Listener]:
 
 
 def _listener(dice: Dice, settings: WorldSettings, stock: Stock, number: int) -> Listener:
-    # The lesser of two draws: some tastes are common, some rare.
+    # The smaller of two draws: some tastes are common, some rare.
     main = min(dice.below(len(TASTES)), dice.below(len(TASTES)))
     second = (main + dice.pick((1, 1, 3, 5))) % len(TASTES)
     weights = dice.pick(TYPES)

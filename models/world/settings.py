@@ -8,13 +8,13 @@ from sidestream.models.records.times import EARLIEST_EVENT_AT, LATEST_AT
 
 
 class WorldSettings(BaseModel):
-    """Size and seed of the world; the catalogue grows with the square root of the listeners where it is not given."""
+    """Size and seed of the world; by default the catalogue grows with the square root of the number of listeners."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = Field(default=7, ge=0, description="Same seed and sizes, same bytes, on any machine.")
-    listeners: int = Field(default=400, ge=1, le=2_000_000, description="Listeners over the whole time.")
-    days: int = Field(default=21, ge=2, le=366, description="Days that the world runs.")
+    listeners: int = Field(default=400, ge=1, le=2_000_000, description="Number of listeners.")
+    days: int = Field(default=21, ge=2, le=366, description="Number of simulated days.")
     start_at: int = Field(
         default=1_767_571_200_000,
         ge=EARLIEST_EVENT_AT,
@@ -29,7 +29,7 @@ class WorldSettings(BaseModel):
     episodes_per_show: int = Field(default=8, ge=1, le=100, description="Back episodes of a show at the start.")
     parts_per_book: int = Field(default=6, ge=1, le=50, description="Parts of an audiobook.")
     session_start_permille: int = Field(
-        default=200, ge=0, le=1_000, description="Share of sessions that ask for candidates; the last one always does."
+        default=200, ge=0, le=1_000, description="Share of sessions that request candidates; the last one always does."
     )
     drift_permille: int = Field(default=25, ge=0, le=1_000, description="Chance per session that an interest changes.")
 

@@ -1,4 +1,4 @@
-"""The catalogue of the synthetic world while it runs: creators, their items, and what comes and goes each day."""
+"""Catalogue of the synthetic world during the simulation: creators, their items, and daily additions and removals."""
 
 from dataclasses import dataclass, field
 
@@ -20,11 +20,11 @@ class Group:
     """A creator of items in order: an artist, a show, a book or a live channel.
 
     Attributes:
-        index: Number among all groups.
+        index: Number of the group.
         kind: Kind of its items.
         taste: Index into `TASTES`.
         name: Title of the show or book, name of the artist or channel.
-        host: Who speaks or writes; the artist itself for music.
+        host: Speaker or author; the artist itself for music.
         cadence: Days between episodes.
         items: Item numbers in order of publication.
     """
@@ -40,7 +40,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An item that appears, or one that goes (`item` is None)."""
+    """Addition of an item, or removal (`item` is None)."""
 
     at: int
     item_id: str
@@ -48,7 +48,7 @@ class Change:
 
 
 class Stock:
-    """All groups and items; `open_day` moves it on.
+    """All groups and items; `open_day` advances it by a day.
 
     Args:
         settings: Sizes and seed.
@@ -57,7 +57,7 @@ class Stock:
     def __init__(self, settings: WorldSettings) -> None:
         self.settings = settings
         self.groups: list[Group] = []
-        # By kind and taste, the popular ones first.
+        # By kind and taste, popular ones first.
         self.shelves: dict[Kind, list[list[Group]]] = {
             kind: [[] for _ in TASTES] for kind in ("track", "episode", "audiobook", "live")
         }
@@ -74,7 +74,7 @@ class Stock:
         self._alive_tracks: list[int] = []
 
     def open_day(self, day: int) -> list[Change]:
-        """Publish and remove what belongs to a day.
+        """Apply the additions and removals of a day.
 
         Args:
             day: Number of the day, from 0, each once and in order.
@@ -86,14 +86,14 @@ class Stock:
         dice = Dice(self.settings.seed, "stock", day)
         changes = self._found(dice, midnight) if day == 0 else []
         changes += self._daily(dice, day, midnight)
-        # After the new ones: a stream may start and end on one day.
+        # After the additions: a stream may start and end on one day.
         changes += self._removals(midnight)
         self._plan_removals(dice, midnight)
         changes.sort(key=lambda change: change.at)
         return changes
 
     def _found(self, dice: Dice, midnight: int) -> list[Change]:
-        """Make the groups of the start with their back catalogue."""
+        """Create the initial groups with their back catalogue."""
         sizes: tuple[tuple[Kind, int, int], ...] = (
             ("track", self.settings.num_artists, self.settings.tracks_per_artist),
             ("episode", self.settings.num_shows, self.settings.episodes_per_show),
@@ -144,11 +144,11 @@ class Stock:
         return [Change(at, self.ids[item], None) for at, item in due]
 
     def _plan_removals(self, dice: Dice, midnight: int) -> None:
-        """Choose a day ahead which tracks lose their licence, so that nobody hears an item after it is gone."""
+        """Choose a day in advance which tracks lose their licence, so that no item is played after its removal."""
         tracks = self._alive_tracks
         for _ in range(len(tracks) // 400 + 1):
             place = dice.below(len(tracks))
-            # An artist keeps one track: nobody shall like an artist that cannot be played.
+            # An artist keeps one track: no listener may have a favourite artist without playable tracks.
             if len(tracks) > 1 and sum(map(self.stays, self.group_of[tracks[place]].items)) > 1:
                 item = tracks[place]
                 tracks[place] = tracks[-1]
@@ -157,7 +157,7 @@ class Stock:
                 self._ending.append((self.until_of[item], item))
 
     def stays(self, item: int) -> bool:
-        """Return whether no end is known for an item."""
+        """Return whether no end of an item is known."""
         return self.until_of[item] == FOREVER
 
     def _group(self, dice: Dice, kind: Kind, taste: int) -> Group:

@@ -1,23 +1,23 @@
-"""The vocabulary of the synthetic world: invented genres, subjects, names and what they have to do with each other."""
+"""Vocabulary of the synthetic world: invented genres, subjects and names, and their relations."""
 
 from dataclasses import dataclass
 from typing import Final
 
 MARK: Final = "Synthetic."
-"""Ends every description: nobody shall take an invented item for a real one."""
+"""Ends every description, so that no invented item is mistaken for a real one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Taste:
-    """A corner of the world that a listener may like: a music genre, podcasts, books and live streams of a kind.
+    """A taste that a listener may have: a music genre with related podcasts, books and live streams.
 
     Attributes:
         music: Name of the genre.
         sounds: Words for its music.
-        topic: What its podcasts are about.
-        subjects: What their episodes are about.
+        topic: Topic of its podcasts.
+        subjects: Subjects of their episodes.
         book: Genre of its audiobooks.
-        live: What its live streams are.
+        live: Description of its live streams.
     """
 
     music: str
@@ -92,7 +92,7 @@ TASTES: Final = (
 )  # fmt: skip
 
 MOODS: Final = ("calm", "bright", "driving", "dark")
-# Which moods suit the hour, most fitting first: night, morning, day, evening.
+# Moods by hour, most fitting first: night, morning, day, evening.
 MOODS_BY_PART: Final = ((0, 3), (1, 2), (2, 1), (3, 0))
 
 MARKETS: Final = ("SE", "DE", "GB", "US", "BR")

@@ -1,4 +1,4 @@
-"""Brokers of our own: a local Apache Kafka run from its jars, and librdkafka's embedded one; one interface."""
+"""Local brokers: Apache Kafka run from its jars, and librdkafka's embedded broker, behind one interface."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Names local brokers and tells of them in the registry of running brokers, where commands of any folder find them."""
+"""Registers local brokers by name in the registry of running brokers, so that commands in any folder find them."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from sidestream.streams.running.brokers import BrokerEntry, broker_registry, fre
 
 
 def data_folder(settings: BrokerSettings) -> Path:
-    """Give the data folder as brokers are known by it: absolute, links resolved."""
+    """Return the data folder in the form that identifies a broker: absolute, with links resolved."""
     return settings.data_dir.expanduser().resolve()
 
 
@@ -18,21 +18,21 @@ def running_brokers() -> list[BrokerEntry]:
 
 
 def entry_of(settings: BrokerSettings) -> BrokerEntry | None:
-    """Find the entry of this data folder's broker, None where there is none."""
+    """Find the entry of this data folder's broker; `None` if there is none."""
     folder = str(data_folder(settings))
     return next((entry for entry in running_brokers() if entry.data_dir == folder), None)
 
 
 def announce_kafka(settings: BrokerSettings, node: LocalKafka, started_at: int) -> tuple[str, str]:
-    """Tell of a local Kafka, unless that was done when it was started.
+    """Register a local Kafka, unless it already was when it started.
 
     Args:
-        settings: Names the data folder, perhaps the broker.
+        settings: Data folder, and optionally the broker's name.
         node: The running node.
         started_at: UTC epoch ms.
 
     Returns:
-        Its name, and what a person should know; empty in general.
+        Its name, and a note for the user; usually empty.
     """
     known = entry_of(settings)
     if known is not None and known.pid == node.pid:
@@ -43,26 +43,22 @@ def announce_kafka(settings: BrokerSettings, node: LocalKafka, started_at: int) 
 
 
 def announce_embedded(settings: BrokerSettings, bootstrap: str, pid: int, started_at: int) -> tuple[str, str]:
-    """Tell of an embedded broker.
+    """Register an embedded broker.
 
     Args:
-        settings: Names the data folder, perhaps the broker.
+        settings: Data folder, and optionally the broker's name.
         bootstrap: Its address.
-        pid: The process that it lives in.
+        pid: The process that it runs in.
         started_at: UTC epoch ms.
 
     Returns:
-        Its name, and what a person should know; empty in general.
+        Its name, and a note for the user; usually empty.
     """
     return _put(make_entry(_name(settings), "embedded", bootstrap, pid, data_folder(settings), started_at))
 
 
 def withdraw(settings: BrokerSettings) -> None:
-    """Forget the broker of this data folder, which has been stopped.
-
-    Args:
-        settings: Names the data folder.
-    """
+    """Remove the entry of this data folder's broker after it has been stopped."""
     entry = entry_of(settings)
     if entry is not None:
         broker_registry().remove(entry)
@@ -78,7 +74,7 @@ def _put(entry: BrokerEntry) -> tuple[str, str]:
     try:
         registry.put(entry)
     except OSError as error:
-        # A broker in a read-only home serves as well as any; only its own folder knows it.
+        # The broker works with a read-only home directory too; only commands in its own folder find it then.
         reason = error.strerror or str(error)
         note = f"{registry.folder} cannot be written ({reason}): commands in other folders do not find this broker"
         return entry.name, note

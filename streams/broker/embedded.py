@@ -1,8 +1,8 @@
-"""The embedded broker: librdkafka's mock cluster, which the confluent-kafka wheel carries, inside our own process.
+"""The embedded broker: librdkafka's mock cluster, shipped in the confluent-kafka wheel, inside our own process.
 
-For the demo and quick tests on machines without Java. Other processes reach it over TCP, but topics are made through
-this object alone, and everything is gone when the process ends. It keeps at most 5 MiB or 100,000 message sets a
-partition, compacts nothing and isolates no transactions: it proves no durability and no exactly-once.
+For the demo and quick tests on machines without Java. Other processes can connect over TCP, but topics can only be
+created through this object, and everything is lost when the process ends. It keeps at most 5 MiB or 100,000 message
+sets per partition, does not compact and does not isolate transactions: it proves neither durability nor exactly-once.
 
 Source: librdkafka `src/rdkafka_mock.h` (experimental interface).
 """
@@ -22,22 +22,22 @@ CONF_OK = 0
 
 
 def has_library() -> bool:
-    """Whether the confluent-kafka wheel, which carries the broker, is installed."""
+    """Whether the confluent-kafka wheel, which contains the broker, is installed."""
     return importlib.util.find_spec("confluent_kafka") is not None
 
 
 class EmbeddedBroker:
-    """A broker that lives as long as this object; also the `TopicAdmin` of its topics.
+    """A broker with the lifetime of this object; also the `TopicAdmin` of its topics.
 
     Raises:
-        BrokerError: The library is missing or refuses to start.
+        BrokerError: The library is missing or does not start.
     """
 
     def __init__(self) -> None:
         self._topics: dict[str, TopicState] = {}
         self._library = _load_library()
         conf = self._library.rd_kafka_conf_new()
-        # Without it librdkafka warns on the standard error that it has no address to connect to.
+        # Otherwise librdkafka warns on standard error that it has no address to connect to.
         _set_conf(self._library, conf, b"log_level", b"0")
         error = ctypes.create_string_buffer(512)
         self._handle = self._library.rd_kafka_new(RD_KAFKA_PRODUCER, conf, error, len(error))
@@ -48,7 +48,7 @@ class EmbeddedBroker:
         if not self._cluster:
             msg = "librdkafka could not start its embedded broker; check that loopback ports can be opened"
             raise BrokerError(msg)
-        # Groups form at once; the default holds every first member back for 3 s.
+        # Groups form at once; the default delays the first member of each by 3 s.
         self._library.rd_kafka_mock_group_initial_rebalance_delay_ms(self._cluster, 0)
         self.bootstrap: str = self._library.rd_kafka_mock_cluster_bootstraps(self._cluster).decode()
 
@@ -59,26 +59,26 @@ class EmbeddedBroker:
         self.stop()
 
     def describe(self, names: Collection[str]) -> dict[str, TopicState]:
-        """Look up those of the named topics that were made here."""
+        """Look up those of the named topics that were created here."""
         return {name: self._topics[name] for name in names if name in self._topics}
 
     def create(self, specs: Sequence[TopicSpec], replication_factor: int = -1) -> None:
-        """Make topics; policies are ignored, since the broker has none.
+        """Create topics; policies are ignored, because the broker has none.
 
         Args:
-            specs: Topics to make.
-            replication_factor: Ignored, there is one broker.
+            specs: Topics to create.
+            replication_factor: Ignored, because there is one broker.
 
         Raises:
-            TopicError: The broker refused, or a client's request made the topic before with another count.
+            TopicError: The broker refused, or a client's request created the topic earlier with another count.
         """
         del replication_factor
         for spec in specs:
             code = self._library.rd_kafka_mock_topic_create(self._cluster, spec.name.encode(), spec.partitions, 1)
             if code == TOPIC_ALREADY_EXISTS:
                 msg = (
-                    f"{spec.name}: a client asked the embedded broker for this topic before it was made, so its "
-                    "partition count is not ours; make topics before clients start"
+                    f"{spec.name}: a client requested this topic from the embedded broker before it was created, so "
+                    "its partition count differs from ours; create topics before clients start"
                 )
                 raise TopicError(msg)
             if code != 0:
@@ -87,10 +87,10 @@ class EmbeddedBroker:
             self._topics[spec.name] = TopicState(spec.partitions, None)
 
     def close(self) -> None:
-        """Nothing to let go of: the broker outlives its use as an admin; see `stop`."""
+        """Do nothing: the broker outlives its use as an admin; see `stop`."""
 
     def stop(self) -> None:
-        """End the broker and forget its topics; more calls do nothing."""
+        """Stop the broker and lose its topics; further calls do nothing."""
         if self._cluster:
             self._library.rd_kafka_mock_cluster_destroy(self._cluster)
             self._library.rd_kafka_destroy(self._handle)
@@ -103,11 +103,11 @@ def _load_library() -> ctypes.CDLL:
         msg = "the embedded broker needs confluent-kafka, not installed here; run pip install 'sidestream[embedded]'"
         raise BrokerError(msg)
     package = Path(spec.origin).parent
-    # Linux wheels put their libraries beside the package, macOS wheels inside it.
+    # Linux wheels have their libraries next to the package, macOS wheels inside it.
     candidates = [*package.parent.glob("confluent_kafka.libs/librdkafka*"), *package.glob(".dylibs/librdkafka*")]
     libraries = [path for path in candidates if "++" not in path.name]
     if not libraries:
-        msg = f"expected librdkafka beside {package}, got none; install the confluent-kafka wheel, not a source build"
+        msg = f"expected librdkafka with {package}, got none; install the confluent-kafka wheel, not a source build"
         raise BrokerError(msg)
     library = ctypes.CDLL(str(libraries[0]))
     pointer, text, number = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int

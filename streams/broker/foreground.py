@@ -1,4 +1,4 @@
-"""Keeps a command in the foreground while its local Kafka runs, and stops the Kafka when the command is ended."""
+"""Keeps a command in the foreground while its local Kafka runs, and stops the Kafka when the command ends."""
 
 import time
 
@@ -10,13 +10,13 @@ POLL_S = 0.2
 
 
 def run_until_ended(broker: RunningBroker) -> None:
-    """Wait until the command is told to end, then stop the broker, whoever started it.
+    """Wait until the command is interrupted, then stop the broker, even if another process started it.
 
     Args:
         broker: A local Kafka.
 
     Raises:
-        BrokerError: The broker ended by itself.
+        BrokerError: The broker ended before the command.
     """
     try:
         while local.find(broker.settings) is not None:

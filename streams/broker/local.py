@@ -1,10 +1,10 @@
 """One Apache Kafka node on this machine, run from its jars: started in the background, recognised, stopped.
 
-The broker belongs to its data folder: port, process id and log file are written there (`broker.json`), and any later
-command finds it again. `start` is idempotent; a lock in the folder keeps two starts apart.
+The broker belongs to its data folder: port, process id and log file are written there (`broker.json`), so that any
+later command finds it. `start` is idempotent; a lock in the folder serialises concurrent starts.
 
-The folder may have any name that is UTF-8: the JVM works inside it, so that most paths are relative, and runs in a
-UTF-8 locale, without which Java turns every other letter of a path into a question mark.
+The folder may have any UTF-8 name: it is the JVM's working folder, so that most paths are relative, and the JVM runs in
+a UTF-8 locale, without which Java replaces non-ASCII letters of a path by question marks.
 """
 
 import base64
@@ -32,13 +32,13 @@ LOG_CONFIGURATION = "log4j2.properties"
 
 @dataclass(frozen=True, slots=True)
 class LocalKafka:
-    """A started node, as written in its data folder."""
+    """A started node, as stored in its data folder."""
 
     pid: int
     port: int
     properties: str
     log: str
-    archive: str | None = None  # where the JVM will write its class archive when it ends
+    archive: str | None = None  # file that the JVM writes its class archive to when it exits
 
     @property
     def bootstrap(self) -> str:
@@ -47,24 +47,17 @@ class LocalKafka:
 
     @property
     def mark(self) -> str:
-        """What the command line of this node alone contains."""
+        """Text that only the command line of this node contains."""
         return f"kafka.Kafka {self.properties}"
 
     @property
     def is_running(self) -> bool:
-        """Whether that very process is alive."""
+        """Whether that process is running, and not another one with its number."""
         return process.is_running(self.pid, self.mark)
 
 
 def find(settings: BrokerSettings) -> LocalKafka | None:
-    """Look for the node of this data folder.
-
-    Args:
-        settings: Names the data folder.
-
-    Returns:
-        The running node; none where it was never started or has ended.
-    """
+    """Find the running node of this data folder; `None` if it was never started or has ended."""
     try:
         kafka = LocalKafka(**json.loads(_state_file(settings).read_text()))
     except (OSError, ValueError, TypeError):
@@ -73,16 +66,16 @@ def find(settings: BrokerSettings) -> LocalKafka | None:
 
 
 def start(settings: BrokerSettings) -> tuple[LocalKafka, bool]:
-    """Start the node, or find it running.
+    """Start the node, or find it if it is running.
 
     Args:
         settings: Port, folders, limits.
 
     Returns:
-        The node, answering, and whether this call started it.
+        The node, which answers, and whether this call started it.
 
     Raises:
-        BrokerError: Java or the jars are missing, the port is taken, or the node does not come up.
+        BrokerError: Java or the jars are missing, the port is in use, or the node does not start.
     """
     folder = _folder(settings)
     _require_utf8(folder)
@@ -104,7 +97,7 @@ def start(settings: BrokerSettings) -> tuple[LocalKafka, bool]:
                     raise
                 lost_race = error
             except BaseException:
-                # Ctrl-C: nobody was told of this node, so nobody would stop it.
+                # Ctrl-C: the caller does not know the node yet, and could not stop it.
                 process.end(kafka.pid, kafka.mark, settings.stop_timeout_s)
                 raise
             else:
@@ -113,21 +106,21 @@ def start(settings: BrokerSettings) -> tuple[LocalKafka, bool]:
 
 
 def stop(settings: BrokerSettings) -> bool:
-    """Stop the node of this data folder; only ever the process that `start` made.
+    """Stop the node of this data folder, and never another process.
 
     Args:
-        settings: Names the data folder; limits.
+        settings: Data folder and limits.
 
     Returns:
-        Whether there was one to stop.
+        Whether a node was running.
     """
     kafka = find(settings)
     if kafka is None:
         return False
-    ended_by_itself = process.end(kafka.pid, kafka.mark, settings.stop_timeout_s)
+    is_clean = process.end(kafka.pid, kafka.mark, settings.stop_timeout_s)
     _state_file(settings).unlink(missing_ok=True)
-    if ended_by_itself and kafka.archive is not None:
-        _adopt_archive(settings, Path(kafka.archive))
+    if is_clean and kafka.archive is not None:
+        _cache_archive(settings, Path(kafka.archive))
     return True
 
 
@@ -139,7 +132,7 @@ def _require_utf8(folder: Path) -> None:
     try:
         str(folder).encode()
     except UnicodeEncodeError as error:
-        msg = f"broker.data_dir: expected a folder whose name is UTF-8, as Java needs it, got {os.fsencode(folder)!r}"
+        msg = f"broker.data_dir: expected a UTF-8 path, as Java requires, got {os.fsencode(folder)!r}"
         raise BrokerError(msg) from error
 
 
@@ -148,14 +141,7 @@ def _state_file(settings: BrokerSettings) -> Path:
 
 
 def started_at(settings: BrokerSettings) -> int:
-    """Say when the node of this data folder was started.
-
-    Args:
-        settings: Names the data folder.
-
-    Returns:
-        UTC epoch ms: the time of the file that its start wrote.
-    """
+    """Return the start time of this data folder's node, UTC epoch ms: the time of the file that `start` wrote."""
     return _state_file(settings).stat().st_mtime_ns // 1_000_000
 
 
@@ -185,7 +171,7 @@ def _launch(settings: BrokerSettings, folder: Path) -> LocalKafka:
 
 
 def _port(settings: BrokerSettings) -> int:
-    """Choose the port, 0 for any: where another local broker has the default one, this one makes way."""
+    """Choose the port; 0 (any free one) if another local broker uses the default port."""
     if not settings.port or probe.is_port_free(settings.port):
         return settings.port
     holder = next((e for e in broker_registry().running() if e.bootstrap == f"{HOST}:{settings.port}"), None)
@@ -200,7 +186,7 @@ def _port(settings: BrokerSettings) -> int:
 
 
 def _environment() -> dict[str, str]:
-    # The locale decides how a JVM reads and writes names of files.
+    # The locale determines how a JVM encodes file names.
     return {**os.environ, "LC_ALL": "C.UTF-8"}
 
 
@@ -212,7 +198,7 @@ def _jvm_command(settings: BrokerSettings, java: Path, lib: Path) -> list[str]:
         "-XX:+UseSerialGC",
         "-XX:TieredStopAtLevel=1",
         "-Xshare:auto",
-        "-Xlog:disable",  # an archive that does not fit is no news: the JVM goes on without it
+        "-Xlog:disable",  # no warning about an archive that does not fit: the JVM continues without it
         "-Xlog:all=error:stderr",
         "-XX:-UsePerfData",
         f"-Dlog4j2.configurationFile={LOG_CONFIGURATION}",
@@ -222,13 +208,13 @@ def _jvm_command(settings: BrokerSettings, java: Path, lib: Path) -> list[str]:
 
 
 def _write_files(settings: BrokerSettings, folder: Path, port: int, controller_port: int) -> Path:
-    """Write what the JVM reads into its folder, and name its properties."""
+    """Write the JVM's configuration files into its folder, and return the properties file."""
     files = jars.kafka_files(settings)
-    # A copy: the package may lie under a name that log4j splits or takes for an address.
+    # A copy: log4j may split the package's path or parse it as a URL.
     (folder / LOG_CONFIGURATION).write_bytes((files / LOG_CONFIGURATION).read_bytes())
     template = Template((files / "server.properties").read_text(encoding="utf-8"))
     data = folder / "topics"
-    # Kafka splits the folders of its data on commas: such a folder is named from where the JVM works.
+    # Kafka splits its list of data folders at commas: a path with a comma is written relative to the working folder.
     named = data.name if "," in str(data) else str(data)
     properties = folder / "server.properties"
     text = template.substitute(port=port, controller_port=controller_port, data=escaped(named))
@@ -237,7 +223,7 @@ def _write_files(settings: BrokerSettings, folder: Path, port: int, controller_p
 
 
 def _format(jvm: list[str], properties: Path, folder: Path, log: Path) -> None:
-    # Any 16 bytes do; derived from the folder, so that nothing here is random. A leading dash would be an option.
+    # Any 16 bytes will do; they are derived from the folder to be reproducible. A leading dash would be an option.
     cluster_id = base64.urlsafe_b64encode(uuid.uuid5(uuid.NAMESPACE_URL, str(folder)).bytes)[:22].decode()
     command = [*jvm, "kafka.tools.StorageTool", "format", "-t", cluster_id.replace("-", "A"), "-c", str(properties)]
     answer = subprocess.run(  # noqa: S603
@@ -261,12 +247,12 @@ def _wait_answering(kafka: LocalKafka, settings: BrokerSettings) -> None:
     deadline = time.monotonic() + settings.start_timeout_s
     while not probe.is_answering(HOST, kafka.port):
         if not kafka.is_running:
-            msg = f"the local Kafka ended while it started: {_last_error(Path(kafka.log))}; see {kafka.log}"
+            msg = f"the local Kafka ended during its start: {_last_error(Path(kafka.log))}; see {kafka.log}"
             raise BrokerError(msg)
         if time.monotonic() > deadline:
             msg = (
                 f"the local Kafka did not answer on {kafka.bootstrap} within {settings.start_timeout_s:.0f} s; "
-                f"see {kafka.log}, or raise broker.start_timeout_s"
+                f"see {kafka.log}, or increase broker.start_timeout_s"
             )
             raise BrokerError(msg)
         time.sleep(process.POLL_S)
@@ -277,16 +263,16 @@ def _last_error(log: Path) -> str:
         lines = log.read_text(errors="replace").splitlines()
     except OSError:
         return "no log was written"
-    telling = [line for line in lines if "ERROR" in line or "Exception" in line or "Error:" in line]
-    return (telling or lines or ["nothing was logged"])[-1].strip()
+    errors = [line for line in lines if "ERROR" in line or "Exception" in line or "Error:" in line]
+    return (errors or lines or ["nothing was logged"])[-1].strip()
 
 
-def _adopt_archive(settings: BrokerSettings, written: Path) -> None:
-    """Move the class archive to the cache; only after a clean end, since a killed JVM leaves half of one."""
+def _cache_archive(settings: BrokerSettings, written: Path) -> None:
+    """Move the class archive to the cache; only after a clean exit, because a killed JVM leaves a partial one."""
     if not written.is_file():
         return
     target = jars.class_archive(settings, jars.find_java(settings))
-    # Copied beside the target first: data and cache folder may lie on different file systems.
+    # Copied next to the target first: data and cache folder may be on different file systems.
     partial = target.with_suffix(f".{uuid.uuid4().hex}.partial")
     partial.write_bytes(written.read_bytes())
     partial.replace(target)

@@ -1,6 +1,6 @@
-"""The health check of a broker: one Metadata request over a plain socket, no client library, no waiting in the dark.
+"""The health check of a broker: one Metadata request over a plain socket, without a client library and its retries.
 
-A broker that answers with itself among the brokers is registered and serves requests; an open port alone says less.
+A broker that lists itself in its answer is registered and serves requests; an open port alone does not show that.
 Source: Kafka protocol guide, Metadata request and response, version 1.
 """
 
@@ -17,18 +17,18 @@ def is_answering(host: str, port: int, *, names_itself: bool = True, timeout_s: 
     Args:
         host: Host.
         port: Port.
-        names_itself: Ask that the port is among those of the brokers; not so behind a load balancer.
+        names_itself: Require that a broker advertises this port; not the case behind a load balancer.
         timeout_s: Limit for connecting and for each read.
 
     Returns:
-        False where nothing answers, or something that is no broker.
+        False if there is no answer, or not that of a Kafka broker.
     """
     ports = {advertised for _, advertised in brokers(host, port, timeout_s=timeout_s)}
     return port in ports if names_itself else bool(ports)
 
 
 def brokers(host: str, port: int, *, timeout_s: float = 1.0) -> list[tuple[str, int]]:
-    """Ask for the brokers of a cluster.
+    """Request the brokers of a cluster.
 
     Args:
         host: Host of one of them.
@@ -36,13 +36,13 @@ def brokers(host: str, port: int, *, timeout_s: float = 1.0) -> list[tuple[str, 
         timeout_s: Limit for connecting and for each read.
 
     Returns:
-        Host and port of each as it advertises them; none where nothing answers, or something that is no broker.
+        Advertised host and port of each; empty if there is no answer, or not that of a Kafka broker.
     """
     try:
         with socket.create_connection((host, port), timeout=timeout_s) as connection:
             connection.sendall(_request())
             size = struct.unpack(">i", _read(connection, 4))[0]
-            # No topics are asked for: a few hundred bytes at most, so a larger size is no Kafka.
+            # Without topics the answer has a few hundred bytes at most: a larger size is not Kafka's.
             return _brokers(_read(connection, size)) if 0 < size < 65_536 else []
     except (OSError, ValueError, struct.error):
         return []
@@ -80,7 +80,7 @@ def _read(connection: socket.socket, size: int) -> bytes:
 def is_port_free(port: int) -> bool:
     """Whether a server could listen on this loopback port now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
-        # As servers do: a port whose last connections linger in TIME_WAIT counts as free.
+        # As servers do: a port with connections in TIME_WAIT counts as free.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(("127.0.0.1", port))
@@ -90,14 +90,7 @@ def is_port_free(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Find loopback ports that nothing uses now.
-
-    Args:
-        count: How many, all different.
-
-    Returns:
-        The ports. Another program may take one before it is used.
-    """
+    """Find free loopback ports, all different. Another program may take one before it is used."""
     listeners = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(count)]
     try:
         for listener in listeners:

@@ -1,7 +1,7 @@
-"""Processes that outlive the command that started them: spawn, recognise, end; and locks between commands.
+"""Processes that outlive the command that started them: spawn, recognise, stop; and locks between commands.
 
-A process is recognised by its command line, not by its number alone: numbers are reused, and a stop must never end
-a stranger.
+A process is recognised by its command line, not by its number alone: numbers are reused, and a stop must never
+terminate an unrelated process.
 """
 
 import fcntl
@@ -19,10 +19,10 @@ SPAWN_TIMEOUT_S = 5.0
 
 @contextmanager
 def exclusive(lock_file: Path) -> Iterator[None]:
-    """Hold a lock between processes; waits for the holder, and is free again when a holder dies.
+    """Hold a lock between processes; waits for the holder, and is released when a holder dies.
 
     Args:
-        lock_file: File that stands for what is locked; its folder must exist.
+        lock_file: File that represents the lock; its folder must exist.
 
     Yields:
         Nothing, while the lock is held.
@@ -39,14 +39,15 @@ def spawn(
 
     Args:
         command: Program (absolute path) and arguments.
-        log_file: Where its output goes.
-        cwd: Its working folder; by default ours.
-        env: Its environment; by default ours.
+        log_file: File that its output is appended to.
+        cwd: Its working folder; that of this process by default.
+        env: Its environment; that of this process by default.
 
     Returns:
-        Its process id; from then on `command_line` knows it.
+        Its process id; from then on `command_line` returns its command line.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    shell = ("/bin/sh", "-c", 'cd -- "$0" && exec "$@"')
     actions = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, str(log_file), flags, 0o644),
@@ -54,26 +55,31 @@ def spawn(
     ]
     if cwd is not None:
         # posix_spawn cannot change the folder; a shell can, and `exec` keeps the process id.
-        command = ["/bin/sh", "-c", 'cd -- "$0" && exec "$@"', str(cwd), *command]
+        command = [*shell, str(cwd), *command]
     # Not subprocess.Popen: it would warn when its object goes before the process, which is the point here.
     environment = os.environ if env is None else env
     pid = os.posix_spawn(command[0], list(command), environment, file_actions=actions, setsid=True)
-    # For some 10 ms after its start a process has an empty command line, which would read as "has ended".
+    # For some 10 ms after its start a process has an empty command line, which would read as "has ended"; a shell has
+    # its own before, which names the program as well.
     deadline = time.monotonic() + SPAWN_TIMEOUT_S
     try:
-        while not command_line(pid) and _exists(pid) and time.monotonic() < deadline:
+        while not _is_begun(command_line(pid), shell) and _exists(pid) and time.monotonic() < deadline:
             time.sleep(POLL_S / 10)
     except BaseException:
-        # Interrupted before the caller knows the number: it could never end what was started.
+        # Interrupted before the caller knows the process id: it could never stop the process.
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
         raise
     return pid
 
 
+def _is_begun(line: str, shell: Sequence[str]) -> bool:
+    return bool(line) and not line.startswith(" ".join(shell))
+
+
 def command_line(pid: int) -> str:
-    """Say what a process runs; empty where there is none or it has ended."""
-    # A child of ours that has ended stays as a zombie until it is waited for.
+    """Return the command line of a process; empty if there is none or it has ended."""
+    # A child process that has ended remains a zombie until it is waited for.
     with suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
     if Path("/proc/self/cmdline").exists():
@@ -88,28 +94,28 @@ def command_line(pid: int) -> str:
 
 
 def is_running(pid: int, mark: str) -> bool:
-    """Whether the process is there and is the one that was started.
+    """Whether the process exists and is the one that was started.
 
     Args:
         pid: Process id.
         mark: Text that only the command line of that process contains.
 
     Returns:
-        False also where the number now belongs to another program.
+        False also if the number now belongs to another program.
     """
     return pid > 0 and mark in command_line(pid)
 
 
 def end(pid: int, mark: str, timeout_s: float) -> bool:
-    """End a process: ask first, kill at the deadline. Nothing happens to a process that lacks the mark.
+    """Stop a process with SIGTERM, or with SIGKILL at the deadline. A process without the mark is left alone.
 
     Args:
         pid: Process id.
         mark: Text that only the command line of that process contains.
-        timeout_s: How long it may take to end by itself.
+        timeout_s: How long it may take to end after SIGTERM.
 
     Returns:
-        Whether it ended by itself.
+        Whether it ended without SIGKILL.
     """
     if not is_running(pid, mark):
         return True

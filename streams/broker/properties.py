@@ -1,20 +1,20 @@
-r"""Values in a Java properties file, written so that Java reads back what was meant.
+r"""Escapes values for a Java properties file, so that Java reads back the same text.
 
-Java reads such files as ISO-8859-1 (Kafka does, too): all else is written as UTF-16 units, `\uXXXX`.
+Java reads such files as ISO-8859-1 (as does Kafka): all other characters are written as UTF-16 units, `\uXXXX`.
 
 Source: `java.util.Properties.load` and `store`, API documentation of Java 17.
 """
 
 _NAMED = {"\t": "\\t", "\n": "\\n", "\r": "\\r", "\f": "\\f"}
-# Only a leading space and a backslash must be escaped in a value; the rest is what Java itself writes with a backslash.
+# Only a leading space and a backslash must be escaped in a value; the others are those that Java itself escapes.
 _WITH_BACKSLASH = frozenset("\\:=#!")
 
 
 def escaped(value: str) -> str:
-    """Write one value.
+    """Escape one value.
 
     Args:
-        value: Any text; Kafka itself takes spaces at its ends away.
+        value: Any text; Kafka itself strips spaces at both ends.
 
     Returns:
         ASCII without line breaks.

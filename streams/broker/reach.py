@@ -1,4 +1,4 @@
-"""Whether a Kafka answers at a given address and lets us in."""
+"""Checks that a Kafka answers at a given address and accepts our credentials."""
 
 from sidestream.streams.broker import local, probe
 from sidestream.streams.errors import BrokerError, SettingsError
@@ -7,13 +7,13 @@ from sidestream.streams.kafka.security.advertised import require_resolvable
 
 
 def require_answer(kafka: KafkaSettings) -> None:
-    """Refuse an address where no Kafka answers, or one that does not let us in.
+    """Check that a Kafka answers at the address and accepts our credentials.
 
     Args:
         kafka: Client settings with an address.
 
     Raises:
-        AccessError: A Kafka is there, but does not let us in or is not to be trusted.
+        AccessError: A Kafka answers, but authentication or the check of its certificate failed.
         BrokerError: None answers, or one advertises a host that does not resolve.
     """
     if kafka.security.protocol != "PLAINTEXT":
@@ -27,14 +27,14 @@ def require_answer(kafka: KafkaSettings) -> None:
     if not brokers:
         msg = (
             f"expected a Kafka at {kafka.bootstrap}, but none answers in PLAINTEXT; check kafka.bootstrap and "
-            "kafka.security.protocol, or leave the address out"
+            "kafka.security.protocol, or omit the address"
         )
         raise BrokerError(msg)
     require_resolvable(kafka.bootstrap or "", brokers)
 
 
 def refuse_security(kafka: KafkaSettings) -> None:
-    """Refuse security without an address: the brokers that we start ourselves serve loopback in PLAINTEXT.
+    """Reject security settings without an address: local brokers serve PLAINTEXT on loopback.
 
     Args:
         kafka: Client settings without an address.

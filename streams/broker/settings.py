@@ -7,33 +7,35 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class BrokerSettings(BaseModel):
-    """Which broker to start where no address of a Kafka is given, and where its files lie."""
+    """Which broker to start if no address of a Kafka is given, and where its files are."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["auto", "kafka", "embedded"] = Field(
-        default="auto", description="auto: Apache Kafka where Java and its jars can be had, else the embedded broker."
+        default="auto", description="auto: Apache Kafka if Java and its jars are available, else the embedded broker."
     )
     name: str | None = Field(
         default=None,
         pattern=r"^\w[\w.-]{0,63}$",
-        description="Name of the local broker to use from any folder, or to give the one that is started; none: called "
-        "by its folder (`--broker NAME`).",
+        description="Name of the local broker to use from any folder, or of the one to start (`--broker NAME`). None: "
+        "named after its folder.",
     )
     port: int = Field(default=9092, ge=0, le=65_535, description="Loopback port of the local Kafka; 0: any free one.")
     data_dir: Path = Field(
         default=Path("var/kafka"), description="Topic data, log file and pid file of the local Kafka."
     )
     cache_dir: Path = Field(
-        default=Path("~/.cache/sidestream"), description="Where Kafka's jars are kept, shared by all checkouts."
+        default=Path("~/.cache/sidestream"), description="Cache of Kafka's jars, shared by all checkouts."
     )
-    kafka_version: str = Field(default="4.4.0", pattern=r"^4\.\d+\.\d+$", description="Apache Kafka to fetch and run.")
+    kafka_version: str = Field(
+        default="4.4.0", pattern=r"^4\.\d+\.\d+$", description="Apache Kafka version to download and run."
+    )
     kafka_files: Path | None = Field(
-        default=None, description="Folder with pom.xml, server.properties, log4j2.properties; none: the package's own."
+        default=None, description="Folder with pom.xml, server.properties, log4j2.properties. None: the package's own."
     )
     java: str = Field(default="java", min_length=1, description="Java 17 or newer: a name on the PATH or a path.")
-    maven: str = Field(default="mvn", min_length=1, description="Maven, needed once to fetch the jars.")
-    heap_mb: int = Field(default=384, ge=128, description="Largest heap of the local Kafka.")
-    fetch_timeout_s: float = Field(default=300.0, gt=0, description="Limit for fetching the jars.")
-    start_timeout_s: float = Field(default=60.0, gt=0, description="Limit from start to the first answer.")
-    stop_timeout_s: float = Field(default=15.0, gt=0, description="After this long a stop turns into a kill.")
+    maven: str = Field(default="mvn", min_length=1, description="Maven, needed once to download the jars.")
+    heap_mb: int = Field(default=384, ge=128, description="Maximum heap of the local Kafka in MiB.")
+    fetch_timeout_s: float = Field(default=300.0, gt=0, description="Longest download of the jars.")
+    start_timeout_s: float = Field(default=60.0, gt=0, description="Longest time from the start to the first answer.")
+    stop_timeout_s: float = Field(default=15.0, gt=0, description="After this time, a stop turns into a kill.")

@@ -1,7 +1,7 @@
-"""Having a broker: the given one, a local Apache Kafka, or the embedded one, behind one object.
+"""Provides a broker: the given one, a local Apache Kafka, or the embedded one, behind one object.
 
-Order of `auto`: the address in the settings; else Apache Kafka where Java and its jars can be had; else the embedded
-broker, and the reason is told. A Kafka that could be had but does not come up is an error, never a silent fallback.
+Order of `auto`: the address in the settings; else Apache Kafka if Java and its jars are available; else the embedded
+broker, with the reason in a note. A Kafka that is available but does not start is an error, never a silent fallback.
 """
 
 import os
@@ -18,10 +18,10 @@ from sidestream.streams.errors import BrokerError
 from sidestream.streams.kafka.admin import KafkaTopicAdmin
 from sidestream.streams.kafka.clients import BrokerKind, Clients, KafkaSettings
 
-# What a person must know of the embedded broker, in one sentence with the reason before it.
-STAND_IN = (
-    "the embedded broker stands in for Apache Kafka: it keeps records in memory and for this process alone, without "
-    "compaction, transactions or a restart"
+# What the user must know about the embedded broker, in one sentence that the reason follows.
+EMBEDDED_NOTE = (
+    "the embedded broker is used instead of Apache Kafka: it keeps records in memory, only while this process runs, "
+    "without compaction, transactions or persistence"
 )
 
 
@@ -30,10 +30,10 @@ class RunningBroker:
     """A broker that answers.
 
     Attributes:
-        kafka: Settings for the clients of this broker, address and kind filled in.
-        is_ours: Whether this process started it, so that `stop` ends it.
-        note: What a person should know about the choice; empty where it was asked for.
-        name: What the local broker is called; empty for a given address.
+        kafka: Client settings for this broker, with address and kind.
+        is_ours: Whether this process started it, so that `stop` stops it.
+        note: Note for the user about the choice; empty if the broker was requested explicitly.
+        name: Name of the local broker; empty for a given address.
     """
 
     kafka: KafkaSettings
@@ -45,7 +45,7 @@ class RunningBroker:
 
     @property
     def kind(self) -> BrokerKind:
-        """Which broker it is."""
+        """The kind of broker."""
         return self.kafka.kind
 
     @property
@@ -54,11 +54,11 @@ class RunningBroker:
         return self.kafka.bootstrap or ""
 
     def topic_admin(self) -> TopicAdmin:
-        """Open what sees and makes its topics; the caller closes it."""
+        """Open an admin client for its topics; the caller closes it."""
         return self.embedded or KafkaTopicAdmin(Clients(self.kafka))
 
     def stop(self) -> None:
-        """End the broker if this process started it; else leave it alone."""
+        """Stop the broker if this process started it; else leave it alone."""
         if self.embedded is not None:
             self.embedded.stop()
             withdraw(self.settings)
@@ -67,20 +67,20 @@ class RunningBroker:
 
 
 def start_broker(settings: BrokerSettings, kafka: KafkaSettings | None = None) -> RunningBroker:
-    """Have a broker; a local Kafka stays up when this process ends, unless `stop` is called.
+    """Find or start a broker; a local Kafka keeps running when this process ends, unless `stop` is called.
 
-    A broker that already runs is used: the one at the address, the one called `broker.name`, or this data folder's.
+    A running broker is used if there is one: that at the address, the one named `broker.name`, or this data folder's.
 
     Args:
-        settings: Which broker to start and where its files lie.
+        settings: Which broker to start and where its files are.
         kafka: Client settings; with an address nothing is started.
 
     Returns:
-        The broker, answering.
+        The broker, which answers.
 
     Raises:
-        BrokerError: None can be had; the message says what is missing.
-        SettingsError: Security is asked for without the address of a Kafka that has it.
+        BrokerError: None is available; the message says what is missing.
+        SettingsError: Security is configured without an address.
     """
     kafka = kafka or KafkaSettings()
     if kafka.bootstrap:
@@ -98,11 +98,11 @@ def start_broker(settings: BrokerSettings, kafka: KafkaSettings | None = None) -
         except BrokerError as error:
             if not has_library():
                 msg = (
-                    f"no broker can be had: {error}. Or install the embedded broker, which needs no Java: "
+                    f"no broker is available: {error}. Or install the embedded broker, which needs no Java: "
                     "pip install 'sidestream[embedded]'"
                 )
                 raise BrokerError(msg) from error
-            return _embedded(settings, kafka, f"{STAND_IN} ({error})")
+            return _embedded(settings, kafka, f"{EMBEDDED_NOTE} ({error})")
     node, started = local.start(settings)
     connection = kafka.model_copy(update={"bootstrap": node.bootstrap, "kind": "kafka"})
     name, note = announce_kafka(settings, node, local.started_at(settings))
@@ -110,10 +110,10 @@ def start_broker(settings: BrokerSettings, kafka: KafkaSettings | None = None) -
 
 
 def stop_broker(settings: BrokerSettings) -> bool:
-    """Stop the local Kafka of this data folder, whoever started it.
+    """Stop the local Kafka of this data folder, regardless of which process started it.
 
     Args:
-        settings: Names the data folder.
+        settings: Data folder and limits.
 
     Returns:
         Whether one was running.
@@ -130,13 +130,13 @@ def _external(settings: BrokerSettings, kafka: KafkaSettings) -> RunningBroker:
 
 
 def _running_under_name(settings: BrokerSettings, kafka: KafkaSettings) -> RunningBroker | None:
-    """Find the broker of another folder that is called `broker.name`."""
+    """Find the broker of another folder that is named `broker.name`."""
     here = str(data_folder(settings))
     for entry in running_brokers():
         if settings.name is not None and entry.name == settings.name and entry.data_dir != here:
             connection = kafka.model_copy(update={"bootstrap": entry.bootstrap, "kind": entry.kind})
             require_answer(connection)
-            note = f"using broker {entry.name}, which runs already, of {entry.data_dir}"
+            note = f"using the running broker {entry.name} of {entry.data_dir}"
             return RunningBroker(connection, is_ours=False, note=note, settings=settings, name=entry.name)
     return None
 
@@ -144,8 +144,8 @@ def _running_under_name(settings: BrokerSettings, kafka: KafkaSettings) -> Runni
 def _embedded(settings: BrokerSettings, kafka: KafkaSettings, note: str) -> RunningBroker:
     broker = EmbeddedBroker()
     connection = kafka.model_copy(update={"bootstrap": broker.bootstrap, "kind": "embedded"})
-    name, unwritten = announce_embedded(settings, broker.bootstrap, os.getpid(), _now_ms())
-    note = "; ".join(filter(None, (note, unwritten)))
+    name, registry_note = announce_embedded(settings, broker.bootstrap, os.getpid(), _now_ms())
+    note = "; ".join(filter(None, (note, registry_note)))
     return RunningBroker(connection, is_ours=True, note=note, settings=settings, embedded=broker, name=name)
 
 

@@ -1,4 +1,4 @@
-"""What local brokers run, and which of them a command without an address means."""
+"""The running local brokers, and the one that a command without an address uses."""
 
 import time
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from sidestream.streams.running.brokers import BrokerEntry
 
 @dataclass(frozen=True, slots=True)
 class BrokerStatus:
-    """What is known of a broker without starting it."""
+    """The state of a broker, found without starting it."""
 
     kind: BrokerKind | Literal["none"]
     is_running: bool
@@ -31,19 +31,19 @@ class BrokerStatus:
 
     @property
     def age_s(self) -> float | None:
-        """How long it has been running; None where that is not known."""
+        """How long it has been running; None if unknown."""
         return None if self.started_at is None else time.time() - self.started_at / 1e3
 
 
 def broker_status(settings: BrokerSettings, kafka: KafkaSettings | None = None) -> BrokerStatus:
-    """Say what runs at the given address, else in this data folder.
+    """Return the status of the broker at the given address, else of this data folder's.
 
     Args:
-        settings: Names the data folder of the local broker.
-        kafka: Client settings; with an address that broker is asked.
+        settings: Data folder of the local broker.
+        kafka: Client settings; with an address that broker is checked.
 
     Returns:
-        What is known.
+        The status.
     """
     if kafka is not None and kafka.bootstrap:
         try:
@@ -66,15 +66,15 @@ def broker_status(settings: BrokerSettings, kafka: KafkaSettings | None = None) 
 
 
 def all_brokers() -> list[BrokerStatus]:
-    """List the local brokers that run on this machine, each asked whether it answers."""
+    """Return the status of all local brokers that run on this machine."""
     return [_status_of(entry) for entry in running_brokers()]
 
 
 def find_broker(settings: BrokerSettings) -> BrokerStatus:
-    """Find the local broker that a command without an address means.
+    """Find the local broker that a command without an address uses.
 
-    That is the one called `broker.name`, if a name is given; else the one of this data folder; else the one that was
-    started from the working folder; else the only one that runs.
+    That is the one named `broker.name`, if a name is given; else the one of this data folder; else the one that was
+    started from the working folder; else the only running one.
 
     Args:
         settings: Name and data folder.
@@ -83,7 +83,7 @@ def find_broker(settings: BrokerSettings) -> BrokerStatus:
         A broker that answers.
 
     Raises:
-        BrokerError: None runs, several do and none is this folder's, or it does not answer.
+        BrokerError: None runs, several run and none of them is this folder's, or it does not answer.
     """
     if settings.name is not None:
         return _answering(_named(settings.name))
@@ -101,12 +101,12 @@ def find_broker(settings: BrokerSettings) -> BrokerStatus:
             "run `sidestream broker start` or set kafka.bootstrap"
         )
         raise BrokerError(msg)
-    msg = f"{len(running)} local brokers run: {told(running)}; choose one with --broker NAME"
+    msg = f"{len(running)} local brokers run: {describe_brokers(running)}; choose one with --broker NAME"
     raise BrokerError(msg)
 
 
-def told(entries: Sequence[BrokerEntry]) -> str:
-    """Write brokers in one line, for messages."""
+def describe_brokers(entries: Sequence[BrokerEntry]) -> str:
+    """List brokers in one line, for messages."""
     return ", ".join(f"{entry.name} ({entry.bootstrap}, {entry.data_dir})" for entry in entries)
 
 
@@ -115,8 +115,8 @@ def _named(name: str) -> BrokerStatus:
     for entry in running:
         if entry.name == name:
             return _status_of(entry)
-    others = f"running: {told(running)}" if running else "none runs"
-    msg = f"broker.name: expected a running local broker called {name!r}, got none ({others})"
+    others = f"running: {describe_brokers(running)}" if running else "none runs"
+    msg = f"broker.name: expected a running local broker named {name!r}, got none ({others})"
     raise BrokerError(msg)
 
 
@@ -130,7 +130,7 @@ def _answering(status: BrokerStatus) -> BrokerStatus:
 def _status_of(entry: BrokerEntry) -> BrokerStatus:
     host, _, port = entry.bootstrap.rpartition(":")
     is_up = probe.is_answering(host, int(port))
-    detail = "it lives inside another process and ends with it" if entry.kind == "embedded" else ""
+    detail = "it runs inside another process and ends with it" if entry.kind == "embedded" else ""
     if not is_up:
         detail = f"the process runs but does not answer; see {entry.log or f'process {entry.pid}'}"
     return BrokerStatus(

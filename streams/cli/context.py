@@ -50,6 +50,10 @@ class Context:
     def _load(self) -> tuple[Settings, dict[str, str]]:
         if self._loaded is None:
             self._loaded = load_settings(self.flags, self.file)
+            origins = self._loaded[1]
+            if origins["broker.name"] == "flag" and origins["kafka.bootstrap"] in ("environment", "file"):
+                # The address is that of another Kafka than the broker that was named on the line.
+                self._loaded = load_settings(self.flags | {"kafka.bootstrap": None}, self.file)
         return self._loaded
 
 

@@ -5,6 +5,7 @@ Rules where they disagree, in this order:
 1. An option of the command itself (`replay --speed`) wins over any global option.
 2. `--bootstrap`, `--broker`, `--data-dir`, `--artifacts` and `--log-level` win over `--set` of the same setting.
 3. Of one option given twice, or one name given twice by `--set`, the last on the line counts.
+4. `--broker` wins over an address in the settings file or the environment, `kafka.bootstrap` or that of a worker.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""Trains the model of a pair folder on the tokenizer that is in it, for the command line and for the shipped pair."""
+"""Trains the model of a pair folder with the folder's tokenizer, for the command line and for the shipped pair."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,18 +12,18 @@ from sidestream.tokenizer.artifact import load_tokenizer
 def train_pair_model(
     settings: Settings, folder: LogFolder, pair: Path, on_step: Callable[[str, int, int, str], None]
 ) -> dict[str, Any]:
-    """Train a model on the tokenizer of a pair folder.
+    """Train a model with the tokenizer of a pair folder.
 
     Args:
-        settings: The recipe and the engine of the evaluation.
+        settings: Training settings, and engine settings of the evaluation.
         folder: Log folder.
-        pair: Holds `tokenizer/`; gets `model/`.
-        on_step: Called as training goes on with stage, units done, units in all and a note.
+        pair: Contains `tokenizer/`; `model/` is written to it.
+        on_step: Called during the training with stage, units done, units in all and a note.
 
     Returns:
         The model's metrics, with the seconds of each stage.
     """
-    # Torch: for those who train only.
+    # Imports torch, which only training needs.
     from sidestream.models.training.train import train_model
 
     items = load_tokenizer(pair / "tokenizer")

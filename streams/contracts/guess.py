@@ -5,6 +5,7 @@ A guess never decides anything: the reason code stays what the decoder found. It
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 from sidestream.models.records.times import event_time_fault, expiry_time_fault, published_time_fault
@@ -29,7 +30,11 @@ _SURROGATE = re.compile(rb"\\u(d[89ab][0-9a-f]{2})(\\u(d[c-f][0-9a-f]{2}))?|\\u(
 _SURROGATE_BYTES = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
 _NOT_A_NUMBER = re.compile(rb"[:\[,]\s*-?(NaN|Infinity)\b")
 _BARE_WORD = re.compile(rb"[:\[,]\s*(None|True|False)\b")
-_TIMES = {"at": event_time_fault, "published_at": published_time_fault, "expires_at": expiry_time_fault}
+_TIMES: dict[str, Callable[[Any], str | None]] = {
+    "at": event_time_fault,
+    "published_at": published_time_fault,
+    "expires_at": expiry_time_fault,
+}
 _FIELDS = ("event_id", "user_id", "item_id", "session_id", "erasure_id", "at", "listened_ms", "duration_ms")
 
 
@@ -152,7 +157,7 @@ def _times(found: dict[str, Any]) -> list[str]:
         at = found.get(name)
         if isinstance(at, str):
             hints.append(f"{name} is text; expected UTC epoch milliseconds as a number")
-        elif isinstance(at, int) and not isinstance(at, bool) and (fault := fault_of(at)):
+        elif isinstance(at, int | float) and not isinstance(at, bool) and (fault := fault_of(at)):
             hints.append(f"{name}: {fault}")
     return hints
 

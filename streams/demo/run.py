@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from sidestream.models.data import LogFolder
 from sidestream.models.records import CandidateSet, SessionStart
 from sidestream.streams.broker import RunningBroker
@@ -22,7 +20,7 @@ from sidestream.streams.demo.listener import Seen, ask_with_state
 from sidestream.streams.demo.play import AnswerReader, Pass, TimeLeft, play
 from sidestream.streams.demo.prepare import Programme
 from sidestream.streams.demo.printing.ending import tell_commands, tell_verdict
-from sidestream.streams.demo.printing.reach import SETTINGS_FILE, demo_commands, published_settings
+from sidestream.streams.demo.printing.reach import SETTINGS_FILE, demo_commands, published_settings, reach_options
 from sidestream.streams.demo.printing.screen import Screen
 from sidestream.streams.demo.system import (
     CatalogueWatch,
@@ -62,18 +60,15 @@ class Demo:
         settings: All settings; the broker's and the worker's folders are put under the demo's own.
         programme: What is played and what serves it.
         place: Folder of the demo; its broker and state are made anew.
-        console: Where people read.
         again: The command that plays on, word by word.
     """
 
-    def __init__(
-        self, settings: Settings, programme: Programme, place: Path, console: Console, again: Sequence[str]
-    ) -> None:
+    def __init__(self, settings: Settings, programme: Programme, place: Path, again: Sequence[str]) -> None:
         self._settings = settings
         self._demo = settings.demo
         self._programme = programme
         self._place = place
-        self._screen = Screen(console)
+        self._screen = Screen()
         self._again = again
         self._ledger = Ledger()
         self._topics = demo_topics(settings)
@@ -107,7 +102,8 @@ class Demo:
             outcome = Outcome(summary, tell_verdict(self._screen, self._ledger, summary, self._place))
             if seen is not None:
                 commands = demo_commands(seen.answer.user_id, seen.start.at)
-                tell_commands(self._screen, commands, self._settings_file, self._again if once else None)
+                reached = reach_options(self._settings_file, broker.name, self._topics)
+                tell_commands(self._screen, commands, reached, self._again if once else None)
             return outcome if once else self._go_on(broker, worker, reader, outcome)
 
     @property

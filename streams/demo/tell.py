@@ -2,14 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from sidestream.models.evaluation.report import table
 from sidestream.models.records import CatalogItem, ItemSids
 from sidestream.streams.demo.ledger import SHOWN_CANDIDATES
 from sidestream.streams.demo.listener import Seen
-from sidestream.streams.demo.printing.screen import Column, Screen
+from sidestream.streams.demo.printing.screen import Screen
+from sidestream.streams.terminal import Column
+from sidestream.streams.terminal.fitting import DAY_AND_TIME
 
 MAX_ROWS = 10
 ItemOf = Callable[[str], CatalogItem | None]
@@ -29,18 +30,19 @@ def tell_state(screen: Screen, item_of: ItemOf, user_id: str, state: Mapping[str
     screen.gap()
     screen.text(f"State of {user_id}: the latest {shown} of {len(history)} listens, with the SIDs they had", "bold")
     columns = (
-        Column("when", drop=2),
-        Column("SID"),
-        Column("item", is_text=True),
-        Column("by", is_text=True),
-        Column("heard", drop=1),
+        Column("at", "when", "time", priority=2, most=DAY_AND_TIME),
+        Column("sid", "SID", "id", priority=0),
+        Column("item", priority=0),
+        Column("by", priority=0),
+        Column("heard", priority=1),
     )
     rows = []
     for entry in history[:MAX_ROWS]:
         title, by = _names(item_of, entry.get("item_id") or "")
         share = entry.get("share")
         heard = "" if share is None else f"{share:.0%}"
-        rows.append((_time(entry["at"]), entry.get("sid") or "unknown", title, by, heard))
+        sid = entry.get("sid") or "unknown"
+        rows.append({"at": entry["at"], "sid": sid, "item": title, "by": by, "heard": heard})
     screen.table(columns, rows)
 
 
@@ -66,20 +68,20 @@ def tell_sids(screen: Screen, sids: Sequence[ItemSids], tokenizer_version: str, 
     screen.gap()
     screen.text(f"SIDs: {len(known):,} items; those nearest to {chosen.title or chosen.item_id}", "bold")
     columns = (
-        Column("SID"),
-        Column("item", is_text=True),
-        Column("by", is_text=True),
-        Column("kind"),
-        Column("tags", is_text=True, drop=1),
+        Column("sid", "SID", "id", priority=0),
+        Column("item", priority=0),
+        Column("by", priority=0),
+        Column("kind", priority=0),
+        Column("tags", priority=1),
     )
     rows = [
-        (
-            "-".join(map(str, found.versions[tokenizer_version].sid)),
-            found.title or found.item_id,
-            found.show or found.creator or "",
-            found.kind,
-            ", ".join(found.tags[:4]),
-        )
+        {
+            "sid": "-".join(map(str, found.versions[tokenizer_version].sid)),
+            "item": found.title or found.item_id,
+            "by": found.show or found.creator or "",
+            "kind": found.kind,
+            "tags": ", ".join(found.tags[:4]),
+        }
         for found in near[:MAX_ROWS]
     ]
     screen.table(columns, rows)
@@ -102,20 +104,22 @@ def tell_answer(screen: Screen, item_of: ItemOf, seen: Seen) -> None:
         "bold",
     )
     columns = (
-        Column("rank"),
-        Column("SID"),
-        Column("item", is_text=True),
-        Column("by", is_text=True),
-        Column("familiar"),
-        Column("score"),
-        Column("log prob", drop=1),
+        Column("rank", kind="number", priority=0),
+        Column("sid", "SID", "id", priority=0),
+        Column("item", priority=0),
+        Column("by", priority=0),
+        Column("familiar", priority=0),
+        Column("score", kind="number", priority=0),
+        Column("log_prob", kind="number", priority=1),
     )
     rows = []
     reserved = [c for c in answer.candidates[SHOWN_CANDIDATES:] if c.reserved]
     for c in (*answer.candidates[:SHOWN_CANDIDATES], *reserved):
+        title, by = _names(item_of, c.item_id)
         kind = "new" if c.reserved else ("yes" if c.familiar else "no")
+        row = {"rank": c.rank, "sid": c.sid, "item": title, "by": by, "familiar": kind}
         log_prob = "" if c.log_prob is None else f"{c.log_prob:.2f}"
-        rows.append((str(c.rank), c.sid, *_names(item_of, c.item_id), kind, f"{c.score:.2f}", log_prob))
+        rows.append({**row, "score": f"{c.score:.2f}", "log_prob": log_prob})
     screen.table(columns, rows)
     screen.text("time per step, ms: " + ", ".join(f"{k} {v:g}" for k, v in answer.timings_ms.items()), indent=2)
     if seen.behind:
@@ -132,8 +136,10 @@ def tell_evaluation(screen: Screen, evaluation: Mapping[str, Any]) -> None:
     heads, rows = table(evaluation)
     screen.gap()
     screen.text("Held-out next items (x: items of the history left out)", "bold")
-    columns = [Column(head, drop=max(0, place - 1)) for place, head in enumerate(heads)]
-    screen.table(columns, rows, indent=2)
+    columns = [
+        Column(head, kind="number" if place else "text", priority=max(0, place - 1)) for place, head in enumerate(heads)
+    ]
+    screen.table(columns, [dict(zip(heads, row, strict=True)) for row in rows], indent=2)
     screen.text("± one standard error; generator is what serves; dense_head scores every item, no SIDs", indent=2)
 
 
@@ -149,7 +155,3 @@ def _names(item_of: ItemOf, item_id: str) -> tuple[str, str]:
     if item is None:
         return item_id or "?", ""
     return item.title or item_id, item.show or item.creator or ""
-
-
-def _time(at: int) -> str:
-    return datetime.fromtimestamp(at / 1_000, UTC).strftime("%Y-%m-%d %H:%M")

@@ -2,5 +2,6 @@
 
 The argument is `host:port` of a Kafka or a settings file.
 
-Without an argument they talk with the broker at 127.0.0.1:9092; `var/demo/sidestream.toml` names a running demo.
+Without an argument they use the same Kafka as a command in this folder: `kafka.bootstrap`, else the local broker that
+runs. `var/demo/sidestream.toml` names a running demo.
 """

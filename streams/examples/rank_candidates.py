@@ -16,7 +16,9 @@ def main(client: SidestreamClient, timeout_s: float = 60.0) -> None:
     with client.consume_candidates("my-ranker", from_start=True) as answers:
         for found in answers.within(timeout_s):
             first = [titles.get(candidate.item_id, candidate.item_id) for candidate in rank(found)[:3]]
-            print(f"{found.user_id}: {'; '.join(first)}")
+            # Sets from before the first items are empty.
+            if first:
+                print(f"{found.user_id}: {'; '.join(first)}")
 
 
 if __name__ == "__main__":

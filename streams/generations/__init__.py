@@ -1,1 +1,1 @@
-"""Codebook generations: how workers go from one tokenizer version and model to another without a stopped second."""
+"""Codebook generations: how workers move from one tokenizer version and model to another without interruption."""

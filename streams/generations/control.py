@@ -1,4 +1,4 @@
-"""Reads the control topics without a group, from their start and then as they grow, and wakes who listens."""
+"""Follows the control topics without a consumer group, from their beginning, and signals every change."""
 
 import asyncio
 import contextlib
@@ -17,16 +17,16 @@ from sidestream.streams.runtime.progress import IDLE, Work
 
 _log = get_log(__name__)
 
-_LOOK_S = 0.1
+_CHECK_S = 0.1
 
 
 class ControlReader(FollowingService):
-    """The orders of this installation, as fresh as Kafka gives them.
+    """Keeps the orders of this installation up to date.
 
     Args:
-        clients: The Kafka.
+        clients: Kafka clients.
         topics: All topics.
-        metrics: Counts records that cannot be read.
+        metrics: Counts malformed records.
     """
 
     def __init__(self, clients: Clients, topics: Topics, metrics: Metrics) -> None:
@@ -38,61 +38,57 @@ class ControlReader(FollowingService):
         self._read_once = asyncio.Event()
         self._num_read = 0
 
-    def news(self) -> asyncio.Event:
-        """Return an event that is set at every record; its owner clears it."""
+    def change_event(self) -> asyncio.Event:
+        """Return an event that is set at every record; the caller clears it."""
         event = asyncio.Event()
         self._listeners.append(event)
         return event
 
     def not_ready(self) -> list[str]:
-        """Say so while the orders are not read."""
+        """Return a reason until the orders have been read."""
         return [] if self._read_once.is_set() else ["generations: orders not read yet"]
 
     def work(self) -> Work:
-        """Tell whether the first reading is under way."""
+        """Return one unit of work during the initial read."""
         return IDLE if not self._follower.is_open or self._read_once.is_set() else Work(1, self._num_read)
 
     async def on_start(self) -> None:
-        """Read what is there; returns once all of it is known."""
+        """Read the existing records; returns once all are applied."""
         await super().on_start()
         await self.wait(self.catch_up())
 
     async def catch_up(self) -> None:
-        """Wait until all is known that the topics hold now.
+        """Wait until all records that the topics contain now are applied.
 
         Raises:
-            BrokerError: Kafka does not say where they end.
+            BrokerError: Kafka does not return their end offsets.
         """
         follower = self._follower
         if not follower.is_open:
             return
         ends = await follower.ends()
-        news = self.news()
+        changed = self.change_event()
         try:
             while follower.is_open:
-                news.clear()
+                changed.clear()
                 await follower.refresh()
                 if all(follower.positions[place] >= end for place, end in ends.items()):
                     break
-                with contextlib.suppress(TimeoutError):  # positions also move over what is no record
-                    await asyncio.wait_for(news.wait(), _LOOK_S)
+                with contextlib.suppress(TimeoutError):  # positions also move over control records, without an event
+                    await asyncio.wait_for(changed.wait(), _CHECK_S)
         finally:
-            self._listeners.remove(news)
+            self._listeners.remove(changed)
         self._read_once.set()
 
     def take(self, batches: Sequence[Batch]) -> None:
-        """Take orders and reports, and wake who listens.
-
-        Args:
-            batches: Of both topics.
-        """
+        """Apply orders and reports, then set the change events."""
         for batch in batches:
             for record in batch.records:
-                self._take(batch.place.topic, record)
+                self._apply(batch.place.topic, record)
         for listener in self._listeners:
             listener.set()
 
-    def _take(self, topic: str, record: Any) -> None:
+    def _apply(self, topic: str, record: Any) -> None:
         self._num_read += 1
         try:
             if topic == self._generations:
@@ -102,5 +98,9 @@ class ControlReader(FollowingService):
         except BadRecord as exc:
             self._metrics.generation_refusals.labels("bad_order").inc()
             _log.warning(
-                "control record skipped", topic=topic, offset=record.offset, reason=exc.reason, detail=exc.detail
+                "malformed control record skipped",
+                topic=topic,
+                offset=record.offset,
+                reason=exc.reason,
+                detail=exc.detail,
             )

@@ -1,4 +1,4 @@
-"""One generation in a worker that answers: a pair, its model and its catalogue; and when two may be compared."""
+"""A generation loaded by a worker that answers sessions: pair, model and catalogue; and when two may be compared."""
 
 from dataclasses import dataclass
 
@@ -9,21 +9,21 @@ from sidestream.streams.sessions.answerer import Pinned
 from sidestream.streams.tokenizing.values import ItemEncoder
 from sidestream.tokenizer.catalogue import CatalogueSnapshot
 
-_MIN_LOOKS = 2
+_MIN_CHECKS = 2
 
 
 @dataclass(eq=False)
-class Live:
-    """One generation in this worker.
+class LoadedGeneration:
+    """A loaded generation.
 
     Attributes:
         version: Tokenizer version.
-        tokenizer: The pair's.
-        model_version: Named in the answers.
-        recommender: Its model.
-        catalogue: Its catalogue.
-        reader: Fills it.
-        warm: Whether it has caught up and answered once.
+        tokenizer: Tokenizer of the pair.
+        model_version: Sent with the candidates.
+        recommender: Runs the model.
+        catalogue: The catalogue under this version.
+        reader: Fills the catalogue.
+        is_warm: Whether the catalogue has caught up and the model has answered once.
     """
 
     version: str
@@ -32,34 +32,35 @@ class Live:
     recommender: Recommender
     catalogue: CurrentCatalogue
     reader: CatalogueReader
-    warm: bool = False
+    is_warm: bool = False
 
     def pin(self) -> Pinned:
-        """Return what answers a request."""
+        """Return recommender and snapshot for one request."""
         return Pinned(self.recommender, self.catalogue.snapshot)
 
 
 @dataclass
-class Look:
-    """What served when a comparison began: pinned until what was new then must have reached both."""
+class Comparison:
+    """A pending comparison of two catalogues, delayed until updates that were new at its start have reached both.
+
+    Attributes:
+        version: Version that is to serve next.
+        then: Serving snapshot at the start.
+        latest: Latest snapshot of the next generation.
+        checks: Number of calls of `is_due`.
+        builds: Snapshots that the next generation has built since the start.
+    """
 
     version: str
     then: CatalogueSnapshot
-    seen: CatalogueSnapshot
-    looks: int = 0
+    latest: CatalogueSnapshot
+    checks: int = 0
     builds: int = 0
 
-    def is_due(self, live: Live) -> bool:
-        """Look once more; tell whether the other catalogue was read and built since.
-
-        Args:
-            live: The generation that is to serve.
-
-        Returns:
-            Whether the two may be compared.
-        """
-        self.looks += 1
-        if live.reader.snapshot is not self.seen:
-            self.seen = live.reader.snapshot
+    def is_due(self, generation: LoadedGeneration) -> bool:
+        """Whether the next generation has read and built since the start, so that the two may be compared."""
+        self.checks += 1
+        if generation.reader.snapshot is not self.latest:
+            self.latest = generation.reader.snapshot
             self.builds += 1
-        return self.looks >= _MIN_LOOKS and (self.builds >= _MIN_LOOKS or not live.catalogue.is_stale)
+        return self.checks >= _MIN_CHECKS and (self.builds >= _MIN_CHECKS or not generation.catalogue.is_stale)

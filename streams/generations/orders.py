@@ -1,8 +1,8 @@
-"""What is ordered and what is done: a fold of the two control topics. Pure, and the same wherever one began to read.
+"""Orders and progress of generations: a fold of the two control topics. Pure, and independent of where reading began.
 
-Everything follows from the last record of each key and the order in which those stand in the topic. So a worker that
-starts after compaction knows what one knows that saw every record, and records in an order that no command would write
-still mean one thing: of the records of phase `active` the last one counts, whatever came before it.
+Everything follows from the last record of each key and the order of those records in the topic. So a worker that starts
+after compaction has the same state as one that read every record, and records in an order that no command would write
+are still unambiguous: of the records of phase `active` the last one counts, regardless of earlier ones.
 """
 
 from collections.abc import Collection
@@ -20,13 +20,13 @@ _RecordT = TypeVar("_RecordT", Generation, GenerationReport)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What a worker is to hold.
+class GenerationPlan:
+    """The tokenizer versions that a worker has to load.
 
     Attributes:
-        active: Tokenizer version that serves.
-        live: All that values of `item-sids.v1` hold, the active one first.
-        preparing: The one that is to serve next; none where no rollout is under way.
+        active: Version that serves.
+        live: All versions that values of `item-sids.v1` contain, the active one first.
+        preparing: Version that is to serve next; `None` outside a rollout.
     """
 
     active: str
@@ -35,22 +35,22 @@ class Plan:
 
 
 class Orders:
-    """The control topics so far."""
+    """The state of the control topics."""
 
     def __init__(self) -> None:
         self._ordered: dict[str, tuple[int, Generation]] = {}
         self._reports: dict[str, GenerationReport] = {}
 
     def order(self, key: bytes | None, value: bytes | None, offset: int) -> None:
-        """Take a record of `generations.v1`.
+        """Apply a record of `generations.v1`.
 
         Args:
             key: The tokenizer version.
-            value: JSON; none forgets the version.
-            offset: Where it stands.
+            value: JSON; `None` removes the version.
+            offset: Offset of the record.
 
         Raises:
-            BadRecord: It fits no contract; what was known stays.
+            BadRecord: The record breaks the contract; the state is unchanged.
         """
         version = _text(key)
         if value is None:
@@ -62,14 +62,14 @@ class Orders:
         self._ordered[version] = (offset, generation)
 
     def report(self, key: bytes | None, value: bytes | None) -> None:
-        """Take a record of `generation-reports.v1`.
+        """Apply a record of `generation-reports.v1`.
 
         Args:
-            key: Of the worker or partition.
-            value: JSON; none forgets it.
+            key: Key of the worker or partition.
+            value: JSON; `None` removes the report.
 
         Raises:
-            BadRecord: It fits no contract; what was known stays.
+            BadRecord: The record breaks the contract; the state is unchanged.
         """
         name = _text(key)
         if value is None:
@@ -82,12 +82,12 @@ class Orders:
 
     @property
     def generations(self) -> tuple[Generation, ...]:
-        """All versions that were ever ordered, the latest order last."""
+        """All versions with an order, the latest order last."""
         return tuple(generation for _, generation in sorted(self._ordered.values(), key=lambda entry: entry[0]))
 
     @property
     def active(self) -> Generation | None:
-        """The generation that serves; none where nobody ordered one: then each worker's own pair does."""
+        """The generation that serves. `None` if none was ordered: then each worker serves its own pair."""
         return next((found for found in reversed(self.generations) if found.phase == "active"), None)
 
     @property
@@ -102,45 +102,38 @@ class Orders:
 
     @property
     def standby(self) -> Generation | None:
-        """The way back: what served last before the active one."""
+        """The generation to roll back to: the one that served before the active one."""
         active = self.active
         return next((g for g in reversed(self.generations) if g.phase in ("active", "standby") and g != active), None)
 
     def find(self, version: str) -> Generation | None:
-        """Look up what was ordered of a version.
-
-        Args:
-            version: Tokenizer version.
-
-        Returns:
-            The last order; none where there was none.
-        """
+        """Return the last order of a tokenizer version, or `None`."""
         entry = self._ordered.get(version)
         return None if entry is None else entry[1]
 
-    def plan(self, home: str) -> Plan:
-        """Say what a worker is to hold.
+    def plan(self, own_version: str) -> GenerationPlan:
+        """Return the versions that a worker has to load.
 
         Args:
-            home: Version of its own pair, which serves where no other was ordered.
+            own_version: Version of the worker's own pair, which serves if no other was ordered.
 
         Returns:
             The plan.
         """
-        active = home if self.active is None else self.active.version
+        active = own_version if self.active is None else self.active.version
         others = [found.version for found in self.generations if found.phase != "retired" and found.version != active]
         preparing = self.preparing
-        return Plan(active, (active, *others), None if preparing is None else preparing.version)
+        return GenerationPlan(active, (active, *others), None if preparing is None else preparing.version)
 
     def wanted(self, held: Collection[str]) -> dict[str, Progress | None]:
-        """Say what the values of every catalogue partition of an agent should come to.
+        """Return the target state of the values in every catalogue partition of an agent.
 
         Args:
             held: Versions that the agent tokenizes under.
 
         Returns:
-            By version: held in all values, dropped from all, or none where the agent cannot do what is ordered. A
-            retired version that nonetheless serves, since nothing else may, is held.
+            By version: held in all values, dropped from all, or `None` if the agent cannot carry out the order. A
+            retired version that still serves, because no other may, is held.
         """
         return {
             version: "held" if version in held else "dropped" if generation.phase == "retired" else None
@@ -148,33 +141,25 @@ class Orders:
         }
 
     def unsettled(self, partition: int, held: Collection[str]) -> bool:
-        """Tell whether values of a catalogue partition must be written anew.
+        """Whether the values of a catalogue partition must be rewritten.
 
         Args:
-            partition: Which.
+            partition: The partition.
             held: Versions that its agent tokenizes under.
 
         Returns:
-            Whether one of these versions is not in all its values, or a retired one is still in some.
+            Whether one of these versions is missing in some of its values, or a retired one is still in some.
         """
         wanted = self.wanted(held).items()
         return any(state is not None and self.partition_state(v, partition) != state for v, state in wanted)
 
     def partition_state(self, version: str, partition: int) -> Progress | None:
-        """Look up the last word about a version in a catalogue partition.
-
-        Args:
-            version: Tokenizer version.
-            partition: Which.
-
-        Returns:
-            Held, dropped or none.
-        """
+        """Return the last reported state of a version in a catalogue partition: held, dropped or `None`."""
         report = self._reports.get(partition_key(version, partition))
         return None if report is None else report.progress
 
     def workers(self) -> dict[str, GenerationReport]:
-        """Return the last word of every worker, by its name."""
+        """Return the last report of every worker, by its name."""
         return {report.worker: report for report in self._reports.values() if report.worker is not None}
 
 

@@ -1,4 +1,4 @@
-"""The artifact pair that a worker serves: tokenizer and model, verified together before anything starts."""
+"""The artifact pair that a worker serves: a tokenizer and a model, verified together before anything starts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class ServedTokenizer(ItemEncoder, Protocol):
         """Encode items by what is known of their content."""
         ...
 
-    def further_sids(self, encoded: Any, max_sids: int, margin: float) -> list[tuple[Sid, ...]]:
+    def additional_sids(self, encoded: Any, max_sids: int, margin: float) -> list[tuple[Sid, ...]]:
         """Find further SIDs of what was encoded."""
         ...
 
@@ -46,12 +46,12 @@ class Pair:
     """A tokenizer and the model that was trained on it.
 
     Attributes:
-        tokenizer: Gives SIDs.
-        engine: Ranks; None where the worker only tokenizes.
+        tokenizer: Assigns SIDs.
+        engine: Runs the model; None where the worker only tokenizes.
         vectorize: Makes model item vectors; None where the worker only tokenizes.
-        dim: Width of a model item vector.
-        model_version: Named in the answers.
-        alignments: Read listens stored under older tokenizer versions, a map for each.
+        dim: Dimensions of a model item vector.
+        model_version: Sent with the candidates.
+        alignments: Maps from the SIDs of older tokenizer versions, one per version, to read stored listens.
     """
 
     tokenizer: ServedTokenizer
@@ -66,16 +66,16 @@ def load_pair(folder: Path, settings: EngineSettings, *, with_model: bool = True
     """Load and verify a pair folder.
 
     Args:
-        folder: Holds `tokenizer/` and `model/`, and a folder `alignment…/` for each older version whose listens are to
-            be read.
-        settings: Of the engine.
-        with_model: False reads the tokenizer alone.
+        folder: Contains `tokenizer/` and `model/`, and a folder `alignment…/` for each older version whose listens are
+            to be read.
+        settings: Engine settings.
+        with_model: False loads the tokenizer alone.
 
     Returns:
         The pair.
 
     Raises:
-        ArtifactError: A part is missing, damaged, or the two do not belong together.
+        ArtifactError: A part is missing or damaged, or the two do not belong together.
     """
     recover_folders(folder)
     commands = {"tokenizer": "`sidestream tokenizer train`", "model": "`sidestream train model`"}

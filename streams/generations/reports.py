@@ -1,4 +1,4 @@
-"""Publishes what this worker says of generations: changes at once, and again every few seconds during a rollout."""
+"""Publishes this worker's reports on generations: changes at once, and again every few seconds during a rollout."""
 
 import os
 import socket
@@ -23,20 +23,20 @@ from sidestream.streams.runtime.logs.log import get_log
 _log = get_log(__name__)
 
 _TICK_S = 0.25
-# For so long after the last order workers keep telling how they are.
+# Workers go on repeating their report for this long after the last order.
 _ATTENTIVE_S = 60.0
 _ORDER: tuple[Progress, ...] = ("refused", "loading", "filling", "ready")
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """What a part of the worker says of the version that is to serve.
+class WorkerReport:
+    """The state of one part of the worker with respect to the version that is to serve.
 
     Attributes:
-        progress: How far it is.
-        serving: Version that it serves now; none where it serves none.
-        missing: Items served now that the version lacks.
-        detail: Why it refuses.
+        progress: The part's progress.
+        serving: Version that the part serves now; `None` if it serves none.
+        missing: Number of items that are served now and that the version lacks.
+        detail: Why the part refuses the version.
     """
 
     progress: Progress
@@ -46,16 +46,16 @@ class Standing:
 
 
 class Reporter(Service):
-    """The worker's voice on `generation-reports.v1`.
+    """Publishes to `generation-reports.v1`.
 
     Args:
-        clients: The Kafka.
+        clients: Kafka clients.
         topics: All topics.
         control: The orders.
-        settings: Name and pace.
-        role: Of the worker.
-        home: Version of its own pair.
-        wall_ms: UTC epoch milliseconds.
+        settings: Worker name and report interval.
+        role: The worker's role.
+        own_version: Version of the worker's own pair.
+        wall_ms: Wall clock, UTC epoch milliseconds.
         seconds: Monotonic clock in seconds.
 
     Attributes:
@@ -71,7 +71,7 @@ class Reporter(Service):
         control: ControlReader,
         settings: GenerationSettings,
         role: str,
-        home: str,
+        own_version: str,
         wall_ms: Callable[[], int] | None = None,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -82,43 +82,43 @@ class Reporter(Service):
         self._control = control
         self._settings = settings
         self._role = role
-        self._home = home
+        self._own_version = own_version
         self._wall_ms = wall_ms or WallClock()
         self._seconds = seconds
-        self._parts: list[Callable[[str], Standing]] = []
+        self._parts: list[Callable[[str], WorkerReport]] = []
         self._producer: AIOKafkaProducer | None = None
 
-    def ask(self, part: Callable[[str], Standing]) -> None:
-        """Have a part of the worker asked for its standing.
+    def add_part(self, part: Callable[[str], WorkerReport]) -> None:
+        """Add a part of the worker to the report.
 
         Args:
-            part: Called with the version that is to serve.
+            part: Called with the version that is to serve; returns the part's state.
         """
         self._parts.append(part)
 
     async def on_start(self) -> None:
-        """Open the producer and begin to report."""
+        """Open the producer and start to report."""
         producer = self._clients.async_producer()
         await producer.start()
         self._producer = producer
-        self.add_future(self._report())
+        self.add_future(self._report_regularly())
 
     async def on_stop(self) -> None:
-        """Take this worker's word back."""
+        """Withdraw this worker's report."""
         if self._producer is not None:
-            await self._say(None)
+            await self._publish(None)
             await self._producer.stop()
 
-    async def partition_is(self, version: str, partition: int, progress: Progress | None) -> None:
-        """Say what the values of a catalogue partition have come to.
+    async def report_partition(self, version: str, partition: int, progress: Progress | None) -> None:
+        """Report whether the values of a catalogue partition contain a version.
 
         Args:
             version: Tokenizer version.
-            partition: Which.
-            progress: Held, dropped, or none where neither is sure any more.
+            partition: The partition.
+            progress: Held or dropped; `None` withdraws the report when neither is certain any more.
 
         Raises:
-            LaneError: Kafka did not take it.
+            LaneError: The report was not acknowledged.
         """
         report = None
         if progress is not None:
@@ -129,41 +129,41 @@ class Reporter(Service):
             msg = f"{self._topic}: a report was not acknowledged ({exc!r}); check the broker, then restart the worker"
             raise LaneError(msg) from exc
 
-    def _standing(self) -> GenerationReport:
-        plan = self._control.orders.plan(self._home)
+    def _current(self) -> GenerationReport:
+        plan = self._control.orders.plan(self._own_version)
         version = plan.preparing or plan.active
-        standings = [part(version) for part in self._parts]
-        least = min(standings, key=lambda standing: _ORDER.index(standing.progress), default=Standing("ready"))
+        reports = [part(version) for part in self._parts]
+        least = min(reports, key=lambda report: _ORDER.index(report.progress), default=WorkerReport("ready"))
         return GenerationReport(
             version=version,
             progress=least.progress,
             worker=self.worker,
             role=self._role,
-            serving=next((standing.serving for standing in standings if standing.serving is not None), None),
-            missing=max((standing.missing for standing in standings), default=0),
-            detail="; ".join(standing.detail for standing in standings if standing.detail),
+            serving=next((report.serving for report in reports if report.serving is not None), None),
+            missing=max((report.missing for report in reports), default=0),
+            detail="; ".join(report.detail for report in reports if report.detail),
             at=0,
         )
 
-    async def _report(self) -> None:
-        told: GenerationReport | None = None
+    async def _report_regularly(self) -> None:
+        published: GenerationReport | None = None
         orders: object = None
-        told_s = attentive_s = -float("inf")
+        published_s = attentive_s = -float("inf")
         while not self.should_stop:
-            now_s, standing = self._seconds(), self._standing()
+            now_s, current = self._seconds(), self._current()
             if orders != self._control.orders.generations:
                 orders, attentive_s = self._control.orders.generations, now_s + _ATTENTIVE_S
             is_attentive = self._control.orders.preparing is not None or now_s < attentive_s
-            if standing != told or (is_attentive and now_s >= told_s + self._settings.report_s):
-                await self._say(standing.model_copy(update={"at": self._wall_ms()}))
-                told, told_s = standing, now_s
+            if current != published or (is_attentive and now_s >= published_s + self._settings.report_s):
+                await self._publish(current.model_copy(update={"at": self._wall_ms()}))
+                published, published_s = current, now_s
             await self.sleep(_TICK_S)
 
-    async def _say(self, report: GenerationReport | None) -> None:
+    async def _publish(self, report: GenerationReport | None) -> None:
         try:
             await self._send(worker_key(self.worker), report)
         except KafkaError as exc:
-            # Said again at the next change or beat.
+            # Repeated at the next change or interval.
             _log.warning("report not sent", worker=self.worker, error=repr(exc))
 
     async def _send(self, key: str, report: GenerationReport | None) -> None:

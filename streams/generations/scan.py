@@ -1,4 +1,4 @@
-"""Reads one partition of `catalog-items.v1` from its start, at a pace: the last readable record of every item."""
+"""Reads the last readable record of every item in one partition of `catalog-items.v1`, at a limited rate."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -15,20 +15,20 @@ from sidestream.streams.generations.last_records import LastRecords
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.follower import Follower
 from sidestream.streams.kafka.pace import Pace
-from sidestream.streams.tokenizing.events import Source
+from sidestream.streams.tokenizing.records import ConsumedRecord
 
 
 class CatalogueScan:
-    """One partition, up to where it ended when the scan began.
+    """One partition, up to its end offset when the scan began.
 
     Args:
-        clients: The Kafka.
+        clients: Kafka clients.
         topic: `catalog-items.v1`.
-        partition: Which.
-        limits: What catalogue records must keep.
-        pace: Records at once, and the rest between batches.
-        goes_on: Asked between batches; once it says no, the scan ends.
-        thread: Where records are decoded.
+        partition: The partition.
+        limits: Bounds that catalogue records must keep.
+        pace: Records per batch, and the rest between batches.
+        is_wanted: Called between batches; the scan ends once it returns False.
+        thread: Thread in which records are decoded.
     """
 
     def __init__(
@@ -38,61 +38,61 @@ class CatalogueScan:
         partition: int,
         limits: Limits,
         pace: Pace,
-        goes_on: Callable[[], bool],
+        is_wanted: Callable[[], bool],
         thread: ThreadPoolExecutor,
     ) -> None:
         self._follower = Follower(clients, {topic: [partition]}, restarts=False)
         self._limits = limits
         self._pace = pace
-        self._goes_on = goes_on
+        self._is_wanted = is_wanted
         self._thread = thread
 
-    async def items(self) -> AsyncGenerator[list[Source], None]:
-        """Read the last readable record of every item that is there.
+    async def items(self) -> AsyncGenerator[list[ConsumedRecord], None]:
+        """Read the last readable record of every item that was not removed.
 
         Yields:
-            Batches, in offset order; the time that their use takes counts for the rest.
+            Batches, in offset order; the time that the caller spends on them counts for the rest.
 
         Raises:
             BrokerError: Kafka cannot be read.
-            TopicError: The topic was recreated meanwhile.
+            TopicError: The topic was recreated during the scan.
         """
         async with self._follower:
             last = LastRecords()
             async with aclosing(self._batches()) as batches:
                 async for records in batches:
-                    await asyncio.get_running_loop().run_in_executor(self._thread, self._note, records, last)
-            if not self._goes_on():
+                    await asyncio.get_running_loop().run_in_executor(self._thread, self._collect, records, last)
+            if not self._is_wanted():
                 return
             offsets = last.offsets()
             self._follower.rewind()
             async with aclosing(self._batches()) as batches:
                 async for records in batches:
-                    if sources := _among(records, offsets):
-                        yield sources
+                    if selected := _select(records, offsets):
+                        yield selected
 
     async def _batches(self) -> AsyncGenerator[Sequence[Any], None]:
         reading = self._follower.to_end(max_records=self._pace.max_records, pace=self._pace)
         async with aclosing(reading) as batches:
             async for batch in batches:
-                if not self._goes_on():
+                if not self._is_wanted():
                     return
                 yield batch.records
 
-    def _note(self, records: Sequence[Any], last: LastRecords) -> None:
+    def _collect(self, records: Sequence[Any], last: LastRecords) -> None:
         for record in records:
             try:
                 item = decode_catalog_item(record.key, record.value, record.timestamp, self._limits)
                 item_id = decode_item_key(record.key)
             except BadRecord:
-                continue  # a dead letter since it came; what the item had before stays
-            last.note(item_id, record.offset, removes=item is None)
+                continue  # already in the dead letters; the item's earlier record stays in effect
+            last.add(item_id, record.offset, removes=item is None)
 
 
-def _among(records: Sequence[Any], offsets: npt.NDArray[np.int64]) -> list[Source]:
+def _select(records: Sequence[Any], offsets: npt.NDArray[np.int64]) -> list[ConsumedRecord]:
     wanted = np.isin([record.offset for record in records], offsets, assume_unique=True)
     return [
-        Source(r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, list(r.headers or ()))
+        ConsumedRecord(r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, list(r.headers or ()))
         for r, is_wanted in zip(records, wanted.tolist(), strict=True)
         if is_wanted
     ]

@@ -14,7 +14,7 @@ from sidestream.streams.popularity.values import read_key, read_part
 from sidestream.streams.runtime.logs.log import get_log
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.tokenizer.catalogue import CatalogueSnapshot
-from sidestream.tokenizer.popularity import Counts, Ranking, merged
+from sidestream.tokenizer.popularity import Counts, Ranking, merge_counts
 
 _log = get_log(__name__)
 
@@ -82,8 +82,8 @@ class LivePopularity:
         for part in changed:
             # By partition: the sums are exact, and would be the same in any order.
             of_part = self._parts[part]
-            self._sums[part] = merged([of_part[partition] for partition in sorted(of_part)])
-        return merged([self._sums[part] for part in sorted(self._sums)])
+            self._sums[part] = merge_counts([of_part[partition] for partition in sorted(of_part)])
+        return merge_counts([self._sums[part] for part in sorted(self._sums)])
 
     def _apply(self, key: bytes | None, value: bytes | None) -> int:
         """Take one record; returns the part that it changes, -1 for none."""

@@ -18,7 +18,7 @@ import numpy as np
 from sidestream.models.data.rows import ListenRow
 from sidestream.models.records.signals import POSITIVE_SIGNALS
 from sidestream.streams.popularity.values import NUM_PARTS, PART_SHIFT, CountedPart, part_key
-from sidestream.tokenizer.popularity import Counts, Decay, merged
+from sidestream.tokenizer.popularity import Counts, Decay, merge_counts
 from sidestream.tokenizer.sid import remembered_item_key
 
 Listens = Sequence[tuple[int, ListenRow]]
@@ -120,7 +120,7 @@ class PartitionCounter:
         """Return all counts, published or not."""
         for step in list(self._fresh):
             self._settle(step)
-        return merged([*self._parts.values(), self._pending])
+        return merge_counts([*self._parts.values(), self._pending])
 
     def _is_news(self, offset: int, listen: ListenRow) -> bool:
         return offset >= self._offsets[remembered_item_key(listen.item_id) >> PART_SHIFT]
@@ -138,9 +138,9 @@ class PartitionCounter:
         fresh = self._fresh.pop(step)
         keys = np.fromiter(map(remembered_item_key, fresh), dtype=np.uint64, count=len(fresh))
         listens = np.fromiter(fresh.values(), dtype=np.int64, count=len(fresh))
-        counts = Counts.of_step(step, keys, listens)
+        counts = Counts.from_step(step, keys, listens)
         self._landmark = max(self._landmark, counts.landmark)
-        self._pending = merged([self._pending, counts])
+        self._pending = merge_counts([self._pending, counts])
         parts = np.unique(keys >> np.uint64(PART_SHIFT)).astype(np.intp)
         clean = parts[self._since[parts] < 0]
         self._since[clean] = self._fresh_from
@@ -148,7 +148,7 @@ class PartitionCounter:
     def _publish(self, part: int) -> bytes:
         first = part << PART_SHIFT
         pending = self._pending.between(first, first + (1 << PART_SHIFT) - 1)
-        counts = merged([self._parts.get(part, Counts.empty()), pending])
+        counts = merge_counts([self._parts.get(part, Counts.empty()), pending])
         self._parts[part] = counts.without_below(LEAST_WEIGHT, self._landmark)
         self._since[part] = -1
         return self._record(self.next_offset, self._parts[part])

@@ -1,4 +1,4 @@
-"""A log folder played: onto the topics of a real system, or through the same core without any broker."""
+"""Replays of a log folder: onto the topics of a real system, or through the same core without a broker."""
 
 from typing import TYPE_CHECKING
 

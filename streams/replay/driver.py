@@ -1,9 +1,9 @@
-"""The whole loop over a log folder without a broker: the same tokenizer call, fold, catalogue and recommender.
+"""Replays a log folder without a broker, with the same tokenizer, fold, catalogue and recommender as a worker.
 
-What a system of many processes does when it can happens here in the log's total order and at the log's times, so two
-runs give the same answers byte for byte: `produced_at` is the session-start's `at`, and all timings are zero.
-Source offsets are line numbers from 0, as if each topic had one partition. Nobody is erased: a log folder holds no
-requests, because training and evaluation, which read the same listens, know of none; leave erased users out of it.
+Everything happens in the log's total order and at the log's times, unlike in a distributed system, so two runs give the
+same answers byte for byte: `produced_at` is the session-start's `at`, and all timings are zero. Source offsets are line
+numbers from 0, as if each topic had one partition. There are no erasures: a log folder contains no erasure requests,
+because training and evaluation, which read the same listens, do not support them; leave erased users out of it.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,12 +20,12 @@ from sidestream.streams.catalogue.decode import UpdateDecoder
 from sidestream.streams.errors import ArtifactError
 from sidestream.streams.generations.pair import load_pair
 from sidestream.streams.popularity.settings import PopularitySettings
-from sidestream.streams.replay.counted import CountedLog
+from sidestream.streams.replay.popularity import ReplayPopularity
 from sidestream.streams.tokenizing.values import ItemEncoder, item_sids
 from sidestream.tokenizer.catalogue import Catalogue, CatalogueSnapshot, CatalogueUpdate, Vectorize
 
 if TYPE_CHECKING:
-    # At run time the settings import this package.
+    # At run time this would be a circular import: the settings import this package.
     from sidestream.streams.settings import Settings
 
 
@@ -48,9 +48,9 @@ class ReplayCore:
     """The parts of a worker that a replay runs.
 
     Attributes:
-        tokenizer: Items to SIDs.
-        vectorize: Item vectors of the model: `ItemTable.vectorize`.
-        d_model: Width of those vectors.
+        tokenizer: Assigns SIDs to items.
+        vectorize: Makes the model's item vectors: `ItemTable.vectorize`.
+        d_model: Dimensions of those vectors.
         recommender: Answers session-starts.
         popularity: How listens are counted, and how the counts order the catalogue.
         new_within_hours: `recommend.new_within_hours`.
@@ -66,7 +66,7 @@ class ReplayCore:
 
 @dataclass(slots=True)
 class ReplayCounts:
-    """What a run has done so far."""
+    """Counters and states of a run."""
 
     items: int = 0
     removals: int = 0
@@ -76,7 +76,7 @@ class ReplayCounts:
     sessions: int = 0
     snapshots: int = 0
     states: dict[str, bytes] = field(default_factory=dict)
-    """User states by user id, as the table of a worker would hold them."""
+    """User states by user id, as in a worker's table."""
 
 
 class ReplayDriver:
@@ -84,8 +84,8 @@ class ReplayDriver:
 
     Args:
         folder: The log.
-        core: What is run.
-        on_row: Called with each row after it is done; for progress bars.
+        core: The parts to run.
+        on_row: Called with each row after it is processed; for progress bars.
     """
 
     def __init__(self, folder: LogFolder, core: ReplayCore, *, on_row: Callable[[LogRow], None] | None = None) -> None:
@@ -97,12 +97,12 @@ class ReplayDriver:
 
     @classmethod
     def load(cls, folder: LogFolder | Path | str, pair: Path | str, settings: "Settings | None" = None) -> Self:
-        """Make a driver of a pair folder.
+        """Create a driver from a pair folder.
 
         Args:
             folder: The log.
             pair: Folder with `tokenizer/` and `model/`.
-            settings: By default those of a worker.
+            settings: A worker's default settings if omitted.
 
         Returns:
             The driver.
@@ -119,7 +119,7 @@ class ReplayDriver:
             loaded.alignments,
         )
         if loaded.vectorize is None:
-            msg = f"{pair}: expected a model beside the tokenizer, found none; train one with `sidestream train model`"
+            msg = f"{pair}: expected a model with the tokenizer, found none; train one with `sidestream train model`"
             raise ArtifactError(msg)
         popularity = PopularitySettings() if settings is None else settings.popularity
         core = ReplayCore(loaded.tokenizer, loaded.vectorize, loaded.dim, recommender, popularity)
@@ -129,10 +129,10 @@ class ReplayDriver:
         """Play the log from its beginning.
 
         Yields:
-            The answer to each session-start, in the log's order.
+            The candidates of each session-start, in log order.
 
         Raises:
-            DataError: A line of the log is damaged.
+            DataError: A line of the log is malformed.
         """
         self.counts = ReplayCounts()
         tokenizer = self._core.tokenizer
@@ -144,7 +144,7 @@ class ReplayDriver:
             x_dim=tokenizer.vector_dim,
         )
         snapshot = catalogue.snapshot()
-        counted = CountedLog(self._core.popularity, self._core.new_within_hours)
+        counted = ReplayPopularity(self._core.popularity, self._core.new_within_hours)
         waiting: list[LogRow] = []
         for row in self._folder.merged(Cursor()):
             if row.topic == "catalog":
@@ -153,7 +153,7 @@ class ReplayDriver:
                 if waiting:
                     catalogue.apply(self._updates(waiting))
                     waiting.clear()
-                # The same snapshot again unless something came, went or expired.
+                # The same snapshot unless items were added, removed or have expired.
                 snapshot = self._fresh(catalogue, snapshot, row.at)
                 if isinstance(row.record, ListenRow):
                     self._listen(row, row.record, snapshot)
@@ -182,7 +182,7 @@ class ReplayDriver:
         return self._core.recommender.recommend(start, state, snapshot, start.at, Steps(seconds=lambda: 0.0))
 
     def _updates(self, rows: list[LogRow]) -> list[CatalogueUpdate]:
-        """Tokenize what came since the last event, and read it back as a worker reads the topic."""
+        """Tokenize the items since the last event, and decode them as a worker decodes the topic."""
         items: list[CatalogItem] = []
         offsets: list[int] = []
         for row in rows:

@@ -1,9 +1,9 @@
-"""Playing a log folder onto the topics: in total order, at any speed, going on where it was left.
+"""Plays a log folder onto the topics: in total order, at any speed, resumed at the saved position.
 
-Rows go out in batches. Only when a whole batch is acknowledged is the position kept, so a crash repeats one batch at
-most, and a batch holds no more listens of one user than the user's state knows event ids: repeats are never folded.
+Rows are sent in batches. The position is saved only when a whole batch is acknowledged, so a crash repeats at most one
+batch, and a batch has no more listens of one user than the user's state has event ids: repeats are never folded.
 
-A batch holds either catalogue rows or events, never both: a publisher may wait between them until new items are known.
+A batch has either catalogue rows or events, never both: a publisher may wait between them until new items are known.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ from sidestream.streams.replay.position import PositionFile
 from sidestream.streams.replay.rows import session_after, shifted
 from sidestream.streams.replay.settings import ReplaySettings
 
-# How long a pause, a stop or a waiting row may go unnoticed.
-LOOK_S = 0.2
-# No timer is finer, and rows this close may as well travel together.
+# Longest delay until a pause, a stop or a waiting row is noticed.
+CHECK_S = 0.2
+# Timers are no finer than this, and rows this close may be sent together.
 SHORTEST_WAIT_S = 0.001
 
 
 class Publisher(Protocol):
-    """Where rows go: a Kafka, or a list in tests."""
+    """The target of the rows: Kafka, or a list in tests."""
 
     async def publish(self, rows: Sequence[LogRow]) -> None:
         """Send rows in this order; return once every one is acknowledged."""
@@ -35,14 +35,14 @@ class Publisher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a replay is.
+    """Progress of a replay.
 
     Attributes:
-        published: Rows acknowledged by now, those of earlier runs included.
+        published: Rows acknowledged so far, including those of earlier runs.
         total: Rows of the whole log.
         at: Log time of the last row; None before the first.
-        sent: Rows of this run by topic, session-starts after held-out listens included.
-        done: Whether nothing is left.
+        sent: Rows of this run by topic, including session-starts after held-out listens.
+        done: Whether all rows are published.
     """
 
     published: int
@@ -57,12 +57,12 @@ class Player:
 
     Args:
         folder: The log.
-        publisher: Where rows go.
+        publisher: Sends the rows.
         settings: Speed and batches.
-        position_file: Where to keep the position; None keeps none and starts at the beginning.
+        position_file: File for the position; None stores none and starts at the beginning.
         on_progress: Called after every batch.
-        seconds: Monotonic clock.
-        sleep: Waits for so many seconds.
+        seconds: Monotonic clock in seconds.
+        sleep: Sleeps for a number of seconds.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Player:
         self._at: int | None = None
         self._paused = False
         self._stopped = False
-        # Log time and wall time that belong together; set anew after every pause.
+        # Log time and wall time of the same moment; set again after every pause.
         self._anchor: tuple[int, float] | None = None
 
     def pause(self) -> None:
@@ -96,16 +96,16 @@ class Player:
         self._paused = True
 
     def resume(self) -> None:
-        """Go on after `pause`, at the speed of before: the log's time stood still."""
+        """Continue after `pause` at the same speed: the log time did not advance."""
         self._paused = False
 
     def stop(self) -> None:
-        """End `play` after the batch under way; a later player goes on from the position file."""
+        """End `play` after the batch in flight; a later player continues from the position file."""
         self._stopped = True
 
     @property
     def progress(self) -> Progress:
-        """How far it is."""
+        """The current progress."""
         counts, catalog = self._folder.manifest.counts, self._folder.manifest.files["catalog.jsonl"].lines
         total = catalog + counts.listens + counts.sessions
         if self._settings.heldout:
@@ -114,20 +114,20 @@ class Player:
         return Progress(published, total, self._at, dict(self._sent), published >= total)
 
     async def play(self) -> Progress:
-        """Play what is left.
+        """Play the remaining rows.
 
         Returns:
             The progress at the end: `done` unless it was stopped.
 
         Raises:
-            DataError: A line is damaged, or the position belongs to another folder. What was acknowledged before
-                stays acknowledged.
+            DataError: A line is malformed, or the position belongs to another folder. Rows acknowledged before the
+                error stay acknowledged.
         """
         self._cursor = self._position.load()
         batch: list[LogRow] = []
         listens: Counter[str] = Counter()
         for row in self._folder.merged(self._cursor, heldout=self._settings.heldout):
-            if batch and (self._cuts(batch, listens, row) or self._wait_s(row) > 0):
+            if batch and (self._is_full(batch, listens, row) or self._wait_s(row) > 0):
                 await self._flush(batch)
                 batch, listens = [], Counter()
             await self._until_due(row)
@@ -141,8 +141,8 @@ class Player:
         self._position.save(self._cursor, durable=True)
         return self.progress
 
-    def _cuts(self, batch: Sequence[LogRow], listens: Counter[str], row: LogRow) -> bool:
-        """Return whether a row must not join a batch."""
+    def _is_full(self, batch: Sequence[LogRow], listens: Counter[str], row: LogRow) -> bool:
+        """Whether a batch must be sent before a row is added."""
         return (
             len(batch) >= self._settings.max_batch
             or (row.topic == "catalog") != (batch[-1].topic == "catalog")
@@ -164,12 +164,12 @@ class Player:
         while not self._stopped:
             if self._paused:
                 self._anchor = None
-                await self._sleep(LOOK_S)
+                await self._sleep(CHECK_S)
                 continue
             wait_s = self._wait_s(row)
             if wait_s <= 0:
                 return
-            await self._sleep(min(wait_s, LOOK_S))
+            await self._sleep(min(wait_s, CHECK_S))
 
     async def _flush(self, batch: Sequence[LogRow]) -> None:
         outgoing = list(self._outgoing(batch))
@@ -184,7 +184,7 @@ class Player:
 
     def _outgoing(self, batch: Sequence[LogRow]) -> Iterator[LogRow]:
         for row in batch:
-            # Validation rows repeat listens that the log holds anyway.
+            # Validation rows repeat listens that are in the log anyway.
             if row.topic == "heldout" and row.value is None:
                 continue
             yield shifted(row, self._settings.shift_ms)

@@ -1,4 +1,4 @@
-"""How far a log folder has been played, kept in a small file that is replaced in one step after each batch."""
+"""The replay position of a log folder, stored in a small file that is replaced atomically after each batch."""
 
 from pathlib import Path
 from typing import Literal
@@ -10,7 +10,7 @@ from sidestream.streams.errors import DataError
 from sidestream.tokenizer.durable import replace_file
 
 
-class _Kept(BaseModel):
+class _StoredPosition(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     format_version: Literal[1] = 1
@@ -19,10 +19,10 @@ class _Kept(BaseModel):
 
 
 class PositionFile:
-    """Where to go on.
+    """The file with a replay position.
 
     Args:
-        path: The file; None keeps nothing.
+        path: The file; None stores nothing.
         folder: The folder that is played.
     """
 
@@ -34,7 +34,7 @@ class PositionFile:
         """Read the position.
 
         Returns:
-            Where to go on; the beginning where the file is not there.
+            The stored position; the beginning if there is no file.
 
         Raises:
             DataError: The file is damaged or belongs to another folder.
@@ -42,26 +42,26 @@ class PositionFile:
         if self._path is None or not self._path.exists():
             return Cursor()
         try:
-            kept = _Kept.model_validate_json(self._path.read_bytes())
-            cursor = Cursor.from_json(kept.cursor)
+            stored = _StoredPosition.model_validate_json(self._path.read_bytes())
+            cursor = Cursor.from_json(stored.cursor)
         except (ValidationError, IndexError) as error:
             msg = f"{self._path}: expected a replay position, got damaged content; remove it to start over"
             raise DataError(msg) from error
-        if kept.folder != self._identity:
+        if stored.folder != self._identity:
             msg = (
-                f"{self._path}: expected a position in folder {self._identity}, got one in {kept.folder}; "
+                f"{self._path}: expected a position in folder {self._identity}, got one in {stored.folder}; "
                 "remove it to start over"
             )
             raise DataError(msg)
         return cursor
 
     def save(self, cursor: Cursor, *, durable: bool) -> None:
-        """Keep a position whose rows are all acknowledged.
+        """Store a position whose rows are all acknowledged.
 
         Args:
             cursor: The position.
-            durable: Also survive a power cut; a killed process never loses it.
+            durable: Whether to survive a power failure; a killed process never loses it.
         """
         if self._path is not None:
-            kept = _Kept(folder=self._identity, cursor=cursor.to_json())
-            replace_file(self._path, kept.model_dump_json().encode() + b"\n", durable=durable)
+            stored = _StoredPosition(folder=self._identity, cursor=cursor.to_json())
+            replace_file(self._path, stored.model_dump_json().encode() + b"\n", durable=durable)

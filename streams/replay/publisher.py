@@ -1,4 +1,4 @@
-"""Rows of a log folder onto the topics of a Kafka."""
+"""Publishes rows of a log folder to Kafka topics."""
 
 import asyncio
 from collections.abc import Sequence
@@ -20,9 +20,9 @@ class TopicPublisher:
     """Publishes rows in order with an idempotent producer; use it as an async context manager.
 
     Args:
-        clients: The Kafka.
-        topics: Where each kind of row goes.
-        stamp: Kafka timestamps: the wall clock's, or the rows' own times.
+        clients: Kafka clients.
+        topics: Target topics.
+        stamp: Kafka timestamps: the wall clock, or the rows' own times.
     """
 
     def __init__(self, clients: Clients, topics: Topics, stamp: Literal["now", "log"] = "now") -> None:
@@ -51,7 +51,7 @@ class TopicPublisher:
         """Send rows; return once all are acknowledged.
 
         Args:
-            rows: In the order of the log; each topic keeps it.
+            rows: Rows in log order, which each topic keeps.
 
         Raises:
             BrokerError: The publisher is not open, or a row was not acknowledged.
@@ -73,6 +73,6 @@ class TopicPublisher:
         except KafkaError as error:
             msg = (
                 f"{self._clients.bootstrap}: a batch of {len(rows)} rows was not acknowledged ({error!r}); "
-                "check the broker and play again: the replay goes on from its position"
+                "check the broker and play again: the replay continues from its position"
             )
             raise BrokerError(msg) from error

@@ -1,4 +1,4 @@
-"""Rows changed on their way out: all times moved by a constant, and a session-start made of a held-out listen."""
+"""Transformations of rows before they are published: shifted times, and session-starts after held-out listens."""
 
 import msgspec
 
@@ -9,14 +9,14 @@ TIME_FIELDS = ("at", "published_at", "expires_at")
 
 
 def shifted(row: LogRow, shift_ms: int) -> LogRow:
-    """Move all times of a row.
+    """Shift all times of a row.
 
     Args:
         row: A row of the merged log.
         shift_ms: Added to `at`, `published_at` and `expires_at`.
 
     Returns:
-        The row itself for a shift of 0; else one whose `value` and `at` are moved (its `record` is as it was).
+        The row itself for a shift of 0; else one with shifted `value` and `at` (its `record` is unchanged).
     """
     if shift_ms == 0:
         return row
@@ -36,7 +36,7 @@ def session_after(row: LogRow) -> LogRow:
         row: A listen.
 
     Returns:
-        A row of the topic `sessions`; it is in no file and has the listen's line.
+        A row of the topic `sessions`; it is in no file, and its line is that of the listen.
     """
     start = SessionStart(session_id=f"after-{row.line}-{row.key}"[:256], user_id=row.key, at=row.at + 1)
     return row._replace(at=start.at, topic="sessions", value=start.to_json(), record=start)

@@ -16,22 +16,24 @@ class ReplaySettings(BaseModel):
         default=0.0, ge=0, description="Log time per wall time: 60 plays an hour in a minute; 0 is as fast as possible."
     )
     max_batch: int = Field(
-        default=256, ge=1, le=10_000, description="Rows sent before their acks are awaited and the position is kept."
+        default=256, ge=1, le=10_000, description="Rows sent before their acks are awaited and the position is saved."
     )
     max_batch_per_user: int = Field(
         default=MAX_EVENT_IDS,
         ge=1,
         le=MAX_EVENT_IDS,
-        description="Listens of one user in a batch: after a crash a batch comes again, and state knows so many ids.",
+        description="Listens of one user in a batch. After a crash a batch is repeated, and states store this many "
+        "event ids to recognise repeats.",
     )
     shift_ms: int = Field(
-        default=0, description="Added to every time of the log, to bring an old log near today (or a new one back)."
+        default=0, description="Added to every time of the log, for example to move an old log to the current time."
     )
-    heldout: bool = Field(default=False, description="Play the listens that the split keeps aside, too.")
+    heldout: bool = Field(default=False, description="Also play the held-out listens of the split.")
     session_after_heldout: bool = Field(
-        default=False, description="After each of them, one more session-start of the same listener."
+        default=False, description="Add a session-start of the same listener after each held-out listen."
     )
     stamp: Literal["now", "log"] = Field(
         default="now",
-        description="Kafka timestamps: the wall clock, or `at`; a topic with a retention time soon deletes old stamps.",
+        description="Kafka timestamps: the wall clock, or `at`; a topic with time-based retention soon deletes records "
+        "with old timestamps.",
     )

@@ -1,4 +1,4 @@
-"""What people see on a terminal: escaped text, tables that fit, and one progress line."""
+"""Terminal output: escaped text, tables that fit the screen, and a progress line."""
 
 from sidestream.streams.terminal.fitting import Column
 from sidestream.streams.terminal.live_table import LiveTable

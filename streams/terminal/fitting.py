@@ -1,7 +1,8 @@
-"""Columns that share a width: what is dropped and what is shortened, by priority.
+"""Fits columns to a width: drops and shortens them by priority.
 
-In this order: each column gets its least width; while that is too much, the column of lowest priority is dropped; what
-is left over goes to the columns that are cut most. A screen without a width (a pipe, a file) cuts nothing.
+In this order: each column gets its least width; while that is too much, the column of lowest priority is dropped; the
+remaining width goes to the columns that are shortened most. On a screen without a width (a pipe, a file) nothing is
+shortened.
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from typing import Literal
 from sidestream.streams.terminal.width import Cut, text_width
 
 GAP = 2
-# A column keeps so much of a long text before others are dropped for it.
+# A long text keeps at least this width, if necessary by dropping other columns.
 LEAST_COLUMNS = 8
 # Of "2026-11-30 13:39:10".
 DAY_AND_TIME = len("11-30 13:39:10")
@@ -25,15 +26,15 @@ class Column:
     """One column of a table.
 
     Attributes:
-        key: Where its values are in a row.
+        key: Key of its values in a row.
         title: Heading; by default the key, with spaces.
-        kind: How values are written and cut: text at its end, ids in their middle, numbers never, as long as there is
-            room for them; numbers stand to the right. Times are epoch milliseconds shown in UTC; they lose their year,
-            then their day.
-        priority: What is dropped first: the highest, and of equals the last. 0 is never dropped.
-        least: Columns below which it is dropped rather than shortened; by default enough to be recognised.
-        usual: Width that a table without an end gives it at first, before the rows are known.
-        most: Columns that it takes at most, however wide the screen is.
+        kind: How values are formatted and shortened: text at its end, ids in the middle, numbers only if they do not
+            fit at all; numbers are right-aligned. Times are epoch milliseconds shown in UTC; the year is cut first,
+            then the day.
+        priority: The column with the highest priority is dropped first, of equals the last one. 0 is never dropped.
+        least: Width below which it is dropped rather than shortened; by default enough to recognise a value.
+        usual: Width in a live table, before the rows are known.
+        most: Largest width, even on a wide screen.
     """
 
     key: str
@@ -46,12 +47,12 @@ class Column:
 
     @property
     def heading(self) -> str:
-        """Return its title."""
+        """Return its heading."""
         return self.title or self.key.replace("_", " ")
 
     @property
     def cut(self) -> Cut:
-        """Return where its texts are cut."""
+        """Return where its texts are shortened."""
         return "middle" if self.kind == "id" else "end"
 
 
@@ -60,9 +61,9 @@ class Fitted:
     """Columns that fit.
 
     Attributes:
-        columns: Those that are shown.
-        widths: Of each.
-        hidden: Headings of the others.
+        columns: Shown columns.
+        widths: Width of each shown column.
+        hidden: Headings of the dropped columns.
     """
 
     columns: tuple[Column, ...]
@@ -71,13 +72,13 @@ class Fitted:
 
 
 def fit(columns: Sequence[Column], naturals: Sequence[int], width: int | None, *, fill: bool = False) -> Fitted:
-    """Share a width among columns.
+    """Distribute a width among columns.
 
     Args:
         columns: All columns.
-        naturals: Columns that each would take.
-        width: Columns of the screen; none for any.
-        fill: Give what is left over to columns of text.
+        naturals: Full width of each column.
+        width: Width of the screen; `None` means unlimited.
+        fill: Whether to give the remaining width to text columns.
 
     Returns:
         Columns and widths whose sum with the gaps is at most `width`.
@@ -109,7 +110,7 @@ def _least(column: Column, natural: int, width: int) -> int:
         return min(natural, max(width // 2, LEAST_COLUMNS))
     if column.kind == "time":
         return min(natural, max(DAY_AND_TIME, text_width(column.heading)))
-    # What a row is called by is copied into other commands: it is kept whole before anything else is.
+    # The id of a row is copied into other commands: it is kept in full before other columns are.
     share = width // 2 if column.kind == "id" and column.priority == 0 else LEAST_COLUMNS
     return min(natural, max(share, text_width(column.heading)))
 
@@ -119,23 +120,23 @@ def _total(widths: Sequence[int]) -> int:
 
 
 def _share(least: list[int], wanted: list[int], width: int) -> list[int]:
-    """Let all columns grow alike from their least width to what they want, as far as the width goes."""
-    room = width - GAP * (len(least) - 1)
-    if sum(wanted) <= room:
+    """Widen all columns equally from their least width to their wanted width, as far as the total allows."""
+    available = width - GAP * (len(least) - 1)
+    if sum(wanted) <= available:
         return list(wanted)
-    if sum(least) > room:  # only columns that must stay are left, on a tiny screen
-        even = max(1, room // len(least))
+    if sum(least) > available:  # a tiny screen, and only columns that may not be dropped
+        even = max(1, available // len(least))
         return [min(value, even) for value in least]
     low, high = 0, max(wanted)
     while low < high:  # the highest common cap that fits
         cap = (low + high + 1) // 2
-        if sum(_capped(least, wanted, cap)) <= room:
+        if sum(_capped(least, wanted, cap)) <= available:
             low = cap
         else:
             high = cap - 1
     widths = _capped(least, wanted, low)
     for place, want in enumerate(wanted):
-        if sum(widths) < room and widths[place] < want:
+        if sum(widths) < available and widths[place] < want:
             widths[place] += 1
     return widths
 

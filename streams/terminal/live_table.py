@@ -1,4 +1,4 @@
-"""A table without an end: columns are fitted before the rows are known, and the header comes again now and then."""
+"""A table of unlimited length: columns are fitted before the rows are known, and the header is repeated."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from sidestream.streams.terminal.screen import Screen
 from sidestream.streams.terminal.tables import cell, header_line, hidden_line, row_line
 from sidestream.streams.terminal.width import text_width
 
-# On a small screen the header would come too often.
+# Keeps the header from being repeated too often on a small screen.
 LEAST_ROWS_BETWEEN = 10
 
 
@@ -16,8 +16,8 @@ class LiveTable:
     """Draws row by row.
 
     Args:
-        screen: Where it is drawn.
-        columns: With their usual widths.
+        screen: Screen to draw on.
+        columns: Columns with their usual widths.
     """
 
     def __init__(self, screen: Screen, columns: Sequence[Column]) -> None:
@@ -39,7 +39,7 @@ class LiveTable:
         self._since_header += 1
 
     def header(self) -> None:
-        """Draw the header at once, so that a table to which nothing comes has one."""
+        """Draw the header at once, so that a table without rows has one, too."""
         self._fit()
 
     def _fit(self) -> Fitted:
@@ -49,7 +49,7 @@ class LiveTable:
             self._fitted, self._fitted_to = fit(self._columns, naturals, width, fill=True), width
             if self._fitted.hidden:
                 self._screen.write(hidden_line(self._screen, self._fitted))
-        # In a file one header is enough: programs may read it.
+        # A file gets one header only: programs may read it.
         elif rows is None or self._since_header < max(rows - 2, LEAST_ROWS_BETWEEN):
             return self._fitted
         self._screen.write(header_line(self._screen, self._fitted))

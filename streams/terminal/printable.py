@@ -1,8 +1,8 @@
-r"""Text from records made safe for a terminal: what could steer it, hide or reorder text is written as an escape.
+r"""Escapes text from records for a terminal: characters that control it, or hide or reorder text.
 
-Ids, titles, headers and keys come from other people's systems. Printed as they are, an escape sequence can move the
-cursor, rename the window or paste into the shell, a bidirectional override can show `gpj.exe` as `exe.jpg`, and a line
-feed can forge a second line. Escapes are written as Python and JSON write them: `\x1b`, `\u202e`, `\n`.
+Ids, titles, headers and keys come from other systems. Printed unescaped, an escape sequence can move the cursor, rename
+the window or paste into the shell, a bidirectional override can show `gpj.exe` as `exe.jpg`, and a line feed can forge
+a second line. Escapes have the form of Python and JSON: `\x1b`, `\u202e`, `\n`.
 """
 
 import json
@@ -10,31 +10,31 @@ import re
 import unicodedata
 from typing import Any
 
-# A base letter with more marks than this is meant to overflow its line; Vietnamese and Hebrew need three.
+# A base letter with more combining marks than this only serves to overflow its line; Vietnamese and Hebrew need three.
 MAX_MARKS = 4
 TAB_COLUMNS = 8
 
 _JOINERS = "\u200c\u200d"
-# Letters without a glyph: Hangul fillers, and the Khmer vowels that no font shows.
+# Letters without a glyph: Hangul fillers, and the Khmer inherent vowels.
 _INVISIBLE_LETTERS = frozenset("\u115f\u1160\u17b4\u17b5\u3164\uffa0")
 _EMOJI_FIRST, _EMOJI_LAST = 0x1F000, 0x1FAFF
 _SELECTORS = ("\ufe0e", "\ufe0f")
-# In JSON only string contents can hold these: structure is ASCII.
-_STEERING = re.compile(
+# In JSON these can only occur in strings: the syntax is ASCII.
+_CONTROLS = re.compile(
     "[\x7f-\x9f\u00ad\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb"
     "\ud800-\udfff\U000e0000-\U000e0fff]"
 )
 
 
 def printable(text: str, *, lines: bool = False) -> str:
-    """Escape what a terminal should not be sent.
+    """Escape characters that should not be sent to a terminal.
 
-    Kept: letters of all scripts, their first marks, emoji with their joiners, spaces that have a width. Escaped:
-    control characters, bidirectional controls, characters without width, lone surrogates, stacked marks.
+    Kept: letters of all scripts, their first combining marks, emoji with their joiners, spaces that have a width.
+    Escaped: control characters, bidirectional controls, zero-width characters, lone surrogates, stacked marks.
 
     Args:
         text: Any text.
-        lines: Keep line feeds, and widen tabs; for text that is shown as a block of its own.
+        lines: Whether to keep line feeds and expand tabs; for text that is shown as a separate block.
 
     Returns:
         Text that is safe to print; equal to `text` for ordinary words.
@@ -44,7 +44,7 @@ def printable(text: str, *, lines: bool = False) -> str:
     if lines:
         return "\n".join(printable(line.expandtabs(TAB_COLUMNS)) for line in text.split("\n"))
     pieces: list[str] = []
-    marks = MAX_MARKS  # a mark at the start would join what is printed before it
+    marks = MAX_MARKS  # a mark at the start would combine with the character printed before it
     for place, char in enumerate(text):
         category = unicodedata.category(char)
         if category in ("Mn", "Me"):
@@ -60,27 +60,27 @@ def printable(text: str, *, lines: bool = False) -> str:
 
 
 def exact_json(value: Any) -> str:
-    r"""Write JSON on one line that means exactly `value` and is safe on a terminal, too.
+    r"""Encode JSON on one line that is exactly `value` and also safe on a terminal.
 
     Args:
-        value: Anything that JSON can hold.
+        value: Any JSON value.
 
     Returns:
-        The text; what `printable` would escape for what it does to a terminal is written as `\uXXXX`.
+        The text; characters that control a terminal are written as `\uXXXX`.
     """
-    return _STEERING.sub(_json_escape, json.dumps(value, ensure_ascii=False))
+    return _CONTROLS.sub(_json_escape, json.dumps(value, ensure_ascii=False))
 
 
 def _is_shown(char: str, category: str) -> bool:
     if char in _INVISIBLE_LETTERS:
         return False
-    if category == "Cn":  # younger emoji than this Python's tables
+    if category == "Cn":  # emoji that are newer than this Python's tables
         return _EMOJI_FIRST <= ord(char) <= _EMOJI_LAST
     return category not in ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 def _joins(text: str, place: int) -> bool:
-    """Tell whether a joiner stands inside a word or an emoji, where scripts need it; never beside ASCII."""
+    """Whether a joiner is inside a word or an emoji, where scripts need it; never next to ASCII."""
     if not 0 < place < len(text) - 1:
         return False
     before, after = text[place - 1], text[place + 1]

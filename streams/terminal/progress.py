@@ -1,7 +1,7 @@
-"""How far long work is: stage, units done, rate and time left, in one form wherever it is shown.
+"""Progress of long work: stage, units done, rate and time left, in the same form everywhere.
 
-On a terminal one line is written over; elsewhere a line is written every few seconds, so that a log of an hour stays
-readable, and nothing at all is said of what is over before that.
+On a terminal one line is redrawn; elsewhere a line is written every few seconds, so that the log of an hour stays
+readable, and nothing is written for stages that end before that.
 """
 
 import time
@@ -14,9 +14,9 @@ from sidestream.streams.terminal.width import shorten
 
 REDRAW_S = 0.1
 LINE_EVERY_S = 5.0
-# The rate is that of the last while: work speeds up and slows down, and what was long ago says little of what is left.
+# The rate is measured over this window: the speed of work changes, and early rates do not predict the time left.
 RATE_OVER_S = 30.0
-# Before that, a rate says nothing.
+# Over a shorter time, a rate is meaningless.
 LEAST_RATE_S = 0.5
 
 
@@ -29,11 +29,11 @@ class Step(Protocol):
 
 
 class ProgressLine:
-    """One line about work that goes on.
+    """A progress line.
 
     Args:
-        screen: Where it is shown.
-        seconds: Monotonic clock.
+        screen: Screen to show it on.
+        seconds: Monotonic clock in seconds.
     """
 
     def __init__(self, screen: Screen, seconds: Callable[[], float] = time.monotonic) -> None:
@@ -46,13 +46,13 @@ class ProgressLine:
         self._done = self._total = self._first = 0
 
     def step(self, stage: str, done: int, total: int, note: str = "") -> None:
-        """Say how far the work is; may be called as often as one likes.
+        """Report progress; may be called at any rate.
 
         Args:
-            stage: What is being done; a new one ends the last one's line.
+            stage: Name of the stage; a new one ends the line of the last one.
             done: Units of the stage that are done.
-            total: Units of the stage; 0 where nobody knows, 1 where it cannot be counted.
-            note: For people; "" leaves the last one.
+            total: Units of the stage; 0 if unknown, 1 if the work has no units.
+            note: Note for the user; "" keeps the last one.
         """
         now_s = self._seconds()
         is_new = stage != self._stage
@@ -62,7 +62,7 @@ class ProgressLine:
             self._shown_s = now_s
             self._samples.clear()
         self._note = note or self._note
-        if done < self._done:  # the stage goes over its work once more
+        if done < self._done:  # the stage processes its input again
             self._samples.clear()
         self._done, self._total = done, total
         if not self._samples or now_s - self._samples[-1][0] >= REDRAW_S:
@@ -81,7 +81,7 @@ class ProgressLine:
 
     def _show(self, line: str) -> None:
         if self._screen.can_redraw:
-            # The last column stays free: some terminals begin a new line once it is written.
+            # The last column stays empty: some terminals wrap as soon as it is written.
             self._screen.show_live(shorten(line, max(1, (self._screen.columns or 1 << 30) - 1), self._screen.ellipsis))
         else:
             self._screen.write(line)
@@ -120,7 +120,7 @@ class ProgressLine:
 
 
 def duration(seconds: float) -> str:
-    """Write a duration: `0.4 s`, `12 s`, `3:05` (minutes), `2:13:00` (hours)."""
+    """Format a duration: `0.4 s`, `12 s`, `3:05` (minutes), `2:13:00` (hours)."""
     if seconds < 1:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -132,5 +132,5 @@ def duration(seconds: float) -> str:
 
 
 def rate(per_s: float) -> str:
-    """Write a rate with three digits that count."""
+    """Format a rate with three significant digits."""
     return f"{per_s:,.0f}/s" if per_s >= 100 else f"{per_s:.3g}/s"

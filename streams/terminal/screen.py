@@ -1,4 +1,4 @@
-"""One output stream as a place for people: how wide it is, whether it takes styles, and lines written to it."""
+"""An output stream for people: its width, its support of styles, and lines written to it."""
 
 import os
 import sys
@@ -17,10 +17,10 @@ _ERASE_LINE = "\r\x1b[K"
 
 
 class Screen:
-    """One of the process's streams, looked up anew for every line: tests and shells replace them.
+    """One of the process's output streams, looked up again for every line, because tests and shells replace it.
 
     Args:
-        stream: Gives the stream.
+        stream: Returns the stream.
         environ: `COLUMNS`, `NO_COLOR` and `TERM` are read.
     """
 
@@ -31,7 +31,7 @@ class Screen:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether a person watches."""
+        """Whether the stream is a terminal."""
         try:
             return self._stream().isatty()
         except ValueError:  # closed
@@ -39,7 +39,7 @@ class Screen:
 
     @property
     def can_redraw(self) -> bool:
-        """Whether a line can be written over."""
+        """Whether a line can be redrawn."""
         return self.is_terminal and self._environ.get("TERM", "") not in ("", "dumb", "unknown")
 
     @property
@@ -49,65 +49,65 @@ class Screen:
 
     @property
     def columns(self) -> int | None:
-        """How wide a line may be; none where nothing limits it: a pipe or a file, unless `COLUMNS` says so."""
+        """Width of a line; `None` if it is unlimited: on a pipe or a file without `COLUMNS`."""
         if not self.is_terminal:
             return self._given_columns()
-        # The terminal itself first: an exported COLUMNS may be older than the window's size.
+        # The terminal itself first: an exported COLUMNS may be older than the current window size.
         return self._size()[0] or self._given_columns() or DEFAULT_COLUMNS
 
     @property
     def rows(self) -> int | None:
-        """How many lines are seen at once; none where nobody watches."""
+        """Number of visible lines; `None` if the stream is not a terminal."""
         return self._size()[1] or DEFAULT_ROWS if self.is_terminal else None
 
     @property
     def ellipsis(self) -> str:
-        """What stands for text that was cut, one column wide."""
+        """Replacement for omitted text, one column wide."""
         return "…" if self._encodes("…") else "~"
 
     def text(self, text: str, *, lines: bool = False) -> str:
-        """Make text safe for this stream: escaped, and in characters that its encoding has.
+        """Make text safe for this stream: escaped, and limited to the characters of its encoding.
 
         Args:
             text: Any text.
-            lines: Keep line feeds.
+            lines: Whether to keep line feeds.
 
         Returns:
-            Text whose width is that of what will be seen.
+            Text whose width is the displayed width.
         """
         safe = printable(text, lines=lines)
         encoding = self._encoding()
         return safe.encode(encoding, "backslashreplace").decode(encoding)
 
     def styled(self, text: str, style: Style | None) -> str:
-        """Put text in a style, where the stream takes styles."""
+        """Apply a style to text if the stream supports styles."""
         return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if style and text and self.has_styles else text
 
     def write(self, line: str) -> None:
-        """Write one line that is safe already, above the live line if there is one.
+        """Write one safe line, above the live line if there is one.
 
         Args:
-            line: Made of `text` and `styled` alone.
+            line: Result of `text` and `styled` only.
         """
         live = self._live
         self._put(f"{_ERASE_LINE if live else ''}{line}\n{live}")
 
     def say(self, text: str, style: Style | None = None) -> None:
-        """Write any text, folded to the terminal.
+        """Escape any text and write it, wrapped to the width of the terminal.
 
         Args:
-            text: Escaped here.
-            style: How it looks.
+            text: Any text.
+            style: Its style.
         """
         safe, width = self.text(text), self.columns
         for line in [safe] if width is None else fold(safe, max(2, width)):
             self.write(self.styled(line, style))
 
     def show_live(self, line: str) -> None:
-        """Replace the live line, the last one of a terminal, which is written over; "" removes it.
+        """Replace the live line, the redrawn last line of a terminal; "" removes it.
 
         Args:
-            line: Safe already, and narrower than the screen.
+            line: Safe, and narrower than the screen.
         """
         if line or self._live:
             self._put(_ERASE_LINE + line)
@@ -140,6 +140,6 @@ class Screen:
         return True
 
 
-# Results go to stdout, everything said on the way to stderr: `--json | jq` must always work.
+# Results go to stdout and all messages to stderr: `--json | jq` must always work.
 results = Screen(lambda: sys.stdout)
 notices = Screen(lambda: sys.stderr)

@@ -1,4 +1,4 @@
-"""Tables and blocks that fit their screen: no row is wider than it, and what was left out is said."""
+"""Tables and blocks that fit their screen: no row is wider, and hidden columns are named."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -10,11 +10,11 @@ from sidestream.streams.terminal.width import fold, pad, shorten, text_width
 
 
 def columns_of(columns: Sequence[str | Column]) -> list[Column]:
-    """Complete columns that are given by name.
+    """Make columns of keys.
 
     Args:
-        columns: Columns or keys. The first is what a row is called by: it is kept. Of keys, the later are less
-            important; a key that ends in `_at` holds a time.
+        columns: Columns or keys. The first key identifies a row and is never dropped. Of keys, later ones have lower
+            priority; a key that ends in `_at` is a time.
 
     Returns:
         Columns.
@@ -30,11 +30,11 @@ def columns_of(columns: Sequence[str | Column]) -> list[Column]:
 
 
 def cell(value: Any, kind: Kind = "text") -> str:
-    """Write one value for people.
+    """Format one value.
 
     Args:
         value: Any value.
-        kind: Of its column.
+        kind: Kind of its column.
 
     Returns:
         Text, not yet escaped.
@@ -55,20 +55,23 @@ def cell(value: Any, kind: Kind = "text") -> str:
 
 
 def utc(at_ms: float) -> str:
-    """Write epoch milliseconds as a time of the day in UTC; as the number where no calendar has it."""
+    """Format epoch milliseconds as date and time in UTC; as the number if it is outside the calendar's range."""
     try:
         return f"{datetime.fromtimestamp(at_ms / 1e3, UTC):%Y-%m-%d %H:%M:%S}"
     except (ValueError, OverflowError, OSError):
         return str(at_ms)
 
 
-def table_lines(screen: Screen, columns: Sequence[str | Column], rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+def table_lines(
+    screen: Screen, columns: Sequence[str | Column], rows: Iterable[Mapping[str, Any]], *, indent: int = 0
+) -> Iterator[str]:
     """Draw a table whose rows are all known.
 
     Args:
-        screen: Says how wide it may be.
-        columns: What is shown of a row.
+        screen: Screen whose width it must fit.
+        columns: Columns to show.
         rows: Values by key.
+        indent: Spaces before each line.
 
     Yields:
         Lines, ready to be written.
@@ -83,13 +86,13 @@ def table_lines(screen: Screen, columns: Sequence[str | Column], rows: Iterable[
         max([text_width(screen.text(c.heading)), *(text_width(row[place]) for row in cells)])
         for place, c in enumerate(chosen)
     ]
-    fitted = fit(chosen, naturals, screen.columns)
-    places = [chosen.index(column) for column in fitted.columns]
-    yield header_line(screen, fitted)
+    fitted = fit(chosen, naturals, None if screen.columns is None else max(1, screen.columns - indent))
+    places, margin = [chosen.index(column) for column in fitted.columns], " " * indent
+    yield margin + header_line(screen, fitted)
     for row in cells:
-        yield row_line(screen, fitted, [row[place] for place in places])
+        yield margin + row_line(screen, fitted, [row[place] for place in places])
     if not cells:
-        yield screen.styled("(none)", "dim")
+        yield margin + screen.styled("(none)", "dim")
     if fitted.hidden:
         yield hidden_line(screen, fitted)
 
@@ -100,7 +103,7 @@ def header_line(screen: Screen, fitted: Fitted) -> str:
 
 
 def hidden_line(screen: Screen, fitted: Fitted) -> str:
-    """Say which columns have no room."""
+    """Name the columns that do not fit."""
     names = screen.text(", ".join(fitted.hidden))
     return screen.styled(shorten(f"hidden at this width: {names}", screen.columns or 1 << 30, screen.ellipsis), "dim")
 
@@ -109,12 +112,12 @@ def row_line(screen: Screen, fitted: Fitted, texts: Sequence[str]) -> str:
     """Draw one row.
 
     Args:
-        screen: Where it goes.
+        screen: Screen that it is written to.
         fitted: Columns and widths.
-        texts: Of the shown columns, safe already.
+        texts: Safe texts of the shown columns.
 
     Returns:
-        One line without spaces at its end.
+        One line without trailing spaces.
     """
     pieces = []
     for column, width, text in zip(fitted.columns, fitted.widths, texts, strict=True):
@@ -130,11 +133,11 @@ def _short(column: Column, text: str, width: int, ellipsis: str) -> str:
 
 
 def blocks(screen: Screen, columns: Sequence[str | Column], rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Draw each row as a block of `label  value` lines, whole: for rows that no narrow screen holds on a line.
+    """Draw each row in full as a block of `label  value` lines, for rows that do not fit a line of a narrow screen.
 
     Args:
-        screen: Says how wide it may be.
-        columns: What is shown of a row; empty values are left out.
+        screen: Screen whose width they must fit.
+        columns: Columns to show; empty values are omitted.
         rows: Values by key.
 
     Yields:
@@ -151,25 +154,25 @@ def blocks(screen: Screen, columns: Sequence[str | Column], rows: Iterable[Mappi
 
 
 def fact_lines(screen: Screen, facts: Sequence[tuple[str, str]], *, all_of_them: bool = True) -> Iterator[str]:
-    """Draw names and values, one under the other; long values go on in the next line, below their beginning.
+    """Draw names and values, one per line; long values continue on the next line with a hanging indent.
 
     Args:
-        screen: Says how wide it may be.
+        screen: Screen whose width they must fit.
         facts: Names and texts.
-        all_of_them: Also those without a text.
+        all_of_them: Whether to include those with an empty text.
 
     Yields:
         Lines, ready to be written.
     """
     shown = [(screen.text(name), screen.text(text)) for name, text in facts if text or all_of_them]
     label = max((text_width(name) for name, _ in shown), default=0)
-    room = None
+    value_width = None
     if (width := screen.columns) is not None:
-        # A name may be cut where there is no room; a value never is.
+        # A name may be shortened if it does not fit; a value never is.
         label = min(label, max(1, width // 2 - GAP))
-        room = max(2, width - label - GAP)
+        value_width = max(2, width - label - GAP)
     for name, text in shown:
-        first, *more = [text] if room is None else fold(text, room)
+        first, *more = [text] if value_width is None else fold(text, value_width)
         head = name if width is None else shorten(name, label, screen.ellipsis)
         yield (screen.styled(pad(head, label), "bold") + " " * GAP + first).rstrip()
         for line in more:

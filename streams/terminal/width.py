@@ -1,7 +1,7 @@
-"""Display width of text, and cutting and folding by it.
+"""Display width of text, and shortening, wrapping and padding by it.
 
 Widths are upper bounds: a joined emoji counts as all of its parts, because terminals that cannot join them draw each.
-A row may then be padded too little, but is never wider than it was measured.
+A row may then be padded too little, but is never wider than measured.
 """
 
 import unicodedata
@@ -17,7 +17,7 @@ _WIDE_SELECTOR = "\ufe0f"
 def char_width(char: str) -> int:
     """Return the columns of one character: 0, 1 or 2."""
     if char == _WIDE_SELECTOR:
-        return 1  # asks for the wide form of the character before it
+        return 1  # selects the wide form of the preceding character
     category = unicodedata.category(char)
     if category in ("Mn", "Me", "Cf", "Cc"):
         return 0
@@ -36,12 +36,12 @@ def shorten(text: str, width: int, ellipsis: str = "…", cut: Cut = "end") -> s
 
     Args:
         text: One line.
-        width: Columns that it may take.
-        ellipsis: Stands for what is left out; one column.
-        cut: Where: ids differ at their ends, so they are cut in the middle.
+        width: Largest width.
+        ellipsis: Replaces the omitted text; one column.
+        cut: Where to shorten: ids differ at both ends, so they are cut in the middle.
 
     Returns:
-        Text of at most that width; the same where it fits.
+        Text of at most that width; `text` itself if it fits.
     """
     if text_width(text) <= width:
         return text
@@ -52,21 +52,26 @@ def shorten(text: str, width: int, ellipsis: str = "…", cut: Cut = "end") -> s
     return head + ellipsis + _tail(text, tail_width)
 
 
-def fold(text: str, width: int) -> list[str]:
-    """Fold text into lines of a width, at spaces where there are some.
+def fold(text: str, width: int, *, whole_words: bool = False) -> list[str]:
+    """Wrap text into lines of a width, at spaces if possible.
 
     Args:
         text: One line.
-        width: Columns of a line, at least 2.
+        width: Width of a line, at least 2.
+        whole_words: Leave a word wider than a line whole, on a line of its own: a path that is broken cannot be copied.
 
     Returns:
-        Lines, one at least; a word wider than a line is broken.
+        At least one line; a word wider than a line is broken unless `whole_words`.
     """
     lines: list[str] = []
     rest = text
     while text_width(rest) > width:
         head = _head(rest, width) or rest[:1]
         space = head.rfind(" ") if rest[len(head)] != " " else len(head)
+        if space <= 0 and whole_words:
+            space = rest.find(" ", len(head))
+            if space < 0:
+                break
         if space > 0:
             lines.append(rest[:space])
             rest = rest[space + 1 :]
@@ -77,12 +82,12 @@ def fold(text: str, width: int) -> list[str]:
 
 
 def pad(text: str, width: int, *, right: bool = False) -> str:
-    """Fill text up with spaces.
+    """Pad text with spaces.
 
     Args:
-        text: One line, at most that wide.
-        width: Columns.
-        right: Put the spaces before it.
+        text: One line, not wider than `width`.
+        width: Resulting width.
+        right: Whether to align it to the right.
 
     Returns:
         Text of that width.
@@ -96,7 +101,7 @@ def _head(text: str, width: int) -> str:
     for place, char in enumerate(text):
         taken += char_width(char)
         if taken > width:
-            # What was begun with a joiner would be drawn as another character.
+            # A trailing joiner would combine with the character that follows.
             return text[:place].rstrip("\u200d\u200c")
     return text
 
@@ -108,6 +113,6 @@ def _tail(text: str, width: int) -> str:
         if taken > width:
             break
         start -= 1
-    while start < len(text) and char_width(text[start]) == 0:  # marks that have lost their letter
+    while start < len(text) and char_width(text[start]) == 0:  # combining marks without their letter
         start += 1
     return text[start:]

@@ -1,1 +1,1 @@
-"""Faust agents: thin edges around pure calls."""
+"""Tokenization of the catalogue: `catalog-items.v1` in, semantic IDs on `item-sids.v1` out, live items included."""

@@ -1,1 +1,1 @@
-"""The worker put together: what it loads, in which order its parts start, how it runs and ends."""
+"""The worker process: what it loads, in which order its parts start, how it runs and how it ends."""

@@ -1,9 +1,9 @@
-"""Builds a worker's parts and says in which order they start.
+"""Builds a worker's parts and defines the order in which they start.
 
-Order: the watchdog (so that all the rest is watched), pages (so that everything after can be seen), Kafka and its
-topics, the catalogue (caught up, so that folded listens find their SIDs), the lanes' producers, then Faust, which joins
-the group and assigns partitions. They stop the other way round: Faust commits what the lanes have finished while their
-producers are still open.
+Order: the watchdog (so that everything after it is watched), the web server (so that the rest of the start is visible),
+Kafka and its topics, the catalogue (caught up, so that folded listens find their SIDs), the lanes' producers, then
+Faust, which joins the group and assigns partitions. They stop in reverse order: Faust commits what the lanes have
+finished while their producers are still open.
 """
 
 import time
@@ -19,8 +19,8 @@ from mode import Service
 from sidestream.streams.contracts.decode import Limits, decode_listen, decode_session_start, decode_user_erasure
 from sidestream.streams.contracts.topics import Topics, build_topics
 from sidestream.streams.generations.pair import Pair, load_pair
+from sidestream.streams.generations.pair_loader import LoadPair
 from sidestream.streams.generations.serving import Serving
-from sidestream.streams.generations.shelf import LoadPair
 from sidestream.streams.group.faust_app import make_faust_app
 from sidestream.streams.group.transport import FaustHost, register
 from sidestream.streams.kafka.clients import TRANSACTION_TIMEOUT_MS, Clients
@@ -48,42 +48,42 @@ from sidestream.streams.tokenizing.live.audience import LiveAudience
 from sidestream.streams.tokenizing.live.ids import LiveIds
 from sidestream.streams.tokenizing.live.items import LiveItems
 from sidestream.streams.tokenizing.live.service import LiveItemsService
-from sidestream.streams.tokenizing.live_tokenizers import books_of
+from sidestream.streams.tokenizing.live_codebooks import live_codebooks
 from sidestream.streams.worker.folder import worker_folder
 from sidestream.streams.worker.gates import TopicGate
 from sidestream.streams.worker.generations import GenerationParts
-from sidestream.streams.worker.presence import Presence
+from sidestream.streams.worker.registration import Registration
 from sidestream.streams.worker.states import LaneStates
 from sidestream.streams.worker.watch.backlog import Backlog
 from sidestream.streams.worker.watch.heartbeat import Heartbeat
-from sidestream.streams.worker.watch.membership import Group
+from sidestream.streams.worker.watch.membership import GroupMembership
 from sidestream.streams.worker.watch.waits import task_waits
 from sidestream.streams.worker.watch.watchdog import Watchdog
 from sidestream.streams.worker.web.routes import create_web
 from sidestream.streams.worker.web.server import WebServer
 
-# Waiting for a dead worker's session and its open transaction is no lack of progress.
+# Waiting for a dead worker's session and open transaction to time out does not count as a lack of progress.
 _NO_PROGRESS_MARGIN_S = 10.0
 
 
 class _Boot(BootStrategy):
-    """Faust's own hook for the graph of services: ours come first."""
+    """Faust's hook for the graph of services: ours start first."""
 
     services: Sequence[ServiceT] = ()
 
     def server(self) -> Iterable[ServiceT]:
-        """Return what starts, in this order."""
+        """Return the services in their start order."""
         return (*self.services, *super().server())
 
 
 class WorkerParts:
-    """A worker before it runs: everything built, nothing started.
+    """The parts of a worker, built and not started.
 
     Args:
         settings: All settings.
-        pair: What it serves where no other generation is ordered.
-        metrics: Its figures.
-        load: Loads the pair folders of other generations; by default as `load_pair` does.
+        pair: The pair that it serves if no other generation is ordered.
+        metrics: Its metrics.
+        load: Loads the pair folders of other generations; `load_pair` by default.
     """
 
     def __init__(self, settings: Settings, pair: Pair, metrics: Metrics, load: LoadPair | None = None) -> None:
@@ -120,9 +120,9 @@ class WorkerParts:
             services += self._recommending(pair, lane_metrics)
         if self.role != "recommend":
             services += self._tokenizing(pair)
-        group = Group(self.app)
+        group = GroupMembership(self.app)
         self.health.ready_when(group.not_ready)
-        # A group that cannot meet because Kafka is away is no reason to end; a rebalance may take its whole timeout.
+        # An unreachable Kafka is no reason to terminate; a rebalance may take its whole timeout.
         self._heartbeat.watch(
             "group",
             lambda: group.work() if self._backlog.answers else IDLE,
@@ -130,7 +130,7 @@ class WorkerParts:
         )
         self.web = WebServer(create_web(self.health, metrics, self.states, self._about), settings.web)
         boot = _Boot(self.app)
-        boot.services = (self._heartbeat, self.web, Presence(settings, self.folder, self.web), *services)
+        boot.services = (self._heartbeat, self.web, Registration(settings, self.folder, self.web), *services)
         self.app.boot_strategy = boot
 
     def _watchdog(self) -> Watchdog:
@@ -154,7 +154,7 @@ class WorkerParts:
         return Backlog(self.clients, topics, self.settings.worker.watchdog.ask_kafka_s, self.app)
 
     def _tokenizing(self, pair: Pair) -> list[Service]:
-        items = LiveItems(self.topics, books_of([pair.tokenizer]), self.limits, self.settings.live, self.metrics)
+        items = LiveItems(self.topics, live_codebooks([pair.tokenizer]), self.limits, self.settings.live, self.metrics)
         live = LiveItemsService(items, self.topics.live_states, self.clients, self.clock)
         agent = CatalogAgent(
             self.app,
@@ -167,11 +167,11 @@ class WorkerParts:
             live=live,
         )
         retokenizer = self._generations.retokenizer(self.app, agent, self.limits)
-        retokenizer.adopted(lambda tokenizers: items.use(books_of(tokenizers)))
+        retokenizer.on_tokenizers_changed(lambda tokenizers: items.set_codebooks(live_codebooks(tokenizers)))
         drift = DriftMonitor(self.settings.agent.drift, self.metrics)
-        drift.use([pair.tokenizer])
-        agent.maker.observe = drift.observe
-        retokenizer.adopted(drift.use)
+        drift.set_tokenizers([pair.tokenizer])
+        agent.record_maker.on_values = drift.observe
+        retokenizer.on_tokenizers_changed(drift.set_tokenizers)
         if self.role == "tokenize":
             self._serves = lambda: ((*retokenizer.versions, pair.tokenizer.version)[0], pair.model_version)
         self.health.ready_when(retokenizer.not_ready)
@@ -181,17 +181,17 @@ class WorkerParts:
         return [agent, retokenizer]
 
     def _unread_by(self, agent: CatalogAgent, source: str) -> Work:
-        # What waits for a pair that cannot be loaded is told by the readiness, and no reason to end.
+        # Records that wait for a pair that cannot be loaded are reported by the readiness, and no reason to terminate.
         return self._backlog.unread(source) if agent.may_work.is_set() else IDLE
 
     def _recommending(self, pair: Pair, lane_metrics: LaneMetrics) -> list[Service]:
         serving = self._generations.serving(pair)
-        self._serves = lambda: (serving.now.version, serving.now.model_version)
+        self._serves = lambda: (serving.current.version, serving.current.model_version)
         self.health.ready_when(serving.not_ready)
         host = FaustHost(self.app)
         erasures = self._erasures()
         ids, audience = self._audience(pair)
-        serving.adopted(lambda tokenizers: audience.use(books_of(tokenizers)))
+        serving.on_tokenizers_changed(lambda tokenizers: audience.set_codebooks(live_codebooks(tokenizers)))
         pacer = Pacer(self.settings.lane.slice_ms, self.settings.lane.listen_share)
         lane = ListenLane(
             host,
@@ -203,7 +203,7 @@ class WorkerParts:
             lane_metrics,
             pacer=pacer,
             erasures=erasures,
-            folded=audience.folded,
+            folded=audience.count_listens,
             derived=make_counting(self.settings.popularity, self.topics, self.clients, self.limits),
         )
         self.guarantee = lane.guarantee
@@ -229,9 +229,9 @@ class WorkerParts:
 
     def _audience(self, pair: Pair) -> tuple[LiveIds, LiveAudience]:
         ids = LiveIds(self.clients, self.topics.live_states)
-        books = books_of([pair.tokenizer])
-        audience = LiveAudience(self.clients, self.topics.live_listeners, ids, books, self.settings.live)
-        self.app.on_partitions_revoked.connect(audience.revoked)
+        codebooks = live_codebooks([pair.tokenizer])
+        audience = LiveAudience(self.clients, self.topics.live_listeners, ids, codebooks, self.settings.live)
+        self.app.on_partitions_revoked.connect(audience.on_revoked)
         return ids, audience
 
     def _table(self) -> UserTable:

@@ -1,4 +1,4 @@
-"""Whether Kafka has a coordinator for a group yet, asked before Faust's client asks and reports an error."""
+"""Checks whether Kafka has a coordinator for a group yet, before Faust's client asks and reports an error."""
 
 from aiokafka.client import CoordinationType
 from aiokafka.errors import (
@@ -12,14 +12,14 @@ from sidestream.streams.kafka.clients import Clients
 
 
 async def has_coordinator(clients: Clients, group_id: str) -> bool | None:
-    """Ask for the coordinator of a group; asking makes a new Kafka set up its offsets topic.
+    """Request the coordinator of a group; the request makes a new Kafka create its offsets topic.
 
     Args:
-        clients: The Kafka.
+        clients: Kafka clients.
         group_id: Consumer group.
 
     Returns:
-        Whether there is one; none where Kafka cannot be asked, or will not say.
+        Whether there is one; `None` if Kafka cannot be reached or refuses to answer.
     """
     client = clients.async_client()
     try:

@@ -1,7 +1,7 @@
-"""Several workers as child processes: their output prefixed by worker, all of them ended when one fails.
+"""Several workers as child processes: output prefixed by worker, and all of them stopped when one fails.
 
-A worker that ends with an error takes the others along, and its exit code is the fleet's: what supervises the fleet
-starts all of it again. One that ends in order (somebody sent it SIGTERM) leaves the others running.
+When a worker ends with an error, the others are stopped and its exit code becomes the fleet's, so that a supervisor
+restarts the whole fleet. When a worker stops normally (after a SIGTERM sent to it alone), the others keep running.
 """
 
 import queue
@@ -17,19 +17,19 @@ from typing import IO, Any
 from sidestream.streams.runtime.termination import hold_off
 from sidestream.streams.worker.process import worker_command
 
-# A worker ends itself `worker.watchdog.shutdown_s` after it was told to; this is for one that cannot even do that.
+# A worker ends itself `worker.watchdog.shutdown_s` after SIGTERM; this margin is for one that cannot even do that.
 STOP_MARGIN_S = 5.0
 Write = Callable[[str], None]
 
 
 class Fleet:
-    """Workers that run and end together.
+    """Workers that run and stop together.
 
     Args:
         flags: Settings of each worker by dotted name, as `WorkerProcess` takes them.
-        config: TOML settings file of all, if any.
-        stop_timeout_s: How long an orderly end may take.
-        write: Takes each line of output; standard error by default.
+        config: TOML settings file of all workers, if any.
+        stop_timeout_s: How long a normal shutdown may take.
+        write: Called with each line of output; writes to standard error by default.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Fleet:
         """Start the workers and wait until all have ended.
 
         Returns:
-            0 where all were told to end and did; else the exit code of the first that failed.
+            0 if all workers stopped normally; else the exit code of the first one that failed.
         """
         try:
             for number, (command, env) in enumerate(self._commands, start=1):
@@ -59,9 +59,9 @@ class Fleet:
                 number = self._ended.get()
                 code = self._children[number - 1].wait()
                 if code:
-                    self._write(f"worker {number} ended with {_told(code)}: ending the others")
+                    self._write(f"worker {number} ended with {_describe(code)}: stopping the others")
                     return 128 - code if code < 0 else code
-                self._write(f"worker {number} ended in order")
+                self._write(f"worker {number} stopped")
         except KeyboardInterrupt:
             return 0 if self._stop() else 1
         finally:
@@ -79,7 +79,7 @@ class Fleet:
             env=dict(env),
             encoding="utf-8",
             errors="replace",
-            # Sessions of their own: Ctrl-C in the terminal reaches us alone, and we end them in order.
+            # Separate sessions: Ctrl-C in the terminal reaches only this process, which stops the workers in order.
             start_new_session=True,
         )
         self._children.append(child)
@@ -90,13 +90,13 @@ class Fleet:
     def _read(self, number: int, output: IO[str]) -> None:
         with output:
             for line in output:
-                # Nobody may read any more, but a worker whose pipe is full stands still.
+                # Keep reading even if writing fails: a worker whose pipe is full blocks.
                 with suppress(OSError):
                     self._write(f"worker {number} | {line.rstrip()}")
         self._ended.put(number)
 
     def _stop(self) -> bool:
-        """End all that still run; says whether all ended in order."""
+        """Stop all workers that still run; return whether all stopped normally."""
         hold_off()
         running = [child for child in self._children if child.poll() is None]
         for child in running:
@@ -110,11 +110,11 @@ class Fleet:
         return all(child.returncode == 0 for child in running)
 
 
-def _told(code: int) -> str:
+def _describe(code: int) -> str:
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"code {code}"
 
 
 def _to_stderr(line: str) -> None:
-    # One write a line: several threads share the stream.
+    # One write per line: several threads share the stream.
     sys.stderr.write(line + "\n")
     sys.stderr.flush()

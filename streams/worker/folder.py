@@ -1,7 +1,7 @@
-"""The folder that one worker has for itself; workers with the same data folder have one each, side by side.
+"""The local folder of one worker; each of several workers with the same data folder has its own.
 
-The first has `worker/APP_ID`, the others `worker/APP_ID@2` and so on. A lock says which are in use: a worker that is
-started takes the first that is free, so that one that comes back after its end finds the tables it left.
+The first one is `worker/APP_ID`, the others `worker/APP_ID@2` and so on. A lock file shows which are in use: a worker
+takes the first free one at its start, so that a restarted worker finds its tables again.
 """
 
 import fcntl
@@ -17,29 +17,29 @@ MAX_INSTANCES = 1_000
 
 
 def worker_folder(settings: Settings, instance: int | None = None) -> Path:
-    """Name the folder of a worker.
+    """Return the folder of a worker.
 
     Args:
         settings: Data folder, group and instance.
-        instance: Which of the workers with this data folder; by default the one in the settings, else the first.
+        instance: Number of the worker among those with this data folder; by default that in the settings, else 1.
 
     Returns:
         The folder; it may not exist yet.
     """
     number = instance or settings.worker.instance or 1
-    # No group's name holds an @.
+    # Group names cannot contain an @.
     suffix = "" if number == 1 else f"@{number}"
     return settings.data_dir / "worker" / f"{settings.worker.app_id}{suffix}"
 
 
 def worker_folders(settings: Settings) -> list[Path]:
-    """List the folders of all workers with this data folder that there are.
+    """List the folders of all workers with this data folder.
 
     Args:
-        settings: Data folder and group; an instance in the settings is the only one that counts.
+        settings: Data folder and group; if they name an instance, only its folder is listed.
 
     Returns:
-        The first worker's, whether it is there or not, and those of others that are.
+        The first worker's folder, whether it exists or not, and the existing ones of other workers.
     """
     if settings.worker.instance is not None:
         return [worker_folder(settings)]
@@ -50,16 +50,16 @@ def worker_folders(settings: Settings) -> list[Path]:
 
 @contextmanager
 def own_folder(settings: Settings) -> Iterator[Settings]:
-    """Hold a worker's folder against other processes.
+    """Lock a worker's folder against other processes.
 
     Args:
-        settings: Where an instance is given, that one; else the first that no other worker holds.
+        settings: Name the instance; if they do not, the first one that no other worker has locked is taken.
 
     Yields:
         The settings with the instance filled in.
 
     Raises:
-        SettingsError: The instance that is given runs already.
+        SettingsError: The given instance is already running.
     """
     wanted = settings.worker.instance
     for number in range(1, MAX_INSTANCES) if wanted is None else [wanted]:
@@ -72,14 +72,14 @@ def own_folder(settings: Settings) -> Iterator[Settings]:
     folder = worker_folder(settings)
     msg = (
         f"worker.instance={wanted}: expected no other worker in {folder}, but one runs there; "
-        "leave the setting out for the next free folder, or give another number"
+        "omit the setting to take the next free folder, or give another number"
     )
     raise SettingsError(msg)
 
 
 def _lock(folder: Path) -> TextIO | None:
     folder.mkdir(parents=True, exist_ok=True)
-    # In the folder itself: removed with it, it holds nobody up.
+    # In the folder itself, so that it is removed with the folder and never blocks another worker.
     handle = (folder / "worker.lock").open("w")
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

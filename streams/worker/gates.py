@@ -1,4 +1,4 @@
-"""What must hold before Faust joins its group: Kafka answers, and its topics are as the contract says."""
+"""Preconditions for joining the group: Kafka answers, its topics match the contract, the group has a coordinator."""
 
 import asyncio
 import time
@@ -19,15 +19,15 @@ _COORDINATOR_RETRY_S = 0.1
 
 
 class TopicGate(Service):
-    """Waits for Kafka, then checks the topics; the worker does not go on without.
+    """Waits for Kafka, then checks the topics; the worker does not start without them.
 
     Args:
-        clients: The Kafka.
-        topics: What must be there.
-        wait_s: How long Kafka may stay silent.
-        group_id: Group that the worker joins: its coordinator is waited for, too. None where that is of no use.
+        clients: Kafka clients.
+        topics: Topics that must exist.
+        wait_s: How long Kafka may not answer.
+        group_id: Group that the worker joins; its coordinator is awaited, too. `None` skips that.
         seconds: Monotonic clock in seconds.
-        has_coordinator: Asks Kafka; none where it will not say.
+        has_coordinator: Asks Kafka for the coordinator; `None` means that Kafka refuses to answer.
     """
 
     mundane_level = "debug"
@@ -51,26 +51,26 @@ class TopicGate(Service):
         self._reasons = ["kafka: topics not checked yet"]
 
     def not_ready(self) -> list[str]:
-        """Say what is awaited."""
+        """Return what is awaited."""
         return self._reasons
 
     async def on_start(self) -> None:
-        """Check, in a thread: the admin client blocks.
+        """Check, in a thread because the admin client blocks.
 
         Raises:
-            AccessError: Kafka does not let us in, or is not to be trusted: waiting would not help.
-            BrokerError: Kafka stayed silent.
+            AccessError: Authentication or the TLS handshake failed: waiting would not help.
+            BrokerError: Kafka did not answer in time.
             TopicError: Topics differ from the contract.
         """
         until_s = self._seconds() + self._wait_s
         while not self.should_stop:
             try:
-                # The admin client itself would block for long, and not say why.
+                # The admin client itself would block for a long time without giving a reason.
                 await self._clients.log_in(_CONNECT_S)
             except AccessError:
                 raise
             except BrokerError as exc:
-                silence = str(exc)
+                last_error = str(exc)
             else:
                 await asyncio.to_thread(self._require)
                 if self._group_id is not None:
@@ -81,17 +81,17 @@ class TopicGate(Service):
                 msg = (
                     f"kafka: no answer from {self._clients.bootstrap} for {self._wait_s:.0f} s; start it "
                     "(`sidestream broker start`) or correct --set kafka.bootstrap=… (SIDESTREAM_KAFKA__BOOTSTRAP) "
-                    f"and kafka.security; the last try: {silence}"
+                    f"and kafka.security; last attempt: {last_error}"
                 )
                 raise BrokerError(msg)
             self._reasons = [f"kafka: no answer from {self._clients.bootstrap} yet"]
             await self.sleep(_RETRY_S)
 
     async def _await_coordinator(self, group_id: str) -> None:
-        """Wait until Kafka has a coordinator for the group: a new one makes its offsets topic when first asked.
+        """Wait until Kafka has a coordinator for the group: a new Kafka creates its offsets topic at the first request.
 
-        Faust's client would ask at once and report an error. After the deadline, or where Kafka refuses for good, it is
-        left to do so.
+        Faust's client would ask at once and report an error. After the deadline, or on a permanent refusal, Faust's
+        client is left to report it.
         """
         self._reasons = [f"kafka: no coordinator of group {group_id} yet"]
         until_s = self._seconds() + _COORDINATOR_S

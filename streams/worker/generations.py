@@ -1,4 +1,4 @@
-"""The parts of a worker that know of generations, put together."""
+"""Builds the parts of a worker that depend on generations."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,13 +16,13 @@ from sidestream.streams.contracts.decode import Limits
 from sidestream.streams.contracts.topics import Topics
 from sidestream.streams.errors import ArtifactError
 from sidestream.streams.generations.control import ControlReader
-from sidestream.streams.generations.leftovers import Leftovers
-from sidestream.streams.generations.loaded import Live
+from sidestream.streams.generations.loaded import LoadedGeneration
 from sidestream.streams.generations.pair import Pair
+from sidestream.streams.generations.pair_loader import LoadPair, PairLoader
 from sidestream.streams.generations.reports import Reporter
+from sidestream.streams.generations.retired_catalogues import RetiredCatalogues
 from sidestream.streams.generations.retokenizer import Retokenizer
 from sidestream.streams.generations.serving import Serving
-from sidestream.streams.generations.shelf import LoadPair, Shelf
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.popularity.current_counts import CountsHub
 from sidestream.streams.popularity.reader import CountsReader
@@ -37,23 +37,23 @@ if TYPE_CHECKING:
 
 
 class GenerationParts:
-    """Orders, pairs and reports, shared by both sides of a worker.
+    """Orders, pairs and reports, shared by the answering and the tokenizing side of a worker.
 
     Args:
         settings: All settings.
-        home: The worker's own pair.
+        own_pair: The worker's own pair.
         load: Loads a pair folder.
-        clients: The Kafka.
+        clients: Kafka clients.
         topics: All topics.
-        metrics: Counts.
-        clock: Judges expiry.
+        metrics: All metrics.
+        clock: Decides which items have expired.
         catalogues: Folder in which each generation's catalogue is saved.
     """
 
     def __init__(
         self,
         settings: "Settings",
-        home: Pair,
+        own_pair: Pair,
         load: LoadPair,
         clients: Clients,
         topics: Topics,
@@ -70,34 +70,35 @@ class GenerationParts:
         self._counts: CountsHub | None = None
         if settings.popularity.enabled:
             self._counts = CountsHub(settings.popularity, settings.recommend.new_within_hours, metrics)
-        version = home.tokenizer.version
+        version = own_pair.tokenizer.version
         self.control = ControlReader(clients, topics, metrics)
-        self._shelf = Shelf(home, settings.generations.folder, load, settings.generations.retry_s)
+        self._pair_loader = PairLoader(own_pair, settings.generations.folder, load, settings.generations.retry_s)
         self.reporter = Reporter(clients, topics, self.control, settings.generations, settings.worker.role, version)
 
     @property
     def services(self) -> list[Service]:
-        """What starts before the sides do."""
+        """Services that start before both sides."""
         return [self.control, self.reporter]
 
-    def serving(self, home: Pair) -> Serving:
+    def serving(self, own_pair: Pair) -> Serving:
         """Build the answering side.
 
         Args:
-            home: The worker's own pair.
+            own_pair: The worker's own pair.
 
         Returns:
-            The service; nothing is read yet.
+            The service, not started.
 
         Raises:
             ArtifactError: The pair has no model.
         """
         settings = self._settings.generations
-        parts = (self.control, self._shelf, self.reporter, settings, self._metrics, self._clock)
-        return Serving(self._live(home), self._live, *parts, Leftovers(self._catalogues))
+        parts = (self.control, self._pair_loader, self.reporter, settings, self._metrics, self._clock)
+        own = self._load_generation(own_pair)
+        return Serving(own, self._load_generation, *parts, RetiredCatalogues(self._catalogues))
 
     def counts_reader(self) -> CountsReader | None:
-        """Build what reads the counts for all generations; None where nothing is counted."""
+        """Build the reader of item counts for all generations; None if nothing is counted."""
         return None if self._counts is None else CountsReader(self._clients, self._topics.item_counts, self._counts)
 
     def retokenizer(self, app: faust.App, agent: CatalogAgent, limits: Limits) -> Retokenizer:
@@ -106,18 +107,18 @@ class GenerationParts:
         Args:
             app: The Faust app.
             agent: The catalogue agent.
-            limits: What catalogue records must keep.
+            limits: Bounds that catalogue records must keep.
 
         Returns:
-            The service; the agent waits until it has run.
+            The service; the agent waits until it has set the tokenizers.
         """
-        parts = (self.control, self._shelf, self.reporter, self._settings.generations, self._metrics)
+        parts = (self.control, self._pair_loader, self.reporter, self._settings.generations, self._metrics)
         return Retokenizer(app, agent, self._clients, self._topics, limits, *parts)
 
-    def _live(self, pair: Pair) -> Live:
+    def _load_generation(self, pair: Pair) -> LoadedGeneration:
         tokenizer = pair.tokenizer
         if pair.vectorize is None:
-            msg = "artifacts: expected a model, got a tokenizer alone; load the pair with its model for this role"
+            msg = "artifacts: expected a model, got only a tokenizer; load the pair with its model for this role"
             raise ArtifactError(msg)
         version, sizes, vector_dim = tokenizer.version, tokenizer.codebook_sizes, tokenizer.vector_dim
         settings = self._settings.catalogue
@@ -131,7 +132,7 @@ class GenerationParts:
         )
         local = LocalCatalogue(self._catalogues, version, pair.model_version, WallClock())
         saving = Saving(catalogue, local, self._clients, settings)
-        return Live(
+        return LoadedGeneration(
             version=version,
             tokenizer=tokenizer,
             model_version=pair.model_version,

@@ -1,4 +1,4 @@
-"""A worker as a child process: started with given settings, waited for until ready, stopped or killed."""
+"""A worker as a child process: started with given settings, awaited until ready, stopped or killed."""
 
 import json
 import os
@@ -22,12 +22,12 @@ POLL_S = 0.05
 
 
 class WorkerProcess:
-    """One `sidestream worker` in a process of its own.
+    """One `sidestream worker` as a separate process.
 
     Args:
-        flags: Settings by dotted name, as `--set` takes them; `web.port` must be among them. Secrets go by the
-            environment: arguments can be read by everybody on the machine.
-        log_file: Where its output goes, appended.
+        flags: Settings by dotted name, as `--set` takes them; `web.port` must be among them. Secrets are passed in the
+            environment, because every user of the machine can read arguments.
+        log_file: File that its output is appended to.
         config: TOML settings file, if any.
 
     Raises:
@@ -40,7 +40,7 @@ class WorkerProcess:
         log_file.parent.mkdir(parents=True, exist_ok=True)
         command, env = worker_command(flags, config)
         with log_file.open("ab") as log:
-            # A session of its own: Ctrl-C in the terminal reaches the parent, which stops the worker in order.
+            # A separate session: Ctrl-C in the terminal reaches only the parent, which stops the worker in order.
             self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 command,
                 stdout=log,
@@ -51,14 +51,14 @@ class WorkerProcess:
             )
 
     def wait_ready(self, timeout_s: float = 60.0, on_reason: Callable[[str], None] | None = None) -> None:
-        """Wait until `/readyz` says yes.
+        """Wait until `/readyz` returns 200.
 
         Args:
             timeout_s: Give up after so long without a reason that was not given before: reasons tell how far it is.
             on_reason: Called with each new reason why it is not ready yet.
 
         Raises:
-            SidestreamError: It ended, or the deadline passed; names the log file and its last line.
+            SidestreamError: The worker ended, or the deadline passed; names the log file and its last line.
         """
         deadline = time.monotonic() + timeout_s
         last, told = "", set[str]()
@@ -79,20 +79,20 @@ class WorkerProcess:
         raise SidestreamError(msg)
 
     def require_running(self) -> None:
-        """Refuse to go on with a worker that has ended.
+        """Check that the worker has not ended.
 
         Raises:
-            SidestreamError: It has; names its code, its last line and the log file.
+            SidestreamError: It has; names its exit code, its last line and the log file.
         """
         if self.process.poll() is not None:
             msg = f"worker ended with code {self.process.returncode}: {self.last_line()} (log: {self.log_file})"
             raise SidestreamError(msg)
 
     def readiness(self) -> tuple[bool, list[str]]:
-        """Ask `/readyz` once.
+        """Read `/readyz` once.
 
         Returns:
-            Whether it is ready, and the reasons if not.
+            Whether the worker is ready, and the reasons if not.
         """
         status, body = self.get("/readyz")
         return status == 200, list(body.get("reasons", [])) if isinstance(body, dict) else []
@@ -101,10 +101,10 @@ class WorkerProcess:
         """Read one of the worker's HTTP pages.
 
         Args:
-            path: Such as `/readyz`.
+            path: For example `/readyz`.
 
         Returns:
-            Status (0: no answer) and the body, decoded if it is JSON.
+            Status (0 means no answer) and the body, decoded if it is JSON.
         """
         try:
             with urllib.request.urlopen(self.url + path, timeout=5) as answer:  # noqa: S310 - loopback
@@ -119,15 +119,15 @@ class WorkerProcess:
             return status, body.decode(errors="replace")
 
     def last_line(self) -> str:
-        """The last thing it said, for error messages."""
+        """The last line of its log, for error messages."""
         lines = [line for line in self.log_file.read_text(errors="replace").splitlines() if line.strip()]
         return lines[-1] if lines else "(nothing in its log)"
 
     def stop(self, timeout_s: float = 20.0) -> int:
-        """End it in order, or by force after the deadline.
+        """Stop the worker with SIGTERM, or with SIGKILL after the deadline.
 
         Args:
-            timeout_s: How long an orderly end may take.
+            timeout_s: How long a normal shutdown may take.
 
         Returns:
             Its exit code.
@@ -141,27 +141,27 @@ class WorkerProcess:
         return int(self.process.returncode)
 
     def kill(self) -> None:
-        """End it at once, as a crash would."""
+        """Kill the worker at once, as a crash would."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
         self.process.wait(10)
 
     def __enter__(self) -> Self:
-        """Give the running worker."""
+        """Return the running worker."""
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Stop it."""
+        """Stop the worker."""
         self.stop()
 
 
 def worker_command(flags: Mapping[str, Any], config: Path | str | None = None) -> tuple[list[str], dict[str, str]]:
-    """Write the command that runs one worker.
+    """Build the command that runs one worker.
 
     Args:
-        flags: Settings by dotted name, as `--set` takes them; secrets go by the environment.
+        flags: Settings by dotted name, as `--set` takes them; secrets are passed in the environment.
         config: TOML settings file, if any.
 
     Returns:
@@ -184,7 +184,10 @@ def _secrets_of(flags: Mapping[str, Any]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in given_secrets(flags):
         if name not in flags:
-            msg = f"setting {name}: expected a secret under its own name, got it inside a group; write the names out"
+            msg = (
+                f"setting {name}: expected a secret under its own full name, got it inside a group; "
+                "give each setting by its full dotted name"
+            )
             raise SettingsError(msg)
         value = flags[name]
         found[name] = value.get_secret_value() if isinstance(value, SecretStr) else str(value)

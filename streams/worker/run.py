@@ -1,6 +1,6 @@
-"""Runs a worker in this process until it is told to stop or cannot go on, and says why in one line.
+"""Runs a worker in this process until a signal stops it or it fails, and logs the reason in one line.
 
-Exit codes: 0 after SIGTERM, SIGHUP or SIGINT, 1 where it could not start, 70 after a crash; the watchdog has others.
+Exit codes: 0 after SIGTERM, SIGHUP or SIGINT, 1 if it could not start, 70 after a crash; the watchdog has others.
 """
 
 import os
@@ -19,18 +19,18 @@ from sidestream.streams.worker.watch.watchdog import ExitCode
 
 _log = get_log(__name__)
 
-# Their pools are shut down by now: what is still alive after this time hangs in a call.
+# Their pools are shut down by now: a thread that is still alive after this time hangs in a call.
 _OUR_THREADS = ("engine", "fallback", "catalogue", "tokenizer", "generations", "asyncio")
 _STUCK_S = 2.0
 
 
 class _Worker(faust.Worker):
-    """Faust's worker: signals and loop are its own, logging and the last word are ours."""
+    """Faust's worker with its handling of signals and of the loop, but our logging and exit codes."""
 
     failure: BaseException | None = None
 
     async def start(self) -> None:
-        """Start, and remember what went wrong: the base class turns it into a bare exit code."""
+        """Start, and keep the exception of a failed start: the base class reduces it to an exit code."""
         try:
             await super().start()
         except Exception as exc:
@@ -38,7 +38,7 @@ class _Worker(faust.Worker):
             raise
 
     def install_signal_handlers(self) -> None:
-        """Take SIGTERM and SIGINT as Faust does, and SIGHUP like SIGTERM, unless `nohup` asks for it to be ignored."""
+        """Handle SIGTERM and SIGINT as Faust does, and SIGHUP like SIGTERM unless it is ignored (`nohup`)."""
         super().install_signal_handlers()
         if hasattr(signal, "SIGHUP") and not is_ignored(signal.SIGHUP):
             self.loop.add_signal_handler(signal.SIGHUP, self._on_sighup)
@@ -49,15 +49,15 @@ class _Worker(faust.Worker):
 
 
 def run(parts: WorkerParts) -> int:
-    """Run until the end.
+    """Run a worker until it ends.
 
     Args:
-        parts: A worker that was built and not started.
+        parts: A worker that is built and not started.
 
     Returns:
         The exit code.
     """
-    # Parts of Faust bound themselves to the loop that was current when the app was built.
+    # Parts of Faust are bound to the loop that was current when the app was built.
     worker = _Worker(
         parts.app,
         loop=parts.app.loop,
@@ -88,13 +88,13 @@ def run(parts: WorkerParts) -> int:
 
 def _in_one_line(reason: BaseException | None) -> str:
     if reason is None:
-        return "unknown; see the lines before"
+        return "unknown; see the log lines above"
     text = str(reason) if isinstance(reason, SidestreamError) else repr(reason)
     return " ".join(text.split())
 
 
 def _leave_stuck_threads(code: int) -> None:
-    """End at once if one of our threads hangs in a call: Python would wait for it at exit, for ever."""
+    """Exit at once if one of our threads hangs in a call: Python would wait for it forever at exit."""
     ours = [thread for thread in threading.enumerate() if thread.name.startswith(_OUR_THREADS)]
     until_s = time.monotonic() + _STUCK_S
     for thread in ours:

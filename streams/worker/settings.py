@@ -8,34 +8,35 @@ Role = Literal["all", "recommend", "tokenize"]
 
 
 class WatchdogSettings(BaseModel):
-    """When a worker that is stuck is ended; the exit codes are listed in `streams/worker/watch/watchdog.py`."""
+    """When a stuck worker is terminated; the exit codes are listed in `streams/worker/watch/watchdog.py`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     shutdown_s: float = Field(default=15.0, gt=0, description="Longest shutdown; then exit code 71 (70 after a crash).")
     loop_blocked_s: float = Field(
-        default=20.0, ge=2.0, description="Longest time without a turn of the event loop; then exit code 72."
+        default=20.0, ge=2.0, description="Longest time without an iteration of the event loop; then exit code 72."
     )
     no_progress_s: float | None = Field(
         default=None,
         ge=2.0,
-        description="How long work may wait with none done; then exit code 73. None: session timeout + transaction "
-        "timeout + 10 s, because less would end workers that wait for a dead one's leftovers.",
+        description="How long work may wait without progress; then exit code 73. None: session timeout + transaction "
+        "timeout + 10 s, because less would end workers that wait for a dead worker's session and transaction.",
     )
     ask_kafka_s: float = Field(
-        default=2.0, gt=0, description="How often Kafka is asked whether it answers and what waits in the topics."
+        default=2.0, gt=0, description="How often Kafka is polled for its liveness and the end offsets of the topics."
     )
-    exits: bool = Field(default=True, description="False only reports on /livez: for debuggers.")
+    exits: bool = Field(default=True, description="False only reports on /livez: for debugging.")
 
 
 class WorkerSettings(BaseModel):
-    """What a worker does and how it belongs to others."""
+    """What a worker does, and which group it belongs to."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     role: Role = Field(
         default="all",
-        description="all; or recommend and tokenize apart, each in a consumer group of its own. Do not mix both ways.",
+        description="all; or recommend and tokenize in separate workers, each role in its own consumer group. Do not "
+        "mix all with the other two.",
     )
     app_id: str = Field(
         default="sidestream",
@@ -47,18 +48,18 @@ class WorkerSettings(BaseModel):
     instance: int | None = Field(
         default=None,
         ge=1,
-        description="Which of several workers with one data_dir this is; none: the first whose folder is free.",
+        description="Number of this worker among several with one data_dir. None: the first whose folder is free.",
     )
     clock: Literal["wall", "log"] = Field(
         default="wall",
-        description="What expiry and newness of items go by; log: the latest session-start's time, for old logs.",
+        description="Clock for expiry and newness of items; log: time of the latest session-start, for old logs.",
     )
     broker_wait_s: float = Field(
         default=60.0, ge=0, description="How long to wait for a Kafka that does not answer before giving up."
     )
-    watchdog: WatchdogSettings = Field(default=WatchdogSettings(), description="When a stuck worker is ended.")
+    watchdog: WatchdogSettings = Field(default=WatchdogSettings(), description="When a stuck worker is terminated.")
 
     @property
     def group_id(self) -> str:
-        """The consumer group: each role that runs apart has its own."""
+        """The consumer group: roles in separate workers have separate groups."""
         return self.app_id if self.role == "all" else f"{self.app_id}-{self.role}"

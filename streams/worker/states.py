@@ -1,4 +1,4 @@
-"""User states for people: where a listener belongs, and what is known, read from the tables of this worker."""
+"""User states in readable form: a listener's partition and history, read from the tables of this worker."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,8 +16,8 @@ class LaneStates:
 
     Args:
         lane: The listen lane.
-        num_partitions: Of the listens.
-        snapshot: Gives the current catalogue, which names items.
+        num_partitions: Partitions of the listens.
+        snapshot: Returns the current catalogue, for ids and titles of items.
     """
 
     def __init__(self, lane: ListenLane, num_partitions: int, snapshot: Callable[[], CatalogueSnapshot]) -> None:
@@ -33,15 +33,15 @@ class LaneStates:
         return int((murmur2(user_id.encode()) & 0x7FFFFFFF) % self._num_partitions)
 
     def owns(self, partition: int) -> bool:
-        """Tell whether this worker holds the partition, restored."""
+        """Whether this worker owns the partition and has restored it."""
         return self._lane.ready(partition)
 
     def describe(self, user_id: str, whole_history: bool = False) -> Mapping[str, Any] | None:
-        """Return a listener's state for people, None for an unknown one.
+        """Return a listener's state in readable form, `None` for an unknown listener.
 
         Args:
-            user_id: Listener.
-            whole_history: With all listens that are kept, not with the recent ones alone.
+            user_id: The listener.
+            whole_history: Whether to include all stored listens instead of the recent ones.
 
         Returns:
             JSON-ready values.

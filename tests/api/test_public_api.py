@@ -1,4 +1,4 @@
-"""What `sidestream` itself offers: few names, loaded late, and enough to recommend in five lines."""
+"""Public API of `sidestream`: lazily loaded names, and recommendations in five lines."""
 
 import json
 import subprocess
@@ -76,13 +76,13 @@ def test_five_lines_recommend_with_titles(recommender):
     assert found[:2] == found.items[:2]
 
 
-def test_ids_that_the_catalogue_lacks_are_told_and_left_out(recommender):
+def test_unknown_ids_are_reported_and_ignored(recommender):
     found = recommender.recommend(["jazz-1", "gone", "jazz-2"])
     assert found.unknown == ("gone",)
     assert found.fallback is None
 
 
-def test_nobody_known_gets_popular_items_and_the_reason(recommender):
+def test_an_unknown_listener_gets_popular_items_and_the_reason(recommender):
     found = recommender.recommend([])
     assert found.fallback == "no_history"
     assert len(found) == 10

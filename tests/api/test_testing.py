@@ -1,4 +1,4 @@
-"""`sidestream.testing`, used as a project of somebody else's would."""
+"""`sidestream.testing`, used as in an external project."""
 
 import subprocess
 import sys

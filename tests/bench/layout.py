@@ -1,16 +1,15 @@
 """How far one has to walk: files of ours that one record passes, CPU of small commands, size of the front door.
 
-A real worker on a real Kafka serves the shipped pair under a profile function (`tests.bench.support.traced_worker`).
-One listen is followed from its fetch to the table write, one item from its record to the snapshot, one session-start
+A real worker on a real Kafka serves the shipped pair under a profile function (`layout_study.traced_worker`). One
+listen is followed from its fetch to the table write, one item from its record to the snapshot, one session-start
 to its candidates; of several records, the one that passed the most files is judged. What the worker does at the same
 time (health, metrics, other lanes) is not counted; everything that the record's own lane calls is.
 
-CPU of commands is that of whole processes, ours and a one-command typer app with typer's defaults alternated in a run.
+Commands are measured by `layout_study.command_cpu`.
 """
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -20,39 +19,25 @@ import urllib.error
 import urllib.request
 import zipfile
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from sidestream.streams.broker.probe import free_ports
 from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.contracts.topics import Topics, build_topics
 from sidestream.streams.demo.shipped import shipped_pair
+from tests.bench.layout_study.command_cpu import measure_commands
+from tests.bench.layout_study.traced_worker import PATHS
 from tests.bench.support.harness import Bench, at_most, option_parser
 from tests.bench.support.rig import ROOT, Rig, open_rig, wait_until
-from tests.bench.support.traced_worker import PATHS
 
+PARTS = ("files", "commands", "repository")
 LIMITS = {"listen": 15, "item": 24, "session": 18}
 MAX_README_KB = 10
 MAX_FILES_IN_FOLDER = 14
-PEER = """
-import typer
-
-app = typer.Typer()
-
-
-@app.command()
-def hello(name: str, count: int = 1) -> None:
-    \"\"\"Greet somebody.\"\"\"
-    for _ in range(count):
-        print(f"hello {name}")
-
-
-app()
-"""
 
 
 @dataclass
@@ -164,7 +149,7 @@ def traced_worker(rig: Rig) -> Iterator[TracedWorker]:
     trace, log = rig.folder / "trace.json", rig.folder / "traced.log"
     with log.open("ab") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.support.traced_worker", json.dumps(flags), str(trace)],
+            [sys.executable, "-m", "tests.bench.layout_study.traced_worker", json.dumps(flags), str(trace)],
             stdout=out,
             stderr=out,
             cwd=ROOT,
@@ -180,44 +165,6 @@ def traced_worker(rig: Rig) -> Iterator[TracedWorker]:
     finally:
         process.terminate()
         process.wait(30)
-
-
-def cpu_s(command: Sequence[str], cwd: Path) -> float:
-    """Run a command to its end.
-
-    Returns:
-        The CPU time of its process and of those that it waited for, in seconds.
-
-    Raises:
-        RuntimeError: It failed.
-    """
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode != 0:
-        msg = f"{' '.join(command)} ended with {done.returncode}: {done.stderr[-500:]}"
-        raise RuntimeError(msg)
-    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
-
-
-def compare_commands(commands: dict[str, Sequence[str]], peer: Sequence[str], rounds: int, cwd: Path) -> dict[str, Any]:
-    """Measure commands against a peer, alternated.
-
-    Returns:
-        By name: CPU seconds (median) and the median ratio to the peer of the same round.
-    """
-    taken: dict[str, list[float]] = {name: [] for name in ("peer", *commands)}
-    for _ in range(rounds + 1):
-        for name, command in {"peer": peer, **commands}.items():
-            taken[name].append(cpu_s(command, cwd))
-    warm = {name: values[1:] for name, values in taken.items()}
-    return {
-        name: {
-            "cpu_s": round(median(values), 4),
-            "vs_peer": round(median(own / other for own, other in zip(values, warm["peer"], strict=True)), 3),
-        }
-        for name, values in warm.items()
-    }
 
 
 def wide_folders(root: Path) -> dict[str, int]:
@@ -239,41 +186,39 @@ def foreign_names(root: Path, out: Path) -> list[str]:
     return sorted(top for top in tops if top != "sidestream" and not top.startswith("sidestream-"))
 
 
-def run(bench: Bench, options: Namespace) -> None:
-    """Measure everything and judge it."""
-    sidestream = str(Path(sys.executable).with_name("sidestream"))
-    windows, rounds = (1, 1) if options.smoke else (5, options.rounds or 9)
-    with open_rig(options.bootstrap) as rig, tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        (place / "peer.py").write_text(PEER)
-        peer = [sys.executable, "peer.py", "--help"]
-        with traced_worker(rig) as worker:
-            for what, act in (("listen", worker.listen), ("item", worker.item), ("session", worker.session)):
-                files = worker.files(what, act, windows)
-                name = {"listen": "files_listen", "item": "files_item", "session": "files_session"}[what]
-                bench.results[name] = files
-                bench.checks.append(at_most(name, len(files), LIMITS[what]))
-                bench.say(f"{what}: {len(files)} files: {' '.join(files)}")
-            here = ["--set", f"web.port={worker.port}", "--set", f"kafka.bootstrap={rig.broker.bootstrap}"]
-            commands = {
-                "help": [sidestream, "--help"],
-                "get": [sidestream, *here, "state", "get", "u1"],
-            }
-            bench.results["commands"] = compare_commands(commands, peer, rounds, place)
-        bench.checks.append(at_most("help_vs_typer", bench.results["commands"]["help"]["vs_peer"], 1.6))
-        bench.checks.append(at_most("get_vs_typer", bench.results["commands"]["get"]["vs_peer"], 3.0))
-        bench.checks.append(at_most("readme_kb", (ROOT / "README.md").stat().st_size / 1000, MAX_README_KB))
-        bench.results["folders_wide"] = wide_folders(ROOT)
-        bench.checks.append(at_most("folders_wide", len(bench.results["folders_wide"]), 0))
-        bench.results["collisions"] = foreign_names(ROOT, place / "wheel")
-        bench.checks.append(at_most("collisions", len(bench.results["collisions"]), 0))
+def follow_records(bench: Bench, options: Namespace) -> None:
+    """Count the files that records pass, and judge them."""
+    with open_rig(options.bootstrap) as rig, traced_worker(rig) as worker:
+        for what, act in (("listen", worker.listen), ("item", worker.item), ("session", worker.session)):
+            files = worker.files(what, act, 1 if options.smoke else 5)
+            bench.results[f"files_{what}"] = files
+            bench.checks.append(at_most(f"files_{what}", len(files), LIMITS[what]))
+            bench.say(f"{what}: {len(files)} files: {' '.join(files)}")
+
+
+def look_at_repository(bench: Bench) -> None:
+    """Measure README, folders and wheel, and judge them."""
+    bench.checks.append(at_most("readme_kb", (ROOT / "README.md").stat().st_size / 1000, MAX_README_KB))
+    bench.results["folders_wide"] = wide_folders(ROOT)
+    bench.checks.append(at_most("folders_wide", len(bench.results["folders_wide"]), 0))
+    with tempfile.TemporaryDirectory() as folder:
+        bench.results["collisions"] = foreign_names(ROOT, Path(folder))
+    bench.checks.append(at_most("collisions", len(bench.results["collisions"]), 0))
 
 
 def main() -> int:
     """Run the benchmark."""
-    options = option_parser("How many files a record passes, and how quickly small commands start.").parse_args()
+    parser = option_parser("How many files a record passes, and how quickly small commands start.")
+    parser.add_argument("--parts", default=",".join(PARTS), help=f"what is measured: {', '.join(PARTS)}")
+    options = parser.parse_args()
+    options.parts = options.parts.split(",")
     bench = Bench("layout", options)
-    run(bench, options)
+    if "files" in options.parts:
+        follow_records(bench, options)
+    if "commands" in options.parts:
+        measure_commands(bench, options.rounds or (1 if options.smoke else 15))
+    if "repository" in options.parts:
+        look_at_repository(bench)
     return bench.finish()
 
 

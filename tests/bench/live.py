@@ -24,8 +24,8 @@ import numpy as np
 
 from sidestream.models.records import ItemSids
 from sidestream.streams.demo.shipped import shipped_pair
-from sidestream.streams.tokenizing.events import Source
 from sidestream.streams.tokenizing.live.reading import listeners_value
+from sidestream.streams.tokenizing.records import ConsumedRecord
 from sidestream.tokenizer.artifact import load_tokenizer
 from sidestream.tokenizer.live import Audience, LiveSettings
 from sidestream.tokenizer.tokenizer import CatalogTokenizer
@@ -53,10 +53,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def log_of(made: list[Stream], tokenizer: CatalogTokenizer, seed: int) -> list[Source]:
+def log_of(made: list[Stream], tokenizer: CatalogTokenizer, seed: int) -> list[ConsumedRecord]:
     """Give all records of some streams in the order of their times: events, segments, sums of listeners."""
     rng = np.random.default_rng(seed)
-    dated: list[tuple[int, Source]] = []
+    dated: list[tuple[int, ConsumedRecord]] = []
     for offset, stream in enumerate(made):
         item = stream.item()
         dated.append((item.at, record(TOPICS.catalog_items, offset, item.item_id, item.to_json(), item.at)))
@@ -69,7 +69,7 @@ def log_of(made: list[Stream], tokenizer: CatalogTokenizer, seed: int) -> list[S
                 np.zeros(1, dtype=np.uint64), tokenizer.encoder.encode([heard])
             )[0]
             at = stream.begins_at + after_ms
-            audience.listened(stream.item_id, 0, number, at, {tokenizer.version: vector.astype(np.float64)})
+            audience.add_listen(stream.item_id, 0, number, at, {tokenizer.version: vector.astype(np.float64)})
             for item_id, partial in audience.publish([stream.item_id]):
                 dated.append(
                     (at, record(TOPICS.live_listeners, number, item_id, listeners_value(item_id, partial), at))
@@ -78,12 +78,12 @@ def log_of(made: list[Stream], tokenizer: CatalogTokenizer, seed: int) -> list[S
     offsets: Counter[str] = Counter()
     placed = []
     for _, one in dated:
-        placed.append(Source(one.topic, 0, offsets[one.topic], one.timestamp, one.key, one.value, []))
+        placed.append(ConsumedRecord(one.topic, 0, offsets[one.topic], one.timestamp, one.key, one.value, []))
         offsets[one.topic] += 1
     return placed
 
 
-def batches_of(records: list[Source]) -> list[list[Source]]:
+def batches_of(records: list[ConsumedRecord]) -> list[list[ConsumedRecord]]:
     """Cut a log into the agent's batches."""
     return [records[first : first + BATCH] for first in range(0, len(records), BATCH)]
 

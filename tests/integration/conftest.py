@@ -1,4 +1,4 @@
-"""What integration tests share beyond the common Kafka: one that may be killed, and the table of failures."""
+"""Fixtures of the integration tests besides the common Kafka: one that may be killed, and the table of failures."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ from tests.integration.rigs.two_nodes import TwoNodeKafka
 
 
 class MortalKafka:
-    """A Kafka of one's own that can die and come back at the same address with the same data."""
+    """A separate Kafka that can be killed and restarted at the same address with the same data."""
 
     def __init__(self, data_dir: Path) -> None:
         (port,) = free_ports(1)
@@ -38,7 +38,7 @@ class MortalKafka:
         return make_own_topics(self.broker, "own-")
 
     def kill(self) -> None:
-        """End it as a crash would."""
+        """Kill it, as a crash would."""
         node = local.find(self.settings)
         os.kill(node.pid, signal.SIGKILL)
         deadline = time.monotonic() + 10
@@ -47,13 +47,13 @@ class MortalKafka:
             time.sleep(0.02)
 
     def restart(self) -> None:
-        """Bring it back."""
+        """Restart it."""
         self.broker = start_broker(self.settings)
 
 
 @pytest.fixture
 def kafka_jars() -> None:
-    """Skips where no Apache Kafka can be started."""
+    """Skips if no Apache Kafka can be started."""
     settings = BrokerSettings(kind="kafka")
     try:
         require_kafka(settings)
@@ -64,7 +64,7 @@ def kafka_jars() -> None:
 
 @pytest.fixture
 def mortal_kafka(tmp_path: Path, kafka_jars: None) -> Iterator[MortalKafka]:
-    """A Kafka for one test alone, which may kill it."""
+    """A Kafka for a single test, which may kill it."""
     mortal = MortalKafka(tmp_path / "kafka")
     yield mortal
     mortal.broker.stop()
@@ -72,7 +72,7 @@ def mortal_kafka(tmp_path: Path, kafka_jars: None) -> Iterator[MortalKafka]:
 
 @pytest.fixture
 def two_nodes(tmp_path: Path, kafka_jars: None) -> Iterator[TwoNodeKafka]:
-    """A Kafka for one test alone, whose second node may be killed."""
+    """A Kafka for a single test, whose second node may be killed."""
     nodes = TwoNodeKafka(tmp_path / "nodes")
     yield nodes
     nodes.stop()

@@ -16,9 +16,9 @@ from sidestream.streams.demo.shipped import shipped_pair
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.tail import read_topic
 from sidestream.streams.runtime.metrics import Metrics
-from sidestream.streams.tokenizing.events import Source
 from sidestream.streams.tokenizing.live.items import LiveItems
-from sidestream.streams.tokenizing.live_tokenizers import books_of
+from sidestream.streams.tokenizing.live_codebooks import live_codebooks
+from sidestream.streams.tokenizing.records import ConsumedRecord
 from sidestream.streams.tokenizing.values import item_sids
 from sidestream.streams.worker.process import WorkerProcess
 from sidestream.tokenizer.artifact import load_tokenizer
@@ -32,7 +32,7 @@ STEADY, SHIFTING = streams(2, 300, seed=4)
 
 
 class Installation:
-    """Topics of its own, a client, and a worker that may die and come back."""
+    """Separate topics, a client, and a worker that may be killed and restarted."""
 
     def __init__(self, kafka, topics, folder):
         prefix = topics.listens.name.removesuffix("listen-events.v1")
@@ -77,7 +77,7 @@ class Installation:
         return {key: decode_state(value) for key, value in self.latest(self.topics.live_states).items()}
 
     def folded_to(self, *lengths):
-        """Whether so many segments of each stream are in the states."""
+        """Whether the given number of segments of each stream are in the states."""
         ends = {key: state.end_ms for key, state in self.states().items()}
         return ends == {
             stream.item_id: length * 5_000 for stream, length in zip((STEADY, SHIFTING), lengths, strict=True)
@@ -97,18 +97,18 @@ def installation(kafka, make_topics, tmp_path):
 
 
 def folded_again(installation, tokenizer):
-    """Fold what the topics hold once, in one process, without Kafka."""
+    """Fold the records of the topics once, in one process, without Kafka."""
     topics = installation.topics
-    items = LiveItems(topics, books_of([tokenizer]), Limits(), LiveSettings(), Metrics())
+    items = LiveItems(topics, live_codebooks([tokenizer]), Limits(), LiveSettings(), Metrics())
     latest = {}
     for topic in (topics.catalog_items, topics.live_segments):
         for r in read_topic(installation.clients, topic.name):
-            source = Source(topic.name, r.partition, r.offset, r.timestamp, r.key, r.value, list(r.headers))
+            source = ConsumedRecord(topic.name, r.partition, r.offset, r.timestamp, r.key, r.value, list(r.headers))
             made = None
             if topic is topics.catalog_items:
                 (value,) = item_sids(tokenizer, [CatalogItem.from_json(r.value)], [r.offset])
                 made = (topics.item_sids.name, r.key, value.to_json(), [])
-            for name, key, value, _ in items.through([source], [made], dead_letter):
+            for name, key, value, _ in items.apply([source], [made], dead_letter):
                 latest[name, key.decode()] = value
     return latest
 
@@ -145,7 +145,7 @@ def test_a_worker_killed_in_the_middle_of_streams_changes_no_byte(installation):
     assert now[SHIFTING.item_id].revision > (now[STEADY.item_id].revision or 0)
 
 
-def test_listeners_reach_the_item_and_an_ended_stream_is_gone(installation):
+def test_listener_sums_reach_the_item_and_an_ended_stream_is_removed(installation):
     client, topics, worker = installation.client, installation.topics, installation.start()
     heard = [
         CatalogItem(item_id=f"t{n}", kind="track", title=f"Track {n}", at=STEADY.begins_at, tags=("night jazz",))
@@ -166,7 +166,7 @@ def test_listeners_reach_the_item_and_an_ended_stream_is_gone(installation):
     client.flush()
     at = STEADY.begins_at + 1_000
 
-    def told():
+    def both_sums():
         # Until the worker knows that the item is live its listens are not counted.
         nonlocal at
         at += 1_000
@@ -176,7 +176,7 @@ def test_listeners_reach_the_item_and_an_ended_stream_is_gone(installation):
         state = installation.states()[STEADY.item_id]
         return {partial.partition for partial in state.partials} == {0, 1} and state
 
-    state = wait_until(told, 60, "sums of both partitions")
+    state = wait_until(both_sums, 60, "sums of both partitions")
     tokenizer = load_tokenizer(shipped_pair() / "tokenizer")
     assert all(set(partial.means) == {tokenizer.version} for partial in state.partials)
     assert [

@@ -1,4 +1,4 @@
-"""Local brokers and their workers as a user runs them: found from other folders, and taken down with their command."""
+"""Local brokers and their workers as a user runs them: found from other folders, and stopped with their command."""
 
 import json
 import signal
@@ -37,7 +37,7 @@ def sidestream(*args, cwd):
 
 @contextmanager
 def running(*args, cwd: Path):
-    """A command that goes on until it is told to end; killed if it does not."""
+    """A command that runs until SIGTERM; killed if it does not end."""
     cwd.mkdir()
     with (cwd / "out.log").open("wb") as out, subprocess.Popen(command(*args), cwd=cwd, stdout=out, stderr=out) as made:
         try:
@@ -51,9 +51,9 @@ def running(*args, cwd: Path):
 def wait_until(condition, process, folder):
     deadline = time.monotonic() + DEADLINE_S
     while not (found := condition()):
-        told = (folder / "out.log").read_text()[-2_000:]
-        assert process is None or process.poll() is None, told
-        assert time.monotonic() < deadline, told
+        output = (folder / "out.log").read_text()[-2_000:]
+        assert process is None or process.poll() is None, output
+        assert time.monotonic() < deadline, output
         time.sleep(0.05)
     return found
 
@@ -67,7 +67,7 @@ def is_ready(worker):
 
 
 def require_gone(brokers):
-    """What ran is in no registry, and its process has ended."""
+    """The broker is in no registry, and its process has ended."""
     assert broker_registry().running() == []
     assert worker_registry().running() == []
     assert brokers
@@ -101,7 +101,7 @@ def test_a_broker_is_stopped_by_its_name_from_any_folder(tmp_path):
     assert broker_registry().running() == []
 
 
-def test_two_workers_started_at_once_answer_from_another_folder_and_end_with_a_closed_terminal(tmp_path):
+def test_two_workers_are_reached_from_another_folder_and_end_with_a_closed_terminal(tmp_path):
     (port,) = free_ports(1)
     with running("--set", f"web.port={port}", "up", "--workers", "2", cwd=tmp_path / "a") as process:
         folder, other = tmp_path / "a", tmp_path / "b"
@@ -121,9 +121,9 @@ def test_two_workers_started_at_once_answer_from_another_folder_and_end_with_a_c
         brokers = broker_registry().running()
         process.send_signal(signal.SIGHUP)
         process.wait(60)
-    told = (tmp_path / "a" / "out.log").read_text()
-    assert "worker 1 | " in told
-    assert "worker 2 | " in told
+    output = (tmp_path / "a" / "out.log").read_text()
+    assert "worker 1 | " in output
+    assert "worker 2 | " in output
     require_gone(brokers)
 
 
@@ -134,7 +134,7 @@ def other_made(folder: Path) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
-def test_the_demo_takes_its_broker_and_worker_down(tmp_path, number):
+def test_the_demo_stops_its_broker_and_worker(tmp_path, number):
     with running("demo", cwd=tmp_path / "a") as process:
         wait_until(worker_registry().running, process, tmp_path / "a")
         brokers = broker_registry().running()

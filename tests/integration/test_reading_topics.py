@@ -1,4 +1,4 @@
-"""Topics read to their end and followed on a real Kafka: transactions, compaction, retention, growth, a broker away."""
+"""Topics read to their end and followed on a real Kafka: transactions, compaction, retention, growth, broker loss."""
 
 import asyncio
 import contextlib
@@ -93,7 +93,7 @@ async def test_transactions_and_empty_partitions(kafka, topic_prefix):
     assert await asyncio.to_thread(read_record, clients, topic, 0, 3) is None, "aborted"
 
 
-async def test_gaps_that_compaction_leaves(kafka, topic_prefix):
+async def test_gaps_after_compaction(kafka, topic_prefix):
     clients, topic = Clients(kafka.kafka), topic_prefix() + "compacted"
     make_topic(clients, topic, 1, COMPACTED)
     deadline = time.monotonic() + DEADLINE_S
@@ -112,7 +112,7 @@ async def test_gaps_that_compaction_leaves(kafka, topic_prefix):
 
 
 async def until(follower, count):
-    """Poll until so many records have come."""
+    """Poll until a number of records have arrived."""
     found = []
     async with asyncio.timeout(DEADLINE_S):
         while len(found) < count:
@@ -133,7 +133,7 @@ async def test_deleted_records_new_partitions_and_absent_topics(kafka, topic_pre
     async with producing(clients) as producer, Follower(clients, {topic: [0]}, grows=True) as follower:
         await send(producer, topic, 0, [b"%d" % number for number in range(4)])
         assert len(await until(follower, 4)) == 4
-        # As if they were deleted before they are read: the follower stands at 0, and the log begins at 3.
+        # As if they were deleted before they are read: the follower is at offset 0, and the log starts at 3.
         await asyncio.to_thread(admin.delete_records, {TopicPartition(topic, 0): 3})
         follower.seek({Place(topic, 0): 0})
         assert await until(follower, 1) == [b"3"]
@@ -150,7 +150,7 @@ async def test_deleted_records_new_partitions_and_absent_topics(kafka, topic_pre
 
 
 @pytest.mark.slow
-async def test_a_broker_that_dies_and_comes_back_is_followed_on(mortal_kafka):
+async def test_following_continues_after_a_broker_restart(mortal_kafka):
     clients = Clients(mortal_kafka.kafka)
     make_topic(clients, "t", 1)
     async with Follower(clients, {"t": [0]}) as follower:

@@ -15,8 +15,8 @@ pytestmark = pytest.mark.broker
 def rig(kafka, make_topics, tmp_path):
     rigs = []
 
-    def make(beside=None, **flags):
-        topics = make_topics() if beside is None else beside.topics
+    def make(alongside=None, **flags):
+        topics = make_topics() if alongside is None else alongside.topics
         folder = tmp_path / str(len(rigs))
         folder.mkdir()
         rigs.append(Rig(kafka, topics, folder, **flags))
@@ -88,7 +88,7 @@ def test_a_catalogue_change_is_in_candidates_within_a_second(rig):
     assert "new" not in ids(loop.answer("without"))
 
 
-def test_bad_records_become_dead_letters_and_the_streams_go_on(rig):
+def test_bad_records_become_dead_letters_and_the_streams_continue(rig):
     loop = rig()
     loop.item("i0")
     loop.listen("u", "i0", 2_000)
@@ -111,7 +111,7 @@ def test_bad_records_become_dead_letters_and_the_streams_go_on(rig):
     assert loop.end() == 0
 
 
-def test_sigkill_among_sessions_leaves_none_unanswered(rig):
+def test_sigkill_leaves_no_session_unanswered(rig):
     loop = rig(engine_sleep_s=0.02)
     for number in range(5):
         loop.item(f"i{number}")
@@ -166,9 +166,9 @@ def test_a_slow_engine_is_answered_in_time_by_popularity(rig):
     assert loop.end() == 0
 
 
-def test_the_two_roles_apart_do_what_one_worker_does(rig):
+def test_separate_roles_do_what_one_worker_does(rig):
     tokenizing = rig(**{"worker.role": "tokenize"})
-    answering = rig(beside=tokenizing, **{"worker.role": "recommend"})
+    answering = rig(alongside=tokenizing, **{"worker.role": "recommend"})
     answering.item("i0")
     answering.item("i1")
     answering.listen("u", "i0", 2_000)
@@ -185,7 +185,7 @@ def test_the_two_roles_apart_do_what_one_worker_does(rig):
     assert (answering.end(), tokenizing.end()) == (0, 0)
 
 
-def test_a_lane_that_cannot_go_on_ends_the_worker_and_says_why(rig):
+def test_a_lane_that_cannot_continue_ends_the_worker_with_a_reason(rig):
     loop = rig(**{"kafka.request_timeout_ms": 4_000})
     loop.item("i0").get(10)
     loop.start().ready()
@@ -237,7 +237,7 @@ def test_a_missing_broker_shows_in_readiness_and_ends_the_worker(rig):
     assert "127.0.0.1:1" in loop.log.read_text().strip().splitlines()[-1]
 
 
-def test_sigterm_while_kafka_is_awaited_is_an_orderly_end(rig):
+def test_sigterm_while_kafka_is_awaited_is_a_normal_shutdown(rig):
     loop = rig()
     loop.flags["kafka.bootstrap"] = "127.0.0.1:1"
     loop.start()

@@ -1,4 +1,4 @@
-"""The whole product as a user runs it: the shipped pair, the command line's worker, a played world, a real Kafka."""
+"""The whole product as a user runs it: the shipped pair, the command line's worker, a synthetic world, a real Kafka."""
 
 import asyncio
 import statistics
@@ -41,7 +41,7 @@ def settings(make_topics):
 
 @pytest.fixture
 def start_worker(kafka, settings, tmp_path):
-    """Starts a worker process; the port, the folder and the group stay the same, so that a second one is its heir."""
+    """Starts a worker process with the same port, folder and group, so that a second one takes its partitions over."""
     (port,) = free_ports(1)
     workers = []
 
@@ -83,7 +83,7 @@ def items_known(worker):
     return int(float(lines[0].split()[1])) if lines else 0
 
 
-def test_an_item_sent_while_it_runs_is_known_within_a_second_and_offered_to_who_likes_its_kind(
+def test_a_new_item_is_known_within_a_second_and_recommended_to_listeners_of_its_kind(
     kafka, settings, start_worker, tmp_path
 ):
     generate_world(tmp_path / "world", WorldSettings())
@@ -123,14 +123,14 @@ def test_an_item_sent_while_it_runs_is_known_within_a_second_and_offered_to_who_
     assert all(c.familiar for c in fresh)
 
 
-def test_after_sigkill_in_the_middle_of_a_replay_state_equals_the_fold_and_nobody_is_left_unanswered(
+def test_after_sigkill_during_a_replay_states_equal_the_fold_and_every_session_is_answered(
     kafka, settings, start_worker, tmp_path
 ):
     generate_world(tmp_path / "world", WorldSettings(listeners=80, days=6))
     folder = LogFolder(tmp_path / "world")
     clients, topics = Clients(kafka.kafka), build_topics(settings)
     worker = start_worker()
-    # All items first: under a standing catalogue the fold determines every byte.
+    # All items first: with an unchanging catalogue the fold determines every byte.
     items = {event.item_id: event.item for event in folder.catalog() if event.item is not None}
     with SidestreamClient(kafka.kafka, settings) as client:
         for item in items.values():

@@ -1,4 +1,4 @@
-"""Certificate files that cannot be used are refused by name, before any connection."""
+"""Unusable certificate files are refused by name, before any connection."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def files(tmp_path_factory):
         ("ca", "together", None, None),
     ],
 )
-def test_files_that_fit_are_taken(files, ca, certificate, key, password):
+def test_valid_files_are_accepted(files, ca, certificate, key, password):
     Credentials(security(files, ca, certificate, key, password))
 
 
@@ -45,7 +45,7 @@ def test_files_that_fit_are_taken(files, ca, certificate, key, password):
         ("ca", "nonsense", "client_key", None, r"client_cert_file .*nonsense\.pem"),
     ],
 )
-def test_files_that_do_not_fit_are_refused_by_name(files, ca, certificate, key, password, words):
+def test_invalid_files_are_refused_by_name(files, ca, certificate, key, password, words):
     with pytest.raises(SettingsError, match=words) as caught:
         Credentials(security(files, ca, certificate, key, password))
     assert "hush" not in str(caught.value)

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("streams", "models", "tokenizer")
-BROKER = "streams/broker"
+NAMESPACE = "sidestream"
 VERSIONS = ["3.11", "3.12", "3.13"]
 # Builds and installs take a while on a busy machine, and so does the demo.
 STEP_S = 600
@@ -39,14 +39,14 @@ def wheel(tmp_path_factory, uv):
     # From a copy without what earlier builds left: setuptools packs what it finds in `build`.
     source, built = tmp_path_factory.mktemp("source") / "sidestream", tmp_path_factory.mktemp("dist")
     left_out = shutil.ignore_patterns(".venv", ".git", "build", "dist", "var", "*.egg-info", "__pycache__", ".*_cache")
-    shutil.copytree(ROOT, source, ignore=left_out)
+    shutil.copytree(ROOT, source, ignore=left_out, symlinks=True)
     run([uv, "build", "--quiet", "--wheel", "-o", built], cwd=source)
     (made,) = built.glob("*.whl")
     return made
 
 
 def python_of(version):
-    """An interpreter of this version, wherever this machine keeps it."""
+    """An interpreter of this version, if this machine has one."""
     pyenv = sorted(Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser().glob(f"versions/{version}.*/bin/python"))
     found = shutil.which(f"python{version}")
     code = "import sys; print(sys.version_info[:2])"
@@ -69,17 +69,18 @@ def installed(request, tmp_path_factory, uv, wheel):
     return folder / "venv" / "bin" / "sidestream"
 
 
-def test_the_wheel_holds_the_packages_and_all_they_read(wheel):
+def test_the_wheel_contains_the_packages_and_their_data(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == set(PACKAGES)
-    wanted = [
-        path.relative_to(ROOT).as_posix()
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {NAMESPACE}
+    own = [path.relative_to(ROOT).as_posix() for path in (ROOT / NAMESPACE).iterdir() if path.is_file()]
+    wanted = own + [
+        f"{NAMESPACE}/{path.relative_to(ROOT).as_posix()}"
         for package in PACKAGES
         for path in (ROOT / package).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and path.suffix != ".md" and "__pycache__" not in path.parts
     ]
-    assert {f"{BROKER}/kafka/pom.xml", f"{BROKER}/kafka/server.properties"} <= names
+    assert f"{NAMESPACE}/streams/broker/kafka/server.properties" in wanted
     assert sorted(set(wanted) - names) == []
 
 
@@ -101,13 +102,13 @@ def test_the_demo_runs_from_an_empty_folder(installed, tmp_path, broker):
     done = run([installed, "demo", "--once", "--json"], cwd=folder, env=env)
     summary = json.loads(done.stdout.splitlines()[-1])
     assert (summary["broker"], summary["answered_share"], summary["invalid_candidates"]) == (broker, 1.0, 0)
-    stand_in = "the embedded broker stands in for Apache Kafka"
+    stand_in = "the embedded broker is used instead of Apache Kafka"
     assert (stand_in in " ".join(done.stderr.split())) == (broker == "embedded")
     assert "Warning" not in done.stderr
     assert [each.name for each in folder.iterdir()] == ["var"]
 
 
-def test_without_java_and_without_the_library_both_ways_out_are_told(installed, tmp_path, uv):
+def test_without_java_and_without_the_library_both_remedies_are_named(installed, tmp_path, uv):
     python = installed.parent / "python"
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"PATH": str(installed.parent)}
     run([uv, "pip", "uninstall", "--quiet", "--python", python, "confluent-kafka"])

@@ -1,4 +1,4 @@
-"""Every client over TLS and SASL against a Kafka that demands them, and what happens where it does not let us in."""
+"""Every client over TLS and SASL against a Kafka that requires them, and the errors if it refuses a client."""
 
 import asyncio
 import base64
@@ -77,7 +77,7 @@ def make_topics(kafka, prefix):
     params=["scram-256", "scram-512", "plain", "oauthbearer", "unencrypted scram-512", "client certificate"]
 )
 def let_in(request, secure, token_file):
-    """Settings of a client for each way in."""
+    """Client settings for each authentication method."""
     if request.param == "client certificate":
         files = secure.certificates
         return secure.at(
@@ -98,7 +98,7 @@ def let_in(request, secure, token_file):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
-async def test_every_client_library_passes_every_door(let_in, topic_prefix):
+async def test_every_client_library_connects_to_every_listener(let_in, topic_prefix):
     topics = await asyncio.to_thread(make_topics, let_in, topic_prefix())
     clients, source, target = Clients(let_in), topics.listens.name, topics.candidates.name
     app = faust.App(source, **clients.faust_options(), store="memory://", web_enabled=False)
@@ -148,7 +148,7 @@ def read_back_with_kafka_python(clients, topic):
         ({"ca_file": None}, r"not trusted: .*kafka\.security\.ca_file"),
     ],
 )
-def test_a_refusal_is_said_at_once_and_by_every_way(secure, change, words):
+def test_a_refusal_is_reported_at_once_by_every_client(secure, change, words):
     if change.get("ca_file"):
         change = {"ca_file": getattr(secure.certificates, change["ca_file"])}
     kafka, began_s = secure.scram(**change), time.monotonic()
@@ -174,23 +174,25 @@ def test_the_certificate_must_name_the_host_unless_that_is_switched_off(secure):
 
 
 @pytest.mark.parametrize(
-    ("door", "security"),
+    ("listener", "security"),
     [
         ("sasl", {}),
         ("open", {"protocol": "SSL"}),
         ("mutual", {"protocol": "SSL"}),  # without the certificate that it asks for
     ],
 )
-def test_a_door_of_another_kind_counts_as_silence_and_says_what_was_tried(secure, door, security):
+def test_a_listener_of_another_protocol_counts_as_no_answer(secure, listener, security):
     if security:
         security["ca_file"] = secure.certificates.ca
-    kafka = secure.at(door, **security)
-    with pytest.raises(BrokerError, match=f"localhost:{secure.ports[door]} by {kafka.security.protocol}:") as caught:
+    kafka = secure.at(listener, **security)
+    with pytest.raises(
+        BrokerError, match=f"localhost:{secure.ports[listener]} by {kafka.security.protocol}:"
+    ) as caught:
         asyncio.run(Clients(kafka).log_in(3.0))
     assert not isinstance(caught.value, AccessError)
 
 
-def test_a_token_is_judged_when_it_is_used(secure, tmp_path):
+def test_a_token_is_checked_when_it_is_used(secure, tmp_path):
     file = write_token(tmp_path / "token", USER, life_s=-60)
     kafka = secure.at(
         "sasl", protocol="SASL_SSL", mechanism="OAUTHBEARER", token_file=file, ca_file=secure.certificates.ca
@@ -207,7 +209,7 @@ def test_a_token_is_judged_when_it_is_used(secure, tmp_path):
 
 
 def secret_free(kafka):
-    """Settings of a worker as flags, and its secrets apart."""
+    """Settings of a worker as flags, and its secrets separately."""
     flags = flags_of(kafka, "kafka.")
     return {name: value for name, value in flags.items() if name != PASSWORD}, flags[PASSWORD].get_secret_value()
 
@@ -229,7 +231,7 @@ def rig(secure, topic_prefix, tmp_path):
         one.close()
 
 
-def test_a_whole_worker_does_its_loop_over_tls_and_scram_and_keeps_the_secret(secure, rig):
+def test_a_worker_runs_over_tls_and_scram_without_leaking_the_secret(secure, rig):
     loop = rig(secure.scram(), **{"log.level": "debug"})
     for number in range(12):
         loop.item(f"i{number}")
@@ -253,7 +255,7 @@ def test_a_whole_worker_does_its_loop_over_tls_and_scram_and_keeps_the_secret(se
 
 
 @pytest.mark.parametrize("fault", ["password", "authority"])
-def test_a_worker_that_is_not_let_in_ends_at_once_with_one_line(secure, rig, fault):
+def test_a_worker_with_rejected_credentials_ends_at_once_with_one_line(secure, rig, fault):
     change = {"password": "wrong-hush"} if fault == "password" else {"ca_file": secure.certificates.stranger}
     loop = rig(secure.scram(**change), **{"worker.broker_wait_s": 60})
     # Half of the wait, and time to import everything on a busy machine.
@@ -266,7 +268,7 @@ def test_a_worker_that_is_not_let_in_ends_at_once_with_one_line(secure, rig, fau
     assert not any(secret in text for secret in ("wrong-hush", SECRETS["SCRAM-SHA-512"]))
 
 
-def test_a_child_worker_gets_its_secrets_by_the_environment(secure, topic_prefix, tmp_path):
+def test_a_child_worker_gets_its_secrets_from_the_environment(secure, topic_prefix, tmp_path):
     kafka, prefix = secure.scram(password="wrong-hush"), topic_prefix()
     flags = {**flags_of(kafka, "kafka."), "topics.prefix": prefix, "web.port": 1, "data_dir": str(tmp_path)}
     with WorkerProcess(flags, tmp_path / "worker.log") as worker:
@@ -279,7 +281,7 @@ def test_a_child_worker_gets_its_secrets_by_the_environment(secure, topic_prefix
         assert "hush" not in worker.log_file.read_text()
 
 
-def test_commands_speak_tls_and_scram_and_show_no_secret(secure, topic_prefix):
+def test_commands_use_tls_and_scram_and_show_no_secret(secure, topic_prefix):
     topics = make_topics(secure.scram(), topic_prefix())
     flags, secret = secret_free(secure.scram())
     command = [sys.executable, "-m", "sidestream.streams.cli.main"]

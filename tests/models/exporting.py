@@ -1,4 +1,4 @@
-"""A complete model artifact of a network that no training made."""
+"""A complete model artifact of an untrained network."""
 
 from safetensors.torch import save_file
 

@@ -1,4 +1,4 @@
-"""The feature function: latest entries, unknown ones left out, never an empty array."""
+"""The feature function: latest entries, without unknown ones, never an empty array."""
 
 import numpy as np
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""A graph that is written anew replaces the old one whole, or not at all."""
+"""A re-exported graph replaces the old one completely, or not at all."""
 
 import shutil
 

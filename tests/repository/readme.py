@@ -1,24 +1,27 @@
-"""Writes the generated blocks of the README: `python -m tests.repository.readme` (`make readme`)."""
+"""Writes what is generated of the pages: `python -m tests.repository.readme` (`make readme`)."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
-from sidestream.streams.cli.serving.config import settings_table
+from sidestream.streams.cli.serving.settings_page import settings_page
+from tests.repository.pages import README, ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = ROOT / "streams" / "examples" / "rank_candidates.py"
 
 
-def rewritten(text):
-    """The README with its generated blocks written anew."""
-    example = (ROOT / "streams/examples/rank_candidates.py").read_text().strip()
-    for name, content in (("example", f"```python\n{example}\n```"), ("settings", settings_table())):
-        pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
-        text, count = re.subn(pattern, lambda found, c=content: f"{found[1]}{c}\n{found[2]}", text, flags=re.DOTALL)
-        if count != 1:
-            raise ValueError(f"README: expected one block {name}, got {count}")
+def readme() -> str:
+    """The README with its example as the file has it."""
+    block = f"```python\n{EXAMPLE.read_text().strip()}\n```"
+    pattern = r"(<!-- example -->\n).*?(<!-- /example -->)"
+    text, count = re.subn(pattern, lambda found: f"{found[1]}{block}\n{found[2]}", README.read_text(), flags=re.DOTALL)
+    if count != 1:
+        raise ValueError(f"README: expected one block example, got {count}")
     return text
 
 
+GENERATED: dict[Path, Callable[[], str]] = {README: readme, ROOT / "deploy" / "settings.md": settings_page}
+
 if __name__ == "__main__":
-    readme = ROOT / "README.md"
-    readme.write_text(rewritten(readme.read_text()))
+    for page, made in GENERATED.items():
+        page.write_text(made())

@@ -1,15 +1,14 @@
-"""Commands that the README, messages, docstrings and alerts name exist, with their options."""
+"""Commands that pages, messages, docstrings and alerts name exist, with their options."""
 
 import re
-from pathlib import Path
 
 import pytest
 from typer.main import get_command
 
 from sidestream.streams.cli.lazy import LazyCommand
 from sidestream.streams.cli.main import app
+from tests.repository.pages import PAGES, README, ROOT, blocks, inline_code
 
-ROOT = Path(__file__).resolve().parents[2]
 COMMAND = get_command(app)
 CODE = [path for package in ("streams", "models", "tokenizer") for path in sorted((ROOT / package).rglob("*.py"))]
 
@@ -18,6 +17,19 @@ def named_commands(text, before):
     """Every `sidestream …`, split into words."""
     for line in re.findall(rf"(?:{before})sidestream ([^`\n#&…]+)", text.replace("\\\n", " "), re.MULTILINE):
         yield re.findall(r"'[^']*'?|\S+", line)
+
+
+def values(words, command):
+    """The words that are neither options nor their values."""
+    options = [param for param in command.params if param.param_type_name == "option"]
+    found, rest = [], iter(words)
+    for word in rest:
+        option = next((param for param in options if word in (*param.opts, *param.secondary_opts)), None)
+        if option is not None and not option.is_flag:
+            next(rest, None)
+        elif option is None and not word.startswith("--"):
+            found.append(word)
+    return found
 
 
 def require(words, where):
@@ -34,15 +46,24 @@ def require(words, where):
         command = command.commands[name]
     if isinstance(command, LazyCommand):
         command = command.load()
+    arguments = [param for param in command.params if param.param_type_name == "argument"]
+    if all(argument.nargs == 1 for argument in arguments):
+        assert len(values(words, command)) <= len(arguments), where
     options = {option for param in command.params for option in (*param.opts, *param.secondary_opts)} | {"--help"}
     assert {word for word in words if word.startswith("-") and len(word) > 1} <= options, where
 
 
-def test_those_of_the_readme():
-    found = list(named_commands((ROOT / "README.md").read_text(), "^|[`$&] ?"))
-    assert len(found) > 30
-    for words in found:
-        require(words, words)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_those_of_the_pages(page):
+    text = page.read_text()
+    shown = [f"`{code}`" for code in inline_code(text)]
+    shown += [f"`{line}`" for block in blocks(text) for line in block.commands]
+    for words in named_commands("\n".join(shown), "`|[$&|] ?"):
+        require(words, f"{page.relative_to(ROOT)}: {' '.join(words)}")
+
+
+def test_the_readme_shows_more_than_a_few():
+    assert len([line for block in blocks(README.read_text()) for line in block.commands]) > 15
 
 
 @pytest.mark.parametrize("files", [CODE, sorted((ROOT / "deploy").glob("*.yaml"))], ids=["code", "deploy"])

@@ -1,25 +1,90 @@
-"""What the README shows is what there is."""
+"""What the pages show is what there is."""
 
+import importlib.util
 import re
-from pathlib import Path
+import tomllib
 
+import pytest
+from markdown_it import MarkdownIt
+
+from sidestream.streams.cli.serving.settings_page import EVERYDAY
+from sidestream.streams.settings import Settings, env_name, walk_settings
 from sidestream.streams.worker.watch.watchdog import ExitCode
-from tests.repository.readme import rewritten
+from tests.repository.pages import PAGES, README, ROOT, anchors, blocks, inline_code, links
+from tests.repository.readme import GENERATED
 
-ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text()
-
-
-def test_generated_blocks_are_up_to_date():
-    assert rewritten(README) == README, "run `make readme`"
-
-
-def test_named_commands_and_files_exist():
-    for path in re.findall(r"`((?:streams|models|tokenizer)/[\w/]+\.py)`", README):
-        assert (ROOT / path).exists(), path
-    for target in re.findall(r"`make ([a-z-]+)", README):
-        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target
+MAX_README_BYTES = 10_000
+# Pages that name what is no more.
+HISTORY = {ROOT / "CHANGELOG.md"}
+# Folders of users and installations.
+FOREIGN = {"model", "pair", "var", "recording", "alignment", "events", "DST"}
 
 
-def test_every_exit_code_is_in_the_table():
-    assert [int(code) for code in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)] == list(ExitCode)
+def name(page):
+    return str(page.relative_to(ROOT))
+
+
+def test_the_readme_is_short():
+    assert len(README.read_bytes()) <= MAX_README_BYTES
+
+
+@pytest.mark.parametrize("page", GENERATED, ids=name)
+def test_generated_parts_are_up_to_date(page):
+    assert GENERATED[page]() == page.read_text(), "run `make readme`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_somewhere(page):
+    text = page.read_text()
+    for target in links(text):
+        path, _, anchor = target.partition("#")
+        found = (page.parent / path).resolve() if path else page
+        assert found.exists(), target
+        assert not anchor or anchor in anchors(found.read_text()), target
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in HISTORY], ids=name)
+def test_paths_lead_somewhere(page):
+    """Paths are relative to the repository or to the page's own folder."""
+    paths = r"((?:[\w.]+/)+(?:[\w.]+\.(?:py|md|json|yaml|toml|txt))?|[\w/]+\.(?:py|yaml|md))"
+    for code in inline_code(page.read_text()):
+        found = re.fullmatch(paths + r"(?::[\w.]+)?", code)
+        if found is not None and found[1].split("/")[0] not in FOREIGN:
+            assert any((folder / found[1]).exists() for folder in (ROOT, page.parent)), code
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_make_targets_and_modules_exist(page):
+    text = page.read_text()
+    shown = [*inline_code(text), *(command for block in blocks(text) for command in block.commands)]
+    makefile = (ROOT / "Makefile").read_text()
+    for code in shown:
+        if found := re.match(r"make ([a-z-]+)", code):
+            assert re.search(rf"^{found[1]}:", makefile, re.MULTILINE), code
+        if found := re.search(r"python -m ((?:tests|sidestream)[\w.]+)", code):
+            assert importlib.util.find_spec(found[1]) is not None, code
+
+
+def test_every_exit_code_is_in_the_operators_table():
+    text = (ROOT / "deploy" / "README.md").read_text()
+    assert [int(code) for code in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)] == list(ExitCode)
+
+
+def test_everyday_settings_are_few_and_exist():
+    names = [name for name, _, _ in walk_settings(Settings())]
+    assert set(EVERYDAY) <= set(names)
+    assert len(set(EVERYDAY)) == len(EVERYDAY)
+    assert 20 <= len(EVERYDAY) <= 30
+    page = (ROOT / "deploy" / "settings.md").read_text()
+    rows = re.findall(r"^\| `([\w.]+)` \| `(\w+)` \|", page, re.MULTILINE)
+    assert rows[: len(EVERYDAY)] == [(name, env_name(name)) for name in EVERYDAY]
+    assert sorted(row for row, _ in rows) == sorted(names)
+
+
+def test_the_readme_is_the_long_description_and_renders():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["readme"] == "README.md"
+    html = MarkdownIt("commonmark").enable("table").render(README.read_text())
+    assert "<h1>Sidestream</h1>" in html
+    assert "<p>|" not in html, "a table that does not render"
+    assert "```" not in re.sub(r"<pre>.*?</pre>", "", html, flags=re.DOTALL), "a block that is not closed"

@@ -1,4 +1,4 @@
-"""Brokers of both kinds, and topics on them, for tests that must hold on each."""
+"""Brokers of both kinds, and topics on them, for tests that must pass on each."""
 
 from collections.abc import Callable, Iterator
 

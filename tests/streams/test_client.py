@@ -1,4 +1,4 @@
-"""The user client on a real Kafka: right topics and keys, each candidate set once, failures told."""
+"""The user client on a real Kafka: correct topics and keys, each candidate set once, failures raised."""
 
 import sys
 import threading
@@ -11,6 +11,7 @@ from kafka import TopicPartition
 from sidestream.models.records import Candidate, CandidateSet, CatalogItem, Listen, SessionStart
 from sidestream.models.records.candidates import candidate_set_id
 from sidestream.streams.broker import RunningBroker
+from sidestream.streams.broker.status import BrokerStatus
 from sidestream.streams.client import SidestreamClient
 from sidestream.streams.contracts.decode import (
     decode_catalog_item,
@@ -21,6 +22,7 @@ from sidestream.streams.contracts.decode import (
 from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.contracts.topics import create_topics
 from sidestream.streams.errors import BrokerError, TopicError
+from sidestream.streams.examples import connecting
 from sidestream.streams.examples.connecting import open_client
 from sidestream.streams.kafka.clients import Clients
 from tests.streams.demo.published import value
@@ -125,7 +127,7 @@ def test_published_values_pass_the_decoders(kafka: RunningBroker, client: Sidest
     assert first.erasure_id != second.erasure_id
 
 
-def test_flush_tells_of_records_that_were_not_delivered(client: SidestreamClient) -> None:
+def test_flush_raises_if_a_record_was_not_delivered(client: SidestreamClient) -> None:
     # Larger than the broker takes, but not than the producer does.
     client.publish_item(CatalogItem(item_id="i", kind="track", description="x" * 1_200_000, at=NOW))
     with pytest.raises(BrokerError, match="MessageSizeTooLarge"):
@@ -135,7 +137,7 @@ def test_flush_tells_of_records_that_were_not_delivered(client: SidestreamClient
         client.publish_item(CatalogItem(item_id="i", kind="track", description="x" * 3_000_000, at=NOW))
 
 
-def test_consume_candidates_gives_each_set_once(kafka: RunningBroker, client: SidestreamClient) -> None:
+def test_consume_candidates_returns_each_set_once(kafka: RunningBroker, client: SidestreamClient) -> None:
     sets = [answer(SessionStart(session_id=f"s{number}", user_id="u", at=NOW)) for number in range(3)]
     publish_answers(kafka, client, sets[0])
     with client.consume_candidates() as live, client.consume_candidates(from_start=True) as all_of_them:
@@ -149,7 +151,7 @@ def test_consume_candidates_gives_each_set_once(kafka: RunningBroker, client: Si
             assert stream.repeats == repeats
 
 
-def test_consume_candidates_skips_and_counts_what_is_none(kafka: RunningBroker, client: SidestreamClient) -> None:
+def test_consume_candidates_skips_and_counts_malformed_sets(kafka: RunningBroker, client: SidestreamClient) -> None:
     producer = Clients(kafka.kafka).producer()
     producer.send(client.topics.candidates.name, key=b"u", value=b"{}").get(timeout=DEADLINE_S)
     producer.close()
@@ -160,13 +162,13 @@ def test_consume_candidates_skips_and_counts_what_is_none(kafka: RunningBroker, 
         assert stream.unreadable == 1
 
 
-def test_consume_candidates_in_a_group_goes_on_where_it_stopped(kafka: RunningBroker, client: SidestreamClient) -> None:
+def test_consume_candidates_in_a_group_resumes_where_it_stopped(kafka: RunningBroker, client: SidestreamClient) -> None:
     sets = [answer(SessionStart(session_id=f"s{number}", user_id="u", at=NOW)) for number in range(2)]
     publish_answers(kafka, client, sets[0])
     group = client.topics.candidates.name
     with client.consume_candidates(group, from_start=True) as stream:
         assert next(stream.within(DEADLINE_S)) == sets[0]
-        stream.poll(100)  # asking for more says that the first was used
+        stream.poll(100)  # polling again commits the first set
     publish_answers(kafka, client, sets[1])
     with client.consume_candidates(group, from_start=True) as stream:
         assert next(stream.within(DEADLINE_S)) == sets[1]
@@ -175,7 +177,7 @@ def test_consume_candidates_in_a_group_goes_on_where_it_stopped(kafka: RunningBr
 
 def test_consume_candidates_needs_its_topic(kafka: RunningBroker) -> None:
     client = SidestreamClient(kafka.kafka, TopicSettings(prefix="never-made-"))
-    with pytest.raises(TopicError, match="topics create"):
+    with pytest.raises(TopicError, match="never-made-candidates"):
         client.consume_candidates()
 
 
@@ -186,7 +188,7 @@ def test_request_candidates_gets_the_answer_to_its_own_request(client: Sidestrea
         assert client.request_candidates(start, DEADLINE_S) == answer(start)
 
 
-def test_request_candidates_says_when_nobody_answers(client: SidestreamClient) -> None:
+def test_request_candidates_raises_without_an_answer(client: SidestreamClient) -> None:
     with pytest.raises(BrokerError, match=r"no candidates for session 's' within 0\.5 s"):
         client.request_candidates(SessionStart(session_id="s", user_id="u", at=NOW), timeout_s=0.5)
 
@@ -212,3 +214,15 @@ def test_an_example_finds_its_kafka_by_address_or_settings_file(monkeypatch, tmp
     monkeypatch.setattr(sys, "argv", ["example", place])
     with open_client() as opened:
         assert opened.topics.listens.name == ("demo-" if place.endswith("toml") else "") + "listen-events.v1"
+
+
+def test_an_example_without_an_argument_uses_the_local_broker_that_commands_find(monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["example"])
+    with pytest.raises(BrokerError, match="sidestream broker start"):
+        open_client()
+    monkeypatch.setattr(
+        connecting, "find_broker", lambda _: BrokerStatus("embedded", True, "127.0.0.1:9", data_dir=str(tmp_path))
+    )
+    with open_client() as opened:
+        assert opened.topics.listens.name == "listen-events.v1"

@@ -5,7 +5,7 @@ from sidestream.streams.errors import SettingsError
 from sidestream.streams.settings import MASK, Settings, env_name, load_settings, walk_settings
 
 
-def test_flag_wins_over_environment_and_environment_over_file(tmp_path):
+def test_flag_takes_precedence_over_environment_and_environment_over_file(tmp_path):
     file = tmp_path / "s.toml"
     file.write_text("[lane]\nbatch_ms = 1\nmax_batch_records = 11\nfetch_bytes = 2100\n")
     env = {"SIDESTREAM_LANE__BATCH_MS": "2", "SIDESTREAM_LANE__MAX_BATCH_RECORDS": "12"}
@@ -39,12 +39,12 @@ def test_a_wrong_setting_is_named_with_its_flag_and_variable(flags, parts):
     assert all(part in str(caught.value) for part in parts)
 
 
-def test_choices_are_told_as_they_must_be_written():
+def test_choices_are_listed_as_they_must_be_written():
     with pytest.raises(SettingsError, match=r"'SASL_SSL'.*got 'TLS'"):
         load_settings({"kafka.security.protocol": "TLS"}, env={})
 
 
-def test_a_fault_of_a_whole_group_names_the_group_and_one_inside_a_list_the_list():
+def test_an_error_of_a_whole_group_names_the_group_and_one_inside_a_list_the_list():
     for flags, name in [
         ({"tokenizer.codebook_sizes": [0]}, "tokenizer"),
         ({"tokenizer.level_kinds": ["foo"]}, "tokenizer.level_kinds"),
@@ -77,5 +77,5 @@ def test_secrets_are_masked():
     assert shown == MASK
 
 
-def test_every_setting_says_what_it_is():
+def test_every_setting_has_a_description():
     assert [name for name, _, description in walk_settings(Settings()) if not description] == []

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sidestream.tokenizer.content import WordLlamaEncoder
-from sidestream.tokenizer.views import plain_items
+from sidestream.tokenizer.views import text_items
 
 
 class WordHashEncoder:
@@ -53,4 +53,4 @@ def catalogue():
     item_ids = [f"item-{index}" for index in range(60)]
     texts = [" ".join(rng.choice(words[index % 3], 3)) + f" part {index}" for index in range(60)]
     sequences = [rng.choice(np.arange(listener % 3, 57, 3), 12) for listener in range(80)]
-    return plain_items(item_ids, texts), sequences
+    return text_items(item_ids, texts), sequences

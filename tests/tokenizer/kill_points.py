@@ -1,4 +1,4 @@
-"""Kills of a process while it writes: a test can have one after every single change to the file system."""
+"""Simulated kills of a process while it writes, after every single change to the file system."""
 
 import builtins
 import io
@@ -97,12 +97,12 @@ def check_every_kill(
     Args:
         tmp_path: Free folder.
         save: save(place, version) publishes version "old" or "new".
-        load: load(place) gives back which of the two lies there.
-        missing: The error that `load` raises where nothing lies there.
+        load: load(place) returns which of the two is there.
+        missing: The error that `load` raises if the folder is missing.
         swap: Whether the file system can swap two folders.
         reader_first: Whether a reader or a publisher comes first after the kill.
         changes: The calls that count as changes.
-        replacing: Whether an old version lies at the place when the killed publisher begins.
+        replacing: Whether an old version exists when the killed publisher starts.
 
     Returns:
         How many kills there were.

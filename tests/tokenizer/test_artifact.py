@@ -14,7 +14,7 @@ from sidestream.tokenizer.errors import ArtifactError
 from sidestream.tokenizer.fitting import fit_tokenizer, report_sids
 from sidestream.tokenizer.manifest import verify_manifest, write_manifest
 from sidestream.tokenizer.settings import TokenizerSettings
-from sidestream.tokenizer.views import plain_items
+from sidestream.tokenizer.views import text_items
 from tests.tokenizer.kill_points import FOLDERS, check_every_kill
 
 
@@ -65,7 +65,7 @@ def test_artifact_replaces_an_older_one_and_nothing_else(folder, bundle, catalog
     with pytest.raises(ArtifactError, match="give an empty or a new folder"):
         save_tokenizer(notes, newer)
     write_manifest(notes, {"artifact": "model"})
-    with pytest.raises(ArtifactError, match="no tokenizer artifact, so it is not replaced"):
+    with pytest.raises(ArtifactError, match="not a tokenizer artifact, so it is not replaced"):
         save_tokenizer(notes, newer)
     assert (notes / "diary.txt").read_text() == "mine"
 
@@ -143,11 +143,11 @@ def test_an_artifact_written_by_an_early_release_keeps_its_version_and_codes(wor
     assert loaded.version == "b5dccfb8a970"
     assert loaded.reference is None
     # Codes that the code of the first format gave.
-    codes = loaded.encode_items(plain_items(["a", "b", "c"], ["rain on a tin roof", "derby night", ""])).codes
+    codes = loaded.encode_items(text_items(["a", "b", "c"], ["rain on a tin roof", "derby night", ""])).codes
     assert codes.tolist() == [[104, 76, 57], [0, 51, 87], [43, 70, 122]]
 
 
-def test_the_drift_reference_lies_beside_the_version(folder, bundle, encoder):
+def test_the_drift_reference_is_not_part_of_the_version(folder, bundle, encoder):
     loaded = load_tokenizer(folder, encoder)
     assert loaded.reference == bundle.reference
     assert loaded.reference.num_items == 60
@@ -162,7 +162,7 @@ def test_a_drift_reference_of_other_codebooks_is_refused(folder, bundle, encoder
     reference = bundle.reference.model_copy(update={"code_counts": ((60,), (60,), (60,))})
     (folder / "drift.json").write_text(reference.model_dump_json())
     write_manifest(folder, {"artifact": "tokenizer", "tokenizer_version": bundle.version})
-    with pytest.raises(ArtifactError, match=r"drift\.json is of codebooks \(1, 1, 1\)"):
+    with pytest.raises(ArtifactError, match=r"drift\.json has codebook sizes \(1, 1, 1\)"):
         load_tokenizer(folder, encoder)
 
 
@@ -182,12 +182,12 @@ def test_missing_folder_says_what_to_do(tmp_path):
     ("change", "message"),
     [
         (lambda text: text.replace('"vector_dim": 32', '"vector_dim": 33'), "33, and manifest"),
-        (lambda text: text.replace("sidestream-tokenizer-3", "sidestream-tokenizer-9"), "no tokenizer"),
+        (lambda text: text.replace("sidestream-tokenizer-3", "sidestream-tokenizer-9"), "not a tokenizer artifact"),
         (
             lambda text: text.replace('"content_share": 0.5', '"content_share": 0.25'),
             "arrays are version",
         ),
-        (lambda text: "{", "no tokenizer artifact"),
+        (lambda text: "{", "not a tokenizer artifact"),
     ],
 )
 def test_a_resealed_change_is_refused_by_the_version(folder, encoder, bundle, change, message):
@@ -202,7 +202,7 @@ def test_a_resealed_change_is_refused_by_the_version(folder, encoder, bundle, ch
 def test_pickled_arrays_are_refused(folder, encoder, bundle):
     np.save(folder / "arrays" / "keys.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     write_manifest(folder, {"artifact": "tokenizer", "tokenizer_version": bundle.version})
-    with pytest.raises(ArtifactError, match="no tokenizer artifact that this version reads"):
+    with pytest.raises(ArtifactError, match="not a tokenizer artifact that this version can read"):
         load_tokenizer(folder, encoder)
 
 

@@ -26,7 +26,7 @@ def test_clean_text_is_idempotent_and_bounded(text, max_chars):
 @given(
     st.text(st.sampled_from("ab é\u00a0\u00ad\u2003\u200b\x1f\x85\n\ufb01\ue000日"), max_size=12), st.integers(1, 12)
 )
-def test_a_text_that_needs_no_cleaning_is_told_apart_rightly(text, max_chars):
+def test_a_text_that_needs_no_cleaning_is_detected(text, max_chars):
     head = unicodedata.normalize("NFKC", text[:max_chars])
     spaced = re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", head)
     assert clean_text(text, max_chars) == spaced.strip()[:max_chars].rstrip()
@@ -45,7 +45,7 @@ def test_item_text_orders_fields_and_leaves_out_empty_ones():
     assert item_text("") == ""
 
 
-def test_item_text_keeps_the_names_beside_a_description_of_a_megabyte():
+def test_item_text_keeps_the_names_before_a_description_of_a_megabyte():
     text = item_text("Title " + "t" * 10**6, creator="Creator", tags=["tag"] * 10**5, description="word " * 200_000)
     assert len(text) <= MAX_TEXT_CHARS
     assert "Creator" in text

@@ -1,4 +1,4 @@
-"""A file that is replaced holds its old content or all of the new, at every kill."""
+"""A replaced file has its old content or all of the new, after a kill at any point."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A published folder is there whole or not at all, whatever happens to the processes that publish."""
+"""A published folder is complete or missing, even if publishing processes are killed."""
 
 import signal
 import subprocess
@@ -68,7 +68,7 @@ def test_every_file_is_on_disk_before_the_folder_appears_and_the_parent_after(tm
     force = durable.force_to_disk
     for module in (durable, folders):
         monkeypatch.setattr(module, "force_to_disk", lambda path: (forced.append(Path(path)), force(path)))
-    for name in ("_exchange", "_put"):
+    for name in ("_exchange", "_move_into_place"):
         call = getattr(folders, name)
         if name == "_exchange" and not swap:
             call = lambda *_: False  # noqa: E731
@@ -80,9 +80,9 @@ def test_every_file_is_on_disk_before_the_folder_appears_and_the_parent_after(tm
             (draft.path / name).write_text("x")
         before = {draft.path / name for name in NAMES} | {draft.path, draft.path / "inner"}
         draft.publish()
-    put = forced.index("_put")
-    assert before <= set(forced[:put])
-    assert {tmp_path, tmp_path / "new", tmp_path / "new" / "parent"} <= set(forced[put:])
+    moved = forced.index("_move_into_place")
+    assert before <= set(forced[:moved])
+    assert {tmp_path, tmp_path / "new", tmp_path / "new" / "parent"} <= set(forced[moved:])
 
 
 def test_a_folder_that_fails_while_it_is_written_leaves_nothing(tmp_path):
@@ -96,10 +96,10 @@ def test_a_folder_that_fails_while_it_is_written_leaves_nothing(tmp_path):
     assert names(tmp_path) == []
 
 
-def test_what_lies_there_is_kept_where_the_check_refuses(tmp_path):
+def test_an_existing_folder_is_kept_if_the_check_refuses(tmp_path):
     place = tmp_path / "place"
     save(place, "old")
-    with pytest.raises(ArtifactError, match="expected a free place"), publish_folder(place):
+    with pytest.raises(ArtifactError, match="expected a missing or an empty folder"), publish_folder(place):
         pass
     assert (load(place), names(tmp_path)) == ("old", ["place"])
     empty = tmp_path / "empty"
@@ -107,7 +107,7 @@ def test_what_lies_there_is_kept_where_the_check_refuses(tmp_path):
     with publish_folder(empty) as draft:
         (draft / "a").write_text("x")
     assert names(empty) == ["a"]
-    with pytest.raises(ArtifactError, match="expected a free place"):
+    with pytest.raises(ArtifactError, match="expected a missing or an empty folder"):
         FolderDraft(empty / "a")
 
 
@@ -117,7 +117,7 @@ def test_what_came_to_the_place_meanwhile_is_checked_too(tmp_path):
         (draft.path / "a").write_text("ours")
         place.mkdir()
         (place / "diary").write_text("mine")
-        with pytest.raises(ArtifactError, match="free place"):
+        with pytest.raises(ArtifactError, match="missing or an empty folder"):
             draft.publish()
     assert (names(place), names(tmp_path)) == (["diary"], ["place"])
 

@@ -1,4 +1,4 @@
-"""Packages that export lazily: what type checkers are told is what one gets."""
+"""Packages with lazy exports: the exported names match those that type checkers see."""
 
 import ast
 import importlib
@@ -26,9 +26,9 @@ def test_every_name_is_the_one_that_type_checkers_see(path):
     modules = {entry.stem for entry in path.parent.iterdir()}
     for name, home in homes.items():
         assert getattr(package, name) is getattr(importlib.import_module(home), name)
-        assert name not in modules, "the import system would put the module in its place"
+        assert name not in modules, "the import system would bind the module instead"
 
 
-def test_a_name_that_is_not_exported_is_told_as_python_tells_it():
+def test_an_unknown_name_raises_like_a_module_of_python():
     with pytest.raises(AttributeError, match=r"module 'some\.package' has no attribute 'absent'"):
         lazy_exports("some.package", {})("absent")

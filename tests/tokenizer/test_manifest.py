@@ -66,7 +66,7 @@ def test_manifest_refuses_its_own_change(folder):
 )
 def test_manifest_refuses_unreadable_text(folder, text):
     (folder / MANIFEST_NAME).write_text(text)
-    with pytest.raises(ArtifactError, match="cannot be read as a manifest"):
+    with pytest.raises(ArtifactError, match="is not a readable manifest"):
         verify_manifest(folder)
 
 

@@ -9,7 +9,7 @@ from sidestream.tokenizer.errors import TokenizerError
 from sidestream.tokenizer.fitting import fit_tokenizer, report_sids
 from sidestream.tokenizer.settings import TokenizerSettings
 from sidestream.tokenizer.tokenizer import CatalogTokenizer, Tokenizer
-from sidestream.tokenizer.views import plain_items
+from sidestream.tokenizer.views import text_items
 
 WORDS = [
     "rain",
@@ -48,8 +48,8 @@ text = st.one_of(
 @settings(max_examples=80, deadline=None)
 @given(items=st.lists(st.tuples(st.integers(0, 120), text), min_size=1, max_size=40))
 def test_items_get_the_same_codes_and_vectors_alone_and_in_bulk(wordllama_tokenizer, items):
-    # Texts from none to 5,000 characters in one batch, known and unknown ids: company must not show in a single bit.
-    items = plain_items([f"item-{number}" for number, _ in items], [words for _, words in items])
+    # Texts from none to 5,000 characters in one batch, known and unknown ids: the batch must not affect a single bit.
+    items = text_items([f"item-{number}" for number, _ in items], [words for _, words in items])
     bulk = wordllama_tokenizer.encode_items(items)
     for row in range(len(items)):
         alone = wordllama_tokenizer.encode_items(items[row : row + 1])
@@ -76,7 +76,7 @@ def test_listening_and_words_both_decide_codes(wordllama_tokenizer, catalogue):
     genres = np.arange(60) % 3
     # Listeners stay within a genre, so no first code may hold two genres.
     assert all(len(set(genres[first == code])) == 1 for code in set(first.tolist()))
-    new = wordllama_tokenizer.encode_items(plain_items(["new"], ["detective in court, a crime case"])).codes[0, 0]
+    new = wordllama_tokenizer.encode_items(text_items(["new"], ["detective in court, a crime case"])).codes[0, 0]
     assert set(genres[first == new]) == {2}
 
 
@@ -124,7 +124,7 @@ def test_parts_that_do_not_fit_are_refused(catalogue, encoder):
     with pytest.raises(TokenizerError, match=r"was fitted with encoder word-hash .* install that encoder"):
         CatalogTokenizer(bundle.tokenizer, type(encoder)(dim=48, seed=1))
     with pytest.raises(TokenizerError, match="got 1 items and 2 texts"):
-        plain_items(["a"], ["b", "c"])
+        text_items(["a"], ["b", "c"])
 
 
 @pytest.mark.parametrize("num_items", [1, 3])
@@ -132,20 +132,20 @@ def test_parts_that_do_not_fit_are_refused(catalogue, encoder):
 def test_a_catalogue_of_one_or_three_items_is_defined(encoder, num_items, heard):
     item_ids = [f"item-{index}" for index in range(num_items)]
     sequences = [np.arange(num_items)] if heard else []
-    items = plain_items(item_ids, WORDS[:num_items])
+    items = text_items(item_ids, WORDS[:num_items])
     bundle = fit(items, sequences, encoder, TokenizerSettings())
     codes = bundle.encode_items(items).codes
     assert len(np.unique(codes, axis=0)) == num_items
     assert bundle.num_levels == 3
-    assert bundle.encode_items(plain_items(["new", "newer"], ["", "goal"])).codes.shape == (2, 3)
+    assert bundle.encode_items(text_items(["new", "newer"], ["", "goal"])).codes.shape == (2, 3)
 
 
 def test_items_without_any_words_are_defined(encoder):
-    bundle = fit(plain_items(["a", "b"], ["", ""]), [], encoder)
-    assert bundle.encode_items(plain_items(["a", "b", "c"], ["", "", "goal"])).codes.shape == (3, 3)
+    bundle = fit(text_items(["a", "b"], ["", ""]), [], encoder)
+    assert bundle.encode_items(text_items(["a", "b", "c"], ["", "", "goal"])).codes.shape == (3, 3)
 
 
-@pytest.mark.parametrize("items", [[], plain_items(["a", "a"], ["b", "c"])])
+@pytest.mark.parametrize("items", [[], text_items(["a", "a"], ["b", "c"])])
 def test_fit_refuses_a_bad_catalogue(encoder, items):
     with pytest.raises(TokenizerError, match="check the catalogue"):
         fit(items, [], encoder)

@@ -1,1 +1,1 @@
-"""Operations on arrays that give the same bits on every machine, in every batch: rounding, look-up, selection."""
+"""Array operations with bit-identical results on every machine and for every batch size."""

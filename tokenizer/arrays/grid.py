@@ -1,17 +1,17 @@
-"""Order-free arithmetic: numbers on a power-of-two grid, whose products and sums are exact in float64.
+"""Exact arithmetic on a power-of-two grid: float64 products and sums that are never rounded, in any order of addition.
 
-A matrix product may add in another order for one row than for a thousand, and rounds differently each time; so a code
-could depend on how many items came along, on the BLAS build or on the number of threads. Here every operand is a
-multiple of a power of two with few enough bits that no sum of products passes 2^53 steps. Then float64 never rounds,
-the order of addition cannot matter, and one item alone, a million in bulk and another machine agree to the bit.
+A matrix product may add its terms in a different order for one row than for a thousand, and round differently each
+time, so a code could depend on the batch size, the BLAS build or the number of threads. Here every operand is a
+multiple of a power of two with so few bits that no sum of products exceeds 2^53 steps. Then float64 never rounds, the
+order of addition does not matter, and a single item, a batch of a million and another machine agree to the bit.
 
-Bits of the largest products, with at most `MAX_DIM` = 2^12 terms:
+Bits needed by the largest sums of products, with at most `MAX_DIM` = 2^12 terms:
 
 * norm: (2^20)^2 * 2^12 = 2^52
 * content projection: 2^17 (centred, 16 fraction bits) * 2^20 * (2^12 + 1) < 2^50
 * level distance: 2^20 * 2^15 * 2^12 = 2^47, for residuals below 2^6 and centroids below 2 on the 14-bit grid
 
-Division, square root and rounding are applied element by element, where IEEE 754 fixes the result.
+Division, square root and rounding are applied per element, where IEEE 754 defines the result.
 """
 
 import numpy as np
@@ -43,7 +43,7 @@ def snap(values: Floats, bits: int) -> Exact:
 
 
 def unit_rows(rows: Floats, bits: int) -> Exact:
-    """Scale each row to length one and round it to the grid; a row of zeros stays zero.
+    """Scale each row to unit length and round it to the grid; a row of zeros stays zero.
 
     Args:
         rows: Finite numbers.
@@ -52,7 +52,7 @@ def unit_rows(rows: Floats, bits: int) -> Exact:
         bits: Fraction bits of the result.
 
     Returns:
-        Rows of length one up to the rounding.
+        Rows of unit length, up to rounding.
 
         Shape: (num_rows, dim).
     """
@@ -70,7 +70,7 @@ def require_rows(rows: Floats, dim: int, what: str) -> Floats:
     Args:
         rows: The vectors.
         dim: The expected dimension.
-        what: What the vectors are, for the message.
+        what: Name of the vectors in the error message.
 
     Returns:
         The same vectors.

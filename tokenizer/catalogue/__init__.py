@@ -1,6 +1,6 @@
-"""The catalogue: which items exist, where each stands in the trie of SIDs, and who may see it.
+"""The catalogue: items, the trie of their SIDs, and the rules that decide which items may be recommended.
 
-One writer (`Catalogue`) applies updates and builds immutable snapshots; any number of readers hold a snapshot.
+One writer (`Catalogue`) applies updates and builds immutable snapshots, which any number of readers may hold.
 """
 
 from sidestream.tokenizer.catalogue.catalogue import Catalogue, Vectorize

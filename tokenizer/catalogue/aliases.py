@@ -1,8 +1,9 @@
-"""Items under several SIDs: each further SID has a row of its own, an alias of the item's row.
+"""Items with several SIDs: each additional SID has its own row, an alias of the item's row.
 
-So every row stands in one bucket, whoever builds, merges or searches the trie, and only what counts items has to know:
-an alias has the facts, the vector and the weight of its item, comes and goes with it, and is in no list. A key leads to
-the item's row, which has its first SID: the one that histories keep. What is found by way of an alias is the item.
+Every row is therefore in exactly one bucket, and code that builds, merges or searches the trie needs no special case;
+only code that counts items does. An alias has the facts, the vector and the weight of its item, is added and removed
+with it, and is in no list. A key maps to the item's row, which has its first SID: the one that histories store. A
+search that reaches an alias returns the item.
 
 Shape legend: a = aliases, n = rows.
 """
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sidestream.tokenizer.arrays.lookup import find
+from sidestream.tokenizer.arrays.search import find
 from sidestream.tokenizer.catalogue.encoding import EncodedItem
 from sidestream.tokenizer.catalogue.key_index import KeyIndex
 from sidestream.tokenizer.catalogue.rows import RowStore
@@ -26,11 +27,11 @@ Int32Array = npt.NDArray[np.int32]
 
 @dataclass(frozen=True, eq=False)
 class AliasRows:
-    """What readers know of aliases.
+    """Aliases as readers of a snapshot see them.
 
     Attributes:
-        rows: Aliases, ascending. Shape: (a,).
-        items: The row of each one's item. Shape: (a,).
+        rows: Alias rows, ascending. Shape: (a,).
+        items: The item's row of each alias. Shape: (a,).
     """
 
     rows: Int32Array
@@ -38,26 +39,26 @@ class AliasRows:
 
     @cached_property
     def max_sids(self) -> int:
-        """Return the most SIDs that one item has."""
+        """Return the largest number of SIDs that one item has."""
         return 1 + int(np.bincount(np.unique(self.items, return_inverse=True)[1], minlength=1).max())
 
     def item_rows(self, rows: Int32Array) -> Int32Array:
-        """Return the row of the item that each row stands for. Shape: (n,)."""
+        """Map each row to the row of its item. Shape: (n,)."""
         if not self.rows.size:
             return rows
         places = find(self.rows, rows)
         return np.where(places < 0, rows, self.items[places])
 
-    def left_out(self, rows: Int32Array) -> Int32Array:
-        """Return the rows that are no aliases, in their order. Shape: (<= n,)."""
+    def without_aliases(self, rows: Int32Array) -> Int32Array:
+        """Return the rows that are not aliases, in their order. Shape: (<= n,)."""
         return rows[~np.isin(rows, self.rows)] if self.rows.size else rows
 
     def with_aliases(self, rows: Int32Array) -> Int32Array:
         """Return items' rows and all their aliases. Shape: (>= n,)."""
         return np.concatenate((rows, self.rows[np.isin(self.items, rows)])) if self.rows.size else rows
 
-    def spread(self, mask: BoolArray) -> BoolArray:
-        """Let aliases have what a mask over rows says of their items. Shape: (rows of the store,)."""
+    def extend_mask(self, mask: BoolArray) -> BoolArray:
+        """Copy each item's value in a mask over rows to its aliases. Shape: (rows of the store,)."""
         if not self.rows.size:
             return mask
         mask = mask.copy()
@@ -66,23 +67,18 @@ class AliasRows:
 
 
 class Aliases:
-    """The writer's side: which rows are aliases of which item."""
+    """Aliases by item key, as the writer keeps them."""
 
     def __init__(self) -> None:
         self.size = 0
         self._by_key: dict[int, list[int]] = {}
 
     def of(self, key: int) -> list[int]:
-        """Return the aliases of an item by its key."""
+        """Return the alias rows of an item."""
         return self._by_key.get(key, [])
 
     def add(self, key: int, row: int) -> None:
-        """Note an alias.
-
-        Args:
-            key: Of the item.
-            row: The alias.
-        """
+        """Register `row` as an alias of the item with this key."""
         self._by_key.setdefault(key, []).append(row)
         self.size += 1
 
@@ -93,13 +89,13 @@ class Aliases:
         columns: Mapping[str, npt.NDArray[Any]],
         store: RowStore,
     ) -> None:
-        """Give a row of its own to every further SID of new and changed items.
+        """Append a row for every additional SID of new and changed items.
 
         Args:
-            keys: Of the items.
+            keys: Keys of the items.
             items: The items.
-            columns: Theirs, as they were appended.
-            store: Gets the rows.
+            columns: Columns of the items, as they were appended.
+            store: Store that receives the rows.
         """
         start = store.size
         places, copied, texts = alias_columns(items, columns)
@@ -107,35 +103,28 @@ class Aliases:
         for row, place in enumerate(places, start):
             self.add(keys[place], row)
 
-    def dropped(self, key: int) -> list[int]:
-        """Forget an item's aliases; returns those it had."""
+    def remove(self, key: int) -> list[int]:
+        """Remove an item's aliases and return their rows."""
         rows = self._by_key.pop(key, [])
         self.size -= len(rows)
         return rows
 
     def rows(self) -> Int32Array:
-        """Return all aliases, in no order. Shape: (a,)."""
+        """Return all alias rows, unordered. Shape: (a,)."""
         return np.array([row for rows in self._by_key.values() for row in rows], dtype=np.int32)
 
     def renumber(self, kept: Int32Array) -> None:
-        """Follow a compaction.
+        """Translate row numbers after a compaction.
 
         Args:
-            kept: Rows that the new store has, ascending, by their old numbers.
+            kept: Old numbers of the rows that the new store has, ascending.
                 Shape: (n,).
         """
         for key, rows in self._by_key.items():
             self._by_key[key] = np.searchsorted(kept, rows).tolist()
 
-    def listed(self, index: KeyIndex) -> AliasRows:
-        """Give what readers need.
-
-        Args:
-            index: Item key to its row.
-
-        Returns:
-            The aliases as they are now.
-        """
+    def for_readers(self, index: KeyIndex) -> AliasRows:
+        """Return the current aliases, with the item rows that `index` gives."""
         rows = self.rows()
         keys = np.array([key for key, rows in self._by_key.items() for _ in rows], dtype=np.uint64)
         order = np.argsort(rows)
@@ -145,14 +134,14 @@ class Aliases:
 def alias_columns(
     items: Sequence[EncodedItem], columns: Mapping[str, npt.NDArray[Any]]
 ) -> tuple[list[int], dict[str, npt.NDArray[Any]], bytes]:
-    """Lay out the aliases of some items as columns of the store: all that the item has, but for the codes.
+    """Build the store's columns for the aliases of some items: copies of the item's columns, except for the codes.
 
     Args:
         items: New and changed items.
-        columns: Theirs, as they were appended.
+        columns: Columns of the items, as they were appended.
 
     Returns:
-        Which item each alias is of, the columns, and the texts.
+        The position in `items` of each alias's item, the columns, and the texts.
     """
     places = [place for place, item in enumerate(items) for _ in item.more_sids]
     texts = [items[place].id_text + items[place].facts_text for place in places]

@@ -1,11 +1,11 @@
-"""The writer's side: applies updates in source order and builds snapshots.
+"""The catalogue's writer: applies updates in source order and builds snapshots.
 
-One writer, no locks: `apply` and `snapshot` are called from one thread at a time; snapshots go to any number of
-readers. An update older than what is stored is ignored, one of equal order is applied: the same catalogue event may
-come again under more tokenizer versions.
+One writer, no locks: call `apply` and `snapshot` from one thread at a time; snapshots may be shared with any number of
+readers. An update older than the stored one is ignored, one of equal order is applied: the same catalogue event may
+arrive again with more tokenizer versions.
 
-Each snapshot is merged from the one before (`live_rows`, `merge`): only SIDs that changed and the prefixes above them
-are computed. An update refused or a defect found by the checks leaves the snapshot before it in use.
+Each snapshot is merged from the previous one (`live_rows`, `merge`): only SIDs that changed and the prefixes above them
+are recomputed. If an update is refused or a check finds a defect, the previous snapshot stays in use.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,10 +19,10 @@ from sidestream.tokenizer.catalogue.encoding import Change, EncodedItem, TraitSe
 from sidestream.tokenizer.catalogue.facts import CatalogueUpdate
 from sidestream.tokenizer.catalogue.frozen import Frozen, freeze
 from sidestream.tokenizer.catalogue.key_index import KeyIndex
-from sidestream.tokenizer.catalogue.live_rows import built, compacted, merged
-from sidestream.tokenizer.catalogue.rows import Rows, RowStore, grown
+from sidestream.tokenizer.catalogue.live_rows import build_live_rows, compact_live_rows, merge_live_rows
+from sidestream.tokenizer.catalogue.rows import Rows, RowStore, grow
 from sidestream.tokenizer.catalogue.snapshot import CatalogueSnapshot
-from sidestream.tokenizer.catalogue.trie.splice import Splice
+from sidestream.tokenizer.catalogue.trie.csr import Splice
 from sidestream.tokenizer.catalogue.validation import check_merged, check_trie, check_update, check_vectors
 from sidestream.tokenizer.errors import CatalogueError
 from sidestream.tokenizer.sid import MAX_CODEBOOK_SIZE, item_key
@@ -33,10 +33,10 @@ Float32Array = npt.NDArray[np.float32]
 Vectorize = Callable[[Sequence[str], Int32Array, Float32Array], tuple[Float32Array, Float32Array]]
 """Maps (item ids, codes [n, L], representation vectors [n, x_dim]) to (item vectors [n, d], weights [n])."""
 
-# Outdated rows are given back once they outnumber the items, but not for a handful.
+# The store is compacted once outdated rows outnumber the items, but not for fewer than these.
 _MIN_DEAD_ROWS = 4_096
 _BEFORE_ALL = -(2**63)
-# Snapshots between two checks of the whole trie; with it all arrays are walked, whatever has changed.
+# Snapshots between two full checks of the trie, which read all arrays however little has changed.
 _CHECK_ALL_EVERY = 64
 
 
@@ -44,14 +44,14 @@ class Catalogue:
     """The catalogue under one tokenizer version and one model.
 
     Args:
-        tokenizer_version: Gives the SIDs their meaning.
+        tokenizer_version: Version of the tokenizer that the SIDs belong to.
         codebook_sizes: Codes per level.
         dim: Dimensions of an item vector.
-        vectorize: Computes item vectors and weights of new or changed items: the model artifact's item table.
+        vectorize: Computes vectors and weights of new or changed items; the model artifact's item table.
         x_dim: Dimensions of a representation vector.
 
     Raises:
-        CatalogueError: No levels, or a codebook that u16 codes cannot hold.
+        CatalogueError: No levels, or a codebook too large for u16 codes.
     """
 
     def __init__(
@@ -69,28 +69,28 @@ class Catalogue:
         self._index = KeyIndex.empty()
         self._moved: dict[int, int] = {}
         self._aliases = Aliases()
-        # Writer-only and by row, unlike the store: what readers hold of it is copied into each snapshot.
+        # By row, but only the writer's, unlike the store: what readers need of these is copied into each snapshot.
         self._orders = np.empty(0, dtype=np.int64)
         self._alive = np.empty(0, dtype=np.bool_)
-        # Removals of items never seen here: an older update may still arrive and must not bring the item back.
+        # Order of the removal of items never seen: an older update may still arrive and must not restore the item.
         self._tombstones: dict[int, int] = {}
         self._traits = TraitSets()
         self._num_seen = 0
         self._generation = 0
         self._num_snapshots = 0
-        self._live_rows = built(self._store, np.empty(0, dtype=np.bool_), self.codebook_sizes)
+        self._live_rows = build_live_rows(self._store, np.empty(0, dtype=np.bool_), self.codebook_sizes)
         self._latest: CatalogueSnapshot | None = None
         self._before: CatalogueSnapshot | None = None
         self._latest_at = _BEFORE_ALL
 
     def apply(self, updates: Sequence[CatalogueUpdate]) -> None:
-        """Apply updates in the order given; all of them or, on an error, none.
+        """Apply updates in the given order; on an error none is applied.
 
         Args:
             updates: Upserts and removals. An upsert without a SID under this tokenizer version counts as a removal.
 
         Raises:
-            CatalogueError: An update does not fit this catalogue, or two items share a key; nothing was applied.
+            CatalogueError: An update does not fit this catalogue, or two items have the same key.
         """
         for update in updates:
             check_update(update, self.codebook_sizes, self._x_dim)
@@ -115,21 +115,21 @@ class Catalogue:
                 self._alive[row] = change.alive
                 if self._aliases.size:
                     self._alive[self._aliases.of(key)] = change.alive
-        if differs:  # values that only gain or lose another version come by the million: no snapshot for those
+        if differs:  # Records that only gain or lose another version arrive by the million: no snapshot for those.
             self._latest = None
 
     def snapshot(self, now_ms: int | None = None, source_offsets: tuple[int, ...] | None = None) -> CatalogueSnapshot:
-        """Build the state that readers hold from now on.
+        """Build a snapshot of the updates applied so far.
 
         Args:
-            now_ms: UTC epoch ms; items expired by then leave the buckets. None lets them stay.
-            source_offsets: Named in the snapshot: what was applied so far, by partition of the topic it came from.
+            now_ms: UTC epoch ms; items expired by then are left out of the buckets. None keeps them.
+            source_offsets: Next offset of each partition of the source topic; recorded in the snapshot.
 
         Returns:
-            The snapshot; the one before it, with its own offsets, where nothing has changed or expired since.
+            The snapshot; the previous one, with these offsets, if nothing has changed or expired since.
 
         Raises:
-            CatalogueError: The arrays would be invalid: a defect; keep the snapshot before it.
+            CatalogueError: The arrays would be invalid, which is a defect; keep using the previous snapshot.
         """
         at = _BEFORE_ALL if now_ms is None else now_ms
         if self._latest is not None and self._latest_at <= at < self._latest.next_expiry_at:
@@ -141,7 +141,7 @@ class Catalogue:
         alive[rows.expiries.due(at)] = False
         alive.flags.writeable = False
         generation = self._generation
-        self._live_rows, delta = merged(self._live_rows, self._store, alive, self.codebook_sizes)
+        self._live_rows, delta = merge_live_rows(self._live_rows, self._store, alive, self.codebook_sizes)
         self._compact()
         rows = self._store.rows()
         self._check(rows, delta.splices if generation == self._generation else None)
@@ -156,10 +156,10 @@ class Catalogue:
             trie=self._live_rows.trie,
             index=self._index,
             row_alive=self._live_rows.alive,
-            aliases=(aliases := self._aliases.listed(self._index)),
+            aliases=(aliases := self._aliases.for_readers(self._index)),
             traits=self._traits.listed(),
-            popular_rows=aliases.left_out(self._live_rows.heaviest)[: self._live_rows.popular.size],
-            newest_rows=aliases.left_out(self._live_rows.latest)[: self._live_rows.newest.size],
+            popular_rows=aliases.without_aliases(self._live_rows.heaviest)[: self._live_rows.popular.size],
+            newest_rows=aliases.without_aliases(self._live_rows.latest)[: self._live_rows.newest.size],
             store_generation=self._generation,
             source_offsets=source_offsets,
         )
@@ -169,12 +169,12 @@ class Catalogue:
         return snapshot
 
     def frozen(self) -> Frozen:
-        """Capture all updates applied so far, for a later process to go on from; later ones do not show in it."""
+        """Capture the current state, from which a later process can continue; later updates do not change it."""
         arrays = freeze(self._store, self._orders, self._alive, self._aliases.rows(), self._tombstones)
         return Frozen(arrays, self._traits.listed(), self._num_seen, self._num_snapshots)
 
     def restore(self, frozen: Frozen) -> None:
-        """Take the place of a captured catalogue; nothing happens but a `CatalogueError` where it does not fit."""
+        """Replace the state by a captured one; raises `CatalogueError` and changes nothing if it does not fit."""
         frozen.require_fitting(self.codebook_sizes, self._dim)
         self._store = frozen.store(self._dim, len(self.codebook_sizes))
         self._index = frozen.index()
@@ -189,10 +189,10 @@ class Catalogue:
         self._moved = {}
         self._latest = None
         self._before = None
-        self._live_rows = built(self._store, np.zeros(0, dtype=np.bool_), self.codebook_sizes)
+        self._live_rows = build_live_rows(self._store, np.zeros(0, dtype=np.bool_), self.codebook_sizes)
 
     def num_bytes(self) -> dict[str, int]:
-        """Return the bytes in use by catalogue and latest snapshot, by part; spare capacity is never touched."""
+        """Return the bytes in use by the catalogue and its latest snapshot, by part, without spare capacity."""
         return {
             **self._store.num_bytes(),
             **self._live_rows.trie.num_bytes(),
@@ -202,7 +202,7 @@ class Catalogue:
         }
 
     def _check(self, rows: Rows, splices: tuple[Splice, ...] | None) -> None:
-        """Check what is new in the trie: all of it without splices, and once in a while."""
+        """Check the changed part of the trie; all of it if there are no splices, and at regular intervals."""
         trie = self._live_rows.trie
         if splices is None or self._num_snapshots % _CHECK_ALL_EVERY == 0:
             check_trie(trie, self.codebook_sizes, rows)
@@ -210,7 +210,7 @@ class Catalogue:
             check_merged(trie, splices, self.codebook_sizes, rows, self._live_rows.alive)
 
     def _plan(self, updates: Sequence[CatalogueUpdate]) -> dict[int, Change]:
-        """Reduce updates to one change per item, touching nothing; items in the order of their first upsert."""
+        """Reduce updates to one change per item without side effects; items in the order of their first upsert."""
         keys = [item_key(update.item_id) for update in updates]
         rows = self._index.find(np.array(keys, dtype=np.uint64)).tolist()
         store, text = self._store.rows(), self._store.text()
@@ -225,7 +225,7 @@ class Catalogue:
             if change.item_id != update.item_id:
                 msg = (
                     f"items {change.item_id!r} and {update.item_id!r} share the key {key:#018x}; "
-                    "rename one of them: histories could not tell them apart"
+                    "rename one of them: histories could not distinguish them"
                 )
                 raise CatalogueError(msg)
             order = update.order
@@ -239,14 +239,14 @@ class Catalogue:
             change.alive = update.facts is not None and update.sid is not None
             if change.alive:
                 if change.upsert is None:
-                    # Moves the item to the end: first upserts are numbered in the order in which they came.
+                    # Moves the item to the end: new items are numbered in the order of their first upsert.
                     changes.pop(key, None)
                 change.upsert = update
             changes[key] = change
         return changes
 
     def _append(self, appended: Sequence[tuple[int, Change, EncodedItem]]) -> None:
-        """Give new and changed items a row."""
+        """Append a row for each new or changed item."""
         items = [item for _, _, item in appended]
         codes = np.array([item.sid for item in items], dtype=np.int32)
         x_int8 = np.frombuffer(b"".join(item.x_int8 for item in items), dtype=np.int8)
@@ -267,18 +267,18 @@ class Catalogue:
             self._moved[key] = row
             self._tombstones.pop(key, None)
             if self._aliases.size:
-                self._alive[self._aliases.dropped(key)] = False
+                self._alive[self._aliases.remove(key)] = False
         if any(item.more_sids for item in items):
             self._aliases.append([key for key, _, _ in appended], items, columns, self._store)
             self._reserve_flags(start + len(items))
 
     def _reserve_flags(self, used: int) -> None:
         if self._orders.size < self._store.size:
-            self._orders = grown(self._orders, used, 2 * self._store.size)
-            self._alive = grown(self._alive, used, 2 * self._store.size)
+            self._orders = grow(self._orders, used, 2 * self._store.size)
+            self._alive = grow(self._alive, used, 2 * self._store.size)
 
     def _first_seen(self, old: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Number new items in order; changed ones keep their number. Shape: (n,)."""
+        """Number new items in order; changed items keep their number. Shape: (n,)."""
         first_seen = np.empty(old.size, dtype=np.int64)
         known = old >= 0
         first_seen[known] = self._store.rows().first_seen[old[known]]
@@ -288,14 +288,14 @@ class Catalogue:
         return first_seen
 
     def _compact(self) -> None:
-        """Leave outdated rows and means behind once they outnumber the items; readers keep the old store."""
+        """Drop outdated rows and means once they outnumber the items; readers keep the old store."""
         items = self._index.num_keys + self._aliases.size
         means = int(np.count_nonzero(self._live_rows.trie.leaf_rows < 0))
         if self._store.size - items + self._store.num_means - means <= max(_MIN_DEAD_ROWS, items):
             return
-        index = self._index.whole()
+        index = self._index.compacted()
         kept = np.sort(np.concatenate((index.rows, self._aliases.rows())))
-        self._live_rows, self._store = compacted(self._live_rows, self._store, kept)
+        self._live_rows, self._store = compact_live_rows(self._live_rows, self._store, kept)
         self._orders, self._alive = self._orders[kept], self._alive[kept]
         self._index = KeyIndex(index.keys, np.searchsorted(kept, index.rows).astype(np.int32))
         self._aliases.renumber(kept)

@@ -1,4 +1,4 @@
-"""Rules as masks: which items may be shown, and which trie nodes still lead to one of them.
+"""Eligibility: rules compiled to masks over items and over the trie nodes that lead to an eligible item.
 
 Shape legend: R = rows of the store, n_l = nodes of level l, L = levels.
 """
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from sidestream.tokenizer.catalogue.encoding import Traits
 from sidestream.tokenizer.catalogue.live_rows import SnapshotDelta
 from sidestream.tokenizer.catalogue.rows import Rows
-from sidestream.tokenizer.catalogue.trie.nodes import ranges
+from sidestream.tokenizer.catalogue.trie.csr import ranges
 from sidestream.tokenizer.catalogue.trie.trie import Trie
 
 BoolArray = npt.NDArray[np.bool_]
@@ -24,10 +24,10 @@ class Eligibility:
     """Rules compiled for one snapshot.
 
     Attributes:
-        mask_id: Names snapshot and rules; empty for an arbitrary mask, which has no name.
-        item: Items that may be shown. Shape: (R,).
-        nodes: Nodes with such an item below. Shape: L x (n_l,).
-        valid_until_at: UTC epoch ms from which on one of the items has expired.
+        mask_id: Identifies snapshot and rules; empty for an arbitrary mask.
+        item: Eligible items. Shape: (R,).
+        nodes: Nodes with an eligible item below. Shape: L x (n_l,).
+        valid_until_at: UTC epoch ms at which the first of the items expires.
     """
 
     mask_id: str
@@ -37,15 +37,15 @@ class Eligibility:
 
 
 class Rule(NamedTuple):
-    """What decides by facts alone whether an item may be shown.
+    """Conditions on an item's facts.
 
     Attributes:
         market: Only items that may be played there; None means no rule.
         allow_explicit: Whether explicit items pass.
-        languages: Only items in one of them, or in a variety of it (en-GB of en), or of unknown language; None means no
-            rule.
-        kinds: Only items of one of them; None means no rule.
-        live_now: True lets only live streams pass, False none; None means no rule. Ended ones never pass.
+        languages: Only items in one of these languages, in a variety of one (en-GB of en), or of unknown language;
+            None means no rule.
+        kinds: Only items of these kinds; None means no rule.
+        live_now: True accepts only live streams, False none; None means no rule. Streams that have ended never pass.
     """
 
     market: str | None = None
@@ -56,7 +56,7 @@ class Rule(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Return what the rule is called, the same for equal rules."""
+        """Return the rule's name, the same for equal rules."""
         parts = [f"market={self.market}", f"explicit={int(self.allow_explicit)}"]
         parts += [] if self.languages is None else [f"languages={','.join(sorted(self.languages))}"]
         parts += [] if self.kinds is None else [f"kinds={','.join(sorted(self.kinds))}"]
@@ -64,7 +64,7 @@ class Rule(NamedTuple):
         return "/".join(parts)
 
     def accepts(self, traits: Traits) -> bool:
-        """Tell whether items with these traits pass."""
+        """Return whether items with these traits pass."""
         if self.market is not None and traits.market and self.market not in traits.market:
             return False
         if self.languages is not None and traits.language is not None:
@@ -78,16 +78,7 @@ class Rule(NamedTuple):
         return self.allow_explicit or not traits.explicit
 
     def passes(self, rows: Rows, traits: tuple[Traits, ...], some: IntArray | slice) -> BoolArray:
-        """Tell which of some rows pass; each different trait is judged once.
-
-        Args:
-            rows: The store.
-            traits: The catalogue's list of traits.
-            some: Rows to look at.
-
-        Returns:
-            One answer a row.
-        """
+        """Return which of `some` rows pass; each distinct set of traits is judged once."""
         accepted = np.fromiter(map(self.accepts, traits), dtype=np.bool_, count=len(traits))
         passing: BoolArray = accepted[rows.traits[some]]
         return passing
@@ -102,20 +93,20 @@ def compile_rule(
     traits: tuple[Traits, ...],
     now_ms: int | None,
 ) -> Eligibility:
-    """Turn a rule into masks.
+    """Compile a rule to masks.
 
     Args:
-        name: Names snapshot and rule.
+        name: Identifies snapshot and rule.
         rule: The rule.
         rows: The store.
-        trie: The trie over the rows alive.
-        alive: Rows to start from.
+        trie: The trie over the live rows.
+        alive: Live rows.
             Shape: (R,).
         traits: The catalogue's list of traits.
-        now_ms: Items expired by then are out; None means no rule.
+        now_ms: UTC epoch ms; items expired by then are not eligible. None ignores expiry.
 
     Returns:
-        The masks, and the time from which on they are too generous.
+        The masks, and until when they are exact.
     """
     item = alive & rule.passes(rows, traits, slice(None))
     if now_ms is not None:
@@ -124,7 +115,7 @@ def compile_rule(
     return Eligibility(f"{name}/until={until_at}", item, live_nodes(trie, item), until_at)
 
 
-def carried(
+def update_eligibility(
     before: Eligibility,
     name: str,
     rule: Rule,
@@ -133,24 +124,24 @@ def carried(
     delta: SnapshotDelta,
     traits: tuple[Traits, ...],
 ) -> Eligibility:
-    """Make the masks of a rule from those of the snapshot before: only rows and nodes that changed are looked at.
+    """Update the masks of a rule from the previous snapshot's: only rows and nodes that changed are evaluated.
 
     Args:
-        before: The rule compiled for the snapshot before.
-        name: Names snapshot and rule.
+        before: The rule compiled for the previous snapshot.
+        name: Identifies snapshot and rule.
         rule: The rule.
         rows: The store.
         trie: The trie of the new snapshot.
-        delta: What has changed since; its trie was merged.
+        delta: Changes since the previous snapshot, whose trie must have been merged, not rebuilt.
         traits: The catalogue's list of traits.
 
     Returns:
-        The masks that `compile_rule` would return, valid no longer than what they are made from.
+        The masks that `compile_rule` would return, valid no longer than `before`.
     """
     item = np.zeros(rows.keys.size, dtype=np.bool_)
     item[: before.item.size] = before.item
-    item[delta.gone] = False
-    item[delta.come] = rule.passes(rows, traits, delta.come)
+    item[delta.removed] = False
+    item[delta.added] = rule.passes(rows, traits, delta.added)
     nodes = list(before.nodes)
     below = item
     for level in reversed(range(len(delta.splices or ()))):
@@ -158,15 +149,15 @@ def carried(
         places, firsts = ranges(trie.below(level), splice.fresh)
         children = below[trie.bucket_rows[places] if level == trie.num_levels - 1 else places]
         fresh = np.logical_or.reduceat(children, firsts) if firsts.size else np.zeros(0, dtype=np.bool_)
-        below = nodes[level] = splice.applied(before.nodes[level], fresh)
-    come = np.zeros(item.size, dtype=np.bool_)
-    come[delta.come] = item[delta.come]
-    until_at = min(before.valid_until_at, rows.expiries.next_at(come))
+        below = nodes[level] = splice.apply(before.nodes[level], fresh)
+    added = np.zeros(item.size, dtype=np.bool_)
+    added[delta.added] = item[delta.added]
+    until_at = min(before.valid_until_at, rows.expiries.next_at(added))
     return Eligibility(f"{name}/until={until_at}", item, tuple(nodes), until_at)
 
 
-def narrowed(base: Eligibility, trie: Trie, item_mask: BoolArray) -> Eligibility:
-    """Add any rule over rows to compiled ones.
+def with_item_mask(base: Eligibility, trie: Trie, item_mask: BoolArray) -> Eligibility:
+    """Restrict compiled rules by an arbitrary mask over rows.
 
     Args:
         base: Compiled rules.
@@ -175,7 +166,7 @@ def narrowed(base: Eligibility, trie: Trie, item_mask: BoolArray) -> Eligibility
             Shape: (R,).
 
     Returns:
-        The stricter masks, without a name.
+        The stricter masks, without an id.
     """
     item = base.item & item_mask
     return Eligibility("", item, live_nodes(trie, item), base.valid_until_at)
@@ -184,18 +175,18 @@ def narrowed(base: Eligibility, trie: Trie, item_mask: BoolArray) -> Eligibility
 def without_rows(
     base: Eligibility, trie: Trie, rows: npt.NDArray[np.int32], leaves: npt.NDArray[np.int32]
 ) -> Eligibility:
-    """Take single items out of compiled rules; only the nodes above them are looked at again.
+    """Exclude single items from compiled rules; only the nodes above them are re-evaluated.
 
     Args:
         base: Compiled rules.
         trie: The trie that they were compiled for.
-        rows: Rows to take out, in any order.
+        rows: Rows to exclude, in any order.
             Shape: (n,).
-        leaves: The bucket of each, -1 for none.
+        leaves: The bucket of each row, -1 for none.
             Shape: (n,).
 
     Returns:
-        The stricter masks, without a name: equal to those of `narrowed`, at a cost that grows with n.
+        The stricter masks, without an id: equal to those of `with_item_mask`, at a cost that grows with n.
     """
     item = base.item.copy()
     item[rows] = False
@@ -218,7 +209,7 @@ def without_rows(
 
 
 def live_nodes(trie: Trie, item: BoolArray) -> tuple[BoolArray, ...]:
-    """Find the nodes that lead to at least one item of a mask.
+    """Find the nodes with at least one item of a mask below.
 
     Args:
         trie: The trie.
@@ -226,7 +217,7 @@ def live_nodes(trie: Trie, item: BoolArray) -> tuple[BoolArray, ...]:
             Shape: (R,).
 
     Returns:
-        One mask per level, first level first.
+        One mask per level.
         Shape: L x (n_l,).
     """
     below = _any_of_ranges(item[trie.bucket_rows], trie.bucket_offsets)

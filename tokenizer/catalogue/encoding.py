@@ -1,6 +1,6 @@
-"""How one update becomes one row: packed texts, hashes, columns.
+"""Encoding of updates as rows: packed texts, hashes, columns.
 
-This is the part of an update that is paid per item (some microseconds); all the rest is done per batch.
+This is the part of an update whose cost is per item (some microseconds); everything else is done per batch.
 """
 
 import hashlib
@@ -13,9 +13,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from sidestream.tokenizer.catalogue.expiries import NEVER_MS
 from sidestream.tokenizer.catalogue.facts import CatalogueUpdate, ItemFacts
-from sidestream.tokenizer.catalogue.rows import UNKNOWN_S
+from sidestream.tokenizer.catalogue.rows import NEVER_MS, UNKNOWN_S
 from sidestream.tokenizer.errors import CatalogueError
 from sidestream.tokenizer.sid import Sid, item_key
 
@@ -27,7 +26,7 @@ _LAST_S = 2**32 - 1
 
 @dataclass(slots=True)
 class Change:
-    """What a batch of updates makes of one item, before anything is touched."""
+    """The change that a batch of updates makes to one item, planned before anything is modified."""
 
     item_id: str
     row: int
@@ -37,7 +36,7 @@ class Change:
 
 
 class EncodedItem(NamedTuple):
-    """An upsert with its parts as a row holds them."""
+    """An upsert with its fields encoded as a row stores them."""
 
     update: CatalogueUpdate
     facts: ItemFacts
@@ -50,13 +49,13 @@ class EncodedItem(NamedTuple):
 
 
 class Traits(NamedTuple):
-    """What rules judge an item by, shared by all items that are alike in it.
+    """The facts that rules look at, shared by all items that have the same.
 
     Attributes:
-        market: Where it may be played; empty for everywhere.
+        market: Markets where it may be played; empty for everywhere.
         language: Language code; None where unknown.
         kind: track, episode, audiobook or live.
-        explicit: Kept from those who ask for clean content.
+        explicit: Withheld from listeners who ask for clean content.
     """
 
     market: frozenset[str]
@@ -66,10 +65,10 @@ class Traits(NamedTuple):
 
 
 class TraitSets:
-    """The different traits that items have, numbered.
+    """The distinct traits that items have, numbered.
 
     Args:
-        listed: Traits by number, where they have numbers already.
+        listed: Traits that have numbers already, in that order.
     """
 
     def __init__(self, listed: Iterable[Traits] = ()) -> None:
@@ -78,16 +77,16 @@ class TraitSets:
             self._numbers.setdefault(traits, len(self._numbers))
 
     def number(self, facts: ItemFacts) -> int:
-        """Return the number of an item's traits, the next free one where they are new.
+        """Return the number of an item's traits, the next free one if they are new.
 
         Args:
-            facts: Of the item.
+            facts: Facts of the item.
 
         Returns:
             The number.
 
         Raises:
-            CatalogueError: There are as many different ones already as a row can tell apart.
+            CatalogueError: All numbers that a row can store are taken.
         """
         traits = Traits(frozenset(facts.market), facts.language, facts.kind, facts.explicit)
         number = self._numbers.setdefault(traits, len(self._numbers))
@@ -106,16 +105,16 @@ class TraitSets:
 
 
 def encode_item(update: CatalogueUpdate) -> EncodedItem:
-    """Pack what an upsert says.
+    """Encode an upsert.
 
     Args:
         update: A checked upsert with a SID.
 
     Returns:
-        The packed item.
+        The encoded item.
 
     Raises:
-        CatalogueError: The update is none, or its id is too long.
+        CatalogueError: The update is a removal, or its id is too long.
     """
     if update.facts is None or update.sid is None or update.x_int8 is None:
         msg = f"item {update.item_id!r}: expected an upsert with facts, SID and vector to encode, got a removal"
@@ -128,22 +127,22 @@ def encode_item(update: CatalogueUpdate) -> EncodedItem:
     x_int8 = update.x_int8 if type(update.x_int8) is bytes else update.components.tobytes()
     facts_text = _encoder.encode(update.facts)
     more_sids = tuple(dict.fromkeys(tuple(map(int, more)) for more in update.more_sids if tuple(more) != sid))
-    facts_said = facts_text + _encoder.encode(more_sids) if more_sids else facts_text
-    said = b"".join((_encoder.encode((sid, update.x_scale)), x_int8, facts_said))
-    fingerprint = hashlib.blake2b(said, digest_size=8).digest()
+    facts_part = facts_text + _encoder.encode(more_sids) if more_sids else facts_text
+    content = b"".join((_encoder.encode((sid, update.x_scale)), x_int8, facts_part))
+    fingerprint = hashlib.blake2b(content, digest_size=8).digest()
     return EncodedItem(update, update.facts, sid, more_sids, x_int8, id_text, facts_text, fingerprint)
 
 
 def item_columns(items: Sequence[EncodedItem], keys: Sequence[int], traits: TraitSets) -> dict[str, npt.NDArray[Any]]:
-    """Lay items out as columns of the store, all but those that come from the model and from the writer.
+    """Build the store's columns, except for those that come from the model and from the writer.
 
     Args:
-        items: Packed items.
-        keys: Their keys.
-        traits: Numbers what rules judge by.
+        items: Encoded items.
+        keys: Key of each item.
+        traits: Numbers the traits of the items.
 
     Returns:
-        Columns by name; `text_starts` counts from the first of these items.
+        Columns by name; `text_starts` is relative to the first of these items.
     """
     facts = [item.facts for item in items]
     id_bytes = np.array([len(item.id_text) for item in items], dtype=np.int64)
@@ -165,10 +164,10 @@ def item_columns(items: Sequence[EncodedItem], keys: Sequence[int], traits: Trai
     }
 
 
-# Creators and shows repeat; a hit costs a twentieth of the hash.
+# Creators and shows repeat; a cache hit costs a twentieth of the hash.
 @lru_cache(maxsize=65_536)
 def name_key(name: str) -> int:
-    """Return the 32-bit hash of a creator or show: two of a listener's fifty share it with one item in 10^8."""
+    """Return the 32-bit hash of a creator or show: one item in 10^8 collides with one of a listener's fifty names."""
     return (item_key(name) & 0xFFFFFFFF) or 1
 
 
@@ -177,6 +176,6 @@ def _name_keys(names: Sequence[str | None]) -> npt.NDArray[np.uint32]:
 
 
 def _seconds(times: Sequence[int | None]) -> npt.NDArray[np.uint32]:
-    """Round times in ms to those that a column takes: what is known is none of the unknown, however old."""
+    """Round times in ms to the column's seconds; a known time, however old, never becomes the value for unknown."""
     known = (UNKNOWN_S if at is None else min(max(at // 1_000, UNKNOWN_S + 1), _LAST_S) for at in times)
     return np.fromiter(known, dtype=np.uint32, count=len(times))

@@ -1,10 +1,10 @@
-"""A frozen catalogue on disk: a folder of `.npy` arrays with a manifest of their hashes.
+"""Files of a frozen catalogue: a folder of `.npy` arrays with a manifest of their hashes.
 
-It is written piece by piece and published whole (tokenizer/folders.py). Arrays are memory-mapped when read and copied
-once from there, since a store must be able to grow.
+The folder is written in pieces and published atomically (tokenizer/folders.py). Arrays are memory-mapped when read and
+copied once from the mapping, since a store must be able to grow.
 
-Layout, version 2: `<array>.npy` for each array of `Frozen`; `traits.json`; `manifest.json` with the number of the
-layout, `num_seen`, `num_snapshots`, and what the caller adds.
+Layout, version 2: `<array>.npy` for each array of `Frozen`; `traits.json`; `manifest.json` with the layout version,
+`num_seen`, `num_snapshots`, and the caller's fields.
 """
 
 import json
@@ -23,27 +23,27 @@ from sidestream.tokenizer.manifest import verify_manifest, write_manifest
 
 LAYOUT = 2
 _TRAITS = "traits.json"
-# Written between two looks at whether to go on: some ms each, so that a shutdown does not wait.
+# Written between two checks of `should_stop`: some ms each, so that a shutdown does not wait.
 _CHUNK_BYTES = 8 << 20
 
 
 def write_frozen(
     folder: Path, frozen: Frozen, facts: Mapping[str, Any], should_stop: Callable[[], bool] = lambda: False
 ) -> bool:
-    """Write a frozen catalogue; takes no more memory than one piece of an array.
+    """Write a frozen catalogue, using no more memory than one piece of an array.
 
     Args:
-        folder: Where it shall be; must not exist. Its parent is made.
-        frozen: What to write.
-        facts: Further fields of the manifest, JSON values.
-        should_stop: Asked between pieces; True gives up.
+        folder: Destination, which must not exist; its parent is created.
+        frozen: The catalogue to write.
+        facts: Additional fields of the manifest, JSON values.
+        should_stop: Called between pieces; True aborts.
 
     Returns:
-        Whether it is there: False where it was given up, and nothing is left of it.
+        True once the folder is published; False if it was aborted, and nothing is left on disk.
 
     Raises:
-        OSError: The disk refuses; nothing is left of it.
-        ArtifactError: Something lies there already.
+        OSError: Writing failed; nothing is left on disk.
+        ArtifactError: The destination exists.
     """
     with FolderDraft(folder) as draft:
         for name, array in frozen.arrays.items():
@@ -60,16 +60,16 @@ def write_frozen(
 
 
 def read_frozen(folder: Path) -> tuple[Frozen, Mapping[str, Any]]:
-    """Check a folder byte for byte and map its arrays.
+    """Verify the hashes of a folder and map its arrays.
 
     Args:
-        folder: What `write_frozen` wrote.
+        folder: Folder written by `write_frozen`.
 
     Returns:
-        The catalogue, and the manifest's further fields.
+        The catalogue, and all fields of the manifest.
 
     Raises:
-        ArtifactError: It is damaged, or of another layout.
+        ArtifactError: The folder is damaged, or has another layout.
     """
     facts = verify_manifest(folder).extra
     if facts.get("layout") != LAYOUT:
@@ -84,7 +84,7 @@ def read_frozen(folder: Path) -> tuple[Frozen, Mapping[str, Any]]:
         traits = tuple(Traits(frozenset(map(str, market)), *others) for market, *others in listed)
         return Frozen(arrays, traits, int(facts["num_seen"]), int(facts["num_snapshots"])), facts
     except (OSError, ValueError, TypeError, KeyError) as error:
-        msg = f"{folder}: cannot be read as a catalogue ({error!r})"
+        msg = f"{folder}: not a readable catalogue ({error!r})"
         raise ArtifactError(msg) from error
 
 

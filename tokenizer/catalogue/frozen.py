@@ -1,9 +1,9 @@
-"""The catalogue at rest: its rows and what the writer knows of them, as arrays that a later process goes on from.
+"""Frozen catalogue: the rows and the writer's state as arrays, from which a later process continues.
 
-Only what cannot be computed is kept. Trie, means, lists and index are built from the rows again: that takes a second
-a million, and what they look like may change from release to release without a new layout.
+Only what cannot be recomputed is kept. Trie, means, lists and index are rebuilt from the rows: that takes a second per
+million rows, and their form may change from release to release without a new layout.
 
-Rows are append-only, so they are kept as views and a capture copies ten bytes a row; the writer may go on meanwhile.
+Rows are append-only, so they are held as views and a capture copies ten bytes a row; the writer may continue meanwhile.
 
 Shape legend: R = rows of the store, t = removals of items never seen.
 """
@@ -17,13 +17,12 @@ import numpy.typing as npt
 
 from sidestream.tokenizer.catalogue.aliases import Aliases
 from sidestream.tokenizer.catalogue.encoding import Traits
-from sidestream.tokenizer.catalogue.expiries import Expiries
 from sidestream.tokenizer.catalogue.key_index import KeyIndex
-from sidestream.tokenizer.catalogue.rows import COLUMN_DTYPES, RowStore
+from sidestream.tokenizer.catalogue.rows import COLUMN_DTYPES, Expiries, RowStore
 from sidestream.tokenizer.catalogue.validation import LEAST_WEIGHT, MOST_WEIGHT
 from sidestream.tokenizer.errors import CatalogueError
 
-# Beside the columns of the store; shapes (e,), (e,), (bytes,), (R,), (R,), (t,), (t,).
+# In addition to the columns of the store; shapes (e,), (e,), (bytes,), (R,), (R,), (a,), (t,), (t,).
 _OTHERS: dict[str, type[np.generic]] = {
     "expiring_rows": np.int32,
     "expires_at": np.int64,
@@ -42,11 +41,11 @@ class Frozen:
     """One state of a catalogue.
 
     Attributes:
-        arrays: By name: the columns of the store, expiries and texts; update orders and who is alive by row; removals
-            of items never seen.
-        traits: What the column `traits` points into.
+        arrays: By name: the columns of the store, expiries and texts; update order and liveness by row; removals of
+            items never seen.
+        traits: Traits by number, as the column `traits` refers to them.
         num_seen: Items ever seen.
-        num_snapshots: Snapshots made of it so far.
+        num_snapshots: Snapshots built so far.
     """
 
     arrays: Mapping[str, npt.NDArray[Any]]
@@ -60,19 +59,19 @@ class Frozen:
         return int(self.arrays["keys"].size)
 
     def require_fitting(self, codebook_sizes: tuple[int, ...], dim: int) -> None:
-        """Refuse arrays that are not a catalogue of these sizes.
+        """Check that the arrays are those of a catalogue with these sizes.
 
         Args:
             codebook_sizes: Codes per level.
             dim: Dimensions of an item vector.
 
         Raises:
-            CatalogueError: An array is missing, of another type or shape, or points outside another one.
+            CatalogueError: An array is missing, has another type or shape, or refers outside another array.
         """
         arrays = self.arrays
         wrong = sorted(set(arrays) ^ set(_DTYPES)) or [n for n, kind in _DTYPES.items() if arrays[n].dtype != kind]
         if wrong:
-            msg = f"frozen catalogue: expected the arrays of this release, got other ones ({', '.join(wrong)})"
+            msg = f"frozen catalogue: expected the arrays of this release, got different ones ({', '.join(wrong)})"
             raise CatalogueError(msg)
         size, widths = self.num_rows, {"vectors": (dim,), "codes": (len(codebook_sizes),)}
         by_row = ("vectors", "scales", *COLUMN_DTYPES, "orders", "alive")
@@ -97,15 +96,7 @@ class Frozen:
             raise CatalogueError(msg)
 
     def store(self, dim: int, num_levels: int) -> RowStore:
-        """Copy the rows into a store that can grow.
-
-        Args:
-            dim: Dimensions of an item vector.
-            num_levels: Levels of a SID.
-
-        Returns:
-            The store, without means.
-        """
+        """Copy the rows into a new store, without means, that can grow."""
         store = RowStore(dim, num_levels)
         columns = {name: self.arrays[name] for name in ("vectors", "scales", *COLUMN_DTYPES)}
         columns["expires_at"] = Expiries(self.arrays["expiring_rows"], self.arrays["expires_at"]).by_row(self.num_rows)
@@ -113,7 +104,7 @@ class Frozen:
         return store
 
     def index(self) -> KeyIndex:
-        """Find the newest row of each item: the last one that was appended, and is no alias."""
+        """Build the index of the newest row of each item: the last one appended that is not an alias."""
         own = np.ones(self.num_rows, dtype=np.bool_)
         own[self.arrays["alias_rows"]] = False
         rows = np.flatnonzero(own)
@@ -124,14 +115,14 @@ class Frozen:
         return KeyIndex(keys[newest], order[newest].astype(np.int32))
 
     def aliases(self) -> Aliases:
-        """Return which rows are further SIDs of which items."""
+        """Return the aliases of all items."""
         aliases, rows = Aliases(), self.arrays["alias_rows"]
         for row, key in zip(rows.tolist(), self.arrays["keys"][rows].tolist(), strict=True):
             aliases.add(key, row)
         return aliases
 
     def tombstones(self) -> dict[int, int]:
-        """Return the removals of items never seen: their order by key."""
+        """Return the removals of items never seen: update order by item key."""
         keys, orders = self.arrays["tombstone_keys"], self.arrays["tombstone_orders"]
         return dict(zip(keys.tolist(), orders.tolist(), strict=True))
 
@@ -146,14 +137,14 @@ def freeze(
     """Gather the arrays of a catalogue.
 
     Args:
-        store: Its rows.
-        orders: What orders the updates of each row; copied, since the writer changes it.
+        store: The rows.
+        orders: Update order of each row; copied, since the writer changes it.
             Shape: (>= R,).
-        alive: Rows that are not removed; copied, too.
+        alive: Rows that are not removed; copied for the same reason.
             Shape: (>= R,).
-        alias_rows: Rows that stand for an item under a further SID.
+        alias_rows: Rows of additional SIDs.
             Shape: (a,).
-        tombstones: Removals of items never seen: their order by key.
+        tombstones: Removals of items never seen: update order by item key.
 
     Returns:
         The arrays of `Frozen`.

@@ -1,6 +1,6 @@
-"""The live rows of a catalogue with their trie and short lists, built from scratch or merged from those before.
+"""Live rows of a catalogue with their trie and top lists, built from scratch or merged from the previous ones.
 
-A merge gives what a build gives, array by array; which of the two is taken is a question of cost alone.
+A merge gives the same arrays as a build; the choice between the two is a matter of cost alone.
 """
 
 from collections.abc import Callable
@@ -9,33 +9,33 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from sidestream.tokenizer.arrays.top import top_rows
+from sidestream.tokenizer.arrays.search import top_rows
 from sidestream.tokenizer.catalogue.rows import Rows, RowStore
+from sidestream.tokenizer.catalogue.trie.csr import Splice
 from sidestream.tokenizer.catalogue.trie.means import KeptSums
 from sidestream.tokenizer.catalogue.trie.merge import merge_trie
-from sidestream.tokenizer.catalogue.trie.splice import Splice
 from sidestream.tokenizer.catalogue.trie.trie import Trie, build_trie
 
 BoolArray = npt.NDArray[np.bool_]
 Int32Array = npt.NDArray[np.int32]
 
 MAX_LISTED_ROWS = 1_000
-# Kept beyond those listed, so that rows which go leave the lists full without a look at all others.
+# Kept in addition to the listed rows, so that the lists stay full when rows are removed, without a scan of all rows.
 _RESERVE_ROWS = 1_000
-# A merge copies all and computes what changed: beyond this share of changed rows a build costs no more.
+# A merge copies everything and computes what changed: above this share of changed rows a build costs no more.
 _MAX_MERGED_SHARE = 0.25
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class LiveRows:
-    """The rows that stand in a bucket.
+    """The rows that are in a bucket, with their trie.
 
     Attributes:
-        alive: Rows that stand in a bucket. Shape: (R,).
-        trie: Where they stand.
-        sums: What the next merge goes on from, by inner level; no reader needs them.
-        heaviest: The first of them, heaviest first, equals by key; more than are listed. Shape: (<= 2000,).
-        latest: The first of them, newest first; more than are listed. Shape: (<= 2000,).
+        alive: Mask of the rows that are in a bucket. Shape: (R,).
+        trie: Trie over these rows.
+        sums: Sums that the next merge continues from, by inner level; not for readers.
+        heaviest: The top rows by weight, equal weights by key; more than are listed. Shape: (<= 2000,).
+        latest: The newest rows, newest first; more than are listed. Shape: (<= 2000,).
     """
 
     alive: BoolArray
@@ -57,25 +57,25 @@ class LiveRows:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class SnapshotDelta:
-    """What changed from the live rows of one snapshot to those of the next.
+    """Difference between the live rows of two successive snapshots.
 
     Attributes:
-        gone: Rows that stand in no bucket any more. Shape: (rows gone,).
-        come: Rows that do now. Shape: (rows come,).
-        splices: How each level of the trie came about; None where it was built from scratch.
+        removed: Rows that are no longer in a bucket. Shape: (rows removed,).
+        added: Rows that are now in a bucket. Shape: (rows added,).
+        splices: How each level of the trie was merged; None if the trie was built from scratch.
     """
 
-    gone: Int32Array
-    come: Int32Array
+    removed: Int32Array
+    added: Int32Array
     splices: tuple[Splice, ...] | None
 
 
-def built(store: RowStore, alive: BoolArray, codebook_sizes: tuple[int, ...]) -> LiveRows:
+def build_live_rows(store: RowStore, alive: BoolArray, codebook_sizes: tuple[int, ...]) -> LiveRows:
     """Build trie and lists from scratch.
 
     Args:
-        store: The store; means of SIDs that several items share are appended to it.
-        alive: Rows that get a place.
+        store: The store; means of SIDs shared by several items are appended to it.
+        alive: Mask of the rows to put into buckets.
             Shape: (R,).
         codebook_sizes: Codes per level.
 
@@ -93,52 +93,52 @@ def built(store: RowStore, alive: BoolArray, codebook_sizes: tuple[int, ...]) ->
     )
 
 
-def merged(
+def merge_live_rows(
     before: LiveRows, store: RowStore, alive: BoolArray, codebook_sizes: tuple[int, ...]
 ) -> tuple[LiveRows, SnapshotDelta]:
-    """Make the live rows of those before.
+    """Merge changed rows into the previous live rows.
 
     Args:
-        before: The live rows among fewer or as many rows of the same store.
-        store: The store; means of SIDs that several items share are appended to it.
-        alive: Rows that stand in a bucket from now on.
+        before: The previous live rows of the same store, which may have had fewer rows.
+        store: The store; means of SIDs shared by several items are appended to it.
+        alive: Mask of the rows to be in buckets.
             Shape: (R,).
         codebook_sizes: Codes per level.
 
     Returns:
-        What `built` returns for the same rows, and what has changed.
+        What `build_live_rows` returns for the same rows, and the difference.
     """
     known = before.alive.size
-    gone = np.flatnonzero(before.alive & ~alive[:known]).astype(np.int32)
-    come = np.flatnonzero(alive[:known] & ~before.alive).astype(np.int32)
-    come = np.concatenate((come, known + np.flatnonzero(alive[known:]).astype(np.int32)))
-    num_changed = gone.size + come.size
+    removed = np.flatnonzero(before.alive & ~alive[:known]).astype(np.int32)
+    added = np.flatnonzero(alive[:known] & ~before.alive).astype(np.int32)
+    added = np.concatenate((added, known + np.flatnonzero(alive[known:]).astype(np.int32)))
+    num_changed = removed.size + added.size
     if not num_changed:
-        return replace(before, alive=alive), SnapshotDelta(gone, come, ())
+        return replace(before, alive=alive), SnapshotDelta(removed, added, ())
     if num_changed > _MAX_MERGED_SHARE * before.trie.bucket_rows.size:
-        return built(store, alive, codebook_sizes), SnapshotDelta(gone, come, None)
-    after = merge_trie(before.trie, before.sums, store, gone, come)
+        return build_live_rows(store, alive, codebook_sizes), SnapshotDelta(removed, added, None)
+    after = merge_trie(before.trie, before.sums, store, removed, added)
     rows, num_before = store.rows(), before.trie.bucket_rows.size
-    heaviest = _listed_anew(before.heaviest, num_before, alive, come, lambda some: _heaviest(rows, some))
-    latest = _listed_anew(before.latest, num_before, alive, come, lambda some: _latest(rows, some))
-    return LiveRows(alive, after.trie, after.sums, heaviest, latest), SnapshotDelta(gone, come, after.splices)
+    heaviest = _update_list(before.heaviest, num_before, alive, added, lambda some: _heaviest(rows, some))
+    latest = _update_list(before.latest, num_before, alive, added, lambda some: _latest(rows, some))
+    return LiveRows(alive, after.trie, after.sums, heaviest, latest), SnapshotDelta(removed, added, after.splices)
 
 
-def compacted(live_rows: LiveRows, store: RowStore, kept: Int32Array) -> tuple[LiveRows, RowStore]:
-    """Leave outdated rows and means behind.
+def compact_live_rows(live_rows: LiveRows, store: RowStore, kept: Int32Array) -> tuple[LiveRows, RowStore]:
+    """Copy the rows to keep into a new store, without outdated rows and means.
 
     Args:
-        live_rows: Numbered as in the store.
+        live_rows: Live rows with the row numbers of `store`.
         store: The store; it is not changed.
-        kept: Rows that the new store keeps, ascending, all those alive among them: the order in a bucket stays.
+        kept: Rows to keep, ascending, with all live rows among them; the order within a bucket stays the same.
             Shape: (n,).
 
     Returns:
-        The same rows in the numbers of the new store, and that store.
+        The live rows with the row numbers of the new store, and that store.
     """
     numbers = np.full(store.size, -1, dtype=np.int32)
     numbers[kept] = np.arange(kept.size, dtype=np.int32)
-    fresh, old, trie = store.kept(kept), store.rows(), live_rows.trie
+    fresh, old, trie = store.copy_rows(kept), store.rows(), live_rows.trie
     leaf_rows = numbers[trie.leaf_rows]
     shared = np.flatnonzero(trie.leaf_rows < 0)
     places = trie.leaf_rows[shared]
@@ -149,7 +149,7 @@ def compacted(live_rows: LiveRows, store: RowStore, kept: Int32Array) -> tuple[L
 
 
 def _heaviest(rows: Rows, members: Int32Array) -> Int32Array:
-    # By key among equals: rows come in another order in every worker, and most weights are equal.
+    # Ties are broken by key: the order of rows differs between workers, and most weights are equal.
     return top_rows(members, rows.weights[members], ~rows.keys[members], MAX_LISTED_ROWS + _RESERVE_ROWS)
 
 
@@ -157,17 +157,21 @@ def _latest(rows: Rows, members: Int32Array) -> Int32Array:
     return top_rows(members, rows.published_s[members], rows.first_seen[members], MAX_LISTED_ROWS + _RESERVE_ROWS)
 
 
-def _listed_anew(
-    listed: Int32Array, num_before: int, alive: BoolArray, come: Int32Array, best_of: Callable[[Int32Array], Int32Array]
+def _update_list(
+    listed: Int32Array,
+    num_before: int,
+    alive: BoolArray,
+    added: Int32Array,
+    best_of: Callable[[Int32Array], Int32Array],
 ) -> Int32Array:
-    """Make a list of the one before: its rows that are left and those that came, as far as others cannot be better."""
-    left = listed[alive[listed]]
-    best = best_of(np.concatenate((left, come)))
+    """Update a top list with added rows, up to the point where a row that was never listed could rank higher."""
+    remaining = listed[alive[listed]]
+    best = best_of(np.concatenate((remaining, added)))
     if listed.size == num_before:
         return best
-    if left.size:
-        # Rows that were never listed are no better than the last one left.
-        best = best[: int(np.flatnonzero(best == left[-1])[0]) + 1] if left[-1] in best else best
+    if remaining.size:
+        # Rows that were never listed rank no higher than the last remaining one.
+        best = best[: int(np.flatnonzero(best == remaining[-1])[0]) + 1] if remaining[-1] in best else best
     else:
         best = best[:0]
     if best.size < MAX_LISTED_ROWS:

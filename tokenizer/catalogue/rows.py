@@ -1,15 +1,16 @@
-"""The append-only store of item rows: what a row holds, how the store grows, what readers see.
+"""Append-only columnar store of item rows.
 
 Invariants:
-- A row is never changed once appended. A changed item gets a new row; its old one stays for those who hold it.
-- Readers see read-only views of the first `size` rows. Appending writes only behind them; growing (by doubling)
-  moves the store to new buffers and leaves the old ones to the views that hold them. So no reader is ever disturbed
-  and a swap copies nothing.
+- A row never changes once appended. A changed item gets a new row; the old one remains for readers that hold it.
+- Readers see read-only views of the first `size` rows. Appending writes only after them; growing (by doubling) moves
+  the store to new buffers and leaves the old ones to the views that hold them. So readers are never affected and
+  publishing a snapshot copies nothing.
 - Item vectors share one table with the means of SIDs that several items have: items from its front, means from its
-  end, so that row r is an item and row -k a mean, in numpy as in the graph. What lies between is undefined.
-- Texts (ids, facts) lie packed in one byte buffer: no Python object per item.
+  end, so that row r is an item and row -k a mean, in numpy and in the graph alike. The rows between are undefined.
+- Texts (ids, facts) are packed in one byte buffer: no Python object per item.
 
-Shape legend: R = rows, C = rows of the table of vectors (C >= R), d = dimensions of an item vector, L = levels.
+Shape legend: R = rows, C = rows of the table of vectors (C >= R), e = rows that expire, d = dimensions of an item
+vector, L = levels.
 """
 
 from collections.abc import Mapping
@@ -20,17 +21,44 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from sidestream.tokenizer.catalogue.expiries import NEVER_MS, Expiries
 from sidestream.tokenizer.catalogue.facts import ItemFacts
 from sidestream.tokenizer.errors import CatalogueError
 
 UNKNOWN_S = 0
+NEVER_MS = np.iinfo(np.int64).max
 
-# What a 32-bit start can point to.
+# Largest offset that a 32-bit start can hold.
 MAX_TEXT_BYTES = 2**32 - 1
 _INITIAL_ROWS = 256
 _INITIAL_TEXT_BYTES = 16_384
 _facts_decoder = msgspec.msgpack.Decoder(ItemFacts)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Expiries:
+    """Expiry times, stored only for rows that expire, since most items never do.
+
+    Attributes:
+        rows: Rows that expire, ascending. Shape: (e,).
+        expires_at: UTC epoch ms of each row. Shape: (e,).
+    """
+
+    rows: npt.NDArray[np.int32]
+    expires_at: npt.NDArray[np.int64]
+
+    def due(self, now_ms: int) -> npt.NDArray[np.int32]:
+        """Return the rows that have expired by `now_ms`, UTC epoch ms. Shape: (<= e,)."""
+        return self.rows[self.expires_at <= now_ms]
+
+    def next_at(self, some: npt.NDArray[np.bool_]) -> int:
+        """Return when the first row of a mask expires, UTC epoch ms, the largest int64 for never."""
+        return int(np.min(self.expires_at, where=some[self.rows], initial=NEVER_MS))
+
+    def by_row(self, num_rows: int) -> npt.NDArray[np.int64]:
+        """Return the expiry time of every row, UTC epoch ms, the largest int64 for never. Shape: (num_rows,)."""
+        every = np.full(num_rows, NEVER_MS, dtype=np.int64)
+        every[self.rows] = self.expires_at
+        return every
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -45,13 +73,13 @@ class Rows:
         keys: Item key. Shape: (R,).
         creator_keys: 32-bit hash of the creator, 0 for none. Shape: (R,).
         show_keys: 32-bit hash of the show, 0 for none. Shape: (R,).
-        published_s: UTC epoch seconds, rounded down, 0 where unknown: what is newest needs no more. Shape: (R,).
-        traits: Place in the catalogue's list of traits. Shape: (R,).
-        first_seen: Counts up with each item that was not known before; kept when an item changes. Shape: (R,).
-        fingerprints: Hash of all that the update said, to recognise one that changes nothing. Shape: (R,).
-        text_starts: Start of the row's id in the text buffer; its facts follow, up to the next row's. Shape: (R,).
+        published_s: UTC epoch seconds, rounded down, 0 where unknown; precise enough to rank by age. Shape: (R,).
+        traits: Index into the catalogue's list of traits. Shape: (R,).
+        first_seen: Sequence number of the item's first appearance; kept when the item changes. Shape: (R,).
+        fingerprints: Hash of the update's content, to recognise an update that changes nothing. Shape: (R,).
+        text_starts: Start of the row's id in the text buffer; its facts follow, up to the next row. Shape: (R,).
         id_bytes: Length of the id. Shape: (R,).
-        expiries: When rows expire, of those that do.
+        expiries: Expiry times of the rows that expire.
     """
 
     vector_table: npt.NDArray[np.int8]
@@ -109,7 +137,7 @@ COLUMN_DTYPES: dict[str, type[np.generic]] = {
 
 
 class RowStore:
-    """Append-only columns with one writer.
+    """Append-only columns; one writer.
 
     Args:
         dim: Dimensions of an item vector.
@@ -173,7 +201,7 @@ class RowStore:
         self.size, self.text_size = end, text_end
 
     def append_means(self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
-        """Append means of SIDs that several items share.
+        """Append mean vectors of SIDs shared by several items.
 
         Args:
             vectors: int8 components.
@@ -182,7 +210,7 @@ class RowStore:
                 Shape: (n,).
 
         Returns:
-            Their places in the table, below zero: counted from its end.
+            Their indices in the table, negative: counted from its end.
             Shape: (n,).
         """
         first, end = self.num_means, self.num_means + len(vectors)
@@ -194,7 +222,7 @@ class RowStore:
         return -1 - np.arange(first, end, dtype=np.int32)
 
     def rows(self) -> Rows:
-        """Return read-only views of all rows so far; later appends do not show in them."""
+        """Return read-only views of the rows so far; later appends are not visible in them."""
         tables = {_TABLES[name]: _view(table, len(table)) for name, table in self._tables.items()}
         expiries = Expiries(_view(self._expiring, self._num_expiring), _view(self._expires_at, self._num_expiring))
         columns = {name: _view(column, self.size) for name, column in self._columns.items()}
@@ -204,7 +232,7 @@ class RowStore:
         """Return a read-only view of the text buffer so far."""
         return _view(self._text, self.text_size)
 
-    def kept(self, rows: npt.NDArray[np.int32]) -> "RowStore":
+    def copy_rows(self, rows: npt.NDArray[np.int32]) -> "RowStore":
         """Copy some rows into a new store.
 
         Args:
@@ -229,24 +257,24 @@ class RowStore:
         return store
 
     def _append_expiries(self, expires_at: npt.NDArray[np.int64]) -> None:
-        """Note which of the rows that are being appended expire; they are numbered from the present size on."""
-        fresh = np.flatnonzero(expires_at != NEVER_MS)
-        used, end = self._num_expiring, self._num_expiring + fresh.size
+        """Store the expiry times of rows that are being appended, which are numbered from the current size."""
+        expiring = np.flatnonzero(expires_at != NEVER_MS)
+        used, end = self._num_expiring, self._num_expiring + expiring.size
         if end > self._expiring.size:
-            self._expiring = grown(self._expiring, used, 2 * end)
-            self._expires_at = grown(self._expires_at, used, 2 * end)
-        self._expiring[used:end] = fresh + self.size
-        self._expires_at[used:end] = expires_at[fresh]
+            self._expiring = grow(self._expiring, used, 2 * end)
+            self._expires_at = grow(self._expires_at, used, 2 * end)
+        self._expiring[used:end] = expiring + self.size
+        self._expires_at[used:end] = expires_at[expiring]
         self._num_expiring = end
 
     def _reserve(self, rows: int, text_bytes: int) -> None:
         capacity = len(self._columns["keys"])
         if rows > capacity:
             capacity = max(rows, 2 * capacity)
-            self._columns = {name: grown(column, self.size, capacity) for name, column in self._columns.items()}
+            self._columns = {name: grow(column, self.size, capacity) for name, column in self._columns.items()}
         self._reserve_vectors(rows, self.num_means)
         if text_bytes > self._text.size:
-            self._text = grown(self._text, self.text_size, max(text_bytes, 2 * self._text.size))
+            self._text = grow(self._text, self.text_size, max(text_bytes, 2 * self._text.size))
 
     def _reserve_vectors(self, rows: int, num_means: int) -> None:
         capacity = len(self._tables["scales"])
@@ -254,7 +282,7 @@ class RowStore:
             return
         larger = max(rows + num_means, 2 * capacity)
         for name, table in self._tables.items():
-            moved = grown(table, self.size, larger)
+            moved = grow(table, self.size, larger)
             moved[larger - self.num_means :] = table[capacity - self.num_means :]
             self._tables[name] = moved
 
@@ -265,17 +293,8 @@ def _view(buffer: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
     return view
 
 
-def grown(buffer: npt.NDArray[Any], used: int, capacity: int) -> npt.NDArray[Any]:
-    """Copy a buffer into a larger one.
-
-    Args:
-        buffer: The buffer; it stays as it is for those who hold it.
-        used: Leading rows to copy.
-        capacity: Rows of the new buffer, at least as many as used.
-
-    Returns:
-        The new buffer; rows beyond those used are undefined.
-    """
+def grow(buffer: npt.NDArray[Any], used: int, capacity: int) -> npt.NDArray[Any]:
+    """Copy the first `used` rows of a buffer into a new one of `capacity` rows; the other rows are undefined."""
     larger = np.empty((capacity, *buffer.shape[1:]), dtype=buffer.dtype)
     larger[:used] = buffer[:used]
     return larger

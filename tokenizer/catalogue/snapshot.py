@@ -1,8 +1,8 @@
-"""What readers hold: one immutable state of the catalogue, as arrays that go into the graph without a copy.
+"""Catalogue snapshot: one immutable state of the catalogue, as arrays that the graph takes without a copy.
 
-A snapshot is pinned per request and swapped by reference; nothing in it changes, whatever the writer does later. Row
-ids are stable from snapshot to snapshot except where the store was compacted (`store_generation` then differs): keep
-keys or ids, not rows, beyond one request.
+A snapshot is pinned per request and swapped by reference; later writes never change it. Row numbers are stable from
+snapshot to snapshot except where the store was compacted (`store_generation` then differs): keep keys or ids, not rows,
+beyond one request.
 
 Shape legend: R = rows of the store, n_l = nodes of level l, L = levels, d = dimensions of an item vector, m = items.
 """
@@ -14,7 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from sidestream.tokenizer.catalogue.aliases import AliasRows
-from sidestream.tokenizer.catalogue.eligibility import Eligibility, Rule, carried, compile_rule, narrowed
+from sidestream.tokenizer.catalogue.eligibility import (
+    Eligibility,
+    Rule,
+    compile_rule,
+    update_eligibility,
+    with_item_mask,
+)
 from sidestream.tokenizer.catalogue.encoding import Traits
 from sidestream.tokenizer.catalogue.facts import ItemFacts, StoredSid
 from sidestream.tokenizer.catalogue.key_index import KeyIndex
@@ -29,9 +35,9 @@ UInt64Array = npt.NDArray[np.uint64]
 Float32Array = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 
-# Compiled rules and looked-up SIDs are kept per snapshot up to these numbers, then computed anew each time.
+# Compiled rules and looked-up SIDs are cached per snapshot up to these numbers, then computed each time.
 _MAX_KEPT_RULES = 64
-# Rules that the next snapshot has masks for at once; they cost the writer a pass over the last level each.
+# Rules whose masks are carried over to the next snapshot; each costs the writer a pass over the last level.
 _MAX_CARRIED_RULES = 8
 _MAX_KEPT_SIDS = 65_536
 
@@ -41,23 +47,23 @@ class CatalogueSnapshot:
     """One immutable state of the catalogue.
 
     Attributes:
-        version: Names the snapshot within its worker.
-        tokenizer_version: Gives the SIDs their meaning.
+        version: Identifies the snapshot within its worker.
+        tokenizer_version: Version of the tokenizer that the SIDs belong to.
         codebook_sizes: Codes per level.
         rows: Columns of the store.
         text: Ids and facts of the rows, packed.
-        trie: CSR arrays, buckets and node vectors over the items alive.
-        index: Item key to its newest row, removed items included.
-        row_alive: Rows that stand in a bucket. Shape: (R,).
-        aliases: Rows that stand for an item under a further SID.
-        traits: What `rows.traits` points into.
-        popular_rows: At most 1,000 rows alive, most popular first, equals by key. Shape: (<= 1000,).
-        newest_rows: At most 1,000 rows alive, newest first: by the second they were published in, then by when the
-            catalogue first saw the item; those that do not say it come last. Shape: (<= 1000,).
-        store_generation: Counts the compactions of the store.
-        popularity: Listens that each row counts, decayed; None where nothing was counted. Shape: (R,).
-        source_offsets: What was applied, by partition of the topic that it came from: all records below this offset.
-            None where it came from no topic.
+        trie: CSR arrays, buckets and node vectors over the live items.
+        index: Item key to the item's newest row, removed items included.
+        row_alive: Mask of the rows that are in a bucket. Shape: (R,).
+        aliases: Rows of additional SIDs.
+        traits: Traits by number, as `rows.traits` refers to them.
+        popular_rows: At most 1,000 live rows, most popular first, ties by key. Shape: (<= 1000,).
+        newest_rows: At most 1,000 live rows, newest first: by second of publication, then by first appearance in the
+            catalogue; items without a publication time come last. Shape: (<= 1000,).
+        store_generation: Number of compactions of the store.
+        popularity: Decayed listens of each row; None where nothing was counted. Shape: (R,).
+        source_offsets: Next offset of each partition of the source topic: all records below are applied. None without a
+            source topic.
     """
 
     version: str
@@ -76,7 +82,7 @@ class CatalogueSnapshot:
     popularity: Float32Array | None = None
     source_offsets: tuple[int, ...] | None = None
     _rules: dict[Rule, Eligibility] = field(default_factory=dict, repr=False)
-    _asked: set[Rule] = field(default_factory=set, repr=False)
+    _requested: set[Rule] = field(default_factory=set, repr=False)
     _sids: dict[int, StoredSid | None] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:
@@ -84,17 +90,17 @@ class CatalogueSnapshot:
 
     @property
     def num_levels(self) -> int:
-        """Return the levels of a SID."""
+        """Return the number of levels of a SID."""
         return len(self.codebook_sizes)
 
     @cached_property
     def num_items(self) -> int:
-        """Return the items alive: those that stand in a bucket."""
+        """Return the number of live items: those in a bucket."""
         return int(self.trie.bucket_rows.size - np.count_nonzero(self.row_alive[self.aliases.rows]))
 
     @property
     def num_rows(self) -> int:
-        """Return R, the rows of the store: alive, removed and outdated ones."""
+        """Return R, the number of rows of the store: live, removed and outdated ones."""
         return int(self.rows.keys.size)
 
     @property
@@ -109,17 +115,17 @@ class CatalogueSnapshot:
 
     @cached_property
     def node_vectors(self) -> tuple[Int8Array, ...]:
-        """Return the int8 vectors of all nodes; copies those of the last level: for checks. Shape: L x (n_l, d)."""
+        """Return the int8 vectors of all nodes; copies the last level, so for checks only. Shape: L x (n_l, d)."""
         return (*self.trie.node_vectors, self.rows.vector_table[self.trie.leaf_rows])
 
     @cached_property
     def node_scales(self) -> tuple[Float32Array, ...]:
-        """Return the scales of all node vectors; copies like them. Shape: L x (n_l,)."""
+        """Return the scales of all node vectors; copies the last level, too. Shape: L x (n_l,)."""
         return (*self.trie.node_scales, self.rows.scale_table[self.trie.leaf_rows])
 
     @property
     def node_log_mass(self) -> tuple[Float32Array, ...]:
-        """Return the log of the weight sum below each node. Shape: L x (n_l,)."""
+        """Return the log of the sum of weights below each node. Shape: L x (n_l,)."""
         return self.trie.node_log_mass
 
     @property
@@ -164,39 +170,39 @@ class CatalogueSnapshot:
 
     @property
     def published_s(self) -> npt.NDArray[np.uint32]:
-        """Return when the items were published, UTC epoch seconds rounded down, 0 where unknown. Shape: (R,)."""
+        """Return the publication times, UTC epoch seconds rounded down, 0 where unknown. Shape: (R,)."""
         return self.rows.published_s
 
     @cached_property
     def next_expiry_at(self) -> int:
-        """Return when the next item alive expires, UTC epoch ms, the largest int64 for never."""
+        """Return when the next live item expires, UTC epoch ms, the largest int64 for never."""
         return self.rows.expiries.next_at(self.row_alive)
 
     @cached_property
     def max_children(self) -> tuple[int, ...]:
-        """Return the widest node per level: the most children that one parent has."""
+        """Return, per level, the largest number of children of one parent."""
         return tuple(int(np.diff(offsets).max(initial=0)) for offsets in self.trie.level_offsets)
 
     @cached_property
     def max_bucket(self) -> int:
-        """Return the items of the fullest SID."""
+        """Return the largest number of items on one SID."""
         return int(np.diff(self.trie.bucket_offsets).max(initial=0))
 
     def row_of_key(self, keys: UInt64Array) -> Int32Array:
-        """Find items by key, removed and expired ones included: histories still name them.
+        """Find items by key, including removed and expired ones, which histories still refer to.
 
         Args:
             keys: Item keys.
                 Shape: (n,).
 
         Returns:
-            Newest row of each item, -1 where the catalogue never held it.
+            Newest row of each item, -1 if the catalogue never had it.
             Shape: (n,).
         """
         return self.index.find(keys)
 
     def codes_of_rows(self, rows: Int32Array) -> Int32Array:
-        """Return the SIDs of rows, all known. Shape: (n, L)."""
+        """Return the SIDs of rows. Shape: (n, L)."""
         return self.rows.codes[rows].astype(np.int32)
 
     def sid_of_row(self, row: int) -> Sid:
@@ -211,7 +217,7 @@ class CatalogueSnapshot:
                 Shape: (n, L).
 
         Returns:
-            Node of the last level, which is also the bucket; -1 where no item alive has that SID.
+            Node of the last level, which is also the bucket; -1 where no live item has that SID.
             Shape: (n,).
         """
         return find_leaves(self.trie, codes, self.codebook_sizes)
@@ -221,21 +227,21 @@ class CatalogueSnapshot:
         return self.rows.item_id(self.text, row)
 
     def item_ids(self, rows: Int32Array) -> list[str]:
-        """Return the ids of rows, shape (n,)."""
+        """Return the ids of rows."""
         return [self.rows.item_id(self.text, row) for row in rows.tolist()]
 
     def facts(self, row: int) -> ItemFacts:
-        """Return what is known of one row."""
+        """Return the facts of one row."""
         return self.rows.facts(self.text, row)
 
     def stored_sid(self, key: int) -> StoredSid | None:
-        """Look up what a history entry stores of an item; the `lookup` of the fold.
+        """Look up the SID that a history entry stores for an item; the `lookup` of the fold.
 
         Args:
             key: Item key.
 
         Returns:
-            The SID under this catalogue's tokenizer, None where the item is unknown.
+            The SID under this catalogue's tokenizer, None if the item is unknown.
         """
         try:
             return self._sids[key]
@@ -257,42 +263,44 @@ class CatalogueSnapshot:
         now_ms: int | None = None,
         item_mask: BoolArray | None = None,
     ) -> Eligibility:
-        """Compile rules into masks over items and trie nodes; kept per snapshot unless `item_mask` is given.
+        """Compile rules into masks over items and trie nodes; cached per snapshot unless `item_mask` is given.
 
         Args:
             market: Only items that may be played there; None means no rule.
             allow_explicit: Whether explicit items pass.
-            languages: Only items in one of them, or of unknown language; None means no rule.
-            kinds: Only items of one of them; None means no rule.
-            live_now: True lets only live streams pass that have not ended, False none; None means no rule.
-            now_ms: UTC epoch ms; items expired by then are out. None leaves it at the time of the snapshot.
-            item_mask: Any further rule over rows.
+            languages: Only items in one of these languages, or of unknown language; None means no rule.
+            kinds: Only items of these kinds; None means no rule.
+            live_now: True accepts only live streams that have not ended, False none; None means no rule.
+            now_ms: UTC epoch ms; items expired by then are not eligible. None uses the time of the snapshot.
+            item_mask: An additional arbitrary mask over rows.
                 Shape: (R,).
 
         Returns:
-            The masks. They never let a row pass that stands in no bucket.
+            The masks. A row that is in no bucket never passes.
         """
         rule = Rule(market, allow_explicit, languages, kinds, live_now)
-        self._asked.add(rule)
+        self._requested.add(rule)
         kept = self._rules.get(rule)
         if kept is None or (now_ms is not None and now_ms >= kept.valid_until_at):
-            # Time only takes items away, so masks compiled for a later time are never too generous for an earlier one.
+            # Time only removes items, so masks compiled for a later time never admit too much for an earlier one.
             kept = compile_rule(self._name_of(rule), rule, self.rows, self.trie, self.row_alive, self.traits, now_ms)
             if len(self._rules) < _MAX_KEPT_RULES or rule in self._rules:
                 self._rules[rule] = kept
-        return kept if item_mask is None else narrowed(kept, self.trie, self.aliases.spread(item_mask))
+        return kept if item_mask is None else with_item_mask(kept, self.trie, self.aliases.extend_mask(item_mask))
 
     def carry_rules(self, before: "CatalogueSnapshot", delta: SnapshotDelta) -> None:
-        """Take over the masks of the snapshot before, those asked for first: no request has to wait for them.
+        """Carry over masks from the previous snapshot, recently requested rules first, so that no request waits.
 
         Args:
-            before: The snapshot before, of the same generation of the store.
-            delta: What has changed since; its trie was merged.
+            before: The previous snapshot, with the same store generation.
+            delta: Changes since then; the trie must have been merged.
         """
         kept = dict(before._rules)
-        asked = set(before._asked)
-        for rule in sorted(kept, key=lambda known: known not in asked)[:_MAX_CARRIED_RULES]:
-            self._rules[rule] = carried(kept[rule], self._name_of(rule), rule, self.rows, self.trie, delta, self.traits)
+        requested = set(before._requested)
+        for rule in sorted(kept, key=lambda known: known not in requested)[:_MAX_CARRIED_RULES]:
+            self._rules[rule] = update_eligibility(
+                kept[rule], self._name_of(rule), rule, self.rows, self.trie, delta, self.traits
+            )
 
     def _name_of(self, rule: Rule) -> str:
         return f"{self.version}/{rule.name}"

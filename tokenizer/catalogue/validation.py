@@ -1,8 +1,8 @@
-"""The checks that every snapshot passes before a reader sees it, and every update before it is applied.
+"""Validation of updates before they are applied, and of snapshots before they are published.
 
-The engine walks these arrays without looking: a wrong offset there is a crash or a candidate that does not exist. What
-a merge has touched is checked each time, all of the trie once in a while: a look at a million items costs as much as a
-merge of a thousand.
+The engine uses these arrays unchecked: a wrong offset there is a crash or a candidate that does not exist. The part
+that a merge has touched is checked every time, the whole trie at intervals: checking a million items costs as much as
+merging a thousand.
 """
 
 import math
@@ -13,17 +13,16 @@ import numpy.typing as npt
 
 from sidestream.tokenizer.catalogue.facts import MAX_SOURCE_OFFSET, REVISION_BITS, CatalogueUpdate
 from sidestream.tokenizer.catalogue.rows import Rows
-from sidestream.tokenizer.catalogue.trie.nodes import ranges
-from sidestream.tokenizer.catalogue.trie.splice import Splice
+from sidestream.tokenizer.catalogue.trie.csr import Splice, ranges
 from sidestream.tokenizer.catalogue.trie.trie import Trie
 from sidestream.tokenizer.errors import CatalogueError
 
-# What `sums` can add up: far below and above the square roots of listens that item tables weigh by.
+# Range that `sums` can add up; the square roots of listens that item tables weight by are far inside it.
 LEAST_WEIGHT, MOST_WEIGHT = 2.0**-10, 2.0**20
 
 
 def check_update(update: CatalogueUpdate, codebook_sizes: tuple[int, ...], x_dim: int) -> None:
-    """Refuse an update that does not fit the catalogue.
+    """Check that an update fits the catalogue.
 
     Args:
         update: The update.
@@ -31,7 +30,7 @@ def check_update(update: CatalogueUpdate, codebook_sizes: tuple[int, ...], x_dim
         x_dim: Dimensions of a representation vector.
 
     Raises:
-        CatalogueError: SID or vector do not fit, or the vector is missing.
+        CatalogueError: The SID or the vector does not fit, or the vector is missing.
     """
     if update.source_offset is not None and not (
         -1 <= update.source_offset <= MAX_SOURCE_OFFSET and 0 <= update.revision < 2**REVISION_BITS
@@ -68,7 +67,7 @@ def check_update(update: CatalogueUpdate, codebook_sizes: tuple[int, ...], x_dim
 
 
 def check_vectors(vectors: npt.NDArray[np.float32], weights: npt.NDArray[np.float32], shape: tuple[int, int]) -> None:
-    """Refuse item vectors that the model artifact computed wrongly.
+    """Check item vectors computed by the model artifact.
 
     Args:
         vectors: Item vectors.
@@ -78,7 +77,7 @@ def check_vectors(vectors: npt.NDArray[np.float32], weights: npt.NDArray[np.floa
         shape: The expected (n, d).
 
     Raises:
-        CatalogueError: Wrong shapes, or a component that is not finite, or a weight that cannot be summed.
+        CatalogueError: Wrong shapes, a component that is not finite, or a weight that cannot be summed.
     """
     if vectors.shape != shape or weights.shape != shape[:1]:
         msg = (
@@ -95,12 +94,12 @@ def check_vectors(vectors: npt.NDArray[np.float32], weights: npt.NDArray[np.floa
 
 
 def check_trie(trie: Trie, codebook_sizes: tuple[int, ...], rows: Rows) -> None:
-    """Refuse a trie that a search could get lost in.
+    """Check that a trie is valid for a beam search.
 
     Args:
         trie: The trie.
         codebook_sizes: Codes per level.
-        rows: The store that it points into.
+        rows: The store that it refers to.
 
     Raises:
         CatalogueError: Offsets not ascending or not covering, codes unsorted or out of range, bucket rows out of range
@@ -141,19 +140,19 @@ def check_trie(trie: Trie, codebook_sizes: tuple[int, ...], rows: Rows) -> None:
 def check_merged(
     trie: Trie, splices: tuple[Splice, ...], codebook_sizes: tuple[int, ...], rows: Rows, alive: npt.NDArray[np.bool_]
 ) -> None:
-    """Refuse a merged trie whose fresh nodes a search could get lost in; the others were checked when they were made.
+    """Check the fresh nodes of a merged trie; the others were checked when they were created.
 
     Args:
         trie: The trie after a merge.
-        splices: How its levels came about.
+        splices: Splices of its levels.
         codebook_sizes: Codes per level.
-        rows: The store that it points into.
-        alive: Rows that stand in a bucket.
+        rows: The store that it refers to.
+        alive: Mask of the rows that are in a bucket.
             Shape: (R,).
 
     Raises:
-        CatalogueError: Arrays of one level differ in length, fresh nodes have no children, or codes unsorted or out of
-            range, or rows out of range, repeated or not alive, or vectors or masses that are not finite.
+        CatalogueError: Arrays of one level differ in length; fresh nodes have no children; codes are unsorted or out of
+            range; rows are out of range, repeated or not alive; or scales or masses are not finite.
     """
     for level, (size, splice) in enumerate(zip(codebook_sizes, splices, strict=True)):
         _check_fresh(trie, level, splice.fresh, size, rows)
@@ -166,7 +165,7 @@ def check_merged(
 
 
 def _check_fresh(trie: Trie, level: int, fresh: npt.NDArray[np.int64], size: int, rows: Rows) -> None:
-    """Require that the arrays of a level fit each other, and that its fresh nodes are whole."""
+    """Require that the arrays of a level fit each other, and that its fresh nodes are complete."""
     where = f"trie level {level}"
     codes, offsets, below = trie.level_codes[level], trie.level_offsets[level], trie.below(level)
     is_last = level == trie.num_levels - 1
@@ -175,7 +174,7 @@ def _check_fresh(trie: Trie, level: int, fresh: npt.NDArray[np.int64], size: int
     lengths |= set() if is_last else {len(trie.node_vectors[level]), trie.node_masses[level].size}
     _require(len(lengths) == 1, where, "one vector, scale, mass and range per node")
     _require(int(offsets[0]) == 0, where, "ranges from the first node on")
-    _require(bool((below[fresh] < below[fresh + 1]).all()), where, "fresh nodes with something below them")
+    _require(bool((below[fresh] < below[fresh + 1]).all()), where, "fresh nodes with children")
     mine = codes[fresh]
     _require(bool((mine >= 0).all() and (mine < size).all()), where, f"codes in [0, {size})")
     _check_siblings(codes, offsets, fresh, where)
@@ -191,8 +190,8 @@ def _check_fresh(trie: Trie, level: int, fresh: npt.NDArray[np.int64], size: int
 def _check_siblings(
     codes: npt.NDArray[np.int32], offsets: npt.NDArray[np.int32], fresh: npt.NDArray[np.int64], where: str
 ) -> None:
-    """Require that fresh nodes stand in order between their neighbours below the same parent."""
-    # Of one type: numpy would widen all offsets otherwise.
+    """Require that fresh nodes are in order among their siblings."""
+    # Cast to one type: numpy would widen all offsets otherwise.
     parents = np.searchsorted(offsets, fresh.astype(offsets.dtype), side="right") - 1
     after_first, before_last = fresh > offsets[parents], fresh + 1 < offsets[parents + 1]
     rising = (codes[fresh[after_first] - 1] < codes[fresh[after_first]]).all()
@@ -201,7 +200,7 @@ def _check_siblings(
 
 
 def _check_offsets(offsets: npt.NDArray[np.int32], num_ranges: int, total: int, where: str) -> None:
-    # Only the root of an empty catalogue may be without children: an inner node without one would be a dead end.
+    # Only the root of an empty catalogue may have no children: an inner node without any would be a dead end.
     least = 0 if total == 0 else 1
     whole = offsets.size == num_ranges + 1 and offsets[0] == 0 and offsets[-1] == total
     _require(bool(whole and (np.diff(offsets) >= least).all()), where, f"{num_ranges} ascending ranges over {total}")
@@ -209,5 +208,5 @@ def _check_offsets(offsets: npt.NDArray[np.int32], num_ranges: int, total: int, 
 
 def _require(condition: bool, where: str, expected: str) -> None:
     if not condition:
-        msg = f"catalogue snapshot, {where}: expected {expected}; this is a defect, the snapshot before it stays in use"
+        msg = f"catalogue snapshot, {where}: expected {expected}; this is a defect, the previous snapshot stays in use"
         raise CatalogueError(msg)

@@ -1,9 +1,9 @@
-"""Drift: whether items that arrive still look like those that a frozen tokenizer was fitted on.
+"""Drift detection: whether new items still resemble those that the frozen tokenizer was fitted on.
 
-The reference is measured when the tokenizer is fitted, on the training items as if each had just arrived: without what
-listeners said of it, since nobody has heard a new item. Measured as they were fitted, with their listeners' halves,
-the same items would make a false reference: on two real catalogues 9 and 21 % of a window shared a SID then, where
-39 and 16 % of items that were held out did.
+The reference is measured when the tokenizer is fitted, on the training items encoded as new items: without their
+collaborative vectors, since a new item has no listens. Measured with the collaborative vectors, the same items would
+give a misleading reference: on two real catalogues 9 and 21 % of a window shared a SID then, whereas 39 and 16 % of
+held-out items did.
 """
 
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sidestream.tokenizer.drift.reference import (
         DriftReference,
         describe_arrivals,
-        left_out_stretch,
+        held_out_stretch,
         measure_reference,
         residual_norms,
     )
@@ -29,7 +29,7 @@ __all__ = [
     "DriftReference",
     "DriftSettings",
     "describe_arrivals",
-    "left_out_stretch",
+    "held_out_stretch",
     "measure_reference",
     "next_alarms",
     "residual_norms",
@@ -39,7 +39,7 @@ __getattr__ = lazy_exports(
     __name__,
     {
         "alarms": ("AlarmKind", "next_alarms"),
-        "reference": ("DriftReference", "describe_arrivals", "left_out_stretch", "measure_reference", "residual_norms"),
+        "reference": ("DriftReference", "describe_arrivals", "held_out_stretch", "measure_reference", "residual_norms"),
         "settings": ("DriftSettings",),
         "window": ("ArrivalWindow", "DriftFigures"),
     },

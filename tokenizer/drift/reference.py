@@ -1,4 +1,4 @@
-"""What arrivals are compared with: how the training items would have looked as arrivals, and its JSON.
+"""Drift reference: statistics of the training items encoded as if they were new, and their JSON form.
 
 Legend: N items, C content dimensions, D dimensions, L levels.
 """
@@ -16,14 +16,14 @@ from sidestream.tokenizer.levels import Quantizer
 from sidestream.tokenizer.representation.vector import Representation
 
 NUM_QUANTILES = 101
-# Quantiles and shares of so many items are as good as those of all.
+# Quantiles and shares over this many items are as good as over all.
 MAX_ITEMS = 50_000
-# A second fit is worth its time where each code stands for some tens of items.
-MIN_LEFT_OUT_OF, MAX_LEFT_OUT_OF = 50, 20_000
+# A second fit is worth its time only while a code has no more than some tens of items.
+MIN_ITEMS_HELD_OUT_FROM, MAX_ITEMS_HELD_OUT_FROM = 50, 20_000
 
 
 class DriftReference(BaseModel):
-    """The training items as arrivals; lies beside a tokenizer's arrays and is no part of its version."""
+    """Statistics of the training items as arrivals; stored with a tokenizer's arrays, not part of its version."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -32,32 +32,25 @@ class DriftReference(BaseModel):
     residual_norms: tuple[float, ...] = Field(
         min_length=NUM_QUANTILES,
         max_length=NUM_QUANTILES,
-        description="Quantiles of the length that all codes leave over, from 0 to 100 %, as of items left out.",
+        description="Quantiles of the norm of the quantization residual, from 0 to 100 %, as of held-out items.",
     )
     code_counts: tuple[tuple[int, ...], ...] = Field(min_length=1, description="Items of each code, by level.")
-    bucket_sizes: dict[int, int] = Field(description="How many SIDs have so many items.")
+    bucket_sizes: dict[int, int] = Field(description="Number of SIDs by number of items on them.")
 
     def residual_quantile(self, percent: int) -> float:
-        """Give a quantile of the length that all codes leave over.
-
-        Args:
-            percent: From 0 to 100.
-
-        Returns:
-            The length.
-        """
+        """Return a quantile (0 to 100 %) of the norm of the quantization residual."""
         return self.residual_norms[percent]
 
     def shared_share(self, num_arrivals: int) -> float:
-        """Expect how many of some arrivals share their SID with another of them.
+        """Return the expected share of arrivals that share their SID with another arrival of the same group.
 
         Args:
-            num_arrivals: Arrivals counted together.
+            num_arrivals: Size of the group.
 
         Returns:
-            Their share, if they were drawn like training items.
+            The share, if arrivals were drawn from the training items.
         """
-        # Each mate on the SID is missing from the others drawn with this chance, without replacement.
+        # Probability that a given other item of the SID is not drawn, without replacement.
         missing = max(1.0 - (num_arrivals - 1) / max(self.num_items - 1, 1), 0.0)
         return sum(
             count * size / self.num_items * (1.0 - missing ** (size - 1)) for size, count in self.bucket_sizes.items()
@@ -70,20 +63,20 @@ def measure_reference(
     content: npt.NDArray[np.float32],
     stretch: Exact | None = None,
 ) -> DriftReference:
-    """Measure training items as if they arrived now: nobody has heard them.
+    """Measure the training items as new items, without their collaborative vectors.
 
     Args:
-        representation: Frozen.
-        levels: Frozen.
+        representation: The frozen representation.
+        levels: The frozen quantizer.
         content: The encoder's vectors of the training items, at least one.
 
             Shape: (N, C).
-        stretch: What `left_out_stretch` gave; None takes the training items as they are.
+        stretch: Result of `held_out_stretch`; None uses the training items' residuals unchanged.
 
             Shape: (101,).
 
     Returns:
-        The reference, measured on 50,000 items at most, evenly drawn.
+        The reference, measured on at most 50,000 evenly spaced items.
     """
     sample = content[:: -(-len(content) // MAX_ITEMS)]
     vectors, codes = _as_arrivals(representation, levels, sample)
@@ -95,14 +88,14 @@ def measure_reference(
 
 
 def describe_arrivals(codes: npt.NDArray[np.int32], sizes: Sequence[int], norms: Exact) -> DriftReference:
-    """Make a reference of arrivals.
+    """Build a reference from arrivals.
 
     Args:
-        codes: Their SIDs, at least one.
+        codes: SIDs of the arrivals, at least one.
 
             Shape: (N, L).
         sizes: Codes of each level.
-        norms: What all codes leave over of each.
+        norms: Norm of each one's quantization residual.
 
             Shape: (N,).
 
@@ -120,30 +113,31 @@ def describe_arrivals(codes: npt.NDArray[np.int32], sizes: Sequence[int], norms:
     )
 
 
-def left_out_stretch(
+def held_out_stretch(
     fit: Callable[[npt.NDArray[np.intp]], tuple[Representation, Quantizer]],
     content: npt.NDArray[np.float32],
     rng: np.random.Generator,
 ) -> Exact | None:
-    """Measure by how much more codes leave over of items that a fit never saw, since few items are fitted closely.
+    """Measure how much larger the quantization residual of held-out items is, since small catalogues are overfitted.
 
-    Of 400 items on 32 codes a level, so many new items lay beyond the length at 95 % that it was an alarm. The lengths
-    themselves are not taken from the second fit: it may weigh what it predicts of unheard items in another way.
+    With 400 items on 32 codes a level, so many new items exceeded the 95 % quantile of the training items that it
+    raised an alarm. The norms themselves are not taken from the second fit: it may weight the predicted collaborative
+    vectors of items without listens differently.
 
     Args:
-        fit: Fits on some rows.
+        fit: Fits representation and quantizer on some rows.
         content: The encoder's vectors of the training items.
 
             Shape: (N, C).
-        rng: Draws the fifth that is left out.
+        rng: Draws the fifth that is held out.
 
     Returns:
-        Quantiles of the lengths of items left out, relative to those of the others; None where there are too few items
-        or so many that it makes no difference.
+        Quantiles of the residual norms of held-out items relative to those of the others; None if there are too few
+        items, or so many that it makes no difference.
 
         Shape: (101,).
     """
-    if not MIN_LEFT_OUT_OF <= len(content) <= MAX_LEFT_OUT_OF:
+    if not MIN_ITEMS_HELD_OUT_FROM <= len(content) <= MAX_ITEMS_HELD_OUT_FROM:
         return None
     rows = rng.permutation(len(content))
     kept, left = np.sort(rows[: len(rows) * 4 // 5]), rows[len(rows) * 4 // 5 :]
@@ -156,19 +150,19 @@ def left_out_stretch(
 
 
 def residual_norms(levels: Quantizer, vectors: npt.NDArray[np.floating], codes: npt.NDArray[np.int32]) -> Exact:
-    """Measure what codes leave over of vectors.
+    """Measure the norm of the quantization residual of each vector.
 
     Args:
-        levels: Gave the codes.
+        levels: Quantizer that gave the codes.
         vectors: Representation vectors.
 
             Shape: (N, D).
-        codes: The first codes of each, as many as wanted.
+        codes: The first codes of each vector, any number of levels.
 
             Shape: (N, L or fewer).
 
     Returns:
-        Lengths, in the space of the trained encoder where there is one.
+        Norms, in the latent space of the trained encoder if there is one.
 
         Shape: (N,).
     """

@@ -1,14 +1,14 @@
-"""The latest arrivals and their figures beside the reference.
+"""Sliding window of the latest arrivals, and its drift figures relative to the reference.
 
-* Residual: share of arrivals that leave more over than 95 % of the training items did.
-* Codes: population stability index of each level, sum of (a - e) ln(a / e) over bins, less its mean under chance: with
+* Residual: share of arrivals whose quantization residual exceeds that of 95 % of the training items.
+* Codes: population stability index of each level, sum of (a - e) ln(a / e) over bins, minus its mean under chance: with
   some hundred codes and arrivals chance alone gives 0.1 to 0.3, which the usual limits of that index do not expect.
-  Codes that are rare in training share one bin, so an escape into them shows.
-* Collisions: share of arrivals that share their SID with another arrival of the window, beside what the reference
-  expects of as many items.
+  Codes that are rare in training share one bin, so a shift towards them is visible.
+* Collisions: share of arrivals that share their SID with another arrival of the window, compared with the share that
+  the reference predicts for the same number of items.
 
-Items held out of fits, 12 windows of 463 to 1,000 from three catalogues: residual 0.03 to 0.07, index -0.05 to 0.04,
-collisions 0.03 below to 0.08 above what was expected. The limits lie at about twice the worst of these or more.
+Held-out items, 12 windows of 463 to 1,000 from three catalogues: residual 0.03 to 0.07, index -0.05 to 0.04, collisions
+0.03 below to 0.08 above the prediction. The limits are about twice the worst of these or more.
 
 Legend: N arrivals of a batch, W of a full window, L levels, B bins.
 """
@@ -31,12 +31,12 @@ Counts = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class DriftFigures:
-    """A full window beside the reference.
+    """Figures of a full window relative to the reference.
 
     Attributes:
-        residual_share: Share of arrivals beyond the reference's 95th percentile of what is left over.
-        psi: Per level, stability index less its mean under chance.
-        collision_share: Share of arrivals that share their SID with another of the window.
+        residual_share: Share of arrivals beyond the 95th percentile of the reference's residual norms.
+        psi: Per level, stability index minus its mean under chance.
+        collision_share: Share of arrivals that share their SID with another one in the window.
         collision_expected: The same for as many training items.
     """
 
@@ -47,11 +47,11 @@ class DriftFigures:
 
 
 class ArrivalWindow:
-    """A ring of the latest arrivals, each item once.
+    """Ring buffer of the latest arrivals, each item once.
 
     Args:
-        reference: Of the tokenizer that gives the codes.
-        size: Arrivals in a full window; at most half of the reference's items are taken.
+        reference: Reference of the tokenizer that gives the codes.
+        size: Arrivals in a full window; reduced to half of the reference's items.
     """
 
     def __init__(self, reference: DriftReference, size: int) -> None:
@@ -72,27 +72,27 @@ class ArrivalWindow:
 
     @property
     def filled(self) -> int:
-        """Arrivals in the window now."""
+        """Number of arrivals in the window."""
         return min(self._total, self.size)
 
     def add(
         self, keys: npt.NDArray[np.uint64], codes: npt.NDArray[np.int32], residuals: npt.NDArray[np.floating]
     ) -> int:
-        """Take arrivals in; an item that the window holds already is left out.
+        """Add arrivals, except for items that are already in the window.
 
         Args:
             keys: Item keys.
 
                 Shape: (N,).
-            codes: Their SIDs.
+            codes: SIDs of the arrivals.
 
                 Shape: (N, L).
-            residuals: Length that all codes leave over.
+            residuals: Norms of the quantization residuals.
 
                 Shape: (N,).
 
         Returns:
-            How many were new.
+            Number of arrivals added.
         """
         first = np.sort(np.unique(keys, return_index=True)[1])
         fresh = first[~np.isin(keys[first], self._keys[: self.filled])][-self.size :]
@@ -124,7 +124,7 @@ class ArrivalWindow:
 
 
 def _bins(counts: Counts, window: int) -> npt.NDArray[np.intp]:
-    """Give each code its bin: frequent ones a bin each, all others the last."""
+    """Assign codes to bins: a bin for each frequent code, the last bin for all others."""
     bins = np.full(len(counts), min(len(counts), max(window // _ARRIVALS_A_BIN, _MIN_BINS)) - 1)
     frequent = np.argsort(-counts, kind="stable")[: bins[0]]
     bins[frequent] = np.arange(len(frequent))
@@ -137,14 +137,14 @@ def _psi(expected: Counts, got: Counts) -> float:
 
 
 def _psi_by_chance(counts: Counts, window: int, rng: np.random.Generator) -> float:
-    # Both are samples: the reference of its own size, the window of its.
+    # Both are samples, each drawn with its own size.
     shares = counts / counts.sum()
     draws = (rng.multinomial(size, shares, _CHANCE_DRAWS) for size in (int(counts.sum()), window))
     return float(np.mean([_psi(expected, got) for expected, got in zip(*draws, strict=True)]))
 
 
 def _packed(codes: npt.NDArray[np.int32]) -> npt.NDArray[np.uint64]:
-    # Any number of codes in one word: two SIDs share it by a chance in 2^64 alone.
+    # Hash of any number of codes in one word: two SIDs collide with a probability of 2^-64.
     packed = np.zeros(len(codes), dtype=np.uint64)
     for column in codes.T:
         packed = packed * np.uint64(0x9E3779B97F4A7C15) + column.astype(np.uint64) + np.uint64(1)

@@ -1,4 +1,4 @@
-"""Content encoders beside the default: sentence encoders as ONNX folders, and where an artifact keeps its own."""
+"""Additional content encoders: sentence encoders as ONNX folders, and their storage in an artifact."""
 
 from sidestream.tokenizer.encoders.onnx_text import OnnxTextEncoder
 from sidestream.tokenizer.encoders.opening import open_encoder, store_encoder, stored_encoder

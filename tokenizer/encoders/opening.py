@@ -1,4 +1,4 @@
-"""Where a content encoder comes from: its name in the settings, or the folder that an artifact carries."""
+"""Opening and storing content encoders: by name from the settings, or from an artifact's folder."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from sidestream.tokenizer.errors import TokenizerError
 
 
 def open_encoder(name: str) -> ContentEncoder:
-    """Open a content encoder by what the settings call it.
+    """Open a content encoder by its name in the settings.
 
     Args:
         name: `wordllama`, or the path of a folder with `model.onnx` and `tokenizer.json`.
@@ -19,41 +19,41 @@ def open_encoder(name: str) -> ContentEncoder:
         The encoder.
 
     Raises:
-        TokenizerError: There is no such folder, or it is incomplete.
+        TokenizerError: The folder is missing or incomplete.
     """
     return WordLlamaEncoder() if name == WordLlamaEncoder.name else OnnxTextEncoder(Path(name))
 
 
 def store_encoder(encoder: ContentEncoder, folder: Path) -> None:
-    """Put an encoder's files into an artifact; an encoder that comes with its package has none.
+    """Store an encoder's files in an artifact; an encoder that is part of an installed package has none.
 
     Args:
         encoder: The encoder.
-        folder: Where to; made if there is something to put there.
+        folder: Destination; created only if there are files to store.
     """
     if not isinstance(encoder, OnnxTextEncoder):
         return
     folder.mkdir()
     for source in encoder.files:
         try:
-            # A hundred megabytes: one copy on disk serves all versions that use it.
+            # A hundred megabytes: one copy on disk is shared by all versions that use it.
             os.link(source, folder / source.name)
         except OSError:
             shutil.copyfile(source, folder / source.name)
 
 
 def stored_encoder(name: str, folder: Path) -> ContentEncoder:
-    """Open the encoder that an artifact was made with.
+    """Open the encoder of an artifact.
 
     Args:
-        name: What the artifact calls it.
-        folder: Where `store_encoder` put its files.
+        name: Name of the encoder in the artifact.
+        folder: Folder that `store_encoder` wrote.
 
     Returns:
-        The encoder; the default where the artifact carries none and does not say another name.
+        The encoder; the default one if the artifact contains no files and names no other.
 
     Raises:
-        TokenizerError: The artifact carries no encoder of that name, or an incomplete one.
+        TokenizerError: The artifact has no encoder of that name, or an incomplete one.
     """
     if folder.is_dir():
         return OnnxTextEncoder(folder)

@@ -1,7 +1,7 @@
-"""Generations: what lies between one tokenizer version and the next, since codebooks are frozen inside a version."""
+"""Tokenizer generations: comparison of versions, and alignment of SIDs from one version to the next."""
 
-from sidestream.tokenizer.generations.aligning import Agreement, CodedBy, align
 from sidestream.tokenizer.generations.alignment import Alignment, load_alignment
+from sidestream.tokenizer.generations.alignment_fit import Agreement, VersionCodes, align
 from sidestream.tokenizer.generations.churn import Churn
 from sidestream.tokenizer.generations.comparison import Comparison, VersionOnItems, VersionStats, compare
 
@@ -9,7 +9,7 @@ __all__ = [
     "Agreement",
     "Alignment",
     "Churn",
-    "CodedBy",
+    "VersionCodes",
     "Comparison",
     "VersionOnItems",
     "VersionStats",

@@ -1,17 +1,17 @@
-"""The alignment map between two tokenizer versions: old SID to new SID, and the folder that keeps it.
+"""Alignment map between two tokenizer versions: old SID to new SID, and its artifact folder.
 
-A listen stored under an old version is read by a model of a new one: where the catalogue no longer knows the item, the
-map gives the SID that the new version gave to items with the same old SID. An old SID that no such item had is read by
-its longest prefix that some had. A first code that none had stays unknown.
+A listen stored under an old version is read by a model of a new one: if the catalogue no longer has the item, the map
+gives the SID that the new version assigned to items with the same old SID. An old SID that no common item had is
+translated by its longest prefix that one had. A first code that no item had stays unknown.
 
 Layout of the folder: `alignment.json` (versions, sizes, agreement), `arrays/*.npy` (never pickled), and `manifest.json`
 with the SHA-256 of all of these.
 
 Legend: N SIDs, L levels of the old version, M levels of the new one, P_l old prefixes of l codes.
 
-Source: arXiv 2604.13273 (refreshed SIDs aligned to the old vocabulary by common items). There one code is matched
-to one code, level by level, so that a checkpoint can stay (`code_maps`); histories are read by whole prefixes, since a
-residual code means something else behind each other prefix.
+Source: arXiv 2604.13273 (refreshed SIDs aligned to the old vocabulary by common items). There one code is matched to
+one code, level by level, so that a checkpoint can be kept (`code_maps`); histories are translated by whole prefixes,
+since a residual code has a different meaning after each prefix.
 """
 
 import json
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sidestream.tokenizer.arrays.lookup import find
+from sidestream.tokenizer.arrays.search import find
 from sidestream.tokenizer.errors import ArtifactError, TokenizerError
 from sidestream.tokenizer.folders import publish_folder
 from sidestream.tokenizer.manifest import replace_only, verify_manifest, write_manifest
@@ -46,12 +46,12 @@ class Alignment:
         new_version: Tokenizer version of the SIDs it gives.
         old_sizes: Codes of each level of the old version, L of them.
         new_sizes: Codes of each level of the new version, M of them.
-        nodes: For each length l the known old prefixes, ascending: place of the prefix one code shorter, times the
+        nodes: For each length l the known old prefixes, ascending: index of the prefix one code shorter, times the
             codes of the level, plus the last code. Shape of each: (P_l,).
-        targets: For each length the new SID that stands for each prefix. Shape of each: (P_l, M).
+        targets: For each length the new SID of each prefix. Shape of each: (P_l, M).
         code_maps: For each level that both versions have, the new code matched to each old one, no new code twice;
             -1 for none. Shape of each: (codes of the old level,).
-        agreement: What was measured when it was made, for people.
+        agreement: Agreement measured when the map was fitted, for information only.
     """
 
     old_version: str
@@ -71,10 +71,10 @@ class Alignment:
             array.setflags(write=False)
 
     def translate(self, codes: Codes) -> Codes:
-        """Give SIDs of the old version their SIDs under the new one.
+        """Translate SIDs of the old version to the new one.
 
         Args:
-            codes: Old SIDs; a code that no level holds counts as unknown from there on.
+            codes: Old SIDs; a code outside its level counts as unknown from there on.
 
                 Shape: (N, L).
 
@@ -84,7 +84,7 @@ class Alignment:
             Shape: (N, M).
 
         Raises:
-            TokenizerError: The SIDs have another number of levels.
+            TokenizerError: The SIDs have a different number of levels.
         """
         if codes.ndim != 2 or codes.shape[1] != len(self.old_sizes):
             msg = (
@@ -103,13 +103,13 @@ class Alignment:
         return found
 
     def save(self, folder: Path) -> None:
-        """Write the map; the folder appears under its name only when it is complete.
+        """Write the map; the folder appears under its name only once it is complete.
 
         Args:
-            folder: Where to; an older alignment there is replaced.
+            folder: Destination; an existing alignment is replaced.
 
         Raises:
-            ArtifactError: The folder exists and holds something else.
+            ArtifactError: The folder exists and is not an alignment.
         """
         versions = {"old_version": self.old_version, "new_version": self.new_version}
         facts = {
@@ -157,18 +157,18 @@ class Alignment:
 
 
 def load_alignment(folder: Path, *, old_version: str | None = None, new_version: str | None = None) -> Alignment:
-    """Load an alignment after checking every file, and the versions where they are given.
+    """Load an alignment after checking every file, and the versions if given.
 
     Args:
-        folder: What `Alignment.save` wrote.
-        old_version: The version that it must take; None takes any.
-        new_version: The version that it must give; None takes any.
+        folder: Folder written by `Alignment.save`.
+        old_version: The expected old version; None accepts any.
+        new_version: The expected new version; None accepts any.
 
     Returns:
         The map.
 
     Raises:
-        ArtifactError: The folder is missing, damaged, no alignment, or between other versions.
+        ArtifactError: The folder is missing, damaged, not an alignment, or between other versions.
     """
     verify_manifest(folder)
     try:
@@ -189,7 +189,7 @@ def load_alignment(folder: Path, *, old_version: str | None = None, new_version:
             agreement=facts["agreement"],
         )
     except (OSError, KeyError, TypeError, ValueError, TokenizerError) as error:
-        msg = f"{folder} is no alignment that this version reads: {error}; compare the tokenizers again"
+        msg = f"{folder} is not an alignment that this version can read: {error}; compare the tokenizers again"
         raise ArtifactError(msg) from error
     wanted = (old_version or alignment.old_version, new_version or alignment.new_version)
     if wanted != (alignment.old_version, alignment.new_version):

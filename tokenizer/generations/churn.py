@@ -1,6 +1,6 @@
-"""How much changes from one tokenizer version to another, told by items' mates: codes themselves do not compare.
+"""Churn between two tokenizer versions, measured by items that share SIDs: codes themselves are not comparable.
 
-Two fits of the same log differ as well, by their random starts: compare with the churn between two seeds.
+Two fits of the same log also differ, by their random starts: compare with the churn between two seeds.
 
 Legend: N items, L levels.
 """
@@ -21,15 +21,15 @@ _DIGITS = 4
 
 @dataclass(frozen=True, slots=True)
 class Churn:
-    """What changed around the items.
+    """How much the neighbourhood of the items changed.
 
     Attributes:
-        bucket_mates_changed: Share of items that share their SID with other items than before.
-        prefix_mates_kept: For the first 1, 2, ... codes, as many as both versions have: of the items that share them
-            with an item before or after, the share that does both times, averaged over the items.
-        neighbours_changed: Share of the nearest items by vector that are others now.
-        neighbours: Nearest items of each that count.
-        num_asked: Items drawn for the neighbours.
+        bucket_mates_changed: Share of items that share their SID with different items than before.
+        prefix_mates_kept: For the first 1, 2, ... codes that both versions have: of the items that share them with an
+            item before or after, the share that does so both times, averaged over the items.
+        neighbours_changed: Share of the nearest items by vector that have changed.
+        neighbours: Number of nearest items considered for each item.
+        num_asked: Items drawn to measure the neighbours.
     """
 
     bucket_mates_changed: float
@@ -46,7 +46,7 @@ def measure_churn(
     new_vectors: npt.NDArray[np.floating],
     rng: np.random.Generator,
 ) -> Churn:
-    """Measure what changed around the items of a catalogue.
+    """Measure how much the neighbourhood of a catalogue's items changed.
 
     Args:
         old_codes: SIDs under the old version.
@@ -61,7 +61,7 @@ def measure_churn(
         new_vectors: The same under the new version.
 
             Shape: (N, dimensions of the new version).
-        rng: Draws the items that are asked for their neighbours.
+        rng: Draws the items whose neighbours are measured.
 
     Returns:
         The churn.
@@ -90,6 +90,6 @@ def _mates_kept(old: Codes, new: Codes) -> npt.NDArray[np.float64]:
     groups = [np.unique(codes, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64) for codes in (old, new)]
     both = np.unique(groups[0] * (groups[1].max() + 1) + groups[1], return_inverse=True)[1]
     before, after, same = (np.bincount(group)[group] for group in (*groups, both))
-    # An item alone before and after kept what it had: nobody.
+    # An item without others before and after has kept its (empty) set.
     either = before + after - same - 1
     return np.where(either > 0, (same - 1) / np.maximum(either, 1), 1.0)

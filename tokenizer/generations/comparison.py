@@ -1,9 +1,9 @@
-"""The comparison of two tokenizer versions on one catalogue: pure functions of arrays, plain data out.
+"""Comparison of two tokenizer versions on one catalogue, as pure functions of arrays.
 
-A cosine inside buckets is fair only at matched numbers of SIDs, since more SIDs hold fewer and nearer items. The finer
-version is coarsened to the count of the other: prefixes drawn at random give up their last codes. Residual k-means
-coarsened so to the count of smaller codebooks lies within .01 of them on three catalogues of four thousand items, and
-.05 above them where it gives up half of its SIDs.
+A cosine inside buckets is a fair measure only at matched numbers of SIDs, since with more SIDs a bucket has fewer and
+closer items. The finer version is coarsened to the number of the other: prefixes drawn at random lose their last codes.
+Residual k-means coarsened to the number of smaller codebooks is within .01 of these on three catalogues of four
+thousand items, and .05 above them if it loses half of its SIDs.
 
 Legend: N items, L levels, D dimensions, S dimensions of the common space.
 """
@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sidestream.tokenizer.errors import TokenizerError
-from sidestream.tokenizer.generations.aligning import CodedBy, align
 from sidestream.tokenizer.generations.alignment import Alignment, Codes
+from sidestream.tokenizer.generations.alignment_fit import VersionCodes, align
 from sidestream.tokenizer.generations.churn import Churn, measure_churn
 from sidestream.tokenizer.levels import Quantizer
 from sidestream.tokenizer.quality.code_stats import CodeStats, measure_codes
@@ -30,7 +30,7 @@ _DIGITS = 4
 
 @dataclass(frozen=True, eq=False, slots=True)
 class VersionOnItems:
-    """What one tokenizer version makes of a catalogue.
+    """SIDs and vectors of a catalogue under one tokenizer version.
 
     Attributes:
         version: The tokenizer version.
@@ -47,14 +47,14 @@ class VersionOnItems:
 
 @dataclass(frozen=True, slots=True)
 class VersionStats:
-    """One version on its own.
+    """Statistics of one version.
 
     Attributes:
         version: The tokenizer version.
         codebook_sizes: Codes of each level.
-        codes: How codes fall on the catalogue; cosines are those of the common space.
-        left_over: What the first 1, 2, ... codes leave of the vectors, as a share of their spread around the mean. Of
-            trained levels in the space of their own encoder, so not to be compared with other kinds.
+        codes: Distribution of the codes over the catalogue; cosines are those of the common space.
+        left_over: Quantization residual after the first 1, 2, ... codes, as a share of the variance around the mean.
+            For trained levels in the latent space of their own encoder, so not comparable with other kinds.
         matched_cosine: Mean cosine inside buckets with as many SIDs as the other version; None without shared SIDs.
     """
 
@@ -67,14 +67,14 @@ class VersionStats:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two versions beside each other.
+    """Comparison of two versions.
 
     Attributes:
-        old: The version that runs.
+        old: The version in use.
         new: The candidate.
-        matched_sids: SIDs at which `matched_cosine` holds: those of the coarser version.
-        churn: What changes around the items.
-        agreement: What the alignment map gets right, by name; see `Agreement`.
+        matched_sids: Number of SIDs at which `matched_cosine` is measured: that of the coarser version.
+        churn: How much the neighbourhood of the items changes.
+        agreement: Agreement of the alignment map, by name; see `Agreement`.
     """
 
     old: VersionStats
@@ -90,18 +90,18 @@ def compare(
     """Compare two versions on the same items in the same order.
 
     Args:
-        old: The version that runs.
+        old: The version in use.
         new: The candidate.
         common: Vectors that belong to neither version, such as content vectors; compared by cosine.
 
             Shape: (N, S).
-        rng: Draws prefixes and the items asked for their neighbours.
+        rng: Draws the prefixes, and the items whose neighbours are measured.
 
     Returns:
         The comparison, and the alignment map from old to new.
 
     Raises:
-        TokenizerError: No items, or not the same number of them everywhere.
+        TokenizerError: No items, or different numbers of items.
     """
     if not len(common) or not len(old.codes) == len(new.codes) == len(common):
         msg = (
@@ -110,10 +110,10 @@ def compare(
         )
         raise TokenizerError(msg)
     matched = min(len(np.unique(version.codes, axis=0)) for version in (old, new))
-    alignment = align(*(CodedBy(version.version, version.levels.sizes, version.codes) for version in (old, new)))
+    alignment = align(*(VersionCodes(version.version, version.levels.sizes, version.codes) for version in (old, new)))
     comparison = Comparison(
-        old=_sheet(old, common, matched, rng),
-        new=_sheet(new, common, matched, rng),
+        old=_version_stats(old, common, matched, rng),
+        new=_version_stats(new, common, matched, rng),
         matched_sids=matched,
         churn=measure_churn(old.codes, new.codes, old.vectors, new.vectors, rng),
         agreement=alignment.agreement,
@@ -124,20 +124,20 @@ def compare(
 def matched_cosine(
     vectors: npt.NDArray[np.floating], codes: Codes, num_sids: int, rng: np.random.Generator
 ) -> float | None:
-    """Give the mean cosine inside buckets after coarsening the SIDs to a number of them.
+    """Return the mean cosine inside buckets after coarsening the SIDs to a given number.
 
     Args:
-        vectors: What the items are.
+        vectors: Vectors of the items.
 
             Shape: (N, D).
-        codes: Their SIDs.
+        codes: SIDs of the items.
 
             Shape: (N, L).
-        num_sids: SIDs to come down to; where there are as many or fewer, nothing is given up.
-        rng: Draws the prefixes that give up codes.
+        num_sids: Target number of SIDs; with no more than that nothing is coarsened.
+        rng: Draws the prefixes that lose codes.
 
     Returns:
-        The mean over several draws, each item that shares its SID counted alike; None without any.
+        The mean over several draws, with equal weight for each item that shares its SID; None without any.
     """
     distinct = len(np.unique(codes, axis=0))
     draws = _DRAWS if num_sids < distinct else 1
@@ -147,17 +147,17 @@ def matched_cosine(
 
 
 def coarsen(codes: Codes, num_sids: int, rng: np.random.Generator) -> Codes:
-    """Let prefixes drawn at random give up what follows them until a number of SIDs is left.
+    """Truncate SIDs at randomly drawn prefixes until a given number of distinct SIDs is left.
 
     Args:
         codes: SIDs.
 
             Shape: (N, L).
-        num_sids: SIDs to come down to; at least one prefix of one code stays for each first code.
+        num_sids: Target number of SIDs; at least one prefix of one code remains for each first code.
         rng: Draws the prefixes.
 
     Returns:
-        SIDs with -1 for codes given up: `num_sids` distinct ones, or fewer by less than the last prefix gave up.
+        SIDs with -1 for truncated codes: `num_sids` distinct ones, or fewer by less than the last prefix removed.
 
         Shape: (N, L).
     """
@@ -178,33 +178,33 @@ def coarsen(codes: Codes, num_sids: int, rng: np.random.Generator) -> Codes:
     return coarse
 
 
-def _sheet(
+def _version_stats(
     version: VersionOnItems, common: npt.NDArray[np.floating], matched_sids: int, rng: np.random.Generator
 ) -> VersionStats:
     return VersionStats(
         version=version.version,
         codebook_sizes=version.levels.sizes,
         codes=measure_codes(common, version.codes),
-        left_over=left_over(version.levels, version.codes, version.vectors),
+        left_over=residual_shares(version.levels, version.codes, version.vectors),
         matched_cosine=matched_cosine(common, version.codes, matched_sids, rng),
     )
 
 
-def left_over(levels: Quantizer, codes: Codes, vectors: npt.NDArray[np.float32]) -> tuple[float, ...]:
-    """Tell what the first 1, 2, ... codes leave of the vectors.
+def residual_shares(levels: Quantizer, codes: Codes, vectors: npt.NDArray[np.float32]) -> tuple[float, ...]:
+    """Measure the quantization residual after the first 1, 2, ... codes.
 
     Args:
         levels: The levels that gave the codes.
         codes: SIDs.
 
             Shape: (N, L).
-        vectors: What was encoded.
+        vectors: The encoded vectors.
 
             Shape: (N, D).
 
     Returns:
-        Squared distances as a share of those to the mean, one for each number of codes; in the space of the trained
-        encoder where there is one.
+        Squared distances as a share of those to the mean, one for each number of codes; in the latent space of the
+        trained encoder if there is one.
     """
     points = vectors.astype(np.float64) if levels.encoder is None else levels.encoder.encode(vectors.astype(np.float64))
     spread = max(float(((points - points.mean(axis=0)) ** 2).sum()), 1e-12)

@@ -1,15 +1,15 @@
-"""Levels: what gives a vector its codes, one kind of level after the other; fitted here, frozen, then exact.
+"""Quantization levels: kinds of levels, their fitting, and exact encoding of vectors to codes.
 
-Kinds and what each is for:
+Kinds of levels:
 
 * `kmeans`: nearest centroid to the residual (GLIDE, R-KMeans); the default of every level.
-* `fsq`: last level only, one bit an axis of the residual (QARM V2): fewer items share a SID than with k-means.
-* `psrq`: nearest centroid to the residual beside what the levels before it gave, times `prefix_weight`. Its codes keep
-  meaning alone, so rankers like them as features. As an address they serve with a small weight only (0.3): with weight
-  1 a catalogue of 3,500 items fell on fewer than 100 SIDs.
+* `fsq`: last level only, one bit per axis of the residual (QARM V2): fewer items share a SID than with k-means.
+* `psrq`: nearest centroid to the residual concatenated with the vector decoded so far, times `prefix_weight`. Its codes
+  are meaningful independently, which suits rankers as features. As SIDs for retrieval they need a small weight (0.3):
+  with weight 1 a catalogue of 3,500 items had fewer than 100 distinct SIDs.
 
-A trained encoder before the levels (`MlpEncoder`) makes them the levels of an RQ-VAE: setting `vq`, trained by
-`models/training/vq.py` and then encoded here without torch. An artifact calls its frozen levels kmeans.
+A trained encoder before the levels (`MlpEncoder`) makes them an RQ-VAE: setting `vq`, trained by
+`models/training/vq.py`, and encoded here without torch. An artifact records its frozen levels as kmeans.
 """
 
 from sidestream.tokenizer.levels.fit import fit_levels, level_size, level_sizes

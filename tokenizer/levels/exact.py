@@ -1,6 +1,6 @@
-"""The encoding that defines the codes: in float64 on the grid, where no sum is ever rounded.
+"""Reference encoding that defines the codes: in float64 on the grid, where no sum is ever rounded.
 
-A path is what one beam holds of one vector: the codes so far, the residual, and the sum of the scores so far. Legend:
+A path is one hypothesis of the beam for one vector: its codes so far, its residual, and the sum of its scores. Legend:
 N vectors, L levels with centroids, K paths, V codes, D dimensions.
 """
 
@@ -19,7 +19,7 @@ _BLOCK_NUMBERS = 1 << 23
 def encode_exact(
     levels: Sequence[CentroidLevel], beam_size: int, vectors: Exact
 ) -> tuple[npt.NDArray[np.int32], Exact]:
-    """Give each vector its codes: of `beam_size` best paths a level, the one that ends with the least residual.
+    """Encode vectors by beam search: keep the `beam_size` best paths per level, return the one with the least residual.
 
     Args:
         levels: Levels with centroids, first level first.
@@ -29,8 +29,8 @@ def encode_exact(
             Shape: (N, D).
 
     Returns:
-        Codes, first level first, and what they leave over. Of equals the first wins: paths in the order in which they
-        were kept, then codes.
+        Codes, first level first, and quantization residuals. Ties are resolved in favour of the first: paths in the
+        order in which they were kept, then codes.
 
         Shape: (N, L) and (N, D).
     """
@@ -39,23 +39,23 @@ def encode_exact(
     step = max(1, _BLOCK_NUMBERS // (beam_size * max(vectors.shape[1], *(level.size for level in levels))))
     for start in range(0, len(vectors), step):
         block = slice(start, start + step)
-        found, left_over = _encode_block(levels, beam_size, vectors[block], 1)
-        codes[block], residuals[block] = found[:, 0], left_over[:, 0]
+        found, residual = _encode_block(levels, beam_size, vectors[block], 1)
+        codes[block], residuals[block] = found[:, 0], residual[:, 0]
     return codes, residuals
 
 
 def paths_exact(levels: Sequence[CentroidLevel], count: int, vectors: Exact) -> tuple[npt.NDArray[np.int32], Exact]:
-    """Give each vector several paths, of `count` kept a level.
+    """Return several paths for each vector, with `count` kept per level.
 
     Args:
         levels: Levels with centroids, first level first.
-        count: Paths kept from level to level, and of the last.
+        count: Paths kept from level to level, and returned.
         vectors: On the 14-bit grid, a block of them.
 
             Shape: (N, D).
 
     Returns:
-        Codes and what they leave over, the path with the least sum of scores first.
+        Codes and residuals, the path with the least sum of scores first.
 
         Shape: (N, K, L) and (N, K, D).
     """
@@ -63,15 +63,15 @@ def paths_exact(levels: Sequence[CentroidLevel], count: int, vectors: Exact) -> 
 
 
 def smallest(scores: npt.NDArray[np.floating], count: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.floating]]:
-    """Find the smallest of each row, ascending, the first of equals first; overwrites what it finds with infinity.
+    """Find the smallest values of each row, ascending, ties by column; overwrites them with infinity.
 
-    One pass a find: for five of 1,280 numbers that takes a third of the time of a partition.
+    One argmin pass per value: for five of 1,280 numbers that takes a third of the time of a partition.
 
     Args:
         scores: Finite numbers.
 
             Shape: (N, V).
-        count: How many, at most V.
+        count: Number of values, at most V.
 
     Returns:
         Columns and values.

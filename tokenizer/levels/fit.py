@@ -1,7 +1,7 @@
-"""How levels are fitted: each to what the levels before it left over, on a sample and then over all vectors.
+"""Fitting of quantization levels, each to the residual of the levels before it: on a sample, then over all vectors.
 
-Vectors may be an array, a memory map, or anything that gives blocks again and again: only the sample, one block and
-the codebooks are in memory. Codebooks of k-means hold only codes that some vector of the sample uses. Legend:
+Vectors may be an array, a memory map, or a source that can be read in blocks repeatedly: only the sample, one block and
+the codebooks are in memory. Codebooks of k-means contain only codes that some vector of the sample uses. Legend:
 N vectors, D dimensions.
 """
 
@@ -20,23 +20,24 @@ from sidestream.tokenizer.levels.quantizer import Quantizer
 from sidestream.tokenizer.settings import TokenizerSettings
 
 Singles = npt.NDArray[np.float32]
-# Called for every pass over all vectors; gives the same blocks each time.
+# Called for every pass over all vectors; yields the same blocks each time.
 BlockSource = Callable[[], Iterable[Singles]]
 
 _BLOCK_ROWS = 8192
-# Prefixes are sums of centroids; longer ones than the grid holds are cut.
+# Prefixes are sums of centroids; components beyond the range of the grid are clipped.
 _MAX_PREFIX = 2.0 - 2.0**-VECTOR_BITS
 
 
 def level_size(num_items: int, codebook_size: int) -> int:
-    """Choose how many codes a level gets: the setting, or fewer where the catalogue is small.
+    """Choose the codebook size of a level: the setting, or less for a small catalogue.
 
-    Twice the root of the catalogue, rounded up to a power of two, leaves far more SIDs than items with two levels and
-    yet several items a code, without which codes say nothing about unseen items. 256 is reached at 4,097 items.
+    Twice the square root of the catalogue size, rounded up to a power of two, gives far more SIDs than items with two
+    levels and still several items per code, without which codes do not generalize to unseen items. 256 is reached at
+    4,097 items.
 
     Args:
         num_items: Items to fit on, at least 1.
-        codebook_size: The most codes that the settings allow.
+        codebook_size: Maximum from the settings.
 
     Returns:
         1 for one item; never more than the number of items.
@@ -48,17 +49,17 @@ def fit_levels(vectors: Singles | BlockSource, settings: TokenizerSettings, rng:
     """Fit all levels, first level first.
 
     Args:
-        vectors: Representation vectors of the catalogue, at least one; or what gives them in blocks.
+        vectors: Representation vectors of the catalogue, at least one; or a source that yields them in blocks.
 
             Shape: (N, D), of each block (num_rows, D).
         settings: Levels, kinds, sizes, rounds, sample.
-        rng: Draws sample, starts and restarts.
+        rng: Draws the sample, initial centroids and restarts.
 
     Returns:
         The frozen quantizer.
 
     Raises:
-        TokenizerError: No vectors, vectors that are not finite, or levels that are trained instead.
+        TokenizerError: No vectors, vectors that are not finite, or levels of kind vq, which are trained instead.
     """
     if "vq" in settings.kinds:
         msg = "levels of kind vq are trained, not fitted: call sidestream.models.training.tokenizer.train_tokenizer"
@@ -80,7 +81,7 @@ def fit_levels(vectors: Singles | BlockSource, settings: TokenizerSettings, rng:
         points = _points(residual, sample, weight)
         centroids = kmeans(points, size, settings.kmeans_iterations, rng)
         for _ in range(passes):
-            blocks = (_points(*_left_over(levels, block), weight) for block in source())
+            blocks = (_points(*_residuals_of(levels, block), weight) for block in source())
             centroids = kmeans_pass(centroids, blocks, points, rng)
         level = _freeze(centroids, sample.shape[1], weight)
         used, codes = np.unique(_choose(level, residual, sample), return_inverse=True)
@@ -90,13 +91,13 @@ def fit_levels(vectors: Singles | BlockSource, settings: TokenizerSettings, rng:
 
 
 def fit_fsq(residual: Exact, size: int) -> FsqLevel:
-    """Fit a level of one bit an axis: principal axes, each cut at the median, so that both sides hold as many items.
+    """Fit an FSQ level: principal axes, each split at its median, so that both sides have equally many items.
 
     Args:
-        residual: What the levels before left over.
+        residual: Residuals of the levels before.
 
             Shape: (N, D).
-        size: Codes at most; the largest power of two up to it is taken, and no more axes than dimensions.
+        size: Maximum number of codes; reduced to a power of two, and to as many axes as dimensions.
 
     Returns:
         The frozen level.
@@ -117,15 +118,7 @@ def fit_fsq(residual: Exact, size: int) -> FsqLevel:
 
 
 def level_sizes(settings: TokenizerSettings, num_items: int) -> tuple[int, ...]:
-    """Choose how many codes each level gets: the settings' sizes, or all alike; never more than items.
-
-    Args:
-        settings: Sizes and number of levels.
-        num_items: Items to fit on, at least 1.
-
-    Returns:
-        Codes of each level at most.
-    """
+    """Choose the maximum codebook size of each level: from the settings, but never more than the number of items."""
     if settings.codebook_sizes:
         return tuple(min(size, num_items) for size in settings.codebook_sizes)
     return (level_size(num_items, settings.codebook_size),) * settings.num_levels
@@ -144,12 +137,12 @@ def _draw(vectors: Singles | BlockSource, sample: int, rng: np.random.Generator)
     return np.asarray(vectors[np.sort(rng.choice(len(vectors), sample, replace=False))]), len(vectors)
 
 
-def _left_over(levels: list[Level], block: Singles) -> tuple[Exact, Exact]:
+def _residuals_of(levels: list[Level], block: Singles) -> tuple[Exact, Exact]:
     exact = snap(require_rows(block, block.shape[-1], "vectors to fit"), VECTOR_BITS)
     if not levels:
         return exact, exact
     before = Quantizer(tuple(levels))
-    # Not the block itself: arithmetic in half precision, where it comes so, took a quarter of the time of a pass.
+    # Not the block itself: if it is float16, arithmetic in half precision took a quarter of the time of a pass.
     return exact - before.decode(before.encode(exact.astype(np.float32))), exact
 
 

@@ -1,6 +1,6 @@
-"""The kinds of levels, frozen: their arrays, how a code is scored, and what it takes off the residual.
+"""Frozen quantization levels of each kind: arrays, scores of codes, and decoding.
 
-All numbers lie on the grid of `tokenizer/arrays/grid.py`, so that scores are exact.
+All numbers are on the grid of `tokenizer/arrays/grid.py`, so that scores are exact.
 
 Legend: N vectors, V codes, D dimensions, B axes of an FSQ level.
 
@@ -22,31 +22,31 @@ from sidestream.tokenizer.errors import TokenizerError
 LevelKind = Literal["kmeans", "psrq", "fsq"]
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
-# Vectors of length one and means of their residuals stay below; a residual then stays below 2 + 2 * 16 levels < 2^6,
-# and its distance to a centroid needs 20 + 15 + 12 = 47 of 53 bits.
+# Unit vectors and means of their residuals stay below; a residual then stays below 2 + 2 * 16 levels < 2^6, and its
+# distance to a centroid needs 20 + 15 + 12 = 47 of 53 bits.
 COMPONENT_BOUND = 2.0
-# Products of two numbers of the vector grid.
+# Grid of products of two numbers of the vector grid.
 SCORE_BITS = 2 * VECTOR_BITS
 MAX_AXES = 16
 
 
 class Level(Protocol):
-    """What every level offers, whatever its kind."""
+    """Interface of all kinds of levels."""
 
     @property
     def kind(self) -> LevelKind:
-        """The kind that an artifact names."""
+        """The kind, as artifacts record it."""
 
     @property
     def dim(self) -> int:
-        """D: dimensions of the vectors it takes."""
+        """D: dimensions of the input vectors."""
 
     @property
     def size(self) -> int:
-        """V: its codes."""
+        """V: number of codes."""
 
     def decode(self, codes: npt.NDArray[np.int32]) -> Exact:
-        """Give what codes stand for.
+        """Decode codes to vectors.
 
         Args:
             codes: Codes of this level.
@@ -54,28 +54,28 @@ class Level(Protocol):
                 Shape: (N,).
 
         Returns:
-            What each takes off the residual.
+            The vector that each code subtracts from the residual.
 
             Shape: (N, D).
         """
 
     def arrays(self, number: int) -> dict[str, npt.NDArray[np.generic]]:
-        """All arrays by name.
+        """Return all arrays by name, as an artifact stores them and a version hashes them.
 
         Args:
-            number: Place of the level among all, from 0; a part of the names.
+            number: Index of the level, from 0; part of the names.
 
         Returns:
-            What an artifact stores and a version hashes.
+            The arrays.
         """
 
 
 @dataclass(frozen=True, eq=False)
 class CentroidLevel:
-    """Nearest centroid to the residual; with prefixes (kind `psrq`) to the residual beside what came before it.
+    """Nearest centroid to the residual; with prefixes (kind `psrq`), to the residual concatenated with the prefix.
 
-    The prefix of a vector is what the levels before gave: the vector less its residual. Only the residual half of a
-    centroid is taken off the residual.
+    The prefix of a vector is what the levels before decode to: the vector minus its residual. Only the residual half of
+    a centroid is subtracted from the residual.
 
     Attributes:
         centroids: Multiples of 2^-14 below 2. Shape: (V, D).
@@ -108,33 +108,33 @@ class CentroidLevel:
 
     @property
     def dim(self) -> int:
-        """D: dimensions of the vectors it takes."""
+        """D: dimensions of the input vectors."""
         return int(self.centroids.shape[1])
 
     @property
     def size(self) -> int:
-        """V: its codes."""
+        """V: number of codes."""
         return len(self.centroids)
 
     @cached_property
     def biases(self) -> Exact:
-        """Part of a code's score that no vector changes. Shape: (V,)."""
+        """Part of a code's score that is independent of the vector. Shape: (V,)."""
         biases: Exact = (self.centroids * self.centroids).sum(axis=1) if self.offsets is None else self.offsets
         return biases
 
     @cached_property
     def couplings(self) -> Exact:
-        """What earlier centroids are multiplied with where scores are made from the whole vector. Shape: (V, D)."""
+        """Factors of earlier centroids when scores are computed from the whole vector. Shape: (V, D)."""
         return self.centroids if self.prefixes is None else self.centroids - self.prefixes
 
     def scores(self, residual: Exact, vectors: Exact) -> Exact:
-        """Score all codes; the least is chosen. The square of the residual, the same for all, is left out.
+        """Score all codes; the least is chosen. The square of the residual, the same for all codes, is omitted.
 
         Args:
-            residual: What the levels before left over.
+            residual: Residuals of the levels before.
 
                 Shape: (N, D).
-            vectors: The vectors themselves.
+            vectors: The encoded vectors.
 
                 Shape: (N, D).
 
@@ -150,11 +150,11 @@ class CentroidLevel:
         return scores
 
     def decode(self, codes: npt.NDArray[np.int32]) -> Exact:
-        """Give each code's centroid."""
+        """Return each code's centroid."""
         return self.centroids[codes]
 
     def arrays(self, number: int) -> dict[str, npt.NDArray[np.generic]]:
-        """Give all arrays by name; float32 holds the grid of the vectors exactly."""
+        """Return all arrays by name; float32 represents the grid of the vectors exactly."""
         arrays: dict[str, npt.NDArray[np.generic]] = {f"codebook_{number:02d}": self.centroids.astype(np.float32)}
         if self.prefixes is not None and self.offsets is not None:
             arrays |= {f"prefix_{number:02d}": self.prefixes.astype(np.float32), f"offset_{number:02d}": self.offsets}
@@ -163,12 +163,12 @@ class CentroidLevel:
 
 @dataclass(frozen=True, eq=False)
 class FsqLevel:
-    """One bit an axis: whether the residual lies above the axis's threshold; 2^B codes. Always the last level.
+    """One bit per axis: whether the residual is above the axis's threshold; 2^B codes. Always the last level.
 
     Attributes:
         axes: Directions, multiples of 2^-14. Shape: (B, D).
         thresholds: Multiples of 2^-28. Shape: (B,).
-        values: Where on an axis the residuals below and above lie, multiples of 2^-14. Shape: (B, 2).
+        values: Coordinates on each axis for residuals below and above, multiples of 2^-14. Shape: (B, 2).
     """
 
     axes: Exact
@@ -195,19 +195,19 @@ class FsqLevel:
 
     @property
     def dim(self) -> int:
-        """D: dimensions of the vectors it takes."""
+        """D: dimensions of the input vectors."""
         return int(self.axes.shape[1])
 
     @property
     def size(self) -> int:
-        """V: its codes."""
+        """V: number of codes."""
         return 1 << len(self.axes)
 
     def choose(self, residual: Exact) -> npt.NDArray[np.int32]:
-        """Give residuals their codes.
+        """Encode residuals.
 
         Args:
-            residual: What the levels before left over.
+            residual: Residuals of the levels before.
 
                 Shape: (N, D).
 
@@ -219,13 +219,13 @@ class FsqLevel:
         return bit_codes(residual @ self.axes.T > self.thresholds)
 
     def decode(self, codes: npt.NDArray[np.int32]) -> Exact:
-        """Give the point that the two values of each axis make."""
+        """Return the point given by each axis's value for its bit."""
         bits = (codes[:, None] >> np.arange(len(self.axes) - 1, -1, -1)) & 1
         points: Exact = self.values[np.arange(len(self.axes)), bits] @ self.axes
         return points
 
     def arrays(self, number: int) -> dict[str, npt.NDArray[np.generic]]:
-        """Give axes, thresholds and values by name."""
+        """Return axes, thresholds and values by name."""
         return {
             f"axes_{number:02d}": self.axes.astype(np.float32),
             f"threshold_{number:02d}": self.thresholds,
@@ -234,7 +234,7 @@ class FsqLevel:
 
 
 def bit_codes(bits: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
-    """Read bits as codes.
+    """Convert bits to codes.
 
     Args:
         bits: Highest bit first.
@@ -251,19 +251,19 @@ def bit_codes(bits: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
 
 
 def read_level(kind: str, number: int, arrays: Arrays) -> Level:
-    """Build a level from what its `arrays` gave.
+    """Build a level from the arrays that its `arrays` returned.
 
     Args:
-        kind: The kind that the artifact's config names.
-        number: Place of the level among all, from 0.
-        arrays: All arrays by name; others may be among them.
+        kind: Kind from the artifact's config.
+        number: Index of the level, from 0.
+        arrays: All arrays by name; may include others.
 
     Returns:
         The level.
 
     Raises:
         KeyError: An array is missing.
-        TokenizerError: The arrays do not fit each other, or no such kind is known.
+        TokenizerError: The arrays do not fit each other, or the kind is unknown.
     """
 
     def take(name: str) -> Exact:

@@ -1,7 +1,7 @@
-"""K-means: on a sample in memory, then over all vectors block by block, in memory that does not grow with them.
+"""K-means: on a sample in memory, then over all vectors block by block, in bounded memory.
 
-Runs in float32; the result is rounded to the grid by who freezes it. A code that nothing uses starts again at a badly
-served vector, in every round and every pass.
+Runs in float32; the caller rounds the result to the grid. An unused code is restarted at a vector far from its
+centroid, in every iteration and every pass.
 """
 
 from collections.abc import Iterable
@@ -15,22 +15,22 @@ Singles = npt.NDArray[np.float32]
 
 
 def kmeans(points: Singles, size: int, iterations: int, rng: np.random.Generator) -> Singles:
-    """Find centroids of vectors in memory.
+    """Fit centroids to vectors in memory.
 
     Args:
         points: At least `size` vectors.
 
             Shape: (num_points, dim).
-        size: Centroids.
-        iterations: Rounds at most; fewer where no vector changes its centroid.
-        rng: Draws starts and restarts.
+        size: Number of centroids.
+        iterations: Maximum number of iterations; fewer once no vector changes its centroid.
+        rng: Draws initial centroids and restarts.
 
     Returns:
-        Centroids; some may serve no vector.
+        Centroids; some may have no vectors.
 
         Shape: (size, dim).
     """
-    # Plain sampled starts: k-means++ took 4 times as long and, by starting at outliers, gave fewer distinct SIDs.
+    # Initialized by sampling: k-means++ took 4 times as long and, by starting at outliers, gave fewer distinct SIDs.
     centroids = points[rng.choice(len(points), size, replace=False)]
     previous = np.full(len(points), -1)
     for _ in range(iterations):
@@ -45,19 +45,19 @@ def kmeans(points: Singles, size: int, iterations: int, rng: np.random.Generator
 
 
 def draw_sample(blocks: Iterable[Singles], size: int, rng: np.random.Generator) -> tuple[Singles, int]:
-    """Draw vectors out of more than memory holds, each with the same chance, whatever the blocks.
+    """Draw a uniform sample of vectors that do not fit in memory, independent of their division into blocks.
 
-    Each row gets a random key, and the smallest keys stay.
+    Each row gets a random key, and the rows with the smallest keys are kept.
 
     Args:
         blocks: All vectors, once.
 
             Shape of each: (num_rows, dim).
-        size: How many at most; memory holds twice as many.
+        size: Maximum size of the sample; twice as many are held in memory.
         rng: Draws the keys.
 
     Returns:
-        The drawn vectors in their order, and how many there were in all.
+        The sampled vectors in their order, and the total number of vectors.
 
         Shape: (size or fewer, dim).
     """
@@ -65,7 +65,7 @@ def draw_sample(blocks: Iterable[Singles], size: int, rng: np.random.Generator) 
     for block in blocks:
         count += len(block)
         drawn = rng.random(len(block))
-        # Choosing anew after every block copied the sample so often that it took a quarter of the time of a pass.
+        # Selecting after every block copied the sample so often that it took a quarter of the time of a pass.
         low = drawn < limit
         kept.append(block[low])
         keys.append(drawn[low])
@@ -76,22 +76,22 @@ def draw_sample(blocks: Iterable[Singles], size: int, rng: np.random.Generator) 
 
 
 def kmeans_pass(centroids: Singles, blocks: Iterable[Singles], sample: Singles, rng: np.random.Generator) -> Singles:
-    """Move each centroid to the mean of all vectors that it serves: one round over more vectors than memory holds.
+    """Move each centroid to the mean of its vectors: one k-means iteration over vectors that do not fit in memory.
 
     Args:
-        centroids: Where they are.
+        centroids: The centroids before.
 
             Shape: (size, dim).
         blocks: All vectors, once.
 
             Shape of each: (num_rows, dim).
-        sample: Some of them; codes that nothing uses start again at one of these.
+        sample: A sample of them, from which unused codes are restarted.
 
             Shape: (num_points, dim).
         rng: Draws restarts.
 
     Returns:
-        Where they moved.
+        The centroids after.
 
         Shape: (size, dim).
     """
@@ -109,18 +109,18 @@ def kmeans_pass(centroids: Singles, blocks: Iterable[Singles], sample: Singles, 
 def nearest_centroids(
     points: npt.NDArray[np.floating], centroids: npt.NDArray[np.floating]
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
-    """Find each vector's nearest centroid, the first of equals.
+    """Find each vector's nearest centroid, the first one in a tie.
 
     Args:
         points: Vectors.
 
             Shape: (num_points, dim).
-        centroids: Where to.
+        centroids: Centroids.
 
             Shape: (size, dim).
 
     Returns:
-        Places of the centroids, and squared distances to them.
+        Indices of the centroids, and squared distances to them.
 
         Shape: (num_points,) each.
     """
@@ -129,7 +129,7 @@ def nearest_centroids(
     distances = np.empty(len(points), dtype=np.float64)
     for start in range(0, len(points), _BLOCK_ROWS):
         block = points[start : start + _BLOCK_ROWS]
-        # The square of the point is the same for all codes, so it is left out of the comparison.
+        # The square of the point is the same for all codes, so it is omitted from the comparison.
         scores = squares - 2.0 * (block @ centroids.T)
         codes[start : start + _BLOCK_ROWS] = best = scores.argmin(axis=1)
         found = scores[np.arange(len(block)), best] + (block * block).sum(axis=1)
@@ -169,5 +169,5 @@ def _restart(
     rng: np.random.Generator,
 ) -> None:
     if dead.any() and distances.sum() > 0:
-        # More distant points are likelier.
+        # The probability of a point is proportional to its distance.
         centroids[dead] = points[rng.choice(len(points), int(dead.sum()), p=distances / distances.sum())]

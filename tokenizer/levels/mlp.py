@@ -1,8 +1,7 @@
-"""The trained encoder before the levels, frozen: a small network that numpy runs exactly.
+"""Frozen trained encoder before the levels: a small MLP that numpy evaluates exactly.
 
-Weights, biases and what each layer gives lie on the 14-bit grid and are bounded, so that float64 never rounds a sum
-and one vector alone gets the same point as in bulk. Legend: N vectors, D dimensions, H units of a layer, Z latent
-dimensions.
+Weights, biases and activations are on the 14-bit grid and bounded, so that float64 never rounds a sum and a single
+vector gets the same point as in a batch. Legend: N vectors, D dimensions, H units of a layer, Z latent dimensions.
 """
 
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ import numpy.typing as npt
 from sidestream.tokenizer.arrays.grid import MAX_DIM, VECTOR_BITS, Exact, snap
 from sidestream.tokenizer.errors import TokenizerError
 
-# 14 + 6 bits of a unit, 14 + 4 of a weight, 12 of the widest layer: 50 of 53.
+# 14 + 6 bits for an activation, 14 + 4 for a weight, 12 for the widest layer: 50 of 53.
 _UNIT_BOUND = 2.0**6
 _WEIGHT_BOUND = 2.0**4
 _LATENT_BOUND = 2.0
@@ -27,8 +26,8 @@ class MlpEncoder:
     """Dense layers with ReLU between them.
 
     Attributes:
-        weights: Of each layer, multiples of 2^-14 below 16. Shape of each: (inputs, outputs).
-        biases: Of each layer. Shape of each: (outputs,).
+        weights: Weights of each layer, multiples of 2^-14 below 16. Shape of each: (inputs, outputs).
+        biases: Biases of each layer. Shape of each: (outputs,).
     """
 
     weights: tuple[Exact, ...]
@@ -52,16 +51,16 @@ class MlpEncoder:
 
     @property
     def dim(self) -> int:
-        """D: dimensions of the vectors it takes."""
+        """D: dimensions of the input vectors."""
         return int(self.weights[0].shape[0])
 
     @property
     def latent_dim(self) -> int:
-        """Z: dimensions of the points it gives."""
+        """Z: dimensions of the latent points."""
         return int(self.weights[-1].shape[1])
 
     def encode(self, vectors: Exact) -> Exact:
-        """Give each vector its latent point.
+        """Map vectors to latent points.
 
         Args:
             vectors: On the 14-bit grid, components below 2.
@@ -69,7 +68,7 @@ class MlpEncoder:
                 Shape: (N, D).
 
         Returns:
-            Points on the 14-bit grid, components below 2; larger ones are cut.
+            Points on the 14-bit grid, components clipped below 2.
 
             Shape: (N, Z).
         """
@@ -80,7 +79,7 @@ class MlpEncoder:
         return np.clip(last, _STEP - _LATENT_BOUND, _LATENT_BOUND - _STEP)
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
-        """All arrays by name, as an artifact stores them and a version hashes them; float32 holds the grid exactly."""
+        """All arrays by name, as stored in an artifact and hashed by a version; float32 represents the grid exactly."""
         pairs = enumerate(zip(self.weights, self.biases, strict=True))
         return {
             name: array.astype(np.float32)
@@ -90,13 +89,13 @@ class MlpEncoder:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[np.generic]]) -> Self | None:
-        """Build an encoder from what `arrays` gave.
+        """Build an encoder from the arrays that `arrays` returned.
 
         Args:
-            arrays: All arrays by name; others may be among them.
+            arrays: All arrays by name; may include others.
 
         Returns:
-            An equal encoder; None where no layer is among the arrays.
+            An equal encoder; None if the arrays contain no layer.
 
         Raises:
             KeyError: A layer has no bias.
@@ -115,11 +114,11 @@ class MlpEncoder:
         """Round trained layers to the grid and bound them.
 
         Args:
-            weights: Of each layer. Shape of each: (inputs, outputs).
-            biases: Of each layer. Shape of each: (outputs,).
+            weights: Weights of each layer. Shape of each: (inputs, outputs).
+            biases: Biases of each layer. Shape of each: (outputs,).
 
         Returns:
-            The frozen encoder; numbers of 16 and more are cut.
+            The frozen encoder; values of 16 and more are clipped.
         """
         bound = _WEIGHT_BOUND - _STEP
         layers = [[snap(np.clip(array, -bound, bound), VECTOR_BITS) for array in part] for part in (weights, biases)]

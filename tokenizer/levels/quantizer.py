@@ -1,4 +1,4 @@
-"""The quantizer: levels in their order, frozen, with the way from vectors to codes and back.
+"""The frozen residual quantizer: encoding of vectors to codes, and decoding.
 
 Encoding is exact on the grid of `tokenizer/arrays/grid.py`, so codes do not depend on the batch.
 
@@ -39,8 +39,8 @@ class Quantizer:
 
     Attributes:
         levels: Centroid levels, and at most one FSQ level, which is the last.
-        beam_size: Paths kept from level to level; 1 is greedy. An FSQ level follows the best path.
-        encoder: Trained encoder before the levels, which then live in its space; or None.
+        beam_size: Paths kept from level to level; 1 is greedy. An FSQ level continues the best path only.
+        encoder: Trained encoder before the levels, which then quantize its latent space; or None.
     """
 
     levels: tuple[Level, ...]
@@ -68,7 +68,7 @@ class Quantizer:
 
     @property
     def dim(self) -> int:
-        """D: dimensions of the vectors it takes."""
+        """D: dimensions of the input vectors."""
         return self.levels[0].dim if self.encoder is None else self.encoder.dim
 
     @property
@@ -82,7 +82,7 @@ class Quantizer:
         return tuple(level.kind for level in self.levels)
 
     def encode(self, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
-        """Give each vector its codes, the same alone as in bulk.
+        """Encode vectors; the codes of a vector do not depend on the batch.
 
         Args:
             vectors: Representation vectors; other values are first rounded to the 14-bit grid.
@@ -95,14 +95,14 @@ class Quantizer:
             Shape: (N, L).
 
         Raises:
-            TokenizerError: The vectors are not finite, have another dimension, or components of 2 and more.
+            TokenizerError: The vectors are not finite, have a wrong dimension, or have components of 2 or more.
         """
         _require_vectors(vectors, self.dim)
         if len(vectors) == 1 and self.encoder is None and self._screen is not None and vectors.dtype == np.float32:
             return np.array([self._screen.encode_one(np.rint(vectors[0] * _STEPS) / _STEPS)], dtype=np.int32)
         codes = np.empty((len(vectors), len(self.levels)), dtype=np.int32)
         for start in range(0, len(vectors), _BLOCK_ROWS):
-            # A product with a power of two is exact, and 16 bits of a component below 2 fit float32.
+            # Multiplying by a power of two is exact, and the 16 bits of a component below 2 fit in float32.
             snapped = np.rint(vectors[start : start + _BLOCK_ROWS] * _STEPS) / _STEPS
             block = snapped if self.encoder is None else self.encoder.encode(snapped.astype(np.float64))
             screen = self._screen
@@ -110,37 +110,37 @@ class Quantizer:
             codes[start : start + _BLOCK_ROWS] = found
         return codes
 
-    def further(
+    def alternatives(
         self, vectors: npt.NDArray[np.float32], codes: npt.NDArray[np.int32], count: int, margin: float
     ) -> list[tuple[Sid, ...]]:
-        """Find other codes of each vector that stand for it nearly as well.
+        """Find alternative codes of each vector that approximate it nearly as well.
 
         Args:
-            vectors: As for `encode`.
+            vectors: Vectors, as for `encode`.
 
                 Shape: (N, D).
-            codes: What `encode` gave.
+            codes: Their codes from `encode`.
 
                 Shape: (N, L).
-            count: How many others at most.
-            margin: How much larger their squared error may be, as a share of that of `codes`.
+            count: Maximum number of alternatives.
+            margin: How much larger their squared error may be, relative to that of `codes`.
 
         Returns:
-            For each vector the others, the best first.
+            The alternatives of each vector, best first.
 
         Raises:
-            TokenizerError: The vectors do not fit, or levels are psrq.
+            TokenizerError: The vectors do not fit, or the levels are psrq.
         """
         _require_vectors(vectors, self.dim)
         if "psrq" in self.kinds:
-            msg = "several SIDs: expected levels whose paths compare, got psrq; set agent.max_sids to 1"
+            msg = "several SIDs: expected levels whose paths are comparable, got psrq; set agent.max_sids to 1"
             raise TokenizerError(msg)
         levels, fsq = self._parts
         found: list[tuple[Sid, ...]] = []
         for start in range(0, len(vectors), _BLOCK_ROWS):
             snapped = (np.rint(vectors[start : start + _BLOCK_ROWS] * _STEPS) / _STEPS).astype(np.float64)
             block = snapped if self.encoder is None else self.encoder.encode(snapped)
-            # One more, for the codes themselves are mostly among them.
+            # One more, because the codes themselves are usually among them.
             paths, residuals = paths_exact(levels, count + 1, block) if levels else _no_paths(block)
             if fsq is not None:
                 last = fsq.choose(residuals.reshape(-1, residuals.shape[2])).reshape(*paths.shape[:2], 1)
@@ -155,15 +155,15 @@ class Quantizer:
         return found
 
     def decode(self, codes: npt.NDArray[np.int32]) -> Exact:
-        """Give what codes stand for; fewer codes than levels stand for the middle of what begins with them.
+        """Decode codes; a prefix decodes to the centre of the SIDs that start with it.
 
         Args:
-            codes: Codes, first level first, at most one a level.
+            codes: Codes, first level first, at most one per level.
 
                 Shape: (N, L or fewer).
 
         Returns:
-            Points in the space of the vectors, or of the trained encoder where there is one.
+            Points in the space of the vectors, or in the latent space of the trained encoder if there is one.
 
             Shape: (N, D).
 
@@ -190,10 +190,10 @@ class Quantizer:
 
     @classmethod
     def from_arrays(cls, arrays: Arrays, kinds: Sequence[str], beam_size: int = 1) -> "Quantizer":
-        """Build a quantizer from what `arrays` gave.
+        """Build a quantizer from the arrays that `arrays` returned.
 
         Args:
-            arrays: All arrays by name; others may be among them.
+            arrays: All arrays by name; may include others.
             kinds: Kind of each level.
             beam_size: Paths kept from level to level.
 
@@ -236,7 +236,7 @@ def _no_paths(block: Exact) -> tuple[npt.NDArray[np.int32], Exact]:
 
 
 def _require_vectors(vectors: npt.NDArray[np.floating], dim: int) -> None:
-    # One pass finds NaN, infinity and large components alike: no comparison with NaN is true.
+    # One pass finds NaN, infinity and large components: comparisons with NaN are false.
     if vectors.ndim == 2 and vectors.shape[1] == dim and np.abs(vectors).max(initial=0.0) < COMPONENT_BOUND:
         return
     require_rows(vectors, dim, "vectors to encode")

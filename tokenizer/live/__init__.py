@@ -1,4 +1,4 @@
-"""Live items: a window of segments, a long memory and the listeners, fused; another SID only when it pays. No I/O."""
+"""Live items: SIDs that follow a stream's segments and listeners, changed only when worthwhile. No I/O."""
 
 from typing import TYPE_CHECKING
 
@@ -7,7 +7,7 @@ from sidestream.tokenizer.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from sidestream.tokenizer.live.audience import Audience, RecentListen, listener_vectors
     from sidestream.tokenizer.live.codebooks import FrozenCodebooks, LiveCodebooks
-    from sidestream.tokenizer.live.fold import OwnWords, Segment, Step, take_item, take_listeners, take_segment
+    from sidestream.tokenizer.live.fold import LiveUpdate, OwnContent, Segment, fold_item, fold_listeners, fold_segment
     from sidestream.tokenizer.live.settings import LiveSettings
     from sidestream.tokenizer.live.state import Listening, LiveState, Partial, Span, View, decode_state, encode_state
 
@@ -18,19 +18,19 @@ __all__ = [
     "LiveCodebooks",
     "LiveSettings",
     "LiveState",
-    "OwnWords",
+    "OwnContent",
     "Partial",
     "RecentListen",
     "Segment",
     "Span",
-    "Step",
+    "LiveUpdate",
     "View",
     "decode_state",
     "encode_state",
     "listener_vectors",
-    "take_item",
-    "take_listeners",
-    "take_segment",
+    "fold_item",
+    "fold_listeners",
+    "fold_segment",
 ]
 
 __getattr__ = lazy_exports(
@@ -38,7 +38,7 @@ __getattr__ = lazy_exports(
     {
         "audience": ("Audience", "RecentListen", "listener_vectors"),
         "codebooks": ("FrozenCodebooks", "LiveCodebooks"),
-        "fold": ("OwnWords", "Segment", "Step", "take_item", "take_listeners", "take_segment"),
+        "fold": ("OwnContent", "Segment", "LiveUpdate", "fold_item", "fold_listeners", "fold_segment"),
         "settings": ("LiveSettings",),
         "state": ("Listening", "LiveState", "Partial", "Span", "View", "decode_state", "encode_state"),
     },

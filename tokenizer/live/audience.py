@@ -1,12 +1,12 @@
-"""Who listens to live items: a listener's vector, and decayed sums of them by item.
+"""Audience of live items: a vector for each listener, and decayed sums of these vectors by item.
 
-A listener's vector is the decayed mean of what the SIDs of the recent listens stand for: the recent listens with their
-SIDs are what the user's state holds, and quantization errors of 50 items average out. So no table of representation
-vectors is needed where listens are folded.
+A listener's vector is the decayed mean of the decoded SIDs of the recent listens: the recent listens with their SIDs
+are in the user's state, and the quantization errors of 50 items average out. So folding listens needs no table of
+representation vectors.
 
-A sum begins empty with the first listen that a worker counts for an item and is named by that listen's source offset.
-After a change of hands another sum begins; the one before stays with the item and decays there. So nothing has to be
-restored, no listen is in two sums, and what a crash loses are the listens since a sum was last published.
+A sum starts empty with the first listen that a worker counts for an item and is identified by that listen's source
+offset. After a change of the partition's owner a new sum starts; the previous one stays with the item and decays. So
+nothing has to be restored, no listen is in two sums, and a crash loses only the listens since a sum was last published.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ from sidestream.tokenizer.live.state import Listening, Partial
 from sidestream.tokenizer.live.vectors import Float64, decay, unit
 from sidestream.tokenizer.sid import Sid
 
-# A sum that counts for less than a hundredth of a listen is forgotten where it is made, too.
+# A sum worth less than a hundredth of a listen is dropped by the worker, too.
 _LEAST_WEIGHT = 0.01
 
 
@@ -29,9 +29,9 @@ class RecentListen(NamedTuple):
     """One listen of a listener's recent history.
 
     Attributes:
-        age_ms: How long before now it was.
-        tokenizer_version: Of the SID.
-        sid: What was listened to.
+        age_ms: Age of the listen.
+        tokenizer_version: Version of the SID.
+        sid: SID of the item.
     """
 
     age_ms: int
@@ -42,15 +42,15 @@ class RecentListen(NamedTuple):
 def listener_vectors(
     listens: Sequence[RecentListen], codebooks: Mapping[str, LiveCodebooks], half_life_s: float
 ) -> dict[str, Float64]:
-    """Make a listener's vectors.
+    """Compute a listener's vectors.
 
     Args:
         listens: The recent listens, without those to the live item itself.
-        codebooks: Tokenizers that are loaded.
+        codebooks: Loaded tokenizers by version.
         half_life_s: Half-life of a listen.
 
     Returns:
-        A vector of length one by tokenizer version; versions without a listen are left out.
+        A unit vector by tokenizer version; versions without a listen are omitted.
     """
     vectors = {}
     for version, tokenizer in codebooks.items():
@@ -70,13 +70,13 @@ class _Sum:
     since: int
     offset: int
     at: int
-    is_news: bool = True
+    is_new: bool = True
     totals: dict[str, Float64] = field(default_factory=dict)
     weights: dict[str, float] = field(default_factory=dict)
 
 
 class Audience:
-    """Sums of listeners' vectors of one worker, by live item and partition of the listens.
+    """One worker's sums of listener vectors, by live item and partition of the listens.
 
     Args:
         half_life_s: Half-life of a listen.
@@ -89,15 +89,15 @@ class Audience:
     def __len__(self) -> int:
         return len(self._sums)
 
-    def listened(self, item_id: str, partition: int, offset: int, at: int, vectors: Mapping[str, Float64]) -> None:
+    def add_listen(self, item_id: str, partition: int, offset: int, at: int, vectors: Mapping[str, Float64]) -> None:
         """Count a listen to a live item.
 
         Args:
             item_id: The item.
-            partition: Of the listen.
-            offset: Its source offset; one at or below the last counted was counted before.
-            at: Its time, epoch ms.
-            vectors: The listener's, by tokenizer version.
+            partition: Partition of the listen.
+            offset: Source offset of the listen; an offset not above the last counted one is ignored as a repeat.
+            at: Time of the listen, epoch ms.
+            vectors: The listener's vectors by tokenizer version.
         """
         if not vectors:
             return
@@ -106,15 +106,15 @@ class Audience:
             known = self._sums[item_id, partition] = _Sum(offset, offset, at)
         elif offset <= known.offset:
             return
-        self._age(known, max(known.at, at))
+        self._decay_to(known, max(known.at, at))
         weight = decay(known.at - at, self._half_life_s)
         for version, vector in vectors.items():
             known.totals[version] = known.totals.get(version, 0.0) + weight * vector
             known.weights[version] = known.weights.get(version, 0.0) + weight
-        known.offset, known.is_news = offset, True
+        known.offset, known.is_new = offset, True
 
     def publish(self, alive: Iterable[str]) -> list[tuple[str, Partial]]:
-        """Tell what has changed since the last call, and forget items that are over or that nobody listens to.
+        """Return the sums that have changed since the last call; drop items that have ended or have no listeners.
 
         Args:
             alive: Ids of the live items.
@@ -124,21 +124,21 @@ class Audience:
         """
         alive = set(alive)
         newest_at = max((known.at for known in self._sums.values()), default=0)
-        told = []
+        changed = []
         for (item_id, partition), known in sorted(self._sums.items()):
             left = decay(newest_at - known.at, self._half_life_s) * max(known.weights.values())
             if item_id not in alive or left < _LEAST_WEIGHT:
                 del self._sums[item_id, partition]
-            elif known.is_news:
-                known.is_news = False
-                told.append((item_id, _partial(partition, known)))
-        return told
+            elif known.is_new:
+                known.is_new = False
+                changed.append((item_id, _partial(partition, known)))
+        return changed
 
-    def forget(self) -> None:
-        """Begin anew, after a change of hands."""
+    def clear(self) -> None:
+        """Drop all sums, after a change of partition owners."""
         self._sums.clear()
 
-    def _age(self, known: _Sum, at: int) -> None:
+    def _decay_to(self, known: _Sum, at: int) -> None:
         kept = decay(at - known.at, self._half_life_s)
         if kept < 1.0:
             known.totals = {version: kept * total for version, total in known.totals.items()}

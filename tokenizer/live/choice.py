@@ -1,12 +1,12 @@
-"""The SID of a live item: how its vectors are fused, and when another SID takes over.
+"""Choice of a live item's SID: fusion of its vectors, and the rule for replacing the SID.
 
-Each part is scaled to length one, weighted and added, and the sum scaled again; parts that are not there yet are left
-out. A SID is not replaced by whatever is nearest at the moment: the last codes name details that change with every
-sentence, and every change is an update of the catalogue everywhere. Another SID takes over where it is nearer and the
-vector has moved away from the one that the present SID was chosen for, or where it stays the nearest for some windows.
-Whatever took over in the middle of a change is looked at once more, one window later, and so is a new item.
-Distances to the codebooks cannot tell: fused vectors lie between catalogue items, far from all of them (0.46 squared,
-while one steady stream wanders by 0.1 and a change of topic is 1.0; real sentences, the shipped codebooks).
+Each part is scaled to unit length, weighted and added, and the sum is scaled again; parts without data are omitted. The
+SID is not simply replaced by the currently nearest one: the last codes encode details that change with every sentence,
+and every change is a catalogue update everywhere. A new SID is chosen if it is nearer and the vector has moved away
+from the one that the current SID was chosen for, or if it stays the nearest for some windows. A SID chosen in the
+middle of a change is re-evaluated one window later, and so is that of a new item. Distances to the codebooks are no
+criterion: fused vectors are between catalogue items, far from all of them (0.46 squared, while a steady stream varies
+by 0.1 and a change of topic is 1.0; real sentences, the shipped codebooks).
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,20 +20,20 @@ from sidestream.tokenizer.arrays.int8 import quantize_rows
 from sidestream.tokenizer.live.codebooks import LiveCodebooks
 from sidestream.tokenizer.live.settings import LiveSettings
 from sidestream.tokenizer.live.state import SETTLED, LiveState, Partial, Span, View
-from sidestream.tokenizer.live.vectors import Float64, decay, mean_of, pack, unit, unpack
+from sidestream.tokenizer.live.vectors import Float64, decay, pack, unit, unpack, weighted_mean
 from sidestream.tokenizer.sid import Sid
 
 
-def fused(state: LiveState, version: str, settings: LiveSettings) -> npt.NDArray[np.float32]:
-    """Fuse what is known of an item into one vector.
+def fuse(state: LiveState, version: str, settings: LiveSettings) -> npt.NDArray[np.float32]:
+    """Fuse the parts of an item's state into one vector.
 
     Args:
         state: The item.
-        version: Tokenizer version; the state has a view of it.
+        version: Tokenizer version, for which the state has a view.
         settings: The weights.
 
     Returns:
-        A vector of length one on the grid of representation vectors.
+        A unit vector on the grid of representation vectors.
 
         Shape: (D,).
     """
@@ -43,7 +43,7 @@ def fused(state: LiveState, version: str, settings: LiveSettings) -> npt.NDArray
     parts = [(settings.own_weight, own)]
     window, length_ms = window_mean(state.spans, view.window, dim)
     if length_ms > 0:
-        # A few seconds are noise: what came of a window counts by how much of it they fill.
+        # A few seconds are noise: a window is weighted by the share of it that segments fill.
         parts.append((settings.window_weight * min(1.0, length_ms / settings.window_ms), window))
     long_term = view.long_term.mean()
     if long_term is not None:
@@ -54,7 +54,7 @@ def fused(state: LiveState, version: str, settings: LiveSettings) -> npt.NDArray
     total = np.zeros(dim)
     for weight, part in parts:
         total += weight * unit(part)
-    # Where everything cancels or weighs nothing the item's own words speak.
+    # If everything cancels or has no weight, the item's own text decides.
     vector: npt.NDArray[np.float32] = unit_rows((total if total.any() else own)[None, :], VECTOR_BITS)[0].astype(
         np.float32
     )
@@ -62,7 +62,7 @@ def fused(state: LiveState, version: str, settings: LiveSettings) -> npt.NDArray
 
 
 def window_mean(spans: Sequence[Span], vectors: Mapping[int, bytes], dim: int) -> tuple[Float64, float]:
-    """Weigh the segments of a window by their length.
+    """Average the segments of a window, weighted by their length.
 
     Args:
         spans: The segments.
@@ -73,60 +73,60 @@ def window_mean(spans: Sequence[Span], vectors: Mapping[int, bytes], dim: int) -
         Mean and total length in ms; the order of the segments does not matter.
     """
     known = ((span, vectors[span.offset]) for span in spans if span.offset in vectors)
-    return mean_of(((float(span.end_ms - span.start_ms), unpack(packed)) for span, packed in known), dim)
+    return weighted_mean(((float(span.end_ms - span.start_ms), unpack(packed)) for span, packed in known), dim)
 
 
 def listeners_mean(
     partials: Sequence[Partial], version: str, now_ms: int, half_life_s: float, dim: int
 ) -> tuple[Float64, float]:
-    """Put together what all partitions say of an item's listeners.
+    """Combine all partitions' sums of an item's listeners.
 
     Args:
-        partials: What they say, in their order.
+        partials: The sums, in their order.
         version: Tokenizer version.
-        now_ms: Time that weights are decayed to, epoch ms.
+        now_ms: Time to which weights are decayed, epoch ms.
         half_life_s: Half-life of a listen.
-        dim: D; a mean of another length is left out.
+        dim: D; means of another dimension are ignored.
 
     Returns:
-        Mean vector and the listens that it stands for.
+        Mean vector, and its weight in listens.
     """
-    told = [
+    weighted = [
         (listening.weight * decay(max(0, now_ms - partial.at), half_life_s), listening)
         for partial in partials
         if (listening := partial.means.get(version)) is not None and len(listening.vector) == dim
     ]
-    return mean_of(
+    return weighted_mean(
         (
             (weight, np.frombuffer(listening.vector, dtype=np.int8) * np.float64(listening.scale))
-            for weight, listening in told
+            for weight, listening in weighted
         ),
         dim,
     )
 
 
-def chosen(
+def choose_sid(
     view: View, vector: npt.NDArray[np.float32], at: int, codebooks: LiveCodebooks, settings: LiveSettings
 ) -> View:
-    """Decide which SID stands.
+    """Decide whether the SID is replaced.
 
     Args:
-        view: The item as it stands.
-        vector: What is known of it now.
+        view: The item's current view.
+        vector: The item's current fused vector.
 
             Shape: (D,).
-        at: Time of what changed it, epoch ms.
+        at: Time of the change, epoch ms.
         codebooks: The tokenizer.
-        settings: When another SID takes over.
+        settings: When a SID is replaced.
 
     Returns:
-        The view, with another SID and the vector where one takes over.
+        The view, with a new SID and vector if it was replaced.
     """
     if not view.settles_at and view.window:
         view = replace(view, settles_at=_later(at, settings))
     settles = 0 < view.settles_at <= at
     nearest = codebooks.encode(vector)
-    # Codes are chosen level by level: the nearest path is not always the nearest point.
+    # Codes are chosen level by level: the best path is not always the nearest point.
     is_other = nearest != view.sid and codebooks.distance(vector, nearest) < codebooks.distance(vector, view.sid)
     if settles:
         settled = replace(view, anchor=pack(vector), settles_at=SETTLED, rival=(), rival_since=0)
@@ -134,24 +134,24 @@ def chosen(
     if not is_other:
         return replace(view, rival=(), rival_since=0)
     held = nearest == view.rival and at - view.rival_since >= settings.hold_windows * settings.window_ms > 0
-    if held or moved(view, vector) >= settings.move:
-        # It may be on its way still.
+    if held or distance_moved(view, vector) >= settings.move:
+        # The vector may still be moving.
         taken = replace(view, anchor=pack(vector), settles_at=_later(at, settings), rival=(), rival_since=0)
         return _with_sid(taken, nearest, vector)
     return view if nearest == view.rival else replace(view, rival=nearest, rival_since=at)
 
 
-def moved(view: View, vector: npt.NDArray[np.float32]) -> float:
-    """Measure how far an item is from where its SID was chosen.
+def distance_moved(view: View, vector: npt.NDArray[np.float32]) -> float:
+    """Measure how far an item has moved since its SID was chosen.
 
     Args:
-        view: The item as it stands.
-        vector: What is known of it now.
+        view: The item's current view.
+        vector: The item's current fused vector.
 
             Shape: (D,).
 
     Returns:
-        1 - cosine; 1 where one of them is zero.
+        1 - cosine; 1 if one of the vectors is zero.
     """
     return 1.0 - float(unit(unpack(view.anchor)) @ unit(vector))
 

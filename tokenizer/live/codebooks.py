@@ -1,4 +1,4 @@
-"""What live items need of a tokenizer: words to vectors, vectors to SIDs and back, all with frozen codebooks."""
+"""Interface of a tokenizer for live items: text to vectors, vectors to SIDs and back, with frozen codebooks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,31 +14,31 @@ from sidestream.tokenizer.views import ContentSegment, ItemContent
 
 
 class LiveCodebooks(Protocol):
-    """A frozen tokenizer, vector by vector."""
+    """A frozen tokenizer for single vectors."""
 
     @property
     def version(self) -> str:
-        """Version that gives the codes their meaning."""
+        """Version of the tokenizer."""
 
     @property
     def vector_dim(self) -> int:
-        """D: components of a representation vector."""
+        """D: dimensions of a representation vector."""
 
     @property
     def is_invertible(self) -> bool:
-        """Whether SIDs stand for representation vectors, so that listeners have one."""
+        """Whether SIDs decode to representation vectors, so that listeners have vectors."""
 
     def represent(self, item_id: str, text: str, field: str | None) -> npt.NDArray[np.float32]:
-        """Give a segment of an item its representation vector. Shape: (D,)."""
+        """Compute the representation vector of a segment of an item. Shape: (D,)."""
 
     def encode(self, vector: npt.NDArray[np.float32]) -> Sid:
-        """Give a representation vector its SID. Shape of the vector: (D,)."""
+        """Encode a representation vector as a SID. Shape of the vector: (D,)."""
 
     def distance(self, vector: npt.NDArray[np.float32], sid: Sid) -> float:
-        """Return the squared distance of a representation vector to what a SID stands for."""
+        """Return the squared distance of a representation vector to the decoded SID."""
 
     def decode(self, sids: Sequence[Sid]) -> Float64 | None:
-        """Return the representation vectors that SIDs stand for; none where they stand in another space.
+        """Decode SIDs to representation vectors; None if they decode to another space.
 
         Shape: (N, D).
         """
@@ -61,21 +61,21 @@ class FrozenCodebooks:
 
     @property
     def vector_dim(self) -> int:
-        """D: components of a representation vector."""
+        """D: dimensions of a representation vector."""
         return self.tokenizer.vector_dim
 
     @property
     def is_invertible(self) -> bool:
-        """Whether SIDs stand for representation vectors: not where a trained encoder stands before the codebooks."""
+        """Whether SIDs decode to representation vectors: not with a trained encoder before the codebooks."""
         return self.tokenizer.tokenizer.levels.encoder is None
 
     def represent(self, item_id: str, text: str, field: str | None) -> npt.NDArray[np.float32]:
-        """Give a segment of an item its representation vector.
+        """Compute the representation vector of a segment of an item.
 
         Args:
-            item_id: The item; one heard in training keeps what its listeners said.
-            text: Words of the segment; tokenizers of views read them as the item's words and as those of its segments.
-            field: What the words describe; None where that is not said.
+            item_id: The item; an item heard in training keeps its collaborative vector.
+            text: Text of the segment; a tokenizer with views reads it as the text of the item and of its segments.
+            field: What the text describes; None if unspecified.
 
         Returns:
             The vector.
@@ -89,7 +89,7 @@ class FrozenCodebooks:
         return vector
 
     def encode(self, vector: npt.NDArray[np.float32]) -> Sid:
-        """Give a representation vector its SID.
+        """Encode a representation vector as a SID.
 
         Args:
             vector: The vector.
@@ -103,7 +103,7 @@ class FrozenCodebooks:
         return tuple(codes)
 
     def distance(self, vector: npt.NDArray[np.float32], sid: Sid) -> float:
-        """Measure how far a SID is from a vector, in the space in which the codes are chosen.
+        """Measure the distance of a vector to a SID, in the space in which codes are chosen.
 
         Args:
             vector: The vector.
@@ -122,13 +122,13 @@ class FrozenCodebooks:
         return float((gap * gap).sum())
 
     def decode(self, sids: Sequence[Sid]) -> Float64 | None:
-        """Return the vectors that SIDs stand for.
+        """Decode SIDs to representation vectors.
 
         Args:
             sids: The SIDs.
 
         Returns:
-            Vectors; none where a trained encoder comes before the codebooks, since their points are no representation
+            Vectors; None with a trained encoder before the codebooks, since decoded points are not representation
             vectors.
 
             Shape: (N, D).

@@ -1,14 +1,15 @@
-"""The fold of live items: catalogue events, segments and listeners in, the item's state and its SIDs out.
+"""Fold of live items: catalogue events, segments and listener sums into the item's state and SIDs.
 
-Every step is a pure function of the state, one record and the frozen codebooks, and decides at once whether the SID
-changes. So it is all the same how records are batched, and a restart anywhere gives the same bytes. A record at or
-below its source's watermark changes nothing: `Step.is_news` is false, and the caller sends again what stands.
+Every step is a pure function of the state, one record and the frozen codebooks, and decides immediately whether the SID
+changes. So the batching of records is irrelevant, and a restart anywhere gives the same bytes. A record at or below its
+source's watermark changes nothing: `LiveUpdate.is_new` is false, and the caller publishes the current state again.
 
-How records of different sources interleave is not fixed, and need not be: each is dated by itself, listeners' sums are
-merged in any order, and the window is what ended last in the time of the stream, however late it came.
+The interleaving of records from different sources is not fixed and does not matter: each has its own time, listener
+sums are merged in any order, and the window consists of the segments that ended last in stream time, however late they
+arrived.
 
-A stream whose clock starts anew is seen by a segment that is newer than all others, but ended long before them: its
-window begins with it.
+A restart of a stream's clock is recognised by a segment that is newer than all others but ended long before them: a new
+window starts with it.
 """
 
 from collections.abc import Mapping
@@ -17,27 +18,27 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from sidestream.tokenizer.live.choice import chosen, fused
+from sidestream.tokenizer.live.choice import choose_sid, fuse
 from sidestream.tokenizer.live.codebooks import LiveCodebooks
 from sidestream.tokenizer.live.settings import LiveSettings
 from sidestream.tokenizer.live.state import HOUR_MS, MAX_CHANGES, LiveState, Partial, Span, View
 from sidestream.tokenizer.live.vectors import Float64, decay, pack, unpack
 from sidestream.tokenizer.sid import Sid
 
-# Listeners that count for less than a hundredth of one are forgotten.
+# Listener sums worth less than a hundredth of a listen are dropped.
 _LEAST_WEIGHT = 0.01
 
 Codebooks = Mapping[str, LiveCodebooks]
 
 
-class OwnWords(NamedTuple):
-    """An item as its words alone make it.
+class OwnContent(NamedTuple):
+    """SID and vector of an item from its own text alone.
 
     Attributes:
-        sid: Its SID.
-        vector: Its vector as published, int8 components.
+        sid: The SID.
+        vector: The vector as published, int8 components.
         scale: Component = int8 * scale.
-        components: The vector. Shape: (D,).
+        components: The vector in floating point. Shape: (D,).
     """
 
     sid: Sid
@@ -48,15 +49,15 @@ class OwnWords(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A segment as it is folded.
+    """A segment of a live item.
 
     Attributes:
         offset: Source offset of its record.
-        at: When it was over, epoch ms.
-        start_ms: Its start, in time of the stream.
-        end_ms: Its end, after its start.
-        text: Its words.
-        field: What they describe; None where that is not said.
+        at: Time of its end, epoch ms.
+        start_ms: Start in stream time.
+        end_ms: End in stream time, after the start.
+        text: Text of the segment.
+        field: What the text describes; None if unspecified.
     """
 
     offset: int
@@ -68,50 +69,50 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """What one record made of an item.
+class LiveUpdate:
+    """Result of folding one record.
 
     Attributes:
-        state: The item.
-        is_news: Whether the record was folded now; false where it was before.
+        state: The item's state afterwards.
+        is_new: Whether the record changed the state; false for a repeat.
         changed: Tokenizer versions under which the SID changed.
     """
 
     state: LiveState
-    is_news: bool = True
+    is_new: bool = True
     changed: tuple[str, ...] = ()
 
 
-def take_item(
+def fold_item(
     state: LiveState | None,
     item: bytes,
     offset: int,
-    own: Mapping[str, OwnWords],
+    own: Mapping[str, OwnContent],
     codebooks: Codebooks,
     settings: LiveSettings,
-) -> Step:
-    """Take what the catalogue says of a live item.
+) -> LiveUpdate:
+    """Fold a catalogue event of a live item.
 
     Args:
-        state: The item; None where it is new.
+        state: The item's state; None for a new item.
         item: The catalogue's value.
         offset: Source offset of the catalogue event.
-        own: The item as its words make it, by tokenizer version; others are forgotten.
-        codebooks: Tokenizers that are loaded.
-        settings: How to fuse and choose.
+        own: SID and vector from the item's own text, by tokenizer version; views of other versions are dropped.
+        codebooks: Loaded tokenizers by version.
+        settings: How to fuse vectors and choose SIDs.
 
     Returns:
-        The item. Of equal offset is news what tells of other tokenizer versions.
+        The update. An event of equal offset is new if it has other tokenizer versions.
     """
     if state is not None and (
         offset < state.source_offset or (offset == state.source_offset and set(own) == set(state.views))
     ):
-        return Step(state, is_news=False)
+        return LiveUpdate(state, is_new=False)
     before = state or LiveState(item=item, source_offset=offset)
     views = {
         version: replace(view, own=pack(words.components))
         if (view := before.views.get(version)) is not None
-        else _plain(words)
+        else _initial_view(words)
         for version, words in sorted(own.items())
     }
     revision = before.revision + 1 if before.source_offset == offset and state is not None else 0
@@ -122,32 +123,32 @@ def take_item(
         revision=revision,
         views=views,
     )
-    # The time of its listens and segments goes on: an event that is published for later must not move it.
+    # The item's time is that of its listens and segments: an event dated in the future must not advance it.
     at = before.newest_at
     if not taken.spans and not taken.partials:
-        plain = {version: _plain(own[version]) for version in views}
+        plain = {version: _initial_view(own[version]) for version in views}
         changed = tuple(v for v, view in plain.items() if v in before.views and before.views[v].sid != view.sid)
-        return Step(_noted(replace(taken, views=plain), changed, at), changed=changed)
-    return _chosen(taken, at, codebooks, settings, counts=False)
+        return LiveUpdate(_with_change(replace(taken, views=plain), changed, at), changed=changed)
+    return _choose_sids(taken, at, codebooks, settings, counts=False)
 
 
-def take_segment(
+def fold_segment(
     state: LiveState, item_id: str, segment: Segment, codebooks: Codebooks, settings: LiveSettings
-) -> Step:
-    """Take a segment of a live item.
+) -> LiveUpdate:
+    """Fold a segment of a live item.
 
     Args:
-        state: The item.
-        item_id: Its id.
-        segment: The segment, of a higher offset than all before it; else it is no news.
-        codebooks: Tokenizers that are loaded.
-        settings: How to fuse and choose.
+        state: The item's state.
+        item_id: Id of the item.
+        segment: The segment; a repeat if its offset is not above all before it.
+        codebooks: Loaded tokenizers by version.
+        settings: How to fuse vectors and choose SIDs.
 
     Returns:
-        The item.
+        The update.
     """
     if segment.offset <= state.segments_offset:
-        return Step(state, is_news=False)
+        return LiveUpdate(state, is_new=False)
     restarted = segment.at > state.segment_at and segment.end_ms <= state.end_ms - settings.window_ms
     end_ms = segment.end_ms if restarted else max(state.end_ms, segment.end_ms)
     kept_ms = 0 if restarted or state.end_ms < 0 else end_ms - state.end_ms
@@ -162,7 +163,7 @@ def take_segment(
             continue
         vector = pack(codebooks[version].represent(item_id, segment.text, segment.field))
         weight = (segment.end_ms - segment.start_ms) * decay(end_ms - segment.end_ms, settings.long_half_life_s)
-        long_term = view.long_term.plus(unpack(vector), weight, decay(kept_ms, settings.long_half_life_s))
+        long_term = view.long_term.with_vector(unpack(vector), weight, decay(kept_ms, settings.long_half_life_s))
         known = {**view.window, span.offset: vector}
         views[version] = replace(view, window=_window(item_id, spans, known, codebooks[version]), long_term=long_term)
     taken = replace(
@@ -174,37 +175,37 @@ def take_segment(
         spans=spans,
         views=views,
     )
-    return _chosen(taken, segment.at, codebooks, settings)
+    return _choose_sids(taken, segment.at, codebooks, settings)
 
 
-def take_listeners(state: LiveState, partial: Partial, codebooks: Codebooks, settings: LiveSettings) -> Step:
-    """Take what a partition of the listens says of an item's listeners; in any order.
+def fold_listeners(state: LiveState, partial: Partial, codebooks: Codebooks, settings: LiveSettings) -> LiveUpdate:
+    """Fold a partition's sum of an item's listeners; the order of sums does not matter.
 
     Args:
-        state: The item.
-        partial: What it says; of one sum the highest offset stands.
-        codebooks: Tokenizers that are loaded.
-        settings: How to fuse and choose.
+        state: The item's state.
+        partial: The sum; of several states of one sum the one with the highest offset applies.
+        codebooks: Loaded tokenizers by version.
+        settings: How to fuse vectors and choose SIDs.
 
     Returns:
-        The item.
+        The update.
     """
     sums = {(one.partition, one.since): one for one in state.partials}
     before = sums.get((partial.partition, partial.since))
     newest_at = max(state.newest_at, partial.at)
-    # One that counts for nothing by now may have been folded and forgotten: a replay must not decide anything.
-    if (before is not None and before.offset >= partial.offset) or not _counts(partial, newest_at, settings):
-        return Step(state, is_news=False)
+    # A sum without weight by now may have been folded and dropped before: a replay of it must not change anything.
+    if (before is not None and before.offset >= partial.offset) or not _has_weight(partial, newest_at, settings):
+        return LiveUpdate(state, is_new=False)
     sums[partial.partition, partial.since] = replace(partial, means=dict(sorted(partial.means.items())))
-    kept = tuple(one for _, one in sorted(sums.items()) if _counts(one, newest_at, settings))
+    kept = tuple(one for _, one in sorted(sums.items()) if _has_weight(one, newest_at, settings))
     taken = replace(state, partials=kept, newest_at=newest_at)
-    return _chosen(taken, partial.at, codebooks, settings)
+    return _choose_sids(taken, partial.at, codebooks, settings)
 
 
 def _window(
     item_id: str, spans: tuple[Span, ...], known: Mapping[int, bytes], codebooks: LiveCodebooks
 ) -> dict[int, bytes]:
-    """Give every segment of the window its vector: those from before this tokenizer are encoded now."""
+    """Return the vectors of all segments of the window; encode those that this tokenizer has not seen."""
     return {
         span.offset: known[span.offset]
         if span.offset in known
@@ -213,42 +214,44 @@ def _window(
     }
 
 
-def _plain(words: OwnWords) -> View:
+def _initial_view(words: OwnContent) -> View:
     packed = pack(words.components)
     return View(packed, words.sid, words.vector, words.scale, anchor=packed)
 
 
-def _counts(partial: Partial, now_ms: int, settings: LiveSettings) -> bool:
+def _has_weight(partial: Partial, now_ms: int, settings: LiveSettings) -> bool:
     left = decay(max(0, now_ms - partial.at), settings.listener_half_life_s)
     return any(listening.weight * left >= _LEAST_WEIGHT for listening in partial.means.values())
 
 
-def _chosen(state: LiveState, at: int, codebooks: Codebooks, settings: LiveSettings, *, counts: bool = True) -> Step:
-    """Choose the SIDs anew.
+def _choose_sids(
+    state: LiveState, at: int, codebooks: Codebooks, settings: LiveSettings, *, counts: bool = True
+) -> LiveUpdate:
+    """Re-evaluate the SIDs of all loaded tokenizers.
 
     Args:
-        state: The item.
-        at: Time of what changed it, epoch ms.
-        codebooks: Tokenizers that are loaded; other views stay as they are.
-        settings: How to fuse and choose.
-        counts: Whether a change is a revision of its own.
+        state: The item's state.
+        at: Time of the change, epoch ms.
+        codebooks: Loaded tokenizers by version; views of other versions are unchanged.
+        settings: How to fuse vectors and choose SIDs.
+        counts: Whether a change of the SID increments the revision.
 
     Returns:
-        The item.
+        The update.
     """
     views = {
-        version: chosen(view, fused(state, version, settings), at, codebooks[version], settings)
+        version: choose_sid(view, fuse(state, version, settings), at, codebooks[version], settings)
         if version in codebooks
         else view
         for version, view in state.views.items()
     }
     changed = tuple(version for version, view in views.items() if view.sid != state.views[version].sid)
     revision = state.revision + bool(changed and counts)
-    return Step(_noted(replace(state, views=views, revision=revision), changed, at), changed=changed)
+    return LiveUpdate(_with_change(replace(state, views=views, revision=revision), changed, at), changed=changed)
 
 
-def _noted(state: LiveState, changed: tuple[str, ...], at: int) -> LiveState:
-    """Count a change."""
+def _with_change(state: LiveState, changed: tuple[str, ...], at: int) -> LiveState:
+    """Record a change of the SID."""
     if not changed:
         return state
     times = tuple(t for t in (*state.changed_at, at) if t > state.newest_at - HOUR_MS)[-MAX_CHANGES:]

@@ -1,8 +1,8 @@
-"""What is known of a live item, and its bytes.
+"""State of a live item, and its byte layout.
 
-The bytes are one number, the layout version, then msgpack of the structs below as arrays, with vectors as packed bytes.
-Whatever is decided later follows from them alone: which SID stands, which one wants to take over and since when, and up
-to where each source was folded. So a restart between any two records changes nothing.
+The bytes are the layout version (one byte), then msgpack of the structs below as arrays, with vectors as packed bytes.
+All later decisions follow from the state alone: the current SID, the rival SID and since when, and the watermark of
+each source. So a restart between any two records changes nothing.
 """
 
 from typing import Final
@@ -10,12 +10,12 @@ from typing import Final
 import msgspec
 
 from sidestream.tokenizer.errors import TokenizerError
-from sidestream.tokenizer.live.vectors import Running
+from sidestream.tokenizer.live.vectors import DecayedMean
 from sidestream.tokenizer.sid import Sid
 
 LAYOUT_VERSION: Final = 1
 HOUR_MS: Final = 3_600_000
-# Enough to count an hour of a stream that changes every ten seconds.
+# Enough for an hour of a stream whose SID changes every ten seconds.
 MAX_CHANGES: Final = 360
 SETTLED: Final = -1
 
@@ -24,11 +24,11 @@ class Span(msgspec.Struct, frozen=True, array_like=True, gc=False, order=True):
     """A segment of the window.
 
     Attributes:
-        end_ms: Its end, in time of the stream.
-        start_ms: Its start.
+        end_ms: End in stream time.
+        start_ms: Start in stream time.
         offset: Source offset of its record.
-        text: Its words, for tokenizers that come later.
-        field: What they describe; empty where that is not said, so that segments can be ordered.
+        text: Text of the segment, for tokenizers that are loaded later.
+        field: What the text describes; empty (not None) if unspecified, so that segments can be ordered.
     """
 
     end_ms: int
@@ -47,14 +47,14 @@ class Listening(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Partial(msgspec.Struct, frozen=True, array_like=True):
-    """What one partition of the listens knows of an item's listeners.
+    """Sum of an item's listeners over one partition of the listens.
 
     Attributes:
-        partition: Of the listens.
-        since: Source offset of the first listen counted; with the partition it names the sum.
+        partition: Partition of the listens.
+        since: Source offset of the first listen counted; with the partition it identifies the sum.
         offset: Source offset of the last listen counted.
         at: Time of the newest listen counted, epoch ms.
-        means: By tokenizer version.
+        means: Mean vectors by tokenizer version.
     """
 
     partition: int
@@ -68,17 +68,17 @@ class View(msgspec.Struct, frozen=True, array_like=True):
     """The item under one tokenizer version.
 
     Attributes:
-        own: Vector of the item's own words, packed.
-        sid: The SID that stands.
+        own: Vector of the item's own text, packed.
+        sid: The current SID.
         vector: Vector published with it, int8 components.
         scale: Component = int8 * scale.
         window: Vectors of the window's segments by source offset, packed.
         long_term: Mean of all segments, weighted by milliseconds.
-        anchor: What it was when its SID was last chosen, packed.
-        settles_at: When it is looked at once more without hesitation, epoch ms; 0 before its first
-            segment, `SETTLED` for not again.
-        rival: SID that is nearer, while the item is not far from its anchor; empty for none.
-        rival_since: Since when it is, epoch ms.
+        anchor: The fused vector when the SID was last chosen, packed.
+        settles_at: When the SID is re-evaluated without hysteresis, epoch ms; 0 before the first segment, `SETTLED`
+            for never again.
+        rival: A nearer SID, while the item has not moved far from its anchor; empty for none.
+        rival_since: Since when the rival is the nearest, epoch ms.
     """
 
     own: bytes
@@ -86,7 +86,7 @@ class View(msgspec.Struct, frozen=True, array_like=True):
     vector: bytes
     scale: float
     window: dict[int, bytes] = {}
-    long_term: Running = Running()
+    long_term: DecayedMean = DecayedMean()
     anchor: bytes = b""
     settles_at: int = 0
     rival: Sid = ()
@@ -94,21 +94,21 @@ class View(msgspec.Struct, frozen=True, array_like=True):
 
 
 class LiveState(msgspec.Struct, frozen=True, array_like=True):
-    """A live item.
+    """State of a live item.
 
     Attributes:
-        item: The catalogue's value of it, as the caller wants it back.
-        source_offset: Offset of the catalogue event behind it.
-        revision: Times it was tokenized again since that event.
+        item: The catalogue's value, opaque to this module.
+        source_offset: Offset of the catalogue event.
+        revision: Number of changes of the SID since that event.
         segments_offset: Source offset of the last segment folded, -1 for none.
         segment_at: Time of the newest segment, epoch ms.
-        end_ms: End of the newest segment, in time of the stream.
-        newest_at: Time of the newest of all records, epoch ms.
-        spans: The window, ascending.
-        partials: What is known of the listeners, ascending by partition and first listen.
-        views: By tokenizer version, ascending.
-        num_changes: Times its SID changed, under any version, since it is known.
-        changed_at: When it did in the hour before `newest_at`, epoch ms.
+        end_ms: End of the newest segment, in stream time.
+        newest_at: Time of the newest record of any kind, epoch ms.
+        spans: Segments of the window, ascending.
+        partials: Sums of the listeners, ascending by partition and first listen.
+        views: Views by tokenizer version, ascending.
+        num_changes: Number of changes of the SID, under any version, since the item first appeared.
+        changed_at: Times of the changes in the hour before `newest_at`, epoch ms.
     """
 
     item: bytes
@@ -125,14 +125,7 @@ class LiveState(msgspec.Struct, frozen=True, array_like=True):
     changed_at: tuple[int, ...] = ()
 
     def changes_last_hour(self, now_ms: int) -> int:
-        """Count the changes of its SID in the last hour.
-
-        Args:
-            now_ms: UTC epoch ms.
-
-        Returns:
-            How many; `MAX_CHANGES` at most.
-        """
+        """Return the number of changes of the SID in the last hour, at most `MAX_CHANGES`."""
         return sum(at > now_ms - HOUR_MS for at in self.changed_at)
 
 
@@ -141,30 +134,30 @@ _decoder = msgspec.msgpack.Decoder(LiveState)
 
 
 def encode_state(state: LiveState) -> bytes:
-    """Write a state; equal states give equal bytes, for the fold makes all dicts in one order."""
+    """Encode a state; equal states give equal bytes, because the fold builds all dicts in a fixed order."""
     return bytes([LAYOUT_VERSION]) + _encoder.encode(state)
 
 
 def decode_state(value: bytes) -> LiveState:
-    """Read a state.
+    """Decode a state.
 
     Args:
-        value: What `encode_state` gave.
+        value: Bytes written by `encode_state`.
 
     Returns:
         The state.
 
     Raises:
-        TokenizerError: Another layout version, or bytes that do not fit this one.
+        TokenizerError: The layout version is unknown, or the bytes do not fit it.
     """
     if value[:1] != bytes([LAYOUT_VERSION]):
         msg = (
             f"live state: expected layout version {LAYOUT_VERSION}, got {value[:1].hex() or 'no bytes'}; "
-            "run the release that wrote it, or remove the state: the item is tokenized anew from then on"
+            "run the release that wrote it, or remove the state: the item is then tokenized from scratch"
         )
         raise TokenizerError(msg)
     try:
         return _decoder.decode(memoryview(value)[1:])
     except msgspec.MsgspecError as error:
-        msg = f"live state: {len(value)} bytes cannot be read ({error}); remove it, the item is tokenized anew then"
+        msg = f"live state: {len(value)} bytes cannot be decoded ({error}); remove it: the item is tokenized again"
         raise TokenizerError(msg) from error

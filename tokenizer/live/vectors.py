@@ -1,8 +1,8 @@
-"""The arithmetic of live items: packed vectors, decay, and a mean that forgets.
+"""Vector arithmetic of live items: packed vectors, decay, and decayed means.
 
-Representation vectors are multiples of 2^-14 below 2, so 16 bits hold them exactly. Sums of them, weighted by whole
-milliseconds, are exact in float64 and do not depend on the order; running sums are rounded to float32 at every step,
-which is what is stored, so that a restart between two steps changes no bit.
+Representation vectors are multiples of 2^-14 below 2, so 16 bits represent them exactly. Sums of them, weighted by
+integer milliseconds, are exact in float64 and independent of the order; decayed sums are rounded to float32 at every
+step, as they are stored, so that a restart between two steps changes no bit.
 """
 
 from collections.abc import Iterable
@@ -20,47 +20,39 @@ _INT16_MAX = 2**15 - 1
 
 
 def pack(vector: npt.NDArray[np.floating]) -> bytes:
-    """Pack a vector of components below 2 into 16 bits each; those of a representation lose nothing."""
+    """Pack a vector with components below 2 into 16 bits each; lossless for representation vectors."""
     steps = np.clip(np.rint(vector * _STEPS), -_INT16_MAX, _INT16_MAX)
     return bytes(steps.astype("<i2").tobytes())
 
 
 def unpack(packed: bytes) -> Float64:
-    """Return what `pack` packed. Shape: (D,)."""
+    """Return the vector that `pack` packed. Shape: (D,)."""
     return np.frombuffer(packed, dtype="<i2").astype(np.float64) / _STEPS
 
 
 def decay(age_ms: float, half_life_s: float) -> float:
-    """Return what is left of a weight of one.
-
-    Args:
-        age_ms: Age in milliseconds; not negative.
-        half_life_s: After so long half is left.
-
-    Returns:
-        Between 0 and 1.
-    """
-    # Beyond 1,000 half-lives a double is 0 anyway, and further on the power would not be computed at all.
+    """Return the factor, from 0 to 1, by which a weight has decayed at a non-negative age."""
+    # Beyond 1,000 half-lives the factor is practically 0; the cap keeps the exponent in range.
     return float(2.0 ** -min(1_000.0, age_ms / (half_life_s * 1e3)))
 
 
 def unit(vector: npt.NDArray[np.floating]) -> Float64:
-    """Scale a vector to length one; zeros stay zeros. Shape: (D,)."""
+    """Scale a vector to unit length; zeros stay zeros. Shape: (D,)."""
     scaled: Float64 = unit_rows(vector[None, :], CONTENT_BITS)[0]
     return scaled
 
 
-def mean_of(vectors: Iterable[tuple[float, Float64]], dim: int) -> tuple[Float64, float]:
-    """Weigh vectors against each other.
+def weighted_mean(vectors: Iterable[tuple[float, Float64]], dim: int) -> tuple[Float64, float]:
+    """Return the weighted mean of vectors.
 
     Args:
-        vectors: Weight and vector.
+        vectors: Pairs of weight and vector.
 
             Shape: (D,) each.
         dim: D.
 
     Returns:
-        Their mean, zeros without weight, and the sum of the weights.
+        The mean, zeros without weight, and the sum of the weights.
     """
     total, weight = np.zeros(dim), 0.0
     for share, vector in vectors:
@@ -69,8 +61,8 @@ def mean_of(vectors: Iterable[tuple[float, Float64]], dim: int) -> tuple[Float64
     return (total / weight if weight > 0 else total), weight
 
 
-class Running(NamedTuple):
-    """A decayed mean as it is stored.
+class DecayedMean(NamedTuple):
+    """A decayed mean in its stored form.
 
     Attributes:
         total: Sum of the weighted vectors, float32 little-endian; empty before the first.
@@ -81,24 +73,24 @@ class Running(NamedTuple):
     weight: float = 0.0
 
     def mean(self) -> Float64 | None:
-        """Return the mean; none before the first vector. Shape: (D,)."""
+        """Return the mean; None before the first vector. Shape: (D,)."""
         if not self.total or self.weight <= 0:
             return None
         return np.frombuffer(self.total, dtype="<f4").astype(np.float64) / self.weight
 
-    def plus(self, vector: Float64, weight: float, kept: float) -> "Running":
-        """Take one more vector.
+    def with_vector(self, vector: Float64, weight: float, kept: float) -> "DecayedMean":
+        """Return the mean after adding a vector.
 
         Args:
             vector: The vector.
 
                 Shape: (D,).
-            weight: Its weight now.
-            kept: What is left of all before it.
+            weight: Weight of the vector.
+            kept: Factor by which all previous weights have decayed.
 
         Returns:
-            The mean with it.
+            The new mean.
         """
         before = np.frombuffer(self.total, dtype="<f4").astype(np.float64) if self.total else 0.0
         total = (before * kept + vector * weight).astype("<f4").tobytes()
-        return Running(total, self.weight * kept + weight)
+        return DecayedMean(total, self.weight * kept + weight)

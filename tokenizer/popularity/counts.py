@@ -1,13 +1,13 @@
-"""Decayed counts of listens by item: how one listen weighs, how counts are added, what they are at a time.
+"""Decayed counts of listens by item (forward decay).
 
-A listen is never made lighter by the time that passes; a later one is heavier: it weighs 2^(time / half-life), time in
-sixteenths of a half-life. All counts of all partitions are then in one unit, adding them is the whole merge, and the
-order of two items changes with new listens alone. What people read as a decayed count is the sum divided by what a
-listen would weigh now.
+The weight of a listen never decreases; instead, later listens weigh more: 2^(time / half-life), with time in sixteenths
+of a half-life. All counts of all partitions are then in one unit, merging is addition, and the order of two items
+changes only with new listens. A decayed count as displayed is the sum divided by the weight of a listen made now.
 
-Sums are exact, so it does not matter who adds what first or how often a log is cut into batches: a weight is a number
-of 9 bits times a power of two, and a sum of such numbers is not rounded as long as its listens lie within
-44 - log2(their number) half-lives of each other: a million listens within 24. Beyond that it is off by 2^-53 of itself.
+Sums are exact, so the order of addition and the division of a log into batches do not matter: a weight is a 9-bit
+number times a power of two, and a sum of such numbers is not rounded as long as its listens are within
+44 - log2(number of listens) half-lives of each other: a million listens within 24. Beyond that the relative error is
+2^-53.
 
 Source: Cormode et al. 2009, "Forward Decay", ICDE, section III (weights by a function of the arrival alone).
 
@@ -35,33 +35,33 @@ class Decay:
     """How fast listens lose weight.
 
     Attributes:
-        half_life_ms: After so long a listen counts half.
+        half_life_ms: Time after which a listen counts half.
     """
 
     half_life_ms: int
 
     @cached_property
     def step_ms(self) -> int:
-        """Return how long all listens weigh the same, at least 1 ms."""
+        """Return the length of a step, during which all listens weigh the same; at least 1 ms."""
         return max(1, self.half_life_ms // STEPS)
 
     def at(self, landmark: int) -> int:
-        """Return when a landmark begins, UTC epoch ms."""
+        """Return the start of a landmark, UTC epoch ms."""
         return landmark * STEPS * self.step_ms
 
     def factor(self, landmark: int, now_ms: int) -> float:
-        """Return what one listen of a landmark's begin counts now; beyond 1 for a landmark that is still to come."""
+        """Return the decayed weight of a listen made at a landmark's start; above 1 for a landmark in the future."""
         return float(2.0 ** min(1_000.0, max(-1_000.0, (self.at(landmark) - now_ms) / (STEPS * self.step_ms))))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Counts:
-    """Decayed counts of some items.
+    """Decayed counts of a set of items.
 
     Attributes:
-        landmark: Half-lives from the epoch to the time in whose listens the weights are given.
+        landmark: Reference time of the weights, in half-lives since the epoch.
         keys: Item keys, strictly ascending. Shape: (n,).
-        weights: In listens of the landmark's begin. Shape: (n,).
+        weights: Counts in units of a listen made at the landmark's start. Shape: (n,).
     """
 
     landmark: int
@@ -70,63 +70,63 @@ class Counts:
 
     @classmethod
     def empty(cls) -> "Counts":
-        """Return counts of no item."""
+        """Return empty counts."""
         return cls(0, np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.float64))
 
     @classmethod
-    def of_step(cls, step: int, keys: UInt64Array, listens: npt.NDArray[np.integer]) -> "Counts":
+    def from_step(cls, step: int, keys: UInt64Array, listens: npt.NDArray[np.integer]) -> "Counts":
         """Count listens that happened in one step.
 
         Args:
             step: `at // Decay.step_ms`.
-            keys: Items, each once.
+            keys: Distinct item keys.
                 Shape: (n,).
-            listens: How many of each.
+            listens: Number of listens of each item.
                 Shape: (n,).
 
         Returns:
-            Their counts.
+            The counts.
         """
         landmark, place = divmod(step, STEPS)
         order = np.argsort(keys)
         return cls(landmark, keys[order], listens[order].astype(np.float64) * _WEIGHTS[place])
 
     def scaled_to(self, landmark: int) -> Float64Array:
-        """Return the weights in listens of another landmark; a power of two rounds nothing. Shape: (n,)."""
+        """Return the weights relative to another landmark, exactly (a power of two). Shape: (n,)."""
         if landmark == self.landmark:
             return self.weights
         scaled: Float64Array = np.ldexp(self.weights, self.landmark - landmark)
         return scaled
 
     def between(self, first_key: int, last_key: int) -> "Counts":
-        """Return the counts of the items of a range of keys, both ends included."""
+        """Return the counts of the items in a range of keys, both ends included."""
         start = int(self.keys.searchsorted(np.uint64(first_key)))
         end = int(self.keys.searchsorted(np.uint64(last_key), side="right"))
         return Counts(self.landmark, self.keys[start:end], self.weights[start:end])
 
     def without_below(self, least: float, landmark: int) -> "Counts":
-        """Leave light items out.
+        """Drop items with small counts.
 
         Args:
-            least: In listens of the landmark's begin.
-            landmark: For which the weights are given afterwards.
+            least: Minimum weight, in units of a listen made at the landmark's start.
+            landmark: Landmark of the result.
 
         Returns:
-            The others.
+            The remaining counts.
         """
         weights = self.scaled_to(landmark)
         stay = weights >= least
         return Counts(landmark, self.keys[stay], weights[stay])
 
 
-def merged(parts: Sequence[Counts]) -> Counts:
-    """Add counts up; in whatever order and grouping, the result is the same.
+def merge_counts(parts: Sequence[Counts]) -> Counts:
+    """Add counts; the result does not depend on order or grouping.
 
     Args:
         parts: Counts.
 
     Returns:
-        The sums, by the latest landmark.
+        The sums, with the latest landmark.
     """
     filled = [part for part in parts if part.keys.size]
     if len(filled) < 2:
@@ -134,7 +134,7 @@ def merged(parts: Sequence[Counts]) -> Counts:
     landmark = max(part.landmark for part in filled)
     keys = np.concatenate([part.keys for part in filled])
     weights = np.concatenate([part.scaled_to(landmark) for part in filled])
-    # Runs are in order already, which is what a stable sort makes use of.
+    # The parts are sorted runs, which a stable sort exploits.
     order = np.argsort(keys, kind="stable")
     keys = keys[order]
     firsts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))

@@ -1,13 +1,13 @@
-"""The order that live counts give to a snapshot: within buckets, and in the list of popular items.
+"""Ranking of a snapshot by decayed listens: within buckets, and in the list of popular items.
 
-What replaces what: counts of listens order buckets and popular items. The model's own weights (listens in training)
-go on to weigh node means and masses, which are part of what the model was trained with and dear to change; among items
-that nobody has listened to lately they also give the order, so without counts all is as it was.
+Counts of listens order buckets and popular items. The model's own weights (listens in training) still weight node means
+and masses, which the model was trained with and which are expensive to change; they also order items without recent
+listens, so without counts the order is unchanged.
 
-A new item has no listens yet. For some hours after it was published it therefore counts at least as much as a share
-of the average item with listens: no constant, since what many listens are depends on the house.
+A new item has no listens yet. For some hours after publication it therefore counts at least as much as a share of the
+average item with listens. That is not a constant, since the typical number of listens depends on the installation.
 
-The snapshot is not rebuilt: one array by row is made beside it, and only buckets that are out of order are sorted.
+The snapshot is not rebuilt: one array by row is added to it, and only buckets that are out of order are sorted.
 
 Shape legend: R = rows of the store, m = places in buckets, n = items with counts.
 """
@@ -17,8 +17,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from sidestream.tokenizer.arrays.lookup import find
-from sidestream.tokenizer.arrays.top import top_rows
+from sidestream.tokenizer.arrays.search import find, top_rows
 from sidestream.tokenizer.catalogue.live_rows import MAX_LISTED_ROWS
 from sidestream.tokenizer.catalogue.snapshot import CatalogueSnapshot
 from sidestream.tokenizer.catalogue.trie.trie import Trie
@@ -28,17 +27,17 @@ Float32Array = npt.NDArray[np.float32]
 Int32Array = npt.NDArray[np.int32]
 
 _HOUR_MS = 3_600_000
-# Keeps weights far below the least count that is kept, a thousandth of a listen.
+# Keeps weights far below the smallest count that is kept, a thousandth of a listen.
 _WEIGHT_SHARE = 1e-9
 
 
 class Ranking:
-    """Ranks snapshots by the counts that it was given last. One writer, like the catalogue.
+    """Ranks snapshots by the latest counts. One writer, like the catalogue.
 
     Args:
-        decay: Of the counts.
+        decay: Decay of the counts.
         new_within_hours: Hours after publication during which an item counts as new.
-        fresh_share: What a new item counts at least, as a share of the mean over the items with listens.
+        fresh_share: Minimum count of a new item, as a share of the mean over items with listens.
     """
 
     def __init__(self, decay: Decay, new_within_hours: float, fresh_share: float) -> None:
@@ -51,11 +50,11 @@ class Ranking:
         self._known: tuple[int, Float32Array] | None = None
 
     def update(self, counts: Counts, now_ms: int) -> None:
-        """Take new counts.
+        """Replace the counts.
 
         Args:
-            counts: Of all partitions.
-            now_ms: UTC epoch ms: what listens count is told as of then, and who is new.
+            counts: Counts of all partitions.
+            now_ms: UTC epoch ms as of which counts are decayed and items are new.
         """
         self._counts = counts
         self._now_ms = max(now_ms, self._decay.at(counts.landmark))
@@ -63,29 +62,29 @@ class Ranking:
         self._number += 1
 
     def ranked(self, snapshot: CatalogueSnapshot) -> CatalogueSnapshot:
-        """Order a snapshot.
+        """Rank a snapshot.
 
         Args:
-            snapshot: As the catalogue made it, by the model's weights.
+            snapshot: Snapshot from the catalogue, ordered by the model's weights.
 
         Returns:
-            The snapshot in the order of the counts, sharing all else; the same one where nothing was counted.
+            The snapshot ordered by the counts, sharing everything else; the same one if nothing was counted.
         """
         if not self._counts.keys.size:
             return snapshot
-        popularity = self._by_row(snapshot)
-        trie = replace(snapshot.trie, bucket_rows=_ordered(snapshot.trie, popularity, snapshot.item_weight))
+        popularity = self._scores_by_row(snapshot)
+        trie = replace(snapshot.trie, bucket_rows=_sort_buckets(snapshot.trie, popularity, snapshot.item_weight))
         ranked = replace(snapshot, version=f"{snapshot.version}.{self._number}", trie=trie, popularity=popularity)
         counted = np.flatnonzero((popularity > 0) & snapshot.row_alive).astype(np.int32)
-        # By a mask: `union1d` looks every row up in a hash table, which took longer than all the rest.
+        # A mask, since `union1d` looks every row up in a hash table, which took longer than all the rest.
         listed = np.zeros(snapshot.num_rows, dtype=np.bool_)
-        listed[snapshot.aliases.left_out(counted)] = listed[snapshot.popular_rows] = True
+        listed[snapshot.aliases.without_aliases(counted)] = listed[snapshot.popular_rows] = True
         members = np.flatnonzero(listed).astype(np.int32)
         popular = top_rows(members, popularity_scores(ranked, members), ~snapshot.item_key[members], MAX_LISTED_ROWS)
         return replace(ranked, popular_rows=popular)
 
-    def _by_row(self, snapshot: CatalogueSnapshot) -> Float32Array:
-        """Give each row what its item counts; rows that an earlier snapshot had are not looked up again."""
+    def _scores_by_row(self, snapshot: CatalogueSnapshot) -> Float32Array:
+        """Return the count of each row's item; rows of an earlier snapshot are not looked up again."""
         counts, factor = self._counts, self._decay.factor(self._counts.landmark, self._now_ms)
         weights = (counts.weights * factor).astype(np.float32)
         popularity = np.zeros(snapshot.num_rows, dtype=np.float32)
@@ -96,7 +95,7 @@ class Ranking:
             places = find(counts.keys, snapshot.item_key[known:])
             popularity[known:][places >= 0] = weights[places[places >= 0]]
         else:
-            # From the side of the counts: keys that come in order are found in a fifth of the time.
+            # Searched by the sorted keys of the counts: that takes a fifth of the time of searching by row.
             rows = snapshot.row_of_key(counts.keys)
             popularity[rows[rows >= 0]] = weights[rows >= 0]
         published = snapshot.published_s[known:]
@@ -109,29 +108,29 @@ class Ranking:
 
 
 def popularity_scores(snapshot: CatalogueSnapshot, rows: Int32Array) -> npt.NDArray[np.float64]:
-    """Tell what orders rows by popularity: the listens that they count, and among equals the model's weight.
+    """Return sort keys of rows by popularity: decayed listens, then the model's weight.
 
     Args:
-        snapshot: Ranked, or not: the weight alone then.
+        snapshot: The snapshot; if it is not ranked, only the weight counts.
         rows: Rows.
             Shape: (n,).
 
     Returns:
-        One number a row, more for the more popular; all above zero.
+        Positive scores, higher for more popular rows.
         Shape: (n,).
     """
     weights = snapshot.item_weight[rows].astype(np.float64)
     return weights if snapshot.popularity is None else snapshot.popularity[rows] + _WEIGHT_SHARE * weights
 
 
-def _ordered(trie: Trie, popularity: Float32Array, weights: Float32Array) -> Int32Array:
+def _sort_buckets(trie: Trie, popularity: Float32Array, weights: Float32Array) -> Int32Array:
     """Sort the buckets that are out of order: by popularity, then weight, then row. Shape: (m,)."""
     rows = trie.bucket_rows
     values = popularity[rows]
     rising = np.flatnonzero(values[1:] > values[:-1]) + 1
     opens = np.zeros(rows.size + 1, dtype=np.bool_)
     opens[trie.bucket_offsets] = True
-    # A place where values rise opens a bucket, or its bucket is out of order.
+    # A position where values rise is the start of a bucket, or its bucket is out of order.
     wrong = np.searchsorted(trie.bucket_offsets, rising[~opens[rising]], side="right") - 1
     wrong = wrong[np.diff(wrong, prepend=-1) > 0]
     starts, sizes = trie.bucket_offsets[wrong], np.diff(trie.bucket_offsets)[wrong]

@@ -1,1 +1,1 @@
-"""How good a tokenizer is: use of codes, items without listens, and true neighbours."""
+"""Quality of a tokenizer: use of codes, cold start, and nearest neighbours."""

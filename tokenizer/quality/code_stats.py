@@ -1,4 +1,4 @@
-"""What is told of codes over a catalogue: how items spread over SIDs, how alike those on one SID are.
+"""Code statistics over a catalogue: distribution of items over SIDs, and similarity of items on one SID.
 
 Legend: N items, L levels, D dimensions.
 
@@ -18,19 +18,19 @@ Codes = npt.NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True)
 class CodeStats:
-    """How codes fall on a catalogue.
+    """Statistics of the codes of a catalogue.
 
     Attributes:
         num_items: Items counted.
         distinct_sids: SIDs that at least one item has.
         shared_share: Share of items that share their SID with another.
-        largest_bucket: Items on the most crowded SID.
-        bucket_cosine: Mean cosine of two items with the same SID, each such item counted alike; None without any.
+        largest_bucket: Items on the SID with the most items.
+        bucket_cosine: Mean cosine of two items with the same SID, with equal weight per item; None without any.
         prefix_cosine: The same for items that share the first 1, 2, ... codes, up to all but the last.
-        last_code_cosine: The same for items that share the last code, whatever comes before.
-        codes_used: Codes of each level that some item has.
-        perplexity: Per level, 2 to the entropy of the codes: as many codes if all were used alike.
-        left_over: Mean squared distance to what the codes stand for, per squared length; None where that is unknown.
+        last_code_cosine: The same for items that share the last code, regardless of the codes before.
+        codes_used: Codes of each level that at least one item has.
+        perplexity: Per level, 2 to the entropy of the codes: the equivalent number of equally used codes.
+        left_over: Mean squared quantization residual, relative to the squared length; None if unknown.
     """
 
     num_items: int
@@ -48,21 +48,21 @@ class CodeStats:
 def measure_codes(
     vectors: npt.NDArray[np.floating], codes: Codes, decoded: npt.NDArray[np.floating] | None = None
 ) -> CodeStats:
-    """Fill in the sheet.
+    """Measure the statistics of a catalogue's codes.
 
     Args:
-        vectors: What the items are; compared by cosine.
+        vectors: Vectors of the items; compared by cosine.
 
             Shape: (N, D).
-        codes: Their SIDs.
+        codes: SIDs of the items.
 
             Shape: (N, L).
-        decoded: What the codes stand for, in the space of the vectors; None where that is unknown.
+        decoded: The decoded SIDs in the space of the vectors; None if unknown.
 
             Shape: (N, D).
 
     Returns:
-        The sheet.
+        The statistics.
 
     Raises:
         TokenizerError: No items, or vectors and codes differ in number.
@@ -107,7 +107,7 @@ def _cosine_within(unit: npt.NDArray[np.float64], groups: npt.NDArray[np.intp]) 
     shared = sizes > 1
     if not shared.any():
         return None
-    # The squared length of a sum of n unit vectors holds n ones and each pair's cosine twice.
+    # The squared length of a sum of n unit vectors is n plus each pair's cosine twice.
     sums, own = _sums(unit, groups)[shared], np.bincount(groups, (unit * unit).sum(axis=1))[shared]
     pairs = ((sums * sums).sum(axis=1) - own) / (sizes[shared] * (sizes[shared] - 1.0))
     return round(float(np.average(pairs, weights=sizes[shared])), 4)

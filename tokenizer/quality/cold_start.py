@@ -1,8 +1,8 @@
-"""How well an item without listens is placed by its content: recall of its true collaborative neighbours.
+"""Cold-start quality: how well content predicts the collaborative neighbours of items without listens.
 
-Some heard items are taken out of all sequences, the collaborative vectors and the prediction from content are fitted
-without them, and their predicted half is asked for its nearest heard items. True neighbours are those by the vectors
-of the whole log. The two fits have different axes, so neighbours are compared and never vectors.
+Some heard items are removed from all sequences, the collaborative vectors and the prediction from content are fitted
+without them, and the nearest heard items to their predicted vectors are found. True neighbours are those by the vectors
+of the whole log. The two fits have different axes, so neighbours are compared, not vectors.
 
 Legend: N items, C content dimensions, K dimensions from listens.
 """
@@ -27,16 +27,16 @@ _DIGITS = 4
 
 @dataclass(frozen=True, slots=True)
 class ColdStartReport:
-    """Recall of the true collaborative neighbours of items that were made unheard.
+    """Recall of the true collaborative neighbours of items whose listens were held out.
 
     Attributes:
-        num_heard: Items that kept their listens, among which neighbours are sought.
-        num_unheard: Items that were made unheard and asked about.
-        neighbours: Neighbours of each that count.
-        predicted_recall: Recall by the half predicted from content.
+        num_heard: Items that kept their listens, among which neighbours are searched.
+        num_unheard: Items whose listens were held out.
+        neighbours: Number of neighbours per item.
+        predicted_recall: Recall by the collaborative half predicted from content.
         content_recall: Recall by the content vectors themselves.
-        known_recall: Recall of items that kept their listens, by their own half: what listens would have given, less
-            what a fit on fewer items changes.
+        known_recall: Recall of items that kept their listens, by their own collaborative half: the upper bound that
+            listens would give, apart from the effect of fitting on fewer items.
         chance: Recall of neighbours drawn at random.
     """
 
@@ -56,10 +56,10 @@ def measure_cold_start(
     settings: TokenizerSettings,
     rng: np.random.Generator,
 ) -> ColdStartReport | None:
-    """Measure what content says of where listens would put an item.
+    """Measure how well content predicts the collaborative neighbours of an item.
 
     Args:
-        keys: Item key of each item, no two equal.
+        keys: Distinct item keys.
 
             Shape: (N,).
         content: The encoder's vectors.
@@ -67,10 +67,10 @@ def measure_cold_start(
             Shape: (N, C).
         sequences: One array of item indices for each listener, oldest first; the training part only.
         settings: Dimensions and window.
-        rng: Draws the items and the random parts of the fits.
+        rng: Draws the held-out items and the random parts of the fits.
 
     Returns:
-        The report; None where fewer than three dozen items are heard, or no dimension comes from listens.
+        The report; None if fewer than three dozen items are heard, or no dimension comes from listens.
 
     Raises:
         TokenizerError: Content and keys differ in number.

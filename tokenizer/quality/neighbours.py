@@ -1,4 +1,4 @@
-"""Exact nearest neighbours by cosine, for measurements: in blocks, so that memory stays bounded.
+"""Exact nearest neighbours by cosine, computed in blocks of bounded memory; for measurements.
 
 Legend: Q queries, N items, D dimensions, K neighbours.
 """
@@ -6,7 +6,7 @@ Legend: Q queries, N items, D dimensions, K neighbours.
 import numpy as np
 import numpy.typing as npt
 
-from sidestream.tokenizer.arrays.lookup import find
+from sidestream.tokenizer.arrays.search import find
 
 Singles = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.intp]
@@ -15,7 +15,7 @@ _BLOCK_SCORES = 1 << 22
 
 
 def unit_vectors(vectors: npt.NDArray[np.floating]) -> Singles:
-    """Scale rows to length one; a row of zeros stays zero.
+    """Scale rows to unit length; a row of zeros stays zero.
 
     Args:
         vectors: Finite vectors.
@@ -33,13 +33,13 @@ def unit_vectors(vectors: npt.NDArray[np.floating]) -> Singles:
 
 
 def nearest_items(queries: Rows, vectors: Singles, among: Rows, count: int) -> Rows:
-    """Find the nearest others of some items.
+    """Find the nearest other items of each query.
 
     Args:
-        queries: Rows of the items asked about.
+        queries: Rows of the query items.
 
             Shape: (Q,).
-        vectors: Of length one.
+        vectors: Unit vectors of all items.
 
             Shape: (N, D).
         among: Rows of the items that may be found, ascending; an item never finds itself.
@@ -66,7 +66,7 @@ def nearest_items(queries: Rows, vectors: Singles, among: Rows, count: int) -> R
 
 
 def overlap(first: Rows, second: Rows) -> float:
-    """Tell which share of each row's entries the other's row holds too.
+    """Return the share of each row's entries that are also in the other array's row.
 
     Args:
         first: Distinct rows of items.

@@ -1,1 +1,1 @@
-"""The representation vector of an item: its content, and what listeners say of it."""
+"""Representation vectors of items, from their content and their co-occurrence in listening sequences."""

@@ -1,7 +1,7 @@
-"""What listening says about items: vectors from which items are heard near each other, by a truncated SVD.
+"""Collaborative item vectors: truncated SVD of the PPMI matrix of items that are heard near each other.
 
-numpy only: the matrix is kept as sorted coordinates, and the SVD is randomized, so that a few passes over the non-zero
-entries do. Legend: N items, E listens, Z non-zero entries, K dimensions.
+numpy only: the matrix is stored as sorted coordinates, and the SVD is randomized, so that a few passes over the
+non-zero entries suffice. Legend: N items, E listens, Z non-zero entries, K dimensions.
 
 Source: Levy, Goldberg, Dagan 2015, "Improving Distributional Similarity" (PPMI, context smoothing, root of the singular
 values); Halko, Martinsson, Tropp 2011, "Finding Structure with Randomness", algorithms 4.4 and 5.1.
@@ -15,13 +15,13 @@ import numpy.typing as npt
 
 from sidestream.tokenizer.errors import TokenizerError
 
-# Rare contexts get less weight than their count would give them: raised to this power.
+# Context smoothing: context counts are raised to this power.
 _CONTEXT_POWER = 0.75
 _OVERSAMPLING = 16
 _POWER_ITERATIONS = 3
 # Squared singular values below this share of the largest are rounding noise of float32.
 _RANK_TOLERANCE = 1e-9
-# Bounds the memory of the pair count: entries held before equal ones are added up.
+# Bounds the memory of the pair count: entries held before duplicates are added up.
 _MAX_PENDING = 8_000_000
 
 
@@ -58,19 +58,19 @@ class SparseMatrix:
         firsts = np.flatnonzero(np.diff(self.rows, prepend=-1))
         stops = np.append(firsts, len(self.rows))[1:]
         bounds = zip(self.rows[firsts].tolist(), firsts.tolist(), stops.tolist(), strict=True)
-        # One small product a row stays in the cache: 20 times faster than one np.add.reduceat over all entries.
+        # One small product per row stays in the cache: 20 times faster than one np.add.reduceat over all entries.
         for row, start, stop in bounds:
             np.dot(self.values[start:stop], dense.take(self.columns[start:stop], axis=0), out=result[row])
         return result
 
 
 def count_pairs(sequences: Sequence[npt.NDArray[np.integer]], num_items: int, window: int) -> SparseMatrix:
-    """Count how often two items are heard near each other, near pairs more: a pair k places apart adds 1/k.
+    """Count how often two items are heard near each other; a pair k positions apart adds 1/k.
 
     Args:
         sequences: One array of item indices for each listener, oldest first.
         num_items: N; indices are below it.
-        window: Places apart at most.
+        window: Maximum distance in positions.
 
     Returns:
         The symmetric counts, without the diagonal.
@@ -82,7 +82,7 @@ def count_pairs(sequences: Sequence[npt.NDArray[np.integer]], num_items: int, wi
     items = np.concatenate([*sequences, np.empty(0, dtype=np.int64)]).astype(np.int64)
     if items.size and not 0 <= items.min() <= items.max() < num_items:
         msg = (
-            f"sequences hold item index {items.min()} to {items.max()}, expected 0 to {num_items - 1}; index them anew"
+            f"sequences hold item index {items.min()} to {items.max()}, expected 0 to {num_items - 1}; index them again"
         )
         raise TokenizerError(msg)
     listener = np.repeat(np.arange(len(lengths)), lengths)
@@ -99,13 +99,13 @@ def count_pairs(sequences: Sequence[npt.NDArray[np.integer]], num_items: int, wi
 
 
 def ppmi(counts: SparseMatrix) -> SparseMatrix:
-    """Turn counts into positive pointwise mutual information.
+    """Convert counts to positive pointwise mutual information.
 
     Args:
         counts: Symmetric pair counts.
 
     Returns:
-        max(0, log(p(i, j) / (p(i) p'(j)))) with p' the context distribution raised to 0.75; zeros are left out.
+        max(0, log(p(i, j) / (p(i) p'(j)))) with p' the context distribution raised to 0.75; zeros are omitted.
     """
     totals = np.bincount(counts.rows, weights=counts.values, minlength=counts.size)
     contexts = totals**_CONTEXT_POWER
@@ -118,18 +118,18 @@ def ppmi(counts: SparseMatrix) -> SparseMatrix:
 def cooccurrence_vectors(
     sequences: Sequence[npt.NDArray[np.integer]], num_items: int, dim: int, rng: np.random.Generator, window: int = 5
 ) -> npt.NDArray[np.float32]:
-    """Give items that are heard near the same items similar vectors.
+    """Compute collaborative vectors: items that are heard near the same items get similar vectors.
 
     Args:
         sequences: One array of item indices for each listener, oldest first; the training part only.
         num_items: N; indices are below it.
         dim: K; columns beyond the rank of the data are zero.
         rng: Draws the random projection.
-        window: Listens at most this many places apart count as heard together.
+        window: Listens at most this many positions apart count as co-listened.
 
     Returns:
-        Left singular vectors of the PPMI matrix times the root of the singular values. A row of zeros means that no
-        listen says anything about the item.
+        Left singular vectors of the PPMI matrix times the root of the singular values. A row of zeros means that the
+        item has no co-occurrences.
 
         Shape: (N, K).
 
@@ -153,13 +153,13 @@ def cooccurrence_vectors(
     # A singular vector's sign is arbitrary; fixed here so that equal data gives equal vectors.
     signs = np.sign(factors[np.abs(factors).argmax(axis=0), np.arange(rank)])
     vectors[:, :rank] = factors * signs
-    # Rows that took part in nothing hold rounding noise of the projection.
+    # Rows without entries contain rounding noise of the projection.
     vectors[np.bincount(matrix.rows, minlength=num_items) == 0] = 0.0
     return vectors
 
 
 def _orthonormal(columns: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    # By the Gram matrix: a Householder QR took 10 times as long. Directions without extent become columns of zeros.
+    # By the Gram matrix: a Householder QR took 10 times as long. Degenerate directions become columns of zeros.
     exact = columns.astype(np.float64)
     squares, axes = np.linalg.eigh(exact.T @ exact)
     kept = squares > squares[-1] * _RANK_TOLERANCE

@@ -1,6 +1,6 @@
-"""Ridge regression with a free constant: what content says of items without listens.
+"""Ridge regression with an unpenalized intercept, which predicts vectors of items without listens from content.
 
-`fit_ridge` chooses its penalty itself and gives coefficients on a grid: it is part of a tokenizer's version.
+`fit_ridge` selects its penalty and returns coefficients on a grid: they are part of a tokenizer's version.
 `fit_weighted_ridge` takes weights and a penalty: the item table's prediction of item vectors.
 """
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from sidestream.tokenizer.arrays.grid import WEIGHT_BITS, Exact, snap
 
-# More rows than this hardly move a few hundred coefficients.
+# More rows than this hardly change a few hundred coefficients.
 _MAX_ROWS = 50_000
 _PENALTIES = 10.0 ** np.arange(-4, 3)
 
@@ -17,21 +17,21 @@ Float64Array = npt.NDArray[np.float64]
 
 
 def fit_ridge(inputs: Exact, targets: Exact) -> Exact:
-    """Fit targets from inputs, with the penalty that predicts left-out rows best.
+    """Fit targets from inputs, with the penalty that has the lowest leave-one-out error.
 
     Source: Hoerl, Kennard 1970; Allen 1974 (PRESS: the leave-one-out error from the hat matrix, without refitting).
 
     Args:
-        inputs: Centred content of the items that were heard.
+        inputs: Centred content of the heard items.
 
             Shape: (M, C).
-        targets: Their collaborative halves.
+        targets: Collaborative halves of these items.
 
             Shape: (M, K).
 
     Returns:
-        Coefficients, the constant in the last row, on a grid of 20 bits below the power of two above the largest; their
-        common scale is lost, which a prediction that is brought to length one does not show. Zeros if M is 0.
+        Coefficients, the intercept in the last row, on a grid of 20 bits below the power of two above the largest;
+        their common scale is lost, which does not matter as predictions are scaled to unit length. Zeros if M is 0.
 
         Shape: (C + 1, K).
     """
@@ -65,19 +65,19 @@ def fit_weighted_ridge(
     """Fit targets from inputs with a weight for each row.
 
     Args:
-        inputs: Any.
+        inputs: Inputs.
 
             Shape: (M, C).
-        targets: What is predicted from them.
+        targets: Targets.
 
             Shape: (M, K).
-        weights: Positive.
+        weights: Positive weights.
 
             Shape: (M,).
-        penalty: As a share of the mean variance of the inputs.
+        penalty: Penalty as a share of the mean variance of the inputs.
 
     Returns:
-        Coefficients, the constant in the last row. Zeros if M is 0.
+        Coefficients, the intercept in the last row. Zeros if M is 0.
 
         Shape: (C + 1, K).
     """
@@ -94,5 +94,5 @@ def fit_weighted_ridge(
 
 
 def _with_constant(slope: Float64Array, input_mean: Float64Array, target_mean: Float64Array) -> Float64Array:
-    """Put the constant that means are predicted with below the slope. Shape: (C + 1, K)."""
+    """Append the intercept that predicts the mean to the slope. Shape: (C + 1, K)."""
     return np.concatenate([slope, (target_mean - input_mean @ slope)[None]])

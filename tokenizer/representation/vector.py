@@ -1,8 +1,9 @@
-"""An item's representation vector: a content half beside a half that says who listens to it.
+"""Representation vector of an item: the concatenation of a content half and a collaborative half.
 
 The content half is the encoder's vector, centred and projected on its principal axes. The collaborative half of an item
-heard in training is kept by item key; for any other item ridge regression predicts it from content, since content alone
-clusters poorly. Both halves have length one before they are weighted, so a predicted half lies where known ones lie.
+heard in training is stored by item key; for any other item ridge regression predicts it from content, since content
+alone clusters poorly. Both halves have unit length before they are weighted, so predicted and known halves are
+comparable.
 
 All arithmetic is exact on the grid of `tokenizer/arrays/grid.py`: a vector does not depend on the rest of the batch.
 
@@ -25,26 +26,26 @@ from sidestream.tokenizer.arrays.grid import (
     snap,
     unit_rows,
 )
-from sidestream.tokenizer.arrays.lookup import find
+from sidestream.tokenizer.arrays.search import find
 from sidestream.tokenizer.errors import TokenizerError
 from sidestream.tokenizer.representation.ridge import fit_ridge
 
-# Pseudo-items at the origin: without them the mean of a one-item catalogue is the item, and nothing is left of it.
+# Pseudo-items at the origin: without them the mean of a one-item catalogue is the item, and centring would zero it.
 _MEAN_PRIOR_ITEMS = 8
 _BLOCK_ROWS = 8192
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Representation:
-    """Turns content vectors into representation vectors; frozen after `fit`.
+    """Maps content vectors to representation vectors; frozen after `fit`.
 
     Attributes:
         content_mean: Mean of the training items' content. Shape: (C,).
         projection: Principal axes of the centred content. Shape: (C, A).
-        ridge: Regression from centred content to the collaborative half, the constant last. Shape: (C + 1, K).
+        ridge: Regression from centred content to the collaborative half, the intercept last. Shape: (C + 1, K).
         keys: Item keys of the items heard in training, ascending. Shape: (M,).
-        collaborative: Their collaborative halves, in units of 2^-14. Shape: (M, K).
-        content_share: Share of the squared length that the content half gets.
+        collaborative: Collaborative halves of these items, in units of 2^-14. Shape: (M, K).
+        content_share: Share of the squared length that is the content half's.
     """
 
     content_mean: Exact
@@ -80,16 +81,16 @@ class Representation:
 
     @property
     def content_dim(self) -> int:
-        """C: dimensions of the content vectors it takes."""
+        """C: dimensions of the content vectors."""
         return len(self.content_mean)
 
     @property
     def dim(self) -> int:
-        """D: dimensions of the vectors it gives."""
+        """D: dimensions of the representation vectors."""
         return int(self.projection.shape[1] + self.ridge.shape[1])
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
-        """All arrays by name, as an artifact stores them and a version hashes them; float32 holds the grid exactly."""
+        """All arrays by name, as stored in an artifact and hashed by a version; float32 represents the grid exactly."""
         return {
             "content_mean": self.content_mean.astype(np.float32),
             "projection": self.projection.astype(np.float32),
@@ -112,7 +113,7 @@ class Representation:
         """Fit on a catalogue; an item whose collaborative row is zero counts as not heard.
 
         Args:
-            keys: Item key of each item, no two equal.
+            keys: Distinct item keys.
 
                 Shape: (N,).
             content: The encoder's vectors.
@@ -121,12 +122,12 @@ class Representation:
             collaborative: Co-occurrence vectors, or None; their first `collaborative_dim` columns are used.
 
                 Shape: (N, at least `collaborative_dim`).
-            dim: D. Where no item was heard, all of it is content's.
+            dim: D. If no item was heard, all dimensions are content.
             collaborative_dim: K, below `dim`.
-            content_share: Share of the squared length that the content half gets.
+            content_share: Share of the squared length that is the content half's.
 
         Returns:
-            The representation, with the heard items' halves in it.
+            The representation, including the collaborative halves of heard items.
 
         Raises:
             TokenizerError: No items, two equal keys, or vectors that are not finite or do not fit.
@@ -154,10 +155,10 @@ class Representation:
         )
 
     def represent(self, keys: npt.NDArray[np.uint64], content: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Give each item its vector: the same bits alone, in bulk, in any order, on any machine.
+        """Compute representation vectors, bit-identical for every batch, order and machine.
 
         Args:
-            keys: Item key of each item; a key heard in training keeps its collaborative half.
+            keys: Item key of each item; an item heard in training has its stored collaborative half.
 
                 Shape: (N,).
             content: The encoder's vectors.
@@ -165,12 +166,12 @@ class Representation:
                 Shape: (N, C).
 
         Returns:
-            Vectors of about length one, multiples of 2^-14.
+            Vectors of about unit length, multiples of 2^-14.
 
             Shape: (N, D).
 
         Raises:
-            TokenizerError: The content vectors are not finite or have another dimension, or keys and rows differ in
+            TokenizerError: The content vectors are not finite or have a wrong dimension, or keys and rows differ in
                 number.
         """
         require_rows(content, self.content_dim, "content vectors")
@@ -196,12 +197,13 @@ class Representation:
 
 
 def _centre(unit: Exact, mean: Exact) -> Exact:
-    # An item without words is put at the mean: nothing is known of it, and minus the mean would be a direction.
+    # An item without text is placed at the mean: nothing is known of it, and minus the mean would be a direction.
     return np.where(unit.any(axis=1, keepdims=True), unit - mean, 0.0)
 
 
 def _principal_axes(centred: Exact, num_axes: int) -> Exact:
-    # Source: Pearson 1901. eigh gives a full orthonormal set, so a catalogue of a few items still tells new ones apart.
+    # Source: Pearson 1901. eigh returns a full orthonormal basis, so even a tokenizer fitted on a few items can
+    # distinguish new ones.
     kept = min(num_axes, centred.shape[1])
     axes = np.linalg.eigh(centred.T @ centred)[1][:, ::-1][:, :kept]
     axes *= np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(kept)])

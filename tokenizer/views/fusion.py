@@ -1,8 +1,8 @@
-"""How an item's views become one content vector: centred, weighted, side by side.
+"""Fusion of an item's views into one content vector: centred, weighted and concatenated.
 
-A view that an item lacks is zeros, and the others' weights are scaled up until their squares add to one again, so an
-item without a transcript is as long as one with it. Since blocks stand side by side, the likeness of two items is the
-sum of the likenesses of their views, weighted by the squares: that is what the learned weights are fitted to.
+A missing view is zeros, and the weights of the others are scaled up until their squares add to one again, so an item
+without a transcript has the same length as one with it. Since the blocks are concatenated, the similarity of two items
+is the sum of the similarities of their views, weighted by the squares: the learned weights are fitted to that.
 
 Legend: N items, V views, C = dimensions of all views together.
 """
@@ -17,14 +17,14 @@ import numpy.typing as npt
 from sidestream.tokenizer.arrays.grid import CONTENT_BITS, WEIGHT_BITS, Exact, Floats, snap
 from sidestream.tokenizer.errors import TokenizerError
 
-# As in the representation: without pseudo-items at the origin nothing would be left of a catalogue of one.
+# As in the representation: without pseudo-items at the origin, centring would zero a catalogue of one item.
 _MEAN_PRIOR_ITEMS = 8
 _ROUNDS = 500
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fusion:
-    """Views of an item to its content vector; frozen after the fit.
+    """Maps an item's views to its content vector; frozen after the fit.
 
     Attributes:
         names: The views, in order.
@@ -37,7 +37,7 @@ class Fusion:
     weights: Exact
 
     def __post_init__(self) -> None:
-        """Refuse parts that do not fit, or are off the grid that makes fusing exact."""
+        """Check that the parts fit each other, and are on the grid that makes fusion exact."""
         fits = len(self.names) == len(set(self.names)) == len(self.means) == len(self.weights) > 0
         grids = [(mean, CONTENT_BITS) for mean in self.means] + [(self.weights, WEIGHT_BITS)]
         if not fits or any(part.ndim != 1 or np.any(part != snap(part, bits)) for part, bits in grids):
@@ -59,7 +59,7 @@ class Fusion:
 
     @property
     def dim(self) -> int:
-        """C: dimensions of the content vectors it gives."""
+        """C: dimensions of the content vectors."""
         return sum(len(mean) for mean in self.means)
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
@@ -69,7 +69,7 @@ class Fusion:
 
     @classmethod
     def from_arrays(cls, names: Sequence[str], arrays: Mapping[str, npt.NDArray[np.generic]]) -> Self:
-        """Build a fusion from what `arrays` gave.
+        """Build a fusion from the arrays that `arrays` returned.
 
         Args:
             names: The views, in order.
@@ -80,26 +80,26 @@ class Fusion:
 
         Raises:
             KeyError: An array is missing.
-            TokenizerError: They do not fit each other.
+            TokenizerError: The arrays do not fit each other.
         """
         means = tuple(arrays[f"view_mean_{number}"].astype(np.float64) for number in range(len(names)))
         return cls(tuple(names), means, arrays["view_weights"].astype(np.float64))
 
     def fuse(self, blocks: Sequence[Exact]) -> npt.NDArray[np.float32]:
-        """Make content vectors.
+        """Compute content vectors.
 
         Args:
-            blocks: What `read_views` gave for these views.
+            blocks: Rows of each view, from `read_views`.
 
                 Shape: V times (N, dimensions of the view).
 
         Returns:
-            One row an item, on the 16-bit grid; zeros where an item has no view at all.
+            One row per item, on the 16-bit grid; zeros for an item without any view.
 
             Shape: (N, C).
         """
         present = np.stack([block.any(axis=1) for block in blocks], axis=1)
-        # Squares of 20-bit numbers and their sum are exact; root, division and rounding go element by element.
+        # Squares of 20-bit numbers and their sum are exact; root, division and rounding are applied per element.
         lengths = np.sqrt((present * self.weights**2).sum(axis=1, keepdims=True))
         shares = np.divide(present * self.weights, lengths, out=np.zeros(present.shape), where=lengths > 0)
         fused = [
@@ -112,15 +112,15 @@ class Fusion:
 def fit_fusion(
     names: Sequence[str], blocks: Sequence[Exact], weights: Sequence[float], collaborative: Floats | None
 ) -> Fusion:
-    """Fit means, and weights where none are given.
+    """Fit means, and weights unless they are given.
 
     Args:
         names: The views, in order.
-        blocks: What `read_views` gave for the training items.
+        blocks: Rows of each view for the training items, from `read_views`.
 
             Shape: V times (N, dimensions of the view).
         weights: Weight of each view; empty: learned from `collaborative`.
-        collaborative: What listens say of each item, zeros where nothing.
+        collaborative: Collaborative vector of each item, zeros where unknown.
 
             Shape: (N, K).
 
@@ -151,23 +151,24 @@ def fit_fusion(
 
 
 def learned_weights(centred: Sequence[Exact], collaborative: Floats | None) -> Exact:
-    """Weigh views so that items alike in content are those heard by the same listeners.
+    """Learn view weights such that items similar in content are those heard by the same listeners.
 
-    The weighted sum of the views' likeness matrices is brought nearest to that of the listens, weights from 0 up.
+    Minimizes the distance of the weighted sum of the views' similarity matrices to that of the listens, with
+    non-negative weights.
 
     Source: Cortes, Mohri, Rostamizadeh 2012, "Algorithms for Learning Kernels Based on Centered Alignment", section 4;
     the Frobenius products of linear kernels are squared norms of small matrices, so no N x N matrix is made.
 
     Args:
-        centred: Each view's rows about its mean, zeros where an item lacks it.
+        centred: Centred rows of each view, zeros where an item lacks it.
 
             Shape: V times (N, dimensions of the view).
-        collaborative: What listens say of each item, zeros where nothing.
+        collaborative: Collaborative vector of each item, zeros where unknown.
 
             Shape: (N, K).
 
     Returns:
-        Weight of each view, the root of its likeness's share; all alike where no item was heard, or nothing fits.
+        Weight of each view, the root of its similarity's share; all equal if no item was heard, or nothing fits.
 
         Shape: (V,).
     """
@@ -183,7 +184,7 @@ def learned_weights(centred: Sequence[Exact], collaborative: Floats | None) -> E
     shared = np.array([[((one.T @ other) ** 2).sum() for other in rows] for one in rows])
     shares = np.zeros(len(rows))
     for _ in range(_ROUNDS):
-        # One view at a time has a closed form; V is small, and the problem convex.
+        # Coordinate descent: one view at a time has a closed form; V is small, and the problem convex.
         for view in np.flatnonzero(shared.diagonal() > 0):
             rest = wanted[view] - shared[view] @ shares + shared[view, view] * shares[view]
             shares[view] = max(0.0, rest / shared[view, view])

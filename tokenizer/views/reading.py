@@ -1,11 +1,11 @@
-"""The way from items to rows by view: each view's vectors at length one, and zeros where an item lacks the view.
+"""Reading of views: for each view, a unit vector per item, or zeros where an item lacks the view.
 
-* `text`: the content encoder's vector of the item's words.
-* `segments`: mean of the vectors of all its stretches, each weighted by its duration; `segments.dialogue` (or another
-  field): of that field alone.
-* any other name: the precomputed vector that came with the item.
+* `text`: the content encoder's vector of the item's text.
+* `segments`: mean of the vectors of all its segments, weighted by duration; `segments.dialogue` (or another field):
+  of that field only.
+* any other name: the item's precomputed vector of that name.
 
-Rows lie on the grid of `tokenizer/arrays/grid.py`; a row depends on its item alone.
+Rows are on the grid of `tokenizer/arrays/grid.py`; a row depends only on its item.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,73 +21,73 @@ _WORD_VIEWS = (TEXT_VIEW, SEGMENTS_VIEW, *(f"{SEGMENTS_VIEW}.{name}" for name in
 
 
 def view_dims(names: Sequence[str], items: Sequence[ItemContent], encoder: ContentEncoder) -> dict[str, int]:
-    """Find how long the vectors of each view are.
+    """Determine the dimensions of each view.
 
     Args:
-        names: Views, no two equal.
-        items: Items to fit on; the first that has a precomputed view decides its length.
-        encoder: Decides the length of the views made of words.
+        names: Distinct names of views.
+        items: Items to fit on; the first item with a precomputed view determines its dimensions.
+        encoder: Determines the dimensions of text views.
 
     Returns:
-        Dimensions by view, in the order given.
+        Dimensions by view, in the given order.
 
     Raises:
-        TokenizerError: A name comes twice, is no known view of words, no item has the view, or all views together are
-            longer than `MAX_DIM`.
+        TokenizerError: A name repeats or is not a known text view, no item has the view, or all views together have
+            more than `MAX_DIM` dimensions.
     """
     dims: dict[str, int] = {}
     for name in names:
         if name in dims or (name.partition(".")[0] == SEGMENTS_VIEW and name not in _WORD_VIEWS):
-            msg = f"views: expected each once, and of words {', '.join(_WORD_VIEWS)} alone, got {name!r} in {[*names]}"
+            msg = f"views: expected each once, and of text only {', '.join(_WORD_VIEWS)}, got {name!r} in {[*names]}"
             raise TokenizerError(msg)
         found = (len(item.views[name]) for item in items if name in item.views)
         dims[name] = encoder.dim if name in _WORD_VIEWS else next(found, 0)
         if not dims[name]:
-            msg = f"view {name!r}: no item has numbers for it; leave it out of tokenizer.views, or publish it"
+            msg = f"view {name!r}: no item has a vector for it; remove it from tokenizer.views, or publish the vectors"
             raise TokenizerError(msg)
     if sum(dims.values()) > MAX_DIM:
-        msg = f"views: expected at most {MAX_DIM} dimensions together, got {dims}; leave one out, or shorten it"
+        msg = f"views: expected at most {MAX_DIM} dimensions in total, got {dims}; remove one, or shorten it"
         raise TokenizerError(msg)
     return dims
 
 
 def read_views(items: Sequence[ItemContent], dims: Mapping[str, int], encoder: ContentEncoder) -> list[Exact]:
-    """Give each view's rows.
+    """Compute the rows of each view.
 
     Args:
         items: Items.
         dims: Dimensions by view.
-        encoder: Turns words into vectors.
+        encoder: Encodes text.
 
     Returns:
-        For each view, in the order of `dims`, a row of length one for each item, or of zeros where it lacks the view.
+        For each view, in the order of `dims`, a unit vector per item, or zeros where the item lacks the view.
 
         Shape: (num_items, dimensions of the view).
 
     Raises:
-        TokenizerError: A precomputed vector has another length, holds NaN or infinity, or is all zeros; or the encoder
-            gave vectors that do not fit.
+        TokenizerError: A precomputed vector has a wrong length, contains NaN or infinity, or is all zeros; or the
+            encoder's vectors do not fit.
     """
     return [_rows(name, dim, items, encoder) for name, dim in dims.items()]
 
 
 def _rows(name: str, dim: int, items: Sequence[ItemContent], encoder: ContentEncoder) -> Exact:
     if name == TEXT_VIEW:
-        return _words([item.text for item in items], dim, encoder)
+        return _text_rows([item.text for item in items], dim, encoder)
     if name in _WORD_VIEWS:
-        return _pooled(name.partition(".")[2], dim, items, encoder)
+        return _segment_rows(name.partition(".")[2], dim, items, encoder)
     rows = np.zeros((len(items), dim))
     for row, item in enumerate(items):
         if name in item.views:
-            rows[row] = _vector(name, item.views[name], dim)
+            rows[row] = _precomputed_row(name, item.views[name], dim)
     return unit_rows(rows, CONTENT_BITS)
 
 
-def _words(texts: Sequence[str], dim: int, encoder: ContentEncoder) -> Exact:
+def _text_rows(texts: Sequence[str], dim: int, encoder: ContentEncoder) -> Exact:
     return unit_rows(require_rows(encoder.encode(texts), dim, f"vectors of {encoder.name}"), CONTENT_BITS)
 
 
-def _pooled(field: str, dim: int, items: Sequence[ItemContent], encoder: ContentEncoder) -> Exact:
+def _segment_rows(field: str, dim: int, items: Sequence[ItemContent], encoder: ContentEncoder) -> Exact:
     spans: list[tuple[int, ContentSegment]] = [
         (row, segment)
         for row, item in enumerate(items)
@@ -95,14 +95,14 @@ def _pooled(field: str, dim: int, items: Sequence[ItemContent], encoder: Content
         if not field or segment.field == field
     ]
     sums = np.zeros((len(items), dim))
-    vectors = _words([segment.text for _, segment in spans], dim, encoder)
+    vectors = _text_rows([segment.text for _, segment in spans], dim, encoder)
     for (row, segment), vector in zip(spans, vectors, strict=True):
-        # Whole milliseconds times grid steps: exact in any order.
+        # Integer milliseconds times grid steps: exact in any order.
         sums[row] += vector * (segment.end_ms - segment.start_ms)
     return unit_rows(sums, CONTENT_BITS)
 
 
-def _vector(name: str, numbers: Sequence[float], dim: int) -> Exact:
+def _precomputed_row(name: str, numbers: Sequence[float], dim: int) -> Exact:
     vector: Exact = np.asarray(numbers, dtype=np.float64)
     if vector.shape != (dim,):
         msg = f"view {name!r}: wrong size: expected {dim} numbers as when it was fitted, got {vector.size}"
@@ -112,6 +112,6 @@ def _vector(name: str, numbers: Sequence[float], dim: int) -> Exact:
         msg = f"view {name!r}: number {int(np.argmin(finite))} of {dim} is NaN or infinity; check what produced it"
         raise TokenizerError(msg)
     if not vector.any():
-        msg = f"view {name!r}: all {dim} numbers are zero, which points nowhere; leave the view out of the item"
+        msg = f"view {name!r}: all {dim} numbers are zero, which has no direction; omit the view from the item"
         raise TokenizerError(msg)
     return vector

@@ -1,4 +1,4 @@
-"""Published data sets to log folders: each importer states its clock, its split and what it found damaged."""
+"""Importers of published data sets to log folders; each states its clock, its split and the damage it found."""
 
 from sidestream.models.data.importers.amazon18 import import_amazon18
 from sidestream.models.data.importers.lastfm import import_lastfm

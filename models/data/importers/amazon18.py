@@ -1,8 +1,8 @@
-"""Amazon 2018 Office to a log folder: whole sequences from the windows of histories, cut at two points of global time.
+"""Importer of Amazon 2018 Office: whole sequences from windows of histories, split at two points of global time.
 
-The published training rows are not in the folder, but histories reach back into their time. So what lies before the
-first row of `valid.csv` is training; of each listener the first target in `valid.csv` is validation and the first in
-`test.csv` the test. Nothing that a training sees is later than anything that it is asked for.
+The published training rows are not available, but histories reach back into their time. So what precedes the first row
+of `valid.csv` is training; each listener's first target in `valid.csv` is validation and the first in `test.csv` is the
+test. No training listen is later than any target.
 
 An event is a product review, not a play. The catalogue has no such kind, so items are written as `track`.
 """
@@ -29,7 +29,7 @@ DAY_MS = 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One position of one listener's sequence on the synthetic clock; `role` where the split keeps it aside."""
+    """One position of one listener's sequence on the synthetic clock; `role` if it is held out."""
 
     at: int
     user: str
@@ -40,7 +40,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Cuts:
-    """The synthetic clock: published training rows are 8 of 10 parts of the time, validation and test one each."""
+    """The synthetic clock: published training rows take 80 % of the time, validation and test 10 % each."""
 
     start_at: int
     valid_from: int
@@ -49,7 +49,7 @@ class Cuts:
 
     @classmethod
     def of(cls, settings: ImportSettings) -> "Cuts":
-        """Lay the three parts over the clock of the settings."""
+        """Compute the three parts for the clock of the settings."""
         start_at = settings.clock_start_at + SESSION_LEAD_MS
         tenth = settings.clock_days * DAY_MS // 10
         return cls(start_at, start_at + 8 * tenth, start_at + 9 * tenth, start_at + 10 * tenth)
@@ -57,7 +57,7 @@ class Cuts:
 
 @dataclass(frozen=True, slots=True)
 class Sequences:
-    """What the windows of both files give.
+    """Sequences joined from the windows of both files.
 
     Attributes:
         items: Each listener's items, oldest first, listeners in order of their first row.
@@ -77,7 +77,7 @@ class Sequences:
 
     @property
     def later_tests(self) -> int:
-        """Test targets after a listener's first."""
+        """Number of test targets after a listener's first."""
         return len(self.targets["test"]) - len({user for user, _ in self.targets["test"]})
 
 
@@ -89,20 +89,20 @@ def import_amazon18(
     overwrite: bool = False,
     on_progress: Progress = ignore_progress,
 ) -> Manifest:
-    """Make a log folder of the published files.
+    """Import the published files into a log folder.
 
     Args:
         source: Folder with `item.json`, `valid.csv` and `test.csv`.
-        target: The log folder to make.
-        settings: Where the synthetic clock starts and how long it runs.
-        overwrite: Replace a log folder at `target`.
-        on_progress: Called with how far it is.
+        target: The log folder to create.
+        settings: Start and length of the synthetic clock.
+        overwrite: Whether to replace a log folder at `target`.
+        on_progress: Called with the progress.
 
     Returns:
         The manifest of the new folder.
 
     Raises:
-        DataError: A file is missing, or a row is damaged or does not go on where the listener's row before it ended.
+        DataError: A file is missing, or a row is damaged or does not continue the listener's previous row.
     """
     folder, chosen = Path(source), settings or ImportSettings()
     items = read_items(folder / "item.json")
@@ -118,18 +118,18 @@ def import_amazon18(
 
 
 def join_windows(folder: Path, items: dict[int, ItemWords], on_progress: Progress = ignore_progress) -> Sequences:
-    """Put the windows of both files together.
+    """Join the windows of both files.
 
     Args:
-        folder: Holds `valid.csv` and `test.csv`.
-        items: The items that a window may name.
-        on_progress: Called with how far it is.
+        folder: Folder with `valid.csv` and `test.csv`.
+        items: The items that a window may contain.
+        on_progress: Called with the progress.
 
     Returns:
         The sequences.
 
     Raises:
-        DataError: A row is damaged, or its history is not the end of what its listener's earlier rows gave.
+        DataError: A row is damaged, or its history is not the end of its listener's earlier rows.
     """
     sequences = Sequences({}, {"valid": [], "test": []})
     for role, found in sequences.targets.items():
@@ -149,7 +149,7 @@ def join_windows(folder: Path, items: dict[int, ItemWords], on_progress: Progres
 
 def _events(sequences: Sequences, cuts: Cuts) -> list[Event]:
     events = [*_targets(sequences, "valid", cuts.valid_from, cuts.test_from)]
-    # Session-starts, a little before their tests, must not lie before the cut.
+    # Session-starts, slightly before their tests, must not be before the cut.
     events += _targets(sequences, "test", cuts.test_from + SESSION_LEAD_MS, cuts.end_at)
     events += _histories(sequences, cuts)
     # A stable sort: events of one listener that share a millisecond stay in order.
@@ -169,7 +169,7 @@ def _targets(sequences: Sequences, role: Role, starts_at: int, ends_at: int) -> 
 
 
 def _histories(sequences: Sequences, cuts: Cuts) -> Iterator[Event]:
-    """Spread what came before each listener's first row evenly over the training time, listeners a little shifted."""
+    """Spread the items before each listener's first row evenly over the training time, with slight offsets."""
     steps = len(sequences.items) + 1
     span_ms = cuts.valid_from - cuts.start_at
     for index, (user, length) in enumerate(sequences.history_lengths.items()):
@@ -183,7 +183,7 @@ def _write_event(writer: LogFolderWriter, event: Event) -> None:
     common = (f"{NAME}-{event.user}-{event.position}", user, f"item-{event.item}", event.at)
     if event.role == "test":
         session_id = f"{NAME}-{event.user}-test"
-        # The lead shifts all session-starts alike, which keeps them in order.
+        # The lead shifts all session-starts equally, which keeps them in order.
         writer.session(SessionStart(session_id=session_id, user_id=user, at=event.at - SESSION_LEAD_MS))
         writer.heldout(HeldOutRow(*common, role="test", session_id=session_id))
         return
@@ -205,7 +205,7 @@ def _item(number: int, words: ItemWords, at: int) -> CatalogItem:
 
 def _facts(items: dict[int, ItemWords], sequences: Sequences, cuts: Cuts, settings: ImportSettings) -> FolderFacts:
     rows = sequences.targets["test"]
-    # A listener's very first review is no target of any row: where it is the whole history, its time is not known.
+    # A listener's very first review is not a target of any row: if it is the whole history, its time is unknown.
     undated = sum(length == 1 for length in sequences.history_lengths.values())
     return FolderFacts(
         name=NAME,

@@ -1,8 +1,8 @@
-"""The published files of Amazon 2018 Office: item texts, and windows of histories with what came next.
+"""Published files of Amazon 2018 Office: item texts, and windows of histories with their next item.
 
-`item.json` holds title, description and brand by item number; `valid.csv` and `test.csv` hold a window a row: up to 10
-items that a listener had, and the next one. Rows stand in order of time, and each row of a listener goes on where the
-one before it ended: together they give whole sequences back, which is checked row by row.
+`item.json` has title, description and brand by item number; `valid.csv` and `test.csv` have one window per row: up to
+10 items of a listener, and the next one. Rows are in order of time, and each row of a listener continues the previous
+one: together they give the whole sequences, which is checked row by row.
 """
 
 import ast
@@ -25,7 +25,7 @@ _MAX_DIGITS = 18
 
 @dataclass(frozen=True, slots=True)
 class ItemWords:
-    """What is known of one item."""
+    """Text of one item."""
 
     title: str
     brand: str
@@ -34,7 +34,7 @@ class ItemWords:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One row: what a listener had, oldest first, and what came next."""
+    """One row: a listener's items, oldest first, and the next item."""
 
     line: int
     user: str
@@ -43,16 +43,16 @@ class Window:
 
 
 def read_items(path: Path) -> dict[int, ItemWords]:
-    """Read the items' words, without markup.
+    """Read the items' texts, without markup.
 
     Args:
         path: `item.json`.
 
     Returns:
-        Words by item number, in order of the numbers.
+        Texts by item number, in order of the numbers.
 
     Raises:
-        DataError: The file is missing, no JSON of this form, or empty.
+        DataError: The file is missing, empty, or not JSON of this form.
     """
     try:
         with open_source(path) as stream:
@@ -72,13 +72,13 @@ def read_windows(path: Path, items: Mapping[int, ItemWords]) -> Iterator[Window]
 
     Args:
         path: `valid.csv` or `test.csv`.
-        items: The items that a window may name.
+        items: The items that a window may contain.
 
     Yields:
         Windows in file order.
 
     Raises:
-        DataError: The file is missing, or a row has no user, no history, or an item that is not known.
+        DataError: The file is missing, or a row has no user, no history, or an unknown item.
     """
     rows = CsvRows(path, delimiter=",")
     for line, fields in rows:
@@ -90,14 +90,7 @@ def read_windows(path: Path, items: Mapping[int, ItemWords]) -> Iterator[Window]
 
 
 def plain_text(text: str) -> str:
-    """Take markup out of a published text: comments, tags, entities, runs of spaces.
-
-    Args:
-        text: As published.
-
-    Returns:
-        Words alone.
-    """
+    """Remove markup from a published text: comments, tags, entities, runs of spaces."""
     return " ".join(html.unescape(_TAG.sub(" ", _COMMENT.sub(" ", text))).split())
 
 
@@ -114,7 +107,7 @@ def _words(path: Path, key: str, value: object) -> ItemWords:
 
 
 def _paragraphs(description: str) -> str:
-    # Published as the text of a Python list; a few were written with quotes that do not pair up.
+    # Published as the text of a Python list; a few have unbalanced quotes.
     try:
         parts = ast.literal_eval(description.strip() or "[]")
     except (SyntaxError, ValueError):

@@ -1,4 +1,4 @@
-"""The files of a folder or an archive (zip, or tar with any compression), or a lone file; each is read as it comes."""
+"""Files of a folder or an archive (zip, or tar with any compression), or a single file, read one after the other."""
 
 import tarfile
 import zipfile
@@ -20,8 +20,8 @@ class Member:
     """One file.
 
     Attributes:
-        path: Its place in the folder or archive, with slashes.
-        source: How it is read; of a tar archive, before the next member is asked for.
+        path: Path in the folder or archive, with slashes.
+        source: How to open it; for a tar archive, it must be read before the next member.
     """
 
     path: PurePosixPath
@@ -29,14 +29,14 @@ class Member:
 
 
 def members(path: Path | str, wanted: Callable[[PurePosixPath], bool]) -> Iterator[Member]:
-    """Yield the files of a folder or archive that are wanted; a lone file always is.
+    """Yield the selected files of a folder or archive; a single file is always selected.
 
     Args:
-        path: Folder, zip or tar archive, or a file; `-` for standard input, which is a lone file.
-        wanted: Whether a file is to be read, by its path.
+        path: Folder, zip or tar archive, or a file; `-` for standard input, which is a single file.
+        wanted: Whether to read a file, by its path.
 
     Yields:
-        Files; those of folders and zips in order of their paths, those of tars as they lie there.
+        Files; those of folders and zips in order of their paths, those of tars in archive order.
 
     Raises:
         DataError: The path cannot be read, or an archive is damaged.
@@ -74,7 +74,7 @@ def _of_zip(path: Path, wanted: Callable[[PurePosixPath], bool]) -> Iterator[Mem
     with zipfile.ZipFile(path) as archive:
         for info in sorted(archive.infolist(), key=lambda info: info.filename):
             inner = PurePosixPath(info.filename)
-            # macOS adds such a copy of metadata for every file of an archive.
+            # macOS adds such a metadata file for every file of an archive.
             if info.is_dir() or "__MACOSX" in inner.parts or not wanted(inner):
                 continue
             opener = cast(Callable[[], AbstractContextManager[BinaryIO]], partial(archive.open, info))
@@ -82,7 +82,7 @@ def _of_zip(path: Path, wanted: Callable[[PurePosixPath], bool]) -> Iterator[Mem
 
 
 def _of_tar(path: Path, wanted: Callable[[PurePosixPath], bool]) -> Iterator[Member]:
-    # As a stream: an archive that is compressed whole cannot be sought in.
+    # As a stream: a compressed archive is not seekable.
     with tarfile.open(path, "r|*") as archive:
         for info in archive:
             inner = PurePosixPath(info.name)

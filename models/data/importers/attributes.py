@@ -1,4 +1,4 @@
-"""The files that may lie beside an S3-Rec sequence file: attributes of items, and names of both."""
+"""Optional files next to an S3-Rec sequence file: attributes of items, and names of items and attributes."""
 
 import json
 import re
@@ -9,17 +9,17 @@ from pathlib import Path
 from sidestream.models.data.importers.lines import open_source
 from sidestream.models.errors import DataError
 
-# An Amazon product number: an id, not words, so it must not reach a text encoder.
+# An Amazon product number: an id, not text, so it must not reach a text encoder.
 PRODUCT_NUMBER = re.compile(r"[0-9A-Z]{10}")
 
 
-# As the sequence file has it; what lies beside it knows numbers alone.
+# As in the sequence file; the files next to it have only numbers.
 ItemName = int | str
 
 
 @dataclass(frozen=True, slots=True)
 class ItemWords:
-    """What is known of items beyond their numbers."""
+    """Names and attributes of items."""
 
     names: Mapping[ItemName, str]
     attributes: Mapping[ItemName, tuple[str, ...]]
@@ -31,7 +31,7 @@ class ItemWords:
         return self.names.get(item, f"item-{item}") if self.names_are_ids else f"item-{item}"
 
     def title(self, item: ItemName) -> str:
-        """Return the item's name where it is words, else nothing."""
+        """Return the item's name if it is text, else an empty string."""
         return "" if self.names_are_ids else self.names.get(item, "")
 
     def tags(self, item: ItemName) -> tuple[str, ...]:
@@ -40,16 +40,16 @@ class ItemWords:
 
 
 def read_item_words(sequences: Path) -> ItemWords:
-    """Read what lies beside a sequence file.
+    """Read the files next to a sequence file.
 
     Args:
         sequences: `NAME.txt`.
 
     Returns:
-        Names and attributes; empty where the files are not there.
+        Names and attributes; empty if the files do not exist.
 
     Raises:
-        DataError: A file is there but is not JSON of the expected form.
+        DataError: A file exists but is not JSON of the expected form.
     """
     names_path = sequences.with_name(f"{sequences.stem}_item_names.json")
     attributes_path = sequences.with_name(f"{sequences.stem}_item2attributes.json")
@@ -66,7 +66,7 @@ def read_item_words(sequences: Path) -> ItemWords:
     if attributes:
         notes.append(f"Attributes from {attributes_path.name}: they may postdate held-out events.")
     if not names and not attributes:
-        notes.append("No names or attributes beside the file: items have no words.")
+        notes.append("No names or attributes next to the file: items have no text.")
     names_are_ids = bool(names) and all(PRODUCT_NUMBER.fullmatch(name) for name in names.values())
     if names_are_ids and len(set(names.values())) < len(names):
         msg = f"{names_path}: expected each product number once, got repeats; restore the published file"
@@ -81,7 +81,7 @@ def _read_attributes(path: Path, names: Mapping[int, str]) -> dict[int, tuple[st
     for key, value in _read_object(path).items():
         if not isinstance(value, list) or not all(type(entry) is int for entry in value):
             raise _form_error(path, f"a list of attribute numbers for item {key!r}", value)
-        # Some files repeat an attribute once per event: each counts once.
+        # Some files repeat an attribute for every event: each counts once.
         attributes[_number(path, key)] = tuple(names.get(entry, f"attribute {entry}") for entry in dict.fromkeys(value))
     return attributes
 

@@ -1,4 +1,4 @@
-"""Names and tags of the Last.fm artists, and the catalogue items made of them."""
+"""Names and tags of the Last.fm artists, and their catalogue items."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from sidestream.models.records import CatalogItem
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """What is known of the artists: names and tags by artist number."""
+    """Names and tags by artist number."""
 
     names: Mapping[int, str]
     tags: Mapping[int, tuple[str, ...]]
@@ -34,10 +34,10 @@ def read_names(path: Path, id_column: str, name_column: str) -> dict[int, str]:
     Args:
         path: `artists.dat` or `tags.dat`.
         id_column: Header of the first column.
-        name_column: Header of the second column; what follows is ignored.
+        name_column: Header of the second column; further columns are ignored.
 
     Returns:
-        Names by number, without those that are empty.
+        Names by number, without empty ones.
 
     Raises:
         DataError: The file is missing or a line has no number or no name column.
@@ -59,12 +59,12 @@ def read_names(path: Path, id_column: str, name_column: str) -> dict[int, str]:
 def tag_texts(
     counts: Mapping[int, Counter[int]], names: Mapping[int, str], max_tags: int
 ) -> dict[int, tuple[str, ...]]:
-    """Name the most frequent tags of each artist.
+    """Return the names of the most frequent tags of each artist.
 
     Args:
-        counts: How often each tag was given, by artist.
-        names: Tag names; tags without one are left out.
-        max_tags: How many to keep; equal counts by tag number.
+        counts: Number of uses of each tag, by artist.
+        names: Tag names; tags without one are omitted.
+        max_tags: Maximum number of tags; ties by tag number.
 
     Returns:
         Tags by artist, most frequent first.

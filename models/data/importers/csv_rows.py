@@ -1,4 +1,4 @@
-"""Reading of CSV files row by row: the header gives the columns, unless they are named."""
+"""Reading of CSV files row by row, with columns from the header or given by name."""
 
 import csv
 from collections.abc import Iterator, Sequence
@@ -10,15 +10,15 @@ DELIMITERS = (",", "\t", ";", "|")
 
 
 class CsvRows:
-    """The rows of one CSV file; iterate once.
+    """The rows of one CSV file; can be iterated once.
 
     Args:
-        path: What to read, UTF-8.
-        columns: Names of the columns of a file without a header; empty where the first row is the header.
-        delimiter: What separates fields; None takes the one of , tab ; | that is in the first row most often.
+        path: The file, UTF-8.
+        columns: Names of the columns of a file without a header; empty if the first row is the header.
+        delimiter: Delimiter of fields; None uses the most frequent one of , tab ; | in the first row.
 
     Attributes:
-        columns: Names of the columns, known once the first row was asked for.
+        columns: Names of the columns, known once the first row has been read.
     """
 
     def __init__(self, path: Path | str | Source, columns: Sequence[str] = (), delimiter: str | None = None) -> None:
@@ -27,10 +27,10 @@ class CsvRows:
         self.columns = tuple(columns)
 
     def __iter__(self) -> Iterator[tuple[int, list[str]]]:
-        """Go through the rows.
+        """Iterate over the rows.
 
         Yields:
-            Number of the line on which a row begins, from 1, and its fields.
+            Line number of the start of a row, from 1, and its fields.
 
         Raises:
             DataError: The file cannot be read, is empty, has a column twice, or a quote that does not end.
@@ -59,7 +59,7 @@ class CsvRows:
         for number, line in lines:
             numbers.append(number)
             try:
-                # The reader puts the lines of a quoted field together again.
+                # The reader joins the lines of a quoted field.
                 yield line.decode() + "\n"
             except UnicodeDecodeError as error:
                 got = line[error.start : error.start + 8]
@@ -78,15 +78,7 @@ def _again(first: str, rest: Iterator[str]) -> Iterator[str]:
 
 
 def row_fault(columns: Sequence[str], fields: Sequence[str]) -> str | None:
-    """Say what is wrong with the number of fields of a row.
-
-    Args:
-        columns: Names of the columns.
-        fields: The row.
-
-    Returns:
-        The fault; None where they fit.
-    """
+    """Return what is wrong with the number of fields of a row; None if it fits the columns."""
     if len(fields) == len(columns):
         return None
     return f"expected {len(columns)} fields as in the header, got {len(fields)}"

@@ -1,4 +1,4 @@
-"""Reading of JSON files as a stream of values: one a line, an array of any layout, or values one after another."""
+"""Reading of JSON files as a stream of values: one per line, an array in any layout, or concatenated values."""
 
 import codecs
 import json
@@ -16,20 +16,20 @@ _decoder = json.JSONDecoder()
 
 
 def read_json(path: Path | str | Source) -> Iterator[tuple[int, bytes]]:
-    """Yield the values of a JSON file as they are written.
+    """Yield the values of a JSON file as text.
 
-    A file that begins with `[` is one array, whose elements are the values. One whose first line is a lone `{` holds
-    values that go over several lines. Any other file holds one value a line; those are not looked at here, so that a
-    damaged line costs that line alone.
+    A file that starts with `[` is one array, whose elements are the values. A file whose first line is only `{` has
+    values that span several lines. Any other file has one value per line; these are not parsed here, so that a damaged
+    line affects only that line.
 
     Args:
-        path: What to read; memory holds one value and a block of the file.
+        path: The file; one value and one block of the file are held in memory.
 
     Yields:
-        Number of the line on which the value begins, from 1, and its JSON text, UTF-8.
+        Line number of the start of the value, from 1, and its JSON text, UTF-8.
 
     Raises:
-        DataError: The file cannot be read, or what is no line by line file is no JSON; names file and line.
+        DataError: The file cannot be read, or a file that is not line by line is not valid JSON; names file and line.
     """
     name = source_of(path).name
     with open_source(path) as stream:
@@ -46,7 +46,7 @@ def read_json(path: Path | str | Source) -> Iterator[tuple[int, bytes]]:
 
 
 def _first_line(stream: BinaryIO) -> tuple[int, bytes]:
-    """Return how many lines are blank before the first that is not, and that line, cut off where it is very long."""
+    """Return the number of blank lines before the first non-blank one, and that line, truncated if it is very long."""
     blank = 0
     while line := stream.readline(CHUNK_BYTES):
         if not line.isspace():
@@ -64,7 +64,7 @@ def _chunks(stream: BinaryIO) -> Iterator[bytes]:
 
 
 class _Values:
-    """Cuts a stream of text into JSON values."""
+    """Splits a stream of text into JSON values."""
 
     def __init__(self, chunks: Iterator[bytes], name: str) -> None:
         self._chunks = chunks
@@ -93,7 +93,7 @@ class _Values:
             yield self._value()
 
     def _next(self) -> str:
-        """Return the next character that is not blank; nothing at the end."""
+        """Return the next non-blank character; an empty string at the end."""
         while True:
             while self._at < len(self._text) and self._text[self._at] in _BLANK:
                 self._at += 1
@@ -118,12 +118,12 @@ class _Values:
             try:
                 _, end = _decoder.raw_decode(self._text, self._at)
             except json.JSONDecodeError as error:
-                # Cut off by the end of the block, or malformed: only more of the file can tell.
+                # Cut off by the end of the block, or malformed: more of the file must be read to decide.
                 fault = error
             except RecursionError as error:
                 raise self._error(self._at, "JSON that is not nested so deeply") from error
             else:
-                # A number that ends with the block may go on.
+                # A number at the end of the block may continue.
                 if end < len(self._text) or not self._more():
                     value = self._text[self._at : end].encode()
                     self._at = end
@@ -137,7 +137,7 @@ class _Values:
             asked *= 2
 
     def _more(self) -> bool:
-        """Read another block; false at the end of the file."""
+        """Read another block; False at the end of the file."""
         if self._is_end:
             return False
         chunk = next(self._chunks, b"")

@@ -1,10 +1,10 @@
-"""HetRec 2011 Last.fm to a log folder: who tagged which artist, in order, as the S3-Rec benchmark cuts it.
+"""Importer of HetRec 2011 Last.fm: which user tagged which artist, in order, split as in the S3-Rec benchmark.
 
 An event is the first line of a (user, artist) pair in `user_taggedartists.dat`: an act of tagging, not a play. Time is
-a month, and lines of one month stand in file order; this is the order of the benchmark file `LastFM.txt` but for ties
-inside the crawl days of May 2011 (1,016 of its 1,090 users position by position).
+given by month, and lines of one month are in file order; this is the order of the benchmark file `LastFM.txt` except
+for ties within the crawl days of May 2011 (1,016 of its 1,090 users agree in every position).
 
-An item is an artist. The catalogue has no such kind, so it is written as `track`, the nearest thing that is played.
+An item is an artist. The catalogue has no such kind, so it is written as `track`, the closest playable kind.
 """
 
 import calendar
@@ -44,7 +44,7 @@ class TagRow:
 
     @property
     def plausible(self) -> bool:
-        """Whether the line's year can be true."""
+        """Whether the line's year is plausible."""
         return self.day[0] >= FIRST_YEAR
 
 
@@ -65,14 +65,14 @@ def import_lastfm(
     overwrite: bool = False,
     on_progress: Progress = ignore_progress,
 ) -> Manifest:
-    """Make a log folder of the published files.
+    """Import the published files into a log folder.
 
     Args:
         source: Folder with `user_taggedartists.dat`, `artists.dat` and `tags.dat`.
-        target: The log folder to make.
+        target: The log folder to create.
         settings: Core size, number of tags, and until when tags count as content.
-        overwrite: Replace a log folder at `target`.
-        on_progress: Called with how far it is.
+        overwrite: Whether to replace a log folder at `target`.
+        on_progress: Called with the progress.
 
     Returns:
         The manifest of the new folder.
@@ -90,7 +90,7 @@ def import_lastfm(
     by_user: dict[int, list[Event]] = {}
     for event in events:
         by_user.setdefault(event.user, []).append(event)
-    # Fewer than three events leave nothing to train on before the two that are kept aside.
+    # With fewer than three events nothing is left for training after holding out two.
     held = {user: tuple(own[-2:]) for user, own in by_user.items() if len(own) >= 3}
     tags = _content(rows, events, held, chosen, folder)
     names = read_names(folder / "artists.dat", "id", "name")
@@ -103,7 +103,7 @@ def import_lastfm(
 
 
 def read_tag_rows(path: Path, on_progress: Progress = ignore_progress) -> list[TagRow]:
-    """Read who gave which artist which tag, and when.
+    """Read which user gave which artist which tag, and when.
 
     Args:
         path: `user_taggedartists.dat`.
@@ -113,7 +113,7 @@ def read_tag_rows(path: Path, on_progress: Progress = ignore_progress) -> list[T
         Rows in file order.
 
     Raises:
-        DataError: The file is missing or a line is not six numbers with a real day.
+        DataError: The file is missing or a line is not six numbers with a valid date.
     """
     rows: list[TagRow] = []
     for number, raw in counted(read_lines(path), "read lines", 0, on_progress):
@@ -133,18 +133,18 @@ def read_tag_rows(path: Path, on_progress: Progress = ignore_progress) -> list[T
 
 
 def core_pairs(rows: Iterable[TagRow], min_events: int) -> list[TagRow]:
-    """Keep the first row of each (user, artist) pair, then users and artists with enough of them, until none falls out.
+    """Keep the first row of each (user, artist) pair, then iterate the k-core of users and artists until stable.
 
     Args:
         rows: Rows in file order.
-        min_events: How many events a user and an artist must have.
+        min_events: Minimum number of events of a user and of an artist.
 
     Returns:
         Rows in file order.
     """
     first: dict[tuple[int, int], TagRow] = {}
     for row in rows:
-        # The benchmark takes the time of the pair's first line, not the earliest one.
+        # The benchmark uses the time of the pair's first line, not the earliest time.
         first.setdefault((row.user, row.artist), row)
     pairs = list(first.values())
     while True:
@@ -157,15 +157,15 @@ def core_pairs(rows: Iterable[TagRow], min_events: int) -> list[TagRow]:
 
 
 def spread(pairs: Sequence[TagRow]) -> list[Event]:
-    """Put events on a clock: those of a month evenly over that month, in order of day and file position.
+    """Assign times to events: evenly over their month, in order of day and file position.
 
-    Events with an impossible year keep their place, which is before all others: the month before the first true one.
+    Events with an implausible year keep their position before all others: in the month before the first plausible one.
 
     Args:
         pairs: Rows in file order.
 
     Returns:
-        Events in order of time, no two at the same millisecond.
+        Events in order of time, at distinct milliseconds.
     """
     ordered = sorted(pairs, key=lambda row: row.day)
     months: dict[Month, list[TagRow]] = {}
@@ -245,7 +245,7 @@ def _facts(
         cuts={"content_until": calendar.timegm(until.timetuple()) * 1_000} if until else {},
         notes=(
             f"{bad} of {len(rows)} lines of {TAGS_FILE} have a year before {FIRST_YEAR}: their order is kept, their "
-            "events stand in the month before the first true one, their tags are no content.",
+            "events are in the month before the first plausible one, their tags are not content.",
             f"{sum(artist not in catalogue.names for artist in artists)} of {len(artists)} artists have no name in "
             "artists.dat: titled by number.",
             f"Tags of {tagged} artists come from training events"

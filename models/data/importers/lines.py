@@ -1,8 +1,8 @@
-"""Reading of text files from outside: a path, `-` or a member of an archive; compressed or not, with a BOM or without.
+"""Reading of external text files: a path, `-` or a member of an archive, compressed or not, with or without a BOM.
 
-Every command that reads a file that somebody else wrote reads it here, so that all of them take the same files and
-name the same causes. What a file is, its first bytes say, never its name: gzip, bzip2 and xz are decompressed, a UTF-8
-BOM is dropped. Lines end in LF or CRLF; blank lines are passed over, but counted.
+Every command that reads an external file uses this module, so that all accept the same files and report the same
+errors. The format is detected from the first bytes, never from the name: gzip, bzip2 and xz are decompressed, a UTF-8
+BOM is dropped. Lines end in LF or CRLF; blank lines are skipped, but counted.
 """
 
 import bz2
@@ -26,7 +26,7 @@ from sidestream.models.errors import DataError
 
 STDIN = "-"
 STDIN_NAME = "stdin"
-# A longer line is no row: a file without line ends would be read into memory whole.
+# A longer line is not a row: a file without line ends would be read into memory completely.
 MAX_LINE_BYTES = 64 << 20
 
 _DECOMPRESS: dict[bytes, Callable[[BinaryIO], object]] = {
@@ -47,10 +47,10 @@ _PEEK_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file to be read.
+    """A file to read.
 
     Attributes:
-        name: How messages call it.
+        name: Name for messages.
         open: Opens it as raw bytes.
     """
 
@@ -59,14 +59,7 @@ class Source:
 
 
 def source_of(path: Path | str | Source) -> Source:
-    """Say how a file is opened.
-
-    Args:
-        path: A path, or `-` for standard input.
-
-    Returns:
-        The source; a source as it is.
-    """
+    """Return the source for a path, or for `-` (standard input); a source is returned unchanged."""
     if isinstance(path, Source):
         return path
     if str(path) == STDIN:
@@ -79,10 +72,10 @@ def readable_again(path: Path | str | Source) -> Source:
     """Make a file readable more than once: standard input is copied to a temporary file.
 
     Args:
-        path: What is to be read.
+        path: The file.
 
     Returns:
-        The source; each opening of it begins at the start.
+        A source that can be opened repeatedly.
     """
     source = source_of(path)
     if source.name != STDIN_NAME:
@@ -96,7 +89,7 @@ def readable_again(path: Path | str | Source) -> Source:
         os.lseek(descriptor, 0, os.SEEK_SET)
         return os.fdopen(os.dup(descriptor), "rb")
 
-    # The copy lives as long as the source.
+    # The copy exists as long as the source.
     weakref.finalize(again, os.close, descriptor)
     return Source(source.name, again)
 
@@ -106,13 +99,13 @@ def open_source(path: Path | str | Source) -> Iterator[BinaryIO]:
     """Open a file for reading, decompressed and without a BOM.
 
     Args:
-        path: What to read.
+        path: The file.
 
     Yields:
         The stream.
 
     Raises:
-        DataError: It cannot be read, is damaged, or is of a kind that is not taken.
+        DataError: It cannot be read, is damaged, or is of an unsupported format.
     """
     source = source_of(path)
     try:
@@ -130,13 +123,13 @@ def open_source(path: Path | str | Source) -> Iterator[BinaryIO]:
 
 
 def read_lines(path: Path | str | Source) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines of a file without their ends; blank lines are left out.
+    """Yield the lines of a file without their ends; blank lines are skipped.
 
     Args:
-        path: What to read.
+        path: The file.
 
     Yields:
-        Number of the line in the file, from 1, and its bytes.
+        Line number in the file, from 1, and bytes of the line.
 
     Raises:
         DataError: The file cannot be read, or a line is longer than `MAX_LINE_BYTES`.
@@ -146,14 +139,14 @@ def read_lines(path: Path | str | Source) -> Iterator[tuple[int, bytes]]:
 
 
 def lines_of(stream: BinaryIO, name: str) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines of an open stream without their ends; blank lines are left out.
+    """Yield the lines of an open stream without their ends; blank lines are skipped.
 
     Args:
-        stream: What `open_source` gave.
-        name: How messages call it.
+        stream: Stream from `open_source`.
+        name: Name for messages.
 
     Yields:
-        Number of the line in the file, from 1, and its bytes.
+        Line number in the file, from 1, and bytes of the line.
 
     Raises:
         DataError: A line is longer than `MAX_LINE_BYTES`.
@@ -171,12 +164,6 @@ def decode_text(raw: bytes) -> str:
     """Decode a line that is UTF-8 in some editions of a data set and Latin-1 in others.
 
     Latin-1 accepts any bytes, and accented Latin-1 text is practically never valid UTF-8: UTF-8 is tried first.
-
-    Args:
-        raw: One line.
-
-    Returns:
-        Its text.
     """
     try:
         return raw.decode("utf-8")
@@ -185,17 +172,7 @@ def decode_text(raw: bytes) -> str:
 
 
 def line_error(path: Path | str, line: int, expected: str, got: object) -> DataError:
-    """Say what is wrong with one line.
-
-    Args:
-        path: File, or how messages call it.
-        line: Number of the line, from 1.
-        expected: What should be there.
-        got: What is there.
-
-    Returns:
-        The error to raise.
-    """
+    """Create the error for an invalid line (numbered from 1) of a file, given by path or display name."""
     return DataError(f"{path}:{line}: expected {expected}, got {got!r}; correct the line or restore the file")
 
 

@@ -1,9 +1,9 @@
-"""Any sequence file of the S3-Rec format to a log folder: one line a user, `user item item …` in order of time.
+"""Importer of sequence files in the S3-Rec format: one line per user, `user item item …` in order of time.
 
-Users and items are numbers in the published files; a file may name both by words instead.
+Users and items are numbers in the published files; a file may instead name them by text.
 
-`NAME_item2attributes.json` ({item: [attribute, …]}) and `NAME_item_names.json` ({"id2item", "id2attribute"}) give the
-items words where they lie beside `NAME.txt`.
+`NAME_item2attributes.json` ({item: [attribute, …]}) and `NAME_item_names.json` ({"id2item", "id2attribute"}) provide
+the items' text if they exist next to `NAME.txt`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -52,20 +52,20 @@ def import_s3rec(
     overwrite: bool = False,
     on_progress: Progress = ignore_progress,
 ) -> Manifest:
-    """Make a log folder of one sequence file.
+    """Import one sequence file into a log folder.
 
     Args:
         source: `NAME.txt`.
-        target: The log folder to make.
-        settings: Where the synthetic clock starts and how long it runs.
-        overwrite: Replace a log folder at `target`.
-        on_progress: Called with how far it is.
+        target: The log folder to create.
+        settings: Start and length of the synthetic clock.
+        overwrite: Whether to replace a log folder at `target`.
+        on_progress: Called with the progress.
 
     Returns:
         The manifest of the new folder.
 
     Raises:
-        DataError: A line is damaged (named with its file), or a file beside it does not fit.
+        DataError: A line is damaged (named with its file), or one of the optional files does not fit.
     """
     path, chosen = Path(source), settings or ImportSettings()
     users = read_user_lines(path, on_progress)
@@ -103,8 +103,8 @@ def read_user_lines(path: Path, on_progress: Progress = ignore_progress) -> list
         Users in file order.
 
     Raises:
-        DataError: The file is missing or empty; a line has no items, something that is no number (where the first line
-            has numbers), or a user again.
+        DataError: The file is missing or empty; a line has no items, a field that is not a number (if the first line
+            has numbers), or a repeated user.
     """
     users: list[UserLine] = []
     seen: dict[str, int] = {}
@@ -117,7 +117,7 @@ def read_user_lines(path: Path, on_progress: Progress = ignore_progress) -> list
         names = [_name(path, number, field, is_number=is_numbers) for field in fields]
         user = str(names[0])
         if user in seen:
-            raise line_error(path, number, f"one line a user (user {user} has line {seen[user]})", raw[:80])
+            raise line_error(path, number, f"one line per user (user {user} has line {seen[user]})", raw[:80])
         seen[user] = number
         users.append(UserLine(user, tuple(names[1:])))
     if not users:
@@ -140,9 +140,9 @@ def _name(path: Path, line: int, field: str, *, is_number: bool) -> ItemName:
 
 
 def _events(users: Sequence[UserLine], settings: ImportSettings) -> Iterator[Event]:
-    """Spread each sequence evenly over the whole clock; users are shifted against each other by less than a step.
+    """Spread each sequence evenly over the whole clock; users are offset against each other by less than a step.
 
-    The order inside a line is kept because position + shift is strictly increasing and steps are never below a
+    The order inside a line is kept because position + offset is strictly increasing and steps are never below a
     millisecond for fewer events than the clock has milliseconds.
     """
     window_ms = settings.clock_days * DAY_MS
@@ -163,7 +163,7 @@ def _write_event(writer: LogFolderWriter, name: str, words: ItemWords, event: Ev
     held_out = event.length >= 3
     if held_out and event.position == event.length - 1:
         session_id = f"{name}-{event.user}-last"
-        # The lead shifts all session-starts alike, which keeps them in order.
+        # The lead shifts all session-starts equally, which keeps them in order.
         writer.session(SessionStart(session_id=session_id, user_id=user, at=event.at - SESSION_LEAD_MS))
         writer.heldout(HeldOutRow(*common, role="test", session_id=session_id))
         return

@@ -1,4 +1,4 @@
-"""From plays in any order to a log folder: repeats, sessions, held-out plays, and the total order of the rows."""
+"""Conversion of plays in any order to a log folder: deduplication, sessions, held-out plays, and order of rows."""
 
 from sidestream.models.data.plays.builder import FolderBuilder
 from sidestream.models.data.plays.damage import RowReport

@@ -1,8 +1,8 @@
-"""Plays in any order to the rows of a log folder in total order, with memory bounded however many plays there are.
+"""Conversion of plays in any order to the rows of a log folder in total order, in bounded memory.
 
-Plays are sorted by listener and time on disk; each listener's plays get sessions and held-out plays; the rows that come
-of it are sorted by time, again on disk, and written. Memory holds two sort buffers, one listener's plays, the items and
-some 100 bytes a listener.
+Plays are sorted by listener and time on disk; each listener's plays are divided into sessions and held-out plays; the
+resulting rows are sorted by time, again on disk, and written. Memory holds two sort buffers, one listener's plays, the
+items and some 100 bytes per listener.
 """
 
 import hashlib
@@ -25,9 +25,9 @@ from sidestream.models.records import SessionStart
 from sidestream.models.records.base import MAX_ID_CHARS
 from sidestream.models.records.times import EARLIEST_EVENT_AT
 
-# A session-start comes so long before the first play of its session.
+# Time from a session-start to the first play of its session.
 SESSION_LEAD_MS = 1_000
-# Cut times are found to the minute, so that finding them takes no memory per play.
+# Cut times are determined to the minute, so that no memory per play is needed.
 CUT_STEP_MS = 60_000
 
 _PLAY, _START = b"\0", b"\1"
@@ -39,15 +39,15 @@ _LISTENS, _SESSIONS, _HELDOUT = b"\1", b"\2", b"\3"
 
 
 class FolderBuilder:
-    """Turns plays into listens, session-starts and held-out rows of one log folder.
+    """Converts plays to listens, session-starts and held-out rows of one log folder.
 
     Args:
-        writer: Takes the rows; its scratch folder holds what is sorted on disk.
+        writer: Receives the rows; its scratch folder is used for sorting.
         options: How plays are held out.
-        report: Counts what is left out.
-        memory_bytes: For both sorts together.
-        derive_sessions: Make a session-start for each session; else only those added with `add_start` stand, and one
-            is made where a test target has none.
+        report: Counts omitted rows.
+        memory_bytes: Memory for both sorts together.
+        derive_sessions: Whether to create a session-start for each session; else only those added with `add_start` are
+            written, and one is created for a test target without any.
     """
 
     def __init__(
@@ -78,26 +78,18 @@ class FolderBuilder:
 
     @property
     def num_plays(self) -> int:
-        """Plays added."""
+        """Number of plays added."""
         return self._plays_at.total()
 
     def add(self, play: Play) -> None:
-        """Take a play.
-
-        Args:
-            play: In any order; plays of one listener at one time stay in the order in which they are added.
-        """
+        """Add a play, in any order; plays of one listener at one time keep the order in which they are added."""
         earliest = min(play.started_at, play.at)
         self._first_at = earliest if self._first_at is None else min(earliest, self._first_at)
         self._plays_at[play.at // CUT_STEP_MS] += 1
         self._add(play.user_id, play.at, _PLAY + _encode_play(play))
 
     def add_start(self, start: SessionStart) -> None:
-        """Take a session-start that was really sent.
-
-        Args:
-            start: In any order.
-        """
+        """Add an actual session-start, in any order."""
         self._first_at = start.at if self._first_at is None else min(start.at, self._first_at)
         self._add(start.user_id, start.at, _START + start.to_json())
 
@@ -106,10 +98,10 @@ class FolderBuilder:
 
         Args:
             item_id: Gives the id of `Play.item`; None leaves the play out.
-            on_progress: Called with how far it is.
+            on_progress: Called with the progress.
 
         Raises:
-            DataError: The cuts of rule `time` leave no plays to train on, or no listener has a test target.
+            DataError: The cuts of rule `time` leave no plays for training, or no listener has a test target.
         """
         self._item_id = item_id
         self.cuts = self._find_cuts() if self._options.rule == "time" else {}
@@ -153,11 +145,11 @@ class FolderBuilder:
             yield user_id, self._known(self._once(plays)), starts
 
     def _once(self, plays: list[Play]) -> list[Play]:
-        """Leave out repeats; of plays that differ in length alone the longest stays."""
+        """Remove duplicates; of plays that differ only in length the longest is kept."""
         by_key: dict[object, int] = {}
         kept: list[Play | None] = []
         for play in plays:
-            # Where the source has ids of events, they alone tell; tagged, keys of several kinds cannot meet.
+            # If the source has event ids, only they count; tags keep keys of several kinds distinct.
             keys: list[object] = (
                 [("event", play.event_id)]
                 if play.event_id is not None
@@ -213,7 +205,7 @@ class FolderBuilder:
 
     def _start(self, user_id: str, plays: list[Play], begin: int) -> SessionStart:
         first = plays[begin]
-        # Never before the play that ended the session before, whose state it is answered from.
+        # Never before the last play of the previous session, which must be in the state that is read.
         after = plays[begin - 1].at if begin else 0
         at = max(EARLIEST_EVENT_AT, after, min(first.started_at, first.at) - SESSION_LEAD_MS)
         return SessionStart(
@@ -223,7 +215,7 @@ class FolderBuilder:
     def _asking(
         self, user_id: str, plays: list[Play], held: HeldOut, begins: list[int], starts: list[SessionStart]
     ) -> SessionStart:
-        """Return the session-start that asks for the test target: behind all kept plays, before the target."""
+        """Return the session-start of the test target: after all kept plays, before the target."""
         test_index = held.test if held.test is not None else len(plays) - 1
         test = plays[test_index]
         after = plays[held.kept - 1].at if held.kept else 0
@@ -239,7 +231,7 @@ class FolderBuilder:
         return SessionStart(session_id=session_id, user_id=user_id, at=min(at, test.at), device=test.device)
 
     def _crosses(self, begins: list[int], first: int, last: int) -> bool:
-        """Tell whether another session begins between two plays."""
+        """Return whether another session starts between two plays."""
         return any(first < begin <= last for begin in begins)
 
     def _find_cuts(self) -> dict[str, int]:
@@ -262,7 +254,7 @@ class FolderBuilder:
         return {"valid_from": valid_from, "test_from": test_from}
 
     def _quantile(self, share: float) -> int:
-        """Return the minute before which about so many of the plays lie."""
+        """Return the minute before which about this share of the plays is."""
         before, wanted = 0, share * self.num_plays
         for step, count in sorted(self._plays_at.items()):
             if before >= wanted:

@@ -1,26 +1,26 @@
-"""Counting of what an import cannot take: damaged rows, named and bounded, and rows that are left out on purpose."""
+"""Report of an import: damaged rows, up to a limit, and rows that are omitted deliberately."""
 
 from collections import Counter
 
 from sidestream.models.errors import DataError
 
-# Named one by one; the rest is counted.
+# Rows that are listed individually; the rest is only counted.
 MAX_NAMED = 20
-# So many bad rows from the first one on are a wrong mapping, not damage.
+# This many damaged rows from the first one on indicate a wrong mapping, not damage.
 HOPELESS = 1_000
 
 
 class RowReport:
-    """What became of the rows of an import.
+    """Counts of the rows of an import.
 
     Args:
         max_damaged: Share of all rows that may be damaged.
 
     Attributes:
         rows: Rows read.
-        damaged: Rows that are not what they should be.
-        named: The first of them, as `file:line: what`.
-        left_out: Rows that are sound but not taken, by reason.
+        damaged: Number of invalid rows.
+        named: The first invalid rows, as `file:line: what`.
+        left_out: Valid but omitted rows, by reason.
     """
 
     def __init__(self, max_damaged: float = 0.01) -> None:
@@ -31,15 +31,15 @@ class RowReport:
         self.left_out: Counter[str] = Counter()
 
     def damage(self, name: str, line: int, what: str) -> None:
-        """Note a damaged row.
+        """Record a damaged row.
 
         Args:
-            name: Of the file.
-            line: Number of the line.
-            what: What was expected, and what came.
+            name: Name of the file.
+            line: Line number.
+            what: What was expected, and what was found.
 
         Raises:
-            DataError: No row was sound so far, of many.
+            DataError: None of many rows so far was valid.
         """
         self.damaged += 1
         if len(self.named) < MAX_NAMED:
@@ -49,21 +49,12 @@ class RowReport:
             raise DataError(msg)
 
     def leave_out(self, reason: str, count: int = 1) -> None:
-        """Count rows that are sound but not taken.
-
-        Args:
-            reason: Why, in words that fit behind a number of rows.
-            count: How many.
-        """
+        """Count valid rows that are omitted, with a reason that can follow a number of rows."""
         if count:
             self.left_out[reason] += count
 
     def check(self) -> None:
-        """Refuse an import of too many damaged rows.
-
-        Raises:
-            DataError: Their share is above the limit; names the first ones.
-        """
+        """Raise `DataError`, which names the first damaged rows, if their share is above the limit."""
         share = self.damaged / max(1, self.rows)
         if share > self._max_damaged:
             msg = (
@@ -74,7 +65,7 @@ class RowReport:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a manifest says of it: damaged rows by name, and what was left out."""
+        """Notes for the manifest: damaged rows, and numbers of omitted rows by reason."""
         notes = [f"{count:,} rows left out: {reason}" for reason, count in self.left_out.most_common()]
         if self.damaged:
             notes.insert(

@@ -1,7 +1,7 @@
-"""Which of a listener's plays are held out: the rules `last`, `session` and `time`. Pure.
+"""Held-out plays of a listener: the rules `last`, `session` and `time`, as pure functions.
 
-A target is a play with a positive signal: an item that was skipped or disliked is no correct answer. What comes after
-the test target, and the rest of a held-out session, is left out of the log: it would leak the answer.
+A target is a play with a positive signal: an item that was skipped or disliked is not a correct answer. Everything
+after the test target, and the rest of a held-out session, is omitted from the log: it would leak the answer.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from sidestream.models.records.signals import is_positive
 SplitRule = Literal["none", "last", "session", "time"]
 
 MINUTE_MS = 60_000
-# A target, something to validate on before it, and something to train on before that.
+# The test target, a validation target before it, and a training play before that.
 MIN_PLAYS = 3
 
 
@@ -26,9 +26,9 @@ class SplitOptions:
     Attributes:
         rule: The rule.
         gap_ms: A pause longer than this ends a session.
-        valid_from: Rule `time`: validation targets are from then on; None: `valid_share` of the plays lie between it
-            and `test_from`.
-        test_from: Rule `time`: test targets are from then on; None: `test_share` of the plays lie behind it.
+        valid_from: Rule `time`: start of the validation targets; None: such that `valid_share` of the plays are between
+            it and `test_from`.
+        test_from: Rule `time`: start of the test targets; None: such that `test_share` of the plays are after it.
         valid_share: See `valid_from`.
         test_share: See `test_from`.
     """
@@ -43,12 +43,12 @@ class SplitOptions:
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """What of a listener's plays is held out.
+    """Held-out plays of a listener.
 
     Attributes:
-        kept: Plays before this index stay in the log.
-        test: Index of the test target, at or after `kept`; None where there is none.
-        valid: Index of the validation target, before `kept`.
+        kept: Plays before this index are in the log.
+        test: Index of the test target, at or after `kept`; None for none.
+        valid: Index of the validation target, before `kept`; None for none.
     """
 
     kept: int
@@ -57,7 +57,7 @@ class HeldOut:
 
 
 def hold_out(plays: Sequence[Play], begins: Sequence[int], options: SplitOptions, cuts: dict[str, int]) -> HeldOut:
-    """Choose what is held out of one listener.
+    """Choose the held-out plays of one listener.
 
     Args:
         plays: All plays, oldest first.
@@ -66,7 +66,7 @@ def hold_out(plays: Sequence[Play], begins: Sequence[int], options: SplitOptions
         cuts: Rule `time`: `valid_from` and `test_from`.
 
     Returns:
-        The choice; everything is kept where the listener has too few plays for the rule.
+        The choice; everything is kept if the listener has too few plays for the rule.
     """
     if options.rule == "last":
         return _last(plays)
@@ -78,14 +78,7 @@ def hold_out(plays: Sequence[Play], begins: Sequence[int], options: SplitOptions
 
 
 def split_statement(options: SplitOptions) -> Split:
-    """Say a rule in the words of a manifest.
-
-    Args:
-        options: The rule.
-
-    Returns:
-        The manifest's entry.
-    """
+    """Return the manifest's entry for a rule."""
     minutes = f"{options.gap_ms / MINUTE_MS:g}"
     wanted = "Targets are plays with a positive signal (no skip, no dislike)."
     if options.rule == "last":
@@ -101,12 +94,12 @@ def split_statement(options: SplitOptions) -> Split:
             statement="Per listener with two sessions or more the test is the first item of the last session that was "
             "new to the listener (else the last one played), in heldout.jsonl alone, after that session's start; the "
             "rest of that session is left out. Validation is the last item before it that was new (in listens.jsonl "
-            f"too); training is what lies before. A pause of more than {minutes} minutes ends a session. {wanted}",
+            f"too); training is everything before. A pause of more than {minutes} minutes ends a session. {wanted}",
         )
     if options.rule == "time":
         return Split(
             protocol="global_time",
-            statement="Training is what lies before the cut valid_from. Per listener the test is the first play at or "
+            statement="Training is everything before the cut valid_from. Per listener the test is the first play at or "
             "after the cut test_from (heldout.jsonl alone, a session-start before it; later plays are left out), "
             f"validation the first one between the cuts (in listens.jsonl too). {wanted}",
         )
@@ -114,11 +107,11 @@ def split_statement(options: SplitOptions) -> Split:
 
 
 def session_begins(plays: Sequence[Play], gap_ms: int) -> list[int]:
-    """Find where a listener's sessions begin.
+    """Find the starts of a listener's sessions.
 
     Args:
         plays: All plays, oldest first.
-        gap_ms: A pause longer than this ends a session; a source's own sessions go before.
+        gap_ms: A pause longer than this ends a session; sessions given by the source take precedence.
 
     Returns:
         Index of the first play of each session.

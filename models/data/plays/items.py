@@ -1,4 +1,4 @@
-"""The items that an import meets: one for each id, or for each name where a source has several ids for one thing."""
+"""Items of an import: one per id, or one per name if a source has several ids for one item."""
 
 import hashlib
 import unicodedata
@@ -11,12 +11,12 @@ from sidestream.models.records import CatalogItem
 from sidestream.models.records.base import MAX_ID_CHARS
 from sidestream.models.records.catalog import Kind
 
-# An id under which more names than this were sent is a client's mistake, not one recording.
+# An id that was sent with more names than this is a client's mistake, not one recording.
 MAX_NAMES_OF_ID = 4
 
 
 class Words(msgspec.Struct, frozen=True, gc=False):
-    """What a row says of its item; the fields are those of `CatalogItem`."""
+    """Data of a row on its item; the fields are those of `CatalogItem`."""
 
     kind: Kind = "track"
     title: str = ""
@@ -30,14 +30,7 @@ class Words(msgspec.Struct, frozen=True, gc=False):
     published_at: int | None = None
 
     def filled_from(self, older: "Words") -> "Words":
-        """Fill what is missing here from what an older row said.
-
-        Args:
-            older: What was known before.
-
-        Returns:
-            The words.
-        """
+        """Return these data, with missing fields filled from an older row."""
         gaps = {name: getattr(older, name) for name in self.__struct_fields__ if not getattr(self, name)}
         return msgspec.structs.replace(self, **gaps) if any(gaps.values()) else self
 
@@ -52,12 +45,12 @@ class _Item:
 
 
 class Items:
-    """All items of an import, in memory: some 500 bytes each.
+    """All items of an import, held in memory: some 500 bytes each.
 
-    What the newest row says of an item counts; what it leaves open is taken from older ones.
+    The data of an item's newest row are used; missing fields are filled from older rows.
 
     Attributes:
-        doubtful: Ids that came with too many names to be believed.
+        doubtful: Ids that were sent with too many names to be valid.
     """
 
     def __init__(self) -> None:
@@ -70,12 +63,12 @@ class Items:
         return len(self._items)
 
     def of_id(self, item_id: str, words: Words | None, at: int = -1) -> str:
-        """Take an item that its id names.
+        """Add an item identified by its id.
 
         Args:
-            item_id: Its id.
-            words: What is said of it; None where nothing is.
-            at: When it was said; the newest counts.
+            item_id: Id of the item.
+            words: Data of the row; None for none.
+            at: Time of the row; the newest counts.
 
         Returns:
             Its name for `Play.item`.
@@ -88,13 +81,13 @@ class Items:
         return str(index)
 
     def of_name(self, ids: tuple[str, ...], words: Words, at: int) -> str:
-        """Take an item of which a source may have several ids: the same creator and title are one item.
+        """Add an item that may have several ids: the same creator and title are one item.
 
         Args:
-            ids: Ids that the row gives, the best first; may be empty. Another spelling under a known id is the same
-                item too, up to `MAX_NAMES_OF_ID` of them.
-            words: What is said of it; title and creator name it.
-            at: When it was said.
+            ids: Ids in the row, best first; may be empty. Another spelling under a known id is the same item, up to
+                `MAX_NAMES_OF_ID` spellings.
+            words: Data of the row; title and creator identify the item.
+            at: Time of the row.
 
         Returns:
             Its name for `Play.item`.
@@ -115,26 +108,12 @@ class Items:
         return str(index)
 
     def item_id(self, name: str) -> str:
-        """Return the id under which an item is published.
-
-        Args:
-            name: What `of_id` or `of_name` gave.
-
-        Returns:
-            The id.
-        """
+        """Return the id under which an item (a name from `of_id` or `of_name`) is published."""
         item = self._items[int(name)]
         return item.id if item.id is not None else f"name:{name_key(item.words).hex()}"
 
     def records(self, at: int) -> Iterator[CatalogItem]:
-        """Yield the catalogue, in order of ids.
-
-        Args:
-            at: When all of it is published.
-
-        Yields:
-            Items.
-        """
+        """Yield all items in order of ids, published at `at`."""
         for item_id, index in sorted((self.item_id(str(index)), index) for index in range(len(self._items))):
             yield CatalogItem(item_id=item_id, at=at, **msgspec.structs.asdict(self._items[index].words))
 
@@ -160,7 +139,7 @@ class Items:
 
 
 def name_key(words: Words) -> bytes:
-    """Reduce what names an item to a key: spelling of case, accents' encoding and spaces does not count.
+    """Reduce the name of an item to a key that ignores case, encoding of accents, and spaces.
 
     Args:
         words: Kind, title and creator (of episodes and parts of books: the show too).
@@ -174,7 +153,7 @@ def name_key(words: Words) -> bytes:
 
 
 def fits_id(text: str) -> bool:
-    """Tell whether a text can be an id."""
+    """Return whether a text is a valid id."""
     return 0 < len(text) <= MAX_ID_CHARS
 
 

@@ -1,4 +1,4 @@
-"""One play as an importer hands it on, before sessions and split are known."""
+"""One play as an importer returns it, before sessions and split are known."""
 
 import msgspec
 
@@ -6,22 +6,22 @@ from sidestream.models.records import Signal
 
 
 class Play(msgspec.Struct, array_like=True, gc=False):
-    """One thing a listener did with one item.
+    """One interaction of a listener with an item.
 
     Attributes:
         user_id: Listener.
         item: Name of the item inside the import; the catalogue gives its id.
-        at: What stands in the log, UTC epoch ms.
-        started_at: When it began, as far as is known; sessions go by it.
-        ended_at: When it ended, as far as is known.
-        listened_ms: How long was listened.
-        duration_ms: How long the item is.
-        signal: What the listener did.
-        surface: Where in the product.
-        device: On what.
-        session_id: Session, where the source names one.
-        event_id: Id of the event, where the source has one.
-        twin: Equal for rows of a listener that report one play twice; None where time and item decide.
+        at: Time in the log, UTC epoch ms.
+        started_at: Start, as far as known; determines sessions.
+        ended_at: End, as far as known.
+        listened_ms: Listened time.
+        duration_ms: Duration of the item.
+        signal: Signal of the listen.
+        surface: Part of the product.
+        device: Device.
+        session_id: Session, if the source has one.
+        event_id: Id of the event, if the source has one.
+        twin: Equal for rows of a listener that report one play twice; None if time and item decide.
     """
 
     user_id: str

@@ -17,7 +17,7 @@ from sidestream.streams.contracts.topics import build_topics
 from sidestream.streams.errors import SettingsError
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.operate.deadletters import (
-    DeadLetterBox,
+    DeadLetterReader,
     Place,
     Replayer,
     ReplayReport,
@@ -125,10 +125,10 @@ def replay(
     print_facts({**_facts(report), "exactly_once": report.exactly_once, "dry_run": False}, as_json=as_json)
 
 
-def _open(ctx: typer.Context) -> tuple[Clients, DeadLetterBox]:
+def _open(ctx: typer.Context) -> tuple[Clients, DeadLetterReader]:
     settings = settings_of(ctx)
     clients = clients_of(settings)
-    return clients, DeadLetterBox(clients, build_topics(settings.topics), settings.topics.prefix)
+    return clients, DeadLetterReader(clients, build_topics(settings.topics), settings.topics.prefix)
 
 
 def _selection(

@@ -8,7 +8,7 @@ import typer
 from sidestream.streams.broker import BrokerStatus, all_brokers, broker_status, start_broker, stop_broker
 from sidestream.streams.broker.announce import running_brokers
 from sidestream.streams.broker.foreground import run_until_ended
-from sidestream.streams.broker.status import told
+from sidestream.streams.broker.status import describe_brokers
 from sidestream.streams.cli.context import settings_of, with_values
 from sidestream.streams.cli.options import Json
 from sidestream.streams.cli.output import print_facts, print_json, print_rows, say
@@ -69,7 +69,7 @@ def stop(
             say("stopped")
             return
         elsewhere = running_brokers()
-        others = f"; running: {told(elsewhere)}; stop one by its name" if elsewhere else ""
+        others = f"; running: {describe_brokers(elsewhere)}; stop one by its name" if elsewhere else ""
         say(f"no local broker was running in this folder{others}")
         return
     entry = next((one for one in running_brokers() if one.name == wanted), None)

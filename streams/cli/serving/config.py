@@ -1,4 +1,4 @@
-"""`sidestream config`: the merged settings, where they come from, and their table for the README."""
+"""`sidestream config`: the merged settings with their sources, and the page of all settings."""
 
 from typing import Annotated
 
@@ -8,7 +8,8 @@ from pydantic_core import to_jsonable_python
 from sidestream.streams.cli.context import context_of
 from sidestream.streams.cli.options import Json
 from sidestream.streams.cli.output import print_rows, print_text
-from sidestream.streams.settings import Settings, env_name, walk_settings
+from sidestream.streams.cli.serving.settings_page import settings_page
+from sidestream.streams.settings import walk_settings
 from sidestream.streams.terminal import Column
 
 COLUMNS = (
@@ -34,14 +35,5 @@ def show(
 
 
 def table() -> None:
-    """Print the settings as a Markdown table, as the README shows them."""
-    print_text(settings_table(), folded=False)
-
-
-def settings_table() -> str:
-    """Write all settings with defaults and meanings as a Markdown table."""
-    lines = ["| setting | environment | default | meaning |", "|---|---|---|---|"]
-    for name, value, description in walk_settings(Settings()):
-        meaning = " ".join(description.split()).replace("|", "\\|")
-        lines.append(f"| `{name}` | `{env_name(name)}` | `{value}` | {meaning} |")
-    return "\n".join(lines)
+    """Print all settings as a Markdown page: the everyday ones first, then all others."""
+    print_text(settings_page(), folded=False)

@@ -37,8 +37,6 @@ def demo(
     if data is not None and not data.exists():
         msg = f"{data}: expected a folder or file with data, found none; check DATA=… or leave it out"
         raise DataError(msg)
-    from rich.console import Console
-
     from sidestream.streams.demo.place import demo_place
     from sidestream.streams.demo.prepare import kind_of_data, prepare_data, prepare_world
     from sidestream.streams.demo.printing.reach import executable
@@ -55,9 +53,8 @@ def demo(
         else:
             say(f"importing {data} and training on it; later runs reuse what was trained")
             programme = prepare_data(place, data, kind, settings, _train)
-        console = Console(stderr=True, highlight=False, soft_wrap=True)
         again = (*executable(), *(word for word in sys.argv[1:] if word != "--once"))
-        outcome = Demo(settings, programme, place, console, again).run(once=once)
+        outcome = Demo(settings, programme, place, again).run(once=once)
     if as_json:
         print_json(outcome.summary)
     if outcome.verdict.exit_code:

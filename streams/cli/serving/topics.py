@@ -88,7 +88,7 @@ def check(ctx: typer.Context, as_json: Json = False) -> None:
 
 
 def asyncapi(ctx: typer.Context) -> None:
-    """Print the topics as an AsyncAPI 3.0 document; asks no Kafka.
+    """Print the topics as an AsyncAPI 3.1 document; asks no Kafka.
 
     The document is JSON, wherever it is printed.
     """

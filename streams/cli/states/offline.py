@@ -17,7 +17,7 @@ from sidestream.streams.contracts.topics import build_topics
 from sidestream.streams.errors import BadRecord, SettingsError
 from sidestream.streams.generations.orders import Orders
 from sidestream.streams.kafka.tail import read_topic
-from sidestream.streams.operate.states import Offline, rebase_states, reset_states, verify_states
+from sidestream.streams.operate.states import OfflineStates, rebase_states, reset_states, verify_states
 from sidestream.streams.settings import Settings
 from sidestream.streams.worker.folder import worker_folders
 from sidestream.tokenizer.catalogue import StoredSid
@@ -107,13 +107,13 @@ def reset(
     print_facts(asdict(asyncio.run(reset_states(offline, partitions, everything=everything))), as_json=as_json)
 
 
-def _offline(settings: Settings) -> Offline:
+def _offline(settings: Settings) -> OfflineStates:
     folder, *more = (folder / "user-state" for folder in worker_folders(settings))
     topics = build_topics(settings.topics)
-    return Offline(clients_of(settings), topics, settings.lane, settings.worker.group_id, folder, tuple(more))
+    return OfflineStates(clients_of(settings), topics, settings.lane, settings.worker.group_id, folder, tuple(more))
 
 
-def _sids_now(offline: Offline) -> dict[int, StoredSid]:
+def _sids_now(offline: OfflineStates) -> dict[int, StoredSid]:
     """Read the SIDs of all items, under the version that serves where they have one."""
     orders = Orders()
     for record in read_topic(offline.clients, offline.topics.generations.name):

@@ -34,9 +34,12 @@ def get_state(
 
 def _urls(context: Context) -> list[str]:
     """Name the pages to ask: those at the given address, else those of the workers that run on this machine."""
-    settings = context.settings
+    settings, origins = context.settings, context.origins
     web = web_url(settings.web.host, settings.web.port)
-    if {context.origins["web.host"], context.origins["web.port"]} != {"default"}:
+    given = {origins["web.host"], origins["web.port"]} - {"default"}
+    if origins["broker.name"] == "flag":
+        given &= {"flag"}
+    if given:
         return [web]
     found = workers_to_ask(settings.kafka.bootstrap, settings.broker.name, settings.data_dir)
     return [worker.url for worker in found] or [web]

@@ -36,7 +36,7 @@ def letter_row(letter: Letter) -> dict[str, Any]:
         "letter": str(letter.place),
         "source": None if letter.source is None else str(letter.source),
         "timestamp": None if letter.source is None else letter.source.timestamp,
-        "died_at": letter.buried_at,
+        "died_at": letter.died_at,
         "attempt": letter.attempt,
         "reason": letter.reason,
         "message": _message(letter),

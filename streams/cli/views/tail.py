@@ -24,7 +24,7 @@ from sidestream.streams.cli.views.sayings import (
 from sidestream.streams.contracts.topics import DEAD_LETTER_SUFFIX
 from sidestream.streams.errors import SidestreamError
 from sidestream.streams.kafka.tail import TopicRecord
-from sidestream.streams.operate.deadletters.letter import marked, read_letter
+from sidestream.streams.operate.deadletters.letter import read_letter, read_mark
 from sidestream.streams.terminal import Column
 
 
@@ -84,7 +84,7 @@ def _of_json(columns: tuple[Column, ...], say: Say, *, wants_titles: bool = Fals
 
 def _letter(record: TopicRecord, titles: Titles) -> Row:
     del titles
-    if (offsets := marked(record)) is not None:
+    if (offsets := read_mark(record)) is not None:
         return _basis(record) | {"reason": "(replayed)", "message": f"{len(offsets)} dead letters of this partition"}
     letter = read_letter("", record)
     source = None if letter.source is None else str(letter.source)

@@ -7,7 +7,7 @@ from typing import Any
 
 from sidestream.streams.demo.judging import Verdict, busy_machine, judge_run
 from sidestream.streams.demo.ledger import Ledger
-from sidestream.streams.demo.printing.reach import Command, executable, reach_options, typed
+from sidestream.streams.demo.printing.reach import Command, executable, typed
 from sidestream.streams.demo.printing.screen import Screen
 
 EVIDENCE_FILE = "evidence.json"
@@ -58,17 +58,17 @@ def tell_verdict(screen: Screen, ledger: Ledger, summary: Mapping[str, Any], pla
 
 
 def tell_commands(
-    screen: Screen, commands: Sequence[Command], settings_file: Path, again: Sequence[str] | None
+    screen: Screen, commands: Sequence[Command], reached: Sequence[str], again: Sequence[str] | None
 ) -> None:
     """Print commands to copy.
 
     Args:
         screen: Where to.
         commands: What to try on a running demo.
-        settings_file: Names the running demo.
+        reached: Global options by which a command finds the demo, of `reach_options`.
         again: The command that starts the demo to stay; None where it plays on by itself.
     """
-    width = screen.console.width
+    width = screen.columns
     screen.gap()
     if again is None:
         screen.text("Talk with it while it plays, from any folder:", "bold")
@@ -77,7 +77,7 @@ def tell_commands(
         screen.verbatim(typed(again, width))
         screen.gap()
         screen.text("And these talk with it while it plays, from any folder:", "bold")
-    options = (*executable(), *reach_options(settings_file))
+    options = (*executable(), *reached)
     for command in commands:
         screen.text(f"# {command.about}", "dim")
         screen.verbatim(typed((*options, *command.words), width))

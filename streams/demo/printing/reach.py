@@ -10,6 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sidestream.streams.contracts.settings import TopicSettings
+from sidestream.streams.running.brokers import broker_registry
+from sidestream.streams.running.workers import worker_registry
+from sidestream.streams.terminal.width import text_width
+
 SETTINGS_FILE = "sidestream.toml"
 
 
@@ -35,15 +40,25 @@ def executable() -> tuple[str, ...]:
     return (str(own),) if own.is_file() else (sys.executable, "-m", "sidestream.streams.cli.entry")
 
 
-def reach_options(settings_file: Path) -> tuple[str, ...]:
-    """Return the global options that make a command talk with the demo.
+def reach_options(settings_file: Path, broker_name: str, topics: TopicSettings) -> tuple[str, ...]:
+    """Return the global options by which a command finds the demo from any folder.
+
+    The name of its broker is enough where the registry of this machine holds both broker and worker, and the topics
+    are called what commands call them by default.
 
     Args:
         settings_file: Written by `published_settings`.
+        broker_name: The demo's local broker; empty on a Kafka whose address was given.
+        topics: The demo's topics.
 
     Returns:
         Words between `sidestream` and the command.
     """
+    addresses = {entry.bootstrap for entry in broker_registry().running() if entry.name == broker_name}
+    has_worker = any(entry.bootstrap in addresses for entry in worker_registry().running())
+    # Limits of records are the worker's concern.
+    if has_worker and topics.prefix == TopicSettings().prefix:
+        return ("--broker", broker_name)
     return ("--config", str(settings_file))
 
 
@@ -83,19 +98,19 @@ def demo_commands(user_id: str, at: int) -> Sequence[Command]:
     )
 
 
-def typed(words: Sequence[str], width: int) -> str:
+def typed(words: Sequence[str], width: int | None) -> str:
     """Write a command as it can be typed or copied, on several lines where it is long.
 
     Args:
         words: Its words.
-        width: Columns of the window.
+        width: Columns of the window; None for any.
 
     Returns:
         Lines that end with a backslash, but for the last.
     """
     lines, line = [], ""
     for word in map(shlex.quote, words):
-        if line and len(line) + len(word) + len("  \\") > width:
+        if line and width is not None and text_width(line) + text_width(word) + len("  \\") > width:
             lines.append(f"{line} \\")
             line = f"  {word}"
         else:

@@ -1,8 +1,8 @@
-"""One dead letter: where it lies, where it came from, why, and the record as it was; and the mark that it was replayed.
+"""One dead letter: its place, its source, its reason and the original record; and the mark of a replay.
 
 Marks are records of the dead-letter topic itself: `__streams.replayed` as header, `{"offsets": [...]}` as value, in the
-partition of the letters they name and therefore behind them. Retention deletes from the front, so a mark outlives its
-letters, every machine sees it, and one transaction holds a replayed record and its mark.
+partition of the letters that they name and therefore after them. Retention deletes from the front, so a mark outlives
+its letters, every machine sees it, and one transaction contains a replayed record and its mark.
 """
 
 import json
@@ -29,14 +29,14 @@ from sidestream.streams.kafka.tail import TopicRecord
 
 REPLAYED_HEADER = "__streams.replayed"
 FOREIGN = "foreign"
-"""Reason of a record that lies among the dead letters but was not put there by us."""
+"""Reason of a record in a dead-letter topic that Sidestream did not write."""
 _CUT_HEADERS = {"value": CUT_HEADER, "key": CUT_KEY_HEADER, "headers": CUT_HEADERS_HEADER}
 
 Headers = tuple[tuple[str, bytes], ...]
 
 
 class Place(NamedTuple):
-    """Where a dead letter lies; printed as `listen-events.v1.dlq/3/17`."""
+    """The place of a dead letter; printed as `listen-events.v1.dlq/3/17`."""
 
     topic: str
     partition: int
@@ -47,7 +47,7 @@ class Place(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "Place":
-        """Read a printed place.
+        """Parse a printed place.
 
         Args:
             text: `topic/partition/offset`.
@@ -56,7 +56,7 @@ class Place(NamedTuple):
             The place.
 
         Raises:
-            SettingsError: It is not one.
+            SettingsError: The text has another form.
         """
         topic, _, numbers = text.partition("/")
         partition, _, offset = numbers.partition("/")
@@ -67,7 +67,7 @@ class Place(NamedTuple):
 
 
 class Source(NamedTuple):
-    """Where the record was consumed; `timestamp` is its own Kafka timestamp in milliseconds, -1 for none."""
+    """Where the record was consumed; `timestamp` is the record's Kafka timestamp in milliseconds, -1 for none."""
 
     topic: str
     partition: int
@@ -83,20 +83,21 @@ class Letter:
     """A dead letter.
 
     Attributes:
-        place: Where it lies.
-        buried_at: Kafka timestamp of the dead letter itself.
-        source: Where the record came from; none for one that was not put here by us.
+        place: Its place in the dead-letter topic.
+        died_at: Kafka timestamp of the dead letter itself.
+        source: Where the record came from; `None` for a record that Sidestream did not write.
         reason: Reason code.
-        exception: Name of the error.
-        message: What was expected and what came.
+        exception: Class name of the error.
+        message: Expected and actual content.
         key: Original key.
-        value: Original bytes; only the first of them where it is cut.
+        value: Original bytes; only the first of them if the value was truncated.
         headers: Original headers, in their order.
-        cut: What no broker takes whole and was cut, with its original size: value, key (bytes), headers (number).
+        cut: Parts too large for a broker that were truncated, with their original size: value, key (bytes), headers
+            (number).
     """
 
     place: Place
-    buried_at: int
+    died_at: int
     source: Source | None
     reason: str
     exception: str
@@ -114,7 +115,7 @@ class Letter:
 
     @property
     def obstacle(self) -> str | None:
-        """What keeps the letter from being replayed: `foreign`, `cut`, `empty` (clients cannot send it), or none."""
+        """What prevents a replay: `foreign`, `cut` or `empty` (clients cannot send it); `None` if nothing does."""
         if self.source is None:
             return FOREIGN
         if self.cut:
@@ -122,13 +123,13 @@ class Letter:
         return "empty" if self.key is None and self.value is None else None
 
     def next_headers(self) -> list[tuple[str, bytes]]:
-        """Return the headers for its next delivery: the original ones, and the attempt increased."""
+        """Return the headers for its next delivery: the original ones, with the attempt incremented."""
         kept = [(name, value) for name, value in self.headers if name != ATTEMPT_HEADER]
         return [*kept, (ATTEMPT_HEADER, str(self.attempt + 1).encode())]
 
 
 def read_letter(topic: str, record: TopicRecord) -> Letter:
-    """Take a record of a dead-letter topic apart.
+    """Decode a record of a dead-letter topic.
 
     Args:
         topic: The dead-letter topic.
@@ -148,18 +149,26 @@ def read_letter(topic: str, record: TopicRecord) -> Letter:
         reason, exception, message = ours[REASON_HEADER], ours[EXCEPTION_HEADER], ours[MESSAGE_HEADER]
     except (KeyError, ValueError):
         return Letter(
-            place, record.timestamp, None, FOREIGN, "", "no headers of ours", record.key, record.value, record.headers
+            place,
+            record.timestamp,
+            None,
+            FOREIGN,
+            "",
+            "no Sidestream headers",
+            record.key,
+            record.value,
+            record.headers,
         )
     value = None if NULL_VALUE_HEADER in ours else record.value
     original = record.headers[: starts[-1]]
     return Letter(place, record.timestamp, source, reason, exception, message, record.key, value, original, cut)
 
 
-def mark(offsets: Iterable[int]) -> tuple[bytes, list[tuple[str, bytes]]]:
-    """Say that letters of one partition were replayed.
+def make_mark(offsets: Iterable[int]) -> tuple[bytes, list[tuple[str, bytes]]]:
+    """Encode the mark that letters of one partition were replayed.
 
     Args:
-        offsets: Their offsets on the dead-letter topic.
+        offsets: Their offsets in the dead-letter topic.
 
     Returns:
         Value and headers of the mark.
@@ -167,17 +176,17 @@ def mark(offsets: Iterable[int]) -> tuple[bytes, list[tuple[str, bytes]]]:
     return json.dumps({"offsets": sorted(offsets)}).encode(), [(REPLAYED_HEADER, b"1")]
 
 
-def marked(record: TopicRecord) -> frozenset[int] | None:
-    """Read a mark.
+def read_mark(record: TopicRecord) -> frozenset[int] | None:
+    """Decode a mark.
 
     Args:
         record: Any record of a dead-letter topic.
 
     Returns:
-        Offsets of the letters it names; none where the record is no mark.
+        Offsets of the letters that it names; `None` if the record is not a mark.
     """
     names = {name for name, _ in record.headers}
-    # A bad record may have come with any header; as a letter it has ours too.
+    # A bad record may have any header; as a letter it also has ours.
     if REPLAYED_HEADER not in names or TOPIC_HEADER in names:
         return None
     try:

@@ -1,10 +1,10 @@
-"""Replaying dead letters: each goes back to its source topic once, with its original key, headers and bytes.
+"""Replays dead letters: each is sent once to its source topic, with its original key, headers and bytes.
 
-Replayed records and the mark that they were replayed go out in one transaction, under a transactional id of the
-dead-letter topic. Its producer is opened before the marks are read: whoever replays the same topic at the same time is
-fenced, and what it committed is seen here. So a letter is replayed exactly once, whoever is killed in between. Where
-transactions cannot be had (the embedded broker, or no right to them), the mark follows the acknowledged records: a
-replay that is killed between the two repeats one batch, which event ids and candidate set ids make harmless.
+Replayed records and the mark of the replay are sent in one transaction, under a transactional id of the dead-letter
+topic. The producer is opened before the marks are read: a concurrent replay of the same topic is fenced, and the marks
+that it committed are seen here. So a letter is replayed exactly once, even if a replay is killed. Without transactions
+(on the embedded broker, or without the permission), the mark is sent after the records are acknowledged: a replay that
+is killed between the two repeats one batch, which is harmless thanks to event ids and candidate set ids.
 
 Source: KIP-98 (fencing by transactional id).
 """
@@ -23,8 +23,8 @@ from aiokafka.errors import KafkaError, ProducerFenced, TransactionalIdAuthoriza
 
 from sidestream.streams.errors import BrokerError
 from sidestream.streams.kafka.clients import Clients
-from sidestream.streams.operate.deadletters.box import DeadLetterBox
-from sidestream.streams.operate.deadletters.letter import Letter, mark
+from sidestream.streams.operate.deadletters.letter import Letter, make_mark
+from sidestream.streams.operate.deadletters.reader import DeadLetterReader
 from sidestream.streams.operate.deadletters.selection import Selection
 
 logger = logging.getLogger(__name__)
@@ -35,13 +35,13 @@ BATCH_BYTES = 4 << 20
 
 @dataclass(slots=True)
 class ReplayReport:
-    """What a replay did, or would do.
+    """The result of a replay, or of its preview.
 
     Attributes:
-        replayed: Letters sent by source topic.
-        before: Chosen letters that an earlier replay had sent.
-        skipped: Chosen letters that cannot be replayed, by obstacle.
-        exactly_once: Whether records and marks went out in transactions.
+        replayed: Letters sent, by source topic.
+        before: Selected letters that an earlier replay had sent.
+        skipped: Selected letters that cannot be replayed, by obstacle.
+        exactly_once: Whether records and marks were sent in transactions.
     """
 
     replayed: Counter[str] = field(default_factory=Counter)
@@ -54,72 +54,65 @@ class Replayer:
     """Replays dead letters.
 
     Args:
-        clients: The Kafka.
-        box: Where the letters are.
-        stamp: Kafka timestamps of the replayed records: the present, or those that the records had.
-        on_letter: Called for every letter that is replayed, after its batch is acknowledged.
+        clients: Kafka clients.
+        reader: Reads the letters.
+        stamp: Kafka timestamps of the replayed records: the current time, or those of the original records.
+        on_letter: Called for every replayed letter, after its batch is acknowledged.
     """
 
     def __init__(
         self,
         clients: Clients,
-        box: DeadLetterBox,
+        reader: DeadLetterReader,
         stamp: Literal["now", "original"] = "now",
         on_letter: Callable[[Letter], None] | None = None,
     ) -> None:
         self._clients = clients
-        self._box = box
+        self._reader = reader
         self._stamp = stamp
         self._on_letter = on_letter or (lambda letter: None)
 
     def preview(self, selection: Selection) -> ReplayReport:
-        """Say what `replay` would do, and send nothing.
-
-        Args:
-            selection: The choice.
-
-        Returns:
-            The same report.
-        """
+        """Return the report of a `replay` without sending anything."""
         report = ReplayReport()
-        for topic in self._box.letter_topics(selection):
+        for topic in self._reader.letter_topics(selection):
             for letter in self._open_letters(topic, selection, report):
-                report.replayed[self._box.source_of(topic).name] += 1
+                report.replayed[self._reader.source_of(topic).name] += 1
                 self._on_letter(letter)
         return report
 
     async def replay(self, selection: Selection) -> ReplayReport:
-        """Send the chosen letters that were not replayed before.
+        """Send the selected letters that were not replayed before.
 
         Args:
-            selection: The choice. Letters that die again meanwhile are not in it.
+            selection: Which letters. Records that fail again during the replay are not included.
 
         Returns:
-            What was done.
+            The report.
 
         Raises:
-            BrokerError: A batch was not acknowledged, or another replay took over; what was done is marked.
+            BrokerError: A batch was not acknowledged, or another replay took over; sent letters are marked.
         """
         report = ReplayReport()
-        for topic in self._box.letter_topics(selection):
+        for topic in self._reader.letter_topics(selection):
             with _explained(topic):
                 async with self._producer(topic, report) as (producer, in_transaction):
                     letters = self._open_letters(topic, selection, report)
-                    # Reading blocks; the producer's tasks must go on meanwhile.
+                    # Reading blocks, and the producer's tasks must run in the meantime.
                     while batch := await asyncio.to_thread(_next_batch, letters):
                         if in_transaction:
                             async with producer.transaction():
                                 await self._send(producer, topic, batch)
                         else:
                             await self._send(producer, topic, batch)
-                        report.replayed[self._box.source_of(topic).name] += len(batch)
+                        report.replayed[self._reader.source_of(topic).name] += len(batch)
                         for letter in batch:
                             self._on_letter(letter)
         return report
 
     def _open_letters(self, topic: str, selection: Selection, report: ReplayReport) -> Iterator[Letter]:
-        done = self._box.replayed(topic)
-        for letter in self._box.letters(topic, selection):
+        done = self._reader.replayed(topic)
+        for letter in self._reader.letters(topic, selection):
             if letter.place.offset in done.get(letter.place.partition, ()):
                 report.before += 1
             elif (obstacle := letter.obstacle) is not None:
@@ -128,29 +121,29 @@ class Replayer:
                 yield letter
 
     async def _send(self, producer: AIOKafkaProducer, topic: str, batch: Sequence[Letter]) -> None:
-        target = self._box.source_of(topic).name
+        target = self._reader.source_of(topic).name
         partitions = await producer.partitions_for(target)
         by_partition: dict[int, list[int]] = defaultdict(list)
         acks = []
         for letter in batch:
             by_partition[letter.place.partition].append(letter.place.offset)
-            came = letter.source
-            if came is None:
+            source = letter.source
+            if source is None:
                 continue
             acks.append(
                 await producer.send(
                     target,
                     letter.value,
                     letter.key,
-                    # Where it was, beside its user's other records however their producer hashes.
-                    partition=came.partition if came.partition in partitions else None,
-                    timestamp_ms=came.timestamp if self._stamp == "original" and came.timestamp >= 0 else None,
+                    # The original partition: that of the user's other records, whichever partitioner wrote them.
+                    partition=source.partition if source.partition in partitions else None,
+                    timestamp_ms=source.timestamp if self._stamp == "original" and source.timestamp >= 0 else None,
                     headers=letter.next_headers(),
                 )
             )
         await asyncio.gather(*acks)
         for partition, offsets in by_partition.items():
-            value, headers = mark(offsets)
+            value, headers = make_mark(offsets)
             await producer.send_and_wait(topic, value, partition=partition, headers=headers)
 
     @contextlib.asynccontextmanager
@@ -162,7 +155,7 @@ class Replayer:
         try:
             await producer.start()
         except TransactionalIdAuthorizationFailed:
-            logger.warning("%s: no right to transactions as %s.replay: at least once instead", topic, topic)
+            logger.warning("%s: no permission for transactions as %s.replay: replaying at least once", topic, topic)
             await producer.stop()
             producer, in_transaction = self._clients.async_producer(), False
             await producer.start()
@@ -189,11 +182,11 @@ def _explained(topic: str) -> Iterator[None]:
     try:
         yield
     except ProducerFenced as error:
-        msg = f"{topic}: another replay of these dead letters began and took over; run again when it has ended"
+        msg = f"{topic}: another replay of these dead letters has started and taken over; run again when it has ended"
         raise BrokerError(msg) from error
     except KafkaError as error:
         msg = (
             f"{topic}: a batch of replayed records was not acknowledged ({error!r}); check the broker and replay "
-            "again: what was acknowledged is marked and will not be repeated"
+            "again: acknowledged records are marked and will not be sent again"
         )
         raise BrokerError(msg) from error

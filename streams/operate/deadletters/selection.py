@@ -1,4 +1,4 @@
-"""Which dead letters are meant: by place, topic, reason, source partition, time of death and attempt."""
+"""Selection of dead letters: by place, topic, reason, source partition, time and attempt."""
 
 import re
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ _AGO = re.compile(r"(\d+)([smhd])")
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """A choice of dead letters; what is left out does not restrict it.
+    """A selection of dead letters; an empty criterion does not restrict it.
 
     Attributes:
         places: These letters only.
         topics: Source topics or dead-letter topics, with or without the installation's prefix.
         reasons: Reason codes.
         partitions: Source partitions.
-        since_ms: Died at or after this time.
-        until_ms: Died before this time.
-        max_attempt: Delivered at most so often; 1 leaves out what failed again after a replay.
+        since_ms: Written to the dead letters at or after this time.
+        until_ms: Written to the dead letters before this time.
+        max_attempt: Delivered at most this often; 1 excludes records that failed again after a replay.
     """
 
     places: frozenset[Place] = frozenset()
@@ -35,41 +35,34 @@ class Selection:
 
     @property
     def is_everything(self) -> bool:
-        """Whether nothing restricts it."""
+        """Whether no criterion is set."""
         return self == Selection()
 
     def matches(self, letter: Letter) -> bool:
-        """Tell whether a letter is meant; its topic is judged by whoever reads it.
-
-        Args:
-            letter: A dead letter.
-
-        Returns:
-            Whether every restriction lets it through.
-        """
+        """Whether a letter meets all criteria except `topics`, which the reader applies."""
         source_partition = None if letter.source is None else letter.source.partition
         return (
             (not self.places or letter.place in self.places)
             and (not self.reasons or letter.reason in self.reasons)
             and (not self.partitions or source_partition in self.partitions)
-            and (self.since_ms is None or letter.buried_at >= self.since_ms)
-            and (self.until_ms is None or letter.buried_at < self.until_ms)
+            and (self.since_ms is None or letter.died_at >= self.since_ms)
+            and (self.until_ms is None or letter.died_at < self.until_ms)
             and (self.max_attempt is None or letter.attempt <= self.max_attempt)
         )
 
 
 def parse_moment(text: str, now_ms: int) -> int:
-    """Read a moment as people write it.
+    """Parse a point in time.
 
     Args:
-        text: `90m`, `2h` or `7d` (so long ago), epoch milliseconds, or ISO 8601 (UTC where it names no zone).
-        now_ms: The present.
+        text: `90m`, `2h` or `7d` (ago), epoch milliseconds, or ISO 8601 (UTC if it names no zone).
+        now_ms: The current time, UTC epoch milliseconds.
 
     Returns:
         UTC epoch milliseconds.
 
     Raises:
-        SettingsError: It is none of these.
+        SettingsError: The text has none of these forms.
     """
     if found := _AGO.fullmatch(text):
         return now_ms - int(found[1]) * _UNITS_MS[found[2]]
@@ -78,7 +71,7 @@ def parse_moment(text: str, now_ms: int) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        msg = f"{text}: expected a time such as 2h, 7d, 2026-03-01T12:00 or epoch milliseconds"
+        msg = f"{text}: expected a time, for example 2h, 7d, 2026-03-01T12:00 or epoch milliseconds"
         raise SettingsError(msg) from error
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return round(aware.timestamp() * 1_000)

@@ -1,7 +1,7 @@
-"""A full dump of the catalogue: one item a line, as `catalog-items.v1` has it, every item once.
+"""A full dump of the catalogue: one `catalog-items.v1` value per line, every item once.
 
-The whole file is checked before anything follows from it, since what is absent is removed: one broken line might stand
-for an item. Items are kept as digests, some 200 bytes each; their lines are read again when they are published.
+The whole file is checked before anything is changed, because absent items are removed: a malformed line may be an item.
+Items are kept in memory as digests, some 200 bytes each; their lines are read again when they are published.
 """
 
 import hashlib
@@ -31,11 +31,11 @@ _head_decoder = msgspec.json.Decoder(_Head)
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """One item as the dump or the topic has it.
+    """One item in the dump or the topic.
 
     Attributes:
-        digest: Of all that is said of it, but for when it was written; None where a value cannot be read.
-        at: When it was written, UTC epoch ms.
+        digest: Digest of all fields except the time of writing; None if the value cannot be read.
+        at: Time of writing, UTC epoch ms.
     """
 
     digest: bytes | None
@@ -56,7 +56,7 @@ class Dump:
 
     @property
     def newest_at(self) -> int:
-        """Return when the last item of it was written, UTC epoch ms; -1 without items."""
+        """Return the latest time of writing of its items, UTC epoch ms; -1 without items."""
         return max((item.at for item in self.items.values()), default=-1)
 
     def lines(self) -> Iterator[CatalogItem]:
@@ -66,7 +66,7 @@ class Dump:
             Items.
 
         Raises:
-            DataError: The file is not what it was when it was checked.
+            DataError: The file has changed since it was checked.
         """
         for number, line in read_json(self.source):
             try:
@@ -74,22 +74,15 @@ class Dump:
             except ValidationError:
                 item = None
             if item is None or self.items.get(item.item_id) != stored_of(item):
-                msg = f"{self.source.name}:{number}: changed while it was read; run it again on a file that stays"
+                msg = f"{self.source.name}:{number}: changed during the run; run again on a file that does not change"
                 raise DataError(msg)
             yield item
 
 
 def stored_of(item: CatalogItem) -> Stored:
-    """Reduce an item to what is compared.
-
-    Args:
-        item: The item.
-
-    Returns:
-        Its digest and time.
-    """
-    said = item.model_dump_json(exclude_none=True, exclude={"at", "schema_version"}).encode()
-    return Stored(hashlib.blake2b(said, digest_size=DIGEST_BYTES).digest(), item.at)
+    """Return digest and time of an item, for comparison."""
+    fields = item.model_dump_json(exclude_none=True, exclude={"at", "schema_version"}).encode()
+    return Stored(hashlib.blake2b(fields, digest_size=DIGEST_BYTES).digest(), item.at)
 
 
 def read_dump(path: Path | str, limits: Limits, now_ms: int) -> Dump:
@@ -120,7 +113,7 @@ def read_dump(path: Path | str, limits: Limits, now_ms: int) -> Dump:
             if item.item_id not in items:
                 items[item.item_id], line_of[item.item_id] = stored_of(item), number
                 continue
-            fault = f"line {number}: item {item.item_id!r} is in line {line_of[item.item_id]} already"
+            fault = f"line {number}: item {item.item_id!r} is already in line {line_of[item.item_id]}"
         count += 1
         if count <= _MAX_NAMED:
             faults.append(fault)
@@ -136,7 +129,7 @@ def _read(line: bytes, limits: Limits, now_ms: int) -> CatalogItem:
     try:
         key = _head_decoder.decode(line).item_id.encode()
     except (msgspec.MsgspecError, UnicodeError):
-        key = b"?"  # what is wrong is told by the whole line
+        key = b"?"  # decoding the whole line below reports the fault
     item = decode_catalog_item(key, line, now_ms, limits)
     if item is None:
         raise BadRecord(Reason.NULL_VALUE, "expected an item, got none")

@@ -1,8 +1,8 @@
-"""What a dump changes: pure.
+"""The changes that follow from a dump: pure.
 
-Changed is what says anything else than the topic does, `at` aside. A dump is as old as its newest item says, or as it
-is told: what the topic learned later is no business of the dump. So an item that is absent there but newer than the
-dump stays, and so does a stored item that is newer than its line.
+An item is changed if any field other than `at` differs from the topic. The dump's time is that of its newest item, or
+given by the caller; later updates of the topic take precedence. So an absent item that is newer than the dump stays,
+and so does a stored item that is newer than its line.
 """
 
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ from sidestream.streams.operate.reconcile.dump import Dump, Stored
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What is to be done.
+class ReconcilePlan:
+    """The changes to make.
 
     Attributes:
-        upserts: Items to publish: new and changed ones.
-        removals: Items to remove, in order of their ids.
-        counts: How many items there are of each kind, for people.
+        upserts: Ids of new and changed items to publish.
+        removals: Ids of items to remove, sorted.
+        counts: Number of items of each kind, for display.
     """
 
     upserts: frozenset[str]
@@ -28,17 +28,17 @@ class Plan:
 
     @property
     def is_empty(self) -> bool:
-        """Tell whether the catalogue is what the dump says."""
+        """Whether the catalogue already matches the dump."""
         return not self.upserts and not self.removals
 
 
-def make_plan(dump: Dump, stored: Mapping[str, Stored], taken_at: int | None = None) -> Plan:
+def make_plan(dump: Dump, stored: Mapping[str, Stored], taken_at: int | None = None) -> ReconcilePlan:
     """Compare a dump with the topic.
 
     Args:
         dump: The checked dump.
-        stored: Items as the topic has them last.
-        taken_at: When the dump was taken, UTC epoch ms; None: when its newest item was written.
+        stored: Last value of each item in the topic.
+        taken_at: Time of the dump, UTC epoch ms; None takes that of its newest item.
 
     Returns:
         The plan.
@@ -58,23 +58,24 @@ def make_plan(dump: Dump, stored: Mapping[str, Stored], taken_at: int | None = N
         "newer_in_topic": len(differing) - len(changed) + len(absent) - len(removals),
         "removed": len(removals),
     }
-    return Plan(new | changed, removals, counts)
+    return ReconcilePlan(new | changed, removals, counts)
 
 
-def refuse_large(plan: Plan, max_removed_percent: float) -> None:
-    """Refuse a dump that takes too much away: it may be of half the catalogue.
+def refuse_large(plan: ReconcilePlan, max_removed_percent: float) -> None:
+    """Refuse a plan that removes too many items, because the dump may be incomplete.
 
     Args:
         plan: The plan.
-        max_removed_percent: Of the items in the topic.
+        max_removed_percent: Largest share of the items in the topic that may be removed.
 
     Raises:
-        DataError: It would remove more.
+        DataError: The plan would remove more.
     """
     share = 100 * len(plan.removals) / max(1, plan.counts["in_topic"])
     if share > max_removed_percent:
         msg = (
             f"the dump would remove {len(plan.removals):,} of {plan.counts['in_topic']:,} items, {share:.1f} %, more "
-            f"than {max_removed_percent:g} % (--max-removed), so nothing was changed; if it is whole, add --force"
+            f"than {max_removed_percent:g} % (--max-removed), so nothing was changed; if the dump is complete, add "
+            "--force"
         )
         raise DataError(msg)

@@ -1,4 +1,4 @@
-"""Reading what the topic has, and publishing what a plan says; killed half-way, the next run does the rest."""
+"""Reads the items of the topic and applies a plan; after a crash, the next run makes the remaining changes."""
 
 from collections.abc import Callable
 
@@ -9,14 +9,14 @@ from sidestream.streams.errors import BadRecord
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.tail import read_topic
 from sidestream.streams.operate.reconcile.dump import Dump, Stored, stored_of
-from sidestream.streams.operate.reconcile.plan import Plan
+from sidestream.streams.operate.reconcile.plan import ReconcilePlan
 
-# Bounds what a refused record leaves unknown, and what waits in memory.
+# Bounds the records whose delivery is unknown after a failure, and those that wait in memory.
 _FLUSH_EVERY = 1_000
 _NO_TIMESTAMP = -1
 
 Progress = Callable[[int, int], None]
-"""Called with units done, and units in all (0: not known)."""
+"""Called with units done and units in all (0 if unknown)."""
 
 
 def _ignore(done: int, total: int) -> None:
@@ -26,19 +26,19 @@ def _ignore(done: int, total: int) -> None:
 def read_stored(
     clients: Clients, topic: TopicSpec, limits: Limits = DEFAULT_LIMITS, progress: Progress = _ignore
 ) -> dict[str, Stored]:
-    """Read all of `catalog-items.v1`: the last value of every item.
+    """Read the last value of every item in `catalog-items.v1`.
 
     Args:
-        clients: The Kafka.
+        clients: Kafka clients.
         topic: The topic.
-        limits: What an item must keep to be known; any other value counts as one to be replaced.
+        limits: Bounds that an item must keep; a value that breaks them counts as unreadable and is replaced.
         progress: Called for every record.
 
     Returns:
         By item id.
 
     Raises:
-        TopicError: There is no such topic.
+        TopicError: The topic does not exist.
         BrokerError: The broker does not answer.
     """
     stored: dict[str, Stored] = {}
@@ -46,7 +46,7 @@ def read_stored(
         progress(count, 0)
         try:
             item_id = decode_item_key(record.key)
-        except BadRecord:  # of no item: nobody tokenizes it
+        except BadRecord:  # belongs to no item, and is never tokenized
             continue
         if record.value is None:
             stored.pop(item_id, None)
@@ -59,17 +59,17 @@ def read_stored(
     return stored
 
 
-def apply_plan(client: SidestreamClient, dump: Dump, plan: Plan, progress: Progress = _ignore) -> None:
+def apply_plan(client: SidestreamClient, dump: Dump, plan: ReconcilePlan, progress: Progress = _ignore) -> None:
     """Publish new and changed items, then remove the absent ones.
 
     Args:
         client: Publishes.
-        dump: Where the items are.
-        plan: What to do.
+        dump: The checked dump.
+        plan: The changes to make.
         progress: Called for every item that is published or removed.
 
     Raises:
-        BrokerError: A record could not be delivered; what was, stays, and another run does the rest.
+        BrokerError: A record could not be delivered; delivered ones stay, and another run makes the other changes.
         DataError: The dump has changed since it was checked.
     """
     waiting, total = 0, len(plan.upserts) + len(plan.removals)
@@ -80,7 +80,7 @@ def apply_plan(client: SidestreamClient, dump: Dump, plan: Plan, progress: Progr
             progress(waiting, total)
             if waiting % _FLUSH_EVERY == 0:
                 client.flush()
-    # Only once all that the dump has is there: who is replaced by another item goes last.
+    # Removals come last, so that an item that another one replaces is removed after its replacement exists.
     client.flush()
     for number, item_id in enumerate(plan.removals, 1):
         client.remove_item(item_id)

@@ -1,1 +1,1 @@
-"""The operator's side of generations: orders, and what workers say of them."""
+"""The operator's side of generations: publishes orders and follows the workers' reports."""

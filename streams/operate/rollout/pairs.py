@@ -1,4 +1,4 @@
-"""Pair folders as an operator names them: by tokenizer version, by name, or by path."""
+"""Finds pair folders by tokenizer version, by name, or by path."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def find_pair(named: str, folder: Path | None) -> tuple[str, str]:
         Tokenizer version and name of the folder.
 
     Raises:
-        GenerationError: There is none, or it lies where workers do not look.
+        GenerationError: There is none, or it is outside the folder that workers read.
         ArtifactError: Its tokenizer is damaged.
     """
     if folder is None or not folder.is_dir():
@@ -26,10 +26,10 @@ def find_pair(named: str, folder: Path | None) -> tuple[str, str]:
             f"got {folder}"
         )
         raise GenerationError(msg)
-    # A bare name means the folder of pairs, even where something of that name lies in the working folder too.
+    # A bare name refers to the folder of pairs, even if the working folder has an entry of that name too.
     places = [place.absolute() for place in (folder / named, folder.parent / named, Path(named))]
     for place in places:
-        # The pair itself may be a link to somewhere else.
+        # The pair itself may be a symbolic link.
         if _is_pair(place) and place.parent.resolve() == folder.resolve():
             return _version(place), place.name
     found = {}
@@ -38,11 +38,11 @@ def find_pair(named: str, folder: Path | None) -> tuple[str, str]:
             try:
                 found[_version(place)] = place.name
             except ArtifactError:
-                continue  # somebody else's; only the one that is asked for must be whole
+                continue  # another pair is damaged; only the requested one must be intact
     if named in found:
         return named, found[named]
     if _is_pair(Path(named)):
-        msg = f"pair {named}: workers look in {folder}; copy it there, on every worker's machine"
+        msg = f"pair {named}: workers read pairs from {folder}; copy it there, on every worker's machine"
         raise GenerationError(msg)
     known = ", ".join(f"{version} ({name})" for version, name in found.items()) or "none"
     looked = " and ".join(dict.fromkeys((str(places[0]), str(places[2]))))
@@ -60,6 +60,6 @@ def _is_pair(place: Path) -> bool:
 def _version(pair: Path) -> str:
     version = verify_manifest(pair / "tokenizer").extra.get("tokenizer_version")
     if not isinstance(version, str):
-        msg = f"{pair / 'tokenizer'}: its manifest names no tokenizer version; fit the tokenizer again"
+        msg = f"{pair / 'tokenizer'}: the manifest has no tokenizer version; fit the tokenizer again"
         raise ArtifactError(msg)
     return version

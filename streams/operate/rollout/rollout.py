@@ -1,8 +1,8 @@
-"""The operator's side of generations: every command writes orders, waits for the workers, and may be run again.
+"""Operator commands for generations: each publishes orders, waits for the workers, and may be repeated.
 
-Rollout: `preparing` is ordered; once every member of the workers' groups has said that it is ready, `active` is. The
-version before stays on standby, warm, until it is retired. A command that ends in the middle leaves the workers where
-they are: run it again, or retire the version.
+Rollout: `preparing` is ordered; once every member of the workers' groups has reported that it is ready, `active` is
+ordered. The previous version stays on standby, loaded, until it is retired. A command that is interrupted leaves the
+workers as they are: run it again, or retire the version.
 """
 
 import time
@@ -17,14 +17,14 @@ from sidestream.streams.runtime.clock import WallClock
 
 
 class Operator:
-    """Rolls out, back, and retires.
+    """Rolls versions out and back, and retires them.
 
     Args:
         watch: The control topics.
         topics: All topics.
-        patience_s: Longest wait of a command for the workers.
-        say: Told how far it is.
-        stalled_s: Once all partitions are written, what is still missing after this time stays missing.
+        patience_s: How long a command waits for the workers.
+        on_progress: Called with each progress message.
+        stalled_s: Once all partitions are written, items that are still missing after this time count as missing.
         seconds: Monotonic clock in seconds.
         wall_ms: UTC epoch milliseconds.
     """
@@ -34,7 +34,7 @@ class Operator:
         watch: ControlWatch,
         topics: Topics,
         patience_s: float,
-        say: Callable[[str], None],
+        on_progress: Callable[[str], None],
         stalled_s: float = 15.0,
         seconds: Callable[[], float] = time.monotonic,
         wall_ms: Callable[[], int] | None = None,
@@ -42,26 +42,26 @@ class Operator:
         self._watch = watch
         self._partitions = topics.catalog_items.partitions
         self._patience_s = patience_s
-        self._say = say
+        self._on_progress = on_progress
         self._seconds = seconds
         self._wall_ms = wall_ms or WallClock()
         self._stalled_s = stalled_s
         self._stall: tuple[tuple[int, int] | None, float] = (None, 0.0)
 
-    def rollout(self, version: str, pair: str, home_pair: str, may_miss: int = 0) -> Generation:
-        """Prepare a version beside the one that serves, then let it serve.
+    def rollout(self, version: str, pair: str, own_pair: str, may_miss: int = 0) -> Generation:
+        """Prepare a version alongside the one that serves, then switch to it.
 
         Args:
             version: Tokenizer version of the pair.
             pair: Name of its pair folder.
-            home_pair: Name of the pair folder that serves where no order was ever given.
-            may_miss: Items that may have no SID under it.
+            own_pair: Name of the pair folder that serves if no order was ever given.
+            may_miss: Number of items that may have no SID under the version.
 
         Returns:
-            The order in force.
+            The order in effect.
 
         Raises:
-            GenerationError: A worker refuses, another rollout is under way, or the wait was too long.
+            GenerationError: A worker refuses, another rollout is in progress, or the wait timed out.
         """
         orders = self._watch.orders
         active, preparing = orders.active, orders.preparing
@@ -70,7 +70,7 @@ class Operator:
         if preparing is not None and preparing.version != version:
             msg = (
                 f"rollout: version {preparing.version} is being prepared; finish it "
-                f"(`sidestream tokenizer rollout {preparing.version}`) or give it up "
+                f"(`sidestream tokenizer rollout {preparing.version}`) or abandon it "
                 f"(`sidestream tokenizer retire {preparing.version}`) first"
             )
             raise GenerationError(msg)
@@ -78,18 +78,18 @@ class Operator:
         self._order(version, pair, "preparing", may_miss=may_miss)
         self._wait(lambda: self._all_prepared(version, may_miss), f"version {version} to be ready everywhere")
         if orders.active is None:
-            self._order(self._what_serves(), home_pair, "active")
+            self._order(self._what_serves(), own_pair, "active")
         self._order(version, pair, "active", may_miss=may_miss)
         return self._serve(version)
 
     def rollback(self) -> Generation:
-        """Let the version that served before serve again, at once.
+        """Switch back to the previous version at once.
 
         Returns:
-            The order in force.
+            The order in effect.
 
         Raises:
-            GenerationError: There is no way back, or the wait was too long.
+            GenerationError: There is no version on standby, or the wait timed out.
         """
         back = self._watch.orders.standby
         if back is None or self._watch.orders.active is None:
@@ -99,16 +99,16 @@ class Operator:
         return self._serve(back.version)
 
     def retire(self, version: str) -> Generation:
-        """Take a version out of the catalogue and out of the workers.
+        """Remove a version from the catalogue and from the workers.
 
         Args:
             version: Tokenizer version.
 
         Returns:
-            The order in force.
+            The order in effect.
 
         Raises:
-            GenerationError: It serves, nobody knows it, or the wait was too long.
+            GenerationError: The version serves or was never ordered, or the wait timed out.
         """
         orders = self._watch.orders
         ordered = orders.find(version)
@@ -135,36 +135,36 @@ class Operator:
         self._watch.order(
             Generation(version=version, pair=pair, phase=phase, may_miss=may_miss, at_once=at_once, at=self._wall_ms())
         )
-        self._say(f"{phase}: {version} ({pair})")
+        self._on_progress(f"{phase}: {version} ({pair})")
 
     def _known(self, version: str) -> Generation:
         found = self._watch.orders.find(version)
         if found is None:
-            msg = f"version {version}: its order is gone from the topic; somebody else writes there"
+            msg = f"version {version}: its order has disappeared from the topic; another operator is writing to it"
             raise GenerationError(msg)
         return found
 
     def _wait(self, open_points: Callable[[], str], what: str) -> None:
-        """Wait until nothing is open any more; tell each change."""
-        until_s, told = self._seconds() + self._patience_s, ""
-        while still := open_points():
-            if still != told:
-                self._say(still)
-                told = still
+        """Wait until nothing is pending; report each change."""
+        until_s, reported = self._seconds() + self._patience_s, ""
+        while pending := open_points():
+            if pending != reported:
+                self._on_progress(pending)
+                reported = pending
             if self._seconds() > until_s:
                 msg = (
-                    f"waited {self._patience_s:.0f} s for {what}: {still}; what was ordered stands, "
-                    "run the command again to go on waiting"
+                    f"waited {self._patience_s:.0f} s for {what}: {pending}; the order stays in effect, "
+                    "run the command again to continue waiting"
                 )
                 raise GenerationError(msg)
-            self._watch.look()
+            self._watch.poll()
 
     def _all_prepared(self, version: str, may_miss: int) -> str:
         reports = self._reports(version)
         if refusals := [f"{r.worker}: {r.detail}" for r in reports if r.progress == "refused"]:
             msg = (
-                f"version {version} is refused, the rollout does not go on: {'; '.join(refusals)}; put it right and "
-                f"run it again, or give it up with `sidestream tokenizer retire {version}`"
+                f"version {version} is refused, the rollout stops: {'; '.join(refusals)}; fix the cause and run it "
+                f"again, or abandon it with `sidestream tokenizer retire {version}`"
             )
             raise GenerationError(msg)
         waiting = [report for report in reports if report.progress != "ready"]
@@ -184,8 +184,8 @@ class Operator:
             self._stall = ((held, missing), now_s)
         if held == self._partitions and missing > may_miss and now_s - self._stall[1] > self._stalled_s:
             msg = (
-                f"version {version}: all values are written, and {missing:,} items that are served now have no SID "
-                f"under it; publish them again, or accept it with --may-miss {missing}"
+                f"version {version}: all values are written, but {missing:,} items that are served now have no SID "
+                f"under it; publish them again, or accept that with --may-miss {missing}"
             )
             raise GenerationError(msg)
 
@@ -208,7 +208,7 @@ class Operator:
         return [report for report in self._watch.workers() if report.version == version]
 
     def _absent(self, reports: list[GenerationReport]) -> str:
-        """Say so while not all members of the groups have spoken; asking Kafka costs a connection, so it comes last."""
+        """Return what is pending while members have not reported; the query costs a connection, so it comes last."""
         if not any(report.serving is not None for report in reports):
             return "no worker that answers session-starts has reported yet"
         members = self._watch.members()

@@ -1,4 +1,4 @@
-"""The control topics as an operator's command sees them: all orders, and who was heard of lately."""
+"""Follows the control topics for an operator's command: all orders, and the workers with a recent report."""
 
 import logging
 import time
@@ -20,21 +20,21 @@ _IDLE_GROUPS = ("Empty", "Dead")
 
 
 class ControlWatch:
-    """Reads both topics from their start and goes on; close it.
+    """Follows both topics from their beginning; must be closed.
 
     Args:
-        clients: The Kafka.
+        clients: Kafka clients.
         topics: All topics.
         groups: The workers' consumer groups.
-        silent_s: Workers that said nothing for so long count as gone.
+        silent_s: Workers without a report for this long count as gone.
         seconds: Monotonic clock in seconds.
 
     Raises:
-        TopicError: There is no control topic.
+        TopicError: The control topics do not exist.
         BrokerError: Kafka does not answer.
 
     Attributes:
-        orders: All so far.
+        orders: State of the control topics.
     """
 
     def __init__(
@@ -52,55 +52,58 @@ class ControlWatch:
         self._silent_s = silent_s
         self._seconds = seconds
         self._counted = (0, -float("inf"))
-        self._heard_s: dict[bytes, float] = {}
+        self._reported_s: dict[bytes, float] = {}
         names = (topics.generations.name, topics.generation_reports.name)
         self._follower = BlockingFollower(clients, dict.fromkeys(names))
         self._read_to_end()
-        # Who is named there may be gone long since: only what comes from now on was said by somebody alive.
-        self._heard_s.clear()
+        # These reports may be from workers that ended long ago: only later ones show that a worker is alive.
+        self._reported_s.clear()
 
     def close(self) -> None:
         """Close the connection."""
         self._follower.close()
 
-    def look(self) -> None:
-        """Take what has come.
+    def poll(self) -> None:
+        """Apply new records.
 
         Raises:
             BrokerError: Kafka does not answer.
         """
-        self._take(self._follower.poll(_POLL_MS))
+        self._apply(self._follower.poll(_POLL_MS))
 
     def workers(self) -> list[GenerationReport]:
-        """Return the last word of every worker heard of lately."""
+        """Return the last report of every worker that has reported recently."""
         until_s = self._seconds() - self._silent_s
         reports = self.orders.workers().values()
-        return [report for report in reports if self._heard_s.get(report.key.encode(), -float("inf")) >= until_s]
+        return [report for report in reports if self._reported_s.get(report.key.encode(), -float("inf")) >= until_s]
 
     def members(self) -> int:
-        """Count the workers that Kafka knows.
+        """Count the members of the workers' groups.
 
         Returns:
-            Members of the groups; 1 where the broker is the embedded one, inside its only worker.
+            The number of members; 1 for the embedded broker, which runs inside its only worker.
 
         Raises:
-            BrokerError: Kafka does not say.
+            BrokerError: Kafka does not describe the groups.
         """
         if self._clients.is_embedded:
             return 1
         if self._seconds() < self._counted[1] + _COUNT_S:
             return self._counted[0]
-        admin, chatter = self._clients.admin(), logging.getLogger("kafka.admin")
-        level = chatter.level
+        admin, admin_logger = self._clients.admin(), logging.getLogger("kafka.admin")
+        level = admin_logger.level
         try:
-            # It cannot read what Faust says of itself, and would tell so for every member.
-            chatter.setLevel(logging.ERROR)
+            # It cannot decode Faust's member metadata, and would log that for every member.
+            admin_logger.setLevel(logging.ERROR)
             groups = admin.describe_groups(self._groups)
         except KafkaError as exc:
-            msg = f"groups {', '.join(self._groups)}: Kafka does not describe them ({exc!r}); check broker and rights"
+            msg = (
+                f"groups {', '.join(self._groups)}: Kafka does not describe them ({exc!r}); check the broker and its "
+                "permissions"
+            )
             raise BrokerError(msg) from exc
         finally:
-            chatter.setLevel(level)
+            admin_logger.setLevel(level)
             admin.close()
         count = sum(len(found["members"]) for found in groups.values() if found["group_state"] not in _IDLE_GROUPS)
         self._counted = (count, self._seconds())
@@ -113,7 +116,7 @@ class ControlWatch:
             generation: The order.
 
         Raises:
-            BrokerError: Kafka did not take it.
+            BrokerError: The order was not acknowledged.
         """
         producer = self._clients.producer()
         try:
@@ -129,9 +132,9 @@ class ControlWatch:
 
     def _read_to_end(self) -> None:
         self._follower.aim()
-        self._take(self._follower.to_end())
+        self._apply(self._follower.to_end())
 
-    def _take(self, batches: Iterable[Batch]) -> None:
+    def _apply(self, batches: Iterable[Batch]) -> None:
         for place, records in batches:
             for record in records:
                 try:
@@ -139,6 +142,6 @@ class ControlWatch:
                         self.orders.order(record.key, record.value, record.offset)
                     else:
                         self.orders.report(record.key, record.value)
-                        self._heard_s[record.key] = self._seconds()
+                        self._reported_s[record.key] = self._seconds()
                 except BadRecord:
-                    continue  # workers skip it too, and say so
+                    continue  # workers skip it too, and log it

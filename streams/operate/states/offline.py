@@ -1,4 +1,4 @@
-"""The states of one group as they lie in Kafka and on this disk, for commands that need its workers to be down."""
+"""Access to the states of one group in Kafka and on this disk, for commands that need its workers to be stopped."""
 
 import asyncio
 import time
@@ -26,23 +26,23 @@ from sidestream.streams.listens.table.users import UserTable
 from sidestream.streams.runtime.pacing import Pacer
 
 _IDLE = ("Empty", "Dead")
-# A broker that has just started knows its groups only after a while.
+# A broker that has just started needs some time to load its groups.
 _COORDINATOR_S = 20.0
 _RETRY_S = 0.2
 CHUNK = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class Offline:
-    """Where the states of a group are.
+class OfflineStates:
+    """The states of a group.
 
     Attributes:
-        clients: Factory of Kafka clients.
+        clients: Kafka clients.
         topics: Topics of the installation.
-        lane: Settings of the lane.
-        group_id: Consumer group of the lane.
+        lane: Settings of the listen lane.
+        group_id: Consumer group of the listen lane.
         folder: Local tables of this machine's worker.
-        more_folders: Those of further workers with the same data folder.
+        more_folders: Local tables of other workers with the same data folder.
     """
 
     clients: Clients
@@ -54,25 +54,25 @@ class Offline:
 
     @property
     def identity(self) -> TableIdentity:
-        """What the tables are made from."""
+        """Source topic, changelog topic and partition count of the tables."""
         listens = self.topics.listens
         return TableIdentity(listens.name, self.topics.user_state_changelog.name, listens.partitions)
 
     @property
-    def beside_listens(self) -> tuple[str, ...]:
-        """Topics that the lane reads or writes in the partition of the listens; an older installation lacks some."""
+    def co_partitioned_topics(self) -> tuple[str, ...]:
+        """Other topics with the same partitioning as the listens; an older installation may lack some."""
         return self.topics.user_erasures.name, self.topics.item_counts.name
 
     def require_idle(self) -> None:
-        """Refuse to go on while a worker of the group lives.
+        """Check that no worker of the group is running.
 
         Raises:
-            LaneError: One is a member of the group.
-            BrokerError: Kafka does not say.
-            SettingsError: The broker is the embedded one, which lives inside its only worker.
+            LaneError: The group has members.
+            BrokerError: Kafka does not describe the group.
+            SettingsError: The broker is the embedded one, which runs inside its only worker.
         """
         if self.clients.is_embedded:
-            msg = "states: expected Apache Kafka, got the embedded broker, which keeps nothing once its process ends"
+            msg = "states: expected Apache Kafka, got the embedded broker, which stores nothing beyond its process"
             raise SettingsError(msg)
         until_s = time.monotonic() + _COORDINATOR_S
         while True:
@@ -81,27 +81,30 @@ class Offline:
                 break
             except KafkaError as exc:
                 if not exc.retriable or time.monotonic() > until_s:
-                    msg = f"group {self.group_id}: Kafka does not describe it ({exc!r}); check the broker and rights"
+                    msg = (
+                        f"group {self.group_id}: Kafka does not describe it ({exc!r}); check the broker and its "
+                        "permissions"
+                    )
                     raise BrokerError(msg) from exc
             time.sleep(_RETRY_S)
         if members:
             msg = (
-                f"group {self.group_id}: expected no worker, got {members} members; stop all workers (one that was "
-                f"killed is forgotten after {self.clients.settings.session_timeout_ms / 1e3:.0f} s) and try again"
+                f"group {self.group_id}: expected no members, got {members}; stop all workers (the group drops a "
+                f"killed one after {self.clients.settings.session_timeout_ms / 1e3:.0f} s) and try again"
             )
             raise LaneError(msg)
 
-    def live_topics(self) -> Mapping[str, TopicState]:
-        """Ask Kafka for source and changelog, and for what lies beside them.
+    def existing_topics(self) -> Mapping[str, TopicState]:
+        """Look up the source topic, the changelog and the co-partitioned topics in Kafka.
 
         Returns:
-            Those that are there, by name.
+            Those that exist, by name.
 
         Raises:
-            LaneError: Source or changelog is missing.
+            LaneError: The source topic or the changelog is missing.
         """
         names = (self.identity.source_topic, self.identity.changelog_topic)
-        found = look_up(self.clients, *names, *self.beside_listens)
+        found = look_up(self.clients, *names, *self.co_partitioned_topics)
         for name in names:
             if name not in found:
                 msg = f"{name}: expected a topic, got none; run `sidestream topics create`, then this command again"
@@ -109,12 +112,12 @@ class Offline:
         return found
 
     async def read(self, topic: str, partition: int, from_offset: int = 0) -> AsyncIterator[Any]:
-        """Read all records of a partition that are there now.
+        """Read all records of a partition up to its current end.
 
         Args:
             topic: Topic.
             partition: Partition.
-            from_offset: Records before it are left out.
+            from_offset: First offset to read.
 
         Yields:
             Records in offset order.
@@ -130,25 +133,18 @@ class Offline:
                     yield record
 
     async def changelog(self, partition: int) -> dict[bytes, bytes]:
-        """Read a changelog partition: the last value of each key, all of it in memory.
-
-        Args:
-            partition: Partition.
-
-        Returns:
-            Values by key, records about the changelog too.
-        """
+        """Read the last value of each key of a changelog partition into memory, reserved keys included."""
         values: dict[bytes, bytes] = {}
         async for batch in read_to_end(self.clients, self.identity.changelog_topic, [partition]):
             keep_last(batch.records, values)
         return values
 
     async def bounds(self, topic: str) -> dict[int, tuple[int, int]]:
-        """Give first and next offset of each partition of a topic."""
+        """Return first and next offset of each partition of a topic."""
         return dict(await ask_bounds(self.clients, topic, range(self.identity.num_partitions)))
 
     def committed(self, topic: str | None = None) -> dict[int, int]:
-        """Give the group's offsets, of the source if of no other topic; partitions without one are left out."""
+        """Return the group's committed offsets, by default those of the source; partitions without one are omitted."""
         admin = self.clients.admin()
         try:
             found = admin.list_group_offsets({self.group_id: None})[self.group_id]
@@ -158,7 +154,7 @@ class Offline:
         return {p.partition: at.offset for p, at in found.items() if p.topic == name and at.offset >= 0}
 
     def commit(self, offsets: Mapping[int, int], topic: str | None = None) -> None:
-        """Set the group's offsets, of the source if of no other topic."""
+        """Set the group's committed offsets, by default those of the source."""
         admin, name = self.clients.admin(), topic or self.identity.source_topic
         try:
             wanted = {Place(name, p): OffsetAndMetadata(at, "", -1) for p, at in offsets.items()}
@@ -166,12 +162,12 @@ class Offline:
         finally:
             admin.close()
 
-    def forget_offsets(self, partitions: Collection[int], *, source: bool = True) -> None:
-        """Delete the group's source offsets, and those of erasures: who folds old listens anew must meet them again.
+    def delete_offsets(self, partitions: Collection[int], *, source: bool = True) -> None:
+        """Delete the group's source offsets, and those of erasures, which must be applied again to refolded listens.
 
         Args:
-            partitions: Which; those without an offset stay as they are.
-            source: False leaves the offsets of the source.
+            partitions: Partitions; those without an offset stay as they are.
+            source: False keeps the offsets of the source.
         """
         names = (self.topics.user_erasures.name, *((self.identity.source_topic,) if source else ()))
         places = [Place(name, p) for name in names for p in self.committed(name) if p in partitions]
@@ -184,7 +180,7 @@ class Offline:
             admin.close()
 
     async def open_writer(self) -> ChangelogWriter:
-        """Open the lane's own writer, which ends and fences whatever a worker left open."""
+        """Open the lane's writer, which aborts the open transactions of a worker and fences it."""
         pacer = Pacer(self.lane.slice_ms, self.lane.listen_share)
         writer = make_writer(self.lane, self.clients, self.identity, self.group_id, pacer)
         await writer.open(range(self.identity.num_partitions))
@@ -193,22 +189,22 @@ class Offline:
         return writer
 
     def local_path(self, partition: int) -> Path:
-        """Return the folder of a local database: where there are none, the one that the first worker would make."""
+        """Return the folder of a local database; if none exists, the one that the first worker would create."""
         return next(iter(self.local_paths(partition)), self._path(self.folder, partition))
 
     def local_paths(self, partition: int) -> list[Path]:
-        """Return the folders of all local databases of a partition: it may have moved from worker to worker."""
+        """Return the folders of all local databases of a partition, which may have moved between workers."""
         paths = (self._path(folder, partition) for folder in (self.folder, *self.more_folders))
         return [path for path in paths if path.exists()]
 
     def read_table(self, partition: int) -> tuple[dict[bytes, bytes], Positions, TableTopics]:
-        """Read a local database, of several the one that is furthest; one that is not there is empty.
+        """Read a local database; of several, the most recent one. A missing one counts as empty.
 
         Args:
             partition: Partition.
 
         Returns:
-            What it holds of users, its positions, and the topics that they belong to.
+            Its values of users, its positions, and the topics that they belong to.
         """
         found = [
             self._read_table(folder, partition)
@@ -243,23 +239,26 @@ class Offline:
             f"{place.topic}/{place.partition}: {error.__name__}" for place, error in answers.items() if error.errno
         ]
         if refused:
-            msg = f"group {self.group_id}: Kafka refused to change its offsets: {'; '.join(refused)}; stop all workers"
+            msg = (
+                f"group {self.group_id}: Kafka refused to change its offsets: {'; '.join(refused)}; stop all workers "
+                "and try again"
+            )
             raise LaneError(msg)
 
 
 async def publish_all(
     writer: ChangelogWriter, partition: int, values: Mapping[bytes, bytes | None], source_next: int
 ) -> None:
-    """Write values of one changelog partition, in transactions where the lane has them.
+    """Write values of one changelog partition, in transactions if the lane uses them.
 
     Args:
         writer: Open writer.
         partition: Partition.
-        values: By key; none deletes.
-        source_next: Source offset that goes with them.
+        values: By key; `None` writes a tombstone.
+        source_next: Source offset that is committed with them.
 
     Raises:
-        LaneError: It is not known to be durable, or a worker was started meanwhile.
+        LaneError: The values may not be durable, or a worker was started in the meantime.
     """
     items = list(values.items())
     for first in range(0, len(items), CHUNK):

@@ -1,13 +1,13 @@
-"""Carrying states over to a source that was recreated or repartitioned, or to a changelog that was recreated.
+"""Carries states over to a source that was recreated or repartitioned, or to a recreated changelog.
 
-A state moves to the changelog partition of its key, and its watermark starts again, because its offsets were those of
-another log; its history and the ids of its last events stay. Where source and partition are still the same (only the
-changelog was recreated), it is copied from the local table as it is.
+A state moves to the changelog partition of its key, and its watermark is reset, because its offsets were those of
+another log; its history and the ids of its last events stay. If source and partition are unchanged (only the changelog
+was recreated), it is copied from the local table unchanged.
 
-It may be broken off anywhere and run again. First all states are written to where they belong, then each partition
-lets go of those that left it and takes its new record of origin: a partition with that record is done, and one without
-is refused by workers and begun anew here. Erasures that nobody has applied yet move with their users (`requests`);
-where listens are folded anew, all erasures are read again. Memory holds the states of one partition at a time.
+A rebase may be interrupted anywhere and run again. First all states are written to their target partitions, then each
+partition deletes the states that left it and gets its new origin record: a partition with that record is done; one
+without it is rejected by workers and processed from scratch here. Pending erasures move with their users (`requests`);
+if listens are folded again, all erasures are read again. Memory holds the states of one partition at a time.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from sidestream.streams.errors import LaneError
 from sidestream.streams.listens.durable.writer import ChangelogWriter
 from sidestream.streams.listens.restore.origin import ORIGIN_KEY, Origin, is_reserved
 from sidestream.streams.listens.restore.source_check import partition_of
-from sidestream.streams.operate.states.offline import Offline, publish_all
+from sidestream.streams.operate.states.offline import OfflineStates, publish_all
 from sidestream.streams.operate.states.requests import carry_requests
 
 _BLOCK = b"\xff"
@@ -27,13 +27,13 @@ _BLOCK = b"\xff"
 
 @dataclass(slots=True)
 class RebaseReport:
-    """What a rebase did.
+    """The result of a rebase.
 
     Attributes:
-        current: Partitions that needed nothing.
+        current: Partitions that needed no change.
         rebased: Partitions whose states were carried over.
-        reasons: What had changed, a line each.
-        states: Values written with a new beginning, in all.
+        reasons: What had changed, one line each.
+        states: Values written.
         moved: Of these, to another partition.
         from_tables: Of these, from a local table, because the changelog had lost them.
     """
@@ -48,7 +48,7 @@ class RebaseReport:
 
 @dataclass(slots=True)
 class _Plan:
-    """One partition that is not done yet."""
+    """A partition that has to be rebased."""
 
     differences: list[str]
     begins_again: bool
@@ -59,24 +59,24 @@ class _Plan:
     leaving: list[bytes] = field(default_factory=list)
 
 
-async def rebase_states(offline: Offline, *, refold: bool = False, leave_unfolded: bool = False) -> RebaseReport:
-    """Make the states fit the topics that are there now.
+async def rebase_states(offline: OfflineStates, *, refold: bool = False, leave_unfolded: bool = False) -> RebaseReport:
+    """Make the states consistent with the current topics.
 
     Args:
-        offline: The installation.
-        refold: Where no state is left, fold anew what the source still holds.
-        leave_unfolded: Go on where users move away from listens that nobody has folded.
+        offline: The states.
+        refold: If no state is left, fold the listens that the source still has.
+        leave_unfolded: Continue even if users move away from listens that are not folded yet.
 
     Returns:
-        What was done; nothing where all fits.
+        The report; nothing is written if all partitions are current.
 
     Raises:
-        LaneError: A worker runs, topics do not fit the settings, or something would be lost.
+        LaneError: A worker is running, topics do not match the settings, or data would be lost.
     """
     await asyncio.to_thread(offline.require_idle)
     now = await asyncio.to_thread(_origin_now, offline)
     committed = await asyncio.to_thread(offline.committed)
-    changelog_id = offline.live_topics()[offline.identity.changelog_topic].topic_id
+    changelog_id = offline.existing_topics()[offline.identity.changelog_topic].topic_id
     writer = await offline.open_writer()
     try:
         return await _Rebase(offline, now, changelog_id, writer, committed, refold, leave_unfolded).run()
@@ -84,9 +84,9 @@ async def rebase_states(offline: Offline, *, refold: bool = False, leave_unfolde
         await writer.close()
 
 
-def _origin_now(offline: Offline) -> Origin:
-    """Read the source's identity, and let what goes with it partition by partition grow to its size."""
-    identity, found = offline.identity, offline.live_topics()
+def _origin_now(offline: OfflineStates) -> Origin:
+    """Return the source's identity, after adding missing partitions to the co-partitioned topics."""
+    identity, found = offline.identity, offline.existing_topics()
     source, changelog = found[identity.source_topic], found[identity.changelog_topic]
     count = identity.num_partitions
     if source.partitions != count or changelog.partitions > count:
@@ -96,7 +96,7 @@ def _origin_now(offline: Offline) -> Origin:
             "number; a changelog with more than that must be recreated while this machine has its local tables"
         )
         raise LaneError(msg)
-    names = (identity.changelog_topic, *offline.beside_listens)
+    names = (identity.changelog_topic, *offline.co_partitioned_topics)
     if too_small := [name for name, state in found.items() if name in names and state.partitions < count]:
         admin = offline.clients.admin()
         try:
@@ -110,7 +110,7 @@ def _origin_now(offline: Offline) -> Origin:
 class _Rebase:
     def __init__(
         self,
-        offline: Offline,
+        offline: OfflineStates,
         now: Origin,
         changelog_id: str | None,
         writer: ChangelogWriter,
@@ -129,7 +129,7 @@ class _Rebase:
     async def run(self) -> RebaseReport:
         self._bounds = await self._offline.bounds(self._now.source_topic)
         for partition in self._bounds:
-            await self._judge(partition)
+            await self._inspect(partition)
         self._report.reasons = tuple(sorted({reason for plan in self._plans.values() for reason in plan.differences}))
         self._report.current = len(self._bounds) - len(self._plans)
         for partition in self._plans:
@@ -145,14 +145,14 @@ class _Rebase:
             self._report.rebased += 1
         return self._report
 
-    async def _judge(self, partition: int) -> None:
-        """Find out whether a partition needs anything, and where its listens go on."""
+    async def _inspect(self, partition: int) -> None:
+        """Determine whether a partition must be rebased, and from which source offset its listens continue."""
         values = await self._offline.changelog(partition)
         record = values.get(ORIGIN_KEY)
         origin = self._origins[partition] = None if record is None else Origin.from_bytes(record)
         begin, end = self._bounds[partition]
         committed = self._committed.get(partition)
-        differences = ["no record of the origin"] if origin is None else origin.differences(self._now)
+        differences = ["no origin record"] if origin is None else origin.differences(self._now)
         if not differences and (committed or 0) <= end:
             return
         local, local_next = await asyncio.to_thread(self._local, partition, origin, not values)
@@ -160,10 +160,10 @@ class _Rebase:
             msg = (
                 f"changelog {self._offline.identity.changelog_topic}/{partition}: expected the states of {committed} "
                 f"folded listens, got none, neither there nor in {self._offline.local_path(partition)}; run this "
-                "on the machine whose worker had the partition, or with --refold to fold what the source still holds"
+                "on the machine whose worker owned the partition, or with --refold to fold what the source still has"
             )
             raise LaneError(msg)
-        # Kafka deletes committed offsets with their topic: without ids, they tell a log from its successor.
+        # Kafka deletes committed offsets with their topic: without topic ids, only they tell a log from its successor.
         same_source = committed is not None and committed <= end
         if origin is not None and origin.source_id and self._now.source_id:
             same_source = origin.source_id == self._now.source_id and (committed or 0) <= end
@@ -171,8 +171,8 @@ class _Rebase:
         if grew and (committed or 0) < end and not self._leave_unfolded:
             msg = (
                 f"{self._now.source_topic}/{partition}: expected all listens to be folded before users move, got "
-                f"{end - (committed or 0)} that are not; those of users who move would be folded where nobody looks; "
-                "--leave-unfolded goes on without them"
+                f"{end - (committed or 0)} that are not; those of users who move would be folded into states that are "
+                "never read; --leave-unfolded continues without them"
             )
             raise LaneError(msg)
         known = bool(values or local)
@@ -183,7 +183,7 @@ class _Rebase:
         )
 
     async def _carry(self, partition: int) -> None:
-        """Write the states of one partition to where they belong; nothing is removed yet."""
+        """Write the states of one partition to their target partitions; nothing is removed yet."""
         plan, origin, count = self._plans[partition], self._origins[partition], self._now.num_partitions
         values = await self._offline.changelog(partition)
         local, _ = await asyncio.to_thread(self._local, partition, origin, not values)
@@ -197,15 +197,15 @@ class _Rebase:
             if target != partition:
                 if key in values:
                     plan.leaving.append(key)
-                # What lies where it never belonged came from a rebase that was broken off; a partition that is done
-                # has its states, and may have folded on.
+                # A state in a partition where it never belonged is from an interrupted rebase. A partition that is
+                # done already has its states, and may have folded further listens.
                 strayed = origin is not None and partition_of(user, origin.num_partitions) != partition
                 if strayed or target not in self._plans:
                     continue
                 self._report.moved += 1
             begins_again = plan.begins_again or target != partition
             fresh = rebase(value) if begins_again and key == user else value
-            # What is there already was written by this run or one before it.
+            # An unchanged value was written by this run or an earlier one.
             if target != partition or key in local or fresh != value:
                 by_target.setdefault(target, {})[key] = fresh
         for target, states in by_target.items():
@@ -213,15 +213,15 @@ class _Rebase:
             await publish_all(self._writer, target, states, self._plans[target].source_next)
 
     async def _carry_requests(self) -> None:
-        """Let erasures that nobody has applied go where their users are, and old listens meet those of before."""
+        """Move pending erasures to their users' partitions, and have all erasures read again for refolded listens."""
         source_nexts = {partition: plan.source_next for partition, plan in self._plans.items()}
         for partition in [partition for partition, plan in self._plans.items() if plan.grew]:
             await carry_requests(self._offline, self._writer, partition, source_nexts)
-        anew = [partition for partition, plan in self._plans.items() if plan.refolds]
-        await asyncio.to_thread(self._offline.forget_offsets, anew, source=False)
+        refolded = [partition for partition, plan in self._plans.items() if plan.refolds]
+        await asyncio.to_thread(self._offline.delete_offsets, refolded, source=False)
 
     def _local(self, partition: int, origin: Origin | None, is_empty: bool) -> tuple[dict[bytes, bytes], int]:
-        """Read a local table whose changelog is gone: its values, and its source offset."""
+        """Read values and source offset of a local table whose changelog was deleted."""
         if origin is not None:
             return {}, 0
         values, positions, topics = self._offline.read_table(partition)
@@ -231,5 +231,5 @@ class _Rebase:
 
 
 def _user_of(key: bytes) -> bytes:
-    """Name the user of a key; what belongs to a user beside the state has it between two bytes of 0xff."""
+    """Return the user of a key; keys of a user's other values contain the user between two bytes of 0xff."""
     return key[1 : key.index(_BLOCK, 1)] if key.startswith(_BLOCK) else key

@@ -1,8 +1,8 @@
-"""Requests to erase users that no worker has applied, carried to where their users have moved.
+"""Carries pending erasure requests over to the partitions that their users have moved to.
 
-All that waits in a partition is published again, in its order and to the partition of its key, and the group's offset
-goes past the old records: left where they were, they would be applied to users who are not there. Repeated requests do
-nothing, so this may be broken off anywhere and run again.
+All pending requests of a partition are published again, in their order and to the partition of their key, and the
+group's offset moves past the old records: otherwise they would be applied in a partition without their users. Erasure
+is idempotent, so this may be interrupted anywhere and run again.
 """
 
 import asyncio
@@ -11,39 +11,39 @@ from collections.abc import Mapping
 from sidestream.streams.contracts.deadletters import DeadLetter
 from sidestream.streams.listens.durable.writer import ChangelogWriter, FoldedBatch
 from sidestream.streams.listens.restore.source_check import partition_of
-from sidestream.streams.operate.states.offline import Offline
+from sidestream.streams.operate.states.offline import OfflineStates
 
 
 async def carry_requests(
-    offline: Offline, writer: ChangelogWriter, partition: int, source_nexts: Mapping[int, int]
+    offline: OfflineStates, writer: ChangelogWriter, partition: int, source_nexts: Mapping[int, int]
 ) -> None:
-    """Carry the requests of one partition that nobody has applied.
+    """Carry the pending requests of one partition over.
 
     Args:
-        offline: The installation.
+        offline: The states.
         writer: Open writer.
-        partition: Where they are.
-        source_nexts: By partition, the source offset that goes with what is published; those that are missing are done,
-            requests included.
+        partition: Partition of the requests.
+        source_nexts: By partition, the source offset that is committed with the requests. A partition that is missing
+            here is done, requests included.
 
     Raises:
-        LaneError: They are not known to be durable, or a worker was started meanwhile.
+        LaneError: The requests may not be durable, or a worker was started in the meantime.
     """
     topic = offline.topics.user_erasures.name
     committed = await asyncio.to_thread(offline.committed, topic)
-    by_home: dict[int, list[DeadLetter]] = {}
+    by_target: dict[int, list[DeadLetter]] = {}
     next_offset = None
     async for record in offline.read(topic, partition, committed.get(partition, 0)):
-        home = partition_of(record.key, offline.identity.num_partitions) if record.key else partition
-        # Not a dead letter, but like one a record with key, headers and perhaps no value.
-        by_home.setdefault(home, []).append(DeadLetter(topic, record.key, record.value, list(record.headers)))
+        target = partition_of(record.key, offline.identity.num_partitions) if record.key else partition
+        # Not a dead letter, but like one it is a record with key, headers and possibly no value.
+        by_target.setdefault(target, []).append(DeadLetter(topic, record.key, record.value, list(record.headers)))
         next_offset = record.offset + 1
-    if next_offset is None or by_home.keys() == {partition}:
+    if next_offset is None or by_target.keys() == {partition}:
         return
-    staying = by_home.pop(partition, [])
-    for home, moving in by_home.items():
-        if home in source_nexts:
-            await writer.publish(FoldedBatch(home, {}, moving, source_nexts[home]))
+    staying = by_target.pop(partition, [])
+    for target, moving in by_target.items():
+        if target in source_nexts:
+            await writer.publish(FoldedBatch(target, {}, moving, source_nexts[target]))
     passed = {topic: next_offset}
     await writer.publish(FoldedBatch(partition, {}, staying, source_nexts[partition], side_offsets=passed))
     if not writer.commits_source:

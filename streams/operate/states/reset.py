@@ -1,8 +1,8 @@
-"""Starting over: local tables are removed and rebuilt; with `everything`, the states themselves are.
+"""Removes local tables, which are then rebuilt from the changelog; with `everything`, also the states themselves.
 
-It may be broken off anywhere. The group's offsets go first: whoever comes then folds listens again that are in the
-states still, to no effect, and meets all erasures again. The other way round, listens would be missing from states that
-are gone already.
+A reset may be interrupted anywhere. The group's offsets are deleted first: a worker that starts after that folds
+listens again that are still in the states, without effect, and reads all erasures again. In the opposite order, listens
+would be missing from states that are already deleted.
 """
 
 import asyncio
@@ -11,31 +11,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sidestream.streams.listens.restore.origin import ORIGIN_KEY
-from sidestream.streams.operate.states.offline import Offline, publish_all
+from sidestream.streams.operate.states.offline import OfflineStates, publish_all
 
 
 @dataclass(frozen=True, slots=True)
 class ResetReport:
-    """What a reset removed: local tables, and values of the changelog."""
+    """The result of a reset: number of local tables and of changelog values removed."""
 
     tables: int
     values: int
 
 
-async def reset_states(offline: Offline, partitions: Sequence[int], *, everything: bool = False) -> ResetReport:
+async def reset_states(offline: OfflineStates, partitions: Sequence[int], *, everything: bool = False) -> ResetReport:
     """Remove local tables, which the worker rebuilds from the changelog.
 
     Args:
-        offline: The installation.
-        partitions: Which.
-        everything: Also empty their changelog and forget the group's source offsets, so that the states are folded
-            anew from what the source still holds.
+        offline: The states.
+        partitions: Partitions to reset.
+        everything: Also delete all values of their changelog and the group's source offsets, so that the states are
+            folded again from the listens that the source still has.
 
     Returns:
-        What was removed.
+        The report.
 
     Raises:
-        LaneError: A worker runs, or Kafka refuses.
+        LaneError: A worker is running, or Kafka refuses a change.
     """
     await asyncio.to_thread(offline.require_idle)
     values = await _empty(offline, partitions) if everything else 0
@@ -45,19 +45,19 @@ async def reset_states(offline: Offline, partitions: Sequence[int], *, everythin
     return ResetReport(len(paths), values)
 
 
-async def _empty(offline: Offline, partitions: Sequence[int]) -> int:
-    await asyncio.to_thread(offline.forget_offsets, partitions)
+async def _empty(offline: OfflineStates, partitions: Sequence[int]) -> int:
+    await asyncio.to_thread(offline.delete_offsets, partitions)
     removed = 0
     writer = await offline.open_writer()
     try:
         for partition in partitions:
-            # Records cannot be cut from a compacted topic: a tombstone for each key.
+            # Records of a compacted topic cannot be deleted directly: write a tombstone for each key.
             found = await offline.changelog(partition)
-            # The origin first: it tells tables on other machines that what they know of the source is void.
+            # The origin first: without it, tables on other machines are no longer valid for the source.
             await publish_all(writer, partition, dict.fromkeys((ORIGIN_KEY, *found)), 0)
             removed += len(found)
     finally:
         await writer.close()
     # The transactions of the tombstones committed the source's first offset.
-    await asyncio.to_thread(offline.forget_offsets, partitions)
+    await asyncio.to_thread(offline.delete_offsets, partitions)
     return removed

@@ -1,12 +1,12 @@
-"""Comparing what should be one: the pure fold of the source log, the changelog, and the local table.
+"""Compares three copies of the states: the pure fold of the source log, the changelog, and the local table.
 
-Equality is that of the design: the same bytes where the catalogue stood still; where it changed since, all that the
-records determine, which is everything but the stored SIDs, since the compacted catalogue no longer tells which SID an
-item had when a listen was folded. Of an erased user only the entries are compared: the ids of the last events and the
-counts depend on when the erasure came.
+If the catalogue has not changed, they must be equal byte for byte. If it has, everything that the records determine
+must be equal: all but the stored SIDs, because the compacted catalogue no longer contains the SID that an item had when
+a listen was folded. For an erased user only the entries are compared: the ids of the last events and the counts depend
+on when the erasure arrived.
 
-What cannot be checked is said: the fold of a partition whose first listens retention has deleted, or whose states were
-carried over from another source.
+Partitions that cannot be checked are reported: those whose first listens retention has deleted, and those whose states
+were carried over from another source.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from sidestream.models.history.layout import NO_ERASURE, decode, entry_bytes
 from sidestream.streams.contracts.decode import Limits, decode_listen
 from sidestream.streams.errors import BadRecord
 from sidestream.streams.listens.restore.origin import ORIGIN_KEY, Origin, is_reserved
-from sidestream.streams.operate.states.offline import Offline
+from sidestream.streams.operate.states.offline import OfflineStates
 
 MAX_DIFFERENCES = 20
 _FACTS_BYTES = 16  # of a ring entry: what the listen alone determines
@@ -29,16 +29,16 @@ _FACTS_BYTES = 16  # of a ring entry: what the listen alone determines
 
 @dataclass(slots=True)
 class VerifyReport:
-    """What a comparison found.
+    """The result of a comparison.
 
     Attributes:
         users: Users in the changelog.
-        same_bytes: Of these, equal to the fold byte by byte.
+        same_bytes: Of these, equal to the fold byte for byte.
         same_but_sids: Of these, equal to the fold except for stored SIDs.
-        unchecked_folds: Of these, in partitions whose log alone does not make them.
+        unchecked_folds: Of these, in partitions whose states do not follow from the log alone.
         table_users: Users compared in local tables.
-        wrong: Differences, all of them.
-        differences: The first of them, a line each.
+        wrong: Number of differences.
+        differences: The first differences, one line each.
         notes: What could not be checked, and why.
     """
 
@@ -52,34 +52,34 @@ class VerifyReport:
     notes: list[str] = field(default_factory=list)
 
     def differ(self, what: str) -> None:
-        """Count a difference, and keep it if it is one of the first."""
+        """Count a difference, and store its text if it is one of the first."""
         self.wrong += 1
         if len(self.differences) < MAX_DIFFERENCES:
             self.differences.append(what)
 
 
 async def verify_states(
-    offline: Offline,
+    offline: OfflineStates,
     lookup: SidLookup,
     limits: Limits,
     *,
     with_tables: bool,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> VerifyReport:
-    """Compare fold, changelog and, where asked, this machine's tables, one partition after the other.
+    """Compare fold, changelog and, optionally, this machine's tables, one partition at a time.
 
     Args:
-        offline: The installation.
-        lookup: Item key to the SID that the catalogue holds now.
-        limits: What makes a listen a bad record.
-        with_tables: Also compare local tables.
-        progress: Called with the partitions compared and all partitions.
+        offline: The states.
+        lookup: Returns the current SID of an item key.
+        limits: Bounds that listens must keep.
+        with_tables: Whether to compare local tables, too.
+        progress: Called with the number of compared partitions and of all partitions.
 
     Returns:
-        What was found.
+        The report.
 
     Raises:
-        LaneError: A worker runs.
+        LaneError: A worker is running.
     """
     await asyncio.to_thread(offline.require_idle)
     committed = await asyncio.to_thread(offline.committed)
@@ -94,7 +94,7 @@ async def verify_states(
         report.users += len(users)
         begin = bounds[partition][0]
         if begin > 0 or (record is not None and Origin.from_bytes(record).carried):
-            why = f"its log begins at offset {begin}" if begin else "its states were carried over from another source"
+            why = f"its log starts at offset {begin}" if begin else "its states were carried over from another source"
             report.notes.append(f"partition {partition}: the fold of {len(users)} users cannot be checked: {why}")
             report.unchecked_folds += len(users)
         else:
@@ -106,7 +106,7 @@ async def verify_states(
 
 
 async def _compare_fold(
-    offline: Offline,
+    offline: OfflineStates,
     partition: int,
     users: Mapping[bytes, bytes],
     committed: int,
@@ -135,12 +135,14 @@ async def _compare_fold(
             elif state is not None and expected is not None and _facts(state) == _facts(expected):
                 report.same_but_sids += 1
             else:
-                report.differ(f"{_name(key)}: changelog/{partition} expected {_tell(expected)}, got {_tell(state)}")
+                report.differ(
+                    f"{_name(key)}: changelog/{partition} expected {_describe(expected)}, got {_describe(state)}"
+                )
         except StateError as exc:
             report.differ(f"{_name(key)}: changelog/{partition}: {exc}")
 
 
-def _compare_table(offline: Offline, partition: int, states: Mapping[bytes, bytes], report: VerifyReport) -> None:
+def _compare_table(offline: OfflineStates, partition: int, states: Mapping[bytes, bytes], report: VerifyReport) -> None:
     if not offline.local_path(partition).exists():
         report.notes.append(f"partition {partition}: no local table here")
         return
@@ -148,7 +150,7 @@ def _compare_table(offline: Offline, partition: int, states: Mapping[bytes, byte
     report.table_users += sum(not key.startswith(KEY_MARK) for key in found)
     for key in found.keys() | states.keys():
         if found.get(key) != states.get(key):
-            expected, got = _tell(states.get(key)), _tell(found.get(key))
+            expected, got = _describe(states.get(key)), _describe(found.get(key))
             report.differ(f"{_name(key)}: table/{partition} expected {expected} as in the changelog, got {got}")
 
 
@@ -158,7 +160,7 @@ def _marks(state: bytes) -> tuple[int, int]:
 
 
 def _facts(state: bytes) -> tuple[object, ...]:
-    """Return all of a state that its listens determine, whatever the catalogue held."""
+    """Return the parts of a state that follow from its listens, independently of the catalogue."""
     parts = decode(state)
     step = entry_bytes(parts.num_levels)
     entries = [parts.ring[at : at + _FACTS_BYTES] for at in range(0, len(parts.ring), step)]
@@ -167,13 +169,13 @@ def _facts(state: bytes) -> tuple[object, ...]:
     return (parts.folded, parts.late, parts.watermark, parts.event_ids, entries)
 
 
-def _tell(state: bytes | None) -> str:
+def _describe(state: bytes | None) -> str:
     if state is None:
         return "no state"
     try:
         parts = decode(state)
     except StateError:
-        return f"{len(state)} bytes that are no state"
+        return f"{len(state)} bytes that are not a state"
     entries = len(parts.ring) // entry_bytes(parts.num_levels)
     return f"{parts.folded} folded, {entries} entries, watermark {parts.watermark}"
 

@@ -1,1 +1,1 @@
-"""Live items at the edge: their states beside the catalogue agent, and who listens to them beside the listen lane."""
+"""Live items: their states, kept with the catalogue agent, and their listeners, counted with the listen lane."""

@@ -1,4 +1,4 @@
-"""Which items are live: the keys of `live-states.v1`, read by every worker that folds listens, without a group."""
+"""The ids of the live items: the keys of `live-states.v1`, read without a group by every worker that folds listens."""
 
 from collections.abc import Sequence
 
@@ -9,33 +9,29 @@ from sidestream.streams.kafka.spans import Batch
 
 
 class LiveIds(FollowingService):
-    """The set of live items, a moment behind; listens from before an item is known are not counted for it.
+    """The set of live items, slightly behind the topic; listens from before an item is known are not counted for it.
 
     Args:
-        clients: The Kafka.
+        clients: Kafka clients.
         topic: `live-states.v1`.
 
     Attributes:
-        now: Ids of the live items.
+        current: Ids of the live items.
     """
 
     def __init__(self, clients: Clients, topic: TopicSpec) -> None:
         super().__init__(clients, topic)
-        self.now: set[str] = set()
+        self.current: set[str] = set()
 
     def take(self, batches: Sequence[Batch]) -> None:
-        """Note what began and what ended.
-
-        Args:
-            batches: States, and tombstones of items that are live no more.
-        """
+        """Apply states, and tombstones of items that are no longer live."""
         for batch in batches:
             for record in batch.records:
-                self._note(record.key, record.value is not None)
+                self._set_live(record.key, record.value is not None)
 
-    def _note(self, key: bytes | None, is_live: bool) -> None:
+    def _set_live(self, key: bytes | None, is_live: bool) -> None:
         item_id = (key or b"").decode(errors="replace")
         if is_live:
-            self.now.add(item_id)
+            self.current.add(item_id)
         else:
-            self.now.discard(item_id)
+            self.current.discard(item_id)

@@ -1,4 +1,4 @@
-"""Reads what concerns live items off the wire, and writes it: segments, listeners' sums, the catalogue's values."""
+"""Decodes and encodes the records of live items: segments, listener sums and the catalogue's values."""
 
 import base64
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from sidestream.models.records import ItemSids, ListenerMean, LiveListeners, Liv
 from sidestream.streams.contracts.decode import Limits, Reason, decode_of_item
 from sidestream.streams.errors import BadRecord, TokenizerError
 from sidestream.tokenizer.content import MAX_TEXT_CHARS
-from sidestream.tokenizer.live import Listening, LiveState, OwnWords, Partial, Segment
+from sidestream.tokenizer.live import Listening, LiveState, OwnContent, Partial, Segment
 from sidestream.tokenizer.views import ContentSegment, ItemContent
 
 
@@ -22,14 +22,14 @@ def decode_segment(
         key: Record key, must be the `item_id`.
         value: Record value.
         timestamp_ms: The record's Kafka timestamp; -1 if it has none.
-        limits: What the record must keep.
+        limits: Bounds that the record must keep.
         max_segment_s: Longest segment in seconds.
 
     Returns:
         The segment.
 
     Raises:
-        BadRecord: Whatever is wrong with it; a malformed span is named as in catalogue items.
+        BadRecord: Key or value break the contract; a malformed span is described as in catalogue items.
     """
     segment = decode_of_item(LiveSegment, key, value, timestamp_ms, limits)
     if segment.end_ms - segment.start_ms > max_segment_s * 1e3:
@@ -52,17 +52,17 @@ def decode_listeners(
         key: Record key, must be the `item_id`.
         value: Record value.
         timestamp_ms: The record's Kafka timestamp; -1 if it has none.
-        limits: What the record must keep.
+        limits: Bounds that the record must keep.
 
     Returns:
         The value, and the sum in it.
 
     Raises:
-        BadRecord: Whatever is wrong with it.
+        BadRecord: Key or value break the contract.
     """
-    told = decode_of_item(LiveListeners, key, value, timestamp_ms, limits)
-    means = {version: _listening(version, mean) for version, mean in sorted(told.means.items())}
-    return told, Partial(told.partition, told.since, told.offset, told.at, means)
+    listeners = decode_of_item(LiveListeners, key, value, timestamp_ms, limits)
+    means = {version: _listening(version, mean) for version, mean in sorted(listeners.means.items())}
+    return listeners, Partial(listeners.partition, listeners.since, listeners.offset, listeners.at, means)
 
 
 def _listening(version: str, mean: ListenerMean) -> Listening:
@@ -74,15 +74,7 @@ def _listening(version: str, mean: ListenerMean) -> Listening:
 
 
 def listeners_value(item_id: str, partial: Partial) -> bytes:
-    """Write a sum as a value of `live-listeners.v1`.
-
-    Args:
-        item_id: The live item.
-        partial: The sum.
-
-    Returns:
-        JSON.
-    """
+    """Encode a sum as a value of `live-listeners.v1`: JSON."""
     return LiveListeners(
         item_id=item_id,
         at=partial.at,
@@ -97,43 +89,36 @@ def listeners_value(item_id: str, partial: Partial) -> bytes:
 
 
 def segment_of(segment: LiveSegment, offset: int) -> Segment:
-    """Take a segment as the fold wants it.
+    """Convert a decoded segment into the form that is applied to a state.
 
     Args:
         segment: The value.
         offset: Its source offset.
 
     Returns:
-        The segment; of its words so many as encoders read, for states keep them.
+        The segment. Its text is cut to the length that encoders read, because states store it.
     """
     return Segment(offset, segment.at, segment.start_ms, segment.end_ms, segment.text[:MAX_TEXT_CHARS], segment.field)
 
 
-def own_words(value: ItemSids) -> Mapping[str, OwnWords]:
-    """Read what the catalogue agent made of an item's words.
-
-    Args:
-        value: Its value.
-
-    Returns:
-        By tokenizer version.
-    """
+def own_words(value: ItemSids) -> Mapping[str, OwnContent]:
+    """Return SID and vector of an item's own text, by tokenizer version, from the catalogue agent's value."""
     own = {}
     for version, tokenized in value.versions.items():
         vector = base64.b64decode(tokenized.vector)
         components = np.frombuffer(vector, dtype=np.int8) * np.float64(tokenized.vector_scale)
-        own[version] = OwnWords(tokenized.sid, vector, tokenized.vector_scale, components)
+        own[version] = OwnContent(tokenized.sid, vector, tokenized.vector_scale, components)
     return own
 
 
 def value_of(state: LiveState) -> ItemSids:
-    """Say what a live item is now: the catalogue's value with the SIDs that stand.
+    """Return the current `item-sids.v1` value of a live item: the catalogue's value with the item's current SIDs.
 
     Args:
-        state: The item.
+        state: The item's state.
 
     Returns:
-        A value of `item-sids.v1`; the same state gives the same bytes.
+        The value; equal states give the same bytes.
     """
     item = ItemSids.from_json(state.item)
     if not state.spans and not state.partials:

@@ -1,4 +1,4 @@
-"""Reads the states of live items back from `live-states.v1`: all of a partition, before anything of it is folded."""
+"""Restores the states of live items from `live-states.v1`: a whole partition, before any record of it is applied."""
 
 from collections.abc import Collection
 
@@ -18,12 +18,12 @@ async def restore_states(
     """Read all states of some partitions.
 
     Args:
-        clients: The Kafka.
+        clients: Kafka clients.
         topic: `live-states.v1`.
-        partitions: Which.
+        partitions: Partitions to restore.
 
     Returns:
-        States by partition and key. One that cannot be read is left out, with a warning: its item is tokenized again.
+        States by partition and key. An unreadable state is skipped with a warning: its item is tokenized again.
     """
     found: dict[int, dict[bytes, bytes]] = {partition: {} for partition in partitions}
     async for batch in read_to_end(clients, topic, found):
@@ -37,5 +37,5 @@ def _readable(values: dict[bytes, bytes]) -> dict[bytes, LiveState]:
         try:
             states[key] = decode_state(value)
         except TokenizerError as exc:
-            _log.warning("state of a live item left out", key=repr(key), error=str(exc))
+            _log.warning("unreadable state of a live item skipped", key=repr(key), error=str(exc))
     return states

@@ -1,11 +1,10 @@
-"""The live items in step with the catalogue agent: restored before anything is folded, given up with the partitions.
+"""Restores and sweeps the live items of the partitions that the catalogue agent owns.
 
-States change in the agent's one task alone. A rebalance only notes which partitions are owned from then on; the next
-batch, or the next sweep, forgets and restores.
+States change only while the agent's write lock is held. A rebalance merely records which partitions are owned from then
+on; the next batch or sweep drops the old states and restores the new ones.
 """
 
-import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Final
 
 from sidestream.streams.contracts.outgoing import Outgoing
@@ -22,66 +21,60 @@ SWEEP_S: Final = 1.0
 
 
 class LiveItemsService:
-    """What the catalogue agent knows of live items.
+    """The live items of the catalogue agent.
 
     Args:
         items: Their states.
         states: `live-states.v1`.
-        clients: The Kafka.
-        clock: Judges which items are over.
-        seconds: Monotonic clock in seconds.
+        clients: Kafka clients.
+        clock: Decides which items have expired.
+
+    Attributes:
+        restored: Partitions whose states are held. Empty from a rebalance until the next `restore`.
     """
 
-    def __init__(
-        self,
-        items: LiveItems,
-        states: TopicSpec,
-        clients: Clients,
-        clock: Clock,
-        seconds: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, items: LiveItems, states: TopicSpec, clients: Clients, clock: Clock) -> None:
         self.items = items
-        self._states, self._clients, self._clock, self._seconds = states, clients, clock, seconds
+        self._states, self._clients, self._clock = states, clients, clock
         self._owned: frozenset[int] = frozenset()
         self._is_stale = False
-        self._next_sweep_s = 0.0
+        self.restored: frozenset[int] = frozenset()
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Topics that the agent reads for it."""
+        """Topics that the agent reads for the live items."""
         return self.items.sources
 
-    def assigned(self, partitions: Collection[int]) -> None:
-        """Note a rebalance.
+    def on_assigned(self, partitions: Collection[int]) -> None:
+        """Record a rebalance.
 
         Args:
-            partitions: Of the topics keyed by item; none between revocation and assignment.
+            partitions: Owned partitions of the topics keyed by item; none between revocation and assignment.
         """
-        self._owned, self._is_stale = frozenset(partitions), True
+        self._owned, self._is_stale, self.restored = frozenset(partitions), True, frozenset()
 
-    async def ready(self, partitions: Collection[int] = ()) -> None:
-        """Restore what is owned and not here yet; called before a batch is folded.
+    async def restore(self, partitions: Collection[int] = ()) -> None:
+        """Restore the owned partitions that are not held yet; called before a batch of theirs is applied.
 
         Args:
-            partitions: Those that the batch is of.
+            partitions: Those of the batch.
         """
         if self._is_stale:
             self._is_stale = False
-            self.items.forget()
-        missing = (self._owned | frozenset(partitions)) - self.items.partitions
+            self.items.clear()
+        missing = (self._owned | frozenset(partitions)) - self.items.states.keys()
         if missing:
             found = await restore_states(self._clients, self._states.name, sorted(missing))
-            self.items.adopt(found)
+            self.items.add_restored(found)
             _log.info("live items restored", partitions=sorted(missing), items=sum(map(len, found.values())))
+        if not self._is_stale:
+            self.restored = frozenset(self.items.states)
 
     async def sweep(self) -> list[Outgoing]:
-        """Let go of items that are over, once a second.
+        """End the items that have expired.
 
         Returns:
-            What to send.
+            The records to send.
         """
-        if self._seconds() < self._next_sweep_s:
-            return []
-        self._next_sweep_s = self._seconds() + SWEEP_S
-        await self.ready()
+        await self.restore()
         return self.items.sweep(self._clock())

@@ -1,1 +1,1 @@
-"""Whether a worker makes progress, and what ends it where it does not."""
+"""Detects whether a worker makes progress, and terminates it if it does not."""

@@ -1,7 +1,7 @@
-"""Asks Kafka itself, apart from all consumers, whether it answers and how far the worker's topics reach.
+"""Polls Kafka, independently of all consumers, for its liveness and the end offsets of the worker's topics.
 
-A consumer whose fetcher died in silence sees no news and looks idle; only somebody else can tell that work waits. Ends
-are those for `read_committed`: records of an open transaction do not wait for us.
+A consumer whose fetcher died silently gets no records and looks idle; only an independent client can see that work is
+waiting. End offsets are those for `read_committed`: records of an open transaction are not waiting work.
 """
 
 import asyncio
@@ -23,14 +23,14 @@ _ANSWER_S = 2.0
 
 
 class Backlog(Service):
-    """The ends of topics, a few seconds old at most while Kafka answers.
+    """The end offsets of topics, at most a few seconds old while Kafka answers.
 
     Args:
-        clients: The Kafka.
-        topics: What to look at.
-        every_s: How often.
-        app: Where the positions of Faust's own consumer are read.
-        seconds: Monotonic clock.
+        clients: Kafka clients.
+        topics: Topics to poll.
+        every_s: Polling interval.
+        app: The Faust app, for the positions of its own consumer.
+        seconds: Monotonic clock in seconds.
     """
 
     mundane_level = "debug"
@@ -57,35 +57,28 @@ class Backlog(Service):
 
     @property
     def answers(self) -> bool:
-        """Whether Kafka answered the last question."""
+        """Whether Kafka answered the last request."""
         return self._answers
 
     def ends(self, topic: str) -> Mapping[int, int]:
-        """Give the ends of a topic.
-
-        Args:
-            topic: Its name.
-
-        Returns:
-            By partition; empty before the first answer.
-        """
+        """Return a topic's end offsets by partition; empty before the first answer."""
         return self._ends.get(topic, {})
 
     def not_ready(self) -> list[str]:
-        """Say so while Kafka does not answer; before the start others do."""
+        """Return a reason while Kafka does not answer; before the first answer other parts report it."""
         if self._answers or self._answered_at_s is None:
             return []
         silent_s = self._seconds() - self._answered_at_s
         return [f"kafka: no answer from {self._clients.bootstrap} for {silent_s:.0f} s"]
 
     def unread(self, topic: str) -> Work:
-        """Tell what Faust's own consumer has not fetched yet of the partitions that it holds.
+        """Return what Faust's own consumer has not fetched yet of its assigned partitions.
 
         Args:
             topic: A topic with an agent.
 
         Returns:
-            What waits, and where the consumer stands.
+            The number of waiting records, and the consumer's positions.
         """
         ends = self.ends(topic)
         read = {tp.partition: position for tp, position in self._positions.items() if tp.topic == topic}
@@ -93,17 +86,17 @@ class Backlog(Service):
         return Work(waiting, tuple(sorted(read.items())))
 
     async def on_start(self) -> None:
-        """Connect, and go on asking."""
+        """Connect and start polling."""
         self._consumer = self._clients.async_consumer()
         await self._consumer.start()
-        self.add_future(self._ask(self._consumer))
+        self.add_future(self._poll(self._consumer))
 
     async def on_stop(self) -> None:
         """Close the connection."""
         if self._consumer is not None:
             await self._consumer.stop()
 
-    async def _ask(self, consumer: AIOKafkaConsumer) -> None:
+    async def _poll(self, consumer: AIOKafkaConsumer) -> None:
         while not self.should_stop:
             try:
                 async with asyncio.timeout(_ANSWER_S):
@@ -118,7 +111,7 @@ class Backlog(Service):
             await self.sleep(self._every_s)
 
     async def _read_positions(self) -> None:
-        """Read where Faust's consumer stands; a consumer that does not even say so stands where it stood."""
+        """Read the positions of Faust's consumer; one that cannot be read keeps its last known value."""
         faust_consumer = self._app._consumer
         wanted = {partition.topic for partition in self._partitions}
         lanes = getattr(self._app.transport, "lanes", {})

@@ -1,4 +1,4 @@
-"""The worker's heart: a task on the event loop that tells the watchdog, twice a second, that the loop runs and why."""
+"""The heartbeat: a task on the event loop that reports the parts' work to the watchdog, twice a second."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,10 +12,10 @@ BEAT_S = 0.5
 
 
 class Heartbeat(Service):
-    """Started first and stopped last, so that everything in between is watched.
+    """Reports to the watchdog. Started first and stopped last, so that everything in between is watched.
 
     Args:
-        watchdog: Who listens.
+        watchdog: The watchdog.
     """
 
     mundane_level = "debug"
@@ -29,16 +29,16 @@ class Heartbeat(Service):
         """Watch a part's work.
 
         Args:
-            part: Name for the reason that a person reads.
-            work: Tells its work; called on the event loop, must not block.
-            limit_s: For how long its work may wait; none for the common limit.
+            part: Name shown in the reason.
+            work: Returns the part's work; called on the event loop, must not block.
+            limit_s: How long its work may wait; `None` means the common limit.
         """
         self._works[part] = work
         if limit_s is not None:
             self._watchdog.limit(part, limit_s)
 
     async def on_start(self) -> None:
-        """Start the thread and the beat."""
+        """Start the watchdog's thread and the heartbeat."""
         self._watchdog.start()
         self.add_future(self._beat())
 

@@ -1,4 +1,4 @@
-"""Whether this worker is a member of its consumer group with an assignment in force."""
+"""Tracks whether this worker is a member of its consumer group with a current assignment."""
 
 from typing import Any
 
@@ -7,12 +7,8 @@ import faust
 from sidestream.streams.runtime.progress import IDLE, Work
 
 
-class Group:
-    """Listens to Faust's signals.
-
-    Args:
-        app: The app.
-    """
+class GroupMembership:
+    """Tracks Faust's rebalance signals."""
 
     def __init__(self, app: faust.App) -> None:
         self._state = "not joined"
@@ -22,11 +18,11 @@ class Group:
         app.on_partitions_revoked.connect(self._on_revoked)
 
     def not_ready(self) -> list[str]:
-        """Say so while there is no assignment."""
+        """Return a reason while there is no assignment."""
         return [] if self._state == "joined" else [f"kafka: {self._state}"]
 
     def work(self) -> Work:
-        """Tell whether an assignment is awaited: from the start of Faust's consumer on."""
+        """Return one unit of work while an assignment is awaited, from the start of Faust's consumer on."""
         consumer = self._app._consumer
         if self._state == "joined" or consumer is None or not consumer.started:
             return IDLE

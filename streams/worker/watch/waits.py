@@ -1,4 +1,4 @@
-"""Where the tasks of an event loop wait, told from another thread: what the log needs of a worker that did nothing."""
+"""Where the tasks of an event loop are waiting, read from another thread, for the log of a worker without progress."""
 
 import asyncio
 import inspect
@@ -17,19 +17,19 @@ _TASKS_SHOWN = 60
 
 
 def task_waits(loop: asyncio.AbstractEventLoop) -> list[str]:
-    """Name the awaits of each task that goes through this package, from the outermost in.
+    """Describe the await chain of each task that runs through this package, from the outermost call in.
 
-    Nothing is stopped meanwhile: of a loop that runs, what is told may be of different moments.
+    The loop is not stopped: if it runs, the lines may be of different moments.
 
     Args:
-        loop: The event loop; of another thread, too.
+        loop: The event loop; it may belong to another thread.
 
     Returns:
-        One line for each place, with the number of tasks that wait there.
+        One line per place, with the number of tasks that wait there.
     """
     try:
         tasks = asyncio.all_tasks(loop)
-    except RuntimeError:  # the set changed under all of its tries
+    except RuntimeError:  # the set of tasks changed during each of its attempts
         return []
     places = Counter(place for task in tasks if (place := _place(task.get_coro())))
     return [f"{count} x {place}" if count > 1 else place for place, count in sorted(places.items())][:_TASKS_SHOWN]
@@ -45,7 +45,7 @@ def _place(awaited: Coroutine[Any, Any, Any] | Any) -> str | None:
 
 
 def _step(awaited: Any) -> tuple[CodeType, int, Any] | None:
-    """Take one await apart: whose code, at which line, and what it waits for; none where it leaves Python."""
+    """Return code, line and awaited object of one await; `None` for an object that is not Python code."""
     if inspect.iscoroutine(awaited):
         code, frame, inner = awaited.cr_code, awaited.cr_frame, awaited.cr_await
     elif inspect.isgenerator(awaited):

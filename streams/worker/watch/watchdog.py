@@ -1,21 +1,21 @@
-"""A thread that ends the process when nothing else can: loop blocked, shutdown stuck, work waiting and none done.
+"""A thread that terminates the process when nothing else can: loop blocked, shutdown stuck, or work without progress.
 
-It leaves by `os._exit`, without asking anybody, and says why in one line on standard error; where nothing was done, or
-not stopped, lines before it say what waits where. That is safe by design: nothing of a shutdown is needed except its
-speed. A worker without work never ends, also while Kafka is away: its
-clients connect again.
+It calls `os._exit` directly and gives the reason in one line on standard error; without progress, or when the shutdown
+is stuck, the lines before it show where tasks are waiting. That is safe by design: correctness never depends on an
+orderly shutdown, which only makes restarts faster. A worker without work is never terminated, not even while Kafka is
+unreachable: its clients reconnect.
 
 | exit code | why |
 |---|---|
-| 0 | told to stop (SIGTERM, SIGHUP, SIGINT), and stopped |
-| 1 | could not start: settings, topics, artifacts or Kafka must be put right first |
-| 70 | crashed, or fenced by another worker: start it again |
-| 71 | told to stop, and did not within `worker.watchdog.shutdown_s` |
+| 0 | stopped after SIGTERM, SIGHUP or SIGINT |
+| 1 | could not start: settings, topics, artifacts or Kafka must be corrected first |
+| 70 | crashed, or fenced by another worker: restart it |
+| 71 | a signal asked it to stop, and it did not within `worker.watchdog.shutdown_s` |
 | 72 | event loop blocked for `worker.watchdog.loop_blocked_s` |
-| 73 | work waited and none was done for `worker.watchdog.no_progress_s` |
+| 73 | work waited without progress for `worker.watchdog.no_progress_s` |
 
 Time in which this thread itself did not run (a paused process, a sleeping machine) is not counted. A call into native
-code that keeps the interpreter's lock stops this thread too: then `/livez` does not answer either.
+code that holds the interpreter lock stops this thread too: then `/livez` does not answer either.
 """
 
 import contextlib
@@ -33,13 +33,13 @@ from sidestream.streams.runtime.progress import Work
 from sidestream.streams.worker.settings import WatchdogSettings
 
 TICK_S = 0.25
-# A step of the clock longer than this is time in which the process was not run.
+# A longer step of the clock means that the process was not running.
 _LONGEST_STEP_S = 4 * TICK_S
 _FRAMES_SHOWN = 3
 
 
 class ExitCode(IntEnum):
-    """How a worker ends; the operator's manual is the table above."""
+    """Exit codes of a worker; the table above says what to do about each."""
 
     OK = 0
     NOT_STARTED = 1
@@ -51,24 +51,24 @@ class ExitCode(IntEnum):
 
 @dataclass(slots=True)
 class _Watched:
-    """One part: its last work and for how long it has not moved."""
+    """One part: its last work, and for how long there was no progress."""
 
     work: Work
-    still_s: float = 0.0
+    stalled_s: float = 0.0
 
 
 class Watchdog:
-    """Judges from a thread what the event loop reports with `beat`.
+    """Checks, in a thread, what the event loop reports with `beat`.
 
     Args:
         settings: Limits.
-        no_progress_s: Limit for work that waits, in seconds.
+        no_progress_s: How long work may wait without progress.
         is_ending: Whether a shutdown has begun; must be safe to call from a thread.
-        crash_reason: Why the worker crashed, none if it did not; must be safe to call from a thread.
-        leave: Ends the process with a code, at once.
-        waits: Says in lines where the tasks of the loop wait; must be safe to call from a thread.
-        say: Prints one line, without any lock that a stuck thread may hold.
-        seconds: Monotonic clock.
+        crash_reason: Why the worker crashed, `None` if it did not; must be safe to call from a thread.
+        exit_process: Terminates the process with a code, at once.
+        waits: Returns lines that show where the tasks of the loop wait; must be safe to call from a thread.
+        print_line: Prints one line, without any lock that a stuck thread may hold.
+        seconds: Monotonic clock in seconds.
     """
 
     def __init__(
@@ -77,17 +77,17 @@ class Watchdog:
         no_progress_s: float,
         is_ending: Callable[[], bool],
         crash_reason: Callable[[], BaseException | None],
-        leave: Callable[[int], None] = os._exit,
+        exit_process: Callable[[int], None] = os._exit,
         waits: Callable[[], Iterable[str]] = tuple,
-        say: Callable[[str], None] | None = None,
+        print_line: Callable[[str], None] | None = None,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._no_progress_s = no_progress_s
         self._is_ending = is_ending
         self._crash_reason = crash_reason
-        self._leave, self._waits = leave, waits
-        self._say = say or _to_stderr
+        self._exit_process, self._waits = exit_process, waits
+        self._print_line = print_line or _to_stderr
         self._seconds = seconds
         self._limits_s: dict[str, float] = {}
         self._reported: Mapping[str, Work] = {}
@@ -96,46 +96,42 @@ class Watchdog:
         self._silent_s = self._ending_s = 0.0
         self._checked_at_s = 0.0
         self._reasons: list[str] = []
-        self._has_spoken = False
+        self._has_reported = False
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
 
     def limit(self, part: str, seconds: float) -> None:
-        """Give one part a limit of its own.
+        """Set a separate limit for one part.
 
         Args:
             part: Its name in `beat`.
-            seconds: For how long its work may wait.
+            seconds: How long its work may wait.
         """
         self._limits_s[part] = seconds
 
     def start(self) -> None:
-        """Begin to watch; the loop must beat from now on."""
+        """Start to watch; the loop must call `beat` from now on."""
         self._checked_at_s = self._seconds()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Watch no longer: the worker has ended in order."""
+        """Stop watching, after the worker has ended normally."""
         self._closed.set()
         if self._thread is not None:
             self._thread.join()
 
     def beat(self, works: Mapping[str, Work]) -> None:
-        """Report from the event loop: it runs, and this is what its parts have to do.
-
-        Args:
-            works: By name of the part.
-        """
+        """Report from the event loop that it runs, and the work of its parts by name."""
         self._reported = works
         self._beats += 1
 
     def not_alive(self) -> list[str]:
-        """Say what may soon end the worker: from half of a limit on."""
+        """Return what may soon terminate the worker, once half of a limit has passed."""
         return self._reasons
 
     def check(self) -> None:
-        """Look once; called by the thread at every tick."""
+        """Check once; called by the thread at every tick."""
         now_s = self._seconds()
         step_s, self._checked_at_s = min(now_s - self._checked_at_s, _LONGEST_STEP_S), now_s
         self._silent_s = 0.0 if self._beats != self._seen_beats else self._silent_s + step_s
@@ -164,7 +160,7 @@ class Watchdog:
                 self._watched[name] = _Watched(work)
             else:
                 known.work = work
-                known.still_s += step_s
+                known.stalled_s += step_s
 
     def _on_shutdown(self, crash: BaseException | None) -> list[tuple[float, ExitCode, str]]:
         limit_s = self._settings.shutdown_s
@@ -177,7 +173,7 @@ class Watchdog:
 
     def _on_loop(self) -> list[tuple[float, ExitCode, str]]:
         limit_s = self._settings.loop_blocked_s
-        # The end of a shutdown is a closed loop, which is silent for good reason.
+        # At the end of a shutdown the loop is closed and cannot beat.
         if self._ending_s or self._silent_s < limit_s / 2:
             return []
         why = f"event loop blocked for {self._silent_s:.1f} s (limit {limit_s:g} s), the main thread is {_place()}"
@@ -187,30 +183,30 @@ class Watchdog:
         verdicts = []
         for name, watched in self._watched.items():
             limit_s = self._limits_s.get(name, self._no_progress_s)
-            if watched.still_s >= limit_s / 2:
+            if watched.stalled_s >= limit_s / 2:
                 why = (
-                    f"{name}: {watched.work.waiting:,} waiting and none done for {watched.still_s:.1f} s "
+                    f"{name}: {watched.work.waiting:,} waiting and none done for {watched.stalled_s:.1f} s "
                     f"(limit {limit_s:g} s)"
                 )
                 code = ExitCode.NO_PROGRESS
                 if crash is not None:
                     code, why = ExitCode.CRASHED, f"{_in_one_line(crash)}; {why}"
-                verdicts.append((watched.still_s / limit_s, code, why))
+                verdicts.append((watched.stalled_s / limit_s, code, why))
         return verdicts
 
     def _end(self, code: ExitCode, why: str) -> None:
-        if not self._has_spoken:
-            self._has_spoken = True
+        if not self._has_reported:
+            self._has_reported = True
             if code in (ExitCode.NO_PROGRESS, ExitCode.SHUTDOWN_TOO_LONG):
                 for place in self._waits():
-                    self._say(f"sidestream worker: watchdog: waits: {place}")
-            self._say(f"sidestream worker: watchdog: {why}; exit code {int(code)} ({code.name.lower()})")
+                    self._print_line(f"sidestream worker: watchdog: waits: {place}")
+            self._print_line(f"sidestream worker: watchdog: {why}; exit code {int(code)} ({code.name.lower()})")
         if self._settings.exits:
-            self._leave(int(code))
+            self._exit_process(int(code))
 
 
 def _to_stderr(line: str) -> None:
-    # Neither logging nor sys.stderr: whoever is stuck may hold their locks.
+    # Neither logging nor sys.stderr: a stuck thread may hold their locks.
     with contextlib.suppress(OSError):
         os.write(2, f"{line}\n".encode(errors="replace"))
 

@@ -1,4 +1,4 @@
-"""Addresses of the worker's pages, for those who ask: any user id fits into one."""
+"""URLs of the worker's state endpoint, for clients: every user id can be expressed in one."""
 
 from urllib.parse import quote
 
@@ -10,18 +10,18 @@ STATE_BY_QUERY_PATH = "/v1/state"
 
 
 def state_url(base: str, user_id: str, *, whole: bool = False) -> str:
-    """Return where a worker shows a listener's state.
+    """Return the URL of a listener's state.
 
     Args:
-        base: The worker's address, such as `http://127.0.0.1:8088`.
-        user_id: Listener.
-        whole: With all listens that are kept.
+        base: The worker's base URL, for example `http://127.0.0.1:8088`.
+        user_id: The listener.
+        whole: Whether to include all stored listens.
 
     Returns:
-        The address. An id that clients or proxies would change in a path is a query value.
+        The URL. An id that clients or proxies would change in a path is passed as a query value.
 
     Raises:
-        SettingsError: No listener can have this id.
+        SettingsError: The text is not a valid user id.
     """
     if fault := id_fault(user_id):
         msg = f"user id: {fault}"
@@ -33,14 +33,7 @@ def state_url(base: str, user_id: str, *, whole: bool = False) -> str:
 
 
 def id_fault(user_id: str) -> str:
-    """Say what keeps a text from being a user id.
-
-    Args:
-        user_id: Text that was given.
-
-    Returns:
-        What was expected and what came; "" for a possible id.
-    """
+    """Return why a text is not a valid user id: expected and got; "" for a valid one."""
     if not 0 < len(user_id) <= MAX_ID_CHARS:
         return f"expected 1 to {MAX_ID_CHARS} characters, got {len(user_id)}"
     try:

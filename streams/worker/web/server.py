@@ -1,7 +1,6 @@
-"""uvicorn as a service on the worker's own event loop, up before Faust joins its group.
+"""uvicorn as a service on the worker's event loop, started before Faust joins its group.
 
-The loop's signals stay with the worker: uvicorn's own handlers are left out, or a SIGTERM would stop the pages and
-nothing else.
+The worker keeps the signal handlers: with uvicorn's own, a SIGTERM would stop the web server and nothing else.
 """
 
 import asyncio
@@ -24,7 +23,7 @@ from sidestream.streams.worker.web.settings import WebSettings
 
 _log = get_log(__name__)
 _ASK_TIMEOUT_S = 5.0
-# How many ports after the default one are tried, each held by another worker.
+# How many ports after the default one are tried while other workers have them.
 _MAX_NEIGHBOURS = 100
 
 
@@ -34,22 +33,22 @@ class _Uvicorn(uvicorn.Server):
         self.up = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start accepting, and say so."""
+        """Start to accept connections, then set `up`."""
         await super().startup(sockets)
         self.up.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave signals to the worker."""
+        """Leave the signals to the worker."""
         yield
 
 
 class WebServer(Service):
-    """Serves the worker's pages until the worker ends.
+    """Serves the worker's HTTP routes until the worker ends.
 
     Args:
         web: The application.
-        settings: Address.
+        settings: Host and port.
     """
 
     mundane_level = "debug"
@@ -65,16 +64,16 @@ class WebServer(Service):
 
     @property
     def port(self) -> int:
-        """Return the port that is listened on; 0 before the start."""
+        """Return the port of the listening socket; 0 before the start."""
         return int(self._socket.getsockname()[1]) if self._socket is not None else 0
 
     async def on_start(self) -> None:
-        """Bind and start serving; where another worker has the default port, on the next free one.
+        """Bind and start serving; if another worker has the default port, on the next free one.
 
         Raises:
-            SettingsError: The address is taken or not ours.
+            SettingsError: The address is in use, or not one of this machine.
         """
-        self._socket = await asyncio.to_thread(_bind_beside_workers, self._settings)
+        self._socket = await asyncio.to_thread(_bind_next_free, self._settings)
         self._serving = asyncio.create_task(self._server.serve(sockets=[self._socket]))
         waiting = asyncio.create_task(self._server.up.wait())
         await asyncio.wait({self._serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -89,7 +88,7 @@ class WebServer(Service):
             self._socket.close()
 
 
-def _bind_beside_workers(settings: WebSettings) -> socket.socket:
+def _bind_next_free(settings: WebSettings) -> socket.socket:
     default = WebSettings.model_fields["port"].default
     neighbours = _MAX_NEIGHBOURS if settings.port == default else 0
     for port in range(settings.port, settings.port + neighbours + 1):
@@ -105,9 +104,11 @@ def _bind_beside_workers(settings: WebSettings) -> socket.socket:
             raise SettingsError(msg) from exc
         if port != settings.port:
             url = f"{web_url(settings.host, port)}/readyz"
-            _log.info("another worker has the default port: pages are served elsewhere", url=url, taken=default)
+            _log.info("another worker uses the default port; serving on another", url=url, taken=default)
         return listener
-    msg = f"web server: workers have all ports from {settings.port} to {port}; choose another with --set web.port=…"
+    msg = (
+        f"web server: other workers use all ports from {settings.port} to {port}; choose another with --set web.port=…"
+    )
     raise SettingsError(msg)
 
 
@@ -117,7 +118,7 @@ def _bind(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-        # Bound is not taken yet: of two that start at once, both could bind, and one would fail later.
+        # Binding does not claim the port: of two workers that start at once both could bind, and one would fail later.
         listener.listen()
     except OSError:
         listener.close()
@@ -126,7 +127,7 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 def _is_worker(url: str) -> bool:
-    """Whether what answers there is a worker of Sidestream; any other program keeps its port and is named."""
+    """Whether a Sidestream worker answers there; a port that another program uses is an error instead."""
     try:
         with urllib.request.urlopen(f"{url}/readyz", timeout=_ASK_TIMEOUT_S) as answer:  # noqa: S310 - our own scheme
             body = answer.read()
@@ -135,7 +136,7 @@ def _is_worker(url: str) -> bool:
     except OSError:
         return False
     try:
-        told = json.loads(body)
+        answer = json.loads(body)
     except ValueError:
         return False
-    return isinstance(told, dict) and "ready" in told and "reasons" in told
+    return isinstance(answer, dict) and "ready" in answer and "reasons" in answer

@@ -13,5 +13,5 @@ class WebSettings(BaseModel):
         default=8088,
         ge=0,
         le=65_535,
-        description="Port; 0 takes a free one. Where another worker has the default, the next free one is taken.",
+        description="Port; 0 takes a free one. If another worker uses the default port, the next free one is taken.",
     )

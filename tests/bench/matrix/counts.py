@@ -14,7 +14,7 @@ from sidestream.models.data.rows import ListenRow
 from sidestream.models.records.signals import is_positive
 from sidestream.streams.popularity.settings import PopularitySettings
 from sidestream.streams.popularity.values import CountedPart, read_key, read_part
-from sidestream.tokenizer.popularity import Counts, merged
+from sidestream.tokenizer.popularity import Counts, merge_counts
 from sidestream.tokenizer.sid import item_key
 
 DECAY = PopularitySettings().decay
@@ -50,12 +50,12 @@ class CountsJudge:
         steps = []
         for step, items in self._heard[partition].items():
             keys = np.fromiter(items, dtype=np.uint64, count=len(items))
-            steps.append(Counts.of_step(step, keys, np.fromiter(items.values(), dtype=np.int64, count=len(items))))
-        return merged(steps)
+            steps.append(Counts.from_step(step, keys, np.fromiter(items.values(), dtype=np.int64, count=len(items))))
+        return merge_counts(steps)
 
     def published(self, partition: int) -> Counts:
         """Merge what is published of a partition."""
-        return merged([counted.counts for part, counted in self._parts[partition].items() if part is not None])
+        return merge_counts([counted.counts for part, counted in self._parts[partition].items() if part is not None])
 
     def wrong(self) -> tuple[int, list[str]]:
         """Compare all items of all partitions; returns how many, and those that differ."""

@@ -1,12 +1,16 @@
 """The benchmarks themselves: each runs in its smallest size on a real Kafka and ends with the line that is promised."""
 
+import importlib
+import operator
+
 import pytest
 
 from sidestream.models.history import fold
+from tests.bench.layout_study.traced_worker import PATHS
 from tests.bench.sessions import drain_times
 from tests.bench.support.harness import alternate, at_least, at_most, lane_overrides, median_ratio, percentile, told
 from tests.bench.support.open_loop import Load
-from tests.bench.support.rig import make_log, partition_of, pure_fold
+from tests.bench.support.rig import ROOT, make_log, partition_of, pure_fold
 from tests.bench.support.smoke import last_line
 from tests.bench.support.work import fold_one, lookup, read
 
@@ -55,6 +59,20 @@ CHECKS = {
         ],
         (),
     ),
+    "layout": (
+        [
+            "files_listen",
+            "files_item",
+            "files_session",
+            "help_vs_typer",
+            "get_vs_typer",
+            "get_table_vs_typer",
+            "readme_kb",
+            "folders_wide",
+            "collisions",
+        ],
+        (),
+    ),
     "recovery": (["recovery_per_s", "bulk_vs_stock"], ()),
     "tokenize": (["items_per_s", "item_p99_ms", "item_cpu_us"], ("--parts", "items")),
 }
@@ -66,10 +84,19 @@ def test_tokenize_ends_with_its_checks():
     assert all(row["ours_single_us"] > 0 and row["ours_bulk_per_s"] > 0 for row in line["results"].values())
 
 
-def test_command_start_ends_with_its_checks():
-    line = last_line("command_start")
+def test_layout_measures_commands_in_seconds():
+    line = last_line("layout", "--parts", "commands")
     assert [check["name"] for check in line["checks"]] == ["help_vs_typer", "get_vs_typer", "get_table_vs_typer"]
     assert all(check["value"] > 0 for check in line["checks"])
+
+
+@pytest.mark.parametrize("way", PATHS.values(), ids=PATHS)
+def test_the_ways_that_are_followed_begin_and_end_at_functions_that_there_are(way):
+    for place in (way.first, way.last):
+        file, name = place.split(":")
+        module = importlib.import_module("sidestream." + file.removesuffix(".py").replace("/", "."))
+        assert operator.attrgetter(name)(module).__code__.co_qualname == name
+    assert all((ROOT / root).exists() for root in way.roots)
 
 
 @pytest.mark.slow

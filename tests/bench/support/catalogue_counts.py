@@ -51,7 +51,7 @@ class Counted:
 
     def _records(self) -> list[tuple[bytes | None, bytes | None]]:
         decay = self._settings.decay
-        counts = Counts.of_step(_NOW_MS // decay.step_ms, self._keys, self._listens)
+        counts = Counts.from_step(_NOW_MS // decay.step_ms, self._keys, self._listens)
         parts = ((part << PART_SHIFT, (part + 1 << PART_SHIFT) - 1) for part in range(NUM_PARTS))
         return [
             (part_key(0, part), CountedPart(decay.half_life_ms, 0, counts.between(first, last)).to_bytes())

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from sidestream.tokenizer.catalogue import Catalogue, CatalogueSnapshot
 from sidestream.tokenizer.catalogue.key_index import KeyIndex
-from sidestream.tokenizer.catalogue.live_rows import built
+from sidestream.tokenizer.catalogue.live_rows import build_live_rows
 from sidestream.tokenizer.catalogue.rows import RowStore
 from sidestream.tokenizer.catalogue.validation import check_trie
 
@@ -103,7 +103,7 @@ def store_of(snapshot: CatalogueSnapshot) -> RowStore:
 
 def rebuild(store: RowStore, alive: npt.NDArray[np.bool_]) -> None:
     """Do what a snapshot without a merge would: trie, lists, index and checks from the rows alone."""
-    standing = built(store, alive, SIZES)
+    standing = build_live_rows(store, alive, SIZES)
     rows = store.rows()
     order = np.argsort(rows.keys, kind="stable")
     KeyIndex(rows.keys[order], order.astype(np.int32))

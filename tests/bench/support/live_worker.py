@@ -17,10 +17,10 @@ from sidestream.streams.runtime.clock import LogClock
 from sidestream.streams.runtime.lane_metrics import LaneMetrics
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.streams.tokenizing.agent import CatalogAgent
-from sidestream.streams.tokenizing.events import Source
 from sidestream.streams.tokenizing.live.items import LiveItems
 from sidestream.streams.tokenizing.live.service import LiveItemsService
-from sidestream.streams.tokenizing.live_tokenizers import books_of
+from sidestream.streams.tokenizing.live_codebooks import live_codebooks
+from sidestream.streams.tokenizing.records import ConsumedRecord
 from sidestream.streams.tokenizing.settings import AgentSettings
 from sidestream.tokenizer.live import LiveSettings, decode_state
 from tests.bench.support.live_streams import EPOCH_MS
@@ -75,19 +75,19 @@ class LiveWorker:
     def __init__(self, tokenizers, tmp_path, log, settings=None, writes=None):
         self.metrics, self.clock, self.log = Metrics(), LogClock(), log
         clients = Clients(KafkaSettings(bootstrap="127.0.0.1:1"))
-        self.items = LiveItems(TOPICS, books_of(tokenizers), Limits(), settings or LiveSettings(), self.metrics)
-        self.items.adopt({0: {key: decode_state(value) for key, value in log.of(STATES).items()}})
-        room = LiveItemsService(self.items, TOPICS.live_states, clients, self.clock)
+        self.items = LiveItems(TOPICS, live_codebooks(tokenizers), Limits(), settings or LiveSettings(), self.metrics)
+        self.items.add_restored({0: {key: decode_state(value) for key, value in log.of(STATES).items()}})
+        service = LiveItemsService(self.items, TOPICS.live_states, clients, self.clock)
         app = make_faust_app("test", clients, LaneSettings(), tmp_path, LaneMetrics(Metrics(), "listens"))
         self.agent = CatalogAgent(
-            app, clients, TOPICS, tokenizers[0], Limits(), AgentSettings(), self.metrics, lambda: 0.0, room
+            app, clients, TOPICS, tokenizers[0], Limits(), AgentSettings(), self.metrics, lambda: 0.0, service
         )
         self.producer = Producer(log, writes)
 
     async def take(self, sources):
         """Fold a batch; false where the process died on the way."""
         try:
-            await self.agent._send(self.producer, self.agent._outgoing(sources))
+            await self.agent._send(self.producer, self.agent._make_records(sources))
         except LaneError:
             return False
         return True
@@ -98,7 +98,7 @@ class LiveWorker:
 
 def record(topic, offset, key, value, at=AT):
     value = value if value is None or isinstance(value, bytes) else json.dumps(value).encode()
-    return Source(topic.name, 0, offset, at, key.encode(), value, [])
+    return ConsumedRecord(topic.name, 0, offset, at, key.encode(), value, [])
 
 
 def item(offset, item_id="live", **fields):

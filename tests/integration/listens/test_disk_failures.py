@@ -1,6 +1,6 @@
 """The failure table's rows about the disk: damaged databases, kills while one is filled, no space.
 
-As in `test_failures.py`, every row runs with short limits and, with `slow`, with those that are the default.
+As in `test_failures.py`, every row runs with short limits and, with `slow`, with the default ones.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ def scramble(file, first=0, last=None):
 
 
 def restarted_with_tables_on_disk(loop, users):
-    """End and start the worker: what the write-ahead log holds goes to table files when a database is opened."""
+    """Restart the worker: opening a database moves the write-ahead log to table files."""
     for number in range(users):
         loop.listen(f"u{number}", f"i{number % 5}", 3_000 + number)
     loop.flush()
@@ -44,7 +44,7 @@ def restarted_with_tables_on_disk(loop, users):
 
 
 def recovers(loop, failure, what):
-    """Start the worker; it must come back with all states, and say which tables it rebuilt."""
+    """Start the worker; it must have all states again, and log which tables it rebuilt."""
     loop.start()
     wait_until(lambda: loop.get("/readyz")[0] != 0, 60, "the new process")
     began = time.monotonic()
@@ -92,7 +92,7 @@ def test_database_corrupted_while_it_is_open(rig, limits, failure):
 
 
 def fill_changelog(loop, count):
-    """Publish states that nobody can compress; give them."""
+    """Publish incompressible states and return them."""
     states = {f"filler{number}": os.urandom(1_400) for number in range(count)}
     for key, value in states.items():
         loop.send(loop.topics.user_state_changelog, key, value)

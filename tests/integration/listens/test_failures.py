@@ -1,4 +1,4 @@
-"""The failure table: whatever breaks, a worker recovers or ends with its code within its limit, and says why.
+"""The failure table: after each failure a worker recovers or ends with its exit code within its limit and a reason.
 
 Every row runs with short limits and, with `slow`, with the limits that are the default; the longer rows are `slow`
 alone. Kafkas come before rigs in the arguments, so that a test's clients are closed before their Kafka ends.
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.broker
 
 
 def listens_at_work(loop, limit_s=40.0):
-    """Make a backlog and wait until it is being worked on."""
+    """Create a backlog and wait until it is being processed."""
     for number in range(40_000):
         loop.listen(f"u{number % 2_000}", f"i{number % 5}", 10_000 + number)
     loop.flush()
@@ -131,7 +131,7 @@ def test_process_paused_past_its_session_while_another_takes_over(make_rig, kafk
     wait_until(settled, limits.no_progress + 10, "one owner, each listen folded once")
     outcome = "recovered" if first.process.poll() is None else f"exit {first.process.returncode}"
     assert outcome in ("recovered", "exit 70"), first.log.read_text()[-2_000:]
-    failure("paused past its session, replaced meanwhile", outcome, time.monotonic() - began, 20.0)
+    failure("paused past its session, replaced in the meantime", outcome, time.monotonic() - began, 20.0)
 
 
 @pytest.mark.slow

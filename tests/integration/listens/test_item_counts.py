@@ -1,4 +1,4 @@
-"""Counts of listens by item on a real Kafka: equal to counting the log, whatever happens to the workers."""
+"""Counts of listens by item on a real Kafka: equal to counting the log, even after crashes and rebalances."""
 
 from collections.abc import Iterator
 
@@ -19,7 +19,7 @@ def rig(kafka: RunningBroker, make_topics, tmp_path) -> Iterator[Rig]:
     ("guarantee", "point"),
     [("exactly_once", "committed"), ("exactly_once", "sent"), ("at_least_once", "written")],
 )
-def test_counts_equal_the_log_after_kills_and_are_published_though_nothing_comes(rig, guarantee, point):
+def test_counts_equal_the_log_after_kills_and_are_published_without_new_listens(rig, guarantee, point):
     rig.guarantee = guarantee
     # At least thirty batches: a worker that has come late does not fold all listens before it is to be killed.
     rig.lane = {"max_batch_records": 100}
@@ -30,7 +30,7 @@ def test_counts_equal_the_log_after_kills_and_are_published_though_nothing_comes
     rig.produce(make_listens(1_000, users=40, seed=6))
     worker = rig.start_worker()
     rig.wait_drained()
-    # No listen comes any more: parts that wait for their turn are published nevertheless.
+    # No more listens arrive: parts that are due are published nevertheless.
     rig.wait_counted()
     assert rig.stop(worker) == 0
 

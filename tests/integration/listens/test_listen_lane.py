@@ -1,4 +1,4 @@
-"""The listen lane in a Faust worker, on a real Kafka: state equals the pure fold, whatever happens to the worker."""
+"""The listen lane in a Faust worker, on a real Kafka: state equals the pure fold, even after crashes and rebalances."""
 
 import shutil
 from collections.abc import Iterator
@@ -81,12 +81,12 @@ def test_state_equals_the_fold_when_workers_join_and_leave(rig):
     rig.assert_exactly_once("a")
 
 
-def test_worker_ends_with_an_error_when_the_lane_cannot_go_on(rig):
+def test_worker_ends_with_an_error_when_the_lane_cannot_continue(rig):
     rig.produce(make_listens(100, users=10, seed=5))
     worker = rig.start_worker()
     rig.wait_drained()
     rig.stop(worker)
-    # Damage is mended; a file in the place of a folder is nobody's to delete.
+    # Damage is repaired; a file in place of a folder is never deleted.
     database = rig.data_dir("a") / "user-state" / rig.topics.listens.name / "0.db"
     shutil.rmtree(database)
     database.write_text("no")

@@ -1,4 +1,4 @@
-"""The listen lane in a Faust worker on the embedded broker, which wakes no fetch and isolates no transactions."""
+"""The listen lane in a Faust worker on the embedded broker, which neither wakes fetches nor isolates transactions."""
 
 import pytest
 

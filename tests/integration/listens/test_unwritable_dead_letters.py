@@ -1,4 +1,4 @@
-"""A dead-letter topic that takes nothing: each lane stops before the bad record, and buries it once it can."""
+"""A dead-letter topic that rejects writes: each lane stops before the bad record, and continues once it can write."""
 
 import asyncio
 
@@ -20,7 +20,7 @@ TOO_FEW_BYTES = 200
 
 
 def limit_bytes(clients: Clients, topic: str, limit: int) -> None:
-    """A topic that takes only records of so many bytes."""
+    """A topic that accepts only records up to a size."""
     admin = clients.admin()
     try:
         admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {"max.message.bytes": str(limit)})])
@@ -68,12 +68,12 @@ def test_listens_stop_and_nothing_is_lost(lane):
     alive = lane.start_worker()
     lane.wait_drained()
     assert lane.stop(alive) == 0
-    buried = {
+    dead = {
         (int(headers[PARTITION_HEADER]), int(headers[OFFSET_HEADER]))
         for letter in lane.read_all(dlq)
         if (headers := dict(letter.headers))
     }
-    assert buried == {(record.partition, record.offset) for record, _ in bad}
+    assert dead == {(record.partition, record.offset) for record, _ in bad}
     states, _ = lane.expected()
     assert lane.changelog() == lane.table() == states
 

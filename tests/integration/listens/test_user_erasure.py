@@ -1,4 +1,4 @@
-"""Erased users on a real Kafka: gone from tables, reads and changelog, at once, after crashes and for good."""
+"""Erased users on a real Kafka: removed from tables, reads and changelog, at once, after crashes and permanently."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.errors import BadRecord
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.tail import read_topic
-from sidestream.streams.operate.states.offline import Offline
+from sidestream.streams.operate.states.offline import OfflineStates
 from sidestream.streams.operate.states.reset import reset_states
 from sidestream.tokenizer.sid import item_key
 from tests.integration.rigs.lane_rig import Rig, make_listens, wait_until
@@ -40,7 +40,7 @@ HASTE = {
 
 
 def wait_compacted(clients: Clients, topic: str, key: bytes, count: int) -> list[bytes | None]:
-    """Wait until so many records of a key are left; others of its partition close the segments meanwhile."""
+    """Wait until a number of records of a key remain; others of its partition close the segments in the meantime."""
     deadline = time.monotonic() + 60
     producer = clients.producer()
     try:
@@ -111,7 +111,7 @@ def client_of(rig: Rig) -> SidestreamClient:
 
 
 def living(rig: Rig) -> dict[bytes, bytes]:
-    """The changelog without what is deleted."""
+    """The changelog without deleted keys."""
     return {key: value for key, value in rig.changelog().items() if value is not None}
 
 
@@ -122,13 +122,13 @@ def ask(rig: Rig, users: list[str], at: int) -> None:
 
 
 def wait_asked(rig: Rig, count: int) -> None:
-    """Wait until so many requests are committed."""
+    """Wait until a number of requests are committed."""
     topic = rig.topics.user_erasures.name
     wait_until(lambda: rig.committed_unharmed() >= 0 and rig.committed(topic) >= count, 40, f"{count} requests")
 
 
 def lasting(states: dict[bytes, bytes]) -> dict[bytes, tuple]:
-    """What does not depend on when an erasure was applied: an entry that is there twice repeats a later listen."""
+    """The parts that do not depend on the time of an erasure; a duplicate entry repeats a later listen."""
     words = {user: describe(state) for user, state in states.items() if user[:1] != KEY_MARK}
     return {
         user: ({(e["item_key"], e["at"], e["sid"]) for e in w["history"]}, w["watermarks"], w.get("erased_at"))
@@ -152,7 +152,7 @@ def expected(rig: Rig) -> dict[bytes, bytes]:
 
 
 @pytest.mark.parametrize("guarantee", GUARANTEES)
-def test_users_erased_under_load_are_gone_whatever_happens_to_the_worker(make_rig, guarantee):
+def test_users_erased_under_load_are_gone_even_after_crashes(make_rig, guarantee):
     rig = make_rig(guarantee)
     gone, halfway = [f"user-{n}" for n in range(40)], [f"user-{n}" for n in range(40, 80)]
     rig.produce(make_listens(4_000, users=120, seed=31))
@@ -192,7 +192,7 @@ def test_users_erased_under_load_are_gone_whatever_happens_to_the_worker(make_ri
 
 
 def haste(rig: Rig) -> None:
-    """Have both topics of a user compacted at once."""
+    """Have both topics of a user compacted immediately."""
     admin = rig.clients.admin()
     names = (rig.topics.user_state_changelog.name, rig.topics.user_erasures.name)
     admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, HASTE) for name in names])
@@ -200,7 +200,7 @@ def haste(rig: Rig) -> None:
 
 
 def delete_listens(rig: Rig) -> None:
-    """Delete all listens, as the end of their retention does."""
+    """Delete all listens, as retention does."""
     topic = TopicPartition(rig.topics.listens.name, 0)
     consumer, admin = rig.clients.consumer(), rig.clients.admin()
     try:
@@ -215,7 +215,7 @@ def values(rig: Rig, topic: str, user: bytes) -> list[bytes | None]:
 
 
 def wait_left(rig: Rig, count: int) -> None:
-    """Wait until so many records of u are left on both topics; what others do meanwhile closes the segments."""
+    """Wait until a number of records of u remain on both topics; other users' records close the segments."""
     names = (rig.topics.user_state_changelog.name, rig.topics.user_erasures.name)
 
     def left() -> bool:
@@ -249,7 +249,7 @@ def test_compaction_and_the_sweep_leave_nothing_of_a_user(make_rig, guarantee):
     assert b"u" not in rig.table("a")
 
 
-def test_an_erased_listener_is_answered_as_a_stranger(kafka, make_topics, tmp_path):
+def test_an_erased_listener_is_answered_as_an_unknown_one(kafka, make_topics, tmp_path):
     rig = SessionRig(kafka, make_topics(), tmp_path)
     try:
         for number in range(20):
@@ -294,7 +294,7 @@ def test_an_erased_listener_is_answered_as_a_stranger(kafka, make_topics, tmp_pa
 
 
 @pytest.mark.slow
-def test_states_that_are_folded_anew_meet_their_erasures_again(make_rig):
+def test_erasures_are_applied_again_to_refolded_states(make_rig):
     rig = make_rig("exactly_once")
     rig.produce(make_listens(1_000, users=20, seed=33))
     worker = rig.start_worker()
@@ -302,7 +302,7 @@ def test_states_that_are_folded_anew_meet_their_erasures_again(make_rig):
     wait_asked(rig, 1)
     rig.wait_drained()
     assert rig.stop(worker) == 0
-    offline = Offline(rig.clients, rig.topics, LANE, rig.prefix + "lane", rig.data_dir("a") / "user-state")
+    offline = OfflineStates(rig.clients, rig.topics, LANE, rig.prefix + "lane", rig.data_dir("a") / "user-state")
     asyncio.run(reset_states(offline, range(4), everything=True))
     assert living(rig) == {}
     worker = rig.start_worker()

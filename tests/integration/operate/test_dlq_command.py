@@ -1,4 +1,4 @@
-"""`sidestream dlq` on a real Kafka: records die, are listed, shown, replayed once, and die or live again."""
+"""`sidestream dlq` on a real Kafka: dead letters are listed, shown and replayed once, then fail again or succeed."""
 
 import base64
 import json
@@ -15,7 +15,7 @@ from sidestream.streams.contracts.decode import Limits, decode_listen
 from sidestream.streams.errors import BadRecord, BrokerError, SettingsError, TopicError
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.tail import read_topic
-from sidestream.streams.operate.deadletters import DeadLetterBox, Place, Replayer, Selection
+from sidestream.streams.operate.deadletters import DeadLetterReader, Place, Replayer, Selection
 from sidestream.streams.operate.deadletters import replay as replay_room
 
 pytestmark = pytest.mark.broker
@@ -23,13 +23,13 @@ FUTURE_MS = 4_000_000_000_000
 
 
 class Installation:
-    """Topics on a broker, and a consumer that does with listens what the lane does with bad ones."""
+    """Topics on a broker, and a consumer that handles bad listens like the lane."""
 
     def __init__(self, kafka, topics) -> None:
         self.clients, self.topics = Clients(kafka.kafka), topics
         self.prefix = topics.listens.name.removesuffix("listen-events.v1")
         self.bootstrap = kafka.bootstrap
-        self.box = DeadLetterBox(self.clients, topics, self.prefix)
+        self.box = DeadLetterReader(self.clients, topics, self.prefix)
         self.dlq = topics.listens.dead_letters
         self.seen: dict[int, int] = {}
 
@@ -57,7 +57,7 @@ class Installation:
         producer.close()
 
     def consume(self, limits=None) -> list:
-        """Bury what is bad among the new listens; the good ones come back."""
+        """Send the bad ones of the new listens to the dead letters; return the good ones."""
         producer, good = self.clients.producer(), []
         for record in read_topic(self.clients, self.topics.listens.name):
             if record.offset < self.seen.get(record.partition, 0):
@@ -94,7 +94,7 @@ BAD = [
 ]
 
 
-def test_letters_are_listed_chosen_and_shown_whole(place) -> None:
+def test_letters_are_listed_selected_and_shown_in_full(place) -> None:
     place.send([*BAD, (0, b"u", listen(), [])])
     assert len(place.consume()) == 1
     rows = place.json("list")
@@ -166,7 +166,7 @@ def test_replay_returns_each_letter_once_with_key_headers_and_bytes(place) -> No
     assert place.json("replay", "--everything", "--max-attempt", "1")["replayed"] == 0
 
 
-def test_original_timestamps_are_kept_on_demand(place) -> None:
+def test_original_timestamps_are_kept_on_request(place) -> None:
     place.send(BAD[:1])
     place.consume()
     (letter,) = place.box.letters(place.dlq, Selection())
@@ -175,7 +175,7 @@ def test_original_timestamps_are_kept_on_demand(place) -> None:
     assert again.timestamp == letter.source.timestamp
 
 
-async def test_a_replay_that_dies_is_gone_on_with_and_repeats_nothing(place, monkeypatch) -> None:
+async def test_a_killed_replay_is_continued_without_repeats(place, monkeypatch) -> None:
     monkeypatch.setattr(replay_room, "BATCH_LETTERS", 3)
     place.send([(n % 4, b"u%d" % n, b"{%d" % n, []) for n in range(10)])
     place.consume()
@@ -191,7 +191,7 @@ async def test_a_replay_that_dies_is_gone_on_with_and_repeats_nothing(place, mon
 
     with pytest.raises(Killed):
         await Replayer(place.clients, place.box, on_letter=count).replay(Selection(reasons=frozenset({"not_json"})))
-    # Its second batch was committed as a whole, though its maker did not live to count it.
+    # Its second batch was committed as a whole, though its process was killed before it could count it.
     assert len(list(read_topic(place.clients, place.topics.listens.name))) == 16
     rest = await Replayer(place.clients, place.box).replay(Selection())
     assert (rest.replayed.total(), rest.before) == (4, 6)
@@ -231,7 +231,7 @@ async def test_a_second_replay_takes_over_from_the_first(place, monkeypatch) -> 
     assert len(list(read_topic(place.clients, place.topics.listens.name))) == 8
 
 
-def test_without_the_right_to_transactions_marks_follow_the_records(place, monkeypatch, caplog) -> None:
+def test_without_permission_for_transactions_marks_follow_the_records(place, monkeypatch, caplog) -> None:
     allowed = Sender._maybe_wait_for_pid
 
     async def refuse(self):
@@ -249,6 +249,6 @@ def test_without_the_right_to_transactions_marks_follow_the_records(place, monke
     assert (again["replayed"], again["replayed_before"]) == (0, 5)
 
 
-def test_replay_wants_a_choice(place) -> None:
+def test_replay_requires_a_selection(place) -> None:
     assert isinstance(place.cli("replay", fails=True), SettingsError)
     assert place.json("replay", str(Place(place.dlq, 0, 5)))["replayed"] == 0

@@ -1,4 +1,4 @@
-"""Commands on states that are killed in the middle and run again, or never again: what is there equals the fold."""
+"""State commands that are killed midway and run again or not: the states equal the fold."""
 
 import json
 import os
@@ -26,7 +26,7 @@ from tests.integration.rigs.lane_worker import LANE, static_lookup
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 PROCESS = Path(__file__).with_name("offline_process.py")
 KILLED = -9
-# In the first transaction, between two, in later ones; whatever was done before is found again each time.
+# In the first transaction, between two, in later ones; earlier work is found again each time.
 FAULTS = [("sent", 1), ("committed", 1), ("offsets", 3), ("committed", 4), ("committed", 5), ("begin", 4), ("sent", 3)]
 # After all listens that are made up, before now.
 ERASED_AT = 1_750_000_000_000
@@ -39,7 +39,7 @@ def rig(kafka, make_topics, tmp_path) -> Iterator[Rig]:
 
 
 def run(rig: Rig, command: str, fault: tuple[str, int] | None = None, **options) -> tuple[int, str]:
-    """Run a command; give its exit code and what it said."""
+    """Run a command; return its exit code and output."""
     config = {
         "command": command,
         "options": options,
@@ -98,7 +98,7 @@ def folded_on(rig: Rig, states: dict[bytes, bytes], begins: dict[int, int]) -> d
 
 
 def placed(rig: Rig) -> dict[tuple[int, bytes], bytes]:
-    """What the changelog holds, by partition and key."""
+    """The changelog by partition and key."""
     last = {}
     for record in rig.read_all(rig.topics.user_state_changelog.name):
         last[record.partition, record.key] = record.value
@@ -106,7 +106,7 @@ def placed(rig: Rig) -> dict[tuple[int, bytes], bytes]:
 
 
 def values(rig: Rig) -> dict[bytes, bytes]:
-    """What the changelog holds, each key where it belongs and nowhere else."""
+    """The changelog, each key in its partition and no other."""
     count, found = rig.topics.listens.partitions, placed(rig)
     assert all(home(key, count) == partition for partition, key in found)
     return {key: value for (_, key), value in found.items()}
@@ -128,7 +128,9 @@ def repartition(rig: Rig, partitions: int = 8) -> None:
     admin.create_partitions(dict.fromkeys(of_users, partitions))
     admin.close()
     rig.topics = build_topics(TopicSettings(prefix=rig.prefix, user_partitions=partitions, item_partitions=2))
-    wait_until(lambda: offline(rig).live_topics()[rig.topics.listens.name].partitions == partitions, 20, "partitions")
+    wait_until(
+        lambda: offline(rig).existing_topics()[rig.topics.listens.name].partitions == partitions, 20, "partitions"
+    )
 
 
 def erase_user(rig: Rig, user: bytes, at: int) -> None:
@@ -138,13 +140,13 @@ def erase_user(rig: Rig, user: bytes, at: int) -> None:
 
 
 def busiest(states: dict[bytes, bytes], homes: tuple[int, ...] = (), partitions: int = 4) -> bytes:
-    """A user with the longest history, of the given home partitions."""
+    """A user with the longest history, of the given partitions."""
     users = [k for k in states if k[:1] != KEY_MARK and (not homes or home(k, partitions) in homes)]
     return max(users, key=lambda user: len(describe(states[user])["history"]))
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_rebase_that_is_killed_is_taken_up_again_from_anywhere(rig, way):
+def test_a_killed_rebase_can_be_repeated_from_any_point(rig, way):
     folded_once(rig, 4_000)
     before = rig.expected()[0]
     assert values(rig) == before
@@ -175,7 +177,7 @@ def test_rebase_that_is_killed_is_taken_up_again_from_anywhere(rig, way):
 
 
 def folded_and_one_erased(rig: Rig) -> tuple[dict[bytes, bytes], bytes]:
-    """Have listens folded and the busiest user erased; give the states before it, and who it was."""
+    """Have listens folded and the busiest user erased; return the states before that, and the user."""
     folded_once(rig, 2_000)
     states = rig.expected()[0]
     user = busiest(states)
@@ -186,13 +188,13 @@ def folded_and_one_erased(rig: Rig) -> tuple[dict[bytes, bytes], bytes]:
     return states, user
 
 
-def test_refold_that_is_killed_makes_the_fold_of_the_log_without_those_who_were_erased(rig):
+def test_a_killed_refold_gives_the_fold_of_the_log_without_erased_users(rig):
     states, user = folded_and_one_erased(rig)
     recreate(rig, rig.topics.user_state_changelog)
     shutil.rmtree(rig.data_dir("a"))
     code, said = run(rig, "rebase")
     assert code == 1
-    assert "or with --refold to fold what the source still holds" in said
+    assert "or with --refold to fold what the source still has" in said
     codes = [run(rig, "rebase", fault, refold=True)[0] for fault in (("committed", 2), ("sent", 1))]
     assert codes == [KILLED, KILLED]
     run_to_the_end(rig, "rebase", refold=True)
@@ -205,14 +207,14 @@ def _is_of(key: bytes, user: bytes) -> bool:
     return key == user or key.startswith(KEY_MARK + user + KEY_MARK)
 
 
-def test_listens_that_are_left_unfolded_are_those_of_users_who_move(rig):
+def test_only_listens_of_moving_users_are_left_unfolded(rig):
     folded_once(rig, 2_000)
     states, begins = values(rig), ends(rig)
     rig.produce(make_listens(500, users=60, seed=12))
     repartition(rig)
     code, said = run(rig, "rebase")
     assert code == 1
-    assert "--leave-unfolded goes on without them" in said
+    assert "--leave-unfolded continues without them" in said
     assert run(rig, "rebase", ("committed", 3), leave_unfolded=True)[0] == KILLED
     run_to_the_end(rig, "rebase", leave_unfolded=True)
     moved = [key for key in states if home(key, 8) >= 4 and key[:1] != KEY_MARK]
@@ -227,11 +229,11 @@ def test_listens_that_are_left_unfolded_are_those_of_users_who_move(rig):
     stayed = {key for key in folded if home(key, 8) < 4}
     assert {key: made[key] for key in stayed} == {key: folded[key] for key in stayed}
     assert {k: v for k, v in made.items() if k not in stayed} == {k: v for k, v in expected.items() if home(k, 8) >= 4}
-    # The others' were folded where nobody looks.
+    # The others' were folded into states that are never read.
     assert all(home(key, 8) in (partition, partition + 4) for partition, key in found)
 
 
-def test_erasures_that_nobody_has_read_move_with_their_users(rig):
+def test_pending_erasures_move_with_their_users(rig):
     folded_once(rig, 2_000)
     states = values(rig)
     movers = tuple(range(4, 8))
@@ -250,7 +252,7 @@ def test_erasures_that_nobody_has_read_move_with_their_users(rig):
 
 @pytest.mark.parametrize("again", [True, False], ids=["run again", "never again"])
 @pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
-def test_reset_that_is_killed_loses_no_state_and_brings_no_erased_user_back(rig, again, guarantee):
+def test_a_killed_reset_loses_no_state_and_restores_no_erased_user(rig, again, guarantee):
     rig.guarantee = guarantee
     states, user = folded_and_one_erased(rig)
     assert run(rig, "reset", ("published", 2))[0] == KILLED

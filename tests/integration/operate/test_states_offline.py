@@ -15,7 +15,7 @@ from sidestream.streams.contracts.topics import build_topics, create_topics
 from sidestream.streams.errors import LaneError
 from sidestream.streams.kafka.admin import KafkaTopicAdmin
 from sidestream.streams.listens.settings import LaneSettings
-from sidestream.streams.operate.states import Offline, rebase_states, reset_states, verify_states
+from sidestream.streams.operate.states import OfflineStates, rebase_states, reset_states, verify_states
 from tests.integration.rigs.lane_rig import Rig, make_listens, open_rig, wait_until
 from tests.integration.rigs.lane_worker import LANE, static_lookup, user_table
 
@@ -27,8 +27,8 @@ def rig(kafka, make_topics, tmp_path) -> Iterator[Rig]:
     yield from open_rig(kafka, make_topics, tmp_path, guarantee="exactly_once", session_ms=3_000)
 
 
-def offline(rig: Rig, lane: LaneSettings = LANE) -> Offline:
-    return Offline(rig.clients, rig.topics, lane, rig.prefix + "lane", rig.data_dir("a") / "user-state")
+def offline(rig: Rig, lane: LaneSettings = LANE) -> OfflineStates:
+    return OfflineStates(rig.clients, rig.topics, lane, rig.prefix + "lane", rig.data_dir("a") / "user-state")
 
 
 def verified(rig: Rig, with_tables: bool = True):
@@ -57,7 +57,7 @@ def make(rig: Rig, specs) -> None:
 
 
 def refused(rig: Rig, name: str = "a") -> str:
-    """Start a worker that must end by itself; give what it said."""
+    """Start a worker that must end; return its output."""
     worker = rig.start_worker(name)
     assert worker.wait(40) not in (0, -9), rig.logs()
     rig.workers.remove(worker)
@@ -73,7 +73,7 @@ def one_listen(user: str, event: str) -> tuple[bytes, bytes]:
     return user.encode(), json.dumps({**fields, "at": 1_750_000_000_000}).encode()
 
 
-def test_verify_finds_nothing_then_every_planted_difference(rig):
+def test_verify_finds_every_planted_difference_and_no_other(rig):
     folded_once(rig)
     report = verified(rig)
     assert report.wrong == 0
@@ -91,12 +91,12 @@ def test_verify_finds_nothing_then_every_planted_difference(rig):
     assert verified(rig, with_tables=False).wrong == 0
 
 
-def test_nothing_offline_is_done_while_a_worker_runs(rig):
+def test_offline_commands_are_refused_while_a_worker_runs(rig):
     worker = rig.start_worker()
     rig.produce(make_listens(50, users=5, seed=6))
     rig.wait_drained()
     for command in (rebase_states(offline(rig)), reset_states(offline(rig), [0])):
-        with pytest.raises(LaneError, match="expected no worker, got 1 members"):
+        with pytest.raises(LaneError, match="expected no members, got 1"):
             asyncio.run(command)
     assert rig.stop(worker) == 0
     assert asyncio.run(rebase_states(offline(rig))).current == 4
@@ -112,7 +112,7 @@ def test_recreated_source_is_refused_and_its_states_carried_over(rig, lose_table
     recreate(rig, rig.topics.listens)
     user = next(iter(before)).decode()
     rig.produced = 0
-    # As many as before, so that no offset tells.
+    # As many as before, so that offsets do not show it.
     rig.produce([one_listen(user, f"new-{number % 3}") for number in range(600)])
     name = "b" if lose_table else "a"
     said = refused(rig, name)
@@ -163,7 +163,7 @@ def test_recreated_changelog_is_refused_and_filled_from_the_local_table(rig):
 
 
 @pytest.mark.slow
-def test_repartitioned_source_moves_each_user_home(rig, tmp_path):
+def test_repartitioned_source_moves_each_user_to_the_new_partition(rig, tmp_path):
     folded_once(rig)
     before = rig.changelog()
     admin = rig.clients.admin()
@@ -173,7 +173,7 @@ def test_repartitioned_source_moves_each_user_home(rig, tmp_path):
     admin.create_partitions(dict.fromkeys(of_users, 8))
     admin.close()
     rig.topics = build_topics(TopicSettings(prefix=rig.prefix, user_partitions=8, item_partitions=2))
-    wait_until(lambda: offline(rig).live_topics()[rig.topics.listens.name].partitions == 8, 20, "partitions")
+    wait_until(lambda: offline(rig).existing_topics()[rig.topics.listens.name].partitions == 8, 20, "partitions")
     report = asyncio.run(rebase_states(offline(rig)))
     assert report.rebased == 8
     assert 0 < report.moved == report.states < len(before)
@@ -192,7 +192,7 @@ def test_repartitioned_source_moves_each_user_home(rig, tmp_path):
 
 
 @pytest.mark.slow
-def test_reset_rebuilds_tables_and_with_everything_folds_the_log_anew(rig):
+def test_reset_rebuilds_tables_and_with_everything_folds_the_log_again(rig):
     folded_once(rig)
     before, path = rig.changelog(), offline(rig).local_path(0)
     report = asyncio.run(reset_states(offline(rig), [0]))

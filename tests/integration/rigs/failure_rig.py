@@ -1,4 +1,4 @@
-"""What the rows of the failure table share: the watchdog's limits, and workers under them that may be told to fail."""
+"""Helpers of the failure table: the watchdog's limits, and workers that can be made to fail."""
 
 import time
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ SHORT = Limits(session=3.0, shutdown=5.0, loop_blocked=3.0, no_progress=8.0)
 
 
 def make_own_topics(broker: RunningBroker, prefix: str) -> Topics:
-    """Make the topics of a Kafka that belongs to one test."""
+    """Create the topics of a Kafka that belongs to one test."""
     topics = build_topics(TopicSettings(prefix=prefix, user_partitions=4, item_partitions=2))
     admin = broker.topic_admin()
     try:
@@ -58,7 +58,7 @@ def ready_with_items(loop):
 
 
 def ended(loop, timeout_s):
-    """Wait for the end; give exit code, seconds and the last line that it said."""
+    """Wait for the end; return exit code, seconds and the last log line."""
     began = time.monotonic()
     code = loop.process.wait(timeout_s)
     return code, time.monotonic() - began, loop.log.read_text().strip().splitlines()[-1]

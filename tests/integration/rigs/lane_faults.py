@@ -1,4 +1,4 @@
-"""Faults inside a worker: at the n-th time that it comes to a point it kills, pauses or contradicts itself.
+"""Faults inside a worker: when it reaches a point for the n-th time, it is killed or paused, or a call fails.
 
 Points of one batch, in order: begin, sent (all records acknowledged), offsets (part of the transaction), committed
 (acknowledged, nothing written to the local table), written.
@@ -17,12 +17,12 @@ POINTS = ("begin", "sent", "offsets", "committed", "written")
 
 
 class Fault:
-    """What happens, where, and at which time.
+    """A fault: action, point and occurrence.
 
     Args:
         point: One of `POINTS`.
-        at: Which time, from 1.
-        action: kill (SIGKILL), pause (SIGSTOP, until somebody continues it), or refuse (a retriable error).
+        at: Occurrence, from 1.
+        action: kill (SIGKILL), pause (SIGSTOP, until it is continued), or refuse (a retriable error).
     """
 
     def __init__(self, point: str, at: int, action: str = "kill") -> None:
@@ -30,7 +30,7 @@ class Fault:
         self.count = 0
 
     def reach(self, point: str) -> None:
-        """Come to a point."""
+        """Reach a point."""
         if point != self.point:
             return
         self.count += 1
@@ -42,7 +42,7 @@ class Fault:
 
 
 class FaultyProducer:
-    """A transactional producer that comes to the points of a fault."""
+    """A transactional producer that reaches the points of a fault."""
 
     def __init__(self, producer: Any, fault: Fault) -> None:
         self._producer = producer
@@ -67,7 +67,7 @@ class FaultyProducer:
 
 
 class FaultyClients(Clients):
-    """A factory whose transactional producers come to the points of a fault."""
+    """A factory whose transactional producers reach the points of a fault."""
 
     def __init__(self, settings: KafkaSettings, fault: Fault) -> None:
         super().__init__(settings)

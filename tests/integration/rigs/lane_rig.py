@@ -27,7 +27,7 @@ from sidestream.streams.kafka.clients import Clients, KafkaSettings
 from sidestream.streams.listens.restore.origin import is_reserved
 from sidestream.streams.listens.table.meta import META_KEY
 from sidestream.streams.popularity.values import read_key, read_part
-from sidestream.tokenizer.popularity import Counts, merged
+from sidestream.tokenizer.popularity import Counts, merge_counts
 from sidestream.tokenizer.sid import item_key
 from tests.integration.rigs.lane_worker import LANE, POPULARITY, static_lookup, user_table
 
@@ -49,7 +49,7 @@ def wait_until(condition: Callable[[], Any], timeout_s: float, what: str) -> Any
 
 
 def make_listens(count: int, users: int, seed: int) -> list[tuple[bytes, bytes | None]]:
-    """Keys and values: most are fine, some repeat an event id, come late, or cannot be read."""
+    """Keys and values: most are valid, some repeat an event id, are late, or are malformed."""
     rng = random.Random(seed)
     records: list[tuple[bytes, bytes | None]] = []
     for number in range(count):
@@ -103,7 +103,7 @@ class Rig:
         return self.folder / name
 
     def start_worker(self, name: str = "a", fault: dict[str, Any] | None = None) -> subprocess.Popen[bytes]:
-        """Start a worker process with a folder of its own, and perhaps a fault in it."""
+        """Start a worker process with its own folder, and optionally a fault."""
         config = {
             "bootstrap": self.kafka.bootstrap,
             "kind": self.kafka.kind,
@@ -148,7 +148,7 @@ class Rig:
         asyncio.run(run())
 
     def produce_empty(self, partition: int) -> None:
-        """Publish a record with neither key nor value, which only a batch can carry."""
+        """Publish a record with neither key nor value, which only a batch can contain."""
 
         async def run() -> None:
             producer = self.clients.async_producer()
@@ -163,7 +163,7 @@ class Rig:
 
     @contextlib.contextmanager
     def listening(self, seed: int) -> Iterator[None]:
-        """Publish listens in a thread of its own, for as long as the block takes."""
+        """Publish listens in a separate thread for the duration of the block."""
         stop = threading.Event()
         thread = threading.Thread(target=self.produce, args=(make_listens(100_000, users=40, seed=seed), stop))
         thread.start()
@@ -187,7 +187,7 @@ class Rig:
             consumer.close()
 
     def committed_unharmed(self) -> int:
-        """The same, while no worker ended by itself."""
+        """The same, provided that no worker has ended."""
         assert all(worker.poll() in (None, 0, -9) for worker in self.workers), self.logs()
         return self.committed()
 
@@ -196,7 +196,7 @@ class Rig:
         wait_until(lambda: self.committed_unharmed() == self.produced, 60, "all listens committed")
 
     def log(self, name: str) -> str:
-        """All that a worker said."""
+        """The whole output of a worker."""
         return (self.folder / f"{name}.log").read_text()
 
     def logs(self) -> str:
@@ -249,7 +249,7 @@ class Rig:
         return {record.key: record.value for record in records if not is_reserved(record.key)}
 
     def table(self, name: str = "a") -> dict[bytes, bytes]:
-        """What a stopped worker has on its disk."""
+        """The local tables of a stopped worker."""
         tables = user_table(self.data_dir(name), self.topics)
         try:
             opened = tables.open(range(self.topics.listens.partitions))
@@ -260,7 +260,7 @@ class Rig:
             tables.close()
 
     def replays(self) -> list[str]:
-        """What workers said of listens that they folded again."""
+        """The workers' log lines about listens that they folded again."""
         return [x for path in self.folder.glob("*.log") for x in path.read_text().splitlines() if "replayed" in x]
 
     def dead_letters(self) -> list[tuple[int, int]]:
@@ -269,7 +269,7 @@ class Rig:
         return sorted((int(h[PARTITION_HEADER]), int(h[OFFSET_HEADER])) for h in headers)
 
     def assert_exactly_once(self, *names: str) -> None:
-        """Tables, changelog and the pure fold are the same bytes, nothing was replayed, no dead letter is there twice.
+        """Tables, changelog and the pure fold are the same bytes, nothing was replayed, no dead letter is duplicated.
 
         Args:
             *names: Stopped workers that together hold all partitions, or each of them alone.
@@ -283,7 +283,7 @@ class Rig:
         assert not self.replays()
 
     def counted(self) -> dict[int, float]:
-        """Decayed listens by item from their definition, listen by listen."""
+        """Decayed listens by item, computed from the definition one listen at a time."""
         one, parts = np.array([1]), []
         for record in self.read_all(self.topics.listens.name):
             try:
@@ -291,32 +291,34 @@ class Rig:
             except BadRecord:
                 continue
             key = np.array([item_key(listen.item_id)], np.uint64)
-            parts.append(Counts.of_step(listen.at // POPULARITY.decay.step_ms, key, one))
-        return weights_of(merged(parts))
+            parts.append(Counts.from_step(listen.at // POPULARITY.decay.step_ms, key, one))
+        return weights_of(merge_counts(parts))
 
     def published_counts(self) -> dict[int, float]:
-        """The same as the topic has it, last write wins."""
+        """The same in the topic, last write wins."""
         values = {record.key: record.value for record in self.read_all(self.topics.item_counts.name)}
-        return weights_of(merged([read_part(v).counts for key, v in values.items() if read_key(key)[1] is not None]))
+        return weights_of(
+            merge_counts([read_part(v).counts for key, v in values.items() if read_key(key)[1] is not None])
+        )
 
     def wait_counted(self) -> None:
-        """Wait until all that was listened to is counted and published."""
+        """Wait until all listens are counted and published."""
         expected = self.counted()
         assert len(expected) > 400
         wait_until(lambda: self.published_counts() == expected, 30, "published counts equal those of the log")
 
     def kill(self, worker: subprocess.Popen[bytes]) -> None:
-        """End a worker as a crash would."""
+        """Kill a worker, as a crash would."""
         worker.kill()
         worker.wait(10)
 
     def stop(self, worker: subprocess.Popen[bytes]) -> int:
-        """End a worker in order."""
+        """Stop a worker."""
         worker.terminate()
         return worker.wait(20)
 
     def close(self) -> None:
-        """Leave no process behind."""
+        """Kill all processes."""
         for worker in self.workers:
             if worker.poll() is None:
                 self.kill(worker)
@@ -326,7 +328,7 @@ class Rig:
 
 
 def open_rig(kafka: RunningBroker, make_topics: Callable[..., Topics], folder: Path, **options: Any) -> Iterator[Rig]:
-    """Give an installation of its own on four partitions, and close it in the end; for fixtures."""
+    """Yield a separate installation with four partitions, and close it afterwards; for fixtures."""
     topics = make_topics(user_partitions=4)
     rig = Rig(kafka.kafka, topics, topics.listens.name.removesuffix("listen-events.v1"), folder, **options)
     yield rig

@@ -34,7 +34,7 @@ from tests.integration.rigs.lane_faults import Fault, FaultyClients
 
 # So few events that blocks are written over.
 LANE = LaneSettings(commit_interval_ms=200, max_batch_records=500, history_events=64)
-# So often and so little at a time that parts wait for their turn whenever a worker is killed.
+# So often and so little at a time that parts are pending whenever a worker is killed.
 POPULARITY = PopularitySettings(half_life_hours=240, publish_s=0.2, publish_parts=60)
 VERSION = "0123456789ab"
 
@@ -47,10 +47,10 @@ def static_lookup(item_key: int) -> StoredSid | None:
 
 
 class ToldReplays(LaneMetrics):
-    """Figures that say at once what a killed process could not say at its end."""
+    """Metrics that log at once what a killed process could not log at its end."""
 
     def folded(self, applied: int, repeats: int, late: int, stale: int) -> None:
-        """Tell of listens that were folded before."""
+        """Log listens that were folded before."""
         super().folded(applied, repeats, late, stale)
         if stale:
             print(f"replayed {stale}", flush=True)
@@ -98,7 +98,7 @@ def make_lane(config: dict) -> tuple[faust.App, ListenLane]:
 
 
 def main() -> None:
-    """Run until told to stop."""
+    """Run until stopped by a signal."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     app, _ = make_lane(json.loads(sys.argv[1]))

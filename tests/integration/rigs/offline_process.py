@@ -1,4 +1,4 @@
-"""A command on states while no worker runs, in a process that kills itself: `python offline_process.py '{...}'`.
+"""An offline state command in a process that kills itself: `python offline_process.py '{...}'`.
 
 Keys: command (rebase or reset), options (of it), bootstrap, prefix, partitions, data_dir, guarantee, fault or null: see
 `lane_faults`, and one more point, published (values of a partition), which is there without transactions too.
@@ -16,13 +16,13 @@ import sidestream.streams.operate.states.reset
 from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.contracts.topics import build_topics
 from sidestream.streams.kafka.clients import KafkaSettings
-from sidestream.streams.operate.states import Offline, rebase_states, reset_states
+from sidestream.streams.operate.states import OfflineStates, rebase_states, reset_states
 from tests.integration.rigs.lane_faults import Fault, FaultyClients
 from tests.integration.rigs.lane_worker import LANE
 
 
 def telling(fault: Fault, publish: Any) -> Any:
-    """Come to the point after each partition."""
+    """Reach the point after each partition."""
 
     async def publish_and_tell(*args: Any) -> None:
         await publish(*args)
@@ -41,7 +41,7 @@ def main() -> None:
     clients = FaultyClients(kafka, fault)
     topics = build_topics(TopicSettings(prefix=config["prefix"], user_partitions=config["partitions"]))
     lane = LANE.model_copy(update={"guarantee": config["guarantee"]})
-    offline = Offline(clients, topics, lane, config["prefix"] + "lane", Path(config["data_dir"]) / "user-state")
+    offline = OfflineStates(clients, topics, lane, config["prefix"] + "lane", Path(config["data_dir"]) / "user-state")
     if config["command"] == "rebase":
         report = asyncio.run(rebase_states(offline, **config["options"]))
     else:

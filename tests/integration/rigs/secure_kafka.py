@@ -1,4 +1,4 @@
-"""A Kafka that demands TLS and SASL, with authorities and certificates made for it by openssl."""
+"""A Kafka that requires TLS and SASL, with authorities and certificates made by openssl."""
 
 import shutil
 import subprocess
@@ -45,7 +45,7 @@ class Certificates:
 
 
 def make_certificates(folder: Path) -> Certificates:
-    """Make them; None where there is no openssl."""
+    """Make them; None without openssl."""
     made = Certificates(folder)
     _openssl("req", "-x509", *_NEW_KEY, "-keyout", made.ca_key, "-out", made.ca, "-subj", "/CN=Test authority", *_DAYS)
     _openssl("req", "-x509", *_NEW_KEY, "-keyout", made.x_key, "-out", made.stranger, "-subj", "/CN=Stranger", *_DAYS)
@@ -75,7 +75,7 @@ def _openssl(*arguments: object) -> None:
 
 
 class SecureKafka:
-    """A node with four doors: PLAINTEXT for its keeper, SASL_PLAINTEXT, SASL_SSL, and SSL with client certificates."""
+    """A node with four listeners: PLAINTEXT for administration, SASL_PLAINTEXT, SASL_SSL, and mutual TLS."""
 
     def __init__(self, folder: Path, certificates: Certificates) -> None:
         self.certificates = certificates
@@ -91,12 +91,12 @@ class SecureKafka:
     def stop(self) -> None:
         self.keeper.stop()
 
-    def at(self, door: str, host: str = "localhost", **security: object) -> KafkaSettings:
-        """Settings of a client at a door."""
-        return KafkaSettings(bootstrap=f"{host}:{self.ports[door]}", security=SecuritySettings(**security))
+    def at(self, listener: str, host: str = "localhost", **security: object) -> KafkaSettings:
+        """Client settings for a listener."""
+        return KafkaSettings(bootstrap=f"{host}:{self.ports[listener]}", security=SecuritySettings(**security))
 
     def scram(self, **change: object) -> KafkaSettings:
-        """Settings of a client that is let in by TLS and SCRAM-SHA-512."""
+        """Client settings for TLS and SCRAM-SHA-512."""
         security = {
             "protocol": "SASL_SSL",
             "mechanism": "SCRAM-SHA-512",
@@ -109,13 +109,13 @@ class SecureKafka:
     def _files(self, folder: Path) -> Path:
         files = folder / "files"
         shutil.copytree(kafka_files(BrokerSettings()), files)
-        doors = {name: f"{name.upper()}://localhost:{port}" for name, port in self.ports.items()}
+        listeners = {name: f"{name.upper()}://localhost:{port}" for name, port in self.ports.items()}
         text = LISTENERS % {
-            **doors,
+            **listeners,
             "keystore": self.certificates.broker_keystore,
             "truststore": self.certificates.ca,
         }
-        for door in ("open", "sasl"):
+        for listener in ("open", "sasl"):
             plain = f'username="{USER}" password="{SECRETS["PLAIN"]}" user_{USER}="{SECRETS["PLAIN"]}"'
             for mechanism, module in (
                 ("scram-sha-256", f"{JAAS}.scram.ScramLoginModule required;"),
@@ -127,7 +127,7 @@ class SecureKafka:
                     f'{JAAS}.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="x";',
                 ),
             ):
-                text += f"listener.name.{door}.{mechanism}.sasl.jaas.config={module}\n"
+                text += f"listener.name.{listener}.{mechanism}.sasl.jaas.config={module}\n"
         # The later of two equal names wins in a properties file.
         with (files / "server.properties").open("a") as properties:
             properties.write(text)

@@ -1,4 +1,4 @@
-"""What the tests of the whole worker share: a worker process, its pages, and plain clients around it."""
+"""Helpers for tests of the whole worker: a worker process, its HTTP routes, and plain clients."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def wait_until(condition, timeout_s=20.0, what="condition"):
 
 
 class Rig:
-    """One installation on a broker: its topics, a worker that may die and come back, producers and readers."""
+    """One installation on a broker: its topics, a worker that may be killed and restarted, producers and readers."""
 
     script = SCRIPT
 
@@ -134,7 +134,7 @@ class Rig:
         return self._sets
 
     def all_sets(self):
-        """All candidate sets that the topic holds now."""
+        """All candidate sets in the topic."""
         self.sets()
         ends = self._consumer.end_offsets(self._consumer.assignment())
         wait_until(lambda: self.sets() and all(self._consumer.position(p) >= end for p, end in ends.items()))
@@ -177,7 +177,7 @@ class Rig:
         self.close_clients()
 
     def close_clients(self):
-        """Let go of Kafka; the next use connects anew."""
+        """Close the connections; the next use connects again."""
         for client in (self._producer, self._consumer):
             if client is not None:
                 client.close()

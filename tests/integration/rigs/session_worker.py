@@ -1,6 +1,6 @@
-"""A whole worker in a process of its own, with a tokenizer and an engine of a few lines: `session_worker.py SETTINGS`.
+"""A whole worker in a separate process, with a minimal tokenizer and engine: `session_worker.py SETTINGS`.
 
-SETTINGS is a JSON object of dotted setting names; `engine_sleep_s` beside them makes the engine slow. Secrets
+SETTINGS is a JSON object of dotted setting names; `engine_sleep_s` among them makes the engine slow. Secrets
 come by the environment.
 """
 
@@ -29,7 +29,7 @@ class Encoded:
 
 
 class HashTokenizer:
-    """Codes and vectors from a hash of the text and the version: the same text is the same SID."""
+    """Codes and vectors from a hash of the text and the version: equal texts have equal SIDs."""
 
     vector_dim = DIM
 

@@ -23,7 +23,7 @@ QUICK = "broker.session.timeout.ms=2000\nbroker.heartbeat.interval.ms=500\nrepli
 
 
 class TwoNodeKafka:
-    """Everything lies on the first node, but for the transaction log, which lies on both."""
+    """Everything is stored on the first node, except for the transaction log, which is on both."""
 
     def __init__(self, folder: Path) -> None:
         files = folder / "files"

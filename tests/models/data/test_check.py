@@ -1,4 +1,4 @@
-"""Checking and sealing log folders; and the page that describes them against the code."""
+"""Check and sealing of log folders; and their documentation against the code."""
 
 import json
 import re
@@ -20,7 +20,7 @@ EXAMPLE = re.search(r"<!-- example -->\n```\n(.*?)```", PAGE, re.DOTALL)[1]
 
 @pytest.fixture
 def by_hand(tmp_path):
-    """The example of the page, written as it says and not yet sealed."""
+    """The example of the documentation, not yet sealed."""
     name = None
     for line in EXAMPLE.splitlines():
         if line.startswith("$ cat log/"):
@@ -173,8 +173,8 @@ def test_every_problem_is_named_with_file_and_line(by_hand, name, change, words)
     found = json.loads(done.stdout)
     assert (done.exit_code, found["is_sound"]) == (1, False)
     assert any(words in problem for problem in found["problems"]), found["problems"]
-    told = run("log", "check", by_hand, "--no-json")
-    assert (told.exit_code, str(found["num_problems"]) + " problems" in told.stderr) == (1, True)
+    printed = run("log", "check", by_hand, "--no-json")
+    assert (printed.exit_code, str(found["num_problems"]) + " problems" in printed.stderr) == (1, True)
 
 
 def test_a_missing_file_and_folder_are_problems_not_errors(by_hand):
@@ -190,7 +190,7 @@ def test_many_problems_are_counted_and_some_named(by_hand):
     assert (len(found.problems), found.num_problems > 5_000) == (100, True)
 
 
-def test_a_sound_folder_is_told_as_a_table(by_hand):
+def test_a_valid_folder_is_printed_as_a_table(by_hand):
     done = run("log", "check", sealed(by_hand), "--json")
     found = json.loads(done.stdout)
     assert (done.exit_code, found["is_sound"], found["counts"]["listens"]) == (0, True, 2)
@@ -198,10 +198,10 @@ def test_a_sound_folder_is_told_as_a_table(by_hand):
         "file": "catalog.jsonl", "rows": 2, "bytes": (by_hand / "catalog.jsonl").stat().st_size,
         "first_at": 1767571200000, "last_at": 1767571200000,
     }  # fmt: skip
-    told = run("log", "check", by_hand, "--no-json")
-    assert told.exit_code == 0
-    assert "events/listens.jsonl" in told.stdout
-    assert "0 problems" in told.stderr
+    printed = run("log", "check", by_hand, "--no-json")
+    assert printed.exit_code == 0
+    assert "events/listens.jsonl" in printed.stdout
+    assert "0 problems" in printed.stderr
 
 
 def test_rows_that_are_wrong_are_not_sealed(by_hand):

@@ -1,4 +1,4 @@
-"""Files as people have them: one reader takes them all, and says the true cause and line of what it cannot take."""
+"""Reading of external files: all supported formats, and errors with the true cause and line."""
 
 import bz2
 import codecs
@@ -116,7 +116,7 @@ def test_an_array_larger_than_a_block_is_read_in_pieces(tmp_path):
         (lzma.compress(b'{"a": 1}\n' * 99)[:-20], "f: expected a whole compressed file"),
     ],
 )
-def test_what_cannot_be_read_says_its_true_cause(tmp_path, content, words):
+def test_unreadable_files_report_the_true_cause(tmp_path, content, words):
     (tmp_path / "f").write_bytes(content)
     with pytest.raises(DataError) as caught:
         list(read_json(tmp_path / "f"))

@@ -140,7 +140,7 @@ def _columns(sequences):
     return sequences.user_ids, sequences.history, sequences.test
 
 
-def test_s3rec_without_files_beside_it(tmp_path: Path) -> None:
+def test_s3rec_without_the_optional_files(tmp_path: Path) -> None:
     (tmp_path / "Any.txt").write_text("1 5 6 7 8\n2 5 9\n30 7 7 6\n")
     manifest = import_s3rec(tmp_path / "Any.txt", tmp_path / "log")
     assert (manifest.counts.items, manifest.counts.listeners, manifest.counts.sessions) == (5, 3, 2)
@@ -210,7 +210,7 @@ def test_s3rec_damage_names_file_and_line(tmp_path: Path, text: str, line: int) 
         ("Any_item_names.json", '{"id2item": {"1": "B004756YJA", "2": "B004756YJA"}}', "repeats"),
     ],
 )
-def test_s3rec_damage_beside_the_file(tmp_path: Path, file: str, text: str, words: str) -> None:
+def test_s3rec_damage_in_the_optional_files(tmp_path: Path, file: str, text: str, words: str) -> None:
     (tmp_path / "Any.txt").write_text("1 1 2 3\n")
     (tmp_path / file).write_text(text)
     with pytest.raises(DataError, match=file) as caught:

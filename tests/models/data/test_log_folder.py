@@ -104,7 +104,7 @@ def test_sequences_cut_at_the_validation_event(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stop", range(11))
-def test_reading_goes_on_where_it_stopped(tmp_path: Path, stop: int) -> None:
+def test_reading_resumes_where_it_stopped(tmp_path: Path, stop: int) -> None:
     folder = write_tiny(tmp_path / "log")
     cursor, rows = Cursor(), list(folder.merged())
     for row in rows[:stop]:

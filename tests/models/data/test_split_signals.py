@@ -1,4 +1,4 @@
-"""What is not liked is context: never held out, never a training target, never counted; whatever reads a log folder."""
+"""Listens without a positive signal are context only: never held out, a training target, or counted."""
 
 from pathlib import Path
 
@@ -110,7 +110,7 @@ def test_item_knn_recommends_nothing_for_what_was_not_liked(sequences):
     assert both.tolist() == knn.rank(history, 4, False).tolist()
     assert knn.rank(history, 4, False, np.array([True, False])).tolist() == knn.rank(history[:1], 4, False).tolist()
     assert knn.rank(history, 4, False, np.array([False, False])).tolist() == []
-    # What was heard is left out whatever its signal.
+    # Heard items are excluded regardless of their signal.
     assert not set(knn.rank(history, 4, True, np.array([True, False])).tolist()) & {0, 2}
 
 

@@ -94,7 +94,7 @@ def random_case(config, engine, seed, covering=False):
         gamma=settings.gamma,
         beta=settings.beta,
         excluded=frozenset(excluded.tolist()),
-        # Compiled anew over the whole trie: the engine takes the excluded rows out of the masks it was given.
+        # Compiled again over the whole trie: the engine removes the excluded rows from the given masks.
         eligibility=snapshot.eligibility(item_mask=rules.item & kept),
     )
     return Case(snapshot, request, search)

@@ -1,8 +1,8 @@
-"""The naive search that the engine is held against: plain loops over prefixes in double precision, numpy alone.
+"""Naive reference search for the engine: plain loops over prefixes in double precision, numpy only.
 
-It shares no code with the graph: every beam reads the whole head again from its prefix, the trie is a dictionary of
-prefixes, and masks are set membership. `exhaustive` needs no trie at all: it scores each item by itself, and must
-agree with the beam wherever no beam was cut off.
+It shares no code with the graph: every beam evaluates the whole head from its prefix, the trie is a dictionary of
+prefixes, and masks are set membership. `exhaustive` needs no trie: it scores each item separately, and must agree with
+the beam wherever no beam was cut off.
 """
 
 import math
@@ -85,7 +85,7 @@ class ReferenceModel:
         return self._norm(x[-1], "norm_hidden")
 
     def code_vector(self, sid: Prefix) -> Float64Array:
-        """Sum the code embeddings of a SID: the vector of an item that nobody has listened to. Shape: (D,)."""
+        """Sum the code embeddings of a SID: the vector of an item without listens. Shape: (D,)."""
         vectors = [self._row("code_embedding", level, code) for level, code in enumerate(sid)]
         return np.asarray(np.sum(vectors, axis=0))
 
@@ -136,7 +136,7 @@ class ReferenceModel:
         return self._items(h, catalogue, search, beams, tries[-1]), margin
 
     def exhaustive(self, h: Float64Array, catalogue: CatalogueSnapshot, search: Search) -> list[Found]:
-        """Score every item of the catalogue by itself.
+        """Score every item of the catalogue separately.
 
         Args:
             h: From `hidden`. Shape: (D,).

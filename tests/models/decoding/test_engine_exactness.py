@@ -1,4 +1,4 @@
-"""The engine against the naive search in double precision: what the graph answers is what the rules say."""
+"""The engine against the naive search in double precision."""
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def test_engine_equals_the_naive_beam_of_equal_width(trained, name):
         result = engine.recommend(case.request, case.snapshot)
         h = reference.hidden(case.request.features, case.snapshot)
         expected, margin = reference.beam(h, case.snapshot, case.search)
-        if margin < TOLERANCE:  # the cut lies between two beams that rounding may exchange
+        if margin < TOLERANCE:  # the cut is between two beams that rounding may swap
             unclear += 1
             continue
         everything = reference.exhaustive(h, case.snapshot, case.search.with_candidates(10**6))

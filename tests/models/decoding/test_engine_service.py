@@ -1,4 +1,4 @@
-"""The engine as the service sees it: shared by threads, without torch, and clear about what it refuses."""
+"""The engine in a service: shared by threads, without torch, and with clear errors."""
 
 import gc
 import os
@@ -90,7 +90,7 @@ def test_catalogue_inputs_are_views_kept_as_long_as_the_snapshot(engine, snapsho
 
 
 def test_equal_scores_keep_the_order_of_the_catalogue(trained, engine):
-    """Twins: the same vector on the same SID, and the same vector on SIDs that are never told apart (gamma 0)."""
+    """Twins: the same vector on the same SID, and the same vector on SIDs with equal scores (gamma 0)."""
     vector = np.random.default_rng(0).normal(size=(1, THREE_LEVELS.d_model)).astype(np.float32)
 
     def vectorize(item_ids, codes, x):

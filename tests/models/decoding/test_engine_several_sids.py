@@ -1,4 +1,4 @@
-"""Items under several SIDs: the engine lists each once, by the best of its SIDs, as trying them all does."""
+"""Items with several SIDs: the engine lists each once, by its best SID, like an exhaustive search."""
 
 import dataclasses
 
@@ -45,7 +45,7 @@ def hash_of(item_id):
 
 
 def best_by_item(reference, h, snapshot, search):
-    """Every SID of every item, tried by itself."""
+    """Every SID of every item, scored separately."""
     best = {}
     for found in reference.exhaustive(h, snapshot, dataclasses.replace(search, num_candidates=10**6)):
         item_id = snapshot.item_id(found.row)
@@ -64,7 +64,7 @@ def test_each_item_is_listed_once_by_the_best_of_its_sids(trained, name):
     for seed in range(CASES):
         rng = np.random.default_rng(seed)
         snapshot = several_snapshot(config, (3, 12, 40)[seed % 3], rng)
-        items = snapshot.aliases.left_out(np.arange(snapshot.num_rows, dtype=np.int32))
+        items = snapshot.aliases.without_aliases(np.arange(snapshot.num_rows, dtype=np.int32))
         excluded = rng.choice(items, 2)
         allowed = rng.random(snapshot.num_rows) < 0.8
         count = int(rng.choice([1, 4, 20]))

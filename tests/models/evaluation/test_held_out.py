@@ -1,4 +1,4 @@
-"""Which questions a folder's split gives, and which figures stand in a summary."""
+"""Test cases of a folder's split, and figures of a summary."""
 
 import numpy as np
 

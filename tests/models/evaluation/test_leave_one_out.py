@@ -31,7 +31,7 @@ def test_metrics_match_hand_computation():
     assert recall_at(ranks, 30).value == pytest.approx(4 / 5)
 
 
-def test_metrics_of_nobody_are_zero():
+def test_metrics_without_cases_are_zero():
     assert recall_at(np.empty(0, np.int32), 10).value == 0.0
     assert ndcg_at(np.array([0], np.int32), 10).standard_error == 0.0
 
@@ -53,15 +53,15 @@ def test_columns_differ_where_seen_items_stand_before_the_target():
 
 
 def test_report_is_json_and_lays_out_as_a_table():
-    told = []
+    steps = []
     cases = Cases([np.array([1], np.int32)] * 3, np.array([0, 2, 39], np.int32))
-    written = report(evaluate_rankers({"fixed": Fixed(40)}, cases, lambda *step: told.append(step)))
+    written = report(evaluate_rankers({"fixed": Fixed(40)}, cases, lambda *step: steps.append(step)))
 
     assert json.loads(json.dumps(written)) == written
     heads, rows = table(written)
     assert heads == ["ranker", "R@10", "R@30", "N@10", "R@10 x", "R@30 x", "N@10 x"]
     assert rows[0][:2] == ["fixed", "0.6667 ±0.3333"]
-    assert told[-1] == ("fixed", 6, 6)
+    assert steps[-1] == ("fixed", 6, 6)
 
 
 def test_cases_need_one_target_for_each_history():

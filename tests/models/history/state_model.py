@@ -1,4 +1,4 @@
-"""The user state in plain Python, written to bytes from the tables in the docstrings of `layout` and `blocks` alone."""
+"""Model of the user state in plain Python, encoded by the tables in the docstrings of `layout` and `blocks`."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -77,7 +77,7 @@ class Model:
         entry["signal"] = SIGNALS.index(heard.signal)
         stored = lookup(key)
         if stored is not None:
-            self.make_room(len(stored.sid), tag(stored.tokenizer_version))
+            self.add_version(len(stored.sid), tag(stored.tokenizer_version))
             entry |= {"version": tag(stored.tokenizer_version), "codes": stored.sid}
         self.ring = sorted([*self.ring, entry | {"archived": False}], key=lambda e: (e["at"], e["offset"]))
         self.archive(next(place for place, e in enumerate(self.ring) if e["offset"] == offset))
@@ -104,7 +104,7 @@ class Model:
             head += self.num_blocks.to_bytes(4, "little") + self.num_strays.to_bytes(4, "little")
             self.blocks[slot] = head + b"".join(self.versions) + self.entries_to_bytes(entries)
 
-    def make_room(self, levels: int, version: bytes) -> None:
+    def add_version(self, levels: int, version: bytes) -> None:
         if levels != self.levels:
             self.levels, self.versions = levels, []
             self.forget(set())

@@ -1,4 +1,4 @@
-"""Blocks: the same bytes whatever the batching, and with the ring every listen once, in order."""
+"""Blocks: the same bytes for any batching, and with the ring every listen once, in order."""
 
 import random
 
@@ -55,7 +55,7 @@ def fold_all(records, history_events: int, batches: random.Random | None = None,
 
 
 def entries_kept(records, lookup) -> list[tuple[int, int]]:
-    """Item and time of every listen that came in time, by (at, source offset): the plain model tells which."""
+    """Item and time of every listen that came in time, by (at, source offset), from the plain model."""
     model, kept = Model(), []
     for offset, heard in records:
         if model.fold(offset, heard, lookup) == "applied":
@@ -135,7 +135,7 @@ def test_one_listen_in_sixteen_writes_a_block():
     assert written == 10
 
 
-def test_a_late_upload_between_archived_listens_is_kept_beside_the_blocks():
+def test_a_late_upload_between_archived_listens_is_kept_as_strays():
     records = [*listens(60, at=1_000), *[(60 + n, Heard(f"late-{n}", "late", 1_011)) for n in range(40)]]
     state, blocks = fold_all(records, 512)
     assert seen(history(state, blocks)) == entries_kept(records, lookup)
@@ -174,7 +174,7 @@ def test_a_changed_setting_leaves_no_hole_in_the_history(before, after):
         assert len(events) >= 562
 
 
-def test_a_state_of_version_1_goes_on_with_blocks():
+def test_a_state_of_version_1_continues_with_blocks():
     model, state = Model(), None
     for record in listens(70):
         model.fold(*record, lookup)

@@ -1,4 +1,4 @@
-"""Erasure: what is gone, what stays gone, and that it does not matter when it is applied."""
+"""Erasure: removed data, protection against replays, and independence of the time of application."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""The fold: equal to the reference in plain Python to the byte, whatever the batching, however often replayed."""
+"""The fold: byte-identical to the reference in plain Python, for any batching and any number of replays."""
 
 import random
 import typing
@@ -148,7 +148,7 @@ def test_late_listen_goes_in_by_time_and_older_than_all_is_counted():
     inside = fold(state, [(100, Heard("x", "b", 1_010))], lambda _: None)
     assert (inside.applied, inside.late) == (1, 0)
     history = describe(inside.state)["history"][::-1]
-    # Of equal time, the one that came later in the log comes later in the ring; the oldest made room.
+    # Of equal times, the one later in the log is later in the ring; the oldest was evicted.
     assert history[10]["item_key"] == f"{item_key('b'):016x}"
     assert [entry["at"] for entry in history] == [*range(1_001, 1_011), *range(1_010, 1_050)]
     beyond = fold(inside.state, [(101, Heard("y", "b", 1_000))], lambda _: None)

@@ -8,7 +8,7 @@ import pytest
 from sidestream.models.errors import StateError
 from sidestream.models.history import SIGNALS, describe, erase, fold, view
 from sidestream.tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts, StoredSid
-from sidestream.tokenizer.generations import CodedBy, align
+from sidestream.tokenizer.generations import VersionCodes, align
 from sidestream.tokenizer.sid import item_key
 from tests.models.history.state_model import Heard
 
@@ -70,7 +70,7 @@ def test_entry_without_a_sid_of_the_version_is_dropped_and_counted():
     assert (known.codes.tolist(), known.dropped) == ([[5, 5, 5]], 1)
 
 
-def test_snapshot_of_another_version_says_nothing():
+def test_a_snapshot_of_another_version_is_not_used():
     state = state_of("a", lookup=catalogue(V1, {"a": (1, 1, 1)}).stored_sid)
     seen = view(state, catalogue(V2, {"a": (7, 7, 7)}), V1)
     assert (seen.rows.tolist(), seen.codes.tolist()) == ([-1], [[1, 1, 1]])
@@ -117,7 +117,7 @@ def test_view_of_damaged_state_is_refused():
 
 def test_alignment_gives_the_sid_of_an_entry_stored_under_an_older_version():
     state = state_of("gone", "kept", "new", lookup=catalogue(V1, {"gone": (1, 1, 1), "kept": (2, 2, 2)}).stored_sid)
-    versions = [CodedBy(version, (8, 8, 8), np.array(codes, np.int32)) for version, codes in
+    versions = [VersionCodes(version, (8, 8, 8), np.array(codes, np.int32)) for version, codes in
                 ((V1, [[1, 1, 0], [2, 2, 2]]), (V2, [[7, 6, 5], [4, 4, 4]]))]  # fmt: skip
     made = align(*versions)
     now = catalogue(V2, {"kept": (3, 3, 3)})
@@ -129,9 +129,11 @@ def test_alignment_gives_the_sid_of_an_entry_stored_under_an_older_version():
 
 
 @pytest.mark.parametrize("sizes", [((8, 8), (8, 8, 8)), ((8, 8, 8), (9, 9, 9))])
-def test_alignment_between_other_codebooks_or_versions_says_nothing(sizes):
+def test_alignment_between_other_codebooks_or_versions_is_not_used(sizes):
     state = state_of("a", lookup=catalogue(V1, {"a": (1, 1, 1)}).stored_sid)
-    old, new = (CodedBy(name, of, np.ones((1, len(of)), np.int32)) for name, of in zip((V1, V2), sizes, strict=True))
+    old, new = (
+        VersionCodes(name, of, np.ones((1, len(of)), np.int32)) for name, of in zip((V1, V2), sizes, strict=True)
+    )
     assert view(state, catalogue(V2, {}), V2, [align(old, new)]).dropped == 1
     assert view(state, catalogue("0" * 12, {}), "0" * 12, [align(old, new)]).dropped == 1
 
@@ -148,7 +150,7 @@ def test_after_two_rollouts_maps_are_not_chained_and_what_none_reads_is_dropped(
 
     def mapped(old, new, pairs):
         codes = (np.array(side, np.int32) for side in zip(*pairs, strict=True))
-        return align(*(CodedBy(version, (8, 8, 8), of) for version, of in zip((old, new), codes, strict=True)))
+        return align(*(VersionCodes(version, (8, 8, 8), of) for version, of in zip((old, new), codes, strict=True)))
 
     records = [
         (n, Heard(f"e{n}", name, 10 * n, 1, 4, SIGNALS[0]))

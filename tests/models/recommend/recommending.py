@@ -1,4 +1,4 @@
-"""A catalogue that tests fill in one line per item, an engine that ranks as told, and a recommender between them."""
+"""A catalogue with one line per item, a fake engine with a given ranking, and a recommender that uses both."""
 
 import numpy as np
 

@@ -22,7 +22,7 @@ def test_empty_catalogue_gives_a_marked_empty_set():
 
 
 @pytest.mark.parametrize("num_listed", [8, 5], ids=["short list", "whole store"])
-def test_popularity_is_the_same_in_whatever_order_a_worker_read_the_catalogue(num_listed, monkeypatch):
+def test_popularity_does_not_depend_on_the_order_of_the_catalogue(num_listed, monkeypatch):
     """Partitions are read side by side, and a restart reads a compacted topic: rows differ, answers must not."""
     monkeypatch.setattr("sidestream.tokenizer.catalogue.live_rows.MAX_LISTED_ROWS", num_listed)
     names = [f"i{number}" for number in range(12)]

@@ -34,7 +34,7 @@ def test_reserved_places_are_at_most_a_fifth():
         assert sum(c.reserved == "new" for c in answer.candidates) == reserved
 
 
-def test_a_new_item_that_ranks_by_itself_takes_no_reserved_place():
+def test_a_new_item_that_is_ranked_takes_no_reserved_place():
     snapshot = new_shelf().snapshot()
     recommender = make(FakeEngine(order=["near", *KNOWN]), reserved_new=1)
     answer = recommender.recommend(start_of(num_candidates=5), state_of(snapshot, "heard"), snapshot, NOW_MS)

@@ -22,7 +22,7 @@ def test_seen_items_stay_out_unless_the_setting_lets_them():
 
 
 @pytest.mark.parametrize("engine", [FakeEngine(), FakeEngine(limit=1), FakeEngine(limit=0), None])
-def test_discovery_modes_filter_whatever_answers(engine):
+def test_discovery_modes_filter_with_and_without_the_engine(engine):
     snapshot = plain_shelf().put("s0", show="p").put("s1", show="p").snapshot()
     state = state_of(snapshot, "i0", "s0")
     familiar = make(engine).recommend(start_of(discovery="familiar", num_candidates=20), state, snapshot, NOW_MS)
@@ -69,7 +69,7 @@ def test_market_and_expiry_hold_for_ranked_and_popular():
         assert sorted(ids(answer)) == ["all", "de"]
 
 
-def test_a_row_outside_the_rules_never_leaves_whatever_the_engine_says():
+def test_a_row_outside_the_rules_is_dropped_even_if_the_engine_returns_it():
     class Liar(FakeEngine):
         def recommend(self, request, snapshot):
             rows = np.arange(snapshot.num_rows, dtype=np.int32)

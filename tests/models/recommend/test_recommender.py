@@ -38,7 +38,7 @@ def test_ranked_answer_carries_all_that_is_needed_to_judge_it():
     assert CandidateSet.from_json(answer.to_json()) == answer
 
 
-def test_unreadable_state_is_an_error_of_its_own():
+def test_an_unreadable_state_raises_a_state_error():
     with pytest.raises(StateError):
         make(FakeEngine()).recommend(start_of(), b"\xff\x00", plain_shelf().snapshot(), NOW_MS)
 

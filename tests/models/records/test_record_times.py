@@ -1,4 +1,4 @@
-"""Which times records may carry, and the guess of the unit where one may not be carried."""
+"""Valid times of records, and the guess of the unit of invalid ones."""
 
 import json
 
@@ -32,12 +32,12 @@ ABSURD = [
     (MS // 1_000, "looks like seconds"),
     (MS * 1_000, "looks like microseconds"),
     (MS * 1_000_000, "looks like nanoseconds"),
-    (0, "lies before 2000-01-01"),
-    (-1, "lies before 2000-01-01"),
-    (EARLIEST_EVENT_AT - 1, "lies before 2000-01-01"),
-    (LATEST_AT + 1, "lies after 2100-01-01"),
-    (2**63 - 1, "lies after 2100-01-01"),
-    (253_402_300_799_999, "lies after 2100-01-01"),
+    (0, "is before 2000-01-01"),
+    (-1, "is before 2000-01-01"),
+    (EARLIEST_EVENT_AT - 1, "is before 2000-01-01"),
+    (LATEST_AT + 1, "is after 2100-01-01"),
+    (2**63 - 1, "is after 2100-01-01"),
+    (253_402_300_799_999, "is after 2100-01-01"),
 ]
 
 
@@ -102,7 +102,7 @@ def test_no_row_of_a_log_folder_holds_an_absurd_time(at, words):
         assert decode(json.dumps({**fields, "at": MS}).encode()).at == MS
 
 
-def test_other_faults_of_a_row_are_told_as_they_are():
+def test_other_faults_of_a_row_are_reported_unchanged():
     for change in ({"listened_ms": -1}, {"at": "x"}, {"at": 1.5}, {"at": None}):
         with pytest.raises(RowError, match="Expected"):
             decode_listen(json.dumps({**EVENTS[0][1], "at": MS, **change}).encode())
@@ -137,8 +137,8 @@ def test_publications_before_our_calendar_are_cut_to_its_first_day():
         (MS // 1_000, "looks like seconds"),
         (MS * 1_000, "looks like microseconds"),
         (MS * 1_000_000, "looks like nanoseconds"),
-        (LATEST_AT + 1, "lies after 2100-01-01"),
-        (253_402_300_799_999, "lies after 2100-01-01"),
+        (LATEST_AT + 1, "is after 2100-01-01"),
+        (253_402_300_799_999, "is after 2100-01-01"),
     ],
 )
 def test_publications_in_another_unit_or_after_2100_are_refused(at, words):
@@ -158,7 +158,7 @@ def test_never_may_be_written_as_any_time_far_away(at):
         (MS // 1_000, "looks like seconds"),
         (MS * 1_000, "looks like microseconds"),
         (MS * 1_000_000, "looks like nanoseconds"),
-        (-1, "lies before 1970-01-01"),
+        (-1, "is before 1970-01-01"),
     ],
 )
 def test_expiries_in_another_unit_are_refused(at, words):
@@ -178,7 +178,7 @@ def test_what_was_taken_can_be_stored_and_what_was_stored_before_can_be_read():
     assert ItemSids.from_json(older.to_json()) == older
 
 
-def test_the_schema_says_the_bounds():
+def test_the_schema_has_the_bounds():
     at = Listen.model_json_schema()["properties"]["at"]
     assert (at["minimum"], at["maximum"]) == (EARLIEST_EVENT_AT, LATEST_AT)
     assert "Epoch milliseconds UTC" in at["description"]

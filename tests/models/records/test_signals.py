@@ -1,4 +1,4 @@
-"""The one rule of which signals count as liking."""
+"""The rule for positive signals."""
 
 import ast
 from pathlib import Path

@@ -34,7 +34,7 @@ from sidestream.tokenizer.fitting import fit_tokenizer
 from sidestream.tokenizer.generations import VersionOnItems, compare
 from sidestream.tokenizer.levels import CentroidLevel, Quantizer
 from sidestream.tokenizer.settings import TokenizerSettings
-from sidestream.tokenizer.views import plain_items
+from sidestream.tokenizer.views import text_items
 from tests.models.log_catalogue import catalogue_at
 
 AT = 1_700_000_000_000
@@ -78,8 +78,12 @@ def read(page):
 def made_up(num_items, sizes=(16, 16, 16), dim=8, seed=0, titles=None):
     """A catalogue of arrays alone, near its centroids."""
     rng = np.random.default_rng(seed)
-    books = [np.round(rng.standard_normal((size, dim)) * 0.3 / (1 + n) * 2**14) / 2**14 for n, size in enumerate(sizes)]
-    levels = Quantizer(tuple(CentroidLevel(np.clip(book, -1.9, 1.9)) for book in books))
+    scales = [0.3 / (1 + n) for n in range(len(sizes))]
+    codebooks = [
+        np.round(rng.standard_normal((size, dim)) * scale * 2**14) / 2**14
+        for size, scale in zip(sizes, scales, strict=True)
+    ]
+    levels = Quantizer(tuple(CentroidLevel(np.clip(codebook, -1.9, 1.9)) for codebook in codebooks))
     codes = np.stack([rng.integers(0, size, num_items) for size in sizes], axis=1).astype(np.int32)
     vectors = levels.decode(codes) + 0.05 * rng.standard_normal((num_items, dim))
     norms = [np.linalg.norm(vectors - levels.decode(codes[:, :n]), axis=1) for n in range(len(sizes) + 1)]
@@ -139,7 +143,7 @@ def test_a_page_of_100k_items_stays_below_two_megabytes(count, sizes):
 @pytest.mark.parametrize(("count", "sizes"), [(1, (4, 4)), (3, (4,)), (60, (2, 2, 2, 2, 2, 2))])
 def test_small_and_odd_catalogues_have_a_page(count, sizes):
     reader = read(render(made_up(count, sizes), DriftSettings()))
-    assert f"Too few items arrived to tell: {count} of 200." in "".join(reader.words)
+    assert f"Too few items arrived: {count} of 200." in "".join(reader.words)
 
 
 def test_the_tree_counts_every_item_once():
@@ -159,10 +163,10 @@ def test_the_tree_counts_every_item_once():
     assert first.examples[0] == rows[np.linalg.norm(items.vectors[rows] - middle, axis=1).argmin()]
 
 
-def test_a_story_follows_the_codes_and_names_what_nearly_came():
+def test_a_story_follows_the_codes_and_names_the_next_best():
     items = made_up(500)
     found = stories(items, ["item-7"])
-    assert [(story.row, story.why) for story in found] == [(7, "asked for")]
+    assert [(story.row, story.why) for story in found] == [(7, "requested")]
     steps = found[0].steps
     assert [step.code for step in steps] == items.codes[7].tolist()
     assert [step.before for step in steps] == pytest.approx(items.norms[7, :-1].tolist())
@@ -175,7 +179,7 @@ def test_a_story_follows_the_codes_and_names_what_nearly_came():
     assert steps[0].num_items == len(mates) + 1
     assert set(steps[0].neighbours) <= set(mates)
     usual = stories(items, [])
-    assert [story.why.split(":")[0] for story in usual] == ["the latest arrival", "a usual one", "fits worst"]
+    assert [story.why.split(":")[0] for story in usual] == ["the latest arrival", "a typical one", "fits worst"]
     assert usual[2].row == items.norms[:, -1].argmax()
 
 
@@ -196,8 +200,8 @@ def test_the_course_shows_where_an_alarm_would_have_rung():
     assert "residual in" in render(items, DriftSettings(window=200))
 
 
-def beside(items, codes, levels, rng_seed=0):
-    """The codes of the items set beside other codes of another version."""
+def compared_with(items, codes, levels, rng_seed=0):
+    """The codes of the items compared with those of another version."""
     older = VersionOnItems("older", items.levels, items.codes, items.vectors)
     newer = VersionOnItems("newer", levels, codes, items.vectors)
     return older, newer, set_against(older, newer, items.vectors, np.random.default_rng(rng_seed))
@@ -210,9 +214,9 @@ def finer_than(items):
     return codes, Quantizer((*items.levels.levels, level))
 
 
-def test_two_versions_are_set_beside_each_other_as_compare_does():
+def test_two_versions_are_compared_as_by_compare():
     items = made_up(400, (4, 4, 4))
-    older, newer, found = beside(items, *finer_than(items))
+    older, newer, found = compared_with(items, *finer_than(items))
     expected, _ = compare(older, newer, items.vectors, np.random.default_rng(0))
     assert found.comparison == expected
     assert found.comparison.matched_sids == found.old_sizes.size < found.new_sizes.size
@@ -243,7 +247,7 @@ def text_boxes(drawing):
 
 
 def overlapping(drawing):
-    """Pairs of texts that lie on each other, and texts that stand out of the plot."""
+    """Pairs of overlapping texts, and texts outside the plot."""
     found = list(text_boxes(drawing))
     width, height = map(float, re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', drawing).groups())
     out = [one for one, box in found if box[0] < -1 or box[1] < 0 or box[2] > width + 1 or box[3] > height]
@@ -258,7 +262,9 @@ def overlapping(drawing):
 @pytest.mark.parametrize("levels", range(1, 17))
 def test_no_two_words_of_a_plot_lie_on_each_other(levels):
     items = made_up(600, (4,) * levels)
-    _, _, found = beside(items, *finer_than(items)) if levels < 16 else beside(items, items.codes, items.levels)
+    _, _, found = (
+        compared_with(items, *finer_than(items)) if levels < 16 else compared_with(items, items.codes, items.levels)
+    )
     page = render(items, DriftSettings(window=100), found)
     drawings = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
     assert len(drawings) >= 8
@@ -290,30 +296,30 @@ def test_spread_keeps_order_distance_and_bounds(wanted, gap):
 
 def test_the_table_of_two_versions_has_the_whole_width():
     items = made_up(400, (4, 4, 4))
-    page = against_section(beside(items, *finer_than(items))[2])
+    page = against_section(compared_with(items, *finer_than(items))[2])
     (card,) = re.findall(r'<div class="([^"]*)"><table', page)
     assert "wide" in card.split()
     assert ".wide{grid-column:1/-1}" in STYLE
 
 
 def lines_of(page, title):
-    """Names of the lines of a plot, and the largest value that each one's tip says."""
+    """Names of the lines of a plot, and the largest value in each tooltip."""
     (drawing,) = re.findall(rf'<svg[^>]*aria-label="{title}".*?</svg>', page, re.DOTALL)
     return {name: float(top) for name, top in re.findall(r"<title>(.*?): [\d.]+ to ([\d.]+)", drawing)}
 
 
 def test_churn_and_agreement_are_plotted():
     items = made_up(400, (4, 4, 4))
-    _, _, same = beside(items, items.codes, items.levels)
+    _, _, same = compared_with(items, items.codes, items.levels)
     page = against_section(same)
-    assert lines_of(page, "Mates that an item kept") == {"kept": 1.0}
+    assert lines_of(page, "Items that still share a prefix") == {"kept": 1.0}
     agreed = lines_of(page, "What the map from old SIDs to new ones gets right")
     assert agreed["in the map"] == 1.0
     assert agreed["chance"] < 0.5 < agreed["not in it"]
     shuffled = np.random.default_rng(1).permutation(items.codes)
-    _, _, other = beside(items, shuffled, items.levels)
+    _, _, other = compared_with(items, shuffled, items.levels)
     page = against_section(other)
-    assert lines_of(page, "Mates that an item kept")["kept"] < 0.3
+    assert lines_of(page, "Items that still share a prefix")["kept"] < 0.3
     agreed = lines_of(page, "What the map from old SIDs to new ones gets right")
     assert agreed["not in it"] < 0.5
     assert same.comparison.churn.bucket_mates_changed == 0.0 < other.comparison.churn.bucket_mates_changed
@@ -323,10 +329,10 @@ def test_churn_and_agreement_are_plotted():
 
 
 @pytest.mark.parametrize("count", [1, 9])
-def test_versions_without_shared_sids_can_be_set_beside_each_other(count):
+def test_versions_without_shared_sids_can_be_compared(count):
     items = made_up(count, (16,))
     codes = np.arange(count)[:, None].astype(np.int32)
-    _, _, found = beside(items, codes, items.levels)
+    _, _, found = compared_with(items, codes, items.levels)
     assert found.comparison.new.matched_cosine is None
     assert "newer: no two items share a SID" in against_section(found)
 
@@ -366,7 +372,7 @@ def fitted(log):
     settings = TokenizerSettings(vector_dim=32, collaborative_dim=8, codebook_size=16)
     sequences = [np.arange(start, 200, 9) for start in range(9)]
     return fit_tokenizer(
-        plain_items(list(items), texts), sequences, WordLlamaEncoder(), settings, np.random.default_rng(0)
+        text_items(list(items), texts), sequences, WordLlamaEncoder(), settings, np.random.default_rng(0)
     )
 
 
@@ -382,8 +388,8 @@ def test_gathering_orders_by_arrival_and_encodes_as_the_tokenizer_does(log, fitt
     texts = [
         item_text(known[item_id].title, creator=known[item_id].creator, kind="episode") for item_id in items.item_ids
     ]
-    assert np.array_equal(items.codes, fitted.encode_items(plain_items(items.item_ids, texts)).codes)
-    unheard = fitted.encode_items(plain_items([f"new-{item_id}" for item_id in items.item_ids], texts)).codes
+    assert np.array_equal(items.codes, fitted.encode_items(text_items(items.item_ids, texts)).codes)
+    unheard = fitted.encode_items(text_items([f"new-{item_id}" for item_id in items.item_ids], texts)).codes
     assert np.array_equal(items.arrival_codes, unheard)
     assert np.all(items.norms[:, -1] <= items.norms[:, 0] + 1e-6)
 
@@ -408,7 +414,7 @@ def test_the_command_writes_the_page(log, fitted, tmp_path: Path):
     assert f"the same at {compared['matched_sids']:,} SIDs each" in words
     assert f"{compared['new']['matched_cosine']:.3f}" in words
     assert f"{compared['churn']['neighbours_changed']:.0%} are others now" in words
-    assert "asked for" in words
+    assert "requested" in words
     assert "script" not in reader.tags
     silent = CliRunner().invoke(app, ["tokenizer", "report", str(older), "--log", str(log.path), "--out", str(out)])
     assert silent.exit_code == 0, silent.output

@@ -31,5 +31,5 @@ def test_choose_guide_takes_the_best_pair():
 
 
 def test_choose_guide_keeps_the_first_pair_without_cases():
-    nobody = Cases([], np.empty(0, np.int32))
-    assert choose_guide(PAIRS, lambda gamma, beta: Places(0), nobody, lambda step: None)[0].gamma == 0.25
+    no_cases = Cases([], np.empty(0, np.int32))
+    assert choose_guide(PAIRS, lambda gamma, beta: Places(0), no_cases, lambda step: None)[0].gamma == 0.25

@@ -1,4 +1,4 @@
-"""Where item vectors start: one length, zero without evidence, near for items heard together."""
+"""Initial item vectors: equal length, zero without evidence, similar for co-listened items."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""A tiny world goes through the whole training: artifact, metrics, determinism, refusals."""
+"""The whole training on a tiny world: artifact, metrics, determinism, errors."""
 
 import json
 import shutil
@@ -60,13 +60,13 @@ def tokenizer(folder):
 
 @pytest.fixture(scope="module")
 def trained(folder, tokenizer, tmp_path_factory):
-    told = []
+    steps = []
     place = tmp_path_factory.mktemp("pair") / "model"
-    return train_model(folder, tokenizer, place, SETTINGS, told.append), told
+    return train_model(folder, tokenizer, place, SETTINGS, steps.append), steps
 
 
 def test_train_model_leaves_a_complete_artifact(trained, tokenizer):
-    result, told = trained
+    result, steps = trained
     artifact = load_model_artifact(result.artifact.folder, tokenizer.version)
     names = {path.name for path in artifact.folder.iterdir()}
 
@@ -77,7 +77,7 @@ def test_train_model_leaves_a_complete_artifact(trained, tokenizer):
     first, last = (float(line.split(",")[4]) for line in (lines[1], lines[-1]))
     assert last < first, "the item loss falls"
     assert (artifact.folder / "curve.png").read_bytes().startswith(b"\x89PNG")
-    assert {step.stage for step in told} == {"prepare", "train", "export", "guide", "evaluate"}
+    assert {step.stage for step in steps} == {"prepare", "train", "export", "guide", "evaluate"}
 
 
 def test_train_model_reports_all_rankers(trained):
@@ -129,7 +129,7 @@ def test_equal_seeds_give_equal_weights_and_others_do_not(folder, tokenizer):
 
 
 def test_a_listen_that_was_not_liked_teaches_nothing_as_a_target():
-    """Which item it was makes no difference where it stands last, so that it is no input either."""
+    """The identity of an item makes no difference in the last position, so it is not an input."""
     codes = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.int32)
     vectors = np.random.default_rng(3).normal(size=(4, 32)).astype(np.float32)
 

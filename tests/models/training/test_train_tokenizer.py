@@ -48,8 +48,8 @@ def test_vq_levels_are_saved_and_encode_without_torch(folder, tmp_path):
         f"made = load_tokenizer(Path({str(tmp_path / 'tokenizer')!r}))\n"
         "print(made.encode_items([ItemContent('new', 'Rain on a tin roof')]).codes[0].tolist(), 'torch' in sys.modules)"
     )
-    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == f"{codes} False"
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert printed.stdout.strip() == f"{codes} False"
 
 
 @pytest.mark.train
@@ -80,7 +80,7 @@ def test_vq_is_for_all_levels_or_none():
         TokenizerSettings(level_kinds=("vq", "vq", "fsq"))
 
 
-def test_the_report_tells_how_old_and_how_sure_the_collaborative_half_is(folder, tmp_path):
+def test_the_report_has_age_and_quality_of_the_collaborative_half(folder, tmp_path):
     report = train_tokenizer(
         folder, tmp_path / "tokenizer", WordLlamaEncoder(), TokenizerSettings(), with_cold_start=True
     ).report

@@ -1,4 +1,4 @@
-"""Batches: every listen is a target with its true input before it, padded on the left, never over the bound."""
+"""Batches: every listen is a target with its true inputs, padded on the left, within the size limit."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ LENGTHS = st.lists(st.integers(0, 23), min_size=1, max_size=12)
 
 
 def numbered(lengths):
-    """Sequences whose items are all different, so that each listen can be told apart."""
+    """Sequences whose items are all different, so that listens can be distinguished."""
     starts = np.cumsum([0, *lengths])
     return [np.arange(start, start + length, dtype=np.int32) for start, length in zip(starts, lengths, strict=False)]
 
@@ -31,7 +31,7 @@ def test_batches_hold_every_next_item_after_its_predecessor(lengths, batch_posit
         rows, length = batch.items.shape
         assert length <= MAX_LEN
         assert rows == 1 or batch.items.size <= batch_positions
-        assert np.all(np.diff(batch.valid.astype(int), axis=1) >= 0), "padding stands on the left"
+        assert np.all(np.diff(batch.valid.astype(int), axis=1) >= 0), "padding is on the left"
         assert batch.valid[:, -1].all()
         assert np.array_equal(batch.items[batch.valid] + 1, batch.targets[batch.valid])
         assert np.array_equal(batch.codes[batch.valid], codes[batch.items[batch.valid]])

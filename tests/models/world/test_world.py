@@ -56,7 +56,7 @@ def test_it_says_that_it_is_synthetic(folder: LogFolder) -> None:
     assert {item.kind for item in items} == {"track", "episode", "audiobook", "live"}
 
 
-def test_nobody_hears_what_is_not_there(folder: LogFolder) -> None:
+def test_no_item_is_heard_while_it_is_not_in_the_catalogue(folder: LogFolder) -> None:
     born = {event.item_id: event.item for event in folder.catalog() if event.item is not None}
     gone = {event.item_id: event.at for event in folder.catalog() if event.item is None}
     assert len(gone) > 100
@@ -140,7 +140,7 @@ def test_dice_stay_inside(seed: int, bound: int) -> None:
     assert all(dice.weighted((0, bound, bound)) == 1 for _ in range(20))
 
 
-def test_dice_are_streams_of_their_own() -> None:
+def test_random_streams_are_independent() -> None:
     dice = {path: Dice(1, *path) for path in (("a",), ("b",), ("a", 1))}
     draws = {path: tuple(own.below(1 << 30) for _ in range(3)) for path, own in dice.items()}
     assert len(set(draws.values())) == 3

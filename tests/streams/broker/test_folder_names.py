@@ -1,4 +1,4 @@
-"""The local Kafka keeps its data in the very folder that it was given, whatever that folder is called."""
+"""The local Kafka keeps its data in the given folder, for any folder name."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ ODD = ["jürgen", "日本語 𝄞", "back\\slash", "#!:= x", " lead", "new\nline
 
 @pytest.mark.broker
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
-def test_data_stay_in_a_folder_of_any_name(
+def test_data_stay_in_a_folder_with_any_name(
     kafka: RunningBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locale: str
 ) -> None:
     monkeypatch.setenv("LC_ALL", locale)
@@ -38,7 +38,7 @@ def test_data_stay_in_a_folder_of_any_name(
     assert made == set(folder.parents) - set(tmp_path.parents) - {tmp_path}
 
 
-def test_a_name_that_java_cannot_be_told_is_refused(tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     undecodable = BrokerSettings(kind="kafka", data_dir=tmp_path / "j\udcfcrgen")
     with pytest.raises(BrokerError, match=r"broker\.data_dir.*UTF-8"):
         start_broker(undecodable)

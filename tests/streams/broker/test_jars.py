@@ -1,4 +1,4 @@
-"""Java and the jars: fetched once, whole or not at all, and every lack is told with its way out."""
+"""Java and the jars: downloaded once, completely or not at all; anything missing is reported with a remedy."""
 
 import re
 import threading
@@ -43,7 +43,7 @@ def settings_for(tmp_path: Path, *, java: str = 'openjdk version "21.0.1"', mave
     )
 
 
-def test_ensure_jars_fetches_once_however_many_ask(tmp_path: Path) -> None:
+def test_concurrent_ensure_jars_download_once(tmp_path: Path) -> None:
     settings = settings_for(tmp_path)
     assert not has_jars(settings)
     found: list[Path] = []
@@ -59,7 +59,7 @@ def test_ensure_jars_fetches_once_however_many_ask(tmp_path: Path) -> None:
     ensure_jars(settings.model_copy(update={"maven": "no-such-maven"}))
 
 
-def test_ensure_jars_fetches_again_what_is_damaged(tmp_path: Path) -> None:
+def test_ensure_jars_downloads_damaged_jars_again(tmp_path: Path) -> None:
     settings = settings_for(tmp_path)
     jar = ensure_jars(settings) / "slf4j.jar"
     jar.write_text("")
@@ -68,7 +68,7 @@ def test_ensure_jars_fetches_again_what_is_damaged(tmp_path: Path) -> None:
     assert jar.read_text() == "jar\n"
 
 
-def test_ensure_jars_leaves_nothing_of_a_failed_fetch(tmp_path: Path) -> None:
+def test_ensure_jars_leaves_nothing_after_a_failed_download(tmp_path: Path) -> None:
     settings = settings_for(tmp_path, maven=FAILING_MAVEN)
     with pytest.raises(BrokerError, match=r"cannot resolve org\.apache\.kafka"):
         ensure_jars(settings)
@@ -76,8 +76,8 @@ def test_ensure_jars_leaves_nothing_of_a_failed_fetch(tmp_path: Path) -> None:
     assert not (kafka_home(settings) / "lib").exists()
 
 
-def test_ensure_jars_refuses_a_fetch_without_kafka(tmp_path: Path) -> None:
-    with pytest.raises(BrokerError, match="could not fetch Kafka"):
+def test_ensure_jars_refuses_a_download_without_kafka(tmp_path: Path) -> None:
+    with pytest.raises(BrokerError, match="could not download Kafka"):
         ensure_jars(settings_for(tmp_path, maven="exit 0"))
 
 
@@ -99,8 +99,8 @@ def test_require_kafka_names_what_is_missing(tmp_path: Path) -> None:
     [
         ('java version "1.8.0_362"', "got Java 8, which is too old"),
         ('openjdk version "11.0.2"', "got Java 11, which is too old"),
-        ("no java at all", "does not tell its version: no java at all"),
-        ("", "does not tell its version: no answer"),
+        ("no java at all", "does not print its version: no java at all"),
+        ("", "does not print its version: no answer"),
     ],
 )
 def test_find_java_refuses_old_ones(tmp_path: Path, version: str, words: str) -> None:
@@ -108,26 +108,26 @@ def test_find_java_refuses_old_ones(tmp_path: Path, version: str, words: str) ->
         find_java(settings_for(tmp_path, java=version))
 
 
-def test_a_java_that_cannot_be_run_is_told(tmp_path: Path) -> None:
+def test_a_java_that_cannot_be_run_is_refused(tmp_path: Path) -> None:
     broken = tmp_path / "java"
     broken.write_bytes(b"\x7fELF, but no more than that")
     broken.chmod(0o755)
-    with pytest.raises(BrokerError, match="does not tell its version"):
+    with pytest.raises(BrokerError, match="does not print its version"):
         find_java(BrokerSettings(java=str(broken)))
 
 
-def test_a_fetch_without_network_says_so(tmp_path: Path) -> None:
+def test_a_download_without_network_is_reported(tmp_path: Path) -> None:
     offline = "echo '[ERROR] Could not transfer artifact: repository: Temporary failure in name resolution' && exit 1"
-    with pytest.raises(BrokerError, match=r"no network: Maven reaches no repository.*kafka-4\.4\.0"):
+    with pytest.raises(BrokerError, match=r"no network: Maven cannot reach a repository.*kafka-4\.4\.0"):
         ensure_jars(settings_for(tmp_path, maven=offline))
 
 
-def test_kafkas_files_come_with_the_package() -> None:
+def test_kafkas_files_are_in_the_package() -> None:
     names = {file.name for file in kafka_files(BrokerSettings()).iterdir()}
     assert names >= {"pom.xml", "server.properties", "log4j2.properties"}
 
 
-def test_class_archive_is_of_one_java_and_one_kafka(tmp_path: Path) -> None:
+def test_class_archive_is_specific_to_java_and_kafka(tmp_path: Path) -> None:
     settings = settings_for(tmp_path)
     other = Path(program(tmp_path, "java2", "exit 0"))
     names = {

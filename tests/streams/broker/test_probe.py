@@ -1,4 +1,4 @@
-"""The health check says yes to brokers alone."""
+"""The health check accepts Kafka brokers only."""
 
 import socket
 import struct
@@ -39,19 +39,19 @@ def metadata(*ports: int) -> bytes:
     "answer",
     [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", struct.pack(">i", -1), struct.pack(">i", 100) + b"short", metadata()],
 )
-def test_probe_refuses_what_is_no_broker(answer: bytes) -> None:
+def test_probe_rejects_other_servers(answer: bytes) -> None:
     with server(answer) as port:
         assert not is_answering("127.0.0.1", port)
 
 
-def test_probe_asks_that_the_broker_names_itself() -> None:
+def test_probe_requires_that_the_broker_lists_itself() -> None:
     with server(metadata(1, 2)) as port:
         assert not is_answering("127.0.0.1", port)
     with server(metadata(1, 2)) as port:
         assert is_answering("127.0.0.1", port, names_itself=False)
 
 
-def test_probe_refuses_a_closed_port_and_free_ports_are_free() -> None:
+def test_probe_rejects_a_closed_port_and_free_ports_are_free() -> None:
     first, second = free_ports(2)
     assert first != second
     assert not is_answering("127.0.0.1", first)

@@ -1,4 +1,4 @@
-"""Processes are recognised by their command line, ended politely, then by force, and never mistaken for others."""
+"""Processes are recognised by their command line, stopped by SIGTERM, then SIGKILL, and never confused with others."""
 
 import os
 import sys
@@ -38,18 +38,26 @@ def test_spawn_leads_its_own_session_and_is_known_at_once(tmp_path: Path) -> Non
     assert command_line(pid) == ""
 
 
+def test_in_a_folder_of_its_own_it_is_the_program_itself_that_is_known_at_once(tmp_path: Path) -> None:
+    """While the shell that changes the folder becomes the program, there is no command line for a moment."""
+    pid = spawn([sys.executable, "-c", SLEEPER, "mark-d"], tmp_path / "out.log", cwd=tmp_path)
+    assert command_line(pid).startswith(sys.executable)
+    assert Path(f"/proc/{pid}/cwd").resolve() == tmp_path or not Path("/proc/self").exists()
+    assert end(pid, "mark-d", timeout_s=10)
+
+
 def test_spawn_of_a_program_that_ends_at_once_is_not_running(tmp_path: Path) -> None:
     pid = spawn([sys.executable, "-c", "pass", "mark-b"], tmp_path / "out.log")
     wait_for(lambda: not is_running(pid, "mark-b"))
 
 
-def test_end_kills_what_does_not_listen(tmp_path: Path) -> None:
+def test_end_kills_a_process_that_ignores_sigterm(tmp_path: Path) -> None:
     pid = started(tmp_path, STUBBORN, "mark-c")
     assert not end(pid, "mark-c", timeout_s=0.3)
     assert not is_running(pid, "mark-c")
 
 
-def test_end_leaves_a_stranger_with_a_reused_number_alone(tmp_path: Path) -> None:
+def test_end_leaves_another_process_with_a_reused_number_alone(tmp_path: Path) -> None:
     pid = started(tmp_path, SLEEPER, "stranger")
     assert end(pid, "kafka.Kafka", timeout_s=1)
     assert is_running(pid, "stranger")

@@ -1,4 +1,4 @@
-"""Values in a Java properties file: what is written is what Java reads."""
+"""Values in a Java properties file: Java reads back what was written."""
 
 import re
 import shutil
@@ -62,14 +62,14 @@ def read_value(text: str) -> str:
 
 
 @given(NAMES)
-def test_a_value_reads_back_as_it_was_and_the_file_is_ascii(value: str) -> None:
+def test_a_value_is_read_back_unchanged_and_the_file_is_ascii(value: str) -> None:
     text = escaped(value)
     assert text.isascii()
     assert read_value(f"k={text}") == value
 
 
 @pytest.mark.parametrize("value", ODD)
-def test_odd_values_read_back(value: str) -> None:
+def test_unusual_values_are_read_back(value: str) -> None:
     assert read_value(f"k={escaped(value)}") == value
 
 

@@ -1,4 +1,4 @@
-"""Which broker is had, and that it is found, refused and stopped as promised."""
+"""Which broker is used, and that it is found, refused and stopped as documented."""
 
 import dataclasses
 import json
@@ -33,14 +33,14 @@ def without_java(tmp_path: Path, **change) -> BrokerSettings:
     return BrokerSettings(java="no-such-java", data_dir=tmp_path / "data", cache_dir=tmp_path / "cache", **change)
 
 
-def test_auto_takes_the_embedded_broker_and_says_why(tmp_path: Path) -> None:
+def test_auto_uses_the_embedded_broker_and_gives_the_reason(tmp_path: Path) -> None:
     pytest.importorskip("confluent_kafka")
     settings = without_java(tmp_path)
     broker = start_broker(settings)
     try:
         assert (broker.kind, broker.is_ours) == ("embedded", True)
         assert "no-such-java" in broker.note
-        assert "without compaction, transactions or a restart" in broker.note
+        assert "without compaction, transactions or persistence" in broker.note
         assert broker_status(settings, broker.kafka).is_running
         # Commands in other processes find it too.
         status = broker_status(settings)
@@ -53,25 +53,25 @@ def test_auto_takes_the_embedded_broker_and_says_why(tmp_path: Path) -> None:
     broker.stop()
 
 
-def test_kafka_asked_for_by_name_is_never_replaced(tmp_path: Path) -> None:
+def test_an_explicitly_requested_kafka_is_never_replaced(tmp_path: Path) -> None:
     with pytest.raises(BrokerError, match="Java 17"):
         start_broker(without_java(tmp_path, kind="kafka"))
 
 
-def test_auto_without_any_broker_names_both_ways_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_without_any_broker_names_both_remedies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(start, "has_library", lambda: False)
     with pytest.raises(BrokerError, match=r"Java 17.*sidestream\[embedded\]"):
         start_broker(without_java(tmp_path))
 
 
-def test_an_address_that_nobody_answers_is_refused(tmp_path: Path) -> None:
+def test_an_address_without_an_answer_is_refused(tmp_path: Path) -> None:
     kafka = KafkaSettings(bootstrap="127.0.0.1:1,nonsense")
     with pytest.raises(BrokerError, match=r"127.0.0.1:1.*kafka.bootstrap"):
         start_broker(without_java(tmp_path), kafka)
     assert not broker_status(without_java(tmp_path), kafka).is_running
 
 
-def test_a_stale_pid_file_is_no_broker_and_its_process_is_left_alone(tmp_path: Path) -> None:
+def test_a_stale_pid_file_is_ignored_and_its_process_left_alone(tmp_path: Path) -> None:
     settings = without_java(tmp_path)
     settings.data_dir.mkdir()
     stranger = spawn([sys.executable, "-c", "import time; time.sleep(60)", "stranger"], tmp_path / "log")
@@ -93,7 +93,7 @@ def test_an_address_in_the_settings_is_used_and_never_stopped(kafka: RunningBrok
 
 
 @pytest.mark.broker
-def test_a_taken_port_and_a_broken_start_are_told(kafka: RunningBroker, tmp_path: Path) -> None:
+def test_a_port_in_use_and_a_failed_start_are_reported(kafka: RunningBroker, tmp_path: Path) -> None:
     port = int(kafka.bootstrap.rpartition(":")[2])
     base = kafka.settings.model_copy(update={"data_dir": tmp_path / "data"})
     with pytest.raises(BrokerError, match=rf"port {port}.*broker.port"):
@@ -110,7 +110,7 @@ def test_a_taken_port_and_a_broken_start_are_told(kafka: RunningBroker, tmp_path
 
 @pytest.mark.broker
 @pytest.mark.slow
-def test_a_lost_race_for_a_free_port_is_run_again(
+def test_a_lost_race_for_a_free_port_is_retried(
     kafka: RunningBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = kafka.settings.model_copy(update={"data_dir": tmp_path / "data"})
@@ -127,7 +127,7 @@ def test_a_lost_race_for_a_free_port_is_run_again(
 
 @pytest.mark.broker
 @pytest.mark.slow
-def test_starts_at_once_share_one_kafka(kafka: RunningBroker, tmp_path: Path) -> None:
+def test_concurrent_starts_share_one_kafka(kafka: RunningBroker, tmp_path: Path) -> None:
     settings = kafka.settings.model_copy(update={"data_dir": tmp_path / "data"})
     try:
         with ThreadPoolExecutor(2) as pool:

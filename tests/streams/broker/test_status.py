@@ -1,4 +1,4 @@
-"""A command without an address finds the right local broker, or says which there are."""
+"""A command without an address finds the right local broker, or lists the running ones."""
 
 import os
 from pathlib import Path
@@ -22,7 +22,7 @@ from sidestream.streams.running.brokers import broker_registry, make_entry
 
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Writes entries of brokers that run, as far as the registry can tell; those at port 1 do not answer."""
+    """Registers brokers that appear to be running; those at port 1 do not answer."""
     monkeypatch.setattr(status.probe, "is_answering", lambda host, port: port != 1)
     monkeypatch.chdir(tmp_path)
 
@@ -54,7 +54,7 @@ def test_the_only_one_is_found_from_any_folder(runs, tmp_path: Path) -> None:
     assert found.data_dir == str(tmp_path / "radio" / "var" / "kafka")
 
 
-def test_this_folders_comes_first(runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_broker_of_this_folder_takes_precedence(runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = runs("mine", tmp_path / "mine", port=10, kind="embedded")
     runs("other", tmp_path / "other", port=11)
     assert find_broker(settings_in(mine)).name == "mine"
@@ -69,12 +69,12 @@ def test_of_several_one_must_be_named(runs, tmp_path: Path) -> None:
     with pytest.raises(BrokerError, match=r"2 local brokers run: a \(127.0.0.1:10, .*\), b \(.*--broker NAME"):
         find_broker(settings_in(tmp_path))
     assert find_broker(settings_in(tmp_path, name="b")).bootstrap == "127.0.0.1:11"
-    with pytest.raises(BrokerError, match=r"called 'c', got none \(running: a .*b "):
+    with pytest.raises(BrokerError, match=r"named 'c', got none \(running: a .*b "):
         find_broker(settings_in(tmp_path, name="c"))
     assert [one.name for one in all_brokers()] == ["a", "b"]
 
 
-def test_one_that_does_not_answer_is_told(runs, tmp_path: Path) -> None:
+def test_a_broker_that_does_not_answer_is_reported(runs, tmp_path: Path) -> None:
     runs("stuck", tmp_path / "stuck", port=1)
     with pytest.raises(BrokerError, match=r"127.0.0.1:1 \(stuck\); the process runs but does not answer; see the.log"):
         find_broker(settings_in(tmp_path))
@@ -85,12 +85,12 @@ def test_a_broker_of_another_folder_is_used_by_its_name_and_left_running(runs, t
     monkeypatch.setattr(start, "require_answer", lambda kafka: None)
     broker = start_broker(settings_in(tmp_path, name="radio"))
     assert (broker.bootstrap, broker.is_ours, broker.name) == ("127.0.0.1:10", False, "radio")
-    assert "runs already" in broker.note
+    assert "using the running broker radio" in broker.note
     broker.stop()
     assert [one.name for one in all_brokers()] == ["radio"]
 
 
-def test_the_default_port_makes_way_for_another_local_broker_alone(runs, tmp_path: Path, monkeypatch) -> None:
+def test_the_default_port_is_given_up_for_another_local_broker_only(runs, tmp_path: Path, monkeypatch) -> None:
     runs("radio", tmp_path / "radio", port=9092)
     runs("other", tmp_path / "other", port=9999)
     monkeypatch.setattr(probe, "is_port_free", lambda port: False)
@@ -101,7 +101,7 @@ def test_the_default_port_makes_way_for_another_local_broker_alone(runs, tmp_pat
         _port(BrokerSettings(port=9998))
 
 
-def test_an_embedded_broker_is_called_and_found_until_it_stops(tmp_path: Path, monkeypatch) -> None:
+def test_an_embedded_broker_has_a_name_and_is_found_until_it_stops(tmp_path: Path, monkeypatch) -> None:
     pytest.importorskip("confluent_kafka")
     monkeypatch.chdir(tmp_path)
     settings = BrokerSettings(kind="embedded", data_dir=tmp_path / "var" / "demo" / "kafka")
@@ -117,7 +117,7 @@ def test_an_embedded_broker_is_called_and_found_until_it_stops(tmp_path: Path, m
     assert all_brokers() == []
 
 
-def test_a_registry_that_cannot_be_written_keeps_no_broker_from_starting(tmp_path: Path, monkeypatch) -> None:
+def test_a_read_only_registry_does_not_prevent_a_broker_from_starting(tmp_path: Path, monkeypatch) -> None:
     pytest.importorskip("confluent_kafka")
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))

@@ -78,7 +78,7 @@ def test_a_value_tokenized_again_follows_the_one_before_it_and_old_values_have_n
     assert b"revision" not in value("a")
 
 
-def test_decoder_reads_further_sids_and_refuses_those_that_do_not_fit(decoder):
+def test_decoder_reads_additional_sids_and_refuses_those_that_do_not_fit(decoder):
     body = value("a", sid=(1, 2)).replace(b'"sid":[1,2]', b'"sid":[1,2],"more_sids":[[0,0],[3,1]]')
     assert decoder.decode(b"a", body).more_sids == ((0, 0), (3, 1))
     assert decoder.decode(*record("a")).more_sids == ()

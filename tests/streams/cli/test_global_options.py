@@ -62,6 +62,22 @@ def test_a_short_form_wins_over_set(sidestream, args):
     assert changed(sidestream(*args, "--changed")) == {"kafka.bootstrap": "b:1"}
 
 
+def test_a_broker_that_is_named_wins_over_addresses_of_file_and_environment(sidestream, tmp_path, monkeypatch):
+    (tmp_path / "sidestream.toml").write_text("[kafka]\nbootstrap = 'b:1'\n[web]\nport = 99\n")
+    monkeypatch.setenv("SIDESTREAM_WEB__HOST", "10.0.0.1")
+    for words in (
+        ["tail", "candidates.v1"],
+        ["send", "listen", '{"user_id": "u", "item_id": "i"}'],
+        ["state", "get", "u"],
+    ):
+        assert "expected a running local broker called 'radio'" in sidestream("--broker", "radio", *words, code=1).err
+    assert "b:1" in sidestream("tail", "candidates.v1", code=1).err
+    both = sidestream("--broker", "radio", "--bootstrap", "c:1", "tail", "candidates.v1", code=1)
+    assert "c:1" in both.err
+    asked = sidestream("--broker", "radio", "state", "get", "u", "--set", "web.port=9", code=1)
+    assert ":9/v1/users/u/state" in asked.err
+
+
 def test_an_option_of_the_command_wins_over_a_global_one(sidestream):
     done = sidestream("world", "w", "--listeners", "-4", "--set", "world.listeners=30", code=1)
     assert "world.listeners" in done.err

@@ -10,7 +10,7 @@ def test_the_last_record_of_each_item_counts(records):
     last, expected, offset = LastRecords(), {}, -1
     for item_id, removes, step in records:
         offset += step
-        last.note(item_id, offset, removes=removes)
+        last.add(item_id, offset, removes=removes)
         expected.pop(item_id, None)
         if not removes:
             expected[item_id] = offset

@@ -1,4 +1,4 @@
-"""Orders follow from the last record of each key alone, so a reader after compaction knows the same."""
+"""Orders follow from the last record of each key only, so a reader after compaction has the same state."""
 
 import pytest
 from hypothesis import given
@@ -34,7 +34,7 @@ def test_without_orders_the_own_pair_serves():
     assert (plan.active, plan.live, plan.preparing) == (HOME, (HOME,), None)
 
 
-def test_a_rollout_and_the_way_back():
+def test_a_rollout_and_a_rollback():
     made = orders(("b", "preparing"))
     assert made.plan(HOME).live == (HOME, "b")
     assert made.plan(HOME).preparing == "b"
@@ -45,25 +45,25 @@ def test_a_rollout_and_the_way_back():
     assert (made.plan(HOME).active, made.standby.version) == ("home", "b")
 
 
-def test_a_retired_version_is_not_live_whatever_the_own_pair_is():
+def test_a_retired_version_is_not_live_even_as_the_own_pair():
     made = orders(("b", "active"), ("home", "retired"))
     assert made.plan(HOME).live == ("b",)
     assert made.standby is None
     assert made.wanted(("b",)) == {"b": "held", "home": "dropped"}
-    # Retired by hand while nothing else may serve: it serves on, and its values stay.
+    # Retired by hand while nothing else may serve: it continues to serve, and its values stay.
     made = orders(("home", "retired"))
     assert made.plan(HOME).live == (HOME,)
     assert not made.unsettled(0, (HOME,)) or made.wanted((HOME,)) == {"home": "held"}
 
 
-def test_partitions_are_written_anew_until_they_hold_what_is_ordered():
+def test_partitions_are_rewritten_until_they_match_the_orders():
     made = orders(("home", "active"), ("b", "preparing"))
     assert made.unsettled(0, ("home", "b"))
     held(made, "home", 0)
     held(made, "b", 0)
     assert not made.unsettled(0, ("home", "b"))
     assert made.unsettled(1, ("home", "b"))
-    # What this agent cannot load is nothing that writing anew would bring.
+    # A rewrite would not add a version that this agent cannot load.
     assert not orders(("b", "preparing")).unsettled(0, ("home",))
     made.order(b"b", generation("b", "retired"), 9)
     assert made.unsettled(0, ("home",))
@@ -71,7 +71,7 @@ def test_partitions_are_written_anew_until_they_hold_what_is_ordered():
     assert not made.unsettled(0, ("home",))
 
 
-def test_workers_speak_for_themselves_and_take_it_back():
+def test_workers_report_and_withdraw_their_reports():
     made = Orders()
     report = GenerationReport(version="b", worker="w", progress="ready", serving="home", at=1)
     made.report(b"worker/w", report.to_json())
@@ -89,7 +89,7 @@ def test_workers_speak_for_themselves_and_take_it_back():
         (b"\xff", generation("b", "active"), "bad_value"),
     ],
 )
-def test_what_fits_no_contract_changes_nothing(key, value, reason):
+def test_a_record_that_breaks_the_contract_changes_nothing(key, value, reason):
     made = orders(("b", "preparing"))
     with pytest.raises(BadRecord) as caught:
         made.order(key, value, 7)

@@ -6,7 +6,7 @@ from sidestream.models.records import ItemSids, TokenizedItem
 from sidestream.streams.catalogue.current import CurrentCatalogue
 from sidestream.streams.catalogue.decode import UpdateDecoder
 from sidestream.streams.catalogue.settings import CatalogueSettings
-from sidestream.streams.generations.paced import missing_keys, serve, stand_by
+from sidestream.streams.generations.paced import missing_keys, run_at_full_speed, throttle
 from sidestream.streams.generations.settings import GenerationSettings
 from sidestream.streams.runtime.clock import LogClock
 from sidestream.streams.runtime.metrics import Metrics
@@ -31,23 +31,23 @@ def paced(*item_ids, rests=None):
     return made
 
 
-def test_what_does_not_serve_rests_after_every_batch_and_shows_nothing():
+def test_a_catalogue_that_does_not_serve_rests_after_every_batch_and_updates_no_metrics():
     rests, shown = [], Metrics()
     made = paced(rests=rests)
-    stand_by(made, GenerationSettings(fill_batch=2, fill_rest=3.0))
+    throttle(made, GenerationSettings(fill_batch=2, fill_rest=3.0))
     made.apply([record(name) for name in "abcde"], 0.0)
     assert len(rests) == 3
     assert min(rests) > 0
     assert made.build().num_items == 5
     assert made.rebuilds.wait_s() > 0.5
-    serve(made, shown)
+    run_at_full_speed(made, shown)
     assert shown.catalogue_items._value.get() == 5
     made.apply([record("f")], 0.0)
     assert len(rests) == 3
     assert made.rebuilds.wait_s() < 0.1
 
 
-def test_missing_is_what_is_served_still_and_the_other_lacks():
+def test_missing_items_are_still_served_and_not_in_the_other_catalogue():
     then, now, other = paced("a", "b", "gone").snapshot, paced("a", "b", "new").snapshot, paced("b", "more").snapshot
     assert missing_keys(then, now, other) == 1
     assert missing_keys(then, now, now) == 0

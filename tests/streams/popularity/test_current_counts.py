@@ -41,7 +41,7 @@ class Scene:
 
 def part(partition, item_id, listens, half_life_ms=HALF_LIFE_MS, step=0):
     key = item_key(item_id)
-    counts = Counts.of_step(step, np.array([key], np.uint64), np.array([listens]))
+    counts = Counts.from_step(step, np.array([key], np.uint64), np.array([listens]))
     return part_key(partition, key >> 56), CountedPart(half_life_ms, 9, counts).to_bytes()
 
 

@@ -11,7 +11,7 @@ from sidestream.models.records.signals import is_positive
 from sidestream.streams.errors import BadRecord
 from sidestream.streams.popularity.partition_counts import PartitionCounter
 from sidestream.streams.popularity.values import NUM_PARTS, CountedPart, part_key, read_key, read_part
-from sidestream.tokenizer.popularity import Counts, Decay, merged
+from sidestream.tokenizer.popularity import Counts, Decay, merge_counts
 from sidestream.tokenizer.sid import item_key
 
 DECAY = Decay(16_000)
@@ -23,11 +23,11 @@ def listen(item, at, signal="listen"):
 
 def expected(log):
     parts = [
-        Counts.of_step(one.at // DECAY.step_ms, np.array([item_key(one.item_id)], np.uint64), np.array([1]))
+        Counts.from_step(one.at // DECAY.step_ms, np.array([item_key(one.item_id)], np.uint64), np.array([1]))
         for one in log
         if is_positive(one.signal)
     ]
-    return merged(parts)
+    return merge_counts(parts)
 
 
 def as_dict(counts):
@@ -64,7 +64,7 @@ class Topic:
         return {read_key(key)[1]: read_part(value) for key, value in self.values.items()}
 
     def counts(self):
-        return merged([found.counts for part, found in self.parts().items() if part is not None])
+        return merge_counts([found.counts for part, found in self.parts().items() if part is not None])
 
 
 @given(logs, st.lists(st.integers(1, 20), min_size=1, max_size=8), st.integers(1, NUM_PARTS))

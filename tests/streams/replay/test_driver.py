@@ -27,7 +27,7 @@ class Encoded:
 
 
 class HashTokenizer:
-    """Codes and vectors from a hash of the text: the same alone and in bulk."""
+    """Codes and vectors from a hash of the text: equal alone and in bulk."""
 
     version = "abc123abc123"
     codebook_sizes = (8, 8, 8)
@@ -77,7 +77,7 @@ def test_answers_carry_the_logs_time_and_no_timings(folder: LogFolder) -> None:
     assert any(answer.fallback and answer.fallback.reason == "no_model" for answer in answers)
 
 
-def test_candidates_are_there_and_alive_at_the_time(folder: LogFolder) -> None:
+def test_candidates_exist_and_are_alive_at_the_time(folder: LogFolder) -> None:
     answered = 0
     for start, answer in zip(list(folder.sessions())[::7], list(driver(folder).run())[::7], strict=True):
         there = catalogue_at(folder, start.at)
@@ -116,7 +116,7 @@ def test_stopping_early_costs_nothing(folder: LogFolder, tmp_path: Path) -> None
     assert first.to_json() == next(driver(folder).run()).to_json()
 
 
-def test_what_is_listened_to_orders_what_is_popular_in_the_log_s_order(folder: LogFolder) -> None:
+def test_listens_determine_popularity_in_log_order(folder: LogFolder) -> None:
     counted: Counter[str] = Counter()
     listens = iter(folder.listens())
     upcoming = next(listens, None)
@@ -136,7 +136,7 @@ def test_what_is_listened_to_orders_what_is_popular_in_the_log_s_order(folder: L
     assert seen > 20
 
 
-def test_counting_can_be_left_out(folder: LogFolder) -> None:
+def test_counting_can_be_disabled(folder: LogFolder) -> None:
     recommender = Recommender(None, HashTokenizer.version, "none")
     core = ReplayCore(HashTokenizer(), vectorize, 16, recommender, PopularitySettings(enabled=False))
     plain = [answer.candidates for answer in ReplayDriver(folder, core).run()]

@@ -1,4 +1,4 @@
-"""The driver with a real pair, the one that is shipped: the engine's answers are the same in every run."""
+"""The driver with the shipped pair: the engine's answers are the same in every run."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from sidestream.tokenizer.artifact import load_tokenizer
 PAIR = Path(sidestream.streams.demo.__file__).parent / "artifact"
 
 
-def test_the_shipped_pair_answers_alike_twice(tmp_path: Path) -> None:
+def test_the_shipped_pair_gives_the_same_answers_twice(tmp_path: Path) -> None:
     if not (PAIR / "model").is_dir():
         pytest.skip(f"no shipped pair at {PAIR}; make demo-artifact builds it")
     engine = pytest.importorskip("sidestream.models.engine")

@@ -33,7 +33,7 @@ FACTS = FolderFacts(
 
 
 class Wall:
-    """A clock that sleeping moves."""
+    """A clock that is advanced by sleeping."""
 
     def __init__(self) -> None:
         self.now_s = 100.0
@@ -49,7 +49,7 @@ class Wall:
 
 
 class Keeper:
-    """Keeps what it is given; fails on the batch that it is told to fail on."""
+    """Stores published rows; fails on a given batch."""
 
     def __init__(self, wall: Wall | None = None, fail_at: int = -1) -> None:
         self.batches: list[list[LogRow]] = []
@@ -102,7 +102,7 @@ def test_plays_everything_in_order_and_reports(world: LogFolder, tmp_path: Path)
     assert not again.rows
 
 
-def test_batches_keep_to_what_state_can_recognise(world: LogFolder) -> None:
+def test_batches_have_no_more_listens_per_user_than_states_have_event_ids(world: LogFolder) -> None:
     keeper = Keeper()
     asyncio.run(Player(world, keeper, ReplaySettings(max_batch=100)).play())
     for batch in keeper.batches:
@@ -213,7 +213,7 @@ def test_a_position_of_another_log_is_refused(world: LogFolder, tmp_path: Path) 
         asyncio.run(Player(world, Keeper(), position_file=position).play())
 
 
-def test_damage_ends_the_replay_with_file_and_line(tmp_path: Path) -> None:
+def test_a_malformed_line_ends_the_replay_with_file_and_line(tmp_path: Path) -> None:
     folder = tiny(tmp_path / "log")
     path = folder.path / "events/listens.jsonl"
     path.write_text(path.read_text().replace('"e2"', "2"))

@@ -1,4 +1,4 @@
-"""A log folder reaches the topics: every row once, under its key, in the order of its user."""
+"""A log folder is published: every row once, under its key, in order per user."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ async def test_a_folder_reaches_the_topics(broker: RunningBroker, topics: Topics
     assert {(r.key, r.value) for r in records} == {(row.key.encode(), row.value) for row in rows}
 
 
-async def test_a_closed_publisher_says_so(embedded: RunningBroker) -> None:
+async def test_a_closed_publisher_raises(embedded: RunningBroker) -> None:
     publisher = TopicPublisher(Clients(embedded.kafka), build_topics(TopicSettings()))
     with pytest.raises(BrokerError, match="not open"):
         await publisher.publish([])

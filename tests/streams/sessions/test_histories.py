@@ -10,7 +10,7 @@ from sidestream.models.records import Listen, SessionStart
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.streams.sessions.histories import count_histories
 from sidestream.tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts
-from sidestream.tokenizer.generations import CodedBy, align
+from sidestream.tokenizer.generations import VersionCodes, align
 
 AT = 1_700_000_000_000
 OLD, NEW, OLDEST = "0123456789ab", "ba9876543210", "cccccccccccc"
@@ -34,11 +34,11 @@ def test_entries_are_counted_by_where_their_sid_came_from():
     for first, version, item_ids in ((0, OLDEST, "a"), (1, OLD, "bc"), (3, NEW, "dke")):
         lookup = catalogue(version, {item_id: (1, first + n) for n, item_id in enumerate(item_ids)}).stored_sid
         state = fold(state, heard(first, *item_ids), lookup).state
-    versions = (CodedBy(version, (8, 8), np.array(codes, np.int32)) for version, codes in
+    versions = (VersionCodes(version, (8, 8), np.array(codes, np.int32)) for version, codes in
                 ((OLD, [[1, 1], [1, 2]]), (NEW, [[5, 5], [6, 6]])))  # fmt: skip
     metrics = Metrics()
     told = count_histories(metrics)
-    recommender = Recommender(None, NEW, "none", alignments=[align(*versions)], told=told)
+    recommender = Recommender(None, NEW, "none", alignments=[align(*versions)], on_history_read=told)
     start = SessionStart(session_id="s", user_id="u", at=AT + 9)
     now = catalogue(NEW, {"k": (3, 3)})
     recommender.recommend(start, state, now, 9)

@@ -1,4 +1,4 @@
-"""Columns that share a width."""
+"""Fitting columns to a width."""
 
 import io
 
@@ -18,24 +18,24 @@ COLUMNS = [
 ]
 
 
-def test_columns_of_low_priority_go_first_and_are_named() -> None:
+def test_columns_of_low_priority_are_dropped_first_and_named() -> None:
     fitted = fit(COLUMNS, [12, 40, 6, 8, 20], 38)
     assert [column.key for column in fitted.columns] == ["item", "title", "score"]
     assert fitted.hidden == ("offset", "key")
     assert sum(fitted.widths) + 2 * GAP <= 38
 
 
-def test_nothing_is_cut_where_nothing_limits_the_line() -> None:
+def test_nothing_is_shortened_without_a_width() -> None:
     fitted = fit(COLUMNS, [300, 400, 6, 8, 20], None)
     assert (fitted.widths, fitted.hidden) == ((300, 400, 6, 8, 20), ())
 
 
-def test_what_a_row_is_called_by_is_kept_whole_as_long_as_it_takes_half_of_the_line() -> None:
+def test_the_id_of_a_row_is_kept_in_full_up_to_half_of_the_line() -> None:
     fitted = fit(COLUMNS, [38, 200, 6, 8, 20], 80)
     assert fitted.widths[0] == 38
 
 
-def test_a_long_text_leaves_others_what_they_want() -> None:
+def test_a_long_text_does_not_shorten_the_others() -> None:
     fitted = fit(COLUMNS, [12, 500, 6, 8, 9], 80)
     assert fitted.widths[0] == 12
     assert fitted.widths[2:] == (6, 8, 9)
@@ -60,7 +60,7 @@ def test_a_long_text_leaves_others_what_they_want() -> None:
     st.integers(20, 200),
     st.booleans(),
 )
-def test_whatever_the_columns_a_row_fits(columns, data, width, fill) -> None:
+def test_a_row_fits_for_any_columns(columns, data, width, fill) -> None:
     naturals = [data.draw(st.integers(1, 300)) for _ in columns]
     fitted = fit(columns, naturals, width, fill=fill)
     assert fitted.columns

@@ -1,4 +1,4 @@
-"""Text from records on terminals: nothing steers, hides or reorders; ordinary words of all scripts are left alone."""
+"""Text from records on terminals: no control, hidden or reordered text; ordinary words of all scripts are unchanged."""
 
 import json
 import unicodedata
@@ -48,11 +48,11 @@ def test_ordinary_words_are_left_alone(text) -> None:
 
 
 @pytest.mark.parametrize(("text", "expected"), HOSTILE.items())
-def test_what_steers_or_hides_is_written_as_an_escape(text, expected) -> None:
+def test_controls_and_invisible_characters_are_escaped(text, expected) -> None:
     assert printable(text) == expected
 
 
-def test_stacked_marks_end_somewhere() -> None:
+def test_stacked_marks_are_limited() -> None:
     assert printable("z" + "\u0301" * 9) == "z" + "\u0301" * 4 + "\\u0301" * 5
 
 
@@ -61,7 +61,7 @@ def test_blocks_keep_their_lines_and_nothing_else() -> None:
 
 
 @given(st.text(st.characters(codec=None, exclude_categories=())))
-def test_nothing_that_is_printed_can_steer(text) -> None:
+def test_nothing_that_is_printed_controls_the_terminal(text) -> None:
     found = printable(text)
     joiners = {"\u200c", "\u200d"}
     assert all(unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Zl", "Zp") or c in joiners for c in found)

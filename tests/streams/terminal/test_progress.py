@@ -25,7 +25,7 @@ def progress(stream, term="xterm"):
     return ProgressLine(screen, clock), clock, screen
 
 
-def test_elsewhere_a_line_is_written_every_few_seconds() -> None:
+def test_off_a_terminal_a_line_is_written_every_few_seconds() -> None:
     stream = io.StringIO()
     line, clock, _ = progress(stream)
     for second in range(21):
@@ -39,12 +39,12 @@ def test_elsewhere_a_line_is_written_every_few_seconds() -> None:
     assert len(written) == 1 + 20 // LINE_EVERY_S
 
 
-def test_on_a_terminal_one_line_is_written_over() -> None:
+def test_on_a_terminal_one_line_is_redrawn() -> None:
     stream = Terminal()
     line, clock, screen = progress(stream)
     for tenth in range(100):
         clock.now_s = tenth / 10
-        line.step("replay", tenth, 200, "a long note that does not fit beside the rest of what is said" * 2)
+        line.step("replay", tenth, 200, "a long note that does not fit next to the other parts of the line" * 2)
     screen.say("between")
     assert stream.getvalue().count("\n") == 1
     assert re.search(r"\r\x1b\[Kbetween\nreplay  9[89] of 200  10/s  10 s left", stream.getvalue())
@@ -53,7 +53,7 @@ def test_on_a_terminal_one_line_is_written_over() -> None:
     assert stream.getvalue().endswith("\n")
 
 
-def test_a_terminal_that_cannot_write_over_gets_lines() -> None:
+def test_a_terminal_that_cannot_redraw_gets_lines() -> None:
     stream = Terminal()
     line, clock, _ = progress(stream, term="dumb")
     line.step("read", 0, 1)
@@ -62,7 +62,7 @@ def test_a_terminal_that_cannot_write_over_gets_lines() -> None:
     assert stream.getvalue() == "read  12 s\n"
 
 
-def test_what_was_done_before_is_not_counted_as_fast() -> None:
+def test_work_done_earlier_does_not_raise_the_rate() -> None:
     stream = io.StringIO()
     line, clock, _ = progress(stream)
     line.step("replay", 9_000, 10_000)
@@ -75,7 +75,7 @@ def test_what_was_done_before_is_not_counted_as_fast() -> None:
     ]
 
 
-def test_where_the_whole_is_not_known_no_end_is_promised() -> None:
+def test_without_a_total_no_time_left_is_shown() -> None:
     stream = io.StringIO()
     line, clock, _ = progress(stream)
     line.step("read the topic", 1, 0)
@@ -84,7 +84,7 @@ def test_where_the_whole_is_not_known_no_end_is_promised() -> None:
     assert stream.getvalue().splitlines()[-1] == "read the topic  6,001  1,000/s"
 
 
-def test_the_rate_is_that_of_the_last_while() -> None:
+def test_the_rate_is_measured_over_a_recent_window() -> None:
     stream = io.StringIO()
     line, clock, _ = progress(stream)
     done = 0
@@ -109,7 +109,7 @@ def test_stages_follow_each_other() -> None:
     assert stream.getvalue().splitlines() == ["prepare  10 s", "train  10 of 10  1/s", "train  10 in 10 s  1/s"]
 
 
-def test_nothing_is_said_of_what_is_over_at_once() -> None:
+def test_short_stages_write_nothing() -> None:
     stream = io.StringIO()
     line, clock, _ = progress(stream)
     line.step("check", 0, 1)

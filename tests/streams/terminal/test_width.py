@@ -1,4 +1,4 @@
-"""Cutting and folding by display width."""
+"""Shortening and wrapping by display width."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,16 +25,23 @@ def test_lines_are_folded_at_spaces_and_long_words_are_broken() -> None:
     assert fold("", 3) == [""]
 
 
+def test_whole_words_stay_whole() -> None:
+    assert fold("abcdefgh", 3, whole_words=True) == ["abcdefgh"]
+    assert fold("see /a/long/path now", 5, whole_words=True) == ["see", "/a/long/path", "now"]
+    assert fold("/a/long/path", 5, whole_words=True) == ["/a/long/path"]
+    assert fold("one two three", 8, whole_words=True) == ["one two", "three"]
+
+
 @given(SAFE, st.integers(0, 40), st.sampled_from(["end", "middle"]))
-def test_a_cut_text_fits_and_one_that_fits_is_not_cut(text, width, cut) -> None:
+def test_shortened_text_fits_and_fitting_text_is_unchanged(text, width, cut) -> None:
     found = shorten(text, width, cut=cut)
     assert text_width(found) <= width
     assert found == text or text_width(text) > width
     assert text_width(pad(found, width)) == width
 
 
-@given(SAFE, st.integers(2, 40))
-def test_folding_loses_nothing_but_the_spaces_at_its_folds(text, width) -> None:
-    lines = fold(text, width)
-    assert all(text_width(line) <= width for line in lines)
+@given(SAFE, st.integers(2, 40), st.booleans())
+def test_folding_loses_only_the_spaces_at_line_breaks(text, width, whole_words) -> None:
+    lines = fold(text, width, whole_words=whole_words)
+    assert all(text_width(line) <= width or (whole_words and " " not in line.strip(" ")) for line in lines)
     assert "".join(lines).replace(" ", "") == text.replace(" ", "")

@@ -1,4 +1,4 @@
-"""What the catalogue agent works with in tests: a producer and a stream without Kafka, and an encoder that waits."""
+"""Test doubles for the catalogue agent: a producer and a stream without Kafka, and an encoder that blocks."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from aiokafka.errors import ProducerClosed
 from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.contracts.topics import build_topics
 from sidestream.streams.kafka.clients import KafkaSettings
-from sidestream.streams.tokenizing.events import Source
+from sidestream.streams.tokenizing.records import ConsumedRecord
 from tests.streams.tokenizing.test_values import FakeEncoder
 
 TOPICS = build_topics(TopicSettings())
@@ -40,7 +40,7 @@ class FakeProducer:
 
 
 class FakeStream:
-    """The stream of a Faust agent over events that are all there at once."""
+    """The stream of a Faust agent with all events available at once."""
 
     def __init__(self, *item_ids):
         self.all = [SimpleNamespace(message=source(place, item_id)) for place, item_id in enumerate(item_ids)]
@@ -71,7 +71,7 @@ class SlowEncoder(FakeEncoder):
 def source(offset, item_id, value="item"):
     if value == "item":
         value = json.dumps({"item_id": item_id, "kind": "track", "title": "T", "at": 1_700_000_000_000}).encode()
-    return Source(TOPICS.catalog_items.name, 0, offset, 1_700_000_000_000, item_id.encode(), value, [])
+    return ConsumedRecord(TOPICS.catalog_items.name, 0, offset, 1_700_000_000_000, item_id.encode(), value, [])
 
 
 async def until(condition):

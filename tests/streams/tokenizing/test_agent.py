@@ -9,8 +9,8 @@ from sidestream.streams.errors import LaneError
 from tests.streams.tokenizing.agent_rig import DLQ, SIDS, TOPICS, source
 
 
-def test_items_tombstones_and_bad_records_leave_in_their_order(agent):
-    made = agent._outgoing(
+def test_items_tombstones_and_bad_records_keep_their_order(agent):
+    made = agent._make_records(
         [source(0, "a"), source(1, "b", None), source(2, "c", b"{"), source(3, "a"), source(4, "poison")]
     )
     assert [(topic, key) for topic, key, *_ in made] == [
@@ -26,26 +26,26 @@ def test_items_tombstones_and_bad_records_leave_in_their_order(agent):
     assert dict(made[4][3])["__streams.errors.reason"] == b"bad_value"
 
 
-def test_nothing_in_is_nothing_out(agent):
-    assert agent._outgoing([]) == []
+def test_no_records_make_no_records(agent):
+    assert agent._make_records([]) == []
 
 
-def test_an_item_that_numpy_or_a_codec_chokes_on_costs_only_itself(agent):
-    made = agent._outgoing([source(0, "a"), source(1, "odd"), source(2, "b")])
+def test_an_item_that_numpy_or_a_codec_rejects_is_the_only_dead_letter(agent):
+    made = agent._make_records([source(0, "a"), source(1, "odd"), source(2, "b")])
     assert [(topic, key) for topic, key, *_ in made] == [(SIDS, b"a"), (DLQ, b"odd"), (SIDS, b"b")]
     assert dict(made[1][3])["__streams.errors.reason"] == b"bad_value"
 
 
-def test_an_encoder_that_cannot_work_at_all_buries_nothing(agent):
+def test_a_broken_encoder_makes_no_dead_letters(agent):
     def broken(items):
         raise OSError("the model's file is gone")
 
-    agent.maker.tokenize.args[0].encode_items = broken
+    agent.record_maker.tokenize.args[0].encode_items = broken
     with pytest.raises(OSError, match="gone"):
-        agent._outgoing([source(0, "a"), source(1, "b")])
+        agent._make_records([source(0, "a"), source(1, "b")])
 
 
-async def test_a_dead_letter_that_kafka_refuses_fails_its_batch(agent):
+async def test_a_dead_letter_that_kafka_rejects_fails_its_batch(agent):
     class Producer:
         async def send(self, topic, value, key, headers):
             future = asyncio.get_running_loop().create_future()
@@ -59,7 +59,20 @@ async def test_a_dead_letter_that_kafka_refuses_fails_its_batch(agent):
         names = {"topic": TOPICS.catalog_items.name, "partition": 0, "offset": offset, "timestamp": 1_700_000_000.0}
         return SimpleNamespace(key=b"a", value=value, headers=[], **names)
 
-    await agent._process(Producer(), [message(0, None)])
-    # Not acked by `_work`: the events come again after the restart.
+    class Stream:
+        def __init__(self):
+            self.acked = []
+
+        async def ack(self, event):
+            self.acked.append(event.message.offset)
+
+    def batch(stream, *messages):
+        return [(0, stream, SimpleNamespace(message=one)) for one in messages]
+
+    stream = Stream()
+    await agent._process_batch(Producer(), batch(stream, message(0, None)))
+    assert stream.acked == [0]
+    # Not acked: the events are delivered again after the restart.
     with pytest.raises(LaneError, match=r"catalog-items\.v1\.dlq"):
-        await agent._process(Producer(), [message(0, None), message(1, b"{")])
+        await agent._process_batch(Producer(), batch(stream, message(1, None), message(2, b"{")))
+    assert stream.acked == [0]

@@ -8,16 +8,16 @@ from tests.streams.tokenizing.agent_rig import SIDS, FakeProducer, FakeStream, s
 
 
 def records(agent):
-    return lambda sources: [(SIDS, s.key, b"anew", []) for s in sources]
+    return lambda sources: [(SIDS, s.key, b"rewritten", []) for s in sources]
 
 
-async def test_what_is_written_anew_gives_way_to_newer_events(make_agent):
+async def test_rewritten_values_never_replace_those_of_newer_events(make_agent):
     producer = FakeProducer()
     agent = make_agent(producer)
     await agent.start()
     agent.watch(0)
     stream = FakeStream("a", "b")  # offsets 0 and 1
-    await agent._take(stream)
+    await agent._enqueue(stream)
     await until(lambda: len(stream.acked) == 2)
     older = [source(0, "a"), source(5, "b"), source(0, "c")]
     assert await agent.rewrite(agent.epoch, older, records(agent)) == 2
@@ -25,13 +25,13 @@ async def test_what_is_written_anew_gives_way_to_newer_events(make_agent):
     await agent.stop()
 
 
-async def test_events_and_what_is_written_anew_take_turns_to_the_end(make_agent):
+async def test_events_and_rewrites_alternate_until_both_are_done(make_agent):
     producer = FakeProducer()
     agent = make_agent(producer, max_batch=3)
     await agent.start()
     agent.watch(0)
     stream = FakeStream(*(f"i{n}" for n in range(200)))
-    taking = asyncio.create_task(agent._take(stream))
+    taking = asyncio.create_task(agent._enqueue(stream))
     old = [[source(n, f"i{n}"), source(500 + n, f"old{n}")] for n in range(60)]
     done = [await agent.rewrite(agent.epoch, batch, records(agent)) for batch in old]
     await taking
@@ -42,7 +42,7 @@ async def test_events_and_what_is_written_anew_take_turns_to_the_end(make_agent)
     await agent.stop()
 
 
-async def test_nothing_is_written_anew_after_a_revocation(make_agent):
+async def test_nothing_is_rewritten_after_a_revocation(make_agent):
     producer = FakeProducer()
     agent = make_agent(producer)
     await agent.start()
@@ -54,7 +54,7 @@ async def test_nothing_is_written_anew_after_a_revocation(make_agent):
     await agent.stop()
 
 
-async def test_a_revocation_waits_for_what_is_being_written_anew(make_agent):
+async def test_a_revocation_waits_for_a_rewrite_in_flight(make_agent):
     producer = FakeProducer()
     agent = make_agent(producer)
     await agent.start()
@@ -64,7 +64,7 @@ async def test_a_revocation_waits_for_what_is_being_written_anew(make_agent):
     def slow(sources):
         begun.set()
         assert released.wait(10)
-        return [(SIDS, s.key, b"anew", []) for s in sources]
+        return [(SIDS, s.key, b"rewritten", []) for s in sources]
 
     writing = asyncio.create_task(agent.rewrite(agent.epoch, [source(1, "a")], slow))
     await until(begun.is_set)
@@ -78,7 +78,7 @@ async def test_a_revocation_waits_for_what_is_being_written_anew(make_agent):
     await agent.stop()
 
 
-async def test_a_paused_process_writes_nothing_anew(make_agent):
+async def test_a_paused_process_rewrites_nothing(make_agent):
     now = [0.0]
     agent = make_agent(FakeProducer(), seconds=lambda: now[0])
     agent._producer = agent._clients

@@ -1,4 +1,4 @@
-"""What is wrong with an item ends in a dead letter that says so, or in a result that is defined; the others go on."""
+"""A faulty item becomes a dead letter with a reason, or has a defined result; other items are unaffected."""
 
 import hashlib
 import json
@@ -86,8 +86,8 @@ def removal(offset, item_id):
 
 
 def verdict(agent, bad):
-    """Send a bad one between two good ones; return its reason and detail."""
-    made = agent._outgoing([event(0, "before", views={"cover": COVER}), bad, event(2, "after")])
+    """Process a bad item between two good ones; return its reason and detail."""
+    made = agent._make_records([event(0, "before", views={"cover": COVER}), bad, event(2, "after")])
     assert [(topic, key) for topic, key, *_ in made] == [(SIDS, b"before"), (DLQ, bad.key), (SIDS, b"after")]
     assert made[1][2] == bad.value
     headers = dict(made[1][3])
@@ -105,7 +105,7 @@ def span(start_ms=0, end_ms=1_000, text="a crowd", **fields):
         ({"views": {"cover": [1.0, 2.0]}}, "bad_value", "view 'cover': wrong size: expected 3 numbers"),
         ({"views": {"cover": []}}, "bad_value", "view 'cover': wrong size"),
         ({"views": {"cover": ["1", 2, 3]}}, "wrong_type", "views.cover.0"),
-        ({"views": {"text": [1.0]}}, "bad_value", "view 'text': is made from the item's own words"),
+        ({"views": {"text": [1.0]}}, "bad_value", "view 'text': is reserved for the item's own text"),
         ({"segments": [span(), span(5, 5)]}, "bad_value", "segments[1]: empty span"),
         ({"segments": [span(9, 5)]}, "bad_value", "segments[0]: empty span"),
         ({"segments": [span(-1, 5)]}, "bad_value", "segments.0.start_ms"),
@@ -128,7 +128,7 @@ def test_numbers_that_json_does_not_have_are_dead_letters(agent, number):
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf])
-def test_an_encoder_that_makes_no_numbers_of_words_costs_only_their_item(agent, tokenizer, monkeypatch, number):
+def test_a_non_finite_vector_makes_a_dead_letter_of_its_item_only(agent, tokenizer, monkeypatch, number):
     encode = tokenizer.encoder.encode
 
     def broken(texts):
@@ -146,20 +146,20 @@ def test_one_bad_item_among_many_costs_few_batches(agent, tokenizer):
     batches = tokenizer.encoder.batches
     batches.clear()
     events = [event(number, f"item-{number}") for number in range(255)]
-    made = agent._outgoing([*events, event(255, "bad", views={"cover": [0.0] * 3})])
+    made = agent._make_records([*events, event(255, "bad", views={"cover": [0.0] * 3})])
     assert [topic for topic, *_ in made] == [SIDS] * 255 + [DLQ]
     assert len(batches) <= 4 * 8 + 2
 
 
-def test_empty_words_are_tokenized_and_a_megabyte_is_a_matter_of_the_limit(agent, tokenizer, tmp_path):
+def test_empty_text_is_tokenized_and_a_megabyte_depends_on_the_limit(agent, tokenizer, tmp_path):
     empty = event(0, "empty", title="", description="\n \x00")
-    (made,) = agent._outgoing([empty])
+    (made,) = agent._make_records([empty])
     assert len(ItemSids.from_json(made[2]).versions[tokenizer.version].sid) == 3
     long = event(1, "long", description="a wordy tale " * 80_000)
     assert len(long.value) > 1_000_000
     assert verdict(agent, long)[0] == "oversize"
     roomy = make_agent(tmp_path, tokenizer, max_value_bytes=2 << 20)
-    topic, _, value, _ = roomy._outgoing([long])[0]
+    topic, _, value, _ = roomy._make_records([long])[0]
     assert topic == SIDS
     assert len(value) < 1_000
     assert ItemSids.from_json(value).title == "long"
@@ -167,21 +167,24 @@ def test_empty_words_are_tokenized_and_a_megabyte_is_a_matter_of_the_limit(agent
 
 def test_the_same_id_twice_in_a_batch_is_two_values_and_the_later_one_counts(agent, tokenizer):
     events = [event(3, "twin", title="aaaa"), event(4, "other"), event(5, "twin", title="gggg")]
-    made = agent._outgoing(events)
+    made = agent._make_records(events)
     assert [key for _, key, *_ in made] == [b"twin", b"other", b"twin"]
     assert [ItemSids.from_json(value).source_offset for _, _, value, _ in made] == [3, 4, 5]
     assert titles(apply_all(tokenizer, made)) == {"twin": "gggg", "other": "other"}
-    # Written by an owner of old behind the newer one: the offset of the event decides, not the order of arrival.
+    # Written by a previous owner after the newer value: the offset of the event decides, not the order of arrival.
     assert titles(apply_all(tokenizer, made[::-1])) == {"twin": "gggg", "other": "other"}
 
 
 def test_an_upsert_older_than_the_stored_one_changes_nothing(agent, tokenizer):
-    newer, older = agent._outgoing([event(9, "a", title="newer")]), agent._outgoing([event(2, "a", title="older")])
+    newer, older = (
+        agent._make_records([event(9, "a", title="newer")]),
+        agent._make_records([event(2, "a", title="older")]),
+    )
     assert titles(apply_all(tokenizer, newer + older)) == {"a": "newer"}
 
 
-def test_a_tombstone_before_its_item_removes_nothing_and_forbids_nothing(agent, tokenizer):
-    made = agent._outgoing([removal(0, "a"), event(1, "a"), removal(2, "b")])
+def test_a_tombstone_before_its_item_has_no_effect(agent, tokenizer):
+    made = agent._make_records([removal(0, "a"), event(1, "a"), removal(2, "b")])
     assert [(topic, key, value is None) for topic, key, value, _ in made] == [
         (SIDS, b"a", True),
         (SIDS, b"a", False),
@@ -190,7 +193,7 @@ def test_a_tombstone_before_its_item_removes_nothing_and_forbids_nothing(agent, 
     assert titles(apply_all(tokenizer, made)) == {"a": "a"}
 
 
-def test_a_topic_read_again_from_the_start_ends_where_it_was(agent, tokenizer):
+def test_reading_a_topic_again_gives_the_same_result(agent, tokenizer):
     events = [
         event(0, "a", title="old"),
         event(1, "b"),
@@ -199,8 +202,8 @@ def test_a_topic_read_again_from_the_start_ends_where_it_was(agent, tokenizer):
         event(4, "a", title="new"),
         event(5, "c"),
     ]
-    once = agent._outgoing(events)
-    again = agent._outgoing(events)
+    once = agent._make_records(events)
+    again = agent._make_records(events)
     assert [made[:3] for made in again] == [made[:3] for made in once]
     assert titles(apply_all(tokenizer, once)) == titles(apply_all(tokenizer, once + again)) == {"a": "new", "c": "c"}
 

@@ -47,7 +47,7 @@ def item(item_id, **fields):
     return CatalogItem(**{"item_id": item_id, "kind": "episode", "title": "T", "at": AT, **fields})
 
 
-def test_values_carry_facts_offset_and_the_tokenizers_words():
+def test_values_have_facts_offset_and_the_tokenizers_result():
     encoder = FakeEncoder()
     one = item(
         "a", creator="C", show="S", tags=("x",), market=("de",), explicit=True, expires_at=AT + 9, description="d"
@@ -76,19 +76,19 @@ def test_the_text_names_all_that_describes_an_item():
     assert all(word in text for word in ("Rain", "Ann", "Weather", "calm", "drops", "episode"))
 
 
-def test_an_item_that_cannot_be_encoded_is_the_callers_affair():
+def test_an_item_that_cannot_be_encoded_raises():
     with pytest.raises(TokenizerError):
         item_sids(FakeEncoder(), [item("poison")], [0])
 
 
-def test_an_item_that_does_not_say_when_it_was_published_is_as_new_as_its_event():
+def test_an_item_without_a_publication_time_gets_that_of_its_event():
     silent, dated = item_sids(FakeEncoder(), [item("a", at=AT + 5), item("b", at=AT + 5, published_at=AT + 3)], [1, 2])
     assert (silent.published_at, dated.published_at) == (AT + 5, AT + 3)
 
 
-def test_several_sids_are_asked_for_only_where_the_settings_say_so():
+def test_several_sids_are_assigned_only_if_the_settings_allow_them():
     class Several(FakeEncoder):
-        def further_sids(self, encoded, max_sids, margin):
+        def additional_sids(self, encoded, max_sids, margin):
             assert (len(encoded.codes), max_sids, margin) == (2, 3, 0.5)
             return [((1, 2), (3, 4)), ()]
 

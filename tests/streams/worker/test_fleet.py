@@ -1,4 +1,4 @@
-"""Several workers run and end together."""
+"""Several workers run and stop together."""
 
 import os
 import signal
@@ -44,34 +44,34 @@ def run(monkeypatch: pytest.MonkeyPatch):
     return run
 
 
-def test_a_failure_ends_all_and_is_the_fleets(run) -> None:
+def test_a_failure_stops_all_workers_and_gives_the_exit_code(run) -> None:
     code, lines = run(("wait", 0), ("72", 0))
     assert code == 72
     assert "worker 1 | up" in lines
-    assert "worker 2 ended with code 72: ending the others" in lines
+    assert "worker 2 ended with code 72: stopping the others" in lines
 
 
 def test_a_killed_worker_counts_as_a_failure(run) -> None:
     code, lines = run(("wait", 0), ("wait", 0), on_up=lambda made: made._children[1].kill())
     assert code == 128 + signal.SIGKILL
-    assert "worker 2 ended with signal SIGKILL: ending the others" in lines
+    assert "worker 2 ended with signal SIGKILL: stopping the others" in lines
 
 
-def test_one_that_ends_in_order_leaves_the_others_running(run) -> None:
+def test_a_worker_that_stops_normally_leaves_the_others_running(run) -> None:
     def end_one_after_the_other(made) -> None:
         made._children[0].terminate()
         threading.Thread(target=lambda: (made._children[0].wait(), made._children[1].terminate())).start()
 
     code, lines = run(("wait", 0), ("wait", 0), on_up=end_one_after_the_other)
     assert code == 0
-    assert {"worker 1 ended in order", "worker 2 ended in order"} <= set(lines)
+    assert {"worker 1 stopped", "worker 2 stopped"} <= set(lines)
 
 
 @pytest.mark.parametrize(("codes", "expected"), [((0, 0), 0), ((0, 71), 1)])
-def test_ctrl_c_ends_all(run, codes, expected) -> None:
+def test_ctrl_c_stops_all_workers(run, codes, expected) -> None:
     code, _ = run(*(("wait", code) for code in codes), on_up=lambda made: os.kill(os.getpid(), signal.SIGINT))
     assert code == expected
 
 
-def test_ending_a_fleet_must_not_be_broken_off() -> None:
+def test_stopping_a_fleet_cannot_be_interrupted() -> None:
     assert fleet.hold_off is termination.hold_off

@@ -1,4 +1,4 @@
-"""Workers with one data folder have a folder each, and come back to theirs."""
+"""Workers with one data folder have a folder each, and reuse it after a restart."""
 
 from pathlib import Path
 
@@ -13,11 +13,11 @@ def settings_for(folder: Path, **flags) -> Settings:
     return load_settings({"data_dir": str(folder), "worker.app_id": "app", **flags}, env={})[0]
 
 
-def test_the_first_keeps_the_folder_that_it_always_had(tmp_path: Path) -> None:
+def test_the_first_worker_keeps_the_folder_of_earlier_versions(tmp_path: Path) -> None:
     assert worker_folder(settings_for(tmp_path)) == tmp_path / "worker" / "app"
 
 
-def test_workers_side_by_side_have_folders_of_their_own(tmp_path: Path) -> None:
+def test_concurrent_workers_have_separate_folders(tmp_path: Path) -> None:
     settings = settings_for(tmp_path)
     with own_folder(settings) as first:
         with own_folder(settings) as second:

@@ -20,7 +20,7 @@ from sidestream.streams.runtime.metrics import Metrics
 from sidestream.streams.settings import load_settings
 from sidestream.streams.worker.gates import TopicGate
 from sidestream.streams.worker.states import LaneStates
-from sidestream.tokenizer.generations import CodedBy, align
+from sidestream.tokenizer.generations import VersionCodes, align
 
 
 class FakeTokenizer:
@@ -32,7 +32,7 @@ class FakeTokenizer:
         raise NotImplementedError
 
 
-FIRST = ["Heartbeat", "WebServer", "Presence", "TopicGate", "Backlog", "ControlReader", "Reporter"]
+FIRST = ["Heartbeat", "WebServer", "Registration", "TopicGate", "Backlog", "ControlReader", "Reporter"]
 REST = ["LiveIds", "LiveAudience"]
 PAIR = Pair(FakeTokenizer(), None, lambda item_ids, codes, x: (x, x[:, 0]), 4, "m")
 
@@ -95,13 +95,13 @@ def test_each_role_starts_its_parts_in_order_before_faust_joins(tmp_path, role, 
         ({"worker.role": "tokenize"}, None),
     ],
 )
-def test_the_guarantee_is_told_with_the_readiness(tmp_path, flags, guarantee):
+def test_the_guarantee_is_part_of_the_readiness(tmp_path, flags, guarantee):
     parts = create_app(settings_of(tmp_path, **flags), PAIR)
     assert parts._about().get("guarantee") == guarantee
 
 
 @pytest.mark.usefixtures("_loop")
-def test_unread_records_show_by_topic_and_partition(tmp_path):
+def test_unread_records_are_a_metric_by_topic_and_partition(tmp_path):
     parts = create_app(settings_of(tmp_path, **{"topics.user_partitions": 2}), PAIR)
     sessions = parts.app.transport.lanes[parts.topics.session_starts.name]
     sessions._positions = {1: 5}
@@ -138,7 +138,7 @@ def test_a_missing_part_of_the_pair_is_named_with_its_command(tmp_path, command)
         load_pair(tmp_path, EngineSettings())
 
 
-def test_a_pair_reads_listens_of_each_older_version_that_it_has_a_map_from(tmp_path):
+def test_a_pair_reads_listens_of_each_older_version_with_an_alignment(tmp_path):
     folder = tmp_path / "pair"
     shutil.copytree(shipped_pair(), folder)
     assert load_pair(folder, EngineSettings()).alignments == ()
@@ -146,7 +146,7 @@ def test_a_pair_reads_listens_of_each_older_version_that_it_has_a_map_from(tmp_p
 
     def mapped(old, new):
         sizes, codes = now.codebook_sizes, np.zeros((1, len(now.codebook_sizes)), np.int32)
-        return align(CodedBy(old, sizes, codes), CodedBy(new, sizes, codes))
+        return align(VersionCodes(old, sizes, codes), VersionCodes(new, sizes, codes))
 
     mapped("before", now.version).save(folder / "alignment")
     mapped("oldest", now.version).save(folder / "alignment-oldest")
@@ -171,7 +171,7 @@ class FakeLane:
         return partition in self._ready
 
 
-def test_lane_figures_show_on_the_registry():
+def test_lane_metrics_are_in_the_registry():
     metrics = Metrics()
     lane = LaneMetrics(metrics, "listen-events.v1")
     lane.folded(5, 1, 0, 2)
@@ -196,14 +196,14 @@ def test_lane_figures_show_on_the_registry():
     assert 'sidestream_rebuilt_tables_total{reason="damaged"} 1.0' in text
 
 
-def test_listeners_belong_where_kafka_puts_them():
+def test_listeners_have_the_partition_of_kafkas_partitioner():
     states = LaneStates(FakeLane({}), 8, lambda: None)
     for user in ("u", "user-17", "ünï", "x" * 200):
         # kafka-python's own implementation, written apart from aiokafka's.
         assert states.partition_of(user) == (murmur2(user.encode()) & 0x7FFFFFFF) % 8
 
 
-async def test_a_silent_kafka_is_waited_for_and_then_given_up():
+async def test_an_unreachable_kafka_is_awaited_until_a_deadline():
     seconds = iter([0.0, 1.0, 6.0])
     clients = Clients(KafkaSettings(bootstrap="127.0.0.1:1"))
     gate = TopicGate(clients, build_topics(TopicSettings()), 5.0, seconds=lambda: next(seconds))
@@ -213,15 +213,15 @@ async def test_a_silent_kafka_is_waited_for_and_then_given_up():
 
 
 @pytest.mark.usefixtures("_loop")
-async def test_a_worker_is_in_the_registry_while_its_pages_are_served(tmp_path):
+async def test_a_worker_is_registered_while_its_web_server_runs(tmp_path):
     parts = create_app(settings_of(tmp_path, **{"worker.app_id": "mine", "worker.instance": 2}), PAIR)
-    (presence,) = (each for each in parts.app.boot_strategy.services if type(each).__name__ == "Presence")
+    (registration,) = (each for each in parts.app.boot_strategy.services if type(each).__name__ == "Registration")
     await parts.web.start()
-    await presence.start()
+    await registration.start()
     (entry,) = worker_registry().running()
     assert (entry.web_port, entry.app_id, entry.instance) == (parts.web.port, "mine", 2)
     assert (entry.bootstrap, entry.data_dir) == ("127.0.0.1:1", str(tmp_path))
-    await presence.stop()
+    await registration.stop()
     await parts.web.stop()
     assert worker_registry().running() == []
 
@@ -232,12 +232,12 @@ async def test_a_worker_is_in_the_registry_while_its_pages_are_served(tmp_path):
     ids=["waits until there is one", "leaves a refusal to Faust", "ends at its deadline"],
 )
 async def test_the_gate_waits_for_the_coordinator_of_its_group(monkeypatch, answers, asked):
-    seconds, told = iter(range(1_000)), iter(answers)
+    seconds, replies = iter(range(1_000)), iter(answers)
     questions = []
 
     async def has_coordinator(clients, group_id):
         questions.append(group_id)
-        return next(told)
+        return next(replies)
 
     class Reachable:
         bootstrap = "b:1"

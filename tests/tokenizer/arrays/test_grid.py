@@ -22,7 +22,7 @@ def test_unit_rows_are_on_the_grid_and_of_length_one(values, bits):
 
 
 @given(rows, st.randoms(use_true_random=False))
-def test_unit_rows_do_not_depend_on_company_or_column_order(values, random):
+def test_unit_rows_do_not_depend_on_the_batch_or_column_order(values, random):
     unit = unit_rows(values, 16)
     alone = np.concatenate([unit_rows(row[None], 16) for row in values])
     assert np.array_equal(unit, alone)

@@ -1,4 +1,4 @@
-"""Vectors as int8 with one scale a row: half a step off at most, and never of another sign."""
+"""int8 quantization with one scale per row: error of at most half a step, and never a changed sign."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A catalogue as plain dicts, and the checks that hold a snapshot against it."""
+"""Model of a catalogue as plain dicts, and checks of a snapshot against it."""
 
 import math
 import zlib
@@ -181,14 +181,14 @@ def arrays_of(snapshot: CatalogueSnapshot) -> list[np.ndarray]:
     return [
         *rows,
         *flat,
-        # Of the table of vectors only what the trie points to is said to stay.
+        # Only entries of the vector table that the trie refers to must stay the same.
         snapshot.rows.vector_table[snapshot.trie.leaf_rows],
         snapshot.rows.scale_table[snapshot.trie.leaf_rows],
         snapshot.rows.expiries.rows,
         snapshot.rows.expiries.expires_at,
         snapshot.text,
-        snapshot.index.whole().keys,
-        snapshot.index.whole().rows,
+        snapshot.index.compacted().keys,
+        snapshot.index.compacted().rows,
         snapshot.row_alive,
         snapshot.popular_rows,
         snapshot.newest_rows,
@@ -198,7 +198,7 @@ def arrays_of(snapshot: CatalogueSnapshot) -> list[np.ndarray]:
 def check_against_scratch(snapshot: CatalogueSnapshot):
     """Require of a snapshot what one built from its rows alone has, byte for byte."""
     store = store_of(snapshot)
-    scratch = live_rows.built(store, snapshot.row_alive, snapshot.codebook_sizes)
+    scratch = live_rows.build_live_rows(store, snapshot.row_alive, snapshot.codebook_sizes)
     assert snapshot.popular_rows.tolist() == scratch.popular.tolist()
     assert snapshot.newest_rows.tolist() == scratch.newest.tolist()
     for field in fields(scratch.trie):

@@ -1,4 +1,4 @@
-"""Items under several SIDs: in each of their buckets, once in every list, wherever they come from or go to."""
+"""Items with several SIDs: in each of their buckets, and once in every list, after any change."""
 
 import itertools
 
@@ -40,7 +40,7 @@ def ids(snapshot, rows):
     return sorted(snapshot.item_ids(rows))
 
 
-def test_an_item_stands_in_each_of_its_buckets_and_once_in_every_list():
+def test_an_item_is_in_each_of_its_buckets_and_once_in_every_list():
     subject = new_catalogue()
     subject.apply(
         [upsert("a", 0, (1, 2), (0, 0), (1, 3), published_at=5_000), upsert("b", 1, (0, 0), published_at=4_000)]
@@ -119,7 +119,7 @@ def early_compaction():
 
 @given(st.lists(st.lists(st.one_of(upserts, names), min_size=1, max_size=6), max_size=8), st.integers(0, 9))
 @settings(max_examples=120, deadline=None)
-def test_whatever_happens_buckets_hold_what_items_say(batches, now_ms):
+def test_buckets_match_the_items_after_any_updates(batches, now_ms):
     subject, model, offset = new_catalogue(), {}, 0
     held = []
     for batch in batches:
@@ -151,7 +151,7 @@ def test_whatever_happens_buckets_hold_what_items_say(batches, now_ms):
         assert buckets(snapshot) == was
 
 
-def test_a_catalogue_that_was_frozen_goes_on_with_its_aliases():
+def test_a_restored_catalogue_continues_with_its_aliases():
     subject = new_catalogue()
     subject.apply([upsert("a", 0, (1, 2), (0, 0), language="sv"), upsert("b", 1, (0, 0), expires_at=5)])
     restored = new_catalogue()

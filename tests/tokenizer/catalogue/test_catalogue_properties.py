@@ -1,4 +1,4 @@
-"""Whatever the order of updates, a snapshot equals the dict model, and those before it do not move."""
+"""For any order of updates, a snapshot equals the dict model, and previous snapshots do not change."""
 
 import dataclasses
 
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidestream.tokenizer.catalogue import CatalogueUpdate, ItemFacts, catalogue, live_rows, rows, snapshot
-from sidestream.tokenizer.catalogue.trie import means, nodes, splice
+from sidestream.tokenizer.catalogue.trie import csr, means
 from tests.tokenizer.catalogue import catalogue_model as cm
 
 ITEM_IDS = [f"item-{n}" for n in range(9)] + ["", "ünïcode ♪", "x" * 256]
@@ -44,8 +44,8 @@ def small_buffers():
         patch.setattr(rows, "_INITIAL_ROWS", 2)
         patch.setattr(rows, "_INITIAL_TEXT_BYTES", 16)
         patch.setattr(catalogue, "_MIN_DEAD_ROWS", 3)
-        patch.setattr(nodes, "_PICKS_PER_CHUNK", 3)
-        patch.setattr(splice, "_MIN_RUN", 1)
+        patch.setattr(means, "_PICKS_PER_CHUNK", 3)
+        patch.setattr(csr, "_MIN_RUN", 1)
         patch.setattr(means, "_MEMBERS_PER_SUM", 2)
         patch.setattr(means, "_MIN_MEMBERS", 2)
         patch.setattr(live_rows, "_MAX_MERGED_SHARE", 2.0)
@@ -137,20 +137,20 @@ RULES = [{}, {"market": "SE"}, {"market": "FR"}, {"allow_explicit": False}]
 
 @given(batches, st.data())
 @settings(max_examples=100, deadline=None)
-def test_masks_carried_to_the_next_snapshot_equal_masks_compiled_anew(updates, data):
+def test_masks_carried_to_the_next_snapshot_equal_compiled_masks(updates, data):
     subject = cm.new_catalogue()
     for now_ms, batch in enumerate(updates):
         subject.apply(batch)
         snapshot = subject.snapshot(now_ms)
-        anew = dataclasses.replace(snapshot, _rules={}, _asked=set())
+        compiled = dataclasses.replace(snapshot, _rules={}, _requested=set())
         for rule in data.draw(st.lists(st.sampled_from(RULES))):
-            got, wanted = snapshot.eligibility(**rule, now_ms=now_ms), anew.eligibility(**rule, now_ms=now_ms)
+            got, wanted = snapshot.eligibility(**rule, now_ms=now_ms), compiled.eligibility(**rule, now_ms=now_ms)
             assert got.item.tolist() == wanted.item.tolist()
             assert [nodes.tolist() for nodes in got.nodes] == [nodes.tolist() for nodes in wanted.nodes]
             assert got.valid_until_at <= wanted.valid_until_at
 
 
-def test_masks_are_carried_not_compiled_anew(monkeypatch):
+def test_masks_are_carried_not_compiled_again(monkeypatch):
     subject = cm.new_catalogue()
     facts = ItemFacts(market=("SE",))
     subject.apply([CatalogueUpdate(f"i{n}", n, facts, (n % 3, 0, 0), b"\1\2\3\4", 1.0) for n in range(9)])

@@ -1,4 +1,4 @@
-"""The writer: what it refuses, what it remembers, what it costs readers (nothing)."""
+"""The catalogue writer: refused updates, kept state, and isolation of readers."""
 
 import dataclasses
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sidestream.tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts, catalogue, encoding, rows, validation
-from sidestream.tokenizer.catalogue.trie.splice import Splice
+from sidestream.tokenizer.catalogue.trie.csr import Splice
 from sidestream.tokenizer.errors import CatalogueError
 from sidestream.tokenizer.sid import item_key
 from tests.tokenizer.catalogue import catalogue_model as cm
@@ -118,7 +118,7 @@ def test_values_that_say_nothing_new_make_no_new_snapshot():
     assert subject.snapshot().num_items == 1
 
 
-def test_default_eligibility_is_compiled_once_and_anew_after_an_expiry():
+def test_default_eligibility_is_compiled_once_and_again_after_an_expiry():
     subject = cm.new_catalogue()
     subject.apply([upsert("a", 1, expires_at=100), upsert("b", 1)])
     snapshot = subject.snapshot()

@@ -1,4 +1,4 @@
-"""A catalogue read back from disk goes on as the one that was written, and nothing else is ever read as one."""
+"""A catalogue restored from disk continues like the original, and invalid folders are refused."""
 
 import dataclasses
 import json
@@ -40,7 +40,7 @@ def written(folder, subject):
 
 @given(batches, batches)
 @settings(max_examples=60, deadline=None)
-def test_restored_catalogue_goes_on_as_the_captured_one(before, after):
+def test_a_restored_catalogue_continues_as_the_captured_one(before, after):
     subject, model = cm.new_catalogue(), cm.Model()
     for batch in before:
         subject.apply(batch)
@@ -148,10 +148,10 @@ def no_sets(folder):
         (spoil_byte, "damaged"),
         (lambda folder: (folder / "text.npy").unlink(), "lacks"),
         (lambda folder: (folder / "manifest.json").unlink(), "no manifest"),
-        (lambda folder: (folder / "manifest.json").write_text("{"), "cannot be read"),
+        (lambda folder: (folder / "manifest.json").write_text("{"), "not a readable manifest"),
         (shutil.rmtree, "is missing"),
         (relabel, "layout 2, got 99"),
-        (no_sets, "cannot be read as a catalogue"),
+        (no_sets, "not a readable catalogue"),
     ],
 )
 def test_damaged_or_foreign_folders_are_refused(tmp_path, spoil, words):

@@ -22,14 +22,14 @@ def test_one_key_is_found_where_many_are(known, asked):
 def test_index_equals_a_dict_wherever_its_late_keys_lie(share, merges):
     index, known = KeyIndex.empty(), {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(key_index, "_MAX_LATE_SHARE", share)
+        patch.setattr(key_index, "_MAX_RECENT_SHARE", share)
         for changes in merges:
             before, kept = index, dict(known)
             index = index.merged(changes)
             known.update(changes)
-            for subject, expected in ((before, kept), (index, known), (index.whole(), known)):
+            for subject, expected in ((before, kept), (index, known), (index.compacted(), known)):
                 asked = np.arange(22, dtype=np.uint64)
                 assert subject.find(asked).tolist() == [expected.get(key, -1) for key in range(22)]
                 assert [subject.find_one(key) for key in range(22)] == subject.find(asked).tolist()
                 assert subject.num_keys == len(expected)
-    assert index.whole().keys.tolist() == sorted(known)
+    assert index.compacted().keys.tolist() == sorted(known)

@@ -1,4 +1,4 @@
-"""Rules as masks: every combination equals judging items one by one; a snapshot is never copied for it."""
+"""Rules as masks: every combination equals judging items one by one, without copying a snapshot."""
 
 import numpy as np
 import pytest

@@ -9,7 +9,7 @@ from sidestream.tokenizer.drift import (
     DriftFigures,
     DriftReference,
     DriftSettings,
-    left_out_stretch,
+    held_out_stretch,
     measure_reference,
     next_alarms,
     residual_norms,
@@ -18,7 +18,7 @@ from sidestream.tokenizer.fitting import fit_tokenizer
 from sidestream.tokenizer.levels import fit_levels
 from sidestream.tokenizer.representation.vector import Representation
 from sidestream.tokenizer.settings import TokenizerSettings
-from sidestream.tokenizer.views import plain_items
+from sidestream.tokenizer.views import text_items
 
 DIM, TRAINING, WINDOW = 24, 2_000, 400
 SETTINGS = TokenizerSettings(vector_dim=DIM, collaborative_dim=8, codebook_size=64, kmeans_iterations=8)
@@ -57,7 +57,7 @@ def fitted(rng, draw):
         return fit_rows(keys[rows], content[rows], listens[rows], rng)
 
     representation, levels = fit(np.arange(TRAINING))
-    reference = measure_reference(representation, levels, content, left_out_stretch(fit, content, rng))
+    reference = measure_reference(representation, levels, content, held_out_stretch(fit, content, rng))
     return representation, levels, reference, content
 
 
@@ -109,13 +109,13 @@ def test_words_of_another_world_raise_an_alarm(wordllama):
 
     ids = [f"old-{number}" for number in range(500)]
     settings = TokenizerSettings(vector_dim=64, collaborative_dim=0, codebook_size=32)
-    items = fit_tokenizer(plain_items(ids, texts(MUSIC, 500)), [], wordllama, settings, rng)
+    items = fit_tokenizer(text_items(ids, texts(MUSIC, 500)), [], wordllama, settings, rng)
     parts = items.tokenizer.representation, items.tokenizer.levels, items.reference
     assert alarms_of(judged(*parts, wordllama.encode(texts(MUSIC, 250)))) == frozenset()
     assert alarms_of(judged(*parts, wordllama.encode(texts(KITCHEN, 250)))) >= {"residual", "codes"}
 
 
-def test_the_reference_is_of_items_that_nobody_has_heard():
+def test_the_reference_is_measured_without_listens():
     rng, draw = world(1)
     representation, levels, calibrated, content = fitted(rng, draw)
     reference = measure_reference(representation, levels, content)
@@ -124,7 +124,7 @@ def test_the_reference_is_of_items_that_nobody_has_heard():
     norms = residual_norms(levels, unheard, codes)
     assert reference.residual_quantile(95) == pytest.approx(np.quantile(norms, 0.95), abs=1e-5)
     assert reference.residual_quantile(50) == pytest.approx(np.median(norms), abs=1e-5)
-    # New items leave more over than those that the books were fitted to.
+    # New items have larger residuals than those that the codebooks were fitted on.
     assert calibrated.residual_quantile(95) > 1.02 * reference.residual_quantile(95)
     assert calibrated.code_counts == reference.code_counts
     assert [sum(counts) for counts in reference.code_counts] == [TRAINING] * 3
@@ -183,7 +183,7 @@ def test_collisions_count_arrivals_on_equal_sids():
     assert window.figures().collision_share == pytest.approx(38 / 40)
 
 
-def test_an_alarm_stands_until_well_below_its_limit():
+def test_an_alarm_stays_active_until_well_below_its_limit():
     calm = DriftFigures(residual_share=0.05, psi=(0.0, 0.1), collision_share=0.2, collision_expected=0.2)
     assert next_alarms(calm, LIMITS, frozenset()) == frozenset()
     high = dataclasses.replace(calm, residual_share=0.16, psi=(0.0, 0.3), collision_share=0.36)

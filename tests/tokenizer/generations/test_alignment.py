@@ -1,16 +1,16 @@
-"""The alignment map: whole SIDs, then prefixes, then nothing; what it agrees with; its folder."""
+"""The alignment map: translation by SIDs and prefixes, agreement, and its folder."""
 
 import dataclasses
 import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidestream.tokenizer.errors import ArtifactError, TokenizerError
-from sidestream.tokenizer.generations import Alignment, CodedBy, align, load_alignment
-from sidestream.tokenizer.generations.aligning import match_codes
+from sidestream.tokenizer.generations import Alignment, VersionCodes, align, load_alignment
+from sidestream.tokenizer.generations.alignment_fit import match_codes
 from sidestream.tokenizer.manifest import write_manifest
 from tests.tokenizer.kill_points import FOLDERS, check_every_kill
 
@@ -18,7 +18,7 @@ OLD, NEW = "0123456789ab", "ba9876543210"
 
 
 def coded(version, sizes, *sids):
-    return CodedBy(version, sizes, np.array(sids, dtype=np.int32).reshape(-1, len(sizes)))
+    return VersionCodes(version, sizes, np.array(sids, dtype=np.int32).reshape(-1, len(sizes)))
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_sids_of_another_length_are_refused(made):
         made.translate(np.zeros((1, 3), np.int32))
 
 
-def test_versions_must_say_something_of_the_same_items():
+def test_versions_must_encode_the_same_items():
     with pytest.raises(TokenizerError, match="got 1 and 2"):
         align(coded(OLD, (2,), (0,)), coded(NEW, (2,), (0,), (1,)))
     with pytest.raises(TokenizerError, match="got 0 and 0"):
@@ -68,6 +68,7 @@ def test_versions_must_say_something_of_the_same_items():
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40), st.randoms()
 )
+@settings(deadline=None)
 def test_renamed_codes_are_translated_back(sids, random):
     # The new version is the old one under other names of its codes, in each level: every stored SID is read right.
     names = [random.sample(range(4), 4) for _ in range(3)]
@@ -81,7 +82,7 @@ def test_renamed_codes_are_translated_back(sids, random):
 
 def test_agreement_on_unseen_items_is_chance_where_versions_have_nothing_in_common():
     rng = np.random.default_rng(1)
-    old, new = (CodedBy(name, (8, 8), rng.integers(0, 8, (2_000, 2)).astype(np.int32)) for name in (OLD, NEW))
+    old, new = (VersionCodes(name, (8, 8), rng.integers(0, 8, (2_000, 2)).astype(np.int32)) for name in (OLD, NEW))
     agreement = align(old, new).agreement
     assert agreement["unseen"][0] == pytest.approx(1 / 8, abs=0.03)
     assert agreement["seen"][0] > agreement["unseen"][0] + 0.05
@@ -129,9 +130,9 @@ def test_another_artifact_is_neither_read_nor_replaced(made, tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").write_text("x")
     write_manifest(tmp_path / "other", {"artifact": "model"})
-    with pytest.raises(ArtifactError, match="no alignment artifact, so it is not replaced"):
+    with pytest.raises(ArtifactError, match="not an alignment artifact, so it is not replaced"):
         made.save(tmp_path / "other")
-    with pytest.raises(ArtifactError, match="no alignment"):
+    with pytest.raises(ArtifactError, match="not an alignment"):
         load_alignment(tmp_path / "other")
 
 

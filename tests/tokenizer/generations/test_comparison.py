@@ -1,4 +1,4 @@
-"""The comparison of two versions: matched counts, what is left over, churn, and what goes into the map."""
+"""The comparison of two versions: matched counts, residuals, churn, and the alignment map."""
 
 import dataclasses
 import json
@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as arrays
 from sidestream.tokenizer.errors import TokenizerError
 from sidestream.tokenizer.generations import VersionOnItems, compare
 from sidestream.tokenizer.generations.churn import measure_churn
-from sidestream.tokenizer.generations.comparison import coarsen, left_over, matched_cosine
+from sidestream.tokenizer.generations.comparison import coarsen, matched_cosine, residual_shares
 from sidestream.tokenizer.levels import fit_levels
 from sidestream.tokenizer.settings import TokenizerSettings
 
@@ -75,7 +75,7 @@ def test_no_shared_sid_has_no_cosine():
 
 def test_more_codes_leave_less_over(vectors):
     one = version(OLD, vectors, 8)
-    by_prefix = left_over(one.levels, one.codes, vectors)
+    by_prefix = residual_shares(one.levels, one.codes, vectors)
     assert 1.0 > by_prefix[0] > by_prefix[1] > by_prefix[2] > 0.0
     by_hand = ((vectors - one.levels.decode(one.codes)) ** 2).sum() / ((vectors - vectors.mean(axis=0)) ** 2).sum()
     assert by_prefix[2] == pytest.approx(by_hand, abs=1e-3)
@@ -92,7 +92,7 @@ def test_the_same_version_under_new_names_is_no_churn(vectors):
     assert json.loads(json.dumps(dataclasses.asdict(compared)))["new"]["version"] == NEW
 
 
-def test_churn_counts_items_whose_mates_are_others():
+def test_churn_counts_items_with_different_bucket_mates():
     old = np.array([[0, 0], [0, 0], [0, 1], [1, 0], [1, 0]], np.int32)
     new = np.array([[5, 5], [5, 6], [5, 7], [2, 2], [2, 2]], np.int32)
     points = np.eye(5)

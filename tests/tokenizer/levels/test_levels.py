@@ -314,7 +314,7 @@ def test_levels_that_do_not_fit_each_other_are_refused():
     ("chosen", "message"),
     [
         ({"codebook_sizes": (4, 2)}, "codebook_sizes must be empty or name num_levels = 3"),
-        ({"codebook_sizes": (4, 2, 1)}, "must lie from 2"),
+        ({"codebook_sizes": (4, 2, 1)}, "must be from 2"),
         ({"level_kinds": ("fsq", "kmeans", "kmeans")}, "fsq as the last level only"),
         ({"level_kinds": ("psrq",) * 3, "beam_size": 2}, "beam_size must be 1 with psrq"),
     ],

@@ -1,4 +1,4 @@
-"""A tokenizer small enough to reason about, and a way to play a log of records to it."""
+"""A toy tokenizer for live items, and a replay of records."""
 
 import hashlib
 
@@ -8,14 +8,14 @@ from sidestream.tokenizer.arrays.grid import VECTOR_BITS, unit_rows
 from sidestream.tokenizer.arrays.int8 import quantize_rows
 from sidestream.tokenizer.live import (
     Listening,
-    OwnWords,
+    OwnContent,
     Partial,
     Segment,
     decode_state,
     encode_state,
-    take_item,
-    take_listeners,
-    take_segment,
+    fold_item,
+    fold_listeners,
+    fold_segment,
 )
 
 DIM = 8
@@ -30,7 +30,7 @@ def vector_of(text):
     return unit_rows((topic + 0.1 * noise)[None, :], VECTOR_BITS)[0].astype(np.float32)
 
 
-class ToyBooks:
+class ToyCodebooks:
     """One level of codes: as many topics as dimensions, and points between them."""
 
     vector_dim = DIM
@@ -58,7 +58,7 @@ def words(text, codebooks):
     vector = vector_of(text)
     quantized, scales = quantize_rows(vector[None, :])
     scale = float(scales[0])
-    return OwnWords(codebooks.encode(vector), quantized[0].tobytes(), scale, quantized[0] * np.float64(scale))
+    return OwnContent(codebooks.encode(vector), quantized[0].tobytes(), scale, quantized[0] * np.float64(scale))
 
 
 def listeners(text, weight, version="0123456789ab", *, partition=0, since=0, offset=0, at=0):
@@ -77,12 +77,12 @@ def talk(topic, number, *, offset=None, every_s=5):
 def take(state, record, codebooks, settings):
     """Fold one record of any source: (offset, text) of the catalogue, a segment, or listeners."""
     if isinstance(record, Segment):
-        return take_segment(state, "live", record, codebooks, settings)
+        return fold_segment(state, "live", record, codebooks, settings)
     if isinstance(record, Partial):
-        return take_listeners(state, record, codebooks, settings)
+        return fold_listeners(state, record, codebooks, settings)
     offset, text = record
     own = {version: words(text, one) for version, one in codebooks.items()}
-    return take_item(state, text.encode(), offset, own, codebooks, settings)
+    return fold_item(state, text.encode(), offset, own, codebooks, settings)
 
 
 def play(records, codebooks, settings, state=None, *, through_bytes=False):

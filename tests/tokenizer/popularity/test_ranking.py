@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidestream.tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts
-from sidestream.tokenizer.popularity import Counts, Decay, Ranking, merged, popularity_scores
+from sidestream.tokenizer.popularity import Counts, Decay, Ranking, merge_counts, popularity_scores
 from sidestream.tokenizer.sid import item_key
 
 SIZES, DIM = (3, 4), 4
@@ -36,7 +36,7 @@ def upsert(item_id, offset, sid=(1, 2), **facts):
 
 def counts_of(listens, at=NOW_MS):
     keys = np.array([item_key(item_id) for item_id in listens], np.uint64)
-    return Counts.of_step(at // DECAY.step_ms, keys, np.array(list(listens.values())))
+    return Counts.from_step(at // DECAY.step_ms, keys, np.array(list(listens.values())))
 
 
 def ranking(counts, now_ms=NOW_MS, fresh_hours=0.0, fresh_share=1.0):
@@ -94,12 +94,12 @@ def test_a_new_item_counts_as_a_share_of_the_mean_for_some_hours():
     by_id = dict(zip(after.item_ids(np.arange(6)), after.popularity.tolist(), strict=True))
     assert by_id == pytest.approx({"much": 9, "little": 1, "new": 2.5, "old": 0, "to come": 0, "unknown": 0})
     assert buckets(after)[0][:3] == ["much", "new", "little"]
-    # Four hours later it has to stand on its own.
+    # Four hours later it is no longer new.
     ranks.update(counts_of({"much": 9, "little": 1}), NOW_MS + 4 * HOUR_MS)
     assert buckets(ranks.ranked(snapshot))[0] == ["much", "to come", "little", "new", "old", "unknown"]
 
 
-def test_items_that_come_between_two_refreshes_find_their_place():
+def test_items_added_between_two_refreshes_are_ranked():
     catalogue = catalogue_of(Weights())
     catalogue.apply([upsert("a", 0), upsert("b", 1)])
     ranks = ranking(counts_of({"b": 3, "late": 5}))
@@ -109,7 +109,7 @@ def test_items_that_come_between_two_refreshes_find_their_place():
     assert buckets(after) == [["late", "b"]]
     assert after.item_ids(after.popular_rows) == ["late", "b"]
     # A changed item has another row and the same listens.
-    catalogue.apply([upsert("b", 4, sid=(0, 0), title="b, told anew")])
+    catalogue.apply([upsert("b", 4, sid=(0, 0), title="b, changed")])
     assert sorted(buckets(ranks.ranked(catalogue.snapshot()))) == [["b"], ["late"]]
     newest = ranks.ranked(catalogue.snapshot())
     assert popularity_scores(newest, newest.popular_rows).astype(int).tolist() == [5, 3]
@@ -151,8 +151,8 @@ def test_rules_compiled_before_hold_for_the_ranked_snapshot_and_are_carried_on()
     assert sorted(ranked.item_ids(np.flatnonzero(masks.item))) == ["i0", "i2", "i4", "i6", "i8"]
     catalogue.apply([upsert("more", 10)])
     following = ranks.ranked(catalogue.snapshot(0))
-    anew = dataclasses.replace(following, _rules={}, _asked=set())
-    got, wanted = following.eligibility(market="DE", now_ms=0), anew.eligibility(market="DE", now_ms=0)
+    compiled = dataclasses.replace(following, _rules={}, _requested=set())
+    got, wanted = following.eligibility(market="DE", now_ms=0), compiled.eligibility(market="DE", now_ms=0)
     assert got.item.tolist() == wanted.item.tolist()
     assert [nodes.tolist() for nodes in got.nodes] == [nodes.tolist() for nodes in wanted.nodes]
 
@@ -162,4 +162,4 @@ def test_order_is_of_all_partitions_together():
     catalogue.apply([upsert("a", 0), upsert("b", 1)])
     parts = [counts_of({"a": 2}), counts_of({"b": 3}), counts_of({"a": 2})]
     for order in (parts, parts[::-1]):
-        assert buckets(ranking(merged(order)).ranked(catalogue.snapshot())) == [["a", "b"]]
+        assert buckets(ranking(merge_counts(order)).ranked(catalogue.snapshot())) == [["a", "b"]]

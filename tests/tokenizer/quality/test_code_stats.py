@@ -38,8 +38,8 @@ def test_the_sheet_equals_counting_by_hand(num_items, num_levels, seed):
         mean_cosine(vectors, sids),
         *(mean_cosine(vectors, [s[:n] for s in sids]) for n in range(1, num_levels)),
     ]
-    for told, by_hand in zip([stats.bucket_cosine, *stats.prefix_cosine], expected, strict=True):
-        assert told is None if by_hand is None else told == pytest.approx(by_hand, abs=1e-4)
+    for found, by_hand in zip([stats.bucket_cosine, *stats.prefix_cosine], expected, strict=True):
+        assert found is None if by_hand is None else found == pytest.approx(by_hand, abs=1e-4)
     alone = mean_cosine(vectors, [sid[-1] for sid in sids])
     assert stats.last_code_cosine is None if alone is None else stats.last_code_cosine == pytest.approx(alone, abs=1e-4)
     assert stats.codes_used == tuple(len(set(column)) for column in codes.T.tolist())

@@ -1,4 +1,4 @@
-"""Items made unheard are found beside their true neighbours where content tells, and at chance where it does not."""
+"""Held-out items are found near their true neighbours if content is informative, and at chance if it is not."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def world():
     return np.arange(NUM, dtype=np.uint64), content.astype(np.float32), sequences
 
 
-def test_content_that_tells_tastes_apart_finds_true_neighbours(world):
+def test_informative_content_finds_true_neighbours(world):
     report = measure_cold_start(*world, SETTINGS, np.random.default_rng(0))
     assert (report.num_heard, report.num_unheard, report.neighbours) == (192, 48, 10)
     assert report.chance == pytest.approx(10 / 192, abs=1e-3)
@@ -28,7 +28,7 @@ def test_content_that_tells_tastes_apart_finds_true_neighbours(world):
     assert report.known_recall >= report.predicted_recall - 0.05
 
 
-def test_content_that_says_nothing_finds_neighbours_at_chance(world):
+def test_uninformative_content_finds_neighbours_at_chance(world):
     keys, content, sequences = world
     noise = np.random.default_rng(3).standard_normal(content.shape).astype(np.float32)
     report = measure_cold_start(keys, noise, sequences, SETTINGS, np.random.default_rng(0))

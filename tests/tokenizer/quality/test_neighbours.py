@@ -1,4 +1,4 @@
-"""Nearest neighbours, against all pairs in plain code."""
+"""Nearest neighbours against a brute-force search."""
 
 import numpy as np
 import pytest

@@ -51,7 +51,7 @@ def test_vectors_are_the_same_bits_in_batches_of_any_size():
 
 
 def test_vectors_equal_integer_arithmetic(representation):
-    # Python integers never round: equality with them proves that no float64 sum did, whatever its order.
+    # Python integers never round: equality with them proves that no float64 sum did, in any order.
     item = 1
     unknown = representation.represent(np.array([5], np.uint64), CONTENT[item : item + 1])[0]
     whole = np.rint(np.ldexp(CONTENT[item].astype(float), 20 - int(np.frexp(np.abs(CONTENT[item]).max())[1])))

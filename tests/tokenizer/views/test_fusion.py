@@ -21,7 +21,7 @@ RNG = np.random.default_rng(5)
 
 
 def make_item(number, genre, parts):
-    """An item of a genre with some of its views; the cover tells the genre, more or less."""
+    """An item of a genre with some of its views; the cover is correlated with the genre."""
     cover = np.eye(3)[genre] + RNG.normal(0, 0.1, 3)
     words = f"{WORDS[2 * genre]} {WORDS[2 * genre + 1]} part {number}"
     spans = (
@@ -61,7 +61,7 @@ def test_items_with_views_get_the_same_bits_alone_and_in_bulk(fused, chosen):
 
 
 def test_missing_views_leave_the_others_their_length(fused):
-    """An item without a cover is no shorter, and one that has nothing lies at the mean."""
+    """An item without a cover has the same length, and one without any view is at the mean."""
     lengths = np.linalg.norm(fused.content_vectors(ITEMS), axis=1)
     assert lengths[7] == 0.0
     for parts in range(7):
@@ -103,7 +103,7 @@ def test_segments_are_averaged_by_duration_within_their_field(word_hash):
         ((), "view 'cover': wrong size: expected 3 numbers as when it was fitted, got 0"),
     ],
 )
-def test_a_bad_vector_is_told_by_the_name_of_its_view(fused, cover, message):
+def test_a_bad_vector_is_reported_with_the_name_of_its_view(fused, cover, message):
     with pytest.raises(TokenizerError, match=message):
         fused.encode_items([ITEMS[0], ItemContent("new", "rain", {"cover": cover})])
 
@@ -132,8 +132,8 @@ def test_words_alone_stay_the_tokenizer_that_they_were(word_hash):
     ("names", "message"),
     [
         (("text", "text"), "expected each once"),
-        (("segments.video",), "of words text, segments, segments.events"),
-        (("sleeve",), "view 'sleeve': no item has numbers for it"),
+        (("segments.video",), "as text only text, segments, segments.events"),
+        (("sleeve",), "view 'sleeve': no item has a vector for it"),
     ],
 )
 def test_views_that_cannot_be_read_are_refused_when_fitting(word_hash, names, message):
@@ -150,8 +150,8 @@ def test_a_vector_of_another_size_in_the_catalogue_fails_the_fit(word_hash):
 def test_the_view_that_listeners_follow_gets_the_weight():
     rng = np.random.default_rng(3)
     taste = rng.standard_normal((300, 4))
-    told, noise = taste @ rng.standard_normal((4, 8)), rng.standard_normal((300, 8))
-    blocks = [block / np.linalg.norm(block, axis=1, keepdims=True) for block in (told, noise)]
+    informative, noise = taste @ rng.standard_normal((4, 8)), rng.standard_normal((300, 8))
+    blocks = [block / np.linalg.norm(block, axis=1, keepdims=True) for block in (informative, noise)]
     weights = learned_weights(blocks, taste)
     assert weights[0] > 3 * weights[1]
     # Not heard, or nothing to learn from: all alike.

@@ -1,7 +1,7 @@
 import pytest
 
 from sidestream.tokenizer.errors import TokenizerError
-from sidestream.tokenizer.views import ContentSegment, ItemContent, plain_items
+from sidestream.tokenizer.views import ContentSegment, ItemContent, text_items
 from sidestream.tokenizer.views.item import MAX_SEGMENT_MS, MAX_SEGMENTS
 
 
@@ -29,7 +29,7 @@ def segment(start_ms=0, end_ms=10, text="a crowd cheers", field="events"):
         ([segment(n, n + 1) for n in range(MAX_SEGMENTS + 1)], "segments: expected at most 1024, got 1025"),
     ],
 )
-def test_malformed_segments_are_told_by_name(segments, message):
+def test_malformed_segments_are_named_in_the_error(segments, message):
     with pytest.raises(TokenizerError, match=message):
         ItemContent("a", segments=tuple(segments))
 
@@ -45,7 +45,7 @@ def test_a_vector_may_not_have_the_name_of_a_view_that_is_made_of_words(name):
         ItemContent("a", views={name: [1.0]})
 
 
-def test_plain_items_are_one_for_each_text():
-    assert plain_items(["a", "b"], ["x", ""]) == [ItemContent("a", "x"), ItemContent("b")]
+def test_text_items_are_one_for_each_text():
+    assert text_items(["a", "b"], ["x", ""]) == [ItemContent("a", "x"), ItemContent("b")]
     with pytest.raises(TokenizerError, match="got 1 items and 2 texts"):
-        plain_items(["a"], ["b", "c"])
+        text_items(["a"], ["b", "c"])

@@ -1,1 +1,1 @@
-"""The trie of SIDs: its arrays, the mean vectors of its nodes, and how one is merged from the one before."""
+"""The trie of SIDs: its CSR arrays, the mean vectors of its nodes, and the merge of changes into it."""

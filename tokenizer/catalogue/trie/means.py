@@ -1,43 +1,45 @@
-"""The means of what lies below the nodes of the trie, taken anew or from the sums that a merge finds kept.
+"""Mean vectors of trie nodes, computed from all members or updated from sums kept at the previous merge.
 
-SIDs and the prefixes right above them have the means of their items; nodes further up are means of the nodes below
-them, so each level adds at most half an int8 step of rounding.
+SIDs and the prefixes right above them have the means of their items; nodes further up are means of their child nodes,
+so each level adds at most half an int8 step of rounding.
 
-Most of the members of a node are the same after a merge, and reading all of them again would cost more than the rest of
-it. So the sums of the nodes with the most members are kept, and a merge adds what came and takes away what went. Whose
-sums are kept makes no difference to a mean (see `sums`): it is a question of cost.
+Most members of a node are the same after a merge, and reading all of them again would cost more than the rest of the
+merge. So the sums of the nodes with the most members are kept, and a merge adds new members and subtracts removed ones.
+Which sums are kept does not affect the means (see `sums`), only the cost.
 
 Shape legend: n = nodes, k = picks, q = changed members, d = dimensions of a vector.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from sidestream.tokenizer.arrays.lookup import find
-from sidestream.tokenizer.catalogue.trie.nodes import Nodes, chunks, ranges, ranks
-from sidestream.tokenizer.catalogue.trie.splice import Splice
-from sidestream.tokenizer.catalogue.trie.sums import Sums, moved, summed
+from sidestream.tokenizer.arrays.search import find
+from sidestream.tokenizer.catalogue.trie.csr import Splice, ranges, ranks
+from sidestream.tokenizer.catalogue.trie.sums import Nodes, Sums, sum_members, update_sums
 
 Int64Array = npt.NDArray[np.int64]
 IntArray = npt.NDArray[np.integer]
 
-# One sum is kept for eighty members at most: 6.7 bytes a member for d = 128, and 13 MB a level.
+# At most one sum is kept for every eighty members: 6.7 bytes a member for d = 128, and 13 MB a level.
 _MEMBERS_PER_SUM = 80
 _MAX_SUMS = 24_576
-# Fewer members are as fast to read again as their sum.
+# With fewer members, reading them again is as fast as reading their sum.
 _MIN_MEMBERS = 16
+# Vectors gathered at a time: 1 MB for d = 128, which stays in a core's cache.
+_PICKS_PER_CHUNK = 8_192
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class KeptSums:
-    """The sums of one level that a merge goes on from.
+    """Sums of one level that a merge continues from.
 
     Attributes:
-        nodes: Which nodes, ascending. Shape: (n,).
-        sums: Theirs.
+        nodes: Nodes with a sum, ascending. Shape: (n,).
+        sums: Sums of these nodes.
     """
 
     nodes: Int64Array
@@ -45,17 +47,17 @@ class KeptSums:
 
     @property
     def nbytes(self) -> int:
-        """Return the memory that they take."""
+        """Return the memory in use."""
         return self.nodes.nbytes + sum(column.nbytes for column in self.sums)
 
 
 class Changed(NamedTuple):
-    """What went from below some nodes, or came there.
+    """Members removed from or added below nodes.
 
     Attributes:
-        members: What they were, or are.
-        signs: -1 for those that went, 1 for those that came. Shape: (q,).
-        owners: Which of the nodes; -1 for one that is gone. Shape: (q,).
+        members: The members.
+        signs: -1 for removed, 1 for added members. Shape: (q,).
+        owners: Index of the node that each member belongs to; -1 for a node that no longer exists. Shape: (q,).
     """
 
     members: Nodes
@@ -64,42 +66,42 @@ class Changed(NamedTuple):
 
 
 def means(source: Nodes, picks: IntArray, offsets: IntArray, parents: Int64Array) -> Nodes:
-    """Take weighted means over some ranges.
+    """Compute weighted means of some ranges.
 
     Args:
-        source: What the means are of.
-        picks: Places in the source, range after range.
+        source: Items or nodes to average.
+        picks: Indices into the source, range after range.
             Shape: (k,).
-        offsets: Where the ranges of picks begin and end.
+        offsets: Offsets of the ranges in `picks`.
             Shape: (number of ranges + 1,).
-        parents: The ranges to take means of, none of them empty.
+        parents: Ranges to average, none of them empty.
             Shape: (n,).
 
     Returns:
-        One node a parent; a range of one has the vector of its only member, unrounded.
+        One node per parent; a range with a single member has that member's vector, without further rounding.
     """
-    return _added_up(source, picks, offsets, parents, least=1 + picks.size)[0]
+    return _sum_ranges(source, picks, offsets, parents, min_members=1 + picks.size)[0]
 
 
-def built_means(source: Nodes, picks: IntArray, offsets: IntArray) -> tuple[Nodes, KeptSums]:
-    """Take weighted means over all ranges.
+def build_means(source: Nodes, picks: IntArray, offsets: IntArray) -> tuple[Nodes, KeptSums]:
+    """Compute weighted means of all ranges.
 
     Args:
-        source: What the means are of.
-        picks: Places in the source, range after range.
+        source: Items or nodes to average.
+        picks: Indices into the source, range after range.
             Shape: (k,).
-        offsets: Where the ranges of picks begin and end, none of them empty.
+        offsets: Offsets of the ranges in `picks`, none of them empty.
             Shape: (n + 1,).
 
     Returns:
-        One node a range, as `means` gives it; and the sums to keep.
+        One node per range, as `means` returns it; and the sums to keep.
     """
     parents = np.arange(offsets.size - 1)
-    nodes, sums, kept = _added_up(source, picks, offsets, parents, _least_kept(offsets))
+    nodes, sums, kept = _sum_ranges(source, picks, offsets, parents, _min_members_kept(offsets))
     return nodes, KeptSums(parents[kept], sums)
 
 
-def merged_means(
+def merge_means(
     source: Nodes,
     picks: IntArray,
     offsets: IntArray,
@@ -108,87 +110,97 @@ def merged_means(
     old: Int64Array,
     changed: Changed,
 ) -> tuple[Nodes, KeptSums]:
-    """Take weighted means over the ranges that a merge touched.
+    """Compute weighted means of the ranges that a merge touched.
 
     Args:
-        source: What the means are of.
-        picks: Places in the source after the merge, range after range.
+        source: Items or nodes to average.
+        picks: Indices into the source after the merge, range after range.
             Shape: (k,).
-        offsets: Where the ranges of picks begin and end, none of them empty.
+        offsets: Offsets of the ranges in `picks`, none of them empty.
             Shape: (number of ranges + 1,).
         before: Sums kept before the merge.
-        splice: How the ranges came about; its fresh ones are those touched.
-        old: Which range before the merge each touched one was, -1 for a new one.
+        splice: Merge of the ranges; its fresh entries are the touched ranges.
+        old: Range before the merge of each touched one, -1 for a new range.
             Shape: (n,).
-        changed: What went from the touched ranges, or came there.
+        changed: Members removed from or added to the touched ranges.
 
     Returns:
-        One node a touched range, as `means` gives it; and the sums to keep.
+        One node per touched range, as `means` returns it; and the sums to keep.
     """
-    fresh, least = splice.fresh, _least_kept(offsets)
+    fresh, min_members = splice.fresh, _min_members_kept(offsets)
     slots = find(before.nodes, old)
-    # A range of one is its only member, not a mean.
+    # A range with one member is that member, not a mean.
     lengths = offsets[fresh + 1] - offsets[fresh]
     known = np.flatnonzero((slots >= 0) & (lengths > 1))
     owners = ranks(known, fresh.size)[changed.owners]
-    after, right = moved(before.sums.take(slots[known]), lengths[known], changed.members, changed.signs, owners)
+    after, right = update_sums(before.sums.take(slots[known]), lengths[known], changed.members, changed.signs, owners)
     known, after = known[right], after.take(right)
     others = np.delete(np.arange(fresh.size), known)
-    added, sums, kept = _added_up(source, picks, offsets, fresh[others], least)
-    nodes = Nodes.room(fresh.size, source.vectors.shape[1])
+    added, sums, kept = _sum_ranges(source, picks, offsets, fresh[others], min_members)
+    nodes = Nodes.empty(fresh.size, source.vectors.shape[1])
     nodes.put(known, after.means())
     nodes.put(others, added)
     untouched = np.flatnonzero(find(splice.dropped, before.nodes) < 0)
     parts = [
-        (splice.moved(before.nodes[untouched]), before.sums, untouched),
+        (splice.new_places(before.nodes[untouched]), before.sums, untouched),
         (fresh[known], after, np.arange(known.size)),
         (fresh[others[kept]], sums, np.arange(kept.size)),
     ]
-    return nodes, _gathered(parts, offsets, least)
+    return nodes, _gather_sums(parts, offsets, min_members)
 
 
-def _added_up(
-    source: Nodes, picks: IntArray, offsets: IntArray, parents: Int64Array, least: int
+def _sum_ranges(
+    source: Nodes, picks: IntArray, offsets: IntArray, parents: Int64Array, min_members: int
 ) -> tuple[Nodes, Sums, Int64Array]:
-    """Add ranges up anew; also the sums of those with at least so many members, and which those are."""
+    """Sum ranges from scratch; also return the sums of ranges with at least `min_members`, and their indices."""
     lengths = (offsets[parents + 1] - offsets[parents]).astype(np.int64)
     dim = source.vectors.shape[1]
-    nodes = Nodes.room(lengths.size, dim)
+    nodes = Nodes.empty(lengths.size, dim)
     alone = np.flatnonzero(lengths == 1)
     nodes.put(alone, source.take(picks[offsets[parents[alone]]]))
-    kept = np.flatnonzero(lengths >= least)
-    slots = np.cumsum(lengths >= least) - 1
-    sums = Sums.room(kept.size, dim)
+    kept = np.flatnonzero(lengths >= min_members)
+    slots = np.cumsum(lengths >= min_members) - 1
+    sums = Sums.empty(kept.size, dim)
     many = np.flatnonzero(lengths > 1)
     many = many[np.argsort(lengths[many], kind="stable")]
-    for some in chunks(many, lengths[many]):
+    for some in _chunks(many, lengths[many]):
         places, firsts = ranges(offsets, parents[some])
         members = source.take(picks.take(places).astype(np.intp, copy=False))
-        here = summed(members, firsts, lengths[some])
+        here = sum_members(members, firsts, lengths[some])
         nodes.put(some, here.means())
-        heavy = np.flatnonzero(lengths[some] >= least)
+        heavy = np.flatnonzero(lengths[some] >= min_members)
         sums.put(slots[some[heavy]], here.take(heavy))
     return nodes, sums, kept
 
 
-def _least_kept(offsets: IntArray) -> int:
-    """Tell from how many members on a node has its sum kept, so that no more are kept than there is room for."""
+def _min_members_kept(offsets: IntArray) -> int:
+    """Return the number of members from which a node's sum is kept, so that no more than the allowed number are."""
     counts = np.diff(offsets)
-    room = min(int(counts.sum()) // _MEMBERS_PER_SUM, _MAX_SUMS)
-    if room >= counts.size:
+    max_sums = min(int(counts.sum()) // _MEMBERS_PER_SUM, _MAX_SUMS)
+    if max_sums >= counts.size:
         return _MIN_MEMBERS
-    return max(_MIN_MEMBERS, 1 + int(np.partition(counts, counts.size - room - 1)[counts.size - room - 1]))
+    return max(_MIN_MEMBERS, 1 + int(np.partition(counts, counts.size - max_sums - 1)[counts.size - max_sums - 1]))
 
 
-def _gathered(parts: list[tuple[Int64Array, Sums, Int64Array]], offsets: IntArray, least: int) -> KeptSums:
-    """Put sums together, each part's nodes with their places among given sums, but for nodes with too few members."""
-    fits = [np.flatnonzero(offsets[nodes + 1] - offsets[nodes] >= least) for nodes, _, _ in parts]
+def _gather_sums(parts: list[tuple[Int64Array, Sums, Int64Array]], offsets: IntArray, min_members: int) -> KeptSums:
+    """Combine sums of several parts (nodes, sums, index of each node's sum), except for nodes with too few members."""
+    fits = [np.flatnonzero(offsets[nodes + 1] - offsets[nodes] >= min_members) for nodes, _, _ in parts]
     nodes = np.concatenate([part[0][some] for part, some in zip(parts, fits, strict=True)])
     order = np.argsort(nodes)
-    standing = ranks(order, nodes.size)
-    sums = Sums.room(nodes.size, parts[0][1].vectors.shape[1])
+    slots = ranks(order, nodes.size)
+    sums = Sums.empty(nodes.size, parts[0][1].vectors.shape[1])
     begin = 0
     for (_, theirs, places), some in zip(parts, fits, strict=True):
-        sums.put(standing[begin : begin + some.size], theirs.take(places[some]))
+        sums.put(slots[begin : begin + some.size], theirs.take(places[some]))
         begin += some.size
     return KeptSums(nodes[order], sums)
+
+
+def _chunks(nodes: Int64Array, lengths: IntArray) -> Iterator[Int64Array]:
+    """Split nodes into chunks with a bounded number of picks in all, except for a single node that has more."""
+    ends = np.cumsum(lengths, dtype=np.int64)
+    begin = done = 0
+    while begin < nodes.size:
+        end = max(begin + 1, int(np.searchsorted(ends, done + _PICKS_PER_CHUNK, side="right")))
+        yield nodes[begin:end]
+        begin, done = end, int(ends[end - 1])

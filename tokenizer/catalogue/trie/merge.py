@@ -1,9 +1,9 @@
-"""The sorted merge: makes the trie after a change from the trie before it, equal to one built from scratch.
+"""Sorted merge of changes into a trie; the result equals a trie built from scratch.
 
-Only what the change touches is computed: the SIDs of the rows that came or went, and the prefixes above them, whose
-means go on from sums kept at the merge before. All the rest is copied in one pass per array.
+Only what the change touches is computed: the SIDs of added and removed rows, and the prefixes above them, whose means
+continue from sums kept at the previous merge. Everything else is copied in one pass per array.
 
-Shape legend: k = touched prefixes of a level, n = nodes of a level before, n' = after, q = rows that came or went.
+Shape legend: k = touched prefixes of a level, n = nodes of a level before, n' = after, q = rows added or removed.
 """
 
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sidestream.tokenizer.catalogue.rows import Rows, RowStore
-from sidestream.tokenizer.catalogue.trie.means import Changed, KeptSums, merged_means
-from sidestream.tokenizer.catalogue.trie.nodes import Nodes, joined, ranges, ranks
-from sidestream.tokenizer.catalogue.trie.splice import Splice
+from sidestream.tokenizer.catalogue.trie.csr import Splice, ranges, ranks
+from sidestream.tokenizer.catalogue.trie.means import Changed, KeptSums, merge_means
+from sidestream.tokenizer.catalogue.trie.sums import Nodes, joined
 from sidestream.tokenizer.catalogue.trie.trie import Trie, items_of, leaves_of, lower_bounds, node_starts
 
 Int32Array = npt.NDArray[np.int32]
@@ -24,13 +24,13 @@ IntArray = npt.NDArray[np.integer]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Merged:
-    """A trie after a merge, and how its levels came about.
+class MergedTrie:
+    """A trie after a merge, with the splices that produced it.
 
     Attributes:
         trie: The trie.
-        sums: For the next merge, by inner level.
-        splices: One per level: its fresh nodes are those that the change touched.
+        sums: Sums for the next merge, by inner level.
+        splices: One per level; its fresh nodes are those that the change touched.
     """
 
     trie: Trie
@@ -41,8 +41,8 @@ class Merged:
 class _Touched(NamedTuple):
     """The prefixes of one level that a change touches, in order.
 
-    `parents` counts touched prefixes of the level above; `old` is the node before the merge or -1; `places` is where it
-    stands or would stand.
+    `parents` indexes the touched prefixes of the level above; `old` is the node before the merge or -1; `places` is its
+    position, or the position at which it would be inserted.
     """
 
     parents: Int64Array
@@ -52,7 +52,7 @@ class _Touched(NamedTuple):
 
 
 class _Level(NamedTuple):
-    """One level after the merge; `below` are the offsets of what lies below it, `nodes` is None on the last level."""
+    """One level after the merge; `below` are the offsets of its children, `nodes` is None on the last level."""
 
     codes: Int32Array
     below: Int32Array
@@ -61,27 +61,29 @@ class _Level(NamedTuple):
     splice: Splice
 
 
-def merge_trie(trie: Trie, sums: tuple[KeptSums, ...], store: RowStore, gone: Int32Array, come: Int32Array) -> Merged:
-    """Take rows out of a trie and put others in.
+def merge_trie(
+    trie: Trie, sums: tuple[KeptSums, ...], store: RowStore, removed: Int32Array, added: Int32Array
+) -> MergedTrie:
+    """Remove rows from a trie and add others.
 
     Args:
         trie: The trie before; it is not changed.
-        sums: What was kept with it, by inner level; not changed either.
-        store: The store, which holds both; means of SIDs that several items share are appended to it.
-        gone: Rows in buckets that leave them.
-            Shape: (rows gone,).
-        come: Rows in no bucket that get a place.
-            Shape: (rows come,).
+        sums: Sums kept with it, by inner level; not changed either.
+        store: The store of all rows; means of SIDs shared by several items are appended to it.
+        removed: Rows to remove from their buckets.
+            Shape: (rows removed,).
+        added: Rows to add, which are in no bucket.
+            Shape: (rows added,).
 
     Returns:
-        The trie afterwards: the same arrays as `build_trie` gives for the same rows. The sums kept may be others.
+        The trie afterwards: the same arrays as `build_trie` returns for the same rows. The kept sums may differ.
     """
     rows = store.rows()
-    items, changed = items_of(rows), np.concatenate((gone, come))
+    items, changed = items_of(rows), np.concatenate((removed, added))
     touched, owners = _touch(trie, rows.codes[changed])
-    picks, counts, bucket_rows = _buckets(trie, rows, touched[-1], gone, come, owners[gone.size :])
+    picks, counts, bucket_rows = _buckets(trie, rows, touched[-1], removed, added, owners[removed.size :])
     leaf_rows, masses = leaves_of(store, picks, _offsets(counts[counts > 0]))
-    moves = Changed(items.take(changed), np.repeat((-1, 1), (gone.size, come.size)), touched[-1].parents[owners])
+    changes = Changed(items.take(changed), np.repeat((-1, 1), (removed.size, added.size)), touched[-1].parents[owners])
     levels: list[_Level] = []
     kept: list[KeptSums] = []
     for level in reversed(range(trie.num_levels)):
@@ -91,13 +93,13 @@ def merge_trie(trie: Trie, sums: tuple[KeptSums, ...], store: RowStore, gone: In
         fresh = None
         if levels:
             nodes_below = levels[-1].nodes
-            # SIDs below one prefix are neighbours, and so are their items.
+            # SIDs with one prefix are adjacent, and so are their items.
             source, offsets = (items, levels[-1].below[below]) if nodes_below is None else (nodes_below, below)
             members = bucket_rows if nodes_below is None else np.arange(below[-1])
-            moves = moves._replace(owners=ranks(live, here.old.size)[moves.owners])
-            fresh, its_sums = merged_means(source, members, offsets, sums[level], splice, here.old[live], moves)
+            changes = changes._replace(owners=ranks(live, here.old.size)[changes.owners])
+            fresh, its_sums = merge_means(source, members, offsets, sums[level], splice, here.old[live], changes)
             kept.append(its_sums)
-            moves = _moves(trie.nodes(level), here, live, fresh)
+            changes = _changes_above(trie.nodes(level), here, live, fresh)
         levels.append(_merge_level(trie, level, here.codes[live], below, fresh, masses, splice))
         if level:
             counts = _counts_above(trie.below(level - 1), touched[level - 1], here, live)
@@ -112,10 +114,10 @@ def merge_trie(trie: Trie, sums: tuple[KeptSums, ...], store: RowStore, gone: In
         node_vectors=tuple(nodes.vectors for nodes in upper),
         node_scales=tuple(nodes.scales for nodes in upper),
         node_masses=tuple(nodes.masses for nodes in upper),
-        leaf_rows=levels[-1].splice.applied(trie.leaf_rows, leaf_rows),
+        leaf_rows=levels[-1].splice.apply(trie.leaf_rows, leaf_rows),
         node_log_mass=tuple(level.log_mass for level in levels),
     )
-    return Merged(merged, tuple(reversed(kept)), tuple(level.splice for level in levels))
+    return MergedTrie(merged, tuple(reversed(kept)), tuple(level.splice for level in levels))
 
 
 def _merge_level(
@@ -127,28 +129,28 @@ def _merge_level(
     leaf_masses: npt.NDArray[np.float32],
     splice: Splice,
 ) -> _Level:
-    """Merge one level, given the codes and nodes of those touched; on the last level their masses alone."""
+    """Merge one level, given the codes and nodes of touched prefixes; on the last level only their masses."""
     nodes, masses = None, leaf_masses
     if fresh is not None:
         old, masses = trie.nodes(level), fresh.masses
         nodes = Nodes(
-            splice.applied(old.vectors, fresh.vectors),
-            splice.applied(old.scales, fresh.scales),
-            splice.applied(old.masses, fresh.masses),
+            splice.apply(old.vectors, fresh.vectors),
+            splice.apply(old.scales, fresh.scales),
+            splice.apply(old.masses, fresh.masses),
         )
-    log_mass = splice.applied(trie.node_log_mass[level], np.log(masses))
-    return _Level(splice.applied(trie.level_codes[level], codes), below, nodes, log_mass, splice)
+    log_mass = splice.apply(trie.node_log_mass[level], np.log(masses))
+    return _Level(splice.apply(trie.level_codes[level], codes), below, nodes, log_mass, splice)
 
 
-def _moves(old: Nodes, here: _Touched, live: Int64Array, fresh: Nodes) -> Changed:
-    """Tell the level above what the touched nodes of a level were and what those left of them are."""
+def _changes_above(old: Nodes, here: _Touched, live: Int64Array, fresh: Nodes) -> Changed:
+    """Describe the change of a level to the level above: touched nodes as they were, and as they are now."""
     were = np.flatnonzero(here.old >= 0)
     owners = np.concatenate((here.parents[were], here.parents[live]))
     return Changed(joined(old.take(here.old[were]), fresh), np.repeat((-1, 1), (were.size, live.size)), owners)
 
 
 def _touch(trie: Trie, codes: npt.NDArray[np.uint16]) -> tuple[list[_Touched], Int64Array]:
-    """List the touched prefixes level by level; also which SID of the last level each row has. Shape: codes (q, L)."""
+    """List touched prefixes level by level; also the touched SID of each row. Shape: codes (q, L)."""
     order = np.lexsort(codes.T[::-1])
     codes = codes[order]
     old = places = above = np.zeros(1, dtype=np.int64)
@@ -171,26 +173,26 @@ def _touch(trie: Trie, codes: npt.NDArray[np.uint16]) -> tuple[list[_Touched], I
 
 
 def _buckets(
-    trie: Trie, rows: Rows, leaves: _Touched, gone: Int32Array, come: Int32Array, owners: Int64Array
+    trie: Trie, rows: Rows, leaves: _Touched, removed: Int32Array, added: Int32Array, owners: Int64Array
 ) -> tuple[Int32Array, Int64Array, Int32Array]:
-    """Fill the touched buckets anew: their rows, how many each has, and all bucket rows after the merge."""
+    """Rebuild the touched buckets: return their rows, their sizes, and all bucket rows after the merge."""
     known = np.flatnonzero(leaves.old >= 0)
     places, _ = ranges(trie.bucket_offsets, leaves.old[known])
     before = trie.bucket_rows[places]
     sizes = trie.bucket_offsets[leaves.old[known] + 1] - trie.bucket_offsets[leaves.old[known]]
     leaving = np.zeros(rows.keys.size, dtype=np.bool_)
-    leaving[gone] = True
+    leaving[removed] = True
     stays = ~leaving[before]
-    picks = np.concatenate((before[stays], come))
+    picks = np.concatenate((before[stays], added))
     owners = np.concatenate((np.repeat(known, sizes)[stays], owners))
     order = np.lexsort((picks, -rows.weights[picks], owners))
     picks, owners = picks[order], owners[order]
     splice = Splice(trie.bucket_rows.size, places, trie.bucket_offsets[leaves.places[owners]].astype(np.int64))
-    return picks, np.bincount(owners, minlength=leaves.old.size), splice.applied(trie.bucket_rows, picks)
+    return picks, np.bincount(owners, minlength=leaves.old.size), splice.apply(trie.bucket_rows, picks)
 
 
 def _counts_above(below: Int32Array, above: _Touched, here: _Touched, live: Int64Array) -> Int64Array:
-    """Count the children that touched prefixes have after the merge. Shape: (k,)."""
+    """Count the children of touched prefixes after the merge. Shape: (k,)."""
     size = above.old.size
     counts = np.where(above.old >= 0, below.take(above.old + 1, mode="clip") - below[above.old], 0)
     counts = counts - np.bincount(here.parents[here.old >= 0], minlength=size)
@@ -198,7 +200,7 @@ def _counts_above(below: Int32Array, above: _Touched, here: _Touched, live: Int6
 
 
 def _offsets(counts: IntArray) -> Int32Array:
-    """Turn lengths into where ranges begin and end."""
+    """Convert lengths of ranges to offsets."""
     offsets = np.zeros(counts.size + 1, dtype=np.int32)
     np.cumsum(counts, dtype=np.int32, out=offsets[1:])
     return offsets

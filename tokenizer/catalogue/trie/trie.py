@@ -1,8 +1,8 @@
-"""The trie of SIDs as CSR arrays: which codes follow a prefix, which items share a SID, what lies below a node.
+"""The trie of SIDs as CSR arrays: the codes that follow each prefix, and the items of each SID.
 
 Nodes of a level are numbered in the order of (parent, code); a node of the last level is a SID and its number is also
 the number of its bucket. `level_offsets[l][p]:level_offsets[l][p + 1]` are the children of node p of the level above;
-level 0 hangs below one root.
+level 0 has a single parent, the root.
 
 Source: Su et al., "Vectorizing the Trie" (STATIC), arXiv 2602.22647, section 4, for the trie as flat CSR arrays.
 
@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sidestream.tokenizer.catalogue.rows import Rows, RowStore
-from sidestream.tokenizer.catalogue.trie.means import KeptSums, built_means, means
-from sidestream.tokenizer.catalogue.trie.nodes import Nodes, sum_masses
+from sidestream.tokenizer.catalogue.trie.means import KeptSums, build_means, means
+from sidestream.tokenizer.catalogue.trie.sums import Nodes, sum_masses
 
 Int8Array = npt.NDArray[np.int8]
 Int32Array = npt.NDArray[np.int32]
@@ -35,15 +35,15 @@ class Trie:
 
     Attributes:
         level_codes: Code of each node. Shape: L x (n_l,).
-        level_offsets: Children ranges. Shape: L x (n_{l-1} + 1,), with n_{-1} = 1.
-        bucket_offsets: Item ranges of the SIDs. Shape: (n_{L-1} + 1,).
+        level_offsets: Offsets of the children. Shape: L x (n_{l-1} + 1,), with n_{-1} = 1.
+        bucket_offsets: Offsets of the items of the SIDs. Shape: (n_{L-1} + 1,).
         bucket_rows: Rows of the items, best first within a bucket. Shape: (m,).
-        node_vectors: Weighted mean of what lies below a node, int8; of all levels but the last, like scale and mass.
-            Shape: (L - 1) x (n_l, d).
+        node_vectors: Weighted mean of the vectors below each node, int8; for all levels but the last, like scales and
+            masses. Shape: (L - 1) x (n_l, d).
         node_scales: Component = int8 * scale. Shape: (L - 1) x (n_l,).
         node_masses: Sum of the weights below a node. Shape: (L - 1) x (n_l,).
-        leaf_rows: Where the store's table has the mean of a SID: the row of its only item, or below zero, from the end
-            of the table. Shape: (n_{L-1},).
+        leaf_rows: Index of each SID's mean in the store's table: the row of its only item, or a negative index from the
+            end of the table. Shape: (n_{L-1},).
         node_log_mass: Logarithm of the sum of the weights below a node. Shape: L x (n_l,).
     """
 
@@ -63,18 +63,18 @@ class Trie:
         return len(self.level_codes)
 
     def below(self, level: int) -> Int32Array:
-        """Return where the children of each node lie: nodes of the next level, or items. Shape: (n_level + 1,)."""
+        """Return the offsets of each node's children: nodes of the next level, or items. Shape: (n_level + 1,)."""
         return self.bucket_offsets if level == self.num_levels - 1 else self.level_offsets[level + 1]
 
     def num_bytes(self) -> dict[str, int]:
-        """Return the memory of the vectors and masses of inner nodes, and of all the rest."""
+        """Return the memory of the vectors and masses of inner nodes, and of everything else."""
         buckets: Arrays = (self.bucket_offsets, self.bucket_rows, self.leaf_rows)
         rest: Arrays = (*self.level_codes, *self.level_offsets, *self.node_log_mass, *buckets)
         nodes: Arrays = (*self.node_vectors, *self.node_scales, *self.node_masses)
         return {"inner_nodes": sum(array.nbytes for array in nodes), "trie": sum(array.nbytes for array in rest)}
 
     def nodes(self, level: int) -> Nodes:
-        """Return the nodes of a level other than the last as things to take means of."""
+        """Return the weighted vectors of a level other than the last."""
         return Nodes(self.node_vectors[level], self.node_scales[level], self.node_masses[level])
 
 
@@ -84,14 +84,14 @@ def build_trie(
     """Build the trie over some rows.
 
     Args:
-        store: The store; means of SIDs that several items share are appended to it.
-        members: Rows that get a place in a bucket.
+        store: The store; means of SIDs shared by several items are appended to it.
+        members: Rows to put into buckets.
             Shape: (m,).
-        codebook_sizes: Codes per level, all above those used.
+        codebook_sizes: Codes per level, greater than every code used.
 
     Returns:
-        The trie, and what a merge can go on from, by inner level; equal inputs give equal arrays, whatever the order of
-        `members`.
+        The trie, and the sums that a merge can continue from, by inner level; equal inputs give equal arrays,
+        regardless of the order of `members`.
     """
     rows = store.rows()
     ordered = members[_bucket_order(rows, members, codebook_sizes)]
@@ -106,14 +106,14 @@ def build_trie(
     )
     bucket_offsets = np.append(starts[-1], ordered.size).astype(np.int32)
     leaf_rows, masses = leaves_of(store, ordered, bucket_offsets)
-    # From the level above the SIDs up; SIDs below one prefix are neighbours, and so are their items.
+    # From the level above the SIDs upwards; SIDs with one prefix are adjacent, and so are their items.
     means_up: list[tuple[Nodes, KeptSums]] = []
     for level in reversed(range(num_levels - 1)):
         if means_up:
             source, offsets = means_up[-1][0], level_offsets[level + 1]
-            means_up.append(built_means(source, np.arange(offsets[-1]), offsets))
+            means_up.append(build_means(source, np.arange(offsets[-1]), offsets))
         else:
-            means_up.append(built_means(items_of(rows), ordered, np.append(starts[level], ordered.size)))
+            means_up.append(build_means(items_of(rows), ordered, np.append(starts[level], ordered.size)))
     nodes = [node for node, _ in reversed(means_up)]
     trie = Trie(
         level_codes=level_codes,
@@ -130,17 +130,17 @@ def build_trie(
 
 
 def leaves_of(store: RowStore, picks: Int32Array, offsets: npt.NDArray[np.integer]) -> tuple[Int32Array, Float32Array]:
-    """Find a vector for each of some SIDs: that of its only item, or the mean of its items, appended to the store.
+    """Provide a vector for each SID: that of its only item, or the mean of its items, appended to the store.
 
     Args:
         store: The store.
         picks: Rows of the items, bucket after bucket.
             Shape: (k,).
-        offsets: Where the buckets begin and end, none of them empty.
+        offsets: Offsets of the buckets in `picks`, none of them empty.
             Shape: (n + 1,).
 
     Returns:
-        Places in the store's table, and the sum of the weights.
+        Indices into the store's table, and the sums of the weights.
         Shape: (n,) and (n,).
     """
     items = items_of(store.rows())
@@ -153,7 +153,7 @@ def leaves_of(store: RowStore, picks: Int32Array, offsets: npt.NDArray[np.intege
 
 
 def items_of(rows: Rows) -> Nodes:
-    """Return the items of a store as things to take means of."""
+    """Return the items of a store as weighted vectors."""
     return Nodes(rows.vectors, rows.scales, rows.weights)
 
 
@@ -162,12 +162,12 @@ def find_leaves(trie: Trie, codes: Int32Array, codebook_sizes: tuple[int, ...]) 
 
     Args:
         trie: The trie.
-        codes: SIDs, any codes.
+        codes: SIDs, with arbitrary codes.
             Shape: (n, L).
         codebook_sizes: Codes per level.
 
     Returns:
-        Node of the last level, -1 where the trie does not hold the SID.
+        Node of the last level, -1 where the SID is not in the trie.
         Shape: (n,).
     """
     node = np.zeros(len(codes), dtype=np.int64)
@@ -189,27 +189,27 @@ def find_leaves(trie: Trie, codes: Int32Array, codebook_sizes: tuple[int, ...]) 
 def lower_bounds(
     values: Int32Array, starts: Int64Array, ends: Int64Array, wanted: npt.NDArray[np.integer]
 ) -> Int64Array:
-    """Find, in ascending ranges, the first value that is not below a wanted one; all ranges are halved in step.
+    """Find the lower bound of a value in each of several ascending ranges, by a vectorized binary search.
 
     Args:
-        values: Ascending within each range.
+        values: Values, ascending within each range.
             Shape: (n,).
-        starts: Where each range begins.
+        starts: Start of each range.
             Shape: (q,).
-        ends: Where each range ends.
+        ends: End of each range.
             Shape: (q,).
-        wanted: One value for each range.
+        wanted: The value to find in each range.
             Shape: (q,).
 
     Returns:
-        Places, the end of the range where all its values are below.
+        Positions of the first value that is not smaller; the end of the range if all its values are.
         Shape: (q,).
     """
     low, width = starts.copy(), ends - starts
     for _ in range(int(width.max(initial=0)).bit_length()):
         half = width >> 1
         middle = low + half
-        # An empty range stays where it is, whatever stands behind it.
+        # An empty range must not move, whatever value follows it.
         below = (values.take(middle, mode="clip") < wanted) & (width > 0)
         low = np.where(below, middle + 1, low)
         width = np.where(below, width - half - 1, half)
@@ -229,19 +229,19 @@ def _bucket_order(rows: Rows, members: Int32Array, codebook_sizes: tuple[int, ..
 
 
 def node_starts(codes: npt.NDArray[np.uint16]) -> list[Int64Array]:
-    """Return, per level, the first item below each node, in items sorted by SID.
+    """Return, per level, the position of the first item below each node.
 
     Args:
-        codes: SIDs in order.
+        codes: SIDs of the items, sorted.
             Shape: (m, L).
 
     Returns:
-        Places of items.
+        Positions of items.
         Shape: L x (n_l,).
     """
     if not len(codes):
         return [np.empty(0, dtype=np.int64) for _ in range(codes.shape[1])]
-    # An item opens a node of level l where any of its first l + 1 codes differs from its predecessor's.
+    # An item starts a node of level l if any of its first l + 1 codes differs from its predecessor's.
     opens = np.ones(codes.shape, dtype=np.bool_)
     opens[1:] = np.logical_or.accumulate(codes[1:] != codes[:-1], axis=1)
     return [np.flatnonzero(opens[:, level]) for level in range(codes.shape[1])]

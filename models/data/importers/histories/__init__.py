@@ -1,4 +1,4 @@
-"""Listening histories to log folders: any JSON or CSV file of plays, ListenBrainz, Spotify, and rating data."""
+"""Importers of listening histories: any JSON or CSV file of plays, ListenBrainz, Spotify, and rating data."""
 
 from sidestream.models.data.importers.histories.fields import FIELDS, FieldMap
 from sidestream.models.data.importers.histories.listenbrainz import ListenBrainzHistory

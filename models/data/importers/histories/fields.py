@@ -1,4 +1,4 @@
-"""Which column or JSON path of a file holds which field of a play or an item, given or found by its usual names."""
+"""Mapping of columns or JSON paths to the fields of plays and items, given or detected by common names."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ Field = Literal[
 ]
 FIELDS: tuple[Field, ...] = get_args(Field)
 
-# Names under which files hold a field, tried in this order where no column is given for it.
+# Common names of a field, tried in this order if no column is given for it.
 USUAL_NAMES: Mapping[Field, tuple[str, ...]] = {
     "user": ("user", "user_id", "userId", "user_name", "username", "listener", "account"),
     "item": ("item", "item_id", "itemId", "track_id", "trackId", "song_id", "episode_id", "uri"),
@@ -51,18 +51,18 @@ USUAL_NAMES: Mapping[Field, tuple[str, ...]] = {
     "session": ("session", "session_id"),
     "event": ("event_id",),
 }
-# What only a play has, and what only an item has.
+# Fields of plays only, and fields of items only.
 OF_PLAYS: tuple[Field, ...] = ("user", "at", "listened", "signal", "surface", "device", "session", "event")
 _NAMED_UNITS = {"duration_ms": "ms", "listened_ms": "ms", "ms_played": "ms", "msPlayed": "ms", "duration_s": "s"}
 
 
 @dataclass(frozen=True, slots=True)
 class FieldMap:
-    """Where the fields of a row are.
+    """Columns or paths of the fields of a row.
 
     Attributes:
-        paths: Column or JSON path by field; a path goes down by dots, into lists by number: `artists.0.name`.
-        constants: Values where a row has none, by field.
+        paths: Column or JSON path by field; parts are separated by dots, list indices are numbers: `artists.0.name`.
+        constants: Default values by field.
     """
 
     paths: Mapping[str, str] = field(default_factory=dict)
@@ -70,7 +70,7 @@ class FieldMap:
 
     @classmethod
     def parse(cls, paths: Sequence[str], constants: Sequence[str]) -> "FieldMap":
-        """Read what a command line gives.
+        """Parse command line options.
 
         Args:
             paths: Each `field=path`.
@@ -80,12 +80,12 @@ class FieldMap:
             The map.
 
         Raises:
-            DataError: One has no `=`, names no field, or gives a field twice.
+            DataError: An option has no `=`, an unknown field, or a repeated field.
         """
         return cls(_assignments("--map", paths), _assignments("--constant", constants))
 
     def completed(self, row: Mapping[str, Any]) -> "FieldMap":
-        """Add the fields that a row has under a usual name.
+        """Add the fields that a row has under a common name.
 
         Args:
             row: The first row.
@@ -94,7 +94,7 @@ class FieldMap:
             The map.
 
         Raises:
-            DataError: A given path is not in the row at all and looks misspelt: the first part of it is no name there.
+            DataError: The first part of a given path is not in the row, so it is probably misspelt.
         """
         paths = dict(self.paths)
         for name, path in paths.items():
@@ -105,7 +105,7 @@ class FieldMap:
         used = set(paths.values())
         for name, usual in USUAL_NAMES.items():
             if name not in paths and name not in self.constants:
-                # An object under such a name holds the field somewhere inside: only a path can say where.
+                # An object under such a name has the field somewhere inside: a path must be given.
                 found = next(
                     (
                         column
@@ -120,33 +120,33 @@ class FieldMap:
         return FieldMap(paths, self.constants)
 
     def value(self, row: Mapping[str, Any], name: Field) -> Any:
-        """Take a field out of a row.
+        """Extract a field from a row.
 
         Args:
             row: The row.
             name: The field.
 
         Returns:
-            Its value; the constant where the row has none; None where there is none either.
+            Its value, else its default value, else None.
         """
         path = self.paths.get(name)
         found = None if path is None else at_path(row, path)
         return self.constants.get(name) if found is None or found == "" else found
 
     def unit_named(self, name: Field) -> str | None:
-        """Return the unit that the name of a duration's column says, such as `duration_ms`."""
+        """Return the unit in the name of the duration's column, such as `duration_ms`."""
         return _NAMED_UNITS.get(self.paths.get(name, "").split(".")[-1])
 
 
 def at_path(row: Any, path: str) -> Any:
-    """Go down a path.
+    """Follow a path.
 
     Args:
         row: A JSON value.
-        path: Names and list places with dots between; a key that has dots itself is found too.
+        path: Names and list indices separated by dots; keys that contain dots are also found.
 
     Returns:
-        What is there; None where nothing is.
+        The value; None if missing.
     """
     if isinstance(row, Mapping) and path in row:
         return row[path]
@@ -161,16 +161,16 @@ def at_path(row: Any, path: str) -> Any:
 
 
 def as_text(value: Any) -> str:
-    """Write a value as the text of an id, a title or a name.
+    """Convert a value to the text of an id, a title or a name.
 
     Args:
-        value: A JSON value; several texts in a list are joined.
+        value: A JSON value; texts in a list are joined.
 
     Returns:
         The text, without spaces around it; empty for none.
 
     Raises:
-        ValueError: It is no text and no number.
+        ValueError: It is neither text nor a number.
     """
     if value is None:
         return ""
@@ -181,22 +181,22 @@ def as_text(value: Any) -> str:
         raise ValueError(msg)
     if isinstance(value, list):
         return ", ".join(text for part in value if (text := as_text(part)))
-    # Ids that went through a float column end in .0
+    # Ids that were stored in a float column end in .0
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def as_tags(value: Any, separator: str) -> tuple[str, ...]:
-    """Read tags.
+    """Convert a value to tags.
 
     Args:
         value: A list of texts, or one text.
-        separator: Between tags of one text.
+        separator: Separator of tags in one text.
 
     Returns:
-        Tags, each once.
+        Distinct tags.
 
     Raises:
-        ValueError: One is no text.
+        ValueError: A tag is not text.
     """
     parts = value if isinstance(value, list) else as_text(value).split(separator)
     return tuple(dict.fromkeys(text for part in parts if (text := as_text(part))))

@@ -1,13 +1,13 @@
-"""ListenBrainz: dumps (`listens/2026/3.listens`), exports of one user (zip, folder or JSON lines), files of either.
+"""Importer of ListenBrainz dumps (`listens/2026/3.listens`) and exports of one user (zip, folder or JSON lines).
 
-What the files hold in practice, and what is done with it:
+Content of the files in practice, and its treatment:
 
-- A recording has several ids: of MusicBrainz (several for one song), or none; null in any place. The same artist and
-  title are one item here; its id is the first MusicBrainz id that came with it.
-- `mbid_mapping` is null where a listen could not be matched. Where it names the recording, its spelling counts.
+- A recording has several MusicBrainz ids (several for one song), or none; any of them may be null. The same artist and
+  title are one item here; its id is the first MusicBrainz id seen with it.
+- `mbid_mapping` is null if a listen could not be matched. If it names the recording, its spelling is used.
 - `listened_at` is the start of a play in seconds, in old dumps called `timestamp`; 0 or missing in damaged rows.
 - `duration_ms` is a number or a text; `duration` is in seconds, from some clients in milliseconds.
-- Listens of `playing_now` have no time and are no plays.
+- Listens of `playing_now` have no time and are not plays.
 """
 
 from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ from sidestream.models.data.plays.items import fits_id
 from sidestream.models.errors import DataError
 
 LISTEN_SUFFIXES = (".listens", ".jsonl", ".json")
-# Of an export; none of them holds listens.
+# Files of an export without listens.
 OTHER_FILES = frozenset({"user.json", "feedback.jsonl", "pinned_recording_feedback.jsonl", "pinned_recordings.jsonl"})
 MAX_TRACK_S = 86_400
 _decode = msgspec.json.Decoder().decode
@@ -38,7 +38,7 @@ class ListenBrainzHistory:
 
     Args:
         path: Folder, zip or tar archive, or one file; `-` for standard input.
-        user: The listener where rows name none; by default the one that `user.json` of an export names.
+        user: The listener if rows have none; by default the one in `user.json` of an export.
     """
 
     def __init__(self, path: Path | str, user: str | None = None) -> None:
@@ -69,10 +69,10 @@ class ListenBrainzHistory:
             raise DataError(msg)
 
     def facts(self) -> HistoryFacts:
-        """Say what was read; see `History`."""
+        """Describe the source; see `History`."""
         notes = ["The same artist and title are one item, whatever its ids; its id is the first MusicBrainz id seen."]
         if self._doubtful:
-            notes.append(f"{len(self._doubtful):,} MusicBrainz ids came with too many titles and were not believed.")
+            notes.append(f"{len(self._doubtful):,} MusicBrainz ids had too many titles and were ignored.")
         return HistoryFacts(
             name="listenbrainz",
             source=f"ListenBrainz: {Path(str(self._path)).name}, {self._files:,} files of listens",
@@ -123,7 +123,7 @@ class ListenBrainzHistory:
             item=_item(row, track, info, duration_ms, items, at),
             at=at,
             started_at=at,
-            # How much of it was played is not said, but clients submit a listen only after half of the track.
+            # The listened time is unknown, but clients submit a listen only after half of the track.
             ended_at=at + (duration_ms or 0),
             duration_ms=duration_ms,
             device=as_text(info.get("media_player")) or None,
@@ -147,7 +147,7 @@ def _rows(member: Member, report: RowReport) -> Iterator[tuple[int, Mapping[str,
         if not isinstance(row, dict):
             report.damage(name, line, f"expected a listen as a JSON object, got {text[:60]!r}")
         elif isinstance(payload := row.get("payload"), list):
-            # What a client submits: some listens together.
+            # A client's submission with several listens.
             report.rows += len(payload) - 1
             for listen in payload:
                 if isinstance(listen, dict):
@@ -170,7 +170,7 @@ def _item(
     mapped: Mapping[str, Any] = mapping if isinstance(mapping, Mapping) else {}
     title = as_text(mapped.get("recording_name")) or as_text(track.get("track_name"))
     artist = as_text(at_path(mapped, "artist_credit_name")) or _credit(mapped) or as_text(track.get("artist_name"))
-    # A mapping may know the recording's name alone: both names must be of one spelling.
+    # A mapping may have only the recording's name: both names must use one spelling.
     if not title:
         msg = "expected a track_name, got none"
         raise ValueError(msg)
@@ -192,7 +192,7 @@ def _item(
         if not ids:
             msg = "expected an artist_name or an id of the recording, got none"
             raise ValueError(msg)
-        # A title alone names no recording.
+        # A title alone does not identify a recording.
         return items.of_id(ids[0], words, at)
     return items.of_name(ids, words, at)
 

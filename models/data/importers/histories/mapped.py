@@ -1,4 +1,4 @@
-"""Any file of plays, JSON or CSV: a map says which column or path holds which field, units are given or found."""
+"""Importer of any JSON or CSV file of plays, with a mapping of fields, and units that are given or detected."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ from sidestream.models.records.times import LATEST_AT
 
 FileFormat = Literal["jsonl", "csv"]
 Moment = Literal["start", "end"]
-# Rows from which units are found.
+# Rows from which units are detected.
 SAMPLE_ROWS = 1_000
 DURATIONS: tuple[Field, ...] = ("duration", "listened")
 _decode = msgspec.json.Decoder().decode
@@ -41,20 +41,20 @@ Numbered = tuple[int, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class MappedOptions:
-    """How the files are read.
+    """Options of an import.
 
     Attributes:
-        fields: Where the fields of a play are.
-        items_file: A file with the items, of the same format; None where plays tell all there is.
-        item_fields: Where the fields of an item are in it.
+        fields: Mapping of the fields of a play.
+        items_file: A file with the items, of the same format; None if the plays have all item data.
+        item_fields: Mapping of the fields of an item in that file.
         at_unit: Unit of times.
-        at_is: Whether a time is the start of a play or its end.
-        duration_unit: Unit of durations and of time listened.
-        signals: Our signal by the word in the file; words that are ours need none.
-        tags_separator: Between tags of one text.
+        at_is: Whether a time is the start or the end of a play.
+        duration_unit: Unit of durations and listened times.
+        signals: Signal by the word in the file; words that are valid signals need no entry.
+        tags_separator: Separator of tags in one text.
         columns: Names of the columns of a CSV file without a header.
-        delimiter: Of a CSV file; None finds it.
-        user: The listener where rows name none.
+        delimiter: Delimiter of a CSV file; None detects it.
+        user: The listener if rows have none.
     """
 
     fields: FieldMap = field(default_factory=FieldMap)
@@ -75,11 +75,11 @@ class MappedHistory:
 
     Args:
         path: The file; `-` for standard input.
-        file_format: What it is.
-        options: How it is read.
+        file_format: Format of the file.
+        options: Options of the import.
 
     Raises:
-        DataError: A signal is not one of ours.
+        DataError: A mapped signal is unknown.
     """
 
     def __init__(self, path: Path | str, file_format: FileFormat, options: MappedOptions | None = None) -> None:
@@ -113,18 +113,18 @@ class MappedHistory:
         if self._known_items is not None and len(items) > self._known_items:
             extra = len(items) - self._known_items
             self._notes.append(
-                f"{extra:,} items of plays are not in {self._options.items_file}: made of what plays say"
+                f"{extra:,} items of plays are not in {self._options.items_file}: created from the plays"
             )
 
     def facts(self) -> HistoryFacts:
-        """Say what was read; see `History`."""
+        """Describe the source; see `History`."""
         options = self._options
         return HistoryFacts(
             name=Path(self._name).name.split(".")[0] or "plays",
             source=f"{Path(self._name).name}, imported as {self._format}",
             licence="Your own data: no terms are known.",
             events_are="plays" if "signal" not in self._fields.paths else "plays and other signals",
-            clock=f"`at` is the {options.at_is} of a play as the file says it (unit: {self._at_unit}).",
+            clock=f"`at` is the {options.at_is} of a play as in the file (unit: {self._at_unit}).",
             notes=tuple(self._notes),
             settings={
                 "map": dict[str, JsonValue](self._fields.paths.items()),
@@ -137,7 +137,7 @@ class MappedHistory:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What looks wrong but was done as asked."""
+        """Warnings: settings that look wrong but were applied."""
         return tuple(note for note in self._notes if "looks like" in note)
 
     def _rows(self, path: Path | str, columns: Sequence[str], report: RowReport) -> Iterator[Numbered]:
@@ -164,7 +164,7 @@ class MappedHistory:
                 report.damage(name, line, f"expected a JSON object, got {text[:60]!r}")
 
     def _settle(self, sample: Sequence[Numbered], latest_at: int) -> None:
-        """Complete the map and find the units, from the first rows."""
+        """Complete the mapping and detect the units, from the first rows."""
         options = self._options
         everything = {name: value for _, row in reversed(sample) for name, value in row.items()}
         self._fields = options.fields.completed(everything)
@@ -177,7 +177,7 @@ class MappedHistory:
         self._settle_durations(self._fields, sample, self._name)
 
     def _settle_durations(self, fields: FieldMap, sample: Sequence[Numbered], name: str) -> None:
-        """Find the unit of durations, and of times listened: theirs too where their own column does not say another."""
+        """Detect the unit of durations, which also applies to listened times unless their column names another."""
         for field_name in DURATIONS:
             if field_name not in {*fields.paths, *fields.constants}:
                 continue
@@ -193,7 +193,7 @@ class MappedHistory:
         known = {*self._fields.paths, *self._fields.constants}
         missing = [name for name in ("user", "at") if name not in known and not (name == "user" and self._options.user)]
         if missing:
-            hint = "say --user NAME for a file of one listener, or " if "user" in missing else ""
+            hint = "give --user NAME for a file of one listener, or " if "user" in missing else ""
             msg = f"{self._name}: expected a column or path for {', '.join(missing)}; {hint}--map {missing[0]}=…"
             raise DataError(msg)
         if not known & {"item", "title"}:
@@ -236,7 +236,7 @@ class MappedHistory:
         if item_id:
             if not fits_id(item_id):
                 raise ValueError(_expected_id("item", item_id))
-            # With a file of items, plays fill in only what it leaves open.
+            # With a file of items, plays only fill in what it does not have.
             return items.of_id(item_id, words, at if self._known_items is None else -1)
         if "item" in fields.paths or not words.title:
             msg = f"expected an item id{'' if 'item' in fields.paths else ' or a title'}, got none"
@@ -250,7 +250,7 @@ class MappedHistory:
         wanted = self._options.item_fields.completed(everything) if sample else self._options.item_fields
         if "item" not in wanted.paths and "id" in everything:
             wanted = FieldMap({"item": "id", **wanted.paths}, wanted.constants)
-        # An item file's own `at` or `user` is none of a play.
+        # `at` or `user` of an item file do not belong to a play.
         paths = {name: path for name, path in wanted.paths.items() if name not in OF_PLAYS}
         fields = FieldMap(paths, wanted.constants)
         if sample and "item" not in {*paths, *fields.constants}:
@@ -279,7 +279,7 @@ class MappedHistory:
         if ours not in get_args(Signal):
             msg = (
                 f"expected a signal of {', '.join(get_args(Signal))}, got {word!r} "
-                f"(--signal '{word}=listen' says which of ours it is)"
+                f"(map it with --signal '{word}=listen')"
             )
             raise ValueError(msg)
         return cast(Signal, ours)

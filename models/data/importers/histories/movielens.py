@@ -1,10 +1,11 @@
-"""Rating data in RecBole's atomic files: `NAME.inter` with user, item and time, `NAME.item` with what items are.
+"""Importer of rating data in RecBole's atomic files: `NAME.inter` with user, item and time, `NAME.item` with items.
 
-MovieLens-100K comes so with the `recbole` package, with its real seconds. A column is `name:type`; fields are separated
-by tabs, words of a sequence by spaces. Ratings become signals: high ones are likes, low ones dislikes.
+MovieLens-100K is part of the `recbole` package in this form, with real times in seconds. A column is `name:type`;
+fields are separated by tabs, elements of a sequence by spaces. Ratings become signals: high ones are likes, low ones
+dislikes.
 
-Times before 2000, where topics take no event, are shifted by a whole number of weeks for all rows alike: distances,
-weekdays and times of day stay real, and the manifest says by how much.
+Topics accept no events before 2000, so earlier times are shifted by the same whole number of weeks for all rows:
+distances, weekdays and times of day stay real, and the manifest states the shift.
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,11 +31,11 @@ _CREATORS = ("artist", "artist_name", "brand", "author")
 
 @dataclass(frozen=True, slots=True)
 class RatingOptions:
-    """How ratings become signals.
+    """Mapping of ratings to signals.
 
     Attributes:
-        liked_from: A rating from this one on is a like.
-        disliked_until: A rating up to this one is a dislike; what lies between is a listen.
+        liked_from: Lowest rating that is a like.
+        disliked_until: Highest rating that is a dislike; ratings in between are listens.
     """
 
     liked_from: float = 4.0
@@ -45,8 +46,8 @@ class MovieLensHistory:
     """Ratings of one `.inter` file.
 
     Args:
-        path: The file, or the folder that holds one.
-        options: How ratings become signals.
+        path: The file, or a folder with one.
+        options: Mapping of ratings to signals.
 
     Raises:
         DataError: There is no `.inter` file, or there are several.
@@ -72,11 +73,11 @@ class MovieLensHistory:
         self._untitled = len(items) - len(words)
 
     def facts(self) -> HistoryFacts:
-        """Say what was read; see `History`."""
+        """Describe the source; see `History`."""
         options = self._options
         weeks = self._shift_ms // WEEK_MS
-        shifted = f" All times are shifted by {weeks} weeks, to lie after 2000; distances are real." if weeks else ""
-        notes = ["Items are written as kind `track`, the nearest thing that is played."]
+        shifted = f" All times are shifted by {weeks} weeks, to be after 2000; distances are real." if weeks else ""
+        notes = ["Items are written as kind `track`, the closest playable kind."]
         if self._untitled:
             notes.append(f"{self._untitled:,} items have ratings and no line in {self._inter.stem}.item.")
         return HistoryFacts(
@@ -124,7 +125,7 @@ class MovieLensHistory:
         return "dislike" if number <= self._options.disliked_until else "listen"
 
     def _find_shift(self) -> int:
-        """Return a whole number of weeks that puts the first time after 2000; 0 where it is."""
+        """Return the whole number of weeks that shifts the first time after 2000; 0 if it is already."""
         ignored = RowReport(1.0)
         first: int | None = None
         for _, row in _rows(self._inter, ("user_id", "item_id", "timestamp"), ignored):

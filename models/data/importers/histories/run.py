@@ -1,4 +1,4 @@
-"""One import of a listening history: a source's rows in, a log folder out; the same for every format."""
+"""Import of a listening history into a log folder, common to all formats."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,22 +15,22 @@ from sidestream.models.data.progress import Progress, counted, ignore_progress
 from sidestream.models.data.writer import FolderFacts, LogFolderWriter
 from sidestream.models.errors import DataError
 
-# Clocks differ, and a file may be read on a machine a zone behind the one that wrote it.
+# Clocks differ, and a file may be read on a machine in a time zone behind the one that wrote it.
 CLOCK_SLACK_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryFacts:
-    """What a source says of itself once it has been read.
+    """Description of a source, available once it has been read.
 
     Attributes:
-        name: Short name for people.
+        name: Short name for display.
         source: Where the data comes from.
         licence: Terms under which it may be used.
         events_are: What one play is.
-        clock: What `at` means, in words.
-        notes: What was found odd or filled in.
-        settings: What the folder was made with.
+        clock: Meaning of `at`, in words.
+        notes: Anomalies found, and what was filled in.
+        settings: Settings used to create the folder.
     """
 
     name: str
@@ -49,32 +49,32 @@ class History(Protocol):
         """Read the plays, in any order.
 
         Args:
-            items: Takes the items that are met.
-            report: Takes rows that are damaged or left out.
-            latest_at: UTC epoch ms: nothing is later.
+            items: Collects the items.
+            report: Collects damaged and omitted rows.
+            latest_at: Latest valid time, UTC epoch ms.
 
         Returns:
-            Plays, read as they are asked for.
+            Plays, read lazily.
 
         Raises:
-            DataError: The source cannot be read at all.
+            DataError: The source cannot be read.
         """
         ...
 
     def facts(self) -> HistoryFacts:
-        """Say what was read; asked for at the end."""
+        """Describe the source; called at the end."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryOptions:
-    """What is chosen for an import, whatever the format.
+    """Options of an import, common to all formats.
 
     Attributes:
         split: How plays are held out.
-        max_damaged: Share of damaged rows beyond which nothing is written.
-        memory_bytes: For sorting.
-        overwrite: Replace a log folder at the target.
+        max_damaged: Share of damaged rows above which nothing is written.
+        memory_bytes: Memory for sorting.
+        overwrite: Whether to replace a log folder at the target.
     """
 
     split: SplitOptions = field(default_factory=SplitOptions)
@@ -91,20 +91,20 @@ def import_history(
     on_progress: Progress = ignore_progress,
     now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
 ) -> Manifest:
-    """Make a log folder of a listening history.
+    """Import a listening history into a log folder.
 
     Args:
         history: The source.
-        target: The log folder to make.
+        target: The log folder to create.
         options: Split, damage and memory.
-        on_progress: Called with how far it is.
+        on_progress: Called with the progress.
         now_ms: The clock.
 
     Returns:
         The manifest of the new folder.
 
     Raises:
-        DataError: The source cannot be read, too much of it is damaged, or nothing of it is a play.
+        DataError: The source cannot be read, has too many damaged rows, or no plays.
     """
     chosen = options or HistoryOptions()
     report, items = RowReport(chosen.max_damaged), Items()

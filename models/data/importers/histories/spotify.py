@@ -1,15 +1,15 @@
-"""Spotify's extended streaming history: music, podcasts and audiobooks of one account or several.
+"""Importer of Spotify's extended streaming history: music, podcasts and audiobooks of one or several accounts.
 
-What the files hold in practice, and what is done with it:
+Content of the files in practice, and its treatment:
 
-- `ts` is the end of a play; so is `at`. It began `ms_played` before.
-- A play has one of three groups of fields (track, episode, chapter of an audiobook), the others null. All null: the
-  item is gone from the service or was a local file without a name, and nothing can be recommended for it.
+- `ts` is the end of a play; so is `at`. It started `ms_played` before.
+- A play has one of three groups of fields (track, episode, chapter of an audiobook), the others are null. If all are
+  null, the item was removed from the service or was a local file without a name, and cannot be recommended.
 - A song has several URIs (single, album, market): the same artist and title are one item.
-- Plays made offline come twice, the second time with the time of the report: same item, same `offline_timestamp` and
+- Offline plays occur twice, the second time with the time of the report: same item, same `offline_timestamp` and
   `ms_played`. Files of two requests overlap: same item and time.
-- Plays in a private session are left out unless asked for: that is what the listener asked for.
-- IP addresses, countries and user agents are never taken over.
+- Plays in a private session are omitted unless requested, as the listener chose.
+- IP addresses, countries and user agents are never imported.
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,9 +30,9 @@ from sidestream.models.data.plays.items import fits_id
 from sidestream.models.errors import DataError
 from sidestream.models.records import Signal
 
-# `endsong` is what the files were called until 2022.
+# The files were called `endsong` until 2022.
 PREFIXES = ("Streaming_History_Audio", "Streaming_History_Video", "Streaming_History", "endsong", "endvideo")
-# A play that its listener ended before this counts as a skip.
+# A play that the listener ended before this time counts as a skip.
 SKIPPED_BELOW_MS = 30_000
 _ENDED_BY_LISTENER = frozenset({"fwdbtn", "backbtn", "nextbtn", "clickrow", "playbtn"})
 _ACCOUNT_DATA = frozenset({"endTime", "msPlayed"})
@@ -41,11 +41,11 @@ _decode = msgspec.json.Decoder().decode
 
 @dataclass(frozen=True, slots=True)
 class SpotifyOptions:
-    """What is read.
+    """Options of an import.
 
     Attributes:
-        user: The listener where there is one account; None takes the folder's name.
-        private: Take plays of private sessions too.
+        user: The listener for a single account; None uses the folder's name.
+        private: Whether to import plays of private sessions.
     """
 
     user: str | None = None
@@ -53,11 +53,11 @@ class SpotifyOptions:
 
 
 class SpotifyHistory:
-    """Plays of one account, or of several: then each has a folder (or a zip) of its own.
+    """Plays of one account, or of several with a separate folder (or zip) each.
 
     Args:
         path: Folder, zip, or one JSON file; `-` for standard input.
-        options: What is read.
+        options: Options of the import.
     """
 
     def __init__(self, path: Path | str, options: SpotifyOptions | None = None) -> None:
@@ -95,7 +95,7 @@ class SpotifyHistory:
             raise DataError(msg)
 
     def facts(self) -> HistoryFacts:
-        """Say what was read; see `History`."""
+        """Describe the source; see `History`."""
         return HistoryFacts(
             name="spotify",
             source=f"Spotify extended streaming history, {len(self._accounts):,} accounts, {self._files:,} files",
@@ -107,7 +107,7 @@ class SpotifyHistory:
         )
 
     def _members(self) -> Iterator[tuple[str, Member]]:
-        """Yield the files, each with the account that it belongs to."""
+        """Yield the files, each with its account."""
         root = Path(self._path)
         if str(self._path) == STDIN or not root.is_dir():
             user_id = self._options.user or (root.stem if str(self._path) != STDIN else "listener")
@@ -123,7 +123,7 @@ class SpotifyHistory:
         if self._options.user is not None:
             msg = (
                 f"{root}: expected one account for --user, got {len(accounts)} ({accounts[0].name}, "
-                f"{accounts[1].name}, …); leave --user out: each folder's name is a listener"
+                f"{accounts[1].name}, …); omit --user: each folder's name is a listener"
             )
             raise DataError(msg)
         for inside in accounts:
@@ -168,7 +168,7 @@ def _is_history(path: PurePosixPath) -> bool:
 
 
 def _has_history(path: Path) -> bool:
-    """Tell whether a folder, an archive or a file of the source has plays in it."""
+    """Return whether a folder, an archive or a file of the source contains plays."""
     if path.is_dir():
         return any(_is_history(PurePosixPath(file.as_posix())) for file in path.rglob("*.json*"))
     return path.suffix == ".zip" or _is_history(PurePosixPath(path.name))

@@ -1,7 +1,7 @@
 """Units of times and durations in a foreign file: read, guessed where that is safe, refused where it is not.
 
-A wrong unit makes every figure wrong and nothing fail: seconds read as milliseconds put all plays into January 1970. So
-an explicit unit is checked against the first rows, and none is guessed unless most of them are possible in it alone.
+A wrong unit makes every figure wrong without any failure: seconds read as milliseconds put all plays into January 1970.
+So a given unit is checked against the first rows, and a unit is guessed only if most of them are valid in no other.
 """
 
 import math
@@ -15,7 +15,7 @@ from sidestream.models.records.times import TimeUnit, is_event_time, published_t
 AtUnit = Literal["auto", "s", "ms", "us", "ns", "iso"]
 DurationUnit = Literal["auto", "s", "ms"]
 
-# Share of the first rows that must be possible; no time is so in two units, so the rest is damage.
+# Share of the first rows that must be valid; no time is valid in two units, so the rest is damage.
 _ENOUGH = 0.5
 # A long duration of a file, its 90th percentile: 20 s to 2.7 h in seconds, 1 min to 28 h in milliseconds. Between lies
 # a gap. The median would not do: half of all plays may be skips of a few seconds.
@@ -26,17 +26,17 @@ MAX_DURATION_MS = 366 * 86_400_000
 
 
 def read_at(value: object, unit: str) -> int:
-    """Read a time.
+    """Parse a time.
 
     Args:
-        value: A number, a number as text, or ISO 8601 (UTC where it names no zone).
+        value: A number, a number as text, or ISO 8601 (UTC if it has no zone).
         unit: Any `AtUnit` but auto.
 
     Returns:
         UTC epoch ms.
 
     Raises:
-        ValueError: It is no time in the unit; says what was expected and what came.
+        ValueError: It is not a time in the unit; says what was expected and what was found.
     """
     if unit == "iso":
         if not isinstance(value, str):
@@ -84,10 +84,10 @@ def require_at(at: int, latest_at: int) -> None:
 
     Args:
         at: UTC epoch ms.
-        latest_at: The present, with what clocks may differ by.
+        latest_at: The current time, plus a tolerance for clocks.
 
     Raises:
-        ValueError: It lies outside; says so.
+        ValueError: It is outside the valid range.
     """
     if not is_event_time(at, latest_at):
         msg = f"expected a time from 2000-01-01 until now, got {describe_at(at)}"
@@ -95,18 +95,18 @@ def require_at(at: int, latest_at: int) -> None:
 
 
 def guess_at_unit(values: Sequence[object], latest_at: int, name: str) -> str:
-    """Find the unit in which the times of a sample lie between 2000 and now.
+    """Detect the unit in which the times of a sample are between 2000 and now.
 
     Args:
-        values: Times as they are in the first rows.
-        latest_at: The present.
-        name: Of the file, for the message.
+        values: Times in the first rows.
+        latest_at: The current time.
+        name: Name of the file, for the message.
 
     Returns:
         The unit.
 
     Raises:
-        DataError: There is none, or there are several.
+        DataError: No unit fits, or several do.
     """
     fitting = [unit for unit in get_args(AtUnit)[1:] if values and _share(values, unit, latest_at) >= _ENOUGH]
     if len(fitting) == 1:
@@ -120,16 +120,16 @@ def guess_at_unit(values: Sequence[object], latest_at: int, name: str) -> str:
 
 
 def check_at_unit(values: Sequence[object], unit: str, latest_at: int, name: str) -> None:
-    """Refuse a unit that another one fits better than.
+    """Check a given unit.
 
     Args:
-        values: Times as they are in the first rows.
-        unit: The unit that was given.
-        latest_at: The present.
-        name: Of the file, for the message.
+        values: Times in the first rows.
+        unit: The given unit.
+        latest_at: The current time.
+        name: Name of the file, for the message.
 
     Raises:
-        DataError: Most times are impossible in this unit.
+        DataError: Most times are invalid in this unit.
     """
     if not values or _share(values, unit, latest_at) >= _ENOUGH:
         return
@@ -144,18 +144,18 @@ def check_at_unit(values: Sequence[object], unit: str, latest_at: int, name: str
 
 
 def duration_unit(values: Sequence[object], unit: str, name: str) -> tuple[str, str | None]:
-    """Find or check the unit of durations.
+    """Detect or check the unit of durations.
 
     Args:
-        values: Durations (or times listened) as they are in the first rows.
+        values: Durations (or listened times) in the first rows.
         unit: A `DurationUnit`.
-        name: Of the file, for messages.
+        name: Name of the file, for messages.
 
     Returns:
-        The unit, and a warning where the given one looks wrong.
+        The unit, and a warning if the given one looks wrong.
 
     Raises:
-        DataError: None was given and the values fit both.
+        DataError: None was given and the values fit both units.
     """
     numbers = sorted(number for value in values if (number := as_number(value)) is not None and number > 0)
     if not numbers:
@@ -166,7 +166,7 @@ def duration_unit(values: Sequence[object], unit: str, name: str) -> tuple[str, 
         if likely is None:
             msg = (
                 f"{name}: expected durations of which the unit is clear, got {long:g} for a long one: "
-                f"{long / 3600:.1f} h in seconds, {long / 1000:.0f} s in milliseconds; say --duration-unit"
+                f"{long / 3600:.1f} h in seconds, {long / 1000:.0f} s in milliseconds; give --duration-unit"
             )
             raise DataError(msg)
         return likely, None
@@ -180,15 +180,15 @@ def read_duration_ms(value: object, unit: str, name: str = "a duration") -> int 
     """Read a duration.
 
     Args:
-        value: A number, a number as text, or nothing.
+        value: A number, a number as text, or None.
         unit: `s` or `ms`.
         name: What it is called in the message.
 
     Returns:
-        Milliseconds; None where nothing is said.
+        Milliseconds; None if missing.
 
     Raises:
-        ValueError: It is no duration.
+        ValueError: It is not a duration.
     """
     if value is None or value == "":
         return None
@@ -201,14 +201,7 @@ def read_duration_ms(value: object, unit: str, name: str = "a duration") -> int 
 
 
 def as_number(value: object) -> float | None:
-    """Take a number, also one that is written as text.
-
-    Args:
-        value: Anything.
-
-    Returns:
-        The number; None where it is none, or not finite.
-    """
+    """Return a finite number, given as a number or as text; None for anything else."""
     if isinstance(value, bool):
         return None
     if isinstance(value, str):
@@ -247,7 +240,7 @@ def _share(values: Sequence[object], unit: str, latest_at: int) -> float:
 
 def _read_iso(value: str) -> int:
     text = value.strip().removesuffix(" UTC")
-    # A bare number is ISO 8601's basic form of a date to the standard library, and never meant so.
+    # The standard library accepts a plain number as ISO 8601's basic form of a date, which is never intended here.
     if as_number(text) is not None:
         msg = f"expected an ISO 8601 time, got {value!r}"
         raise ValueError(msg)

@@ -1,4 +1,4 @@
-"""What a mapped row says of its item."""
+"""Item data of a mapped row."""
 
 from collections.abc import Mapping
 from typing import Any, cast, get_args
@@ -12,19 +12,19 @@ _TRUE, _FALSE = frozenset({"true", "1", "yes", "y"}), frozenset({"false", "0", "
 
 
 def item_words(row: Mapping[str, Any], fields: FieldMap, duration_unit: str, tags_separator: str) -> Words:
-    """Read the fields of an item.
+    """Extract the item data of a row.
 
     Args:
         row: The row.
-        fields: Where its fields are.
+        fields: Mapping of the fields.
         duration_unit: `s` or `ms`.
-        tags_separator: Between tags of one text.
+        tags_separator: Separator of tags in one text.
 
     Returns:
-        The words.
+        The item data.
 
     Raises:
-        ValueError: A field is not what it should be; says which.
+        ValueError: A field is invalid; says which.
     """
     kind = as_text(fields.value(row, "kind")).lower() or "track"
     if kind not in get_args(Kind):

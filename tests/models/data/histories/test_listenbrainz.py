@@ -1,4 +1,4 @@
-"""ListenBrainz listens as dumps and exports have them."""
+"""Import of ListenBrainz dumps and exports."""
 
 import gzip
 import json

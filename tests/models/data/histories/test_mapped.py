@@ -1,4 +1,4 @@
-"""JSON and CSV files of plays: fields found and mapped, units told, damaged rows named and bounded."""
+"""Import of JSON and CSV files of plays: detected and mapped fields, units, and reporting of damaged rows."""
 
 import json
 
@@ -141,7 +141,7 @@ def test_skips_do_not_make_milliseconds_look_like_seconds(tmp_path):
 
 def test_unclear_durations_are_refused_and_unlikely_ones_warned_of(tmp_path):
     path = written(tmp_path / "f", rows(duration=20_000))
-    with pytest.raises(DataError, match="say --duration-unit"):
+    with pytest.raises(DataError, match="give --duration-unit"):
         imported(path, tmp_path / "log")
     history = MappedHistory(written(tmp_path / "g", rows(duration=210_000)), "jsonl", mapping(duration_unit="s"))
     import_history(history, tmp_path / "log", NONE, now_ms=lambda: NOW_MS)
@@ -158,7 +158,7 @@ DAMAGE = [
     ('{"user": "u", "item": "i", "at": 0}', "expected a time from 2000-01-01 until now, got 1970-01-01"),
     ('{"user": "u", "item": "i", "at": 1e300}', "any calendar"),
     ('{"user": {"id": 1}, "item": "i", "at": 1767571200}', "expected a text"),
-    ('{"user": "u", "item": "i", "at": 1767571200, "signal": "hum"}', "--signal 'hum=listen' says"),
+    ('{"user": "u", "item": "i", "at": 1767571200, "signal": "hum"}', "--signal 'hum=listen'"),
     ('{"user": "u", "item": "i", "at": 1767571200, "kind": "video"}', "expected a kind of track"),
     ('{"user": "u", "item": "i", "at": 1767571200, "duration": "long"}', "expected a duration in"),
     ('{"user": "u", "item": "i", "at": 1767571200, "explicit": "maybe"}', "expected explicit to be true or false"),
@@ -198,7 +198,7 @@ def test_a_wrong_map_ends_the_import_early_and_many_damaged_rows_are_named_up_to
             mapping("user=nobody"),
             "--map user=nobody: expected a column or path of the first row, which has who, item, at",
         ),
-        (MappedOptions(), "expected a column or path for user; say --user NAME"),
+        (MappedOptions(), "expected a column or path for user; give --user NAME"),
         (mapping("user=who", "at=item.x"), "expected times of which the unit is clear"),
     ],
 )
@@ -261,14 +261,14 @@ def test_a_file_of_items_goes_before_what_plays_say(tmp_path):
     assert any("2 items of plays are not in" in note for note in manifest.notes)
 
 
-def test_plays_told_twice_are_one_and_the_longer_one(tmp_path):
+def test_duplicate_plays_keep_the_longer_one(tmp_path):
     values = [*rows(2, listened=60_000), *rows(2, listened=90_000), {**rows(1)[0], "user": "v", "listened": 90_000}]
     manifest, folder = imported(written(tmp_path / "f", values), tmp_path / "log")
     assert [(row.user_id, row.listened_ms) for row in folder.listens()] == [("u", 90_000), ("v", 90_000), ("u", 90_000)]
     assert "2 rows left out: the same play again" in manifest.notes
 
 
-def test_events_with_ids_are_told_apart_by_them_alone(tmp_path):
+def test_events_with_ids_are_distinguished_only_by_id(tmp_path):
     values = [{**rows(1)[0], "event_id": name} for name in ("a", "b", "a")]
     _, folder = imported(written(tmp_path / "f", values), tmp_path / "log")
     assert [row.event_id for row in folder.listens()] == ["a", "b"]

@@ -1,4 +1,4 @@
-"""RecBole's atomic files: small ones made here, and MovieLens-100K out of the wheel that carries it."""
+"""Import of RecBole's atomic files: small ones created here, and MovieLens-100K from the `recbole` wheel."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Spotify's extended streaming history as accounts get it."""
+"""Import of Spotify's extended streaming history."""
 
 import json
 import zipfile

@@ -1,4 +1,4 @@
-"""Which plays are held out, rule by rule."""
+"""Held-out plays of each split rule."""
 
 import pytest
 from hypothesis import given
@@ -102,6 +102,6 @@ def test_targets_lie_where_they_may(steps, rule):
     assert chosen.valid is None or chosen.valid < chosen.kept
 
 
-def test_every_rule_is_told_in_the_manifest():
+def test_every_rule_is_described_in_the_manifest():
     protocols = [split_statement(SplitOptions(rule)).protocol for rule in ("none", "last", "session", "time")]
     assert protocols == ["none", "leave_one_out", "last_session", "global_time"]

@@ -1,14 +1,12 @@
-import io
 import json
 
 import pytest
-from rich.console import Console
 
 from sidestream.streams.demo.judging import Fault
 from sidestream.streams.demo.ledger import Ledger
 from sidestream.streams.demo.printing.ending import tell_commands, tell_verdict
 from sidestream.streams.demo.printing.reach import demo_commands
-from sidestream.streams.demo.printing.screen import Screen
+from tests.streams.demo.printing.screens import screen_of
 from tests.streams.demo.published import answer_of, start_of, upsert
 
 
@@ -21,8 +19,8 @@ def ledger():
 
 
 def told(call):
-    written = io.StringIO()
-    result = call(Screen(Console(file=written, width=80, highlight=False)))
+    screen, written = screen_of(80)
+    result = call(screen)
     return written.getvalue(), result
 
 
@@ -58,10 +56,10 @@ def test_a_session_without_an_answer_is_named(ledger, tmp_path):
 
 
 @pytest.mark.parametrize("again", [None, ("sidestream", "demo")])
-def test_commands_reach_the_demo_and_say_how_it_stays(tmp_path, again):
-    file = tmp_path / "sidestream.toml"
-    text, _ = told(lambda screen: tell_commands(screen, demo_commands("listener-1", 7), file, again))
+def test_commands_reach_the_demo_and_say_how_it_stays(again):
+    reached = ("--broker", "demo")
+    text, _ = told(lambda screen: tell_commands(screen, demo_commands("listener-1", 7), reached, again))
     assert ("\nsidestream demo\n" in text) is (again is not None)
     joined = text.replace(" \\\n ", "")
     for command in ("state get listener-1", "send session-start", "tail candidates.v1"):
-        assert any(command in line and str(file) in line for line in joined.splitlines())
+        assert any(f"--broker demo {command}" in line for line in joined.splitlines())

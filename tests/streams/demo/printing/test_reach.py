@@ -1,9 +1,17 @@
 import json
+import os
+import platform
 import shlex
 import sys
 from pathlib import Path
 
+import pytest
+
+from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.demo.printing import reach
+from sidestream.streams.running.births import birth
+from sidestream.streams.running.brokers import broker_registry, make_entry
+from sidestream.streams.running.workers import WorkerEntry, worker_registry
 from sidestream.streams.settings import load_settings
 
 FLAGS = {
@@ -26,6 +34,37 @@ def test_the_settings_file_says_where_the_demo_is_as_long_as_it_runs(tmp_path):
         assert str(settings.data_dir) == FLAGS["data_dir"]
         assert origins["web.port"] == "file"
     assert not file.exists()
+
+
+@pytest.fixture
+def running(tmp_path):
+    """A broker called demo and a worker on it, both of this process."""
+    pid = os.getpid()
+    broker = make_entry("demo", "embedded", "127.0.0.1:9", pid, tmp_path / "kafka", 1)
+    worker = WorkerEntry(
+        pid, birth(pid), platform.node(), "127.0.0.1:9", "127.0.0.1", 4711, "sidestream", "all", 1, "d", "f", 1
+    )
+    broker_registry().put(broker)
+    worker_registry().put(worker)
+    return broker, worker
+
+
+@pytest.mark.usefixtures("running")
+def test_the_name_of_its_broker_is_enough(tmp_path):
+    topics = TopicSettings(max_future_ms=10**12)
+    assert reach.reach_options(tmp_path / "demo.toml", "demo", topics) == ("--broker", "demo")
+
+
+def test_the_settings_file_is_named_where_the_broker_alone_does_not_do(tmp_path, running):
+    file, (broker, worker) = tmp_path / "demo.toml", running
+    by_file = ("--config", str(file))
+    assert reach.reach_options(file, "", TopicSettings()) == by_file, "a Kafka that was given"
+    assert reach.reach_options(file, "demo", TopicSettings(prefix="demo-1.")) == by_file
+    worker_registry().remove(worker)
+    assert reach.reach_options(file, "demo", TopicSettings()) == by_file, "no pages to ask for a state"
+    worker_registry().put(worker)
+    broker_registry().remove(broker)
+    assert reach.reach_options(file, "demo", TopicSettings()) == by_file, "a registry that cannot be written"
 
 
 def test_commands_can_be_typed_whatever_the_listener_is_called():

@@ -1,27 +1,32 @@
-import io
-
 import pytest
-from rich.cells import cell_len
-from rich.console import Console
 
-from sidestream.streams.demo.printing.screen import Column, Screen
+from sidestream.streams.terminal import Column
+from sidestream.streams.terminal.width import text_width
+from tests.streams.demo.printing.screens import screen_of
 
 COLUMNS = (
-    Column("when", drop=2),
-    Column("SID"),
-    Column("item", is_text=True),
-    Column("by", is_text=True),
-    Column("heard", drop=1),
+    Column("at", "when", "time", priority=2),
+    Column("sid", "SID", "id", priority=0),
+    Column("item", priority=0),
+    Column("by", priority=0),
+    Column("heard", priority=1),
 )
 ROWS = [
-    ("2026-01-25 11:19", "61-93-40", "Wandering Compass, a title that goes on and on and on", "Camly Zabel", "94%"),
-    ("2026-01-25 11:15", "161-115-134", "星の王子さまと砂漠の長い長い長い旅", "\x1b[31mred\x1b[0m", ""),
+    {
+        "at": 1_769_339_940_000,
+        "sid": "61-93-40",
+        "item": "Wandering Compass, a title that goes on and on and on",
+        "by": "Camly Zabel",
+        "heard": "94%",
+    },
+    {
+        "at": 1_769_339_700_000,
+        "sid": "161-115-134",
+        "item": "星の王子さまと砂漠の長い長い長い旅",
+        "by": "\x1b[31mred\x1b[0m",
+        "heard": "",
+    },
 ]
-
-
-def screen_of(width):
-    written = io.StringIO()
-    return Screen(Console(file=written, width=width, highlight=False, soft_wrap=True)), written
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 140])
@@ -31,7 +36,7 @@ def test_no_row_is_wider_than_the_window(width):
     screen.text("word " * 60, indent=2)
     screen.say("word " * 60)
     lines = written.getvalue().splitlines()
-    assert max(map(cell_len, lines)) <= width
+    assert max(map(text_width, lines)) <= width
     assert len(lines[:3]) == len([line for line in lines[:3] if line.startswith("  ")])
 
 
@@ -39,8 +44,9 @@ def test_columns_go_by_priority_and_ids_are_never_cut():
     for width, gone in ((80, ()), (50, ("when",)), (32, ("when", "heard"))):
         screen, written = screen_of(width)
         screen.table(COLUMNS, ROWS)
-        head, _, last = written.getvalue().splitlines()
+        head, _, last, *hidden = written.getvalue().splitlines()
         assert all(name not in head for name in gone)
+        assert [line.startswith("hidden at this width: when") for line in hidden] == [True] * bool(gone)
         assert "161-115-134" in last
         assert "item" in head
 
@@ -51,7 +57,7 @@ def test_control_characters_in_titles_reach_no_terminal():
     screen.text("a\x07b")
     screen.say("[bold]c\x1b[2J")
     assert not any(ord(char) < 32 and char != "\n" for char in written.getvalue())
-    assert "[bold]c·[2J" in written.getvalue()
+    assert "[bold]c\\x1b[2J" in written.getvalue()
 
 
 def test_commands_to_copy_and_paths_are_not_wrapped():
@@ -62,8 +68,18 @@ def test_commands_to_copy_and_paths_are_not_wrapped():
     assert "y" * 60 in written.getvalue()
 
 
-def test_what_is_said_carries_the_time():
-    written = io.StringIO()
+def test_what_is_said_carries_the_time_and_goes_on_below_its_beginning():
     clock = iter((10.0, 12.5))
-    Screen(Console(file=written, width=80), seconds=lambda: next(clock)).say("broker: up")
-    assert written.getvalue() == "   2.5 s  broker: up\n"
+    screen, written = screen_of(40, seconds=lambda: next(clock))
+    screen.say("broker: up, after some seconds of waiting")
+    assert written.getvalue() == "   2.5 s  broker: up, after some seconds\n          of waiting\n"
+
+
+def test_a_file_has_whole_lines():
+    screen, written = screen_of(None)
+    screen.text("word " * 60)
+    screen.table(COLUMNS, ROWS)
+    text, head, first, _ = written.getvalue().splitlines()
+    assert len(text) == 300
+    assert "when" in head
+    assert ROWS[0]["item"] in first

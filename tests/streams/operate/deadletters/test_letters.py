@@ -1,4 +1,4 @@
-"""Dead letters read back: the inverse of burying, whatever the record was."""
+"""Reading dead letters is the inverse of writing them, for any record."""
 
 from types import SimpleNamespace
 
@@ -11,12 +11,12 @@ from sidestream.streams.contracts.deadletters import REASON_HEADER, TOPIC_HEADER
 from sidestream.streams.errors import BadRecord, SettingsError
 from sidestream.streams.kafka.tail import TopicRecord
 from sidestream.streams.operate.deadletters import Letter, Place, Selection, Source, parse_moment, read_letter
-from sidestream.streams.operate.deadletters.letter import REPLAYED_HEADER, mark, marked
+from sidestream.streams.operate.deadletters.letter import REPLAYED_HEADER, make_mark, read_mark
 
 NAMES = st.sampled_from([TOPIC_HEADER, REASON_HEADER, REPLAYED_HEADER, "x-attempt", "traceparent"]) | st.text()
 
 
-def buried(key, value, headers=(), error=None) -> TopicRecord:
+def dead_record(key, value, headers=(), error=None) -> TopicRecord:
     record = SimpleNamespace(
         topic="listen-events.v1", partition=3, offset=1042, timestamp=5, key=key, value=value, headers=headers
     )
@@ -25,33 +25,33 @@ def buried(key, value, headers=(), error=None) -> TopicRecord:
 
 
 @given(st.none() | st.binary(), st.none() | st.binary(), st.lists(st.tuples(NAMES, st.binary()), max_size=5))
-def test_reading_is_the_inverse_of_burying(key, value, headers) -> None:
-    record = buried(key, value, headers)
+def test_reading_is_the_inverse_of_writing(key, value, headers) -> None:
+    record = dead_record(key, value, headers)
     letter = read_letter("listen-events.v1.dlq", record)
     assert letter.place == Place("listen-events.v1.dlq", 1, 7)
     assert letter.source == Source("listen-events.v1", 3, 1042, 5)
-    assert (letter.buried_at, letter.reason, letter.exception) == (99, "bad_value", "BadRecord")
+    assert (letter.died_at, letter.reason, letter.exception) == (99, "bad_value", "BadRecord")
     assert letter.message.startswith("bad_value: no such signal")
     assert (letter.key, letter.value, list(letter.headers)) == (key, value, headers)
     assert letter.obstacle == ("empty" if key is None and value is None else None)
-    # A letter is never taken for a mark, whatever headers its record came with.
-    assert marked(record) is None
+    # A letter is never mistaken for a mark, regardless of its record's headers.
+    assert read_mark(record) is None
 
 
-def test_the_next_delivery_counts_up_and_keeps_the_other_headers() -> None:
-    first = read_letter("t.dlq", buried(b"k", b"v", [("a", b"1"), ("a", b"2")]))
+def test_the_next_delivery_increments_the_attempt_and_keeps_the_other_headers() -> None:
+    first = read_letter("t.dlq", dead_record(b"k", b"v", [("a", b"1"), ("a", b"2")]))
     assert first.attempt == 1
     assert first.next_headers() == [("a", b"1"), ("a", b"2"), ("x-attempt", b"2")]
-    second = read_letter("t.dlq", buried(b"k", b"v", first.next_headers()))
+    second = read_letter("t.dlq", dead_record(b"k", b"v", first.next_headers()))
     assert second.attempt == 2
     assert second.next_headers() == [("a", b"1"), ("a", b"2"), ("x-attempt", b"3")]
-    strange = read_letter("t.dlq", buried(b"k", b"v", [("x-attempt", b"\xb2 many")]))
+    strange = read_letter("t.dlq", dead_record(b"k", b"v", [("x-attempt", b"\xb2 many")]))
     assert strange.next_headers() == [("x-attempt", b"2")]
 
 
-def test_what_was_cut_is_said_and_not_replayed(monkeypatch) -> None:
+def test_truncated_letters_are_reported_and_not_replayed(monkeypatch) -> None:
     monkeypatch.setattr(deadletters, "MAX_DEAD_VALUE_BYTES", 10)
-    letter = read_letter("t.dlq", buried(b"k", b"x" * 11))
+    letter = read_letter("t.dlq", dead_record(b"k", b"x" * 11))
     assert (letter.cut, letter.value, letter.obstacle) == ({"value": 11}, b"x" * 10, "cut")
 
 
@@ -61,24 +61,24 @@ def test_what_was_cut_is_said_and_not_replayed(monkeypatch) -> None:
         (),
         (("a", b"1"),),
         ((TOPIC_HEADER, b"t"),),
-        tuple({**dict(buried(b"k", b"v").headers), "__streams.errors.offset": b"?"}.items()),
+        tuple({**dict(dead_record(b"k", b"v").headers), "__streams.errors.offset": b"?"}.items()),
     ],
 )
-def test_a_record_that_is_not_ours_is_listed_and_not_replayed(headers) -> None:
+def test_a_foreign_record_is_listed_and_not_replayed(headers) -> None:
     letter = read_letter("t.dlq", TopicRecord(0, 0, 1, b"k", b"v", headers))
     assert (letter.reason, letter.source, letter.obstacle) == ("foreign", None, "foreign")
     assert (letter.key, letter.value, letter.headers) == (b"k", b"v", headers)
 
 
 def test_marks_name_their_letters() -> None:
-    value, headers = mark([5, 3, 9])
-    assert marked(TopicRecord(0, 10, 1, None, value, tuple(headers))) == {3, 5, 9}
-    assert marked(TopicRecord(0, 10, 1, None, b"damaged", tuple(headers))) == frozenset()
-    assert marked(TopicRecord(0, 10, 1, None, None, ())) is None
+    value, headers = make_mark([5, 3, 9])
+    assert read_mark(TopicRecord(0, 10, 1, None, value, tuple(headers))) == {3, 5, 9}
+    assert read_mark(TopicRecord(0, 10, 1, None, b"damaged", tuple(headers))) == frozenset()
+    assert read_mark(TopicRecord(0, 10, 1, None, None, ())) is None
 
 
 def letter(**fields) -> Letter:
-    known = {"place": Place("t.dlq", 1, 7), "buried_at": 1_000, "source": Source("t", 3, 42, 5), "reason": "not_json"}
+    known = {"place": Place("t.dlq", 1, 7), "died_at": 1_000, "source": Source("t", 3, 42, 5), "reason": "not_json"}
     rest = {"exception": "", "message": "", "key": b"k", "value": b"v", "headers": ()}
     return Letter(**{**known, **rest, **fields})
 
@@ -90,19 +90,19 @@ def letter(**fields) -> Letter:
         (Selection(reasons=frozenset({"not_json"})), {"reason": "oversize"}),
         (Selection(partitions=frozenset({3})), {"source": Source("t", 1, 42, 5)}),
         (Selection(partitions=frozenset({3})), {"source": None}),
-        (Selection(since_ms=1_000), {"buried_at": 999}),
-        (Selection(until_ms=1_001), {"buried_at": 1_001}),
+        (Selection(since_ms=1_000), {"died_at": 999}),
+        (Selection(until_ms=1_001), {"died_at": 1_001}),
         (Selection(max_attempt=1), {"headers": (("x-attempt", b"2"),)}),
     ],
 )
-def test_a_selection_restricts_by_each_of_its_parts(selection, others) -> None:
+def test_a_selection_restricts_by_each_criterion(selection, others) -> None:
     assert selection.matches(letter())
     assert not selection.matches(letter(**others))
     assert Selection().matches(letter(**others))
     assert not selection.is_everything
 
 
-def test_places_and_moments_read_as_they_are_written() -> None:
+def test_places_and_times_are_parsed() -> None:
     place = Place("listen-events.v1.dlq", 3, 17)
     assert Place.parse(str(place)) == place
     for text in ("t", "t/1", "t/1/x", "/1/2", "t/-1/2"):

@@ -1,4 +1,4 @@
-"""Replays on the embedded broker, which isolates no transactions: records first, then their mark."""
+"""Replays on the embedded broker, which does not isolate transactions: records first, then their mark."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.contracts.topics import build_topics
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
 from sidestream.streams.kafka.tail import read_topic
-from sidestream.streams.operate.deadletters import DeadLetterBox, Replayer, Selection
+from sidestream.streams.operate.deadletters import DeadLetterReader, Replayer, Selection
 
 
 async def test_a_letter_is_replayed_once_without_transactions() -> None:
@@ -25,7 +25,7 @@ async def test_a_letter_is_replayed_once_without_transactions() -> None:
         producer.flush(10)
         producer.close()
 
-        replayer = Replayer(clients, DeadLetterBox(clients, topics))
+        replayer = Replayer(clients, DeadLetterReader(clients, topics))
         done = await replayer.replay(Selection())
         assert (done.replayed.total(), dict(done.skipped), done.exactly_once) == (1, {"foreign": 1}, False)
         again = await replayer.replay(Selection())

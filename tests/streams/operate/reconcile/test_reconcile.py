@@ -1,4 +1,4 @@
-"""Reconciling with a dump: what is compared, what is refused, and that it ends where the dump says."""
+"""Reconciling with a dump: what is compared, what is refused, and that the topic matches the dump in the end."""
 
 import gzip
 import io
@@ -39,7 +39,7 @@ def stored(*items):
     return {one.item_id: stored_of(one) for one in items}
 
 
-def test_plan_tells_new_changed_and_absent_items(tmp_path):
+def test_plan_has_new_changed_and_absent_items(tmp_path):
     dump = checked(written(tmp_path / "d", [item("same", at=NOW_MS - 5), item("new"), item("changed", title="b")]))
     have = stored(item("same", at=NOW_MS - 9), item("changed", at=NOW_MS - 9, title="a"), item("gone", at=NOW_MS - 9))
     plan = make_plan(dump, have)
@@ -56,7 +56,7 @@ def test_plan_tells_new_changed_and_absent_items(tmp_path):
     }
 
 
-def test_what_the_topic_learned_after_the_dump_stays(tmp_path):
+def test_updates_newer_than_the_dump_stay(tmp_path):
     dump = checked(written(tmp_path / "d", [item("a", at=THEN + 100, title="old"), item("b", at=THEN + 200)]))
     have = stored(
         item("a", at=THEN + 150, title="newer"),
@@ -71,7 +71,7 @@ def test_what_the_topic_learned_after_the_dump_stays(tmp_path):
     assert make_plan(dump, have, taken_at=THEN + 201).removals == ("gone", "late")
 
 
-def test_a_stored_value_that_nobody_can_read_is_replaced_or_removed(tmp_path):
+def test_an_unreadable_stored_value_is_replaced_or_removed(tmp_path):
     dump = checked(written(tmp_path / "d", [item("a")]))
     unreadable = {name: type(stored_of(item("x")))(None, -1) for name in ("a", "b")}
     plan = make_plan(dump, unreadable)
@@ -96,7 +96,7 @@ GOOD = item("good").to_json()
         (b'{"item_id":"x","at":%d,"kind":"track"}' % (NOW_MS + 10**9), "line 2: absurd_time"),
         (b'{"item_id":"x","at":1700000000,"kind":"track"}', "line 2: absurd_time: at: 1700000000 looks like seconds"),
         (b'{"item_id":"x","at":1,"kind":"track","title":"%s"}' % (b"x" * 300_000), "line 2: oversize"),
-        (GOOD, "line 2: item 'good' is in line 1 already"),
+        (GOOD, "line 2: item 'good' is already in line 1"),
     ],
 )
 def test_a_bad_line_refuses_the_whole_dump_by_its_number(tmp_path, line, named):
@@ -133,7 +133,7 @@ def test_a_dump_that_changes_while_it_is_read_is_refused(tmp_path):
     path = written(tmp_path / "d", [item("a"), item("b")])
     dump = checked(path)
     written(path, [item("a"), item("b", title="another")])
-    with pytest.raises(DataError, match="d:2: changed while it was read"):
+    with pytest.raises(DataError, match="d:2: changed during the run"):
         list(dump.lines())
 
 
@@ -152,7 +152,7 @@ def test_an_empty_or_halved_dump_is_refused_without_force(tmp_path):
 
 
 @pytest.mark.broker
-def test_the_topic_ends_as_the_dump_says_also_after_a_run_that_was_cut_short(kafka, make_topics, tmp_path):
+def test_the_topic_matches_the_dump_even_after_an_interrupted_run(kafka, make_topics, tmp_path):
     topics = make_topics()
     prefix = topics.listens.name.removesuffix("listen-events.v1")
     settings = TopicSettings(prefix=prefix, user_partitions=4, item_partitions=2)

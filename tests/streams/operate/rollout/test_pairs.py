@@ -24,8 +24,8 @@ def test_a_pair_is_found_by_version_name_or_path(folder):
         assert find_pair(named, folder) == (VERSION, "demo")
 
 
-def test_a_name_means_the_folder_of_pairs_whatever_else_lies_where_the_command_runs(folder, tmp_path, monkeypatch):
-    """`rollout next` was refused where a folder `next` lay in the working folder too, as after training there."""
+def test_a_name_refers_to_the_folder_of_pairs_even_if_the_working_folder_has_one(folder, tmp_path, monkeypatch):
+    """`rollout next` was refused if the working folder had a folder `next`, too, as after training there."""
     shutil.copytree(shipped_pair(), tmp_path / "demo")
     monkeypatch.chdir(tmp_path)
     for named in ("demo", "demo/", "./pairs/demo", "pairs/demo", str(folder / "demo")):
@@ -39,7 +39,7 @@ def test_a_name_means_the_folder_of_pairs_whatever_else_lies_where_the_command_r
     assert find_pair("./demo", folder) == (VERSION, "demo")
 
 
-def test_a_pair_that_is_not_there_is_told_with_the_places_that_were_looked_at(folder, tmp_path, monkeypatch):
+def test_a_missing_pair_is_reported_with_the_searched_places(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(GenerationError) as caught:
         find_pair("next", folder)
@@ -48,9 +48,9 @@ def test_a_pair_that_is_not_there_is_told_with_the_places_that_were_looked_at(fo
 
 
 @pytest.mark.parametrize(
-    ("named", "words"), [("nobody", rf"{VERSION} \(demo\)"), (str(shipped_pair()), "copy it there")]
+    ("named", "words"), [("unknown", rf"{VERSION} \(demo\)"), (str(shipped_pair()), "copy it there")]
 )
-def test_a_pair_where_workers_do_not_look_is_refused(folder, named, words):
+def test_a_pair_outside_the_folder_of_pairs_is_refused(folder, named, words):
     with pytest.raises(GenerationError, match=words):
         find_pair(named, folder)
 

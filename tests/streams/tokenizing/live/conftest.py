@@ -6,5 +6,5 @@ from sidestream.tokenizer.artifact import load_tokenizer
 
 @pytest.fixture(scope="session")
 def tokenizer():
-    """The shipped one: real words, real books."""
+    """The shipped tokenizer: real text encoder, fitted codebooks."""
     return load_tokenizer(shipped_pair() / "tokenizer")

@@ -1,4 +1,4 @@
-"""Live items on their way through the catalogue agent, with the shipped tokenizer."""
+"""Live items in the catalogue agent, with the shipped tokenizer."""
 
 import base64
 import json
@@ -8,7 +8,7 @@ import pytest
 
 from sidestream.models.data.texts import content_of
 from sidestream.models.records import CatalogItem, ItemSids
-from sidestream.streams.tokenizing.live_tokenizers import books_of
+from sidestream.streams.tokenizing.live_codebooks import live_codebooks
 from sidestream.streams.tokenizing.values import item_sids
 from sidestream.tokenizer.tokenizer import CatalogTokenizer
 from tests.bench.support.live_worker import AT, SIDS, STATES, TOPICS, LiveWorker, Log, item, record, segment, sids
@@ -26,7 +26,7 @@ def make(tokenizer, tmp_path, log):
     return lambda **options: LiveWorker([tokenizer], tmp_path, log, **options)
 
 
-async def test_another_topic_is_another_sid_with_the_next_revision(make, log, tokenizer):
+async def test_a_new_subject_gives_another_sid_with_the_next_revision(make, log, tokenizer):
     worker = make()
     await worker.take([item(0), *(segment(n, JAZZ) for n in range(20))])
     before = len(sids(log))
@@ -40,7 +40,7 @@ async def test_another_topic_is_another_sid_with_the_next_revision(make, log, to
     assert values[-1].title == "Live: a late jazz trio"
 
 
-async def test_a_new_live_item_is_what_its_words_say_and_others_pass_untouched(make, log, tokenizer):
+async def test_a_new_live_item_gets_the_sid_of_its_words_and_others_are_unchanged(make, log, tokenizer):
     worker = make()
     await worker.take([item(0), item(1, "track", kind="track")])
     fields = {"item_id": "live", "kind": "live", "title": "Live: a late jazz trio", "at": AT}
@@ -53,7 +53,7 @@ async def test_a_new_live_item_is_what_its_words_say_and_others_pass_untouched(m
     assert len(sids(log, "track")) == 1
 
 
-async def test_the_order_of_writing_is_states_first(make, log):
+async def test_states_are_written_before_values(make, log):
     await make().take([item(0), segment(0, JAZZ)])
     assert next(topic for topic, *_ in log.written) == STATES
     assert [topic for topic, *_ in log.written].count(STATES) == 1
@@ -62,7 +62,7 @@ async def test_the_order_of_writing_is_states_first(make, log):
 @pytest.mark.parametrize(
     "gone", [lambda: item(1, kind="episode"), lambda: record(TOPICS.catalog_items, 1, "live", None)]
 )
-async def test_what_is_removed_or_no_longer_live_has_no_state_and_does_not_come_back(make, log, gone):
+async def test_a_removed_or_no_longer_live_item_loses_its_state_for_good(make, log, gone):
     worker = make()
     await worker.take([item(0), *(segment(n, JAZZ) for n in range(6))])
     await worker.take([gone(), *(segment(n, TECHNO) for n in range(6, 20))])
@@ -73,7 +73,7 @@ async def test_what_is_removed_or_no_longer_live_has_no_state_and_does_not_come_
     assert worker.metrics.live_segments.labels("no_item")._value.get() == 14
 
 
-async def test_what_expires_has_no_state_after_the_next_sweep(make, log):
+async def test_an_expired_item_loses_its_state_in_the_next_sweep(make, log):
     worker = make()
     await worker.take([item(0, expires_at=AT + 1_000), item(1, "other"), segment(0, JAZZ)])
     assert worker.items.sweep(AT + 999) == []
@@ -84,7 +84,7 @@ async def test_what_expires_has_no_state_after_the_next_sweep(make, log):
     assert worker.metrics.live_ended.labels("expired")._value.get() == 1
 
 
-async def test_churn_of_the_last_hour_is_told(make):
+async def test_changes_of_the_last_hour_are_a_metric(make):
     worker = make()
     await worker.take([item(0), *(segment(n, JAZZ if n < 20 else TECHNO) for n in range(30))])
     worker.items.sweep(AT + 200_000)
@@ -107,11 +107,11 @@ async def test_churn_of_the_last_hour_is_told(make):
         ({"item_id": "other"}, "key_mismatch", "item_id"),
     ],
 )
-async def test_a_malformed_segment_is_buried_by_name(make, log, fields, reason, detail):
+async def test_a_malformed_segment_becomes_a_dead_letter_with_its_reason(make, log, fields, reason, detail):
     worker = make()
     bad = segment(0, JAZZ)
     bad = record(TOPICS.live_segments, 0, "live", json.loads(bad.value) | fields, bad.timestamp)
-    outgoing = worker.agent._outgoing([item(0), bad, segment(1, JAZZ)])
+    outgoing = worker.agent._make_records([item(0), bad, segment(1, JAZZ)])
     letters = [(key, value, dict(headers)) for topic, key, value, headers in outgoing if topic.endswith(".dlq")]
     ((key, value, headers),) = letters
     assert (key, value) == (b"live", bad.value)
@@ -121,15 +121,15 @@ async def test_a_malformed_segment_is_buried_by_name(make, log, fields, reason, 
     assert worker.state().segments_offset == 1
 
 
-async def test_listeners_that_cannot_be_read_are_buried_too(make):
+async def test_malformed_listeners_become_a_dead_letter(make):
     value = {"item_id": "live", "at": AT, "partition": 0, "since": 0, "offset": 0}
     bad = value | {"means": {"0123456789ab": {"vector": "?", "vector_scale": 1.0, "weight": 1.0}}}
-    outgoing = make().agent._outgoing([item(0), record(TOPICS.live_listeners, 0, "live", bad)])
+    outgoing = make().agent._make_records([item(0), record(TOPICS.live_listeners, 0, "live", bad)])
     assert [topic for topic, *_ in outgoing][-1] == "live-listeners.v1.dlq"
 
 
-async def test_an_agent_that_dies_anywhere_and_comes_back_leaves_the_same(make, log, tokenizer, tmp_path):
-    """Killed before every single write, with its batch redelivered whole and the one before it, too."""
+async def test_an_agent_killed_before_any_write_recovers_to_the_same_result(make, log, tokenizer, tmp_path):
+    """Killed before every single write, with its whole batch and the previous one redelivered."""
     batches = [
         [item(0), item(1, "second", title="Live: a modular synth jam"), *(segment(n, JAZZ) for n in range(8))],
         [*(segment(n, TECHNO) for n in range(8, 14)), segment(14, TECHNO, "second"), item(2, title="Renamed")],
@@ -147,11 +147,11 @@ async def test_an_agent_that_dies_anywhere_and_comes_back_leaves_the_same(make, 
                 await worker.take(before)
             worker.producer.left = writes
             survived = await worker.take(batch)
-            heir = LiveWorker([tokenizer], tmp_path, other)
+            restarted = LiveWorker([tokenizer], tmp_path, other)
             for again in batches[max(0, number - 1) :]:
-                assert await heir.take(again)
+                assert await restarted.take(again)
             assert other.latest == log.latest, (number, writes)
-            # What a crash superseded inside of a batch may be missing; nothing else was ever said.
+            # Values superseded within a batch may be missing after a crash; no other value was ever published.
             assert set(_changes(other)) <= set(_changes(log)), (number, writes)
             assert _changes(other)[-1] == _changes(log)[-1], (number, writes)
             if survived:
@@ -160,7 +160,7 @@ async def test_an_agent_that_dies_anywhere_and_comes_back_leaves_the_same(make, 
             pytest.fail("a batch of more than 40 writes")
 
 
-async def test_another_tokenizer_sees_the_window_at_once_and_goes_without_a_trace(make, log, tokenizer):
+async def test_another_tokenizer_uses_the_window_at_once_and_leaves_no_trace(make, log, tokenizer):
     levels = replace(tokenizer.tokenizer.levels, beam_size=4)
     other = CatalogTokenizer(replace(tokenizer.tokenizer, levels=levels), tokenizer.encoder)
     assert other.version != tokenizer.version
@@ -170,11 +170,13 @@ async def test_another_tokenizer_sees_the_window_at_once_and_goes_without_a_trac
     before = sids(log)[-1]
 
     async def rewrite(*encoders):
-        worker.items.use(books_of(encoders))
+        worker.items.set_codebooks(live_codebooks(encoders))
         values = [item_sids(one, [CatalogItem.from_json(event.value)], [0])[0] for one in encoders]
         versions = {version: made for value in values for version, made in value.versions.items()}
         value = values[0].model_copy(update={"versions": versions})
-        made = worker.items.through([event], [(SIDS, b"live", value.to_json(), [])], worker.agent.maker.bury)
+        made = worker.items.apply(
+            [event], [(SIDS, b"live", value.to_json(), [])], worker.agent.record_maker.to_dead_letter
+        )
         await worker.agent._send(worker.producer, made)
         return versions
 
@@ -192,9 +194,9 @@ async def test_another_tokenizer_sees_the_window_at_once_and_goes_without_a_trac
     assert sids(log)[-1].versions == {other.version: moved.versions[other.version]}
 
 
-async def test_a_live_item_arrives_once_for_the_watch_on_drift_by_its_own_words(make, log, tokenizer):
+async def test_drift_counts_a_live_item_once_by_its_own_words(make, log, tokenizer):
     worker, arrivals = make(), []
-    worker.agent.maker.observe = arrivals.extend
+    worker.agent.record_maker.on_values = arrivals.extend
     await worker.take([item(0), *(segment(n, JAZZ if n < 20 else TECHNO) for n in range(30))])
     assert worker.state().num_changes > 1
     (value,) = arrivals
@@ -205,7 +207,7 @@ async def test_a_live_item_arrives_once_for_the_watch_on_drift_by_its_own_words(
 
 
 def _changes(log):
-    """What a reader that orders by offset and revision sees of the live item."""
+    """The values of the live item that a reader sees, ordered by offset and revision."""
     seen, newest = [], (-1, 0)
     for topic, key, value in log.written:
         if topic == SIDS and key == b"live":

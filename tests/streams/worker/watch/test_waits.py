@@ -1,4 +1,4 @@
-"""Where tasks wait, as the watchdog's thread sees it."""
+"""Where tasks wait, as seen from the watchdog's thread."""
 
 import asyncio
 import threading
@@ -38,7 +38,7 @@ def seen_from_a_thread(monkeypatch, *makers):
     return asyncio.run(run())
 
 
-def test_the_awaits_are_named_from_the_outermost_in(monkeypatch):
+def test_await_chains_are_listed_from_the_outermost_call(monkeypatch):
     places = [place for place in seen_from_a_thread(monkeypatch, outer) if "outer" in place]
     (place,) = places
     first, second, *rest = place.split(" > ")
@@ -48,7 +48,7 @@ def test_the_awaits_are_named_from_the_outermost_in(monkeypatch):
     assert rest[0].startswith("wait (locks.py:")
 
 
-def test_equal_places_are_told_once_with_their_number(monkeypatch):
+def test_equal_places_are_listed_once_with_their_count(monkeypatch):
     found = seen_from_a_thread(monkeypatch, outer, outer, outer)
     assert [place for place in found if place.startswith("3 x outer (")]
 
@@ -61,7 +61,7 @@ def test_generators_are_followed(monkeypatch):
     assert place.index("wait (") < place.index("old_style (") < place.index("locks.py")
 
 
-def test_tasks_of_libraries_alone_are_left_out(monkeypatch):
+def test_tasks_of_libraries_only_are_omitted(monkeypatch):
     def only_library(event):
         return event.wait()
 
@@ -69,7 +69,7 @@ def test_tasks_of_libraries_alone_are_left_out(monkeypatch):
     assert all("locks.py" not in place for place in found)
 
 
-def test_work_of_a_loop_that_is_gone_is_nothing():
+def test_a_closed_loop_has_no_waits():
     loop = asyncio.new_event_loop()
     loop.close()
     assert waits.task_waits(loop) == []

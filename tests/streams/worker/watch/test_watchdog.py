@@ -1,4 +1,4 @@
-"""The watchdog's judgement on a clock of its own, and its thread in a process that is really stuck."""
+"""The watchdog's decisions with a fake clock, and its thread in a process that is really stuck."""
 
 import subprocess
 import sys
@@ -25,15 +25,15 @@ class Rig:
             LIMIT_S,
             is_ending=lambda: self.ending,
             crash_reason=lambda: self.crash,
-            leave=self.codes.append,
+            exit_process=self.codes.append,
             waits=lambda: self.waits,
-            say=self.lines.append,
+            print_line=self.lines.append,
             seconds=lambda: self.now_s,
         )
         self.dog._checked_at_s = self.now_s
 
     def run(self, seconds):
-        """Returns after how many seconds it left, None if it did not."""
+        """Returns after how many seconds it terminated the process, None if it did not."""
         passed = 0.0
         while passed < seconds:
             if self.beats:
@@ -51,14 +51,14 @@ def rig():
     return Rig()
 
 
-def test_a_healthy_worker_lives_for_ever(rig):
+def test_a_healthy_worker_is_never_terminated(rig):
     for number in range(400):
         rig.works = {"lane": Work(5, number), "idle": IDLE}
         assert rig.run(1) is None
     assert rig.dog.not_alive() == []
 
 
-def test_the_verdict_comes_after_what_waits_where(rig):
+def test_waiting_tasks_are_printed_before_the_reason(rig):
     rig.waits = ("open (lane.py:7)", "2 x read (feed.py:9)")
     rig.works = {"listens": Work(7, "same")}
     rig.run(60)
@@ -68,14 +68,14 @@ def test_the_verdict_comes_after_what_waits_where(rig):
     assert "7 waiting" in rig.lines[2]
 
 
-def test_a_blocked_loop_tells_of_the_main_thread_alone(rig):
+def test_a_blocked_loop_prints_the_main_thread_only(rig):
     rig.waits, rig.beats = ("open (lane.py:7)",), False
     rig.run(60)
     (line,) = rig.lines
     assert "event loop blocked" in line
 
 
-def test_an_idle_worker_may_be_still_for_ever(rig):
+def test_an_idle_worker_is_never_terminated(rig):
     rig.works = {"lane": Work(0, "same")}
     assert rig.run(3_600) is None
 
@@ -90,7 +90,7 @@ def test_waiting_work_without_progress_ends_the_worker_at_the_limit(rig):
     ]
 
 
-def test_news_that_pile_up_are_no_progress(rig):
+def test_more_waiting_work_is_not_progress(rig):
     for number in range(29):
         rig.works = {"listens": Work(number + 1, "same")}
         assert rig.run(1) is None
@@ -108,13 +108,13 @@ def test_time_is_counted_from_the_last_progress_not_from_the_last_idleness(rig):
     assert rig.run(29) is None
 
 
-def test_a_part_may_have_a_limit_of_its_own(rig):
+def test_a_part_may_have_a_separate_limit(rig):
     rig.dog.limit("group", 60)
     rig.works = {"group": Work(1, 0)}
     assert rig.run(100) == pytest.approx(60, abs=1)
 
 
-def test_half_a_limit_shows_on_livez_before_the_end(rig):
+def test_half_of_a_limit_is_shown_on_livez(rig):
     rig.works = {"listens": Work(7, "same")}
     rig.run(14)
     assert rig.dog.not_alive() == []
@@ -134,7 +134,7 @@ def test_a_silent_loop_ends_the_worker(rig):
     assert "event loop blocked for 20" in line
 
 
-def test_a_shutdown_that_takes_too_long_is_ended_even_with_a_closed_loop(rig):
+def test_a_shutdown_that_takes_too_long_is_terminated_even_with_a_closed_loop(rig):
     rig.run(5)
     rig.ending, rig.beats = True, False
     assert rig.run(60) == pytest.approx(15, abs=1)
@@ -148,7 +148,7 @@ def test_a_crash_whose_shutdown_hangs_keeps_its_code_and_reason(rig):
     assert "watchdog: fenced by another; its shutdown takes 15" in rig.lines[0]
 
 
-def test_work_that_stands_still_is_not_given_a_second_limit_by_a_late_crash(rig):
+def test_stalled_work_gets_no_second_limit_after_a_late_crash(rig):
     rig.works = {"listens": Work(7, "same")}
     rig.run(29)
     rig.ending, rig.crash = True, RuntimeError("request timed out")
@@ -163,7 +163,7 @@ def test_time_in_which_the_process_was_paused_is_not_counted(rig):
     assert rig.run(15) is None
 
 
-def test_without_exits_it_reports_once_and_goes_on():
+def test_without_exits_it_reports_once_and_continues():
     rig = Rig(exits=False)
     rig.beats = False
     assert rig.run(60) is None
@@ -195,7 +195,7 @@ SCRIPT = """
     "stuck",
     ["time.sleep(60)", "import atexit; atexit.register(time.sleep, 60)"],
 )
-def test_the_thread_ends_a_process_that_is_stuck_with_one_line(stuck):
+def test_the_thread_terminates_a_stuck_process_with_one_line(stuck):
     script = textwrap.dedent(SCRIPT).replace("{stuck}", stuck)
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False)
     assert ended.returncode == ExitCode.LOOP_BLOCKED

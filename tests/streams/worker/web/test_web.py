@@ -76,7 +76,7 @@ def test_readiness_lists_its_reasons_in_order(parts):
     assert metrics.ready._value.get() == 1
 
 
-def test_what_kills_makes_unready_too(parts):
+def test_reasons_for_termination_make_unready_too(parts):
     health, _, client = parts
     assert client.get("/livez").status_code == 200
     health.alive_when(lambda: ["lane: stuck"])
@@ -94,7 +94,7 @@ def test_metrics_are_ours_in_base_units(parts):
     assert not [name for name in names if name.endswith(("_ms", "_milliseconds", "_kb"))]
 
 
-def test_states_are_told_by_those_who_hold_them(parts):
+def test_states_are_returned_by_the_partition_owner(parts):
     *_, client = parts
     answer = client.get("/v1/users/known/state")
     assert answer.json() == {"user_id": "known", "partition": 5, "listens_folded": 3}
@@ -106,7 +106,7 @@ def test_states_are_told_by_those_who_hold_them(parts):
     assert (elsewhere.status_code, elsewhere.json()["partition"]) == (421, 7)
 
 
-def test_a_worker_without_states_says_whom_to_ask():
+def test_a_worker_without_states_names_the_role_to_ask():
     metrics = Metrics()
     client = TestClient(create_web(Health(metrics), metrics, None, dict))
     answer = client.get("/v1/users/u/state")
@@ -134,7 +134,7 @@ async def test_the_server_runs_on_our_loop_and_ends_with_it():
         await fetch(port, "/livez")
 
 
-async def test_a_taken_port_is_refused_with_what_to_do():
+async def test_a_port_in_use_is_refused_with_a_remedy():
     metrics = Metrics()
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -153,13 +153,13 @@ async def started(port):
 
 @pytest.fixture
 def default_port(monkeypatch):
-    """Makes a free port the default one."""
+    """Makes a free port the default."""
     (port,) = free_ports(1)
     monkeypatch.setattr(WebSettings.model_fields["port"], "default", port)
     return port
 
 
-async def test_beside_another_worker_the_next_free_port_is_taken(default_port):
+async def test_next_to_another_worker_the_next_free_port_is_used(default_port):
     first = await started(default_port)
     second = await started(default_port)
     try:
@@ -172,7 +172,7 @@ async def test_beside_another_worker_the_next_free_port_is_taken(default_port):
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\n\r\n{}", b"HTTP/1.1 200 OK\r\n\r\nhello"])
-async def test_another_program_keeps_the_default_port_and_is_told(default_port, answer):
+async def test_a_default_port_used_by_another_program_is_an_error(default_port, answer):
     async def serve(reader, writer):
         await reader.readline()
         writer.write(answer)
@@ -183,7 +183,7 @@ async def test_another_program_keeps_the_default_port_and_is_told(default_port, 
             await started(default_port)
 
 
-async def test_a_port_that_was_chosen_is_never_left_for_another():
+async def test_a_configured_port_is_never_changed():
     first = await started(0)
     try:
         with pytest.raises(SettingsError, match=r"web\.port"):
@@ -218,7 +218,7 @@ async def test_any_user_id_reaches_its_state():
         await server.stop()
 
 
-def test_an_id_that_a_path_may_lose_is_no_path():
+def test_an_id_that_a_path_may_change_is_a_query_value():
     assert state_url("b", "..", whole=True) == "b/v1/state?user_id=..&history=all"
     assert state_url("b", "a/b") == "b/v1/state?user_id=a%2Fb"
     assert state_url("b", "u 1", whole=True) == "b/v1/users/u%201/state?history=all"
@@ -227,7 +227,7 @@ def test_an_id_that_a_path_may_lose_is_no_path():
 @pytest.mark.parametrize(
     "path", ["/v1/users//state", "/v1/state", "/v1/state?user_id=", f"/v1/users/{'x' * 257}/state"]
 )
-def test_an_id_that_nobody_has_is_refused_by_its_length(parts, path):
+def test_an_id_of_invalid_length_is_refused(parts, path):
     *_, client = parts
     answer = client.get(path)
     assert answer.status_code == 400
@@ -235,13 +235,13 @@ def test_an_id_that_nobody_has_is_refused_by_its_length(parts, path):
 
 
 @pytest.mark.parametrize("path", ["/v1/users/%ff/state", "/v1/state?user_id=%ff"])
-def test_an_id_that_is_no_utf8_is_not_looked_up_as_another(parts, path):
+def test_an_id_that_is_not_utf8_is_not_looked_up_as_another(parts, path):
     *_, client = parts
     answer = client.get(path)
     assert (answer.status_code, answer.json()) == (400, {"error": "user id: expected UTF-8, percent-encoded"})
 
 
 @pytest.mark.parametrize(("user_id", "message"), [("", "got 0"), ("x" * 257, "got 257"), ("\udcff", "UTF-8 text")])
-def test_the_command_refuses_an_id_that_nobody_has_before_it_asks(user_id, message):
+def test_the_command_refuses_an_invalid_id_before_the_request(user_id, message):
     with pytest.raises(SettingsError, match=message):
         state_url("http://testserver", user_id)

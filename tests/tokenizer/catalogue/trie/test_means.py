@@ -1,4 +1,4 @@
-"""Means do not depend on the order of members, nor on which sums a merge found kept."""
+"""Means depend neither on the order of members nor on which sums were kept."""
 
 from itertools import pairwise
 
@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidestream.tokenizer.catalogue.trie import means, nodes, sums
-from sidestream.tokenizer.catalogue.trie.nodes import Nodes
-from sidestream.tokenizer.catalogue.trie.splice import Splice
+from sidestream.tokenizer.catalogue.trie import means, sums
+from sidestream.tokenizer.catalogue.trie.csr import Splice
+from sidestream.tokenizer.catalogue.trie.sums import Nodes
 
 DIM = 4
 WEIGHTS = [1.0, 1.5, 7.0, 1e-3, 300.0, 3e5]
@@ -17,8 +17,8 @@ WEIGHTS = [1.0, 1.5, 7.0, 1e-3, 300.0, 3e5]
 
 @pytest.fixture(autouse=True)
 def few_members(monkeypatch):
-    """Make both ways of summing, several chunks and a lack of room happen among a dozen members."""
-    monkeypatch.setattr(nodes, "_PICKS_PER_CHUNK", 4)
+    """Trigger both ways of summing, several chunks and the limit of kept sums with a dozen members."""
+    monkeypatch.setattr(means, "_PICKS_PER_CHUNK", 4)
     monkeypatch.setattr(sums, "_FEW", 3)
     monkeypatch.setattr(means, "_MEMBERS_PER_SUM", 2)
     monkeypatch.setattr(means, "_MIN_MEMBERS", 2)
@@ -53,7 +53,7 @@ def merge(source, before, after, kept):
     owners = np.array([touched.index(key) if key in touched else -1 for _, _, key in moves], dtype=np.int64)
     picks, offsets = laid_out([after[key] for key in new_keys])
     splice = Splice(len(old_keys), dropped, places)
-    found, kept = means.merged_means(source, picks, offsets, kept, splice, old, means.Changed(members, signs, owners))
+    found, kept = means.merge_means(source, picks, offsets, kept, splice, old, means.Changed(members, signs, owners))
     return splice.fresh, found, kept
 
 
@@ -63,13 +63,13 @@ ranges_st = st.dictionaries(st.integers(0, 5), members_st, min_size=1)
 
 @given(st.lists(ranges_st, min_size=2, max_size=5), st.integers(0, 2**32 - 1))
 @settings(max_examples=200, deadline=None)
-def test_merged_means_and_sums_equal_those_added_up_anew(steps, seed):
+def test_merged_means_and_sums_equal_those_built_from_scratch(steps, seed):
     source = source_of(seed, 30)
     steps = [{key: sorted(members) for key, members in step.items()} for step in steps]
-    _, kept = means.built_means(source, *laid_out([steps[0][key] for key in sorted(steps[0])]))
+    _, kept = means.build_means(source, *laid_out([steps[0][key] for key in sorted(steps[0])]))
     for before, after in pairwise(steps):
         fresh, found, kept = merge(source, before, after, kept)
-        wanted, _ = means.built_means(source, *laid_out([after[key] for key in sorted(after)]))
+        wanted, _ = means.build_means(source, *laid_out([after[key] for key in sorted(after)]))
         for got, expected in zip(found, wanted.take(fresh), strict=True):
             np.testing.assert_array_equal(got, expected)
         check_kept(kept, source, [after[key] for key in sorted(after)])
@@ -82,9 +82,9 @@ def check_kept(kept, source, lists):
     assert kept.nodes.size <= counts.sum() // 2
     assert (counts[kept.nodes] >= 2).all()
     for place, node in enumerate(kept.nodes.tolist()):
-        picks, offsets = laid_out([lists[node], lists[node]])  # twice, so that there is room to keep one
-        _, anew = means.built_means(source, picks, offsets)
-        for got, expected in zip(kept.sums, anew.sums, strict=True):
+        picks, offsets = laid_out([lists[node], lists[node]])  # twice, so that the limit allows one
+        _, rebuilt = means.build_means(source, picks, offsets)
+        for got, expected in zip(kept.sums, rebuilt.sums, strict=True):
             np.testing.assert_array_equal(got[place], expected[0])
 
 
@@ -151,6 +151,6 @@ def test_kept_sums_take_few_bytes_a_member(monkeypatch):
     source = Nodes(rng.integers(-127, 128, (size, dim), dtype=np.int8), *np.full((2, size), 0.5, dtype=np.float32))
     offsets = np.unique(rng.integers(0, size, 600))
     offsets[0], offsets[-1] = 0, size
-    _, kept = means.built_means(source, np.arange(size), offsets)
+    _, kept = means.build_means(source, np.arange(size), offsets)
     assert 0 < kept.nodes.size <= size // 80
     assert kept.nbytes / size <= 6.8

@@ -1,4 +1,4 @@
-"""Merges among thousands of items, with the constants that serve, equal builds from scratch."""
+"""Merges among thousands of items, with production constants, equal builds from scratch."""
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def test_merges_equal_builds(sizes):
     assert (carried > 0) == (len(sizes) > 1)
 
 
-def test_sums_are_taken_anew_where_a_prefix_crosses_a_bound():
+def test_sums_are_rebuilt_where_a_prefix_crosses_a_bound():
     world = World((2, 4_000), 3)
     numbers = list(range(700))
     size = 0

@@ -1,4 +1,4 @@
-"""Workers with another promise than their group's, on a real Kafka: refused while it lives, welcome after it."""
+"""Workers with another guarantee than their group's, on a real Kafka: refused while the group has members."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ def rig(kafka, make_topics, tmp_path) -> Iterator[Rig]:
 
 
 @pytest.mark.parametrize(("first", "second"), [GUARANTEES, GUARANTEES[::-1]], ids=GUARANTEES)
-def test_worker_with_another_promise_is_refused_until_all_others_are_gone(rig, first, second):
+def test_worker_with_another_guarantee_is_refused_until_all_others_are_gone(rig, first, second):
     rig.guarantee = first
     with rig.listening(seed=31):
         worker = rig.start_worker("a")
@@ -30,7 +30,7 @@ def test_worker_with_another_promise_is_refused_until_all_others_are_gone(rig, f
     rig.wait_drained()
     assert rig.stop(worker) == 0
 
-    # With the first one's tables: a promise is the group's, not theirs.
+    # With the first one's tables: the guarantee belongs to the group, not to the tables.
     for name, guarantee in (("a", second), ("b", first)):
         rig.guarantee = guarantee
         worker = rig.start_worker(name)

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidestream.tokenizer.arrays.lookup import find
+from sidestream.tokenizer.arrays.search import find
 
 numbers = st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 9), max_size=12)
 

@@ -1,8 +1,8 @@
-"""How an alignment map is made from the items that two tokenizer versions both encoded, and how well it agrees.
+"""Fitting of an alignment map from the items that two tokenizer versions both encoded, and its agreement.
 
 Legend: N items, L levels of the old version, M levels of the new one.
 
-Source: arXiv 2604.13273 (codes matched by common items; the greedy matching); the rule for prefixes is explained in
+Source: arXiv 2604.13273 (codes matched by common items; greedy matching); the rule for prefixes is explained in
 `tokenizer/generations/alignment.py`.
 """
 
@@ -19,8 +19,8 @@ _DIGITS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class CodedBy:
-    """What one tokenizer version says of a catalogue.
+class VersionCodes:
+    """The SIDs of a catalogue under one tokenizer version.
 
     Attributes:
         version: The tokenizer version.
@@ -35,15 +35,16 @@ class CodedBy:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How often the map says what the new version says, over items that both versions encoded.
+    """How often the map agrees with the new version, over items that both versions encoded.
 
     Attributes:
-        num_items: Items asked.
-        seen: Share of items whose translated SID shares the first 1, 2, ... codes with their new SID; the items were in
-            the map, as items that are still in the catalogue are.
-        unseen: The same for items that the map was made without, in five folds: what to expect of items removed before.
-        unseen_unknown: Share of those whose first old code the map does not know.
-        chance: The same if every item were given the most crowded prefixes.
+        num_items: Items measured.
+        seen: Share of items whose translated SID shares the first 1, 2, ... codes with their new SID; the map was
+            fitted with these items, as is the case for items that are still in the catalogue.
+        unseen: The same for items that the map was fitted without, in five folds: what to expect for items that were
+            removed earlier.
+        unseen_unknown: Share of these whose first old code is not in the map.
+        chance: The same if every item were assigned the most frequent prefixes.
         code_maps: For each level that both have, share of items whose new code is the one matched to their old code.
     """
 
@@ -55,18 +56,18 @@ class Agreement:
     code_maps: tuple[float, ...]
 
 
-def align(old: CodedBy, new: CodedBy) -> Alignment:
-    """Make the map from one version to another and measure it.
+def align(old: VersionCodes, new: VersionCodes) -> Alignment:
+    """Fit the map from one version to another and measure its agreement.
 
     Args:
-        old: The version whose SIDs lie in stored histories, with the SIDs of the common items.
-        new: The version that a model reads, with the SIDs of the same items in the same order.
+        old: The version of the SIDs in stored histories, with the SIDs of the common items.
+        new: The version that the model reads, with the SIDs of the same items in the same order.
 
     Returns:
         The map, with its agreement.
 
     Raises:
-        TokenizerError: No items, or the two have different numbers of them.
+        TokenizerError: No items, or different numbers of items.
     """
     if not len(old.codes) or len(old.codes) != len(new.codes):
         msg = (
@@ -78,23 +79,14 @@ def align(old: CodedBy, new: CodedBy) -> Alignment:
     return replace(alignment, agreement=asdict(measure(alignment, old, new)))
 
 
-def measure(alignment: Alignment, old: CodedBy, new: CodedBy) -> Agreement:
-    """Measure how often a map says what the new version says.
-
-    Args:
-        alignment: The map.
-        old: The SIDs that it takes.
-        new: What the new version gave to the same items.
-
-    Returns:
-        The agreement.
-    """
+def measure(alignment: Alignment, old: VersionCodes, new: VersionCodes) -> Agreement:
+    """Measure how often a map agrees with the new version's SIDs of the same items."""
     count, levels = len(old.codes), new.codes.shape[1]
     unseen = np.full(new.codes.shape, UNKNOWN, dtype=np.int32)
     folds = np.arange(count) % _FOLDS
     for fold in range(min(_FOLDS, count) if count > 1 else 0):
         held = folds == fold
-        rest = _fit(*(CodedBy(side.version, side.sizes, side.codes[~held]) for side in (old, new)))
+        rest = _fit(*(VersionCodes(side.version, side.sizes, side.codes[~held]) for side in (old, new)))
         unseen[held] = rest.translate(old.codes[held])
     crowds = [np.unique(new.codes[:, : end + 1], axis=0, return_counts=True)[1].max() for end in range(levels)]
     matched = zip(alignment.code_maps, old.codes.T, new.codes.T, strict=False)
@@ -109,7 +101,7 @@ def measure(alignment: Alignment, old: CodedBy, new: CodedBy) -> Agreement:
 
 
 def match_codes(old: Codes, new: Codes, old_size: int, new_size: int) -> Codes:
-    """Match the codes of one level one to one, those with the most common items first.
+    """Match the codes of one level one to one, greedily by number of common items.
 
     Args:
         old: Code of each item under the old version.
@@ -122,7 +114,7 @@ def match_codes(old: Codes, new: Codes, old_size: int, new_size: int) -> Codes:
         new_size: Codes of the new level.
 
     Returns:
-        The new code of each old one; -1 where no item speaks for any that is left.
+        The new code of each old one; -1 where no common item supports any unmatched code.
 
         Shape: (old_size,).
     """
@@ -136,13 +128,13 @@ def match_codes(old: Codes, new: Codes, old_size: int, new_size: int) -> Codes:
     return matched
 
 
-def _fit(old: CodedBy, new: CodedBy) -> Alignment:
+def _fit(old: VersionCodes, new: VersionCodes) -> Alignment:
     nodes, targets = [], []
     places = np.zeros(len(old.codes), dtype=np.int64)
     for size, column in zip(old.sizes, old.codes.T, strict=True):
         known, places = np.unique(places * size + column, return_inverse=True)
         nodes.append(known)
-        targets.append(_most_said(places, len(known), new))
+        targets.append(_majority_sids(places, len(known), new))
     levels = zip(old.codes.T, new.codes.T, old.sizes, new.sizes, strict=False)
     return Alignment(
         old.version,
@@ -155,21 +147,21 @@ def _fit(old: CodedBy, new: CodedBy) -> Alignment:
     )
 
 
-def _most_said(groups: npt.NDArray[np.int64], num_groups: int, new: CodedBy) -> npt.NDArray[np.uint16]:
-    # Level by level the code that most items of a group have, among those that have the codes before it: so the target
-    # is some item's SID, and right on its first codes more often than the most frequent whole SID.
-    said = np.zeros((num_groups, len(new.sizes)), dtype=np.uint16)
+def _majority_sids(groups: npt.NDArray[np.int64], num_groups: int, new: VersionCodes) -> npt.NDArray[np.uint16]:
+    # Level by level the most frequent code of a group, among the items that have the codes before it: so the target is
+    # the SID of an item, and its first codes are right more often than those of the most frequent whole SID.
+    sids = np.zeros((num_groups, len(new.sizes)), dtype=np.uint16)
     rows = np.arange(len(groups))
     for level, size in enumerate(new.sizes):
         pairs, counts = np.unique(groups[rows] * size + new.codes[rows, level], return_counts=True)
         order = np.lexsort((pairs, -counts, pairs // size))
         firsts = np.unique((pairs // size)[order], return_index=True)[1]
         best = pairs[order[firsts]] % size
-        said[:, level] = best
+        sids[:, level] = best
         rows = rows[new.codes[rows, level] == best[groups[rows]]]
-    return said
+    return sids
 
 
-def _equal_prefixes(said: Codes, true: Codes) -> tuple[float, ...]:
-    equal = np.logical_and.accumulate(said == true, axis=1).mean(axis=0)
+def _equal_prefixes(predicted: Codes, expected: Codes) -> tuple[float, ...]:
+    equal = np.logical_and.accumulate(predicted == expected, axis=1).mean(axis=0)
     return tuple(round(float(share), _DIGITS) for share in equal)

@@ -1,4 +1,4 @@
-"""A worker that writes down which of our files one record passes: `python -m tests.bench.support.traced_worker`.
+"""A worker that writes down which of our files one record passes: `python -m tests.bench.layout_study.traced_worker`.
 
 Arguments: a JSON object of dotted setting names, a file for the trace. SIGRTMIN+N arms the trace for the N-th path of
 `PATHS`: it begins with the next call of the path's first function and ends with the return of its last one, when the
@@ -32,7 +32,7 @@ class Way:
     Args:
         first: `file:function` whose call begins it.
         last: `file:function` whose return ends it.
-        roots: Folders and files of the tasks and threads that work on it.
+        roots: Folders, files and `file:function` of the tasks and threads that work on it.
     """
 
     first: str
@@ -47,9 +47,14 @@ PATHS = {
         ("streams/listens/", "streams/runtime/waiting.py"),
     ),
     "item": Way(
-        "streams/tokenizing/agent.py:CatalogAgent._process",
+        "streams/tokenizing/agent.py:CatalogAgent._process_batch",
         "streams/catalogue/current.py:CurrentCatalogue.build",
-        ("streams/tokenizing/", "streams/catalogue/", "streams/generations/loaded.py"),
+        (
+            "streams/tokenizing/agent.py:CatalogAgent._run",
+            "streams/tokenizing/agent.py:CatalogAgent._make_records",
+            "streams/catalogue/",
+            "streams/generations/loaded.py",
+        ),
     ),
     "session": Way(
         "streams/sessions/lane.py:SessionLane._handle",
@@ -92,13 +97,14 @@ class Trace:
                 self._end()
             return
         self._begun |= name == path.first
-        if self._begun and self._root(frame, file).startswith(path.roots):
+        if self._begun and self._root(frame, name).startswith(path.roots):
             self._files.add(file)
 
     def _root(self, frame: FrameType, root: str) -> str:
         above = frame.f_back
         while above is not None and above.f_code is not TASK_STEP:
-            root = self._file(above.f_code) or root
+            if (file := self._file(above.f_code)) is not None:
+                root = f"{file}:{above.f_code.co_qualname}"
             above = above.f_back
         return root
 

@@ -1,4 +1,4 @@
-"""Further SIDs: within the margin, never the first again, the same alone as in bulk; all, where all are tried."""
+"""Additional SIDs: within the margin, without the first, independent of the batch, complete for an exhaustive beam."""
 
 import itertools
 
@@ -39,7 +39,7 @@ def brute_force(quantizer, vector, code, margin):
 def test_with_as_many_paths_as_codes_all_within_the_margin_are_found(margin):
     subject, vectors = quantizer(), vectors_of(40)
     codes = subject.encode(vectors)
-    found = [list(some) for some in subject.further(vectors, codes, 11, margin)]
+    found = [list(some) for some in subject.alternatives(vectors, codes, 11, margin)]
     assert found == [brute_force(subject, v, c, margin) for v, c in zip(vectors, codes, strict=True)]
     assert any(found)
 
@@ -48,7 +48,7 @@ def test_few_paths_give_the_best_ones_and_no_more_than_asked_for():
     subject, vectors = quantizer(sizes=(8, 8, 8)), vectors_of(60)
     codes = subject.encode(vectors)
     for count in (1, 3):
-        for vector, code, some in zip(vectors, codes, subject.further(vectors, codes, count, 0.5), strict=True):
+        for vector, code, some in zip(vectors, codes, subject.alternatives(vectors, codes, count, 0.5), strict=True):
             assert len(some) <= count
             assert tuple(code.tolist()) not in some
             assert set(some) <= set(brute_force(subject, vector, code, 0.5))
@@ -58,11 +58,11 @@ def test_few_paths_give_the_best_ones_and_no_more_than_asked_for():
 def test_the_first_sid_and_a_vector_alone_are_as_in_bulk():
     subject, vectors = quantizer(beam_size=2), vectors_of(30)
     codes = subject.encode(vectors)
-    together = subject.further(vectors, codes, 3, 0.5)
-    alone = [subject.further(vectors[n : n + 1], codes[n : n + 1], 3, 0.5)[0] for n in range(30)]
+    together = subject.alternatives(vectors, codes, 3, 0.5)
+    alone = [subject.alternatives(vectors[n : n + 1], codes[n : n + 1], 3, 0.5)[0] for n in range(30)]
     assert together == alone
     assert (subject.encode(vectors) == codes).all()
-    assert subject.further(vectors[:0], codes[:0], 3, 0.5) == []
+    assert subject.alternatives(vectors[:0], codes[:0], 3, 0.5) == []
 
 
 def test_an_fsq_last_level_follows_each_path():
@@ -71,7 +71,7 @@ def test_an_fsq_last_level_follows_each_path():
     subject = Quantizer((*plain.levels, FsqLevel(axes, np.zeros(2), np.zeros((2, 2)))))
     vectors = vectors_of(20)
     codes = subject.encode(vectors)
-    for code, some in zip(codes, subject.further(vectors, codes, 5, 3.0), strict=True):
+    for code, some in zip(codes, subject.alternatives(vectors, codes, 5, 3.0), strict=True):
         assert all(len(other) == 3 for other in some)
         assert tuple(code.tolist()) not in some
 
@@ -80,4 +80,4 @@ def test_levels_whose_paths_do_not_compare_are_refused():
     codebook = quantizer().levels[0].centroids
     psrq = Quantizer((CentroidLevel(codebook, codebook, np.zeros(len(codebook))),))
     with pytest.raises(TokenizerError, match="psrq"):
-        psrq.further(vectors_of(1), np.zeros((1, 1), np.int32), 2, 0.1)
+        psrq.alternatives(vectors_of(1), np.zeros((1, 1), np.int32), 2, 0.1)

@@ -1,4 +1,4 @@
-"""Popularity in a replay: the listens counted in the log's order, shown at the log's times."""
+"""Popularity in a replay: listens are counted in log order, and counts take effect at the log's times."""
 
 from sidestream.models.data import ListenRow
 from sidestream.streams.popularity.partition_counts import PartitionCounter
@@ -6,15 +6,15 @@ from sidestream.streams.popularity.settings import PopularitySettings
 from sidestream.tokenizer.catalogue import CatalogueSnapshot
 from sidestream.tokenizer.popularity import Ranking
 
-# Counting costs per batch, not per listen.
+# The cost of counting is per batch, not per listen.
 _BATCH = 4_096
 
 
-class CountedLog:
+class ReplayPopularity:
     """Counts listens and orders snapshots by them, with a worker's settings and the log's clock.
 
-    A refresh is due at the first look after `refresh_s` of the log's time, so equal logs give equal orders. All listens
-    before it are counted, where a worker would show those that were published by then.
+    A refresh is due at the first session-start after `refresh_s` of log time, so equal logs give equal orders. All
+    earlier listens are counted, whereas a worker would use those that were published by then.
 
     Args:
         settings: Half-life, pace, and what a new item counts.
@@ -33,7 +33,7 @@ class CountedLog:
         """Count one listen.
 
         Args:
-            offset: Its place in the log.
+            offset: Its position in the log.
             listen: The listen.
         """
         self._waiting.append((offset, listen))
@@ -44,11 +44,11 @@ class CountedLog:
         """Order a snapshot.
 
         Args:
-            snapshot: As the catalogue made it.
-            at: The log's time, UTC epoch ms.
+            snapshot: Snapshot from the catalogue.
+            at: Log time, UTC epoch ms.
 
         Returns:
-            The ordered snapshot, the same one again where nothing has changed.
+            The ordered snapshot; the same object if nothing has changed.
         """
         if not self._settings.enabled:
             return snapshot

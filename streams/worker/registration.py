@@ -1,4 +1,4 @@
-"""Tells of a worker in the registry of this machine while its pages are served, so that commands find them."""
+"""Registers a worker in this machine's registry while its web server runs, so that commands find it."""
 
 import os
 import platform
@@ -16,13 +16,13 @@ from sidestream.streams.worker.web.server import WebServer
 _log = get_log(__name__)
 
 
-class Presence(Service):
+class Registration(Service):
     """Writes the worker's entry at its start and removes it at its end.
 
     Args:
         settings: All settings.
         folder: The worker's own folder.
-        web: Its pages, started before.
+        web: Its web server, already started.
     """
 
     mundane_level = "debug"
@@ -54,8 +54,8 @@ class Presence(Service):
         try:
             worker_registry().put(entry)
         except OSError as error:
-            # Commands then need web.port; the worker serves as well without.
-            _log.warning("worker is not in the registry", reason=str(error))
+            # Commands then need web.port; the worker itself does not depend on the entry.
+            _log.warning("worker could not be registered", reason=str(error))
             return
         self._entry = entry
 

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidestream.tokenizer.catalogue.trie import splice
-from sidestream.tokenizer.catalogue.trie.splice import Splice
+from sidestream.tokenizer.catalogue.trie import csr
+from sidestream.tokenizer.catalogue.trie.csr import Splice
 
 
 @pytest.mark.parametrize("min_run", [0, 10**9])
@@ -20,10 +20,10 @@ def test_splice_drops_and_inserts_as_lists_do(min_run, data):
         expected += [value for at, value in zip(places, fresh.tolist(), strict=True) if at == place]
         expected += [place] if place < size and place not in dropped else []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(splice, "_MIN_RUN", min_run)
+        patch.setattr(csr, "_MIN_RUN", min_run)
         plan = Splice(size, np.array(dropped, dtype=np.int64), np.array(places, dtype=np.int64))
-        got = plan.applied(old, fresh)
-        wide = plan.applied(np.stack([old, old], axis=1), np.stack([fresh, fresh], axis=1))
+        got = plan.apply(old, fresh)
+        wide = plan.apply(np.stack([old, old], axis=1), np.stack([fresh, fresh], axis=1))
         counts = data.draw(st.lists(st.integers(0, 3), min_size=size, max_size=size))
         offsets = plan.offsets(np.cumsum([0, *counts], dtype=np.int32), 1 + np.arange(len(places)))
     lengths = [counts[value] if value >= 0 else -value for value in expected]

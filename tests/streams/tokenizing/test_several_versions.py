@@ -3,8 +3,7 @@ import pytest
 
 from sidestream.models.records import CatalogItem
 from sidestream.streams.errors import TokenizerError
-from sidestream.streams.tokenizing.values import item_sids
-from sidestream.streams.tokenizing.versions import LiveVersions
+from sidestream.streams.tokenizing.values import MultiVersionTokenizer, item_sids
 
 
 class Encoded:
@@ -30,27 +29,27 @@ def items(*ids):
     return [CatalogItem(item_id=item_id, kind="track", title=item_id * 3, at=1_700_000_000_000) for item_id in ids]
 
 
-def test_a_value_holds_what_each_version_alone_would_say():
+def test_a_value_has_the_sids_of_each_version_alone():
     a, bb = Encoder("a"), Encoder("bb")
     some = items("x", "yy")
-    together = LiveVersions([a, bb], None)(some, [5, 6])
+    together = MultiVersionTokenizer([a, bb], None)(some, [5, 6])
     for place, value in enumerate(together):
         alone = [item_sids(encoder, some, [5, 6])[place] for encoder in (a, bb)]
         assert value.versions == {**alone[0].versions, **alone[1].versions}
         assert value.model_copy(update={"versions": alone[0].versions}) == alone[0]
-    assert LiveVersions([a, bb], None).versions == ("a", "bb")
-    assert LiveVersions([a], None)([], []) == []
+    assert MultiVersionTokenizer([a, bb], None).versions == ("a", "bb")
+    assert MultiVersionTokenizer([a], None)([], []) == []
 
 
-def test_what_another_version_refuses_goes_without_it():
+def test_an_item_that_another_version_rejects_has_no_sid_under_it():
     left_out = []
-    encoder = LiveVersions([Encoder("a"), Encoder("bb", refuses="y")], lambda *what: left_out.append(what))
+    encoder = MultiVersionTokenizer([Encoder("a"), Encoder("bb", refuses="y")], lambda *what: left_out.append(what))
     values = encoder(items("x", "y", "z"), [1, 2, 3])
     assert [set(value.versions) for value in values] == [{"a", "bb"}, {"a"}, {"a", "bb"}]
     assert left_out == [("bb", "y")]
 
 
-def test_what_the_serving_version_refuses_is_refused():
-    encoder = LiveVersions([Encoder("a", refuses="y"), Encoder("bb")], None)
+def test_an_item_that_the_serving_version_rejects_is_rejected():
+    encoder = MultiVersionTokenizer([Encoder("a", refuses="y"), Encoder("bb")], None)
     with pytest.raises(TokenizerError, match="no SID"):
         encoder(items("x", "y"), [1, 2])

@@ -1,4 +1,4 @@
-"""The pairs of a worker: found by tokenizer version, loaded and verified in a thread, let go when they are retired."""
+"""The pairs of a worker: found by tokenizer version, loaded and verified in a thread, released once retired."""
 
 import asyncio
 import time
@@ -12,37 +12,37 @@ from sidestream.streams.generations.pair import Pair
 LoadPair = Callable[[Path], Pair]
 
 
-class Shelf:
-    """Loads pairs, each once.
+class PairLoader:
+    """Loads each pair once.
 
     Args:
-        home: The worker's own pair, loaded already.
-        folder: Folder of pair folders; none: there is only the own pair.
+        own_pair: The worker's own pair, already loaded.
+        folder: Folder of pair folders; `None` means that only the worker's own pair exists.
         load: Loads and verifies a pair folder; called in a thread.
-        retry_s: For so long a refusal stands before the folder is looked at again.
+        retry_s: After an error, the folder is not read again for this long.
         seconds: Monotonic clock in seconds.
     """
 
     def __init__(
         self,
-        home: Pair,
+        own_pair: Pair,
         folder: Path | None,
         load: LoadPair,
         retry_s: float,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.home_version = home.tokenizer.version
+        self.own_version = own_pair.tokenizer.version
         self._folder = folder
         self._load = load
-        self._pairs: dict[str, Pair] = {self.home_version: home}
+        self._pairs: dict[str, Pair] = {self.own_version: own_pair}
         self._retry_s = retry_s
         self._seconds = seconds
-        self._refused: dict[tuple[str, str], tuple[SidestreamError, float]] = {}
-        self._turn = asyncio.Lock()
+        self._errors: dict[tuple[str, str], tuple[SidestreamError, float]] = {}
+        self._lock = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="generations")
 
-    async def pair(self, version: str, name: str) -> Pair:
-        """Give a pair.
+    async def load(self, version: str, name: str) -> Pair:
+        """Return a pair, loaded if it is not yet.
 
         Args:
             version: Its tokenizer version.
@@ -52,32 +52,28 @@ class Shelf:
             The pair.
 
         Raises:
-            SidestreamError: It is not there, damaged, of another version, or its model cannot be run.
+            SidestreamError: It is missing, damaged, of another version, or its model cannot be run.
         """
-        async with self._turn:
+        async with self._lock:
             if (pair := self._pairs.get(version)) is not None:
                 return pair
-            refusal = self._refused.get((version, name))
-            if refusal is not None and self._seconds() < refusal[1]:
-                raise refusal[0]
+            error = self._errors.get((version, name))
+            if error is not None and self._seconds() < error[1]:
+                raise error[0]
             try:
                 pair = await asyncio.get_running_loop().run_in_executor(self._thread, self._read, version, name)
             except SidestreamError as exc:
-                self._refused[version, name] = exc, self._seconds() + self._retry_s
+                self._errors[version, name] = exc, self._seconds() + self._retry_s
                 raise
             self._pairs[version] = pair
             return pair
 
     def drop(self, version: str) -> None:
-        """Let a pair go; it is loaded anew if it is asked for again.
-
-        Args:
-            version: Its tokenizer version.
-        """
+        """Release the pair of a tokenizer version; the next `load` reads it again."""
         self._pairs.pop(version, None)
 
     def close(self) -> None:
-        """Let the thread go; a load under way ends by itself."""
+        """Shut the thread down without waiting for a load in progress."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _read(self, version: str, name: str) -> Pair:
@@ -95,7 +91,7 @@ class Shelf:
         if pair.tokenizer.version != version:
             msg = (
                 f"generation {version}: the pair in {folder} is of version {pair.tokenizer.version}; "
-                "copy the right one there, or roll out the version that it is"
+                "copy the right pair there, or roll out the version that the pair has"
             )
             raise ArtifactError(msg)
         return pair

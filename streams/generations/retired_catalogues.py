@@ -1,7 +1,8 @@
-"""What a retired version leaves on a worker's disk: its saved catalogue, gigabytes of a large one.
+"""Removes the saved catalogues of retired versions from a worker's disk: gigabytes for a large catalogue.
 
-Retired versions stay in the orders, so nothing is kept of what was removed already: a worker that was down, or died in
-the middle, removes the rest when it runs again. A folder that is half gone is refused by its hashes until then.
+Retired versions stay in the orders, so no record of past removals is needed: a worker that was down, or died during a
+removal, removes the rest when it runs again. Until then the hashes of a partly removed folder do not match, and it is
+not loaded.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from sidestream.streams.runtime.logs.log import get_log
 _log = get_log(__name__)
 
 
-class Leftovers:
+class RetiredCatalogues:
     """Removes the saved catalogues of retired versions.
 
     Args:
@@ -23,31 +24,31 @@ class Leftovers:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._gone: set[str] = set()
-        self._told: set[str] = set()
+        self._removed: set[str] = set()
+        self._warned: set[str] = set()
 
-    async def clear(self, retired: Collection[str], kept: Collection[str]) -> None:
-        """Remove what is left of retired versions; looks at the disk once a version, and again where it refuses.
+    async def remove(self, retired: Collection[str], kept: Collection[str]) -> None:
+        """Remove the catalogues of retired versions. Reads the disk once per version, and again after a failure.
 
         Args:
-            retired: Tokenizer versions that nobody starts from any more.
-            kept: Those that are live here; nothing of them is touched, whatever `retired` says.
+            retired: Tokenizer versions that no worker starts from any more.
+            kept: Versions that are live here; their folders are never touched, even if they are in `retired`.
         """
-        # One that is prepared again may be saved again.
-        self._gone &= set(retired)
-        for version in set(retired) - self._gone - set(kept):
+        # A version that is prepared again may be saved again.
+        self._removed &= set(retired)
+        for version in set(retired) - self._removed - set(kept):
             left = await asyncio.to_thread(self._remove, version, kept)
             if not left:
-                self._gone.add(version)
-            elif version not in self._told:
+                self._removed.add(version)
+            elif version not in self._warned:
                 _log.warning("saved catalogue of a retired version not removed", folders=left)
-                self._told.add(version)
+                self._warned.add(version)
 
     def _remove(self, version: str, kept: Collection[str]) -> list[str]:
-        """Remove a version's folders; return those that are still there."""
+        """Remove a version's folders; return those that still exist."""
         if not self._folder.is_dir():
             return []
-        # Compared, never joined: versions come from a topic.
+        # Names are compared and never joined to a path: versions come from a topic.
         spared = tuple(f"{other}-" for other in kept)
         found = [
             path
