@@ -1,6 +1,6 @@
-"""Reading topics without a consumer group where there is no event loop: commands and operators' tools.
+"""Blocking reader of topics without a consumer group, for commands and operator tools (no event loop).
 
-The same rules as `sidestream.streams.kafka.reading` (`sidestream.streams.kafka.spans` states them), with kafka-python.
+Applies the rules of `sidestream.streams.kafka.spans`, like `sidestream.streams.kafka.reading`, with kafka-python.
 """
 
 import time
@@ -18,20 +18,21 @@ from sidestream.streams.kafka.spans import NO_PROGRESS_S, POLL_MS, Batch, Bounds
 
 
 class BlockingFollower:
-    """A consumer of chosen partitions with explicit positions, open from the beginning; close it.
+    """Consumer of given partitions with explicit positions; the constructor connects, the caller closes.
 
     Args:
-        clients: The Kafka.
-        partitions: Partition numbers by topic; none for all that a topic has, now and later.
-        start: Where to begin.
+        clients: Kafka client factory.
+        partitions: Partition numbers by topic; None for all partitions of the topic, including ones added later.
+        start: First positions.
         read_committed: Hide records of open and aborted transactions.
-        restarts: Read a topic that is recreated meanwhile again from its beginning; else raise `TopicError`.
-        no_progress_s: Longest wait of `to_end` without progress.
+        restarts: Whether a topic that is recreated in the meantime is read again from its beginning; otherwise it
+            raises `TopicError`.
+        no_progress_s: How long `to_end` waits without progress before it fails.
         seconds: Monotonic clock.
 
     Raises:
         TopicError: A topic or partition does not exist.
-        BrokerError: Kafka does not answer, or refuses.
+        BrokerError: Kafka does not answer, or refuses the request.
     """
 
     def __init__(
@@ -73,40 +74,40 @@ class BlockingFollower:
 
     @property
     def positions(self) -> Mapping[Place, int]:
-        """Next offset to be read, by partition."""
+        """Next offset to read, by partition."""
         return self._spans.positions
 
     @property
     def bounds(self) -> Mapping[Place, Bounds]:
-        """First and end offset of each partition when they were last asked for."""
+        """First and end offset of each partition, as last fetched."""
         return self._spans.bounds
 
     @property
     def behind(self) -> int:
-        """How many offsets are left to the ends that were aimed at: those seen at the start, or by `aim`."""
+        """Number of offsets left to the target ends: the ends at the start, or those set by `aim`."""
         return self._spans.behind
 
     @property
     def is_caught_up(self) -> bool:
-        """Whether the ends that were aimed at are reached."""
+        """Whether the target ends are reached."""
         return self._spans.is_reached
 
     def close(self) -> None:
-        """Close the connection; another call does nothing."""
+        """Close the connection; idempotent."""
         self._consumer.close()
 
     def poll(self, timeout_ms: float) -> list[Batch]:
-        """Take what has come.
+        """Fetch the next records.
 
         Args:
-            timeout_ms: Longest wait where nothing has.
+            timeout_ms: How long to wait if there are none.
 
         Returns:
-            Batches, maybe none; `positions` are those behind them.
+            Batches, possibly empty; `positions` are the offsets after them.
 
         Raises:
-            TopicError: The topic was recreated or truncated, and nothing restarts.
-            BrokerError: Kafka refuses, or what it gives cannot be read.
+            TopicError: The topic was recreated or truncated, and this reader does not restart.
+            BrokerError: Kafka refuses the request, or its response cannot be read.
         """
         try:
             self._add_partitions()
@@ -122,13 +123,13 @@ class BlockingFollower:
         return [Batch(Place(*place), records) for place, records in fetched.items() if records]
 
     def ends(self) -> dict[Place, int]:
-        """Ask Kafka where the partitions end now.
+        """Fetch the current end offsets.
 
         Returns:
             End offsets by partition.
 
         Raises:
-            BrokerError: Kafka does not say.
+            BrokerError: Kafka does not answer.
         """
         places = [TopicPartition(*place) for place in self._spans.bounds]
         try:
@@ -138,15 +139,15 @@ class BlockingFollower:
         return self._spans.note_ends({Place(*place): end for place, end in found.items()})
 
     def aim(self, ends: Mapping[Place, int] | None = None) -> None:
-        """Set the ends for `to_end`, `behind` and `is_caught_up`.
+        """Set the target ends for `to_end`, `behind` and `is_caught_up`.
 
         Args:
-            ends: By partition; none for the ends of now.
+            ends: By partition; None for the current ends.
         """
         self._spans.aim(self.ends() if ends is None else ends)
 
     def seek(self, positions: Mapping[Place, int]) -> None:
-        """Read partitions from other positions on.
+        """Continue reading partitions at other positions.
 
         Args:
             positions: Next offsets by partition.
@@ -155,17 +156,17 @@ class BlockingFollower:
             self._consumer.seek(TopicPartition(*place), self._spans.seek(place, position))
 
     def to_end(self, poll_ms: float = POLL_MS) -> Iterator[Batch]:
-        """Read to the ends that were aimed at.
+        """Read to the target ends.
 
         Args:
-            poll_ms: Longest wait for a fetch.
+            poll_ms: Timeout of one fetch.
 
         Yields:
-            Batches, by partition in offset order; nothing from behind the ends.
+            Batches, in offset order within a partition; no records past the target ends.
 
         Raises:
-            TopicError: A topic was recreated or truncated, and nothing restarts.
-            BrokerError: Kafka cannot be read, or nothing has come for too long.
+            TopicError: A topic was recreated or truncated, and this reader does not restart.
+            BrokerError: Kafka cannot be read, or there was no progress for too long.
         """
         while not self._spans.is_reached:
             before = dict(self._spans.positions)
@@ -205,11 +206,11 @@ class BlockingFollower:
         began_s = self._seconds()
         try:
             self._spans.look_again(self.ends())
-        except BrokerError:  # a broker that is away may come back; how long is waited is judged below
+        except BrokerError:  # an unavailable broker may come back; the wait counts towards the limit
             self._spans.waited(self._seconds() - began_s)
 
     def _settle(self) -> None:
-        """Find positions that the log has, after one that it has not."""
+        """Move to positions that exist in the log, after an out-of-range position."""
         try:
             bounds = self._ask_bounds(self._spans.positions)
         except KafkaError as exc:

@@ -1,4 +1,4 @@
-"""What is said when a topic cannot be read, whichever client library found out."""
+"""Errors for topics that cannot be read, the same for all client libraries."""
 
 from collections.abc import Collection, Mapping
 
@@ -12,45 +12,25 @@ _NAMED = 3
 
 
 def absent_topic(topic: str, bootstrap: str) -> TopicError:
-    """Say that a topic does not exist.
-
-    Args:
-        topic: Its name.
-        bootstrap: The Kafka.
-
-    Returns:
-        The error.
-    """
-    return TopicError(
-        f"expected topic {topic} at {bootstrap}, got none that we may see; `sidestream topics list` shows what is there"
-    )
+    """Return the error for a topic that does not exist."""
+    return TopicError(f"expected topic {topic} at {bootstrap}, got none that we may see; see `sidestream topics list`")
 
 
 def absent_partition(place: Place, partitions: Collection[int]) -> TopicError:
-    """Say that a topic has fewer partitions than wanted.
-
-    Args:
-        place: The partition.
-        partitions: Those that there are.
-
-    Returns:
-        The error.
-    """
-    return TopicError(
-        f"expected {place}, got no such partition of {len(partitions)}; `sidestream topics list` shows what is there"
-    )
+    """Return the error for a partition that does not exist; `partitions` are the existing ones."""
+    return TopicError(f"expected {place}, got no such partition of {len(partitions)}; see `sidestream topics list`")
 
 
 def unreadable(bootstrap: str, positions: Mapping[Place, int], exc: BaseException) -> SidestreamError:
-    """Say that a client library could not read.
+    """Return the error for a failed read.
 
     Args:
-        bootstrap: The Kafka.
-        positions: Next offsets of the partitions that are read, as far as known.
-        exc: What it says.
+        bootstrap: Address of the broker.
+        positions: Next offsets of the partitions being read, as far as known.
+        exc: Error of the client library.
 
     Returns:
-        The error; `AccessError` where rights are missing.
+        The error; `AccessError` if permissions are missing.
     """
     places = [f"{place} at offset {position}" for place, position in positions.items()]
     more = [f"{len(places) - _NAMED} more"] if len(places) > _NAMED else []

@@ -1,7 +1,7 @@
-"""Reading topics without a consumer group on the event loop: `read_to_end`, and the `Follower` under it.
+"""Asyncio reader of topics without a consumer group: `Follower`, and `read_to_end` on top of it.
 
-The rules (end, start, lost offsets, no progress, new partitions) are those of `spans`; this module applies them with
-aiokafka. Commands, which have no event loop, use `blocking`.
+Applies the rules of `spans` (end, start, lost offsets, no progress, new partitions) with aiokafka. Commands, which
+have no event loop, use `blocking`.
 """
 
 import asyncio
@@ -19,26 +19,27 @@ from sidestream.streams.kafka.faults import absent_partition, absent_topic, unre
 from sidestream.streams.kafka.pace import FULL_SPEED, Pace
 from sidestream.streams.kafka.spans import NO_PROGRESS_S, POLL_MS, Batch, Bounds, Place, Spans, Start
 
-# A topic that was just made is known to one broker a moment before the others.
+# A topic that was just created is known to one broker slightly before the others.
 _ABSENT_S = 1.0
 _ABSENT_LOOK_S = 0.05
-# Metadata of an assigned topic comes with one request; nothing tells when it has.
+# Metadata of an assigned topic arrives with one request; aiokafka does not signal when.
 _METADATA_S = 30.0
 _METADATA_LOOK_S = 0.002
 
 
 class Follower:
-    """A consumer of chosen partitions with explicit positions; `poll` it from one task.
+    """Consumer of given partitions with explicit positions; `poll` it from one task only.
 
     Args:
-        clients: The Kafka.
+        clients: Kafka client factory.
         partitions: Partition numbers by topic.
-        start: Where to begin; none where `seek` says so for every partition before the first `poll`.
+        start: First positions; None if the caller seeks every partition before the first `poll`.
         read_committed: Hide records of open and aborted transactions.
-        restarts: Read a topic that is recreated meanwhile again from its beginning; else raise `TopicError`.
-        grows: Follow partitions that the topics have besides, now or later; noticed with the client's metadata, within
-            5 minutes.
-        no_progress_s: Longest wait of `to_end` without progress.
+        restarts: Whether a topic that is recreated in the meantime is read again from its beginning; otherwise it
+            raises `TopicError`.
+        grows: Whether further partitions of the topics are followed too, existing or added later; they are found with
+            the client's metadata refresh, within 5 minutes.
+        no_progress_s: How long `to_end` waits without progress before it fails.
         seconds: Monotonic clock.
     """
 
@@ -66,32 +67,32 @@ class Follower:
 
     @property
     def is_open(self) -> bool:
-        """Whether it is connected and knows its positions."""
+        """Whether the reader is connected and its positions are known."""
         return self._consumer is not None
 
     @property
     def positions(self) -> Mapping[Place, int]:
-        """Next offset to be read, by partition, as of the last `poll`."""
+        """Next offset to read, by partition, as of the last `poll`."""
         return self._spans.positions
 
     @property
     def bounds(self) -> Mapping[Place, Bounds]:
-        """First and end offset of each partition when they were last asked for."""
+        """First and end offset of each partition, as last fetched."""
         return self._spans.bounds
 
     @property
     def behind(self) -> int:
-        """How many offsets are left to the ends that were aimed at: those seen at `open`, or given to `aim`."""
+        """Number of offsets left to the target ends: the ends at `open`, or those set by `aim`."""
         return self._spans.behind
 
     @property
     def is_caught_up(self) -> bool:
-        """Whether the ends that were aimed at are reached."""
+        """Whether the target ends are reached."""
         return self._spans.is_reached
 
     @property
     def num_restarts(self) -> int:
-        """How often a partition was read again from its beginning because its topic was recreated or truncated."""
+        """Number of times a partition was read again from its beginning after its topic was recreated or truncated."""
         return self._spans.num_restarts
 
     async def __aenter__(self) -> Self:
@@ -104,11 +105,11 @@ class Follower:
         await self.close()
 
     async def open(self) -> None:
-        """Connect, take the first positions and aim at the ends as they are now.
+        """Connect, set the first positions, and make the current ends the target ends.
 
         Raises:
             TopicError: A topic or partition does not exist.
-            BrokerError: Kafka does not answer, or refuses.
+            BrokerError: Kafka does not answer, or refuses the request.
         """
         consumer = self._clients.async_consumer(auto_offset_reset="none", read_committed=self._read_committed)
         is_ready = False
@@ -124,24 +125,24 @@ class Follower:
         self._consumer = consumer
 
     async def close(self) -> None:
-        """Close the connection; positions stay known."""
+        """Close the connection; `positions` keeps its last values."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             await consumer.stop()
 
     async def poll(self, timeout_ms: int, max_records: int | None = None) -> list[Batch]:
-        """Take what has come.
+        """Fetch the next records.
 
         Args:
-            timeout_ms: Longest wait where nothing has.
-            max_records: Limit over all partitions; none for all that was fetched.
+            timeout_ms: How long to wait if there are none.
+            max_records: Limit over all partitions; None for everything that was fetched.
 
         Returns:
-            Batches, maybe none; `positions` are those behind them.
+            Batches, possibly empty; `positions` are the offsets after them.
 
         Raises:
-            TopicError: The topic was recreated or truncated, and nothing restarts.
-            BrokerError: Kafka refuses, or what it gives cannot be read.
+            TopicError: The topic was recreated or truncated, and this reader does not restart.
+            BrokerError: Kafka refuses the request, or its response cannot be read.
         """
         consumer = self._opened()
         try:
@@ -152,24 +153,24 @@ class Follower:
             await self._settle(consumer)
             return []
         except KafkaError as exc:
-            # It may have passed over records that it did not hand out.
+            # aiokafka may have advanced past records that it did not return.
             self._seek_all(consumer)
             raise self._unreadable(exc) from exc
-        await self._note_positions(consumer)  # not of `self`: it may have been closed meanwhile
+        await self._note_positions(consumer)  # not `self._consumer`: it may have been closed in the meantime
         return [Batch(Place(*place), records) for place, records in fetched.items() if records]
 
     async def refresh(self) -> None:
-        """Take the positions from the client: they also move over what is no record, while `poll` still waits."""
+        """Read the positions from the client: they also advance over control records while a `poll` is waiting."""
         await self._note_positions(self._opened())
 
     async def ends(self) -> dict[Place, int]:
-        """Ask Kafka where the partitions end now.
+        """Fetch the current end offsets.
 
         Returns:
             End offsets by partition.
 
         Raises:
-            BrokerError: Kafka does not say.
+            BrokerError: Kafka does not answer.
         """
         places = [TopicPartition(*place) for place in self._spans.bounds]
         try:
@@ -179,7 +180,7 @@ class Follower:
         return self._spans.note_ends({Place(*place): end for place, end in found.items()})
 
     def aim(self, ends: Mapping[Place, int]) -> None:
-        """Set the ends for `to_end`, `behind` and `is_caught_up`.
+        """Set the target ends for `to_end`, `behind` and `is_caught_up`.
 
         Args:
             ends: By partition.
@@ -187,7 +188,7 @@ class Follower:
         self._spans.aim(ends)
 
     def seek(self, positions: Mapping[Place, int]) -> None:
-        """Read partitions from other positions on; not while a `poll` is under way.
+        """Continue reading partitions at other positions; not allowed while a `poll` is in progress.
 
         Args:
             positions: Next offsets by partition.
@@ -197,25 +198,25 @@ class Follower:
             consumer.seek(TopicPartition(*place), self._spans.seek(place, position))
 
     def rewind(self) -> None:
-        """Read all partitions from their first offset again."""
+        """Read all partitions again from their first offset."""
         self.seek({place: begin for place, (begin, _) in self._spans.bounds.items()})
 
     async def to_end(
         self, *, poll_ms: int = POLL_MS, max_records: int | None = None, pace: Pace = FULL_SPEED
     ) -> AsyncGenerator[Batch, None]:
-        """Read to the ends that were aimed at.
+        """Read to the target ends.
 
         Args:
-            poll_ms: Longest wait for a fetch.
+            poll_ms: Timeout of one fetch.
             max_records: Limit of one poll over all partitions.
-            pace: Rest after each batch, by the time that the caller spent on it.
+            pace: Rest after each batch, relative to the time that the caller spent on it.
 
         Yields:
-            Batches, by partition in offset order; nothing from behind the ends.
+            Batches, in offset order within a partition; no records past the target ends.
 
         Raises:
-            TopicError: A topic was recreated or truncated, and nothing restarts.
-            BrokerError: Kafka cannot be read, or nothing has come for too long.
+            TopicError: A topic was recreated or truncated, and this reader does not restart.
+            BrokerError: Kafka cannot be read, or there was no progress for too long.
         """
         while not self._spans.is_reached:
             before = dict(self._spans.positions)
@@ -242,7 +243,7 @@ class Follower:
             self._spans.aim({place: end for place, (_, end) in bounds.items()})
 
     async def _require_topics(self, consumer: AIOKafkaConsumer) -> None:
-        """Look for the topics before they are assigned: that would create them on brokers that are set to."""
+        """Check that the topics exist before assigning them, which would create them on brokers with auto-creation."""
         until_s = self._seconds() + _ABSENT_S
         while absent := set(self._topics) - await consumer.topics():
             if self._seconds() >= until_s:
@@ -266,7 +267,7 @@ class Follower:
         if sum(map(len, numbers.values())) <= len(known):
             return
         new = sorted({Place(topic, n) for topic, found in numbers.items() for n in found} - known.keys())
-        # Assigning anew forgets the positions of all.
+        # A new assignment loses the positions of all partitions.
         consumer.assign([TopicPartition(*place) for place in (*known, *new)])
         self._seek_all(consumer)
         self._spans.start(await _bounds(consumer, new), "beginning")
@@ -280,11 +281,11 @@ class Follower:
         began_s = self._seconds()
         try:
             self._spans.look_again(await self.ends())
-        except BrokerError:  # a broker that is away may come back; how long is waited is judged below
+        except BrokerError:  # an unavailable broker may come back; the wait counts towards the limit
             self._spans.waited(self._seconds() - began_s)
 
     async def _settle(self, consumer: AIOKafkaConsumer) -> None:
-        """Find positions that the log has, after one that it has not."""
+        """Move to positions that exist in the log, after an out-of-range position."""
         try:
             bounds = await _bounds(consumer, self._spans.positions)
         except KafkaError as exc:
@@ -319,27 +320,27 @@ async def read_to_end(
     pace: Pace = FULL_SPEED,
     no_progress_s: float = NO_PROGRESS_S,
 ) -> AsyncGenerator[Batch, None]:
-    """Read all that partitions hold now, and close; cancelling closes, too.
+    """Read everything that the partitions hold now, then close; cancelling closes as well.
 
-    Who leaves the loop early closes the generator at once with `contextlib.aclosing`.
+    To leave the loop early, wrap the generator in `contextlib.aclosing`, which closes it at once.
 
     Args:
-        clients: The Kafka.
+        clients: Kafka client factory.
         topic: Topic.
-        partitions: Which partitions; none reads nothing.
-        start: First offsets by partition; others are read from their beginning.
-        ends: Offsets to stop before, by partition; none for the ends of now.
+        partitions: Partition numbers; empty reads nothing.
+        start: First offsets by partition; other partitions are read from their beginning.
+        ends: Offsets to stop before, by partition; None for the current ends.
         read_committed: Hide records of open and aborted transactions.
         max_records: Limit of one batch.
         pace: Rest after each batch.
-        no_progress_s: Longest wait without progress.
+        no_progress_s: How long to wait without progress before failing.
 
     Yields:
-        Batches, by partition in offset order.
+        Batches, in offset order within a partition.
 
     Raises:
         TopicError: The topic or a partition does not exist, or was recreated or truncated.
-        BrokerError: Kafka cannot be read, or nothing has come for too long.
+        BrokerError: Kafka cannot be read, or there was no progress for too long.
     """
     if not partitions:
         return
@@ -359,19 +360,21 @@ async def read_to_end(
 
 
 async def ask_bounds(clients: Clients, topic: str, partitions: Collection[int]) -> dict[int, Bounds]:
-    """Ask where partitions begin and end now.
+    """Fetch the current first and end offsets of partitions.
 
     Args:
-        clients: The Kafka.
+        clients: Kafka client factory.
         topic: Topic.
-        partitions: Which partitions.
+
+
+        partitions: Partition numbers.
 
     Returns:
-        First and end offset by partition; ends are last stable offsets.
+        First and end offset by partition; an end is the last stable offset.
 
     Raises:
         TopicError: The topic or a partition does not exist.
-        BrokerError: Kafka does not say.
+        BrokerError: Kafka does not answer.
     """
     async with Follower(clients, {topic: partitions}, start=None) as follower:
         return {place.partition: bounds for place, bounds in follower.bounds.items()}

@@ -1,4 +1,4 @@
-"""A worker's service that follows topics and hands over what comes."""
+"""Base class of worker services that follow topics."""
 
 from collections.abc import Sequence
 
@@ -13,11 +13,11 @@ _POLL_MS = 500
 
 
 class FollowingService(Service):
-    """Follows all of some topics from their beginning until it is stopped; subclasses say what becomes of the records.
+    """Follows whole topics from their beginning until stopped; subclasses handle the records.
 
     Args:
-        clients: The Kafka.
-        *topics: Topics; partitions that are added to them later are followed, too.
+        clients: Kafka client factory.
+        *topics: Topics; partitions added later are followed too.
     """
 
     mundane_level = "debug"
@@ -27,15 +27,11 @@ class FollowingService(Service):
         self._follower = Follower(clients, {topic.name: range(topic.partitions) for topic in topics}, grows=True)
 
     def take(self, batches: Sequence[Batch]) -> None:
-        """Take what has come; called on the event loop.
-
-        Args:
-            batches: At least one.
-        """
+        """Handle new records (at least one batch); called on the event loop."""
         raise NotImplementedError
 
     async def on_start(self) -> None:
-        """Connect and go on reading; what is there already comes as fast as Kafka gives it."""
+        """Connect and start reading; existing records arrive as fast as Kafka delivers them."""
         await self._follower.open()
         self.add_future(self._follow())
 

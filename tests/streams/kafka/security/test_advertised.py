@@ -71,7 +71,7 @@ async def test_a_worker_is_told_when_it_logs_in(monkeypatch):
     async def knock(*_):
         return [("kafka-internal", 9092)]
 
-    monkeypatch.setattr("sidestream.streams.kafka.security.login._knock", knock)
+    monkeypatch.setattr("sidestream.streams.kafka.security.login._fetch_brokers", knock)
     with pytest.raises(BrokerError, match="kafka-internal:9092"):
         await Clients(KafkaSettings(bootstrap="127.0.0.1:9")).log_in()
 
