@@ -1,6 +1,6 @@
-r"""What a bad record looks like: a pure guess, so that people need not decode bytes to see what a producer does wrong.
+r"""Hints about malformed records, so that operators see a producer's mistake without decoding bytes by hand.
 
-A guess never decides anything: the reason code stays what the decoder found. It looks at bytes alone and never raises.
+A hint decides nothing: the reason code remains the decoder's. Hints depend on the bytes alone and never raise.
 """
 
 import json
@@ -8,7 +8,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-# Larger values are looked at from their beginning alone.
+# Of larger values only the beginning is examined.
 MAX_PARSED_BYTES = 1 << 20
 MAX_NAMED_FIELDS = 3
 
@@ -40,14 +40,14 @@ _FIELDS = ("event_id", "user_id", "item_id", "session_id", "erasure_id", "at", "
 
 
 def guess(key: bytes | None, value: bytes | None) -> str:
-    """Guess what a bad record looks like.
+    """Guess what is wrong with a malformed record.
 
     Args:
         key: Record key.
         value: Record value.
 
     Returns:
-        One line; "" where nothing is recognised.
+        One line; "" if nothing is recognised.
     """
     return "; ".join([*_of_value(value or b""), *_of_key(key or b"")])
 
@@ -56,10 +56,11 @@ def guess_unit(at: float) -> str:
     """Guess the unit of a time that should be epoch milliseconds.
 
     Args:
-        at: The number that came.
+        at: The number in the record.
 
     Returns:
-        Such as "looks like seconds (2026-11-30T13:21:22Z); multiply by 1,000"; "" for milliseconds, or no time at all.
+        For example "looks like seconds (2026-11-30T13:21:22Z); multiply by 1,000"; "" if it is in milliseconds or not a
+        plausible time.
     """
     for unit, per_s, cure in _UNITS:
         if _FIRST_S <= at / per_s <= _LAST_S:
@@ -90,7 +91,7 @@ def _of_value(value: bytes) -> list[str]:
 
 
 def _schema_id(raw: bytes) -> int | None:
-    """Read the schema id of a frame; they count from 1."""
+    """Read the schema id of a frame; ids start at 1."""
     if raw[:1] != b"\x00" or len(raw) <= _FRAME_BYTES:
         return None
     return int.from_bytes(raw[1:_FRAME_BYTES]) or None
@@ -99,7 +100,7 @@ def _schema_id(raw: bytes) -> int | None:
 def _of_bytes(value: bytes, error: UnicodeDecodeError) -> list[str]:
     if _SURROGATE_BYTES.match(value, error.start):
         return ["a lone surrogate is not valid UTF-8 text"]
-    # One odd byte among text: a producer that writes an 8-bit character set.
+    # A single invalid byte in text: the producer writes an 8-bit character set.
     if value[:1] in (b"{", b"[") and b"\x00" not in value:
         return ["looks like ISO 8859-1 or Windows-1252 text; expected UTF-8"]
     return ["looks like binary data; expected JSON"] if b"\x00" in value else []
@@ -163,7 +164,7 @@ def _names(found: dict[str, Any]) -> list[str]:
     by_plain_name = {name.replace("_", "").lower(): name for name in found}
     wrong = [(by_plain_name[plain], name) for name in _FIELDS if (plain := name.replace("_", "")) in by_plain_name]
     pairs = [f"{got} for {name}" for got, name in wrong if got != name and name not in found]
-    return [f"field names are spelled otherwise: {', '.join(pairs[:MAX_NAMED_FIELDS])}"] if pairs else []
+    return [f"field names are spelled differently: {', '.join(pairs[:MAX_NAMED_FIELDS])}"] if pairs else []
 
 
 def _times(found: dict[str, Any]) -> list[str]:
