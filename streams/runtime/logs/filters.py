@@ -1,4 +1,4 @@
-"""What is done to log lines of libraries: repeats and first retries are held back, class reprs become names."""
+"""Filters for log lines of libraries: suppress repeats and short retries, replace object reprs by names."""
 
 import logging
 import re
@@ -8,10 +8,10 @@ from collections.abc import Callable
 LIBRARIES = ("faust", "mode", "aiokafka", "kafka", "asyncio", "uvicorn")
 
 _REPEAT_S = 10.0
-# Trouble that a library retries by itself is no news before this; a broker that has just begun needs some seconds to
-# find its own coordinators, and answers so meanwhile.
+# Failures that a library retries are not logged before this; a broker that has just started needs some seconds to find
+# its own coordinators, and reports errors until then.
 _PATIENCE_S = 5.0
-# After so long without a complaint, the next one is another trouble.
+# After this long without a line, the next one counts as a new failure.
 _FORGIVEN_S = 30.0
 _RETRIED = re.compile(r"retrying\b|Coordinator Request failed|will retry", re.IGNORECASE)
 
@@ -27,15 +27,15 @@ _REPRS: tuple[tuple[re.Pattern[str], str], ...] = (
 
 
 def is_of_library(record: logging.LogRecord) -> bool:
-    """Tell whether a library wrote a line."""
+    """Return whether a library logged the record."""
     return record.name.split(".")[0] in LIBRARIES
 
 
 class OncePerWhile(logging.Filter):
-    """Lets one line of each place in a library through per while, and says how many were left out.
+    """Passes one record per call site of a library and interval, and adds how many were suppressed.
 
     Args:
-        every_s: The while.
+        every_s: Length of the interval.
         seconds: Monotonic clock.
     """
 
@@ -46,7 +46,7 @@ class OncePerWhile(logging.Filter):
         self._shown: dict[tuple[str, int], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Decide on one record; our own always pass, and so do exceptions."""
+        """Decide on one record; our own records and exceptions always pass."""
         if not is_of_library(record) or record.exc_info:
             return True
         place, now_s = (record.name, record.lineno), self._seconds()
@@ -61,13 +61,13 @@ class OncePerWhile(logging.Filter):
 
 
 class RetriedForLong(logging.Filter):
-    """Holds back what a library says of trouble that it retries by itself, until the trouble has lasted.
+    """Suppresses records about failures that a library retries, until the failure has lasted for a while.
 
     A healthy one-node Kafka answers the first transaction with `NotEnoughReplicasError`, because the partition's leader
-    has no connection to the transaction's coordinator yet; the second try succeeds. What goes on for seconds is real.
+    has no connection to the transaction's coordinator yet; the retry succeeds. A failure that lasts seconds is real.
 
     Args:
-        patience_s: How long trouble may last unsaid.
+        patience_s: How long a failure may last before it is logged.
         seconds: Monotonic clock.
     """
 
@@ -78,7 +78,7 @@ class RetriedForLong(logging.Filter):
         self._troubles: dict[tuple[str, int], tuple[float, float]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Decide on one record; only a library's, and only of retries, are held back."""
+        """Decide on one record; only a library's records about retries are suppressed."""
         if not is_of_library(record) or record.exc_info or not _RETRIED.search(record.getMessage()):
             return True
         place, now_s = (record.name, record.lineno), self._seconds()
@@ -90,7 +90,7 @@ class RetriedForLong(logging.Filter):
 
 
 def name_things(record: logging.LogRecord) -> bool:
-    """Write names where a library's line has class reprs; a filter that lets every record pass."""
+    """Replace object reprs by names in a library's record; a filter that lets every record pass."""
     if is_of_library(record):
         text = record.getMessage()
         for pattern, name in _REPRS:
