@@ -57,7 +57,7 @@ def test_an_address_or_a_name_chooses_among_several(runs) -> None:
     assert ports("k:9", None, Path("var")) == []
     assert ports(None, "radio", Path("var")) == [1]
     assert ports(None, None, Path("/other/var")) == [2]
-    with pytest.raises(BrokerError, match=r"several Kafkas run: k:1 \(broker radio\), k:2; choose one"):
+    with pytest.raises(BrokerError, match=r"several Kafka clusters run: k:1 \(broker radio\), k:2; choose one"):
         workers_to_ask(None, None, Path("var"))
     with pytest.raises(BrokerError, match="called 'tv', got none"):
         workers_to_ask(None, "tv", Path("var"))
