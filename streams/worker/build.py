@@ -203,7 +203,7 @@ class WorkerParts:
             lane_metrics,
             pacer=pacer,
             erasures=erasures,
-            folded=audience.folded,
+            on_durable=audience.folded,
             derived=make_counting(self.settings.popularity, self.topics, self.clients, self.limits),
         )
         self.guarantee = lane.guarantee

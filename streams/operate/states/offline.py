@@ -19,7 +19,7 @@ from sidestream.streams.kafka.compacted import keep_last
 from sidestream.streams.kafka.reading import ask_bounds, read_to_end
 from sidestream.streams.listens.durable.guarantee import make_writer
 from sidestream.streams.listens.durable.writer import ChangelogWriter, FoldedBatch
-from sidestream.streams.listens.restore.origin import is_reserved, look_up
+from sidestream.streams.listens.restore.origin import describe_topics, is_reserved
 from sidestream.streams.listens.settings import LaneSettings
 from sidestream.streams.listens.table.meta import META_KEY, Positions, TableIdentity, TableTopics
 from sidestream.streams.listens.table.users import UserTable
@@ -101,7 +101,7 @@ class Offline:
             LaneError: Source or changelog is missing.
         """
         names = (self.identity.source_topic, self.identity.changelog_topic)
-        found = look_up(self.clients, *names, *self.beside_listens)
+        found = describe_topics(self.clients, *names, *self.beside_listens)
         for name in names:
             if name not in found:
                 msg = f"{name}: expected a topic, got none; run `sidestream topics create`, then this command again"

@@ -120,7 +120,7 @@ def test_table_of_an_earlier_layout_is_read_and_written_anew(tmp_path, header):
     assert again.positions == Positions(7, 40)
     assert again.topics == TableTopics()
     assert again.age_ms() is None
-    again.belong_to(TableTopics(ID_1, ID_2))
+    again.set_topics(TableTopics(ID_1, ID_2))
     again.write({b"u": b"v"}, again.positions)
     third = reopen(again)
     assert (third.positions, third.topics) == (Positions(7, 40), TableTopics(ID_1, ID_2))
@@ -145,10 +145,10 @@ def test_only_what_is_the_whole_changelog_makes_a_table_young(tmp_path):
 
 
 def test_offsets_of_another_source_do_not_hold(table):
-    table.belong_to(TableTopics(ID_1, ID_2))
+    table.set_topics(TableTopics(ID_1, ID_2))
     table.write({}, Positions(7, 40))
     again = reopen(table)
-    again.belong_to(TableTopics(ID_2, ID_2))
+    again.set_topics(TableTopics(ID_2, ID_2))
     assert again.positions == Positions(7, -1)
     again.close()
 
