@@ -1,6 +1,6 @@
-"""Reads all of `item-counts.v1` without a group: every worker orders the whole catalogue.
+"""Reader of all of `item-counts.v1` without a group: every worker ranks the whole catalogue.
 
-A worker does not wait for it: until the counts are there, the catalogue has the order of the model's weights.
+A worker does not wait for it: until the counts are loaded, the catalogue has the order of the model's weights.
 """
 
 from collections.abc import Sequence
@@ -16,9 +16,9 @@ class CountsReader(FollowingService):
     """Feeds the counts to all catalogues of a worker.
 
     Args:
-        clients: The Kafka.
+        clients: Kafka client factory.
         topic: `item-counts.v1`.
-        live: What the records are fed to.
+        live: Receives the records.
     """
 
     def __init__(self, clients: Clients, topic: TopicSpec, live: CountsHub) -> None:
@@ -26,10 +26,6 @@ class CountsReader(FollowingService):
         self._live = live
 
     def take(self, batches: Sequence[Batch]) -> None:
-        """Feed what has come.
-
-        Args:
-            batches: Parts of the counts.
-        """
+        """Feed new records to the catalogues."""
         for batch in batches:
             self._live.feed((record.key, record.value) for record in batch.records)
