@@ -69,7 +69,7 @@ def test_counts_do_not_depend_on_batches_or_on_what_was_published_when(log, size
         offset += len(batch)
         topic.write(counter.publish(max_parts))
     assert as_dict(counter.counts()) == as_dict(expected(log))
-    while counter.has_news:
+    while counter.has_changes:
         topic.write(counter.publish(max_parts))
     assert as_dict(topic.counts()) == as_dict(expected(log))
     assert all(key.startswith(b"3/") for key in topic.values)
@@ -98,7 +98,7 @@ def test_after_a_crash_anywhere_nothing_is_missing_and_nothing_counted_twice(log
             break
         # Without transactions a publication may be there by half; its offset comes last.
         topic.write(counter.publish(data.draw(st.integers(1, 20))), cut=data.draw(st.integers(0, 25)))
-    while counter.has_news:
+    while counter.has_changes:
         topic.write(counter.publish(NUM_PARTS))
     assert as_dict(topic.counts()) == as_dict(counter.counts()) == as_dict(expected(log))
     assert topic.parts()[None].offset == len(log)
@@ -114,14 +114,14 @@ def test_parts_take_turns():
     counter = PartitionCounter(0, DECAY)
     counter.add([[(n, listen(n, 0)) for n in range(600)]], 600)
     seen = []
-    while counter.has_news:
+    while counter.has_changes:
         records = counter.publish(100)
         parts = [read_key(key)[1] for key in records]
         assert parts[-1] is None
         assert len(parts) <= 101
         seen += parts[:-1]
         left = read_part(records[part_key(0, None)]).offset
-        assert left == (0 if counter.has_news else 600)
+        assert left == (0 if counter.has_changes else 600)
         # New listens of parts that were published wait until all others had their turn.
         if len(seen) == 100:
             counter.add([[(600, listen(0, 0))]], 600)

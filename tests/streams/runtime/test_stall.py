@@ -21,7 +21,7 @@ def test_a_pause_of_most_of_a_session_ends_the_process(seconds):
     seconds.now += 8.0
     guard.check()
     seconds.now += 0.1
-    with pytest.raises(LaneError, match=r"some-topic\.v1: .* stood still for 8\.1 s, more than 8\.0 s"):
+    with pytest.raises(LaneError, match=r"some-topic\.v1: .* was paused for 8\.1 s, more than 8\.0 s"):
         guard.check()
 
 

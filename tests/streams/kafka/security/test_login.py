@@ -25,9 +25,9 @@ def test_silence_is_no_refusal_takes_its_time_and_leaves_nothing_open(mute, prot
     gc.collect()
     assert not isinstance(caught.value, AccessError)
     assert f"{mute}: no answer in time" in str(caught.value)
-    assert f"by {protocol}: 127.0.0.1:1: " in str(caught.value)
+    assert f"with {protocol}: 127.0.0.1:1: " in str(caught.value)
 
 
 async def test_a_login_can_be_waited_for_inside_a_running_loop():
-    with pytest.raises(BrokerError, match=r"no Kafka answers at nonsense by PLAINTEXT: expected host:port"):
+    with pytest.raises(BrokerError, match=r"no Kafka answers at nonsense with PLAINTEXT: expected host:port"):
         wait_for_login(Clients(KafkaSettings(bootstrap="nonsense")).log_in(1.0))

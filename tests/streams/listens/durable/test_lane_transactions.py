@@ -117,7 +117,7 @@ async def test_zombie_is_fenced_wherever_it_was_paused(tmp_path, monkeypatch, st
         while not kafka.crashes:
             await asyncio.sleep(0.001)
     assert isinstance(kafka.crashes[0], LaneFenced)
-    assert "another worker has taken the partition over" in str(kafka.crashes[0])
+    assert "another worker has taken over the partition" in str(kafka.crashes[0])
     await zombie.revoked(PARTITIONS)
     kafka.crashes.clear()
     fill(kafka, 30)

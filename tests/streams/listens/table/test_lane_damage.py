@@ -136,7 +136,7 @@ def test_a_damaged_table_that_another_process_has_open_is_not_deleted(path):
         [sys.executable, "-c", script, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as other:
         assert other.stdout.readline() == b"open\n"
-        with pytest.raises(LaneError, match="open in another process, so it is left alone"):
+        with pytest.raises(LaneError, match="open in another process, so it is not deleted"):
             discard(path)
         assert (path / "CURRENT").exists()
         other.stdin.close()
