@@ -90,7 +90,7 @@ class _Consumer(driver.Consumer):
         handed = {topic: {tp.partition for tp in assigned if tp.topic == topic} for topic in lanes}
         try:
             for topic, lane in lanes.items():
-                await lane.assigned(handed[topic])
+                await lane.on_assigned(handed[topic])
         except SidestreamError as exc:
             await self.app.crash(exc)
         else:
@@ -128,7 +128,7 @@ class _Consumer(driver.Consumer):
         try:
             # Last registered first: sessions read the tables of the listen lane, so they must stop before it.
             for topic, lane in reversed(self.transport.lanes.items()):
-                await lane.revoked(handed[topic])
+                await lane.on_revoked(handed[topic])
         except SidestreamError as exc:
             await self.app.crash(exc)
 

@@ -200,13 +200,13 @@ class ListenLane:
         """Next source offset by partition; empty if the writer commits them itself."""
         return {} if self._writer.commits_source else dict(self._folding.next_offsets)
 
-    async def assigned(self, partitions: Collection[int]) -> None:
+    async def on_assigned(self, partitions: Collection[int]) -> None:
         """Take over partitions; restoring and folding run in the background.
 
         Args:
             partitions: All partitions that this worker now owns.
         """
-        await self.revoked(self._assigned)
+        await self.on_revoked(self._assigned)
         self._assigned, self._folding = frozenset(partitions), self._new_folding()
         if not partitions:
             return
@@ -214,7 +214,7 @@ class ListenLane:
         self._task = asyncio.create_task(self._serve(sorted(partitions), self._stop), name=f"lane of {self.topic}")
         self._task.add_done_callback(self._on_done)
 
-    async def revoked(self, partitions: Collection[int]) -> None:
+    async def on_revoked(self, partitions: Collection[int]) -> None:
         """Stop after finishing the batch in flight.
 
         Args:

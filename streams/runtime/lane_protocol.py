@@ -11,17 +11,17 @@ class PartitionLane(Protocol):
     def topic(self) -> str:
         """Topic whose partitions it processes."""
 
-    async def assigned(self, partitions: Collection[int]) -> None:
+    async def on_assigned(self, partitions: Collection[int]) -> None:
         """Take over partitions, after a rebalance; must return at once and start its work in the background.
 
         Args:
             partitions: All partitions that this worker now owns, not only new ones; may be empty.
         """
 
-    async def revoked(self, partitions: Collection[int]) -> None:
+    async def on_revoked(self, partitions: Collection[int]) -> None:
         """Stop all work, finish or drop what is in flight, and keep the resulting `committable` unchanged.
 
-        Faust rebalances eagerly: all partitions are revoked, then `assigned` is called with the new set. The rebalance
+        Faust rebalances eagerly: all partitions are revoked, then `on_assigned` is called with the new set. The rebalance
         waits for this call, so it must return within half the session timeout.
 
         Args:

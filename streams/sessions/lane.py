@@ -104,12 +104,12 @@ class SessionLane(Service):
 
     async def on_stop(self) -> None:
         """Finish the answers in flight, within the time limit of a revocation."""
-        await self.revoked(self._prefixes)
+        await self.on_revoked(self._prefixes)
         self._answerer.close()
         if self._producer is not None:
             await self._producer.stop()
 
-    async def assigned(self, partitions: Collection[int]) -> None:
+    async def on_assigned(self, partitions: Collection[int]) -> None:
         """Start reading partitions from their committed offsets.
 
         Args:
@@ -121,7 +121,7 @@ class SessionLane(Service):
         if partitions:
             self.add_future(self._read(self._epoch, sorted(partitions)))
 
-    async def revoked(self, partitions: Collection[int]) -> None:
+    async def on_revoked(self, partitions: Collection[int]) -> None:
         """Stop reading and wait, for a limited time, for the answers in flight.
 
         Args:

@@ -47,10 +47,10 @@ class ErasureFeed:
         """Topic of the requests."""
         return self._topic
 
-    async def assigned(self, partitions: Collection[int]) -> None:
+    async def on_assigned(self, partitions: Collection[int]) -> None:
         """Do nothing: the listen lane opens the feed once its tables are restored."""
 
-    async def revoked(self, partitions: Collection[int]) -> None:
+    async def on_revoked(self, partitions: Collection[int]) -> None:
         """Do nothing: the listen lane closes the feed when its last batch is done."""
 
     def committable(self) -> Mapping[int, int]:

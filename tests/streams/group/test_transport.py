@@ -27,10 +27,10 @@ class Lane:
         self.offsets = offsets
         self.fails = False
 
-    async def assigned(self, partitions) -> None:
+    async def on_assigned(self, partitions) -> None:
         self.notes.append(("assigned", self.topic, set(partitions)))
 
-    async def revoked(self, partitions) -> None:
+    async def on_revoked(self, partitions) -> None:
         self.notes.append(("revoked", self.topic, set(partitions)))
         if self.fails:
             raise LaneError("stuck")

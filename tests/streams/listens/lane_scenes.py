@@ -84,7 +84,7 @@ async def drain(kafka: FakeKafka, lane: ListenLane) -> None:
 
 async def run_to_end(kafka: FakeKafka, folder: Path, guarantee: str = "exactly_once", **options) -> dict[bytes, bytes]:
     lane = make_lane(kafka, folder, guarantee, **options)
-    await lane.assigned(PARTITIONS)
+    await lane.on_assigned(PARTITIONS)
     await drain(kafka, lane)
     states = {}
     if not kafka.crashes:
@@ -93,7 +93,7 @@ async def run_to_end(kafka: FakeKafka, folder: Path, guarantee: str = "exactly_o
         for user, partition in itertools.product(users, PARTITIONS):
             _, blocks = lane.history(partition, user.decode())
             states.update((block_key(user, slot), block) for slot, block in blocks.items())
-    await lane.revoked(PARTITIONS)
+    await lane.on_revoked(PARTITIONS)
     kafka.offsets.update(lane.committable())
     return states
 

@@ -147,7 +147,7 @@ async def test_reader_sees_folded_values_before_they_are_durable(tmp_path, guara
 
     lane._writer.publish = slow  # type: ignore[method-assign]
     kafka.listen(0, "u", 1)
-    await lane.assigned(PARTITIONS)
+    await lane.on_assigned(PARTITIONS)
     await lane.wait_ready()
     async with asyncio.timeout(10):
         while lane.read(0, "u") is None:
@@ -157,7 +157,7 @@ async def test_reader_sees_folded_values_before_they_are_durable(tmp_path, guara
     release.set()
     await drain(kafka, lane)
     assert lane.read(0, "u") == expected(kafka)[b"u"]
-    await lane.revoked(PARTITIONS)
+    await lane.on_revoked(PARTITIONS)
 
 
 async def test_only_owned_and_restored_partitions_are_read(tmp_path):
@@ -165,11 +165,11 @@ async def test_only_owned_and_restored_partitions_are_read(tmp_path):
     lane = make_lane(kafka, tmp_path)
     with pytest.raises(LaneError, match="not open here"):
         lane.read(0, "u")
-    await lane.assigned({0})
+    await lane.on_assigned({0})
     await lane.wait_ready()
     assert (lane.ready(0), lane.ready(1)) == (True, False)
     assert lane.read(0, "u") is None
-    await lane.revoked({0})
+    await lane.on_revoked({0})
     assert not lane.ready(0)
     with pytest.raises(LaneError):
         lane.read(0, "u")
@@ -186,10 +186,10 @@ async def test_a_batch_that_cannot_end_makes_the_revoke_fail(tmp_path):
 
     lane._writer.publish = never  # type: ignore[method-assign]
     kafka.listen(0, "u", 1)
-    await lane.assigned(PARTITIONS)
+    await lane.on_assigned(PARTITIONS)
     await waiting.wait()
     with pytest.raises(LaneError, match="did not end within"):
-        await lane.revoked(PARTITIONS)
+        await lane.on_revoked(PARTITIONS)
 
 
 async def test_a_process_that_slept_past_its_session_writes_nothing(tmp_path):
@@ -197,9 +197,9 @@ async def test_a_process_that_slept_past_its_session_writes_nothing(tmp_path):
     times = iter([0.0, 0.0])  # made, begun
     lane = make_lane(kafka, tmp_path, "at_least_once", clock=lambda: next(times, 100.0))
     kafka.listen(0, "u", 1)
-    await lane.assigned(PARTITIONS)
+    await lane.on_assigned(PARTITIONS)
     await drain(kafka, lane)
-    await lane.revoked(PARTITIONS)
+    await lane.on_revoked(PARTITIONS)
     assert "was paused for 100.0 s" in str(kafka.crashes[0])
     assert changelog(kafka) == {}
 
@@ -256,11 +256,11 @@ async def test_it_tells_up_to_where_its_states_show_the_log(tmp_path):
     ends = {partition: kafka.end("listens", partition) for partition in PARTITIONS}
     lane = make_lane(kafka, tmp_path)
     assert lane.folded_to(0) is None
-    await lane.assigned(PARTITIONS)
+    await lane.on_assigned(PARTITIONS)
     async with asyncio.timeout(20):
         while {partition: lane.folded_to(partition) for partition in PARTITIONS} != ends:
             await asyncio.sleep(0.001)
     assert lane.unread({0: ends[0] + 3, 1: ends[1]}) == {0: 3, 1: 0}
-    await lane.revoked(PARTITIONS)
+    await lane.on_revoked(PARTITIONS)
     assert lane.folded_to(0) is None
     assert lane.unread(ends) == {}

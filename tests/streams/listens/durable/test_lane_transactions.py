@@ -108,7 +108,7 @@ async def test_zombie_is_fenced_wherever_it_was_paused(tmp_path, monkeypatch, st
     zombie = make_lane(kafka, tmp_path / "zombie")
     with monkeypatch.context() as patch:
         patch.setattr(FakeProducer, step, pause)
-        await zombie.assigned(PARTITIONS)
+        await zombie.on_assigned(PARTITIONS)
         await paused.wait()
     # Its session ended meanwhile: another worker is given the partitions, and the zombie has not heard of it.
     assert await run_to_end(kafka, tmp_path / "heir") == expected(kafka)
@@ -118,7 +118,7 @@ async def test_zombie_is_fenced_wherever_it_was_paused(tmp_path, monkeypatch, st
             await asyncio.sleep(0.001)
     assert isinstance(kafka.crashes[0], LaneFenced)
     assert "another worker has taken over the partition" in str(kafka.crashes[0])
-    await zombie.revoked(PARTITIONS)
+    await zombie.on_revoked(PARTITIONS)
     kafka.crashes.clear()
     fill(kafka, 30)
     assert await run_to_end(kafka, tmp_path / "zombie") == expected(kafka) == changelog(kafka)
@@ -208,10 +208,10 @@ async def test_revoke_does_not_wait_for_a_fence_that_is_not_answered(tmp_path, m
     monkeypatch.setattr(FakeProducer, "start", start)
     kafka = FakeKafka()
     lane = make_lane(kafka, tmp_path)
-    await lane.assigned(PARTITIONS)
+    await lane.on_assigned(PARTITIONS)
     await started.wait()
     async with asyncio.timeout(2):
-        await lane.revoked(PARTITIONS)
+        await lane.on_revoked(PARTITIONS)
     assert not kafka.crashes
 
 

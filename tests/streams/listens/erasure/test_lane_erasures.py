@@ -51,13 +51,13 @@ class Scene:
         )
 
     async def __aenter__(self) -> "Scene":
-        await self.lane.assigned(PARTITIONS)
-        await self.feed.assigned(PARTITIONS)
+        await self.lane.on_assigned(PARTITIONS)
+        await self.feed.on_assigned(PARTITIONS)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        await self.feed.revoked(PARTITIONS)
-        await self.lane.revoked(PARTITIONS)
+        await self.feed.on_revoked(PARTITIONS)
+        await self.lane.on_revoked(PARTITIONS)
         self.kafka.offsets.update(self.lane.committable())
         self.kafka.erasure_offsets.update(self.feed.committable())
 
