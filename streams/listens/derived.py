@@ -84,5 +84,5 @@ async def publish_derived(
         LaneError: The records are not known to be durable; the worker must restart.
     """
     for partition, values in records:
-        await pacer.turn()
+        await pacer.yield_if_due()
         await writer.publish(FoldedBatch(partition, {}, (), next_offsets[partition], derived={topic: values}))

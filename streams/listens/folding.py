@@ -149,7 +149,7 @@ class Folding:
                 collected.setdefault(tp.partition, []).extend(records)
                 limit -= len(records)
             wait_ms = 0
-            await self._pacer.turn()
+            await self._pacer.yield_if_due()
         return collected
 
     async def _process_partition(self, partition: int, records: Sequence[Any], requests: Requests | None) -> None:
@@ -172,7 +172,7 @@ class Folding:
     async def _sweep(self) -> None:
         if self._erasures is None:
             return
-        await self._pacer.turn()
+        await self._pacer.yield_if_due()
         for batch in self._erasures.sweep(self.next_offsets, self.folded_to):
             await self._make_durable(batch)
             self._metrics.forgotten(len(batch.values))
@@ -182,7 +182,7 @@ class Folding:
         table = self._tables[result.partition]
         changelog_offset = table.positions.changelog_offset if offset is None else offset
         async with self._pacer.working:
-            await self._pacer.turn()
+            await self._pacer.yield_if_due()
             # Not in a thread: rocksdict holds the GIL while it writes (3 us a value), so a thread would block the event
             # loop as well, for an unknown time.
             table.write(result.values, Positions(changelog_offset, result.next_offset))
@@ -191,21 +191,21 @@ class Folding:
         table = self._tables[partition]
         batch = ListenBatch(partition, self.next_offsets[partition], self._decode, self._settings.history_events)
         for first in range(0, len(records), DECODE_RECORDS):
-            await self._pacer.turn()
+            await self._pacer.yield_if_due()
             batch.add(records[first : first + DECODE_RECORDS])
         if self._derived is not None:
-            await self._pacer.turn()
+            await self._pacer.yield_if_due()
             self._derived.by_partition[partition].add(batch.listens.values(), batch.next_offset)
         if requests is not None:
             blocks: dict[bytes, dict[int, bytes]] = {}
             for user in requests.by_user:
-                await self._pacer.turn()
+                await self._pacer.yield_if_due()
                 blocks[user] = table.history(user)[1]
             batch.erase(requests, blocks)
         overlay = self._overlay.setdefault(partition, {})
         users = batch.users
         for first in range(0, len(users), FOLD_USERS):
-            await self._pacer.turn()
+            await self._pacer.yield_if_due()
             some = users[first : first + FOLD_USERS]
             overlay.update(batch.fold(some, table.get_many(some), self._lookup))
         return batch

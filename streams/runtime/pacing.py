@@ -2,7 +2,7 @@
 
 Both lanes of a worker share one thread. A session-start takes about ten iterations of the event loop from its fetch to
 its acknowledged answer, and waits for listens in each of them: under a backlog, slices of 4 ms made that 40 ms. So the
-listen lane calls `turn` before every small piece of work. At the end of a slice the loop runs a few iterations, which
+listen lane calls `yield_if_due` before every small piece of work. At the end of a slice the loop runs a few iterations, which
 lets new records reach the session lane, and while a session-start is in flight the listen lane pauses until the answer
 is on its way to Kafka.
 
@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Hashable
 
 # A record takes four loop iterations from the socket to the waiting lane; one iteration costs about 20 us.
-TURNS = 4
+LOOP_ITERATIONS = 4
 # Accumulated pause time: enough for a few session-starts in a row, too little to affect the throughput of listens.
 MAX_SAVED_S = 0.05
 # A piece of work may exceed its slice by this factor.
@@ -88,7 +88,7 @@ class Pacer:
             async with asyncio.timeout(limit_s):
                 await self._folded.wait()
 
-    async def turn(self) -> None:
+    async def yield_if_due(self) -> None:
         """Return at once within a slice; at its end yield to other tasks, and pause while session-starts wait."""
         worked_s = self._clock() - self._began_s
         if worked_s < self._slice_s:
@@ -96,14 +96,14 @@ class Pacer:
         # Anything longer was not work: the lane waited for an ack, or other processes used the cores.
         self._saved_s += min(worked_s, MAX_SLICES * self._slice_s) * self._hold_per_work
         self._saved_s = min(MAX_SAVED_S, self._saved_s)
-        await _let_others_turn()
+        await _yield_to_loop()
         if self._waiting:
             while self._waiting and self._saved_s > 0.0:
-                await self._stand_back()
-            await _let_others_turn()  # the answer takes as many iterations to the socket as the request took from it
+                await self._pause()
+            await _yield_to_loop()  # the answer takes as many iterations to the socket as the request took from it
         self._began_s = self._clock()
 
-    async def _stand_back(self) -> None:
+    async def _pause(self) -> None:
         began_s = self._clock()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._saved_s):
@@ -111,6 +111,6 @@ class Pacer:
         self._saved_s -= self._clock() - began_s
 
 
-async def _let_others_turn() -> None:
-    for _ in range(TURNS):
+async def _yield_to_loop() -> None:
+    for _ in range(LOOP_ITERATIONS):
         await asyncio.sleep(0)

@@ -74,7 +74,7 @@ async def _build(producer: AIOKafkaProducer, rows: Iterable[_Row], pacer: Pacer)
     builder = None
     for number, (key, value, headers) in enumerate(rows):
         if number % _ROWS_PER_SLICE == 0:
-            await pacer.turn()
+            await pacer.yield_if_due()
         if builder is None or builder.append(key=key, value=value, timestamp=None, headers=headers) is None:
             builder = producer.create_batch()
             builders.append(builder)

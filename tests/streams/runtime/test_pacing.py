@@ -32,14 +32,14 @@ async def turns_of_the_loop(coroutine):
 async def test_within_a_slice_nobody_is_asked(clock):
     pacer = Pacer(slice_ms=1_000, clock=clock)
     pacer.session_begins("a")
-    assert await turns_of_the_loop(pacer.turn()) == 1
+    assert await turns_of_the_loop(pacer.yield_if_due()) == 1
 
 
 async def test_at_the_end_of_a_slice_the_loop_turns_and_a_new_one_begins(clock):
     pacer = Pacer(slice_ms=1_000, clock=clock)
     clock.ahead_s += 1.1
-    assert await turns_of_the_loop(pacer.turn()) > 3
-    assert await turns_of_the_loop(pacer.turn()) == 1
+    assert await turns_of_the_loop(pacer.yield_if_due()) > 3
+    assert await turns_of_the_loop(pacer.yield_if_due()) == 1
 
 
 async def test_listens_stand_back_until_the_last_session_is_answered(clock):
@@ -47,7 +47,7 @@ async def test_listens_stand_back_until_the_last_session_is_answered(clock):
     pacer.session_begins("a")
     pacer.session_begins("b")
     clock.ahead_s += 1.0
-    waiting = asyncio.create_task(pacer.turn())
+    waiting = asyncio.create_task(pacer.yield_if_due())
     for _ in range(10):
         await asyncio.sleep(0)
     pacer.session_ends("a")
@@ -63,7 +63,7 @@ async def test_listens_stand_back_until_the_last_session_is_answered(clock):
 @pytest.mark.parametrize("listen_share", [0.25, 0.5, 0.8])
 async def test_listens_keep_their_share_of_the_time_however_long_sessions_wait(clock, listen_share):
     pacer = Pacer(slice_ms=2, listen_share=listen_share, clock=clock)
-    await pacer.turn()
+    await pacer.yield_if_due()
     pacer.session_begins("a")
     begun_s = clock()
     worked_s = 0.0
@@ -71,7 +71,7 @@ async def test_listens_keep_their_share_of_the_time_however_long_sessions_wait(c
         while worked_s < 0.1:
             clock.ahead_s += 0.004
             worked_s += 0.004
-            await pacer.turn()
+            await pacer.yield_if_due()
     stood_back_s = clock() - begun_s - worked_s
     assert stood_back_s <= MAX_SAVED_S + (clock() - begun_s) * (1 - listen_share) + 0.05
     assert stood_back_s >= worked_s * (1 - listen_share) / listen_share * 0.9
@@ -83,13 +83,13 @@ async def test_with_the_whole_share_listens_never_stand_back(clock):
     async with asyncio.timeout(1):
         for _ in range(50):
             clock.ahead_s += 0.01
-            await pacer.turn()
+            await pacer.yield_if_due()
 
 
 async def test_a_wait_for_kafka_earns_no_more_standing_back_than_work_would(clock):
     pacer = Pacer(slice_ms=1, listen_share=0.5, clock=clock)
     clock.ahead_s += 60.0
-    await pacer.turn()
+    await pacer.yield_if_due()
     assert pacer._saved_s == pytest.approx(MAX_SLICES * 0.001)
 
 
