@@ -138,9 +138,9 @@ class ListenLane:
 
     def folded_to(self, partition: int) -> int | None:
         """Return the offset of the first listen that `read` does not include; None if the partition is not ready."""
-        return self._folding.folded_to.get(partition) if self.ready(partition) else None
+        return self._folding.folded_to.get(partition) if self.is_ready(partition) else None
 
-    def ready(self, partition: int) -> bool:
+    def is_ready(self, partition: int) -> bool:
         """Return whether a partition's table is restored, so that `read` works for it."""
         return self._ready.is_set() and partition in self._assigned
 

@@ -103,7 +103,7 @@ class Restoring(Protocol):
     def restore_progress(self) -> Mapping[int, RestoreProgress]:
         """Progress by partition; empty before a restore begins."""
 
-    def ready(self, partition: int) -> bool:
+    def is_ready(self, partition: int) -> bool:
         """Return whether a partition's table is restored."""
 
 
@@ -111,7 +111,7 @@ def not_restored(lane: Restoring) -> list[str]:
     """Return one line per partition that is not restored yet, with its progress and estimated time left."""
     reasons = []
     for partition in sorted(lane.partitions):
-        if lane.ready(partition):
+        if lane.is_ready(partition):
             continue
         reason, progress = f"restoring partition {partition}", lane.restore_progress.get(partition)
         if progress is not None and progress.remaining:

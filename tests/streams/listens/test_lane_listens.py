@@ -167,10 +167,10 @@ async def test_only_owned_and_restored_partitions_are_read(tmp_path):
         lane.read(0, "u")
     await lane.on_assigned({0})
     await lane.wait_ready()
-    assert (lane.ready(0), lane.ready(1)) == (True, False)
+    assert (lane.is_ready(0), lane.is_ready(1)) == (True, False)
     assert lane.read(0, "u") is None
     await lane.on_revoked({0})
-    assert not lane.ready(0)
+    assert not lane.is_ready(0)
     with pytest.raises(LaneError):
         lane.read(0, "u")
 

@@ -265,7 +265,7 @@ async def test_a_sweep_that_dies_anywhere_is_finished_by_the_next(tmp_path, guar
     kafka.acks_left = None
     kafka.crashes.clear()
     async with Scene(kafka, tmp_path, guarantee, **later) as scene:
-        await scene.until(lambda: scene.lane.ready(0) and scene.lane.read(0, "u") is None)
+        await scene.until(lambda: scene.lane.is_ready(0) and scene.lane.read(0, "u") is None)
         await scene.drained()
     assert changelog(kafka) == {b"u": None}
     assert [record.value for record in kafka.visible("erasures", 0)][-1] is None

@@ -12,7 +12,7 @@ class FakeLane:
     def __init__(self, progress, ready=()):
         self.restore_progress, self._ready = progress, ready
 
-    def ready(self, partition):
+    def is_ready(self, partition):
         return partition in self._ready
 
 
