@@ -36,7 +36,7 @@ from sidestream.streams.listens.restore.restorer import Restorer
 from sidestream.streams.listens.restore.source_check import SourceCheck
 from sidestream.streams.listens.settings import LaneSettings
 from sidestream.streams.listens.table.users import UserTable
-from sidestream.streams.runtime.garbage_collection import settle
+from sidestream.streams.runtime.garbage_collection import collect_and_freeze
 from sidestream.streams.runtime.lane_metrics import LaneMetrics
 from sidestream.streams.runtime.lane_protocol import LaneHost
 from sidestream.streams.runtime.pacing import Pacer
@@ -283,7 +283,7 @@ class ListenLane:
                 await self._erasures.open(self._host, tables, commits=not self._writer.commits_source)
             await done_before(stop, open_derived(self._derived, self._writer, positions))
             self._folding.begin(tables, positions)
-            settle()  # no session-start is waiting yet
+            collect_and_freeze()  # no session-start is waiting yet
             if not stop.is_set():
                 self._ready.set()
             await self._folding.run(source, stop)

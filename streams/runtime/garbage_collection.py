@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-def settle() -> None:
+def collect_and_freeze() -> None:
     """Collect once, and exclude all objects alive now from later collections; blocks for 0.1 to 0.2 s.
 
     Call it again after large changes: objects excluded before are collected first, so nothing is kept forever.
@@ -20,7 +20,7 @@ def settle() -> None:
 
 
 @contextmanager
-def paused() -> Iterator[None]:
+def collection_paused() -> Iterator[None]:
     """Disable collection during a burst of short-lived objects without cycles: saves a fifth of a restore's time."""
     was_on = gc.isenabled()
     gc.disable()

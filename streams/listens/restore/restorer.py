@@ -30,7 +30,7 @@ from sidestream.streams.listens.restore.origin import ORIGIN_KEY
 from sidestream.streams.listens.restore.progress import ProgressLog, RestoreProgress
 from sidestream.streams.listens.table.meta import Positions
 from sidestream.streams.listens.table.partition import PartitionTable
-from sidestream.streams.runtime.garbage_collection import paused
+from sidestream.streams.runtime.garbage_collection import collection_paused
 from sidestream.streams.runtime.lane_metrics import LaneMetrics
 
 logger = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ class Restorer:
         try:
             async with Follower(self._clients, {self.topic: tables}, start=None, restarts=False) as follower:
                 await self._seek(follower, tables, is_stopped, removals_kept_ms)
-                with paused():
+                with collection_paused():
                     await self._read(follower, tables, is_stopped)
         except (BrokerError, TopicError) as exc:
             msg = (
