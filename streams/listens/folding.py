@@ -24,7 +24,7 @@ from sidestream.streams.runtime.lane_metrics import LaneMetrics
 from sidestream.streams.runtime.pacing import Pacer
 from sidestream.streams.runtime.progress import Reading, Work
 from sidestream.streams.runtime.stall import StallGuard
-from sidestream.streams.runtime.waiting import together
+from sidestream.streams.runtime.waiting import run_concurrently
 
 # Bounds how long a revocation waits for an idle lane.
 POLL_MS = 200
@@ -126,7 +126,7 @@ class Folding:
             while (fetched or requests) and not stop.is_set():
                 chunks = {p: records[:limit] for p, records in fetched.items()}
                 partitions = dict.fromkeys((*chunks, *requests))
-                await together(self._process_partition(p, chunks.get(p, ()), requests.get(p)) for p in partitions)
+                await run_concurrently(self._process_partition(p, chunks.get(p, ()), requests.get(p)) for p in partitions)
                 if self._erasures is not None:
                     self._erasures.mark_applied(requests)
                 fetched = {p: records[limit:] for p, records in fetched.items() if len(records) > limit}

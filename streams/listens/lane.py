@@ -42,7 +42,7 @@ from sidestream.streams.runtime.lane_protocol import LaneHost
 from sidestream.streams.runtime.pacing import Pacer
 from sidestream.streams.runtime.progress import IDLE, Work
 from sidestream.streams.runtime.stall import StallGuard
-from sidestream.streams.runtime.waiting import done_before, together
+from sidestream.streams.runtime.waiting import run_until, run_concurrently
 
 logger = logging.getLogger(__name__)
 
@@ -265,7 +265,7 @@ class ListenLane:
         source: AIOKafkaConsumer | None = None
         try:
             # No work to finish yet: a revocation need not wait for a broker that does not answer.
-            if not await done_before(stop, together((self._writer.open(partitions), self._source_check.read_topics()))):
+            if not await run_until(stop, run_concurrently((self._writer.open(partitions), self._source_check.read_topics()))):
                 return
             committed = await self._host.committed(self.topic, partitions)
             tables = await asyncio.to_thread(self._table.open, partitions)
@@ -281,7 +281,7 @@ class ListenLane:
             await write_origins(self._writer, tables, positions, unrecorded)
             if self._erasures is not None:
                 await self._erasures.open(self._host, tables, commits=not self._writer.commits_source)
-            await done_before(stop, open_derived(self._derived, self._writer, positions))
+            await run_until(stop, open_derived(self._derived, self._writer, positions))
             self._folding.begin(tables, positions)
             collect_and_freeze()  # no session-start is waiting yet
             if not stop.is_set():

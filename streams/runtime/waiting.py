@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-async def together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+async def run_concurrently(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """Run coroutines concurrently.
 
     `asyncio.gather` would leave the others running after a failure, and `TaskGroup` alone raises an exception group.
@@ -29,7 +29,7 @@ async def together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     return [task.result() for task in tasks]
 
 
-async def done_before(stop: asyncio.Event, coroutine: Coroutine[Any, Any, object]) -> bool:
+async def run_until(stop: asyncio.Event, coroutine: Coroutine[Any, Any, object]) -> bool:
     """Run a coroutine, but cancel it once an event is set.
 
     Args:

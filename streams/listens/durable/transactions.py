@@ -31,7 +31,7 @@ from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.listens.durable.sending import MAX_REQUEST_BYTES, closed_writer, queue_batch
 from sidestream.streams.listens.durable.writer import FoldedBatch
 from sidestream.streams.runtime.pacing import Pacer
-from sidestream.streams.runtime.waiting import together
+from sidestream.streams.runtime.waiting import run_concurrently
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class TransactionalWriter:
                 retry_backoff_ms=RETRY_BACKOFF_MS,
             )
         try:
-            await together(producer.start() for producer in self._producers.values())
+            await run_concurrently(producer.start() for producer in self._producers.values())
         except TransactionalIdAuthorizationFailed as exc:
             msg = (
                 f"{self.source_topic}: the broker does not permit transactions; allow WRITE and DESCRIBE on "

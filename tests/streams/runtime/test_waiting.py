@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from sidestream.streams.runtime.waiting import done_before, together
+from sidestream.streams.runtime.waiting import run_until, run_concurrently
 
 
 async def test_results_come_in_order():
@@ -12,8 +12,8 @@ async def test_results_come_in_order():
         await asyncio.sleep(0.001 * (3 - number))
         return number
 
-    assert await together(work(number) for number in range(3)) == [0, 1, 2]
-    assert await together([]) == []
+    assert await run_concurrently(work(number) for number in range(3)) == [0, 1, 2]
+    assert await run_concurrently([]) == []
 
 
 async def test_first_failure_cancels_the_others_and_is_raised_bare():
@@ -31,7 +31,7 @@ async def test_first_failure_cancels_the_others_and_is_raised_bare():
         raise KeyError("first")
 
     with pytest.raises(KeyError, match="first"):
-        await together([wait(), fail(), wait()])
+        await run_concurrently([wait(), fail(), wait()])
     assert cancelled == [True, True]
 
 
@@ -50,9 +50,9 @@ async def test_work_is_given_up_when_the_event_comes_first():
     async def fail() -> None:
         raise KeyError
 
-    assert await done_before(stop, quick())
+    assert await run_until(stop, quick())
     with pytest.raises(KeyError):
-        await done_before(stop, fail())
+        await run_until(stop, fail())
     asyncio.get_running_loop().call_later(0.01, stop.set)
-    assert not await done_before(stop, wait())
+    assert not await run_until(stop, wait())
     assert ended == [False, True]
