@@ -19,11 +19,11 @@ class Health:
         self._not_ready: list[Reasons] = []
         self._not_alive: list[Reasons] = []
 
-    def ready_when(self, reasons: Reasons) -> None:
+    def add_readiness_check(self, reasons: Reasons) -> None:
         """Register a check that returns why a part is not ready; empty if it is."""
         self._not_ready.append(reasons)
 
-    def alive_when(self, reasons: Reasons) -> None:
+    def add_liveness_check(self, reasons: Reasons) -> None:
         """Register a check that returns why the worker should be restarted; empty if it should not."""
         self._not_alive.append(reasons)
 
