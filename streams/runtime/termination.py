@@ -23,7 +23,7 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM or SIGHUP was received; handled like Ctrl-C."""
 
 
-def catch() -> None:
+def install_handlers() -> None:
     """Make SIGTERM and SIGHUP raise `Terminated`, once; later signals have no effect.
 
     Closing a terminal sends SIGHUP twice (by the kernel and the shell), systemd sends SIGTERM and SIGHUP: the second
@@ -39,13 +39,13 @@ def is_ignored(number: int) -> bool:
     return signal.getsignal(number) is signal.SIG_IGN
 
 
-def hold_off() -> None:
+def ignore_signals() -> None:
     """Ignore SIGTERM and SIGHUP from now on, so that the shutdown is not interrupted."""
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
-def leave(code: str | int | None) -> None:
+def exit_process(code: str | int | None) -> None:
     """End the process: with the signal that it received, if any, else with the exit code."""
     if _received:
         for stream in (sys.stdout, sys.stderr):
@@ -58,7 +58,7 @@ def leave(code: str | int | None) -> None:
     sys.exit(code)
 
 
-def let_go_of_lost_terminal() -> None:
+def redirect_lost_terminal() -> None:
     """Redirect output to a closed terminal to the null device, since writing to it would raise an error."""
     for descriptor in (1, 2):
         try:
@@ -76,5 +76,5 @@ def _raise(number: int, frame: FrameType | None) -> None:
     if _received:
         return
     _received.append(number)
-    let_go_of_lost_terminal()
+    redirect_lost_terminal()
     raise Terminated
