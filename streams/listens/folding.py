@@ -126,7 +126,9 @@ class Folding:
             while (fetched or requests) and not stop.is_set():
                 chunks = {p: records[:limit] for p, records in fetched.items()}
                 partitions = dict.fromkeys((*chunks, *requests))
-                await run_concurrently(self._process_partition(p, chunks.get(p, ()), requests.get(p)) for p in partitions)
+                await run_concurrently(
+                    self._process_partition(p, chunks.get(p, ()), requests.get(p)) for p in partitions
+                )
                 if self._erasures is not None:
                     self._erasures.mark_applied(requests)
                 fetched = {p: records[limit:] for p, records in fetched.items() if len(records) > limit}

@@ -42,7 +42,7 @@ from sidestream.streams.runtime.lane_protocol import LaneHost
 from sidestream.streams.runtime.pacing import Pacer
 from sidestream.streams.runtime.progress import IDLE, Work
 from sidestream.streams.runtime.stall import StallGuard
-from sidestream.streams.runtime.waiting import run_until, run_concurrently
+from sidestream.streams.runtime.waiting import run_concurrently, run_until
 
 logger = logging.getLogger(__name__)
 
@@ -265,7 +265,9 @@ class ListenLane:
         source: AIOKafkaConsumer | None = None
         try:
             # No work to finish yet: a revocation need not wait for a broker that does not answer.
-            if not await run_until(stop, run_concurrently((self._writer.open(partitions), self._source_check.read_topics()))):
+            if not await run_until(
+                stop, run_concurrently((self._writer.open(partitions), self._source_check.read_topics()))
+            ):
                 return
             committed = await self._host.committed(self.topic, partitions)
             tables = await asyncio.to_thread(self._table.open, partitions)

@@ -21,8 +21,8 @@ class PartitionLane(Protocol):
     async def on_revoked(self, partitions: Collection[int]) -> None:
         """Stop all work, finish or drop what is in flight, and keep the resulting `committable` unchanged.
 
-        Faust rebalances eagerly: all partitions are revoked, then `on_assigned` is called with the new set. The rebalance
-        waits for this call, so it must return within half the session timeout.
+        Faust rebalances eagerly: all partitions are revoked, then `on_assigned` is called with the new set. The
+        rebalance waits for this call, so it must return within half the session timeout.
 
         Args:
             partitions: All partitions that this worker owned.

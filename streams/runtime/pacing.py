@@ -2,9 +2,9 @@
 
 Both lanes of a worker share one thread. A session-start takes about ten iterations of the event loop from its fetch to
 its acknowledged answer, and waits for listens in each of them: under a backlog, slices of 4 ms made that 40 ms. So the
-listen lane calls `yield_if_due` before every small piece of work. At the end of a slice the loop runs a few iterations, which
-lets new records reach the session lane, and while a session-start is in flight the listen lane pauses until the answer
-is on its way to Kafka.
+listen lane calls `yield_if_due` before every small piece of work. At the end of a slice the loop runs a few iterations,
+which lets new records reach the session lane, and while a session-start is in flight the listen lane pauses until the
+answer is on its way to Kafka.
 
 Listens are still processed under any number of session-starts: they pause for a bounded share of the time. Pause time
 that is not used accumulates up to a limit.

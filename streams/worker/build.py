@@ -256,7 +256,7 @@ class WorkerParts:
             partial(decode_session_start, limits=self.limits),
             answerer,
             host,
-            lane.ready,
+            lane.is_ready,
             self.settings.session,
             self.metrics,
             pacer,

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from sidestream.streams.runtime.waiting import run_until, run_concurrently
+from sidestream.streams.runtime.waiting import run_concurrently, run_until
 
 
 async def test_results_come_in_order():
