@@ -22,7 +22,7 @@ from sidestream.streams.listens.table.meta import Positions
 from sidestream.streams.listens.table.partition import PartitionTable
 from sidestream.streams.runtime.lane_metrics import LaneMetrics
 from sidestream.streams.runtime.pacing import Pacer
-from sidestream.streams.runtime.progress import Reading, Work
+from sidestream.streams.runtime.progress import ReadProgress, Work
 from sidestream.streams.runtime.stall import StallGuard
 from sidestream.streams.runtime.waiting import run_concurrently
 
@@ -80,7 +80,7 @@ class Folding:
         self._pacer, self._stall, self._erasures = pacer, stall, erasures
         self._on_durable, self._derived = on_durable, derived
         self._tables: Mapping[int, PartitionTable] = {}
-        self._reading = Reading()
+        self._reading = ReadProgress()
         self._overlay: dict[int, dict[bytes, bytes | None]] = {}
         self._partition_slots = asyncio.Semaphore(MAX_CONCURRENT_PARTITIONS)
 

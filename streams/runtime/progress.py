@@ -23,7 +23,7 @@ class Work:
 IDLE = Work(0)
 
 
-class Reading:
+class ReadProgress:
     """Read positions of a consumer, and the number of its fetched records in flight.
 
     It relies on positions, not records: control records at the end of a log are skipped without being delivered.

@@ -15,7 +15,7 @@ from sidestream.streams.listens.erasure.requests import Decode, Requests, read_r
 from sidestream.streams.listens.erasure.sweep import Sweep
 from sidestream.streams.listens.table.partition import PartitionTable
 from sidestream.streams.runtime.lane_protocol import LaneHost
-from sidestream.streams.runtime.progress import IDLE, Reading, Work
+from sidestream.streams.runtime.progress import IDLE, ReadProgress, Work
 
 # Bounds the growth of one batch.
 MAX_REQUESTS = 500
@@ -39,7 +39,7 @@ class ErasureFeed:
         self._topic, self._clients, self._decode = topic, clients, decode
         self._sweep = sweep
         self._follower: Follower | None = None
-        self._reading = Reading()
+        self._reading = ReadProgress()
         self._commits = False
 
     @property
@@ -75,7 +75,7 @@ class ErasureFeed:
             tables: Restored tables by partition.
             commits: Whether Faust commits the offsets.
         """
-        self._commits, self._reading = commits, Reading()
+        self._commits, self._reading = commits, ReadProgress()
         committed = await host.committed(self._topic, list(tables))
         start = {Place(self._topic, p): offset for p, offset in committed.items() if offset is not None}
         # A recreated topic is read again completely: requests are idempotent.

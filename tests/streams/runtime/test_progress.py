@@ -2,7 +2,7 @@
 
 from aiokafka import TopicPartition
 
-from sidestream.streams.runtime.progress import Reading
+from sidestream.streams.runtime.progress import ReadProgress
 
 
 class Consumer:
@@ -15,7 +15,7 @@ class Consumer:
 
 async def test_records_wait_until_they_are_read_and_done():
     consumer = Consumer({TopicPartition("t", 0): 5, TopicPartition("t", 1): 9})
-    reading = Reading()
+    reading = ReadProgress()
     assert reading.work({0: 7, 1: 9}, ()).waiting == 0, "nothing is read yet: the assignment is the restore's matter"
     await reading.note(consumer, "t", [0, 1], {1: [1, 2, 3]})
     assert reading.unread({0: 7, 1: 9}) == {0: 2, 1: 0}
@@ -28,7 +28,7 @@ async def test_records_wait_until_they_are_read_and_done():
 
 
 async def test_ends_that_are_older_than_the_position_and_foreign_partitions_do_not_count():
-    reading = Reading()
+    reading = ReadProgress()
     await reading.note(Consumer({TopicPartition("t", 0): 5}), "t", [0], {})
     assert reading.work({0: 3, 1: 100}, ()).waiting == 0
     assert reading.work({}, ()).waiting == 0
