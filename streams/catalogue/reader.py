@@ -18,8 +18,8 @@ from sidestream.streams.catalogue.saving import Saving
 from sidestream.streams.catalogue.settings import CatalogueSettings
 from sidestream.streams.contracts.topics import TopicSpec
 from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.read_rules import POLL_MS, Place
 from sidestream.streams.kafka.reading import Follower
-from sidestream.streams.kafka.spans import POLL_MS, Place
 from sidestream.streams.runtime.logs.log import get_log
 from sidestream.streams.runtime.progress import IDLE, Work
 from sidestream.tokenizer.catalogue import CatalogueSnapshot

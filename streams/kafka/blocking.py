@@ -1,6 +1,6 @@
 """Blocking reader of topics without a consumer group, for commands and operator tools (no event loop).
 
-Applies the rules of `sidestream.streams.kafka.spans`, like `sidestream.streams.kafka.reading`, with kafka-python.
+Applies the rules of `sidestream.streams.kafka.read_rules`, like `sidestream.streams.kafka.reading`, with kafka-python.
 """
 
 import time
@@ -13,8 +13,8 @@ from kafka.errors import KafkaError, LogTruncationError, OffsetOutOfRangeError
 
 from sidestream.streams.errors import BrokerError
 from sidestream.streams.kafka.clients import Clients
-from sidestream.streams.kafka.faults import absent_partition, absent_topic, unreadable
-from sidestream.streams.kafka.spans import NO_PROGRESS_S, POLL_MS, Batch, Bounds, Place, Spans, Start
+from sidestream.streams.kafka.read_errors import absent_partition, absent_topic, unreadable
+from sidestream.streams.kafka.read_rules import NO_PROGRESS_S, POLL_MS, Batch, Bounds, Place, ReadState, Start
 
 
 class BlockingFollower:
@@ -49,7 +49,7 @@ class BlockingFollower:
         self._bootstrap = clients.bootstrap
         self._growing = [topic for topic, numbers in partitions.items() if numbers is None]
         self._seconds = seconds
-        self._spans = Spans(restarts=restarts, no_progress_s=no_progress_s)
+        self._state = ReadState(restarts=restarts, no_progress_s=no_progress_s)
         try:
             self._consumer: KafkaConsumer = clients.consumer(auto_offset_reset="none", read_committed=read_committed)
         except KafkaError as exc:
@@ -75,22 +75,22 @@ class BlockingFollower:
     @property
     def positions(self) -> Mapping[Place, int]:
         """Next offset to read, by partition."""
-        return self._spans.positions
+        return self._state.positions
 
     @property
     def bounds(self) -> Mapping[Place, Bounds]:
         """First and end offset of each partition, as last fetched."""
-        return self._spans.bounds
+        return self._state.bounds
 
     @property
     def behind(self) -> int:
         """Number of offsets left to the target ends: the ends at the start, or those set by `aim`."""
-        return self._spans.behind
+        return self._state.behind
 
     @property
     def is_caught_up(self) -> bool:
         """Whether the target ends are reached."""
-        return self._spans.is_reached
+        return self._state.is_reached
 
     def close(self) -> None:
         """Close the connection; idempotent."""
@@ -112,8 +112,8 @@ class BlockingFollower:
         try:
             self._add_partitions()
             fetched = self._consumer.poll(timeout_ms=timeout_ms)
-            for place in self._spans.positions:
-                self._spans.move(place, self._consumer.position(TopicPartition(*place)))
+            for place in self._state.positions:
+                self._state.move(place, self._consumer.position(TopicPartition(*place)))
         except (OffsetOutOfRangeError, LogTruncationError):
             self._settle()
             return []
@@ -131,12 +131,12 @@ class BlockingFollower:
         Raises:
             BrokerError: Kafka does not answer.
         """
-        places = [TopicPartition(*place) for place in self._spans.bounds]
+        places = [TopicPartition(*place) for place in self._state.bounds]
         try:
             found = self._consumer.end_offsets(places)
         except KafkaError as exc:
             raise self._unreadable(exc) from exc
-        return self._spans.note_ends({Place(*place): end for place, end in found.items()})
+        return self._state.note_ends({Place(*place): end for place, end in found.items()})
 
     def aim(self, ends: Mapping[Place, int] | None = None) -> None:
         """Set the target ends for `to_end`, `behind` and `is_caught_up`.
@@ -144,7 +144,7 @@ class BlockingFollower:
         Args:
             ends: By partition; None for the current ends.
         """
-        self._spans.aim(self.ends() if ends is None else ends)
+        self._state.aim(self.ends() if ends is None else ends)
 
     def seek(self, positions: Mapping[Place, int]) -> None:
         """Continue reading partitions at other positions.
@@ -153,7 +153,7 @@ class BlockingFollower:
             positions: Next offsets by partition.
         """
         for place, position in positions.items():
-            self._consumer.seek(TopicPartition(*place), self._spans.seek(place, position))
+            self._consumer.seek(TopicPartition(*place), self._state.seek(place, position))
 
     def to_end(self, poll_ms: float = POLL_MS) -> Iterator[Batch]:
         """Read to the target ends.
@@ -168,14 +168,14 @@ class BlockingFollower:
             TopicError: A topic was recreated or truncated, and this reader does not restart.
             BrokerError: Kafka cannot be read, or there was no progress for too long.
         """
-        while not self._spans.is_reached:
-            before = dict(self._spans.positions)
+        while not self._state.is_reached:
+            before = dict(self._state.positions)
             began_s = self._seconds()
             batches = self.poll(poll_ms)
-            if self._spans.positions == before and self._spans.waited(self._seconds() - began_s):
+            if self._state.positions == before and self._state.waited(self._seconds() - began_s):
                 self._look_again()
             for batch in batches:
-                if records := self._spans.before_end(batch):
+                if records := self._state.before_end(batch):
                     yield Batch(batch.place, records)
 
     def _assign(self, partitions: Mapping[str, Collection[int] | None], start: Start) -> None:
@@ -190,32 +190,32 @@ class BlockingFollower:
                     raise absent_partition(place, found)
         self._consumer.assign([TopicPartition(*place) for place in wanted])
         bounds = self._ask_bounds(wanted)
-        self._spans.start(bounds, start)
+        self._state.start(bounds, start)
         self._seek_all()
-        self._spans.aim({place: end for place, (_, end) in bounds.items()})
+        self._state.aim({place: end for place, (_, end) in bounds.items()})
 
     def _add_partitions(self) -> None:
-        known = self._spans.positions
+        known = self._state.positions
         found = {Place(t, n) for t in self._growing for n in self._consumer.partitions_for_topic(t) or ()}
         if new := sorted(found - known.keys()):
             self._consumer.assign([TopicPartition(*place) for place in (*known, *new)])
-            self._spans.start(self._ask_bounds(new), "beginning")
+            self._state.start(self._ask_bounds(new), "beginning")
             self._seek_all()
 
     def _look_again(self) -> None:
         began_s = self._seconds()
         try:
-            self._spans.look_again(self.ends())
+            self._state.look_again(self.ends())
         except BrokerError:  # an unavailable broker may come back; the wait counts towards the limit
-            self._spans.waited(self._seconds() - began_s)
+            self._state.waited(self._seconds() - began_s)
 
     def _settle(self) -> None:
         """Move to positions that exist in the log, after an out-of-range position."""
         try:
-            bounds = self._ask_bounds(self._spans.positions)
+            bounds = self._ask_bounds(self._state.positions)
         except KafkaError as exc:
             raise self._unreadable(exc) from exc
-        self._spans.resume(bounds)
+        self._state.resume(bounds)
         self._seek_all()
 
     def _ask_bounds(self, places: Iterable[Place]) -> dict[Place, Bounds]:
@@ -224,8 +224,8 @@ class BlockingFollower:
         return {Place(*place): Bounds(begins[place], ends[place]) for place in asked}
 
     def _seek_all(self) -> None:
-        for place, position in self._spans.positions.items():
+        for place, position in self._state.positions.items():
             self._consumer.seek(TopicPartition(*place), position)
 
     def _unreadable(self, exc: KafkaError) -> Exception:
-        return unreadable(self._bootstrap, self._spans.positions, exc)
+        return unreadable(self._bootstrap, self._state.positions, exc)

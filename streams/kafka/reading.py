@@ -1,6 +1,6 @@
 """Asyncio reader of topics without a consumer group: `Follower`, and `read_to_end` on top of it.
 
-Applies the rules of `spans` (end, start, lost offsets, no progress, new partitions) with aiokafka. Commands, which
+Applies the rules of `read_rules` (end, start, lost offsets, no progress, new partitions) with aiokafka. Commands, which
 have no event loop, use `blocking`.
 """
 
@@ -15,9 +15,9 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from sidestream.streams.errors import BrokerError
 from sidestream.streams.kafka.clients import Clients
-from sidestream.streams.kafka.faults import absent_partition, absent_topic, unreadable
 from sidestream.streams.kafka.pace import FULL_SPEED, Pace
-from sidestream.streams.kafka.spans import NO_PROGRESS_S, POLL_MS, Batch, Bounds, Place, Spans, Start
+from sidestream.streams.kafka.read_errors import absent_partition, absent_topic, unreadable
+from sidestream.streams.kafka.read_rules import NO_PROGRESS_S, POLL_MS, Batch, Bounds, Place, ReadState, Start
 
 # A topic that was just created is known to one broker slightly before the others.
 _ABSENT_S = 1.0
@@ -62,7 +62,7 @@ class Follower:
         self._read_committed = read_committed
         self._grows = grows
         self._seconds = seconds
-        self._spans = Spans(restarts=restarts, no_progress_s=no_progress_s)
+        self._state = ReadState(restarts=restarts, no_progress_s=no_progress_s)
         self._consumer: AIOKafkaConsumer | None = None
 
     @property
@@ -73,27 +73,27 @@ class Follower:
     @property
     def positions(self) -> Mapping[Place, int]:
         """Next offset to read, by partition, as of the last `poll`."""
-        return self._spans.positions
+        return self._state.positions
 
     @property
     def bounds(self) -> Mapping[Place, Bounds]:
         """First and end offset of each partition, as last fetched."""
-        return self._spans.bounds
+        return self._state.bounds
 
     @property
     def behind(self) -> int:
         """Number of offsets left to the target ends: the ends at `open`, or those set by `aim`."""
-        return self._spans.behind
+        return self._state.behind
 
     @property
     def is_caught_up(self) -> bool:
         """Whether the target ends are reached."""
-        return self._spans.is_reached
+        return self._state.is_reached
 
     @property
     def num_restarts(self) -> int:
         """Number of times a partition was read again from its beginning after its topic was recreated or truncated."""
-        return self._spans.num_restarts
+        return self._state.num_restarts
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -172,12 +172,12 @@ class Follower:
         Raises:
             BrokerError: Kafka does not answer.
         """
-        places = [TopicPartition(*place) for place in self._spans.bounds]
+        places = [TopicPartition(*place) for place in self._state.bounds]
         try:
             found = await self._opened().end_offsets(places)
         except KafkaError as exc:
             raise self._unreadable(exc) from exc
-        return self._spans.note_ends({Place(*place): end for place, end in found.items()})
+        return self._state.note_ends({Place(*place): end for place, end in found.items()})
 
     def aim(self, ends: Mapping[Place, int]) -> None:
         """Set the target ends for `to_end`, `behind` and `is_caught_up`.
@@ -185,7 +185,7 @@ class Follower:
         Args:
             ends: By partition.
         """
-        self._spans.aim(ends)
+        self._state.aim(ends)
 
     def seek(self, positions: Mapping[Place, int]) -> None:
         """Continue reading partitions at other positions; not allowed while a `poll` is in progress.
@@ -195,11 +195,11 @@ class Follower:
         """
         consumer = self._opened()
         for place, position in positions.items():
-            consumer.seek(TopicPartition(*place), self._spans.seek(place, position))
+            consumer.seek(TopicPartition(*place), self._state.seek(place, position))
 
     def rewind(self) -> None:
         """Read all partitions again from their first offset."""
-        self.seek({place: begin for place, (begin, _) in self._spans.bounds.items()})
+        self.seek({place: begin for place, (begin, _) in self._state.bounds.items()})
 
     async def to_end(
         self, *, poll_ms: int = POLL_MS, max_records: int | None = None, pace: Pace = FULL_SPEED
@@ -218,14 +218,14 @@ class Follower:
             TopicError: A topic was recreated or truncated, and this reader does not restart.
             BrokerError: Kafka cannot be read, or there was no progress for too long.
         """
-        while not self._spans.is_reached:
-            before = dict(self._spans.positions)
+        while not self._state.is_reached:
+            before = dict(self._state.positions)
             began_s = self._seconds()
             batches = await self.poll(poll_ms, max_records)
-            if self._spans.positions == before and self._spans.waited(self._seconds() - began_s):
+            if self._state.positions == before and self._state.waited(self._seconds() - began_s):
                 await self._look_again()
             for batch in batches:
-                if records := self._spans.before_end(batch):
+                if records := self._state.before_end(batch):
                     began_s = self._seconds()
                     yield Batch(batch.place, records)
                     if pace.rest:
@@ -236,11 +236,11 @@ class Follower:
         consumer.assign([TopicPartition(*place) for place in self._wanted])
         await self._require_partitions(consumer)
         bounds = await _bounds(consumer, self._wanted)
-        self._spans.bounds.update(bounds)
+        self._state.bounds.update(bounds)
         if self._start is not None:
-            self._spans.start(bounds, self._start)
+            self._state.start(bounds, self._start)
             self._seek_all(consumer)
-            self._spans.aim({place: end for place, (_, end) in bounds.items()})
+            self._state.aim({place: end for place, (_, end) in bounds.items()})
 
     async def _require_topics(self, consumer: AIOKafkaConsumer) -> None:
         """Check that the topics exist before assigning them, which would create them on brokers with auto-creation."""
@@ -262,7 +262,7 @@ class Follower:
                 raise absent_partition(place, found)
 
     async def _add_partitions(self, consumer: AIOKafkaConsumer) -> None:
-        known = self._spans.positions
+        known = self._state.positions
         numbers = {topic: consumer.partitions_for_topic(topic) or () for topic in self._topics}
         if sum(map(len, numbers.values())) <= len(known):
             return
@@ -270,35 +270,35 @@ class Follower:
         # A new assignment loses the positions of all partitions.
         consumer.assign([TopicPartition(*place) for place in (*known, *new)])
         self._seek_all(consumer)
-        self._spans.start(await _bounds(consumer, new), "beginning")
+        self._state.start(await _bounds(consumer, new), "beginning")
         self._seek_all(consumer)
 
     async def _note_positions(self, consumer: AIOKafkaConsumer) -> None:
-        for place in list(self._spans.positions):
-            self._spans.move(place, await consumer.position(TopicPartition(*place)))
+        for place in list(self._state.positions):
+            self._state.move(place, await consumer.position(TopicPartition(*place)))
 
     async def _look_again(self) -> None:
         began_s = self._seconds()
         try:
-            self._spans.look_again(await self.ends())
+            self._state.look_again(await self.ends())
         except BrokerError:  # an unavailable broker may come back; the wait counts towards the limit
-            self._spans.waited(self._seconds() - began_s)
+            self._state.waited(self._seconds() - began_s)
 
     async def _settle(self, consumer: AIOKafkaConsumer) -> None:
         """Move to positions that exist in the log, after an out-of-range position."""
         try:
-            bounds = await _bounds(consumer, self._spans.positions)
+            bounds = await _bounds(consumer, self._state.positions)
         except KafkaError as exc:
             raise self._unreadable(exc) from exc
-        self._spans.resume(bounds)
+        self._state.resume(bounds)
         self._seek_all(consumer)
 
     def _seek_all(self, consumer: AIOKafkaConsumer) -> None:
-        for place, position in self._spans.positions.items():
+        for place, position in self._state.positions.items():
             consumer.seek(TopicPartition(*place), position)
 
     def _unreadable(self, exc: KafkaError) -> Exception:
-        positions = self._spans.positions or dict.fromkeys(self._wanted, 0)
+        positions = self._state.positions or dict.fromkeys(self._wanted, 0)
         return unreadable(self._clients.bootstrap, positions, exc)
 
     def _opened(self) -> AIOKafkaConsumer:

@@ -6,8 +6,8 @@ from mode import Service
 
 from sidestream.streams.contracts.topics import TopicSpec
 from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.read_rules import Batch
 from sidestream.streams.kafka.reading import Follower
-from sidestream.streams.kafka.spans import Batch
 
 _POLL_MS = 500
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sidestream.streams.kafka.blocking import BlockingFollower
 from sidestream.streams.kafka.clients import Clients
-from sidestream.streams.kafka.spans import Batch, Place, Start
+from sidestream.streams.kafka.read_rules import Batch, Place, Start
 
 POLL_MS = 200
 

@@ -8,8 +8,8 @@ and applies the requests.
 from collections.abc import Collection, Mapping
 
 from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.read_rules import Place
 from sidestream.streams.kafka.reading import Follower
-from sidestream.streams.kafka.spans import Place
 from sidestream.streams.listens.durable.writer import FoldedBatch
 from sidestream.streams.listens.erasure.requests import Decode, Requests, read_requests
 from sidestream.streams.listens.erasure.sweep import Sweep

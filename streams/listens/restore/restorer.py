@@ -24,8 +24,8 @@ from typing import Any
 
 from sidestream.streams.errors import BrokerError, RestoreError, TopicError
 from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.read_rules import POLL_MS, Place
 from sidestream.streams.kafka.reading import Follower
-from sidestream.streams.kafka.spans import POLL_MS, Place
 from sidestream.streams.listens.restore.origin import ORIGIN_KEY
 from sidestream.streams.listens.restore.progress import ProgressLog, RestoreProgress
 from sidestream.streams.listens.table.meta import Positions

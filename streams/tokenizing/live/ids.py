@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from sidestream.streams.contracts.topics import TopicSpec
 from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.read_rules import Batch
 from sidestream.streams.kafka.service import FollowingService
-from sidestream.streams.kafka.spans import Batch
 
 
 class LiveIds(FollowingService):

@@ -4,8 +4,8 @@ import contextlib
 import inspect
 
 from sidestream.streams.kafka.blocking import BlockingFollower
+from sidestream.streams.kafka.read_rules import Place
 from sidestream.streams.kafka.reading import Follower
-from sidestream.streams.kafka.spans import Place
 
 KINDS = ("async", "blocking")
 

@@ -8,9 +8,9 @@ from structlog.testing import capture_logs
 from sidestream.streams.contracts.topics import TopicSpec
 from sidestream.streams.errors import AccessError, BrokerError, TopicError
 from sidestream.streams.kafka.compacted import keep_last
+from sidestream.streams.kafka.read_rules import Place
 from sidestream.streams.kafka.reading import Follower
 from sidestream.streams.kafka.service import FollowingService
-from sidestream.streams.kafka.spans import Place
 from tests.streams.kafka.model_log import Cluster, Log
 from tests.streams.kafka.readers import KINDS, T0, T1, opened, settle
 

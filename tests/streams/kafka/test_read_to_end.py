@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from sidestream.streams.errors import BrokerError, TopicError
-from sidestream.streams.kafka.spans import LOOK_AGAIN_S, NO_PROGRESS_S, Place
+from sidestream.streams.kafka.read_rules import LOOK_AGAIN_S, NO_PROGRESS_S, Place
 from tests.streams.kafka.model_log import ABORTED, COMMITTED, MARKER, OPEN, Cluster, Log
 from tests.streams.kafka.readers import KINDS, T0, T1, batches_of, offsets_to_end, opened
 

@@ -6,7 +6,7 @@ from aiokafka.errors import TopicAuthorizationFailedError as AioAuthorizationFai
 from kafka.errors import TopicAuthorizationFailedError
 
 from sidestream.streams.errors import AccessError, BrokerError, SidestreamError, TopicError
-from sidestream.streams.kafka.spans import Place
+from sidestream.streams.kafka.read_rules import Place
 
 _NAMED = 3
 

@@ -60,7 +60,7 @@ Start = Literal["beginning", "end"] | Mapping[Place, int]
 """First positions; partitions without an explicit position are read from their beginning."""
 
 
-class Spans:
+class ReadState:
     """Positions, bounds and target ends of the partitions of one reader.
 
     Args:
