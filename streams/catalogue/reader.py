@@ -96,7 +96,7 @@ class CatalogueReader(Service):
         if self._saving is not None:
             saved = await self._saving.resume(self._topic, bounds, self._write)
         follower.seek({Place(self._topic, p): saved.get(p, begin) for p, (begin, _) in bounds.items()})
-        follower.aim({place: end for place, (_, end) in follower.bounds.items()})
+        follower.set_targets({place: end for place, (_, end) in follower.bounds.items()})
         self._note_applied()
         self.add_future(self._read())
         await self.wait(self.caught_up.wait())

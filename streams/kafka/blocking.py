@@ -13,7 +13,7 @@ from kafka.errors import KafkaError, LogTruncationError, OffsetOutOfRangeError
 
 from sidestream.streams.errors import BrokerError
 from sidestream.streams.kafka.clients import Clients
-from sidestream.streams.kafka.read_errors import absent_partition, absent_topic, unreadable
+from sidestream.streams.kafka.read_errors import missing_partition_error, missing_topic_error, read_error
 from sidestream.streams.kafka.read_rules import NO_PROGRESS_S, POLL_MS, Batch, Bounds, Place, ReadState, Start
 
 
@@ -53,13 +53,13 @@ class BlockingFollower:
         try:
             self._consumer: KafkaConsumer = clients.consumer(auto_offset_reset="none", read_committed=read_committed)
         except KafkaError as exc:
-            raise self._unreadable(exc) from exc
+            raise self._read_error(exc) from exc
         is_ready = False
         try:
             self._assign(partitions, start)
             is_ready = True
         except KafkaError as exc:
-            raise self._unreadable(exc) from exc
+            raise self._read_error(exc) from exc
         finally:
             if not is_ready:
                 self._consumer.close()
@@ -84,7 +84,7 @@ class BlockingFollower:
 
     @property
     def behind(self) -> int:
-        """Number of offsets left to the target ends: the ends at the start, or those set by `aim`."""
+        """Number of offsets left to the target ends: the ends at the start, or those set by `set_targets`."""
         return self._state.behind
 
     @property
@@ -115,11 +115,11 @@ class BlockingFollower:
             for place in self._state.positions:
                 self._state.move(place, self._consumer.position(TopicPartition(*place)))
         except (OffsetOutOfRangeError, LogTruncationError):
-            self._settle()
+            self._recover_positions()
             return []
         except KafkaError as exc:
             self._seek_all()
-            raise self._unreadable(exc) from exc
+            raise self._read_error(exc) from exc
         return [Batch(Place(*place), records) for place, records in fetched.items() if records]
 
     def ends(self) -> dict[Place, int]:
@@ -135,16 +135,16 @@ class BlockingFollower:
         try:
             found = self._consumer.end_offsets(places)
         except KafkaError as exc:
-            raise self._unreadable(exc) from exc
-        return self._state.note_ends({Place(*place): end for place, end in found.items()})
+            raise self._read_error(exc) from exc
+        return self._state.update_ends({Place(*place): end for place, end in found.items()})
 
-    def aim(self, ends: Mapping[Place, int] | None = None) -> None:
+    def set_targets(self, ends: Mapping[Place, int] | None = None) -> None:
         """Set the target ends for `to_end`, `behind` and `is_caught_up`.
 
         Args:
             ends: By partition; None for the current ends.
         """
-        self._state.aim(self.ends() if ends is None else ends)
+        self._state.set_targets(self.ends() if ends is None else ends)
 
     def seek(self, positions: Mapping[Place, int]) -> None:
         """Continue reading partitions at other positions.
@@ -172,8 +172,8 @@ class BlockingFollower:
             before = dict(self._state.positions)
             began_s = self._seconds()
             batches = self.poll(poll_ms)
-            if self._state.positions == before and self._state.waited(self._seconds() - began_s):
-                self._look_again()
+            if self._state.positions == before and self._state.add_wait(self._seconds() - began_s):
+                self._check_ends()
             for batch in batches:
                 if records := self._state.before_end(batch):
                     yield Batch(batch.place, records)
@@ -183,42 +183,42 @@ class BlockingFollower:
         for topic, numbers in partitions.items():
             found = self._consumer.partitions_for_topic(topic)
             if not found:
-                raise absent_topic(topic, self._bootstrap)
+                raise missing_topic_error(topic, self._bootstrap)
             wanted += [Place(topic, number) for number in sorted(found if numbers is None else numbers)]
             for place in wanted:
                 if place.topic == topic and place.partition not in found:
-                    raise absent_partition(place, found)
+                    raise missing_partition_error(place, found)
         self._consumer.assign([TopicPartition(*place) for place in wanted])
-        bounds = self._ask_bounds(wanted)
+        bounds = self._fetch_bounds(wanted)
         self._state.start(bounds, start)
         self._seek_all()
-        self._state.aim({place: end for place, (_, end) in bounds.items()})
+        self._state.set_targets({place: end for place, (_, end) in bounds.items()})
 
     def _add_partitions(self) -> None:
         known = self._state.positions
         found = {Place(t, n) for t in self._growing for n in self._consumer.partitions_for_topic(t) or ()}
         if new := sorted(found - known.keys()):
             self._consumer.assign([TopicPartition(*place) for place in (*known, *new)])
-            self._state.start(self._ask_bounds(new), "beginning")
+            self._state.start(self._fetch_bounds(new), "beginning")
             self._seek_all()
 
-    def _look_again(self) -> None:
+    def _check_ends(self) -> None:
         began_s = self._seconds()
         try:
-            self._state.look_again(self.ends())
+            self._state.check_ends(self.ends())
         except BrokerError:  # an unavailable broker may come back; the wait counts towards the limit
-            self._state.waited(self._seconds() - began_s)
+            self._state.add_wait(self._seconds() - began_s)
 
-    def _settle(self) -> None:
+    def _recover_positions(self) -> None:
         """Move to positions that exist in the log, after an out-of-range position."""
         try:
-            bounds = self._ask_bounds(self._state.positions)
+            bounds = self._fetch_bounds(self._state.positions)
         except KafkaError as exc:
-            raise self._unreadable(exc) from exc
+            raise self._read_error(exc) from exc
         self._state.resume(bounds)
         self._seek_all()
 
-    def _ask_bounds(self, places: Iterable[Place]) -> dict[Place, Bounds]:
+    def _fetch_bounds(self, places: Iterable[Place]) -> dict[Place, Bounds]:
         asked = [TopicPartition(*place) for place in places]
         begins, ends = self._consumer.beginning_offsets(asked), self._consumer.end_offsets(asked)
         return {Place(*place): Bounds(begins[place], ends[place]) for place in asked}
@@ -227,5 +227,5 @@ class BlockingFollower:
         for place, position in self._state.positions.items():
             self._consumer.seek(TopicPartition(*place), position)
 
-    def _unreadable(self, exc: KafkaError) -> Exception:
-        return unreadable(self._bootstrap, self._state.positions, exc)
+    def _read_error(self, exc: KafkaError) -> Exception:
+        return read_error(self._bootstrap, self._state.positions, exc)

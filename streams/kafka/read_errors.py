@@ -11,17 +11,17 @@ from sidestream.streams.kafka.read_rules import Place
 _NAMED = 3
 
 
-def absent_topic(topic: str, bootstrap: str) -> TopicError:
+def missing_topic_error(topic: str, bootstrap: str) -> TopicError:
     """Return the error for a topic that does not exist."""
     return TopicError(f"expected topic {topic} at {bootstrap}, got none that we may see; see `sidestream topics list`")
 
 
-def absent_partition(place: Place, partitions: Collection[int]) -> TopicError:
+def missing_partition_error(place: Place, partitions: Collection[int]) -> TopicError:
     """Return the error for a partition that does not exist; `partitions` are the existing ones."""
     return TopicError(f"expected {place}, got no such partition of {len(partitions)}; see `sidestream topics list`")
 
 
-def unreadable(bootstrap: str, positions: Mapping[Place, int], exc: BaseException) -> SidestreamError:
+def read_error(bootstrap: str, positions: Mapping[Place, int], exc: BaseException) -> SidestreamError:
     """Return the error for a failed read.
 
     Args:

@@ -29,7 +29,7 @@ _log = get_log(__name__)
 POLL_MS = 20
 NO_PROGRESS_S = 60.0
 # Time without progress after which the ends are fetched again, in case they have moved back.
-LOOK_AGAIN_S = 5.0
+CHECK_ENDS_S = 5.0
 
 
 class Place(NamedTuple):
@@ -79,8 +79,8 @@ class ReadState:
         self.num_restarts = 0
         self._restarts = restarts
         self._no_progress_s = no_progress_s
-        self._goals: dict[Place, int] = {}
-        self._waited_s = self._looked_s = 0.0
+        self._targets: dict[Place, int] = {}
+        self._waited_s = self._checked_s = 0.0
 
     @property
     def behind(self) -> int:
@@ -145,31 +145,31 @@ class ReadState:
                 self._require_restarts(place, position, bounds[place].end)
             self.seek(place, position)
 
-    def note_ends(self, ends: Mapping[Place, int]) -> dict[Place, int]:
+    def update_ends(self, ends: Mapping[Place, int]) -> dict[Place, int]:
         """Update the end offsets of partitions and return them."""
         for place, end in ends.items():
             self.bounds[place] = self.bounds[place]._replace(end=end)
         return dict(ends)
 
-    def aim(self, ends: Mapping[Place, int]) -> None:
+    def set_targets(self, ends: Mapping[Place, int]) -> None:
         """Set the target ends, by partition."""
-        self._goals = dict(ends)
-        self._waited_s = self._looked_s = 0.0
+        self._targets = dict(ends)
+        self._waited_s = self._checked_s = 0.0
 
     def move(self, place: Place, position: int) -> None:
         """Update the position (next offset to read) of a partition."""
         if self.positions.get(place) != position:
             self.positions[place] = position
-            self._waited_s = self._looked_s = 0.0
+            self._waited_s = self._checked_s = 0.0
 
     def before_end(self, batch: Batch) -> Sequence[Any]:
         """Return the records of a non-empty batch that come before the target end."""
-        goal = self._goals.get(batch.place, 0)
+        goal = self._targets.get(batch.place, 0)
         if batch.records[-1].offset < goal:
             return batch.records
         return [record for record in batch.records if record.offset < goal]
 
-    def waited(self, seconds: float) -> bool:
+    def add_wait(self, seconds: float) -> bool:
         """Add a wait during which no position moved.
 
         Args:
@@ -190,12 +190,12 @@ class ReadState:
                 f"{self._waited_s:.0f} s{more}; check that the broker is up and that the partition has a leader"
             )
             raise BrokerError(msg)
-        if self._waited_s - self._looked_s >= LOOK_AGAIN_S:
-            self._looked_s = self._waited_s
+        if self._waited_s - self._checked_s >= CHECK_ENDS_S:
+            self._checked_s = self._waited_s
             return True
         return False
 
-    def look_again(self, ends: Mapping[Place, int]) -> None:
+    def check_ends(self, ends: Mapping[Place, int]) -> None:
         """Compare the current ends with the target ends.
 
         Args:
@@ -204,11 +204,11 @@ class ReadState:
         Raises:
             TopicError: An end has moved back, and this reader does not restart.
         """
-        for place, goal in self._goals.items():
+        for place, goal in self._targets.items():
             end = ends.get(place, goal)
             if end < goal and self.positions[place] < goal:
                 self._require_restarts(place, goal, end)
-                self._goals[place] = end
+                self._targets[place] = end
 
     def _require_restarts(self, place: Place, wanted: int, end: int) -> None:
         if not self._restarts:
@@ -219,4 +219,4 @@ class ReadState:
             raise TopicError(msg)
 
     def _left(self) -> Iterator[tuple[Place, int]]:
-        return ((place, goal) for place, goal in self._goals.items() if self.positions[place] < goal)
+        return ((place, goal) for place, goal in self._targets.items() if self.positions[place] < goal)

@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from sidestream.streams.errors import BrokerError
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.pace import FULL_SPEED, Pace
-from sidestream.streams.kafka.read_errors import absent_partition, absent_topic, unreadable
+from sidestream.streams.kafka.read_errors import missing_partition_error, missing_topic_error, read_error
 from sidestream.streams.kafka.read_rules import NO_PROGRESS_S, POLL_MS, Batch, Bounds, Place, ReadState, Start
 
 # A topic that was just created is known to one broker slightly before the others.
@@ -82,7 +82,7 @@ class Follower:
 
     @property
     def behind(self) -> int:
-        """Number of offsets left to the target ends: the ends at `open`, or those set by `aim`."""
+        """Number of offsets left to the target ends: the ends at `open`, or those set by `set_targets`."""
         return self._state.behind
 
     @property
@@ -118,7 +118,7 @@ class Follower:
             await self._assign(consumer)
             is_ready = True
         except KafkaError as exc:
-            raise self._unreadable(exc) from exc
+            raise self._read_error(exc) from exc
         finally:
             if not is_ready:
                 await consumer.stop()
@@ -150,12 +150,12 @@ class Follower:
                 await self._add_partitions(consumer)
             fetched = await consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
         except OffsetOutOfRangeError:
-            await self._settle(consumer)
+            await self._recover_positions(consumer)
             return []
         except KafkaError as exc:
             # aiokafka may have advanced past records that it did not return.
             self._seek_all(consumer)
-            raise self._unreadable(exc) from exc
+            raise self._read_error(exc) from exc
         await self._note_positions(consumer)  # not `self._consumer`: it may have been closed in the meantime
         return [Batch(Place(*place), records) for place, records in fetched.items() if records]
 
@@ -176,16 +176,16 @@ class Follower:
         try:
             found = await self._opened().end_offsets(places)
         except KafkaError as exc:
-            raise self._unreadable(exc) from exc
-        return self._state.note_ends({Place(*place): end for place, end in found.items()})
+            raise self._read_error(exc) from exc
+        return self._state.update_ends({Place(*place): end for place, end in found.items()})
 
-    def aim(self, ends: Mapping[Place, int]) -> None:
+    def set_targets(self, ends: Mapping[Place, int]) -> None:
         """Set the target ends for `to_end`, `behind` and `is_caught_up`.
 
         Args:
             ends: By partition.
         """
-        self._state.aim(ends)
+        self._state.set_targets(ends)
 
     def seek(self, positions: Mapping[Place, int]) -> None:
         """Continue reading partitions at other positions; not allowed while a `poll` is in progress.
@@ -222,8 +222,8 @@ class Follower:
             before = dict(self._state.positions)
             began_s = self._seconds()
             batches = await self.poll(poll_ms, max_records)
-            if self._state.positions == before and self._state.waited(self._seconds() - began_s):
-                await self._look_again()
+            if self._state.positions == before and self._state.add_wait(self._seconds() - began_s):
+                await self._check_ends()
             for batch in batches:
                 if records := self._state.before_end(batch):
                     began_s = self._seconds()
@@ -240,14 +240,14 @@ class Follower:
         if self._start is not None:
             self._state.start(bounds, self._start)
             self._seek_all(consumer)
-            self._state.aim({place: end for place, (_, end) in bounds.items()})
+            self._state.set_targets({place: end for place, (_, end) in bounds.items()})
 
     async def _require_topics(self, consumer: AIOKafkaConsumer) -> None:
         """Check that the topics exist before assigning them, which would create them on brokers with auto-creation."""
         until_s = self._seconds() + _ABSENT_S
         while absent := set(self._topics) - await consumer.topics():
             if self._seconds() >= until_s:
-                raise absent_topic(sorted(absent)[0], self._clients.bootstrap)
+                raise missing_topic_error(sorted(absent)[0], self._clients.bootstrap)
             await asyncio.sleep(_ABSENT_LOOK_S)
 
     async def _require_partitions(self, consumer: AIOKafkaConsumer) -> None:
@@ -259,7 +259,7 @@ class Follower:
             await asyncio.sleep(_METADATA_LOOK_S)
         for place in self._wanted:
             if place.partition not in (found := consumer.partitions_for_topic(place.topic)):
-                raise absent_partition(place, found)
+                raise missing_partition_error(place, found)
 
     async def _add_partitions(self, consumer: AIOKafkaConsumer) -> None:
         known = self._state.positions
@@ -277,19 +277,19 @@ class Follower:
         for place in list(self._state.positions):
             self._state.move(place, await consumer.position(TopicPartition(*place)))
 
-    async def _look_again(self) -> None:
+    async def _check_ends(self) -> None:
         began_s = self._seconds()
         try:
-            self._state.look_again(await self.ends())
+            self._state.check_ends(await self.ends())
         except BrokerError:  # an unavailable broker may come back; the wait counts towards the limit
-            self._state.waited(self._seconds() - began_s)
+            self._state.add_wait(self._seconds() - began_s)
 
-    async def _settle(self, consumer: AIOKafkaConsumer) -> None:
+    async def _recover_positions(self, consumer: AIOKafkaConsumer) -> None:
         """Move to positions that exist in the log, after an out-of-range position."""
         try:
             bounds = await _bounds(consumer, self._state.positions)
         except KafkaError as exc:
-            raise self._unreadable(exc) from exc
+            raise self._read_error(exc) from exc
         self._state.resume(bounds)
         self._seek_all(consumer)
 
@@ -297,9 +297,9 @@ class Follower:
         for place, position in self._state.positions.items():
             consumer.seek(TopicPartition(*place), position)
 
-    def _unreadable(self, exc: KafkaError) -> Exception:
+    def _read_error(self, exc: KafkaError) -> Exception:
         positions = self._state.positions or dict.fromkeys(self._wanted, 0)
-        return unreadable(self._clients.bootstrap, positions, exc)
+        return read_error(self._clients.bootstrap, positions, exc)
 
     def _opened(self) -> AIOKafkaConsumer:
         if self._consumer is None:
@@ -354,12 +354,12 @@ async def read_to_end(
     )
     async with follower:
         if ends is not None:
-            follower.aim({Place(topic, number): end for number, end in ends.items()})
+            follower.set_targets({Place(topic, number): end for number, end in ends.items()})
         async for batch in follower.to_end(max_records=max_records, pace=pace):
             yield batch
 
 
-async def ask_bounds(clients: Clients, topic: str, partitions: Collection[int]) -> dict[int, Bounds]:
+async def fetch_bounds(clients: Clients, topic: str, partitions: Collection[int]) -> dict[int, Bounds]:
     """Fetch the current first and end offsets of partitions.
 
     Args:

@@ -15,7 +15,7 @@ from sidestream.streams.contracts.topics import Topics
 from sidestream.streams.errors import BadRecord
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.compacted import keep_last
-from sidestream.streams.kafka.reading import ask_bounds, read_to_end
+from sidestream.streams.kafka.reading import fetch_bounds, read_to_end
 from sidestream.streams.listens.batch import Decode
 from sidestream.streams.popularity.partition_counts import PartitionCounter
 from sidestream.streams.popularity.settings import PopularitySettings
@@ -70,7 +70,7 @@ class ItemCounting:
             Records with the start offset of counting, for partitions without published counts.
         """
         published = await self._published(positions)
-        bounds = await ask_bounds(self._clients, self._source, positions)
+        bounds = await fetch_bounds(self._clients, self._source, positions)
         self.by_partition = {
             partition: self._resumed_counter(partition, position, bounds[partition].end, published.get(partition, {}))
             for partition, position in positions.items()

@@ -128,7 +128,7 @@ class ControlWatch:
         self._read_to_end()
 
     def _read_to_end(self) -> None:
-        self._follower.aim()
+        self._follower.set_targets()
         self._take(self._follower.to_end())
 
     def _take(self, batches: Iterable[Batch]) -> None:

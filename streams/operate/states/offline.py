@@ -16,7 +16,7 @@ from sidestream.streams.contracts.topics import Topics, TopicState
 from sidestream.streams.errors import BrokerError, LaneError, SettingsError
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.compacted import keep_last
-from sidestream.streams.kafka.reading import ask_bounds, read_to_end
+from sidestream.streams.kafka.reading import fetch_bounds, read_to_end
 from sidestream.streams.listens.durable.guarantee import make_writer
 from sidestream.streams.listens.durable.writer import ChangelogWriter, FoldedBatch
 from sidestream.streams.listens.restore.origin import describe_topics, is_reserved
@@ -145,7 +145,7 @@ class Offline:
 
     async def bounds(self, topic: str) -> dict[int, tuple[int, int]]:
         """Give first and next offset of each partition of a topic."""
-        return dict(await ask_bounds(self.clients, topic, range(self.identity.num_partitions)))
+        return dict(await fetch_bounds(self.clients, topic, range(self.identity.num_partitions)))
 
     def committed(self, topic: str | None = None) -> dict[int, int]:
         """Give the group's offsets, of the source if of no other topic; partitions without one are left out."""

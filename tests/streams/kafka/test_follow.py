@@ -171,7 +171,7 @@ async def test_positions_may_be_chosen_after_the_bounds_are_known():
     cluster.fill(5, partition=1)
     async with Follower(cluster, {"t": [0, 1]}, start=None) as follower:
         follower.seek({place: end - 1 for place, (_, end) in follower.bounds.items()})
-        follower.aim(await follower.ends())
+        follower.set_targets(await follower.ends())
         assert follower.behind == 2
         assert await take(follower) == {T0: [4], T1: [4]}
         assert follower.is_caught_up

@@ -6,7 +6,7 @@ import contextlib
 import pytest
 
 from sidestream.streams.kafka.pace import Pace
-from sidestream.streams.kafka.reading import Follower, ask_bounds, read_to_end
+from sidestream.streams.kafka.reading import Follower, fetch_bounds, read_to_end
 from tests.streams.kafka.model_log import Cluster
 from tests.streams.kafka.readers import T0, offsets_to_end
 
@@ -19,7 +19,7 @@ async def test_read_to_end_reads_and_closes():
     assert [[record.offset for record in records] for _, records in found] == [[1, 2]]
     assert cluster.consumers[-1].is_closed
     assert [batch async for batch in read_to_end(cluster, "t", [])] == []
-    assert await ask_bounds(cluster, "t", [0, 1]) == {0: (0, 4), 1: (0, 2)}
+    assert await fetch_bounds(cluster, "t", [0, 1]) == {0: (0, 4), 1: (0, 2)}
 
 
 async def test_leaving_early_and_being_cancelled_close_the_consumer():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from sidestream.streams.errors import BrokerError, TopicError
-from sidestream.streams.kafka.read_rules import LOOK_AGAIN_S, NO_PROGRESS_S, Place
+from sidestream.streams.kafka.read_rules import CHECK_ENDS_S, NO_PROGRESS_S, Place
 from tests.streams.kafka.model_log import ABORTED, COMMITTED, MARKER, OPEN, Cluster, Log
 from tests.streams.kafka.readers import KINDS, T0, T1, batches_of, offsets_to_end, opened
 
@@ -63,7 +63,7 @@ async def test_explicit_starts_and_ends(kind):
     cluster.fill(9)
     cluster.fill(9, partition=1)
     async with opened(kind, cluster, {"t": [0, 1]}, start={T0: 4}, **FIXED) as follower:
-        follower.aim({T0: 7, T1: 2})
+        follower.set_targets({T0: 7, T1: 2})
         assert await offsets_to_end(follower) == {T0: [4, 5, 6], T1: [0, 1]}
 
 
@@ -139,7 +139,7 @@ async def test_a_topic_recreated_shorter_than_the_end_is_found_out_before_the_de
     async with opened(kind, cluster, {"t": [0]}, **FIXED) as follower:
         with pytest.raises(TopicError, match="expected offsets up to 12, got an end of 8"):
             await offsets_to_end(follower)
-    assert LOOK_AGAIN_S <= cluster.seconds.now_s < NO_PROGRESS_S
+    assert CHECK_ENDS_S <= cluster.seconds.now_s < NO_PROGRESS_S
 
 
 async def test_a_reader_that_restarts_is_content_with_the_shorter_end(kind):
