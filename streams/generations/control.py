@@ -80,7 +80,7 @@ class ControlReader(FollowingService):
             self._listeners.remove(news)
         self._read_once.set()
 
-    def take(self, batches: Sequence[Batch]) -> None:
+    def on_batches(self, batches: Sequence[Batch]) -> None:
         """Take orders and reports, and wake who listens.
 
         Args:

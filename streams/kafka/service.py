@@ -26,7 +26,7 @@ class FollowingService(Service):
         super().__init__()
         self._follower = Follower(clients, {topic.name: range(topic.partitions) for topic in topics}, grows=True)
 
-    def take(self, batches: Sequence[Batch]) -> None:
+    def on_batches(self, batches: Sequence[Batch]) -> None:
         """Handle new records (at least one batch); called on the event loop."""
         raise NotImplementedError
 
@@ -42,4 +42,4 @@ class FollowingService(Service):
     async def _follow(self) -> None:
         while not self.should_stop:
             if batches := await self._follower.poll(_POLL_MS):
-                self.take(batches)
+                self.on_batches(batches)

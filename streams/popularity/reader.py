@@ -25,7 +25,7 @@ class CountsReader(FollowingService):
         super().__init__(clients, topic)
         self._live = live
 
-    def take(self, batches: Sequence[Batch]) -> None:
+    def on_batches(self, batches: Sequence[Batch]) -> None:
         """Feed new records to the catalogues."""
         for batch in batches:
             self._live.feed((record.key, record.value) for record in batch.records)

@@ -23,7 +23,7 @@ class LiveIds(FollowingService):
         super().__init__(clients, topic)
         self.now: set[str] = set()
 
-    def take(self, batches: Sequence[Batch]) -> None:
+    def on_batches(self, batches: Sequence[Batch]) -> None:
         """Note what began and what ended.
 
         Args:

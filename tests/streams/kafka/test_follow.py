@@ -183,7 +183,7 @@ class Noting(FollowingService):
         self.found = []
         self.news = asyncio.Event()
 
-    def take(self, batches):
+    def on_batches(self, batches):
         for place, records in batches:
             self.found += [(place, record.offset) for record in records]
         self.news.set()
