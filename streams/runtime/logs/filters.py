@@ -26,12 +26,12 @@ _REPRS: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 
 
-def is_of_library(record: logging.LogRecord) -> bool:
+def is_library_record(record: logging.LogRecord) -> bool:
     """Return whether a library logged the record."""
     return record.name.split(".")[0] in LIBRARIES
 
 
-class OncePerWhile(logging.Filter):
+class RepeatFilter(logging.Filter):
     """Passes one record per call site of a library and interval, and adds how many were suppressed.
 
     Args:
@@ -47,7 +47,7 @@ class OncePerWhile(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Decide on one record; our own records and exceptions always pass."""
-        if not is_of_library(record) or record.exc_info:
+        if not is_library_record(record) or record.exc_info:
             return True
         place, now_s = (record.name, record.lineno), self._seconds()
         shown_at_s, left_out = self._shown.get(place, (-self._every_s, 0))
@@ -60,7 +60,7 @@ class OncePerWhile(logging.Filter):
         return True
 
 
-class RetriedForLong(logging.Filter):
+class RetryFilter(logging.Filter):
     """Suppresses records about failures that a library retries, until the failure has lasted for a while.
 
     A healthy one-node Kafka answers the first transaction with `NotEnoughReplicasError`, because the partition's leader
@@ -79,7 +79,7 @@ class RetriedForLong(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Decide on one record; only a library's records about retries are suppressed."""
-        if not is_of_library(record) or record.exc_info or not _RETRIED.search(record.getMessage()):
+        if not is_library_record(record) or record.exc_info or not _RETRIED.search(record.getMessage()):
             return True
         place, now_s = (record.name, record.lineno), self._seconds()
         begun_s, last_s = self._troubles.get(place, (now_s, now_s))
@@ -89,9 +89,9 @@ class RetriedForLong(logging.Filter):
         return now_s - begun_s >= self._patience_s
 
 
-def name_things(record: logging.LogRecord) -> bool:
+def shorten_reprs(record: logging.LogRecord) -> bool:
     """Replace object reprs by names in a library's record; a filter that lets every record pass."""
-    if is_of_library(record):
+    if is_library_record(record):
         text = record.getMessage()
         for pattern, name in _REPRS:
             text = pattern.sub(name, text)

@@ -17,12 +17,12 @@ from typing import Any, TextIO
 import structlog
 
 from sidestream.streams.errors import SidestreamError
-from sidestream.streams.runtime.logs.filters import LIBRARIES, OncePerWhile, RetriedForLong, name_things
+from sidestream.streams.runtime.logs.filters import LIBRARIES, RepeatFilter, RetryFilter, shorten_reprs
 from sidestream.streams.runtime.logs.settings import LogSettings
 from sidestream.streams.terminal.printable import printable
 from sidestream.streams.terminal.screen import Screen
 
-__all__ = ["OncePerWhile", "get_log", "quiet_libraries", "set_up_logging"]
+__all__ = ["RepeatFilter", "get_log", "quiet_libraries", "set_up_logging"]
 
 
 def set_up_logging(settings: LogSettings, stream: TextIO | None = None) -> None:
@@ -58,9 +58,9 @@ def set_up_logging(settings: LogSettings, stream: TextIO | None = None) -> None:
         ]
     )
     handler = logging.StreamHandler(stream)
-    handler.addFilter(RetriedForLong())
-    handler.addFilter(OncePerWhile())
-    handler.addFilter(name_things)
+    handler.addFilter(RetryFilter())
+    handler.addFilter(RepeatFilter())
+    handler.addFilter(shorten_reprs)
     handler.addFilter(_without_our_tracebacks)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

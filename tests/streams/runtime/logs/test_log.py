@@ -6,8 +6,8 @@ import pytest
 import structlog
 
 from sidestream.streams.errors import TopicError
-from sidestream.streams.runtime.logs.filters import RetriedForLong
-from sidestream.streams.runtime.logs.log import OncePerWhile, get_log, set_up_logging
+from sidestream.streams.runtime.logs.filters import RetryFilter
+from sidestream.streams.runtime.logs.log import RepeatFilter, get_log, set_up_logging
 from sidestream.streams.runtime.logs.settings import LogSettings
 
 
@@ -89,7 +89,7 @@ def test_what_faust_says_of_our_own_end_is_left_to_us():
 
 def test_a_library_that_repeats_itself_is_heard_once_per_while():
     now_s = [0.0]
-    once = OncePerWhile(10.0, seconds=lambda: now_s[0])
+    once = RepeatFilter(10.0, seconds=lambda: now_s[0])
 
     def record(name, lineno, text, exc_info=None):
         return logging.LogRecord(name, logging.ERROR, "f.py", lineno, text, ("x",), exc_info)
@@ -114,7 +114,7 @@ def retried(text=NOT_ENOUGH, name="aiokafka.producer.sender", line=1):
 
 def test_trouble_that_a_library_retries_is_said_only_when_it_lasts():
     now_s = [0.0]
-    patient = RetriedForLong(5.0, seconds=lambda: now_s[0])
+    patient = RetryFilter(5.0, seconds=lambda: now_s[0])
     assert not patient.filter(retried())
     now_s[0] = 4.9
     assert not patient.filter(retried())
@@ -127,7 +127,7 @@ def test_trouble_that_a_library_retries_is_said_only_when_it_lasts():
 
 
 def test_all_else_is_said_at_once():
-    patient = RetriedForLong(5.0, seconds=lambda: 0.0)
+    patient = RetryFilter(5.0, seconds=lambda: 0.0)
     assert patient.filter(retried("Unable connect to node %s: %s"))
     assert patient.filter(retried(name="sidestream.streams.listens"))
 
