@@ -33,7 +33,7 @@ import aiokafka
 import faust
 
 from sidestream.streams.errors import SettingsError
-from sidestream.streams.group.shared_guarantee import assignor_of
+from sidestream.streams.group.shared_guarantee import assignor_for
 from sidestream.streams.group.transport import LaneTransport
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.listens.durable.guarantee import choose_guarantee
@@ -126,7 +126,7 @@ def make_faust_app(
         broker_rebalance_timeout=settings.rebalance_timeout_ms / 1000,
         broker_commit_interval=settings.commit_interval_ms / 1000,
         table_standby_replicas=1,
-        PartitionAssignor=assignor_of(choose_guarantee(settings, clients)),
+        PartitionAssignor=assignor_for(choose_guarantee(settings, clients)),
         worker_redirect_stdouts=False,
     )
     transport = LaneTransport(app, clients.fetch_max_wait_ms, metrics)

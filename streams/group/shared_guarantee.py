@@ -29,12 +29,12 @@ class AtLeastOnceAssignor(PartitionAssignor):
         return f"{super().name}-at-least-once"
 
 
-def assignor_of(guarantee: Guarantee) -> type[PartitionAssignor]:
+def assignor_for(guarantee: Guarantee) -> type[PartitionAssignor]:
     """Return Faust's assignor under the name of a guarantee."""
     return AtLeastOnceAssignor if guarantee == "at_least_once" else ExactlyOnceAssignor
 
 
-def refusal(group_id: str, assignor: str, error: BaseException | None) -> LaneError | None:
+def rejection(group_id: str, assignor: str, error: BaseException | None) -> LaneError | None:
     """Return the error for a worker that the group rejects.
 
     Args:

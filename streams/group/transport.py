@@ -30,7 +30,7 @@ from faust.types import TP
 from mode.services import Service, WaitResults
 
 from sidestream.streams.errors import SettingsError, SidestreamError
-from sidestream.streams.group.shared_guarantee import refusal
+from sidestream.streams.group.shared_guarantee import rejection
 from sidestream.streams.runtime.lane_metrics import LaneMetrics
 from sidestream.streams.runtime.lane_protocol import LaneHost, PartitionLane
 
@@ -75,7 +75,7 @@ class _Consumer(driver.Consumer):
     transport: "LaneTransport"
     # Partitions of each lane by topic. None between revoke and assign: the lanes' committable offsets then belong to
     # partitions that another worker may own by now.
-    _handed: dict[str, set[int]] | None = None
+    _lane_partitions: dict[str, set[int]] | None = None
     _num_at_once = 0
 
     def _new_consumer_thread(self) -> _ConsumerThread:
@@ -87,22 +87,22 @@ class _Consumer(driver.Consumer):
         if self.app.should_stop:
             return
         lanes = self.transport.lanes
-        handed = {topic: {tp.partition for tp in assigned if tp.topic == topic} for topic in lanes}
+        partitions = {topic: {tp.partition for tp in assigned if tp.topic == topic} for topic in lanes}
         try:
             for topic, lane in lanes.items():
-                await lane.on_assigned(handed[topic])
+                await lane.on_assigned(partitions[topic])
         except SidestreamError as exc:
             await self.app.crash(exc)
         else:
-            self._handed = handed
+            self._lane_partitions = partitions
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Stop the lanes and commit their finished work, then let Faust release the partitions."""
-        if self._handed is not None:
-            await self._stop_lanes(self._handed)
+        if self._lane_partitions is not None:
+            await self._stop_lanes(self._lane_partitions)
             if not self.app.crashed:  # a fenced worker's commit would wait for a group that has removed it
                 await self.commit()
-            self._handed = None
+            self._lane_partitions = None
         await super().on_partitions_revoked(revoked)
 
     @Service.task
@@ -112,7 +112,7 @@ class _Consumer(driver.Consumer):
             consumer = self._thread._consumer
             coordinator = None if consumer is None else consumer._coordinator
             error = getattr(coordinator, "_pending_exception", None)
-            reason = refusal(self.app.conf.id, cast(PartitionAssignor, self.app.assignor).name, error)
+            reason = rejection(self.app.conf.id, cast(PartitionAssignor, self.app.assignor).name, error)
             if reason is not None:
                 await self.app.crash(reason)
                 return
@@ -120,21 +120,21 @@ class _Consumer(driver.Consumer):
 
     async def on_stop(self) -> None:
         """Stop the lanes before Faust's last commit."""
-        if self._handed is not None:
-            await self._stop_lanes(self._handed)
+        if self._lane_partitions is not None:
+            await self._stop_lanes(self._lane_partitions)
         await super().on_stop()
 
-    async def _stop_lanes(self, handed: Mapping[str, set[int]]) -> None:
+    async def _stop_lanes(self, partitions: Mapping[str, set[int]]) -> None:
         try:
             # Last registered first: sessions read the tables of the listen lane, so they must stop before it.
             for topic, lane in reversed(self.transport.lanes.items()):
-                await lane.on_revoked(handed[topic])
+                await lane.on_revoked(partitions[topic])
         except SidestreamError as exc:
             await self.app.crash(exc)
 
     def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
         offsets: dict[TP, int] = super()._filter_committable_offsets(tps)
-        if self._handed is not None:
+        if self._lane_partitions is not None:
             for topic, lane in self.transport.lanes.items():
                 for partition, offset in lane.committable().items():
                     tp = TP(topic, partition)

@@ -5,7 +5,7 @@ from aiokafka.errors import GroupAuthorizationFailedError, InconsistentGroupProt
 from faust.assignor.partition_assignor import PartitionAssignor
 
 from sidestream.streams.group.faust_app import make_faust_app
-from sidestream.streams.group.shared_guarantee import refusal
+from sidestream.streams.group.shared_guarantee import rejection
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
 from sidestream.streams.listens.settings import LaneSettings
 from sidestream.streams.runtime.lane_metrics import LaneMetrics
@@ -32,10 +32,10 @@ def test_groups_of_earlier_releases_go_on_with_transactions(tmp_path):
 
 @pytest.mark.parametrize("error", [None, GroupAuthorizationFailedError("g")])
 def test_other_ends_of_joining_are_no_refusal(error):
-    assert refusal("g", "faust", error) is None
+    assert rejection("g", "faust", error) is None
 
 
 def test_refusal_says_what_to_do():
     assert "group g: expected workers with the lane.guarantee of this one (protocol faust)" in str(
-        refusal("g", "faust", InconsistentGroupProtocolError())
+        rejection("g", "faust", InconsistentGroupProtocolError())
     )
