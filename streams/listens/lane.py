@@ -276,7 +276,7 @@ class ListenLane:
             if stop.is_set():
                 return
             unrecorded = self._source_check.after_restore(tables, committed)
-            self._writer.restored({p: table.positions.changelog_offset + 1 for p, table in tables.items()})
+            self._writer.set_changelog_ends({p: table.positions.changelog_offset + 1 for p, table in tables.items()})
             source = source_consumer(self._clients, self._settings, len(partitions))
             await source.start()
             positions = await start_positions(source, self.topic, tables, committed)

@@ -8,7 +8,7 @@ from aiokafka.errors import KafkaError
 
 from sidestream.streams.errors import LaneError
 from sidestream.streams.kafka.clients import Clients
-from sidestream.streams.listens.durable.sending import MAX_REQUEST_BYTES, closed_writer, queue_batch
+from sidestream.streams.listens.durable.sending import MAX_REQUEST_BYTES, writer_closed_error, queue_batch
 from sidestream.streams.listens.durable.writer import FoldedBatch
 from sidestream.streams.runtime.pacing import Pacer
 
@@ -45,7 +45,7 @@ class IdempotentWriter:
         )
         await self._producer.start()
 
-    def restored(self, changelog_next: Mapping[int, int]) -> None:
+    def set_changelog_ends(self, changelog_next: Mapping[int, int]) -> None:
         """Set the expected offsets of our first records."""
         self._next = dict(changelog_next)
 
@@ -62,7 +62,7 @@ class IdempotentWriter:
             LaneError: The broker rejected a record, or another process writes to this changelog partition.
         """
         if self._producer is None:
-            raise closed_writer(self.topic)
+            raise writer_closed_error(self.topic)
         try:
             queued = await queue_batch(self._producer, self.topic, batch, self._pacer)
             for count, future in queued.values:

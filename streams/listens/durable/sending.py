@@ -55,7 +55,7 @@ async def queue_batch(producer: AIOKafkaProducer, changelog: str, batch: FoldedB
     return queued
 
 
-def closed_writer(changelog: str) -> LaneError:
+def writer_closed_error(changelog: str) -> LaneError:
     """Return the error for a batch published after the writer was closed."""
     return LaneError(f"changelog {changelog}: expected an open writer, got a closed one; restart the worker")
 

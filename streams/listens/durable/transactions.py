@@ -28,7 +28,7 @@ from aiokafka.errors import KafkaError, ProducerFenced, TransactionalIdAuthoriza
 
 from sidestream.streams.errors import LaneError, LaneFenced
 from sidestream.streams.kafka.clients import Clients
-from sidestream.streams.listens.durable.sending import MAX_REQUEST_BYTES, closed_writer, queue_batch
+from sidestream.streams.listens.durable.sending import MAX_REQUEST_BYTES, writer_closed_error, queue_batch
 from sidestream.streams.listens.durable.writer import FoldedBatch
 from sidestream.streams.runtime.pacing import Pacer
 from sidestream.streams.runtime.waiting import run_concurrently
@@ -114,7 +114,7 @@ class TransactionalWriter:
             )
             raise LaneError(msg) from exc
 
-    def restored(self, changelog_next: Mapping[int, int]) -> None:
+    def set_changelog_ends(self, changelog_next: Mapping[int, int]) -> None:
         """Do nothing: no other process can write, and transactions leave gaps in the offsets anyway."""
 
     async def publish(self, batch: FoldedBatch) -> int | None:
@@ -132,7 +132,7 @@ class TransactionalWriter:
         """
         producer = self._producers.get(batch.partition)
         if producer is None:
-            raise closed_writer(self.changelog_topic)
+            raise writer_closed_error(self.changelog_topic)
         attempt = 1
         while True:
             try:

@@ -42,7 +42,7 @@ class ChangelogWriter(Protocol):
             LaneError: The writer cannot write to them.
         """
 
-    def restored(self, changelog_next: Mapping[int, int]) -> None:
+    def set_changelog_ends(self, changelog_next: Mapping[int, int]) -> None:
         """Set the ends of the changelogs; called once after `open`, before the first batch.
 
         Args:

@@ -189,7 +189,7 @@ class Offline:
         writer = make_writer(self.lane, self.clients, self.identity, self.group_id, pacer)
         await writer.open(range(self.identity.num_partitions))
         bounds = await self.bounds(self.identity.changelog_topic)
-        writer.restored({partition: end for partition, (_, end) in bounds.items()})
+        writer.set_changelog_ends({partition: end for partition, (_, end) in bounds.items()})
         return writer
 
     def local_path(self, partition: int) -> Path:

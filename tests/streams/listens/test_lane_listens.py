@@ -208,7 +208,7 @@ async def test_foreign_writes_to_the_changelog_are_noticed():
     kafka = FakeKafka()
     writer = IdempotentWriter("changelog", kafka, 1_000)
     await writer.open({0})
-    writer.restored({0: 0})
+    writer.set_changelog_ends({0: 0})
     assert await writer.publish(FoldedBatch(0, {bytes([n]): b"v" for n in range(7)}, [], 7)) == 6
     assert await writer.publish(FoldedBatch(0, {}, [], 9)) is None
     kafka.append("changelog", 0, b"theirs", b"v")
