@@ -141,7 +141,7 @@ class ItemCounting:
         return listens
 
 
-def make_counting(
+def make_item_counting(
     settings: PopularitySettings, topics: Topics, clients: Clients, limits: Limits
 ) -> ItemCounting | None:
     """Create the item counting of an installation; None if it is disabled. `limits` apply to listens."""

@@ -99,18 +99,18 @@ class CountsHub:
     def __init__(self, settings: PopularitySettings, metrics: Metrics) -> None:
         self._settings, self._metrics = settings, metrics
         self._last: dict[bytes | None, bytes | None] = {}
-        self._members: WeakSet[LivePopularity] = WeakSet()
+        self._subscribers: WeakSet[LivePopularity] = WeakSet()
 
-    def member(self) -> LivePopularity:
+    def subscribe(self) -> LivePopularity:
         """Create the popularity of one more catalogue; it gets all earlier and later records."""
         live = LivePopularity(self._settings, self._metrics)
         live.feed(list(self._last.items()))
-        self._members.add(live)
+        self._subscribers.add(live)
         return live
 
     def feed(self, records: Iterable[KeyValue]) -> None:
         """Distribute records (keys and values), in offset order."""
         records = list(records)
         self._last.update(records)
-        for live in tuple(self._members):
+        for live in tuple(self._subscribers):
             live.feed(records)

@@ -31,7 +31,7 @@ from sidestream.streams.listens.lane import ListenLane
 from sidestream.streams.listens.restore.progress import not_restored
 from sidestream.streams.listens.table.meta import TableIdentity
 from sidestream.streams.listens.table.users import UserTable
-from sidestream.streams.popularity.count_publisher import make_counting
+from sidestream.streams.popularity.count_publisher import make_item_counting
 from sidestream.streams.runtime.clock import Clock, LogClock, WallClock
 from sidestream.streams.runtime.health import Health
 from sidestream.streams.runtime.lane_metrics import LaneMetrics
@@ -204,7 +204,7 @@ class WorkerParts:
             pacer=pacer,
             erasures=erasures,
             on_durable=audience.folded,
-            derived=make_counting(self.settings.popularity, self.topics, self.clients, self.limits),
+            derived=make_item_counting(self.settings.popularity, self.topics, self.clients, self.limits),
         )
         self.guarantee = lane.guarantee
         self.states = LaneStates(lane, self.topics.listens.partitions, lambda: serving.snapshot)

@@ -125,7 +125,7 @@ class GenerationParts:
             settings,
             self._metrics,
             self._clock,
-            popularity=None if self._counts is None else self._counts.member(),
+            popularity=None if self._counts is None else self._counts.subscribe(),
         )
         local = LocalCatalogue(self._catalogues, version, pair.model_version, WallClock())
         saving = Saving(catalogue, local, self._clients, settings)
