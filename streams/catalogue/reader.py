@@ -14,7 +14,7 @@ from typing import Any
 from mode import Service
 
 from sidestream.streams.catalogue.current import CurrentCatalogue
-from sidestream.streams.catalogue.saving import Saving
+from sidestream.streams.catalogue.saving import CatalogueSaver
 from sidestream.streams.catalogue.settings import CatalogueSettings
 from sidestream.streams.contracts.topics import TopicSpec
 from sidestream.streams.kafka.clients import Clients
@@ -48,7 +48,7 @@ class CatalogueReader(Service):
         live: CurrentCatalogue,
         settings: CatalogueSettings,
         seconds: Callable[[], float] = time.monotonic,
-        saving: Saving | None = None,
+        saving: CatalogueSaver | None = None,
     ) -> None:
         super().__init__()
         self._live = live

@@ -34,7 +34,7 @@ Write = Callable[..., Awaitable[Any]]
 _RETRY_S = 10.0
 
 
-class Saving:
+class CatalogueSaver:
     """Loads and saves the current catalogue.
 
     Args:

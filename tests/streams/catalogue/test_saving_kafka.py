@@ -9,7 +9,7 @@ from sidestream.streams.catalogue.current import CurrentCatalogue
 from sidestream.streams.catalogue.decode import UpdateDecoder
 from sidestream.streams.catalogue.disk import LocalCatalogue
 from sidestream.streams.catalogue.reader import CatalogueReader
-from sidestream.streams.catalogue.saving import Saving
+from sidestream.streams.catalogue.saving import CatalogueSaver
 from sidestream.streams.catalogue.settings import CatalogueSettings
 from sidestream.streams.contracts.topics import create_topics
 from sidestream.streams.kafka.admin import KafkaTopicAdmin
@@ -40,7 +40,7 @@ class Worker:
             LogClock(),
         )
         local = LocalCatalogue(folder, VERSION, "model", WallClock())
-        saving = Saving(self.live, local, clients, self.settings)
+        saving = CatalogueSaver(self.live, local, clients, self.settings)
         self.reader = CatalogueReader(clients, topic, self.live, self.settings, saving=saving)
 
     async def __aenter__(self):
