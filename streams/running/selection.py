@@ -8,7 +8,7 @@ from sidestream.streams.running.brokers import broker_registry
 from sidestream.streams.running.workers import WorkerEntry, worker_registry
 
 
-def workers_to_ask(bootstrap: str | None, broker: str | None, data_dir: Path) -> list[WorkerEntry]:
+def select_workers(bootstrap: str | None, broker: str | None, data_dir: Path) -> list[WorkerEntry]:
     """Find the local workers that hold the states a command needs.
 
     Args:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sidestream.streams.errors import BrokerError
-from sidestream.streams.running.asking import workers_to_ask
+from sidestream.streams.running.selection import select_workers
 from sidestream.streams.running.births import birth
 from sidestream.streams.running.brokers import broker_registry, make_entry
 from sidestream.streams.running.workers import WorkerEntry, worker_registry
@@ -35,7 +35,7 @@ def self_or(registry, entries):
 
 
 def ports(*args) -> list[int]:
-    return [worker.web_port for worker in workers_to_ask(*args)]
+    return [worker.web_port for worker in select_workers(*args)]
 
 
 def test_none_runs(runs) -> None:
@@ -58,9 +58,9 @@ def test_an_address_or_a_name_chooses_among_several(runs) -> None:
     assert ports(None, "radio", Path("var")) == [1]
     assert ports(None, None, Path("/other/var")) == [2]
     with pytest.raises(BrokerError, match=r"several Kafka clusters run: k:1 \(broker radio\), k:2; choose one"):
-        workers_to_ask(None, None, Path("var"))
+        select_workers(None, None, Path("var"))
     with pytest.raises(BrokerError, match="called 'tv', got none"):
-        workers_to_ask(None, "tv", Path("var"))
+        select_workers(None, "tv", Path("var"))
 
 
 def test_those_started_from_this_folder_come_first(runs, tmp_path: Path) -> None:
