@@ -28,7 +28,7 @@ from aiokafka.errors import KafkaError, ProducerFenced, TransactionalIdAuthoriza
 
 from sidestream.streams.errors import LaneError, LaneFenced
 from sidestream.streams.kafka.clients import Clients
-from sidestream.streams.listens.durable.sending import MAX_REQUEST_BYTES, writer_closed_error, queue_batch
+from sidestream.streams.listens.durable.sending import MAX_REQUEST_BYTES, queue_batch, writer_closed_error
 from sidestream.streams.listens.durable.writer import FoldedBatch
 from sidestream.streams.runtime.pacing import Pacer
 from sidestream.streams.runtime.waiting import run_concurrently

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from sidestream.streams.errors import BrokerError
-from sidestream.streams.running.selection import select_workers
 from sidestream.streams.running.births import birth
 from sidestream.streams.running.brokers import broker_registry, make_entry
+from sidestream.streams.running.selection import select_workers
 from sidestream.streams.running.workers import WorkerEntry, worker_registry
 
 
