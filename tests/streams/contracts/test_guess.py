@@ -1,4 +1,4 @@
-"""What bad records look like: guesses of a hint, none where there is nothing to say, and never an exception."""
+"""Hints about malformed records: the right hint, none for valid records, and never an exception."""
 
 import json
 
@@ -62,7 +62,7 @@ GUESSES = [
 
 
 @pytest.mark.parametrize(("raw", "expected"), GUESSES)
-def test_what_a_value_looks_like(raw, expected) -> None:
+def test_hints_about_values(raw, expected) -> None:
     found = guess(b"u", raw)
     assert expected in found
     assert bool(expected) == bool(found)
@@ -81,7 +81,7 @@ def test_what_a_value_looks_like(raw, expected) -> None:
         (None, ""),
     ],
 )
-def test_what_a_key_looks_like(key, expected) -> None:
+def test_hints_about_keys(key, expected) -> None:
     assert guess(key, value()).startswith(expected)
     assert bool(guess(key, value())) == bool(expected)
 
@@ -97,16 +97,16 @@ def test_what_a_key_looks_like(key, expected) -> None:
         ),
     ).map(lambda found: json.dumps(found).encode()),
 )
-def test_a_guess_never_fails(key, raw) -> None:
+def test_guess_never_raises(key, raw) -> None:
     assert isinstance(guess(key, raw), str)
 
 
-def test_milliseconds_and_small_numbers_are_no_other_unit() -> None:
+def test_milliseconds_and_small_numbers_give_no_hint() -> None:
     assert [guess_unit(at) for at in (GOOD["at"], 0, 12_345, -1, float("inf"), float("nan"), 10**30)] == [""] * 7
 
 
 @pytest.mark.parametrize(("raw", "expected"), [found for found in GUESSES if found[0] is not None and found[1]])
-def test_dead_letters_say_it_and_keep_their_reason_code(raw, expected) -> None:
+def test_dead_letters_contain_the_hint_and_keep_their_reason_code(raw, expected) -> None:
     record = type("Source", (), {"topic": "t", "partition": 0, "offset": 0, "timestamp": 5, "key": b"u", "headers": ()})
     record.value = raw
     bad = BadRecord("bad_value", "what the decoder said")

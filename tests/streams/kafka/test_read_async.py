@@ -1,4 +1,4 @@
-"""What only the reader on the event loop has: closing where it is left or cancelled, a pace, a second pass."""
+"""Features of the asyncio reader only: closing on early exit or cancellation, pace, second pass."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ async def test_read_to_end_reads_and_closes():
     assert await fetch_bounds(cluster, "t", [0, 1]) == {0: (0, 4), 1: (0, 2)}
 
 
-async def test_leaving_early_and_being_cancelled_close_the_consumer():
+async def test_an_early_exit_and_a_cancellation_close_the_consumer():
     cluster = Cluster(t=1)
     cluster.fill(9)
     async with contextlib.aclosing(read_to_end(cluster, "t", [0])) as batches:
@@ -84,7 +84,7 @@ async def test_a_pace_rests_after_each_batch_by_the_time_it_took(monkeypatch):
     assert rests == pytest.approx([1.5, 1.5, 1.5])
 
 
-async def test_a_second_pass_gives_the_same():
+async def test_a_second_pass_returns_the_same_records():
     cluster = Cluster(t=1)
     cluster.fill(7)
     async with Follower(cluster, {"t": [0]}, restarts=False) as follower:

@@ -1,4 +1,4 @@
-"""The listen lane on a Kafka in memory: order of its steps, crashes between them, and what it refuses."""
+"""The listen lane on an in-memory Kafka: order of its steps, crashes between them, and what it rejects."""
 
 import asyncio
 import tempfile
@@ -54,7 +54,7 @@ async def test_table_changelog_and_dead_letters_after_a_quiet_run(tmp_path, guar
     more=st.integers(1, 40),
     users=st.sampled_from([2, 9]),
 )
-def test_crashes_between_acks_never_lose_or_double_a_listen(crashes, more, users):
+def test_crashes_between_acks_never_lose_or_duplicate_a_listen(crashes, more, users):
     async def scenario(folder: Path) -> None:
         kafka = FakeKafka()
         fill(kafka, 130, users)
@@ -111,7 +111,7 @@ async def test_table_that_does_not_fit_the_changelog_is_rebuilt(tmp_path):
     tables.close()
 
 
-async def test_recreated_source_topic_is_refused(tmp_path):
+async def test_recreated_source_topic_is_rejected(tmp_path):
     kafka = FakeKafka()
     fill(kafka, 40)
     await run_to_end(kafka, tmp_path)
@@ -175,7 +175,7 @@ async def test_only_owned_and_restored_partitions_are_read(tmp_path):
         lane.read(0, "u")
 
 
-async def test_a_batch_that_cannot_end_makes_the_revoke_fail(tmp_path):
+async def test_a_batch_that_does_not_end_fails_the_revocation(tmp_path):
     kafka = FakeKafka(session_timeout_ms=100)
     lane = make_lane(kafka, tmp_path)
     waiting = asyncio.Event()
@@ -192,7 +192,7 @@ async def test_a_batch_that_cannot_end_makes_the_revoke_fail(tmp_path):
         await lane.on_revoked(PARTITIONS)
 
 
-async def test_a_process_that_slept_past_its_session_writes_nothing(tmp_path):
+async def test_a_process_paused_past_its_session_writes_nothing(tmp_path):
     kafka = FakeKafka()
     times = iter([0.0, 0.0])  # made, begun
     lane = make_lane(kafka, tmp_path, "at_least_once", clock=lambda: next(times, 100.0))
@@ -204,7 +204,7 @@ async def test_a_process_that_slept_past_its_session_writes_nothing(tmp_path):
     assert changelog(kafka) == {}
 
 
-async def test_foreign_writes_to_the_changelog_are_noticed():
+async def test_foreign_writes_to_the_changelog_are_detected():
     kafka = FakeKafka()
     writer = IdempotentWriter("changelog", kafka, 1_000)
     await writer.open({0})
@@ -219,7 +219,7 @@ async def test_foreign_writes_to_the_changelog_are_noticed():
         await writer.publish(FoldedBatch(0, {b"ours": b"v"}, [], 10))
 
 
-async def test_restore_stops_where_it_is_told_and_goes_on_from_there(tmp_path):
+async def test_a_stopped_restore_resumes_from_its_position(tmp_path):
     kafka = FakeKafka()
     for number in range(50):
         kafka.append("changelog", 0, b"u%d" % (number % 20), b"%d" % number if number % 5 else None)
@@ -236,7 +236,7 @@ async def test_restore_stops_where_it_is_told_and_goes_on_from_there(tmp_path):
     tables.close()
 
 
-async def test_restore_refuses_records_from_before_its_position(tmp_path):
+async def test_restore_rejects_records_before_its_position(tmp_path):
     kafka = FakeKafka()
     kafka.append("changelog", 0, b"u", b"1")
     tables = UserTable(tmp_path, IDENTITY, TABLE)
@@ -247,7 +247,7 @@ async def test_restore_refuses_records_from_before_its_position(tmp_path):
     tables.close()
 
 
-async def test_it_tells_up_to_where_its_states_show_the_log(tmp_path):
+async def test_folded_to_is_the_offset_visible_in_states(tmp_path):
     kafka = FakeKafka()
     fill(kafka, 40)
     for partition in PARTITIONS:

@@ -3,7 +3,7 @@ import gc
 from sidestream.streams.runtime.garbage_collection import collect_and_freeze
 
 
-def test_what_is_alive_is_left_out_of_collections_until_it_settles_again():
+def test_live_objects_are_excluded_from_collections_until_the_next_freeze():
     held = [[] for _ in range(1_000)]
     before = gc.get_freeze_count()
     try:

@@ -1,4 +1,4 @@
-"""What waits is judged by positions, so that control records and prefetched news are neither."""
+"""Pending work is measured by positions, so that control records and prefetched records do not distort it."""
 
 from aiokafka import TopicPartition
 
@@ -13,7 +13,7 @@ class Consumer:
         return self.positions[partition]
 
 
-async def test_records_wait_until_they_are_read_and_done():
+async def test_records_are_pending_until_read_and_done():
     consumer = Consumer({TopicPartition("t", 0): 5, TopicPartition("t", 1): 9})
     reading = ReadProgress()
     assert reading.work({0: 7, 1: 9}, ()).waiting == 0, "nothing is read yet: the assignment is the restore's matter"
@@ -27,7 +27,7 @@ async def test_records_wait_until_they_are_read_and_done():
     assert reading.work({0: 70, 1: 9}, (3,)).done == before.done
 
 
-async def test_ends_that_are_older_than_the_position_and_foreign_partitions_do_not_count():
+async def test_ends_before_the_position_and_other_partitions_do_not_count():
     reading = ReadProgress()
     await reading.note(Consumer({TopicPartition("t", 0): 5}), "t", [0], {})
     assert reading.work({0: 3, 1: 100}, ()).waiting == 0

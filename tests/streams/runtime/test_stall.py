@@ -16,7 +16,7 @@ def seconds():
     return Seconds()
 
 
-def test_a_pause_of_most_of_a_session_ends_the_process(seconds):
+def test_a_pause_of_most_of_the_session_timeout_is_an_error(seconds):
     guard = StallGuard("some-topic.v1", 10_000, seconds)
     seconds.now += 8.0
     guard.check()
@@ -25,7 +25,7 @@ def test_a_pause_of_most_of_a_session_ends_the_process(seconds):
         guard.check()
 
 
-def test_checks_do_not_count_as_running_and_notes_do(seconds):
+def test_only_ran_resets_the_pause(seconds):
     guard = StallGuard("t", 10_000, seconds)
     for _ in range(2):
         seconds.now += 5.0

@@ -1,4 +1,4 @@
-"""Waiting for several things: nothing is left running."""
+"""Concurrent coroutines: none is left running."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ import pytest
 from sidestream.streams.runtime.waiting import run_concurrently, run_until
 
 
-async def test_results_come_in_order():
+async def test_results_are_in_order():
     async def work(number: int) -> int:
         await asyncio.sleep(0.001 * (3 - number))
         return number
@@ -16,7 +16,7 @@ async def test_results_come_in_order():
     assert await run_concurrently([]) == []
 
 
-async def test_first_failure_cancels_the_others_and_is_raised_bare():
+async def test_first_failure_cancels_the_others_and_is_raised_without_a_group():
     cancelled = []
 
     async def wait() -> None:
@@ -35,7 +35,7 @@ async def test_first_failure_cancels_the_others_and_is_raised_bare():
     assert cancelled == [True, True]
 
 
-async def test_work_is_given_up_when_the_event_comes_first():
+async def test_work_is_cancelled_when_the_event_comes_first():
     stop, ended = asyncio.Event(), []
 
     async def wait() -> None:
