@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from sidestream.streams.runtime.termination import hold_off
+from sidestream.streams.runtime.termination import ignore_signals
 from sidestream.streams.worker.process import worker_command
 
 # A worker ends itself `worker.watchdog.shutdown_s` after it was told to; this is for one that cannot even do that.
@@ -97,7 +97,7 @@ class Fleet:
 
     def _stop(self) -> bool:
         """End all that still run; says whether all ended in order."""
-        hold_off()
+        ignore_signals()
         running = [child for child in self._children if child.poll() is None]
         for child in running:
             child.send_signal(signal.SIGTERM)

@@ -34,7 +34,7 @@ class LaneStates:
 
     def owns(self, partition: int) -> bool:
         """Tell whether this worker holds the partition, restored."""
-        return self._lane.ready(partition)
+        return self._lane.is_ready(partition)
 
     def describe(self, user_id: str, whole_history: bool = False) -> Mapping[str, Any] | None:
         """Return a listener's state for people, None for an unknown one.
