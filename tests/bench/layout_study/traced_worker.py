@@ -42,7 +42,7 @@ class Way:
 
 PATHS = {
     "listen": Way(
-        "streams/listens/folding.py:Folding._fold_one",
+        "streams/listens/folding.py:Folding._process_partition",
         "streams/listens/table/partition.py:PartitionTable.write",
         ("streams/listens/", "streams/runtime/waiting.py"),
     ),
