@@ -178,10 +178,10 @@ def test_writer_refuses_disorder_and_foreign_folders(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").write_text("precious")
-    with pytest.raises(DataError, match="existing folder"):
+    with pytest.raises(DataError, match="existing folder of another kind"):
         LogFolderWriter(tmp_path / "mine", overwrite=True)
     write_tiny(tmp_path / "log")
-    with pytest.raises(DataError, match="existing folder"):
+    with pytest.raises(DataError, match="got an existing one"):
         LogFolderWriter(tmp_path / "log")
     with LogFolderWriter(tmp_path / "log", overwrite=True) as writer:
         writer.finish(FACTS)
@@ -243,7 +243,7 @@ def test_a_folder_inside_that_is_no_part_of_the_log_is_carried(tmp_path: Path) -
         assert (tmp_path / "log" / "extra" / "file").read_text() == "kept"
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").touch()
-    with pytest.raises(DataError, match="existing folder"):
+    with pytest.raises(DataError, match="existing folder of another kind"):
         LogFolderWriter(tmp_path / "other", overwrite=True, extra="extra")
 
 

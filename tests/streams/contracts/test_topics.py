@@ -167,7 +167,7 @@ def test_topics_on_the_embedded_broker_are_created_only_through_its_handle() -> 
             assert other.describe(["never-made"]) == {}
         finally:
             other.close()
-        with pytest.raises(TopicError, match="before it was made"):
+        with pytest.raises(TopicError, match="before it was created"):
             broker.create([TOPICS.listens])
 
 

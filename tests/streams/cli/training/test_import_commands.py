@@ -86,7 +86,7 @@ def test_the_other_formats(tmp_path):
     ("options", "words"),
     [
         (["--valid-from", "2026-01-01"], "--valid-from and --test-from: expected --split time, got --split last"),
-        (["--split", "time", "--test-from", "soon"], "expected a time such as"),
+        (["--split", "time", "--test-from", "soon"], "soon: expected a time, for example"),
         (["--signal", "heart"], "--signal heart: expected WORD=SIGNAL"),
         (["--signal", "heart=love"], "expected one of listen"),
         (["--map", "when"], "--map when: expected field=value"),
