@@ -105,7 +105,7 @@ def span(start_ms=0, end_ms=1_000, text="a crowd", **fields):
         ({"views": {"cover": [1.0, 2.0]}}, "bad_value", "view 'cover': wrong size: expected 3 numbers"),
         ({"views": {"cover": []}}, "bad_value", "view 'cover': wrong size"),
         ({"views": {"cover": ["1", 2, 3]}}, "wrong_type", "views.cover.0"),
-        ({"views": {"text": [1.0]}}, "bad_value", "view 'text': is made from the item's own words"),
+        ({"views": {"text": [1.0]}}, "bad_value", "view 'text': is reserved for the item's own text"),
         ({"segments": [span(), span(5, 5)]}, "bad_value", "segments[1]: empty span"),
         ({"segments": [span(9, 5)]}, "bad_value", "segments[0]: empty span"),
         ({"segments": [span(-1, 5)]}, "bad_value", "segments.0.start_ms"),
