@@ -1,1 +1,1 @@
-"""From `item-sids.v1` to the live catalogue snapshot of a worker: read by broadcast, swapped by reference."""
+"""Catalogue of a worker: reads all of `item-sids.v1` and keeps a current snapshot, which is swapped by reference."""

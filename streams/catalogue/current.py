@@ -1,9 +1,9 @@
-"""The live catalogue: applies records, decides when a new snapshot is due, and holds the current one.
+"""Current catalogue: applies records, decides when a new snapshot is due, and holds the current one.
 
-Knows no Kafka and no event loop. `apply` and `build` belong to one writer thread; `snapshot` may be read from any.
-A build costs more the larger the catalogue is, so under a stream of updates builds are spaced by a multiple of their
-own time: a single update is visible after one build, a burst costs a bounded share of one core. Where builds take so
-long that a change would be seen too late, being seen goes first.
+Independent of Kafka and the event loop. `apply` and `build` run in one writer thread; `snapshot` may be read from any.
+The cost of a build grows with the catalogue, so under a stream of updates builds are spaced by a multiple of their own
+duration: a single update is visible after one build, a burst costs a bounded share of one core. If builds take so long
+that a change would become visible too late, visibility takes precedence.
 """
 
 import time
@@ -28,10 +28,10 @@ KeyValue = tuple[bytes | None, bytes | None]
 
 
 class RebuildPace:
-    """When the next snapshot may be built.
+    """Decides when the next snapshot may be built.
 
     Args:
-        settings: Shortest gap and duty.
+        settings: Minimum gap and duty.
         seconds: Monotonic clock in seconds.
     """
 
@@ -41,38 +41,34 @@ class RebuildPace:
         self._next_s = seconds()
 
     def wait_s(self) -> float:
-        """Return how long to wait for the next build; 0 when it may start."""
+        """Return the seconds to wait until the next build; 0 if it may start."""
         return max(0.0, self._next_s - self._seconds())
 
     def built(self, took_s: float) -> None:
-        """Note a build that has just ended.
-
-        Args:
-            took_s: Its duration in seconds.
-        """
-        # What comes right after a build began waits for its end, the pause and one more build.
+        """Note that a build has just ended; `took_s` is its duration."""
+        # A change right after the start of a build waits for its end, the pause and one more build.
         left_s = self._settings.max_visible_ms / 1e3 - 2 * took_s
         gap_s = max(self._settings.min_rebuild_gap_ms / 1e3, min(self._settings.rebuild_duty * took_s, left_s))
         self._next_s = self._seconds() + gap_s
 
 
 class CurrentCatalogue:
-    """Holds the current snapshot and makes the next one.
+    """Holds the current snapshot and builds the next one.
 
     Args:
         catalogue: The single-writer catalogue.
-        decoder: Reads records.
-        settings: Pace.
-        metrics: Counts what becomes of records, times builds.
-        clock: Judges expiry.
+        decoder: Decodes records.
+        settings: Gaps between builds.
+        metrics: Counts records by outcome, times builds.
+        clock: Determines expiry.
         seconds: Monotonic clock in seconds.
-        popularity: Orders snapshots by live counts; none leaves them in the order of the model's weights.
-        sleep: Rests, in seconds, in the writer's thread.
+        popularity: Ranks snapshots by live counts; None to leave them in the order of the model's weights.
+        sleep: Sleeps, in seconds, in the writer thread.
 
     Attributes:
-        snapshot: The current snapshot; pin it for the length of a request.
-        settings: Pace at full speed.
-        rebuilds: When the next snapshot may be built.
+        snapshot: The current snapshot; pin it for the duration of a request.
+        settings: Gaps between builds at full speed.
+        rebuilds: Decides when the next snapshot may be built.
     """
 
     def __init__(
@@ -100,12 +96,12 @@ class CurrentCatalogue:
         self.snapshot = catalogue.snapshot(now_ms=clock())
 
     def go_at(self, pace: Pace, settings: CatalogueSettings, metrics: Metrics) -> None:
-        """Go on at another pace; from any thread, in effect from the next piece of work.
+        """Change the pace; callable from any thread, takes effect with the next piece of work.
 
         Args:
-            pace: Records applied in one go, and the rest after them.
-            settings: Gaps between snapshots.
-            metrics: Where figures are shown from now on.
+            pace: Records applied in one piece, and the rest after it.
+            settings: Gaps between builds.
+            metrics: Metrics to use from now on.
         """
         self._pace = pace
         self.rebuilds = RebuildPace(settings, self._seconds)
@@ -117,29 +113,29 @@ class CurrentCatalogue:
         return self._catalogue.num_bytes()
 
     def capture(self) -> Frozen:
-        """Return all that was applied so far, to be saved; belongs to the writer thread."""
+        """Return the state of everything applied so far, for saving; call it in the writer thread."""
         return self._catalogue.frozen()
 
     def restore(self, frozen: Frozen) -> None:
-        """Go on from a saved state; belongs to the writer thread, before anything was applied.
+        """Restore a saved state; call it in the writer thread, before anything is applied.
 
         Args:
-            frozen: What `capture` returned once.
+            frozen: State returned by `capture`.
 
         Raises:
-            CatalogueError: It does not fit the catalogue; nothing was restored.
+            CatalogueError: The state does not fit the catalogue; nothing was restored.
         """
         self._catalogue.restore(frozen)
 
     @property
     def is_stale(self) -> bool:
-        """Tell whether a new snapshot would differ: records applied since, items expired, or new counts are due."""
+        """Return whether a new snapshot would differ: records were applied, items expired, or new counts are due."""
         if self._popularity is not None and self._popularity.is_due:
             return True
         return self._oldest_unseen_s is not None or self._clock() >= self.snapshot.next_expiry_at
 
     def apply(self, records: Iterable[KeyValue], arrived_s: float) -> None:
-        """Apply records in order; malformed ones are counted and skipped, for our own tokenizer wrote the topic.
+        """Apply records in order; malformed ones are counted and skipped, because our own tokenizer wrote the topic.
 
         Args:
             records: Keys and values.
@@ -182,7 +178,7 @@ class CurrentCatalogue:
         snapshot = self._catalogue.snapshot(now_ms, source_offsets)
         if self._popularity is not None:
             snapshot = self._popularity.ranked(snapshot, now_ms)
-        # Looked up by every request: computed once here, not by the first of them.
+        # Used by every request: computed once here, not by the first request.
         _ = snapshot.max_children, snapshot.max_bucket
         self.snapshot = snapshot
         ended_s = self._seconds()
@@ -199,7 +195,7 @@ class CurrentCatalogue:
             self._catalogue.apply(updates)
         except CatalogueError as exc:
             if len(updates) > 1:
-                # Nothing of a batch is applied if one update does not fit: find it, let the others through.
+                # A batch is rejected as a whole if one update does not fit: apply the updates one by one.
                 for update in updates:
                     self._apply([update])
                 return

@@ -1,4 +1,4 @@
-"""Reads values of `item-sids.v1` into catalogue updates, under the one tokenizer version that this worker serves."""
+"""Decoding of `item-sids.v1` into catalogue updates, for the tokenizer version that this worker serves."""
 
 from sidestream.streams.catalogue.wire import TokenizedRow, decode_item_sids
 from sidestream.streams.contracts.decode import Reason, decode_item_key
@@ -6,15 +6,15 @@ from sidestream.streams.errors import BadRecord
 from sidestream.tokenizer.catalogue import CatalogueUpdate, facts_of
 from sidestream.tokenizer.sid import Sid
 
-# Far above any honest vector; float32 would overflow not far beyond.
+# Far above any valid vector; float32 would overflow not far beyond it.
 _MAX_SCALE = 1e30
 
 
 class UpdateDecoder:
-    """Decodes records; checks all that the catalogue's arrays rely on.
+    """Decodes records, and checks everything that the catalogue's arrays rely on.
 
     Args:
-        tokenizer_version: Version whose SIDs are taken.
+        tokenizer_version: Version whose SIDs are used.
         codebook_sizes: Codes per level.
         vector_dim: Components of a representation vector.
     """
@@ -25,17 +25,17 @@ class UpdateDecoder:
         self._vector_dim = vector_dim
 
     def decode(self, key: bytes | None, value: bytes | None) -> CatalogueUpdate:
-        """Read one record.
+        """Decode one record.
 
         Args:
             key: The item's id, UTF-8.
             value: JSON; None removes the item.
 
         Returns:
-            The update. An item without a SID under our version has none there, and is no candidate.
+            The update; it has no SID if the item has none under our version, and the item is then not a candidate.
 
         Raises:
-            BadRecord: Key or value do not fit the contract.
+            BadRecord: Key or value do not match the contract.
         """
         item_id = decode_item_key(key)
         if value is None:
@@ -54,14 +54,14 @@ class UpdateDecoder:
             item_id,
             item.source_offset,
             facts,
-            self._fitting(tokenized.sid),
+            self._checked_sid(tokenized.sid),
             self._vector(tokenized),
             tokenized.vector_scale,
             item.revision or 0,
-            more_sids=tuple(self._fitting(sid) for sid in tokenized.more_sids or ()),
+            more_sids=tuple(self._checked_sid(sid) for sid in tokenized.more_sids or ()),
         )
 
-    def _fitting(self, sid: Sid) -> Sid:
+    def _checked_sid(self, sid: Sid) -> Sid:
         sizes = self._codebook_sizes
         if len(sid) == len(sizes):
             for code, size in zip(sid, sizes, strict=True):

@@ -1,13 +1,14 @@
-"""The catalogue on this machine's disk: what a worker starts from, so that it reads the tail of `item-sids.v1` alone.
+"""Local copy of the catalogue on disk, from which a worker starts, so that it reads only the tail of `item-sids.v1`.
 
-A folder holds the frozen catalogue and says what it was made from: tokenizer and model, the topic by its id, and the
-offset from which each partition goes on. It is a cache: what is damaged, foreign or too old is told in the log and
-left aside, and the whole topic is read instead.
+A folder contains the frozen catalogue and its origin: tokenizer and model, the topic by its id, and the next offset of
+each partition. It is a cache: a copy that is damaged, of another origin or too old is ignored with a log line, and the
+whole topic is read instead.
 
-Too old: all changes since must still be in the topic, and a compacted topic keeps a removal for `delete.retention.ms`
-only. All that stands behind the offsets was written after `reached_at`: a folder is good for that long from then on.
+Too old: all later changes must still be in the topic, and a compacted topic keeps a tombstone only for
+`delete.retention.ms`. Every record after the offsets was written after `reached_at`: a folder is valid for that long
+from then on.
 
-Source: Kafka documentation, topic configuration `delete.retention.ms`: a reader that starts over must come to the end
+Source: Kafka documentation, topic configuration `delete.retention.ms`: a reader that starts over must reach the end
 within that time, or may miss deletes.
 """
 
@@ -27,31 +28,31 @@ from sidestream.tokenizer.folders import remove_leftovers
 
 _log = get_log(__name__)
 
-# A clock may go wrong by so much.
+# Tolerated clock error.
 _MARGIN_MS = 3_600_000
 
 
-class Origin(BaseModel):
-    """What a folder was made from: facts of its manifest."""
+class SavedOrigin(BaseModel):
+    """Origin of a saved catalogue, stored in the manifest of its folder."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    tokenizer_version: str = Field(description="Gives the SIDs their meaning.")
-    model_version: str = Field(description="Made the item vectors.")
+    tokenizer_version: str = Field(description="Tokenizer of the SIDs.")
+    model_version: str = Field(description="Model of the item vectors.")
     topic: str = Field(description="Name of the topic.")
-    topic_id: str = Field(description="Its id: another one means that it was made anew.")
-    positions: tuple[int, ...] = Field(description="From where each partition goes on.")
-    reached_at: int = Field(description="UTC epoch ms; all behind the positions was written later.")
+    topic_id: str = Field(description="Topic id; it differs after the topic was recreated.")
+    positions: tuple[int, ...] = Field(description="Next offset of each partition.")
+    reached_at: int = Field(description="UTC epoch ms; every record after the positions was written later.")
 
 
 class LocalCatalogue:
-    """The folders of one tokenizer and model.
+    """Saved catalogues of one tokenizer and model.
 
     Args:
-        folder: Holds all of them; made when something is saved.
+        folder: Parent folder; created when something is saved.
         tokenizer_version: The tokenizer that is served.
         model_version: The model that is served.
-        clock: UTC epoch ms by the wall: retention goes by it.
+        clock: Wall clock, UTC epoch ms, which retention is based on.
     """
 
     def __init__(self, folder: Path, tokenizer_version: str, model_version: str, clock: Clock) -> None:
@@ -69,21 +70,21 @@ class LocalCatalogue:
         reached_at: int,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> bool:
-        """Write a folder and remove those before it.
+        """Write a folder and remove the older ones.
 
         Args:
             frozen: The catalogue.
             topic: Name of the topic.
-            topic_id: Its id.
-            positions: From where each partition goes on: all before it was applied.
-            reached_at: UTC epoch ms at which the topic had no more than that.
-            should_stop: Asked now and then; True gives up.
+            topic_id: Topic id.
+            positions: Next offset of each partition: everything before it was applied.
+            reached_at: UTC epoch ms at which the topic contained no more than that.
+            should_stop: Called periodically; True aborts.
 
         Returns:
-            Whether it is there; a disk that refuses is told in the log.
+            Whether the folder was written; disk errors are logged.
         """
         tokenizer_version, model_version = self._versions
-        origin = Origin(
+        origin = SavedOrigin(
             tokenizer_version=tokenizer_version,
             model_version=model_version,
             topic=topic,
@@ -101,39 +102,39 @@ class LocalCatalogue:
             return False
         for path in before:
             shutil.rmtree(path, ignore_errors=True)
-        self._forget_others()
+        self._remove_stale()
         _log.info("catalogue saved on this disk", rows=frozen.num_rows, folder=str(self._folder))
         return True
 
     def load(
         self, topic: str, state: TopicState, bounds: Mapping[int, tuple[int, int]], accept: Callable[[Frozen], None]
-    ) -> Origin | None:
+    ) -> SavedOrigin | None:
         """Find a folder to start from, the newest first.
 
         Args:
             topic: Name of the topic.
-            state: What Kafka says of it.
-            bounds: First and next offset of each partition as they are now.
-            accept: Takes the catalogue over; raises `CatalogueError` where it does not fit.
+            state: Its state in Kafka.
+            bounds: Current first and next offset of each partition.
+            accept: Receives the catalogue; raises `CatalogueError` if it does not fit.
 
         Returns:
-            What it was made from; none where there is no good one.
+            Origin of the loaded folder; None if no folder is usable.
         """
         for path in reversed(self._folders()):
             try:
                 frozen, facts = read_frozen(path)
-                origin = Origin.model_validate(facts)
-                reason = self._objection(origin, topic, state, bounds)
+                origin = SavedOrigin.model_validate(facts)
+                reason = self._mismatch(origin, topic, state, bounds)
                 if reason is None:
                     accept(frozen)
                     return origin
             except (ArtifactError, CatalogueError, ValidationError, OSError) as error:
                 reason = " ".join(str(error).split())
-            _log.warning("local catalogue left aside; reading the whole topic", folder=str(path), reason=reason)
+            _log.warning("local catalogue ignored; reading the whole topic", folder=str(path), reason=reason)
         return None
 
-    def _objection(
-        self, origin: Origin, topic: str, state: TopicState, bounds: Mapping[int, tuple[int, int]]
+    def _mismatch(
+        self, origin: SavedOrigin, topic: str, state: TopicState, bounds: Mapping[int, tuple[int, int]]
     ) -> str | None:
         if (origin.tokenizer_version, origin.model_version) != self._versions:
             return (
@@ -151,7 +152,7 @@ class LocalCatalogue:
                 return f"partition {partition}: expected an offset from {first} to {end}, got {position}"
         age_ms, limit_ms = self._clock() - origin.reached_at, state.removals_kept_ms
         if not -_MARGIN_MS <= age_ms < limit_ms:
-            return f"expected one of the last {limit_ms} ms (removals are kept no longer), got one {age_ms} ms old"
+            return f"expected one of the last {limit_ms} ms (tombstones are kept no longer), got one {age_ms} ms old"
         return None
 
     def _folders(self) -> list[Path]:
@@ -160,10 +161,10 @@ class LocalCatalogue:
             return []
         return sorted((path for path in self._folder.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
 
-    def _forget_others(self) -> None:
-        """Remove what was begun and never finished, and versions that nobody has saved for longer than is of use."""
+    def _remove_stale(self) -> None:
+        """Remove unfinished folders, and versions that were last saved too long ago to be usable."""
         remove_leftovers(self._folder)
-        # Earlier releases named them so.
+        # Name of unfinished folders in earlier releases.
         for path in self._folder.glob("*.partial"):
             shutil.rmtree(path, ignore_errors=True)
         limit_s = (self._clock() - 7 * KAFKA_DELETE_RETENTION_MS) / 1e3

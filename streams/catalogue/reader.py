@@ -1,8 +1,8 @@
-"""Reads all of `item-sids.v1` without a group (every worker has the whole catalogue) and keeps the live one fresh.
+"""Catalogue reader: reads all of `item-sids.v1` without a group (every worker has the whole catalogue), and follows it.
 
-Ready once the end offsets seen at the start are reached and a snapshot over them is current. Decoding, applying and
-building run in one thread of their own: the event loop only moves bytes. Where an earlier process has saved the
-catalogue on this disk, only what came since is read.
+Ready once the end offsets seen at the start are reached and the current snapshot includes them. Decoding, applying and
+building run in a separate thread: the event loop only moves bytes. If an earlier process has saved the catalogue on
+this disk, only later records are read.
 """
 
 import asyncio
@@ -14,12 +14,12 @@ from typing import Any
 from mode import Service
 
 from sidestream.streams.catalogue.current import CurrentCatalogue
-from sidestream.streams.catalogue.saving import Saving
+from sidestream.streams.catalogue.saving import CatalogueSaver
 from sidestream.streams.catalogue.settings import CatalogueSettings
 from sidestream.streams.contracts.topics import TopicSpec
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.follower import Follower
-from sidestream.streams.kafka.spans import POLL_MS, Place
+from sidestream.streams.kafka.read_rules import POLL_MS, Place
 from sidestream.streams.runtime.logs.log import get_log
 from sidestream.streams.runtime.progress import IDLE, Work
 from sidestream.tokenizer.catalogue import CatalogueSnapshot
@@ -28,15 +28,15 @@ _log = get_log(__name__)
 
 
 class CatalogueReader(Service):
-    """The broadcast reader.
+    """Reads the topic and applies its records to the current catalogue.
 
     Args:
-        clients: The Kafka.
+        clients: Kafka client factory.
         topic: `item-sids.v1`.
-        live: What the records are applied to.
+        live: Catalogue to which the records are applied.
         settings: Batch size and expiry check.
-        seconds: Monotonic clock in seconds, the one that `live` uses.
-        saving: Saves the catalogue on this disk; none reads all of the topic at every start.
+        seconds: Monotonic clock in seconds, the same as that of `live`.
+        saving: Saves the catalogue on this disk; None to read the whole topic at every start.
     """
 
     mundane_level = "debug"
@@ -48,7 +48,7 @@ class CatalogueReader(Service):
         live: CurrentCatalogue,
         settings: CatalogueSettings,
         seconds: Callable[[], float] = time.monotonic,
-        saving: Saving | None = None,
+        saving: CatalogueSaver | None = None,
     ) -> None:
         super().__init__()
         self._live = live
@@ -68,12 +68,12 @@ class CatalogueReader(Service):
         return self._live.snapshot
 
     def save_nothing(self) -> None:
-        """Give up what is being saved, and save no more: nobody will start from it."""
+        """Abort a save in progress and save no more: no process will start from it."""
         if self._saving is not None:
             self._saving.give_up()
 
     def not_ready(self) -> list[str]:
-        """Say how far the catalogue is behind; empty once it has caught up."""
+        """Return how far the catalogue is behind; empty once it has caught up."""
         if self.caught_up.is_set():
             return []
         if not self._is_reading:
@@ -81,14 +81,14 @@ class CatalogueReader(Service):
         return [f"catalogue: behind by {self._follower.behind:,}"]
 
     def work(self) -> Work:
-        """Tell how much of the start is left; afterwards nothing waits, for nobody but us knows of news."""
+        """Return the remaining records of the initial read; afterwards always idle."""
         if self.caught_up.is_set() or not self._is_reading:
             return IDLE
         behind = self._follower.behind
         return Work(behind, behind)
 
     async def on_start(self) -> None:
-        """Read every partition from where it was saved, or its beginning; returns once the catalogue has caught up."""
+        """Read every partition from its saved offset or its beginning; returns once the catalogue has caught up."""
         follower = self._follower
         await follower.open()
         bounds = {place.partition: bounds for place, bounds in follower.bounds.items()}
@@ -96,13 +96,13 @@ class CatalogueReader(Service):
         if self._saving is not None:
             saved = await self._saving.resume(self._topic, bounds, self._write)
         follower.seek({Place(self._topic, p): saved.get(p, begin) for p, (begin, _) in bounds.items()})
-        follower.aim({place: end for place, (_, end) in follower.bounds.items()})
+        follower.set_targets({place: end for place, (_, end) in follower.bounds.items()})
         self._note_applied()
         self.add_future(self._read())
         await self.wait(self.caught_up.wait())
 
     async def on_stop(self) -> None:
-        """Save what is worth it and close the consumer; a build under way is left to end by itself."""
+        """Save the catalogue if worthwhile and close the consumer; does not wait for a build in progress."""
         if self._saving is not None and self.caught_up.is_set():
             await self._saving.stop(self._next, self._write)
         await self._follower.close()
@@ -124,12 +124,12 @@ class CatalogueReader(Service):
             elif self._follower.is_caught_up:
                 snapshot = await self._write(self._live.build, self._applied())
                 if self._saving is not None:
-                    self._saving.caught_up()
+                    self._saving.on_caught_up()
                 self.caught_up.set()
                 _log.info("catalogue caught up", items=snapshot.num_items, version=snapshot.version)
 
     def _note_applied(self) -> None:
-        # Only once a batch is applied: what is saved must not name an offset that is not.
+        # Only after a batch is applied: a saved catalogue must not contain an offset that is not applied.
         self._next = {place.partition: position for place, position in self._follower.positions.items()}
 
     def _applied(self) -> tuple[int, ...]:
@@ -137,7 +137,7 @@ class CatalogueReader(Service):
         return tuple(self._next[partition] for partition in sorted(self._next))
 
     def _poll_ms(self) -> int:
-        """How long to wait for records: until the next build is due, or the next look for expired items."""
+        """Timeout of the next poll: until the next build is due, or the next check for expired items."""
         if not self.caught_up.is_set():
             return POLL_MS
         if self._live.is_stale:

@@ -1,10 +1,10 @@
-"""When the catalogue is saved on this disk, and how a start goes on from there.
+"""Saving of the catalogue on this disk, and resuming from it at the next start.
 
-Saved are the state after some records and the offsets behind them, never an offset that is not applied yet; to read
-records twice does no harm. The time that belongs to them is one at which the topic ended there or earlier: it is noted
-before Kafka is asked for its ends, and used once they are reached.
+A save contains the state after some records and the offsets after them, never an offset that is not applied yet;
+reading records twice is harmless. Its timestamp is a time at which the topic ended there or earlier: it is taken before
+the end offsets are fetched from Kafka, and used once they are reached.
 
-The writer's thread only captures; files are written by a thread of their own.
+The writer thread only captures the state; a separate thread writes the files.
 """
 
 import asyncio
@@ -16,33 +16,33 @@ from functools import partial
 from typing import Any
 
 from sidestream.streams.catalogue.current import CurrentCatalogue
-from sidestream.streams.catalogue.disk import LocalCatalogue, Origin
+from sidestream.streams.catalogue.disk import LocalCatalogue, SavedOrigin
 from sidestream.streams.catalogue.settings import CatalogueSettings
 from sidestream.streams.errors import BrokerError, SidestreamError
 from sidestream.streams.kafka.clients import Clients
-from sidestream.streams.listens.restore.origin import look_up
+from sidestream.streams.listens.restore.origin import describe_topics
 from sidestream.streams.runtime.clock import Clock, WallClock
 from sidestream.streams.runtime.logs.log import get_log
 
 _log = get_log(__name__)
 
 Write = Callable[..., Awaitable[Any]]
-"""Calls a function in the writer's thread."""
+"""Calls a function in the writer thread."""
 
 
-# How long it is not tried again to save where Kafka did not say how far the topic reaches.
+# Pause before the next save if Kafka did not return the end offsets of the topic.
 _RETRY_S = 10.0
 
 
-class Saving:
-    """Loads and saves one live catalogue.
+class CatalogueSaver:
+    """Loads and saves the current catalogue.
 
     Args:
         live: The catalogue.
         local: Its folders.
-        clients: The Kafka.
-        settings: How often.
-        clock: UTC epoch ms by the wall.
+        clients: Kafka client factory.
+        settings: Interval and limits.
+        clock: Wall clock, UTC epoch ms.
         seconds: Monotonic clock in seconds.
     """
 
@@ -72,30 +72,30 @@ class Saving:
         self._task: asyncio.Future[bool] | None = None
 
     async def resume(self, topic: str, bounds: Mapping[int, tuple[int, int]], write: Write) -> dict[int, int]:
-        """Load what an earlier process has saved.
+        """Load the catalogue saved by an earlier process.
 
         Args:
             topic: The topic.
-            bounds: First and end offset by partition as of now; `caught_up` follows once the ends are reached.
-            write: Calls in the writer's thread.
+            bounds: Current first and end offset by partition; call `on_caught_up` once the ends are reached.
+            write: Calls a function in the writer thread.
 
         Returns:
-            From where each partition goes on; empty to read all.
+            Next offset by partition; empty to read everything.
         """
         self._noted_at = self._clock()
         if self._clients.is_embedded or not self._settings.save_every_s:
             return {}
         self._topic = topic
         try:
-            state = (await asyncio.to_thread(look_up, self._clients, self._topic)).get(self._topic)
+            state = (await asyncio.to_thread(describe_topics, self._clients, self._topic)).get(self._topic)
         except SidestreamError as error:
-            _log.warning("local catalogue left aside: the topic cannot be described", reason=str(error))
+            _log.warning("local catalogue ignored: the topic cannot be described", reason=str(error))
             return {}
         if state is None or state.topic_id is None:
             return {}
         self._topic_id = state.topic_id
         begun_s = self._seconds()
-        origin: Origin | None = await write(self._local.load, self._topic, state, bounds, self._live.restore)
+        origin: SavedOrigin | None = await write(self._local.load, self._topic, state, bounds, self._live.restore)
         if origin is None:
             return {}
         took_s = round(self._seconds() - begun_s, 3)
@@ -105,19 +105,19 @@ class Saving:
         _log.info("catalogue loaded from this disk", seconds=took_s, tail=tail)
         return dict(self._saved)
 
-    def caught_up(self) -> None:
-        """Note that the ends that `resume` was given are reached."""
+    def on_caught_up(self) -> None:
+        """Note that the ends passed to `resume` are reached."""
         self._reached_at = self._noted_at
 
     async def step(
         self, ends: Callable[[], Awaitable[dict[int, int]]], positions: Mapping[int, int], write: Write
     ) -> None:
-        """Save if it is time to; called between batches, once the catalogue has caught up.
+        """Save if due; called between batches, once the catalogue has caught up.
 
         Args:
-            ends: Asks Kafka where the partitions end now; may raise `BrokerError`.
-            positions: From where each goes on after what is applied.
-            write: Calls in the writer's thread.
+            ends: Fetches the current end offsets; may raise `BrokerError`.
+            positions: Next offset by partition after the applied records.
+            write: Calls a function in the writer thread.
         """
         if self._ends:
             if any(positions[partition] < end for partition, end in self._ends.items()):
@@ -131,19 +131,21 @@ class Saving:
                 self._ends = await ends()
             except BrokerError as error:
                 self._next_s = self._seconds() + _RETRY_S
-                _log.warning("catalogue is saved later: Kafka does not say where its topic ends", reason=str(error))
+                _log.warning(
+                    "catalogue will be saved later: cannot fetch the end offsets of its topic", reason=str(error)
+                )
 
     def give_up(self) -> None:
-        """Save no more; a write under way ends at its next piece and leaves nothing."""
+        """Save no more; a write in progress ends at its next piece and leaves no files."""
         self._gives_up.set()
         self._topic_id = None
 
     async def stop(self, positions: Mapping[int, int], write: Write) -> None:
-        """Save what has changed since, if that takes no longer than allowed.
+        """Save changes since the last save, within the time limit.
 
         Args:
-            positions: From where each partition goes on after what is applied.
-            write: Calls in the writer's thread.
+            positions: Next offset by partition after the applied records.
+            write: Calls a function in the writer thread.
         """
         is_idle = self._task is None or self._task.done()
         if is_idle and self._topic_id is not None and self._reached_at and self._is_worth_it(positions):

@@ -1,7 +1,7 @@
-"""The value of `item-sids.v1` as a reader decodes it: `ItemSids`, field for field, as msgspec structs.
+"""Values of `item-sids.v1` as msgspec structs: the fields of `ItemSids`, for fast decoding by readers.
 
-A worker reads the whole topic, so a million of them stand between it and its first answer: 1.5 µs each, where pydantic
-takes 7. A test holds both schemas equal.
+A worker must read the whole topic, perhaps a million items, before its first answer: 1.5 µs each, where pydantic takes
+7. A test keeps both schemas equal.
 """
 
 from typing import Annotated
@@ -21,7 +21,7 @@ _Sid = tuple[_Code, ...]
 
 
 class TokenizedRow(msgspec.Struct, frozen=True, gc=False):
-    """An item under one tokenizer version; the vector's base64 is read into its bytes."""
+    """An item under one tokenizer version; the vector's base64 is decoded to bytes."""
 
     sid: Annotated[tuple[_Code, ...], msgspec.Meta(min_length=1)]
     vector: bytes
@@ -31,7 +31,7 @@ class TokenizedRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class ItemSidsRow(ItemFacts, frozen=True, array_like=False, gc=False, kw_only=True):
-    """One item: its facts, some of them bounded here, and its place under every live tokenizer version."""
+    """One item: its facts, some of them validated here, and its SID under every live tokenizer version."""
 
     item_id: _IdText
     kind: Kind
@@ -47,7 +47,7 @@ _decoder = msgspec.json.Decoder(ItemSidsRow)
 
 
 def decode_item_sids(value: bytes) -> ItemSidsRow:
-    """Read one value.
+    """Decode one value.
 
     Args:
         value: JSON text, UTF-8.
@@ -56,10 +56,10 @@ def decode_item_sids(value: bytes) -> ItemSidsRow:
         The item.
 
     Raises:
-        ValueError: The text is not JSON, not UTF-8, or does not fit the contract; msgspec says where.
+        ValueError: The text is not JSON, not UTF-8, or does not match the contract; msgspec reports where.
     """
     if not value.isascii():
-        value.decode()  # msgspec skips unknown fields without looking at their bytes
+        value.decode()  # msgspec skips unknown fields without checking their bytes
     try:
         return _decoder.decode(value)
     except RecursionError as error:

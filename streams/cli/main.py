@@ -35,7 +35,7 @@ def root(
 
 def main() -> None:
     """Run the command line; our own errors, and those of files, become one line and exit code 1."""
-    termination.catch()
+    termination.install_handlers()
     code: str | int | None = 0
     try:
         app()
@@ -55,7 +55,7 @@ def main() -> None:
         else:
             raise
         code = 1
-    termination.leave(code)
+    termination.exit_process(code)
 
 
 if __name__ == "__main__":

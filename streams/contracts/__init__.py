@@ -1,1 +1,1 @@
-"""The contracts on the wire: topics and their policies, decoding of values, dead letters."""
+"""Wire contracts: topics and their configuration, decoding of values, dead letters."""

@@ -1,7 +1,7 @@
-"""The topics as one AsyncAPI 3.1 document, made of the same specs and models that the worker goes by.
+"""AsyncAPI 3.1 document of all topics, generated from the specs and models that the worker uses.
 
-It is for programs: catalogues of topics, generators of clients, checks of producers in other languages. `deploy/`
-holds it for the default names and sizes; `sidestream topics asyncapi` prints it for an installation's own.
+It is meant for programs: topic catalogues, client generators, checks of producers in other languages. `deploy/` holds
+the document for the default names and sizes; `sidestream topics asyncapi` prints it for the current settings.
 
 Every message has an example, every time and duration its unit, and every channel whose partition follows from the key
 says how, as the extension `x-partitioner`.
@@ -83,7 +83,7 @@ def asyncapi(topics: Topics) -> dict[str, Any]:
         topics: The installation's topics.
 
     Returns:
-        The document: only dicts, lists, texts, numbers and booleans.
+        The document: only dicts, lists, strings, numbers and booleans.
     """
     reads = (topics.listens, topics.session_starts, topics.catalog_items, topics.user_erasures, topics.live_segments)
     writes = (topics.candidates, topics.item_sids, *topics.dead_letters)
@@ -145,9 +145,13 @@ def _key_example(spec: TopicSpec) -> str:
 
 
 def _dead_letter() -> dict[str, Any]:
-    told = {name: {"type": "string", "description": meaning} for name, meaning in _HEADERS.items()}
+    described = {name: {"type": "string", "description": meaning} for name, meaning in _HEADERS.items()}
     reason = {"type": "string", "enum": [reason.value for reason in Reason]}
-    headers = {"type": "object", "properties": {**told, REASON_HEADER: reason}, "required": [*told, REASON_HEADER]}
+    headers = {
+        "type": "object",
+        "properties": {**described, REASON_HEADER: reason},
+        "required": [*described, REASON_HEADER],
+    }
     return {
         "title": "Dead letter",
         "summary": "A record that could not be read: key, bytes and headers as they came, and why.",

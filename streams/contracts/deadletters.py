@@ -1,8 +1,8 @@
-"""Dead letters: what a bad record looks like on its `<topic>.dlq`, with nothing lost.
+"""Dead letters: format of a malformed record on its `<topic>.dlq`, without loss of data.
 
-Key and value are the original bytes and the original headers come first, so that a repaired consumer can replay them.
-Our headers are named as Kafka Streams names them, plus the reason code that counters and people go by. They come after
-all original ones and begin with the topic's, so that a record which came with such headers keeps its own.
+Key and value are the original bytes and the original headers come first, so that a fixed consumer can replay them. Our
+headers have the names of Kafka Streams, plus the reason code used by counters and operators. They follow all original
+headers and begin with the topic header, so that a record that already had such headers keeps its own.
 
 Source: KIP-1034, dead letter queues in Kafka Streams (header names).
 """
@@ -23,17 +23,17 @@ TIMESTAMP_HEADER = HEADER_PREFIX + "timestamp"
 EXCEPTION_HEADER = HEADER_PREFIX + "exception"
 MESSAGE_HEADER = HEADER_PREFIX + "message"
 CUT_HEADER = HEADER_PREFIX + "cut_from_bytes"
-# How often a record was delivered to its topic, counted by replays; a record without it came once.
+# Number of deliveries of a record to its topic, counted by replays; a record without it was delivered once.
 ATTEMPT_HEADER = "x-attempt"
 
 CUT_KEY_HEADER = HEADER_PREFIX + "key_cut_from_bytes"
 CUT_HEADERS_HEADER = HEADER_PREFIX + "headers_cut_from"
-# Clients refuse to send a record with neither key nor value, though they can receive one.
+# Clients refuse to send a record that has neither key nor value, although they can receive one.
 NULL_VALUE_HEADER = HEADER_PREFIX + "value_was_null"
 
-# A compressed record can be far larger than the broker takes uncompressed; its whole stays in the source topic.
+# A compressed record can be far larger than what the broker accepts uncompressed; the source topic keeps it whole.
 MAX_DEAD_VALUE_BYTES = 1 << 20
-# Key, headers and value together, which leaves room for our headers below the topic's `DEAD_LETTER_MAX_BYTES`.
+# Key, headers and value together, which leaves space for our headers below the topic's `DEAD_LETTER_MAX_BYTES`.
 MAX_DEAD_BYTES = MAX_DEAD_VALUE_BYTES + 131_072
 _MAX_SIDE_BYTES = 65_536
 
@@ -41,7 +41,7 @@ Headers = Iterable[tuple[str, bytes | None]]
 
 
 class SourceRecord(Protocol):
-    """A consumed record, as aiokafka and kafka-python give it."""
+    """A consumed record of aiokafka or kafka-python."""
 
     @property
     def topic(self) -> str:
@@ -82,18 +82,18 @@ class DeadLetter(NamedTuple):
 
 
 def dead_letter(record: SourceRecord, error: BadRecord) -> DeadLetter:
-    """Say what goes to the dead letters for a bad record.
+    """Build the dead letter of a malformed record.
 
     Args:
         record: The record as it was consumed.
         error: What is wrong with it.
 
     Returns:
-        The same key and bytes for `<topic>.dlq`, the original headers followed by ours. Only what no broker would take
-        is cut, and a header of ours says so: whatever was read can be buried, or it would stop its partition for ever.
+        The same key and bytes for `<topic>.dlq`, with the original headers followed by ours. Only what no broker would
+        accept is truncated, which a header records: every record must fit, or it would block its partition forever.
     """
     key, value = record.key, record.value
-    # Clients cannot send a header without a value, though they can receive one.
+    # Clients cannot send a header without a value, although they can receive one.
     headers = [(name, content or b"") for name, content in record.headers or ()]
     ours = {
         TOPIC_HEADER: record.topic,  # first: it marks where the original headers end
@@ -119,7 +119,7 @@ def dead_letter(record: SourceRecord, error: BadRecord) -> DeadLetter:
 def _cut_sides(
     key: bytes | None, headers: list[tuple[str, bytes]], ours: dict[str, str]
 ) -> tuple[bytes | None, list[tuple[str, bytes]]]:
-    """Cut a huge key, and leave out the headers that do not fit."""
+    """Truncate a huge key, and drop the headers that do not fit."""
     if key is not None and len(key) > _MAX_SIDE_BYTES:
         ours[CUT_KEY_HEADER] = str(len(key))
         key = key[:_MAX_SIDE_BYTES]

@@ -1,12 +1,12 @@
-"""Decoding of topic values: bytes from Kafka in, a checked record out, or `BadRecord` with a reason code.
+"""Decoding and validation of topic values: returns a validated record or raises `BadRecord` with a reason code.
 
-Strict JSON everywhere: UTF-8, no NaN, numbers are never read from strings. Unknown fields are ignored, so that
-producers may be newer than we are. The key must be the payload's id, because partitions, states and answers go by the
-key. `models.records.times` bounds times; they are judged against the record's own Kafka timestamp, never the
-wall clock: the same log read again gives the same verdict.
+Strict JSON everywhere: UTF-8, no NaN, numbers are never parsed from strings. Unknown fields are ignored, so that
+producers may be newer than we are. The key must equal the payload's id, because partitions, states and answers depend
+on the key. `models.records.times` bounds times; they are compared with the record's own Kafka timestamp, never with the
+wall clock: reading the same log again gives the same result.
 
 Listens are the hot path and decode into a msgspec struct: 0.8 µs with all checks for 233 bytes on a busy core, where
-pydantic's reading alone takes 3.4. The other topics are rare and keep their pydantic models.
+pydantic's parsing alone takes 3.4. The other topics have little traffic and use their pydantic models.
 """
 
 from dataclasses import dataclass, replace
@@ -31,7 +31,7 @@ TimedT = TypeVar("TimedT", SessionStart, CatalogItem, UserErasure, LiveSegment, 
 
 
 class Reason(StrEnum):
-    """Why a record is a dead letter: the value of the reason header and of the counter's label."""
+    """Why a record is a dead letter: value of the reason header and of the counter's label."""
 
     NULL_VALUE = "null_value"
     OVERSIZE = "oversize"
@@ -45,7 +45,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a record must keep; none in `max_past_ms` means that any past is fine."""
+    """Limits of a record; `max_past_ms = None` accepts any time in the past."""
 
     max_value_bytes: int = 262_144
     max_future_ms: int = 600_000
@@ -53,7 +53,7 @@ class Limits:
 
     @classmethod
     def from_settings(cls, settings: TopicSettings) -> "Limits":
-        """Take the limits out of the topic settings."""
+        """Read the limits from the topic settings."""
         return cls(settings.max_value_bytes, settings.max_future_ms, settings.max_past_ms)
 
 
@@ -72,18 +72,18 @@ def decode_listen(
         key: Record key, must be the `user_id`.
         value: Record value.
         timestamp_ms: The record's Kafka timestamp; -1 if it has none.
-        limits: What the record must keep.
+        limits: Limits of the record.
 
     Returns:
         The listen.
 
     Raises:
-        BadRecord: Whatever is wrong with it; nothing else is ever raised.
+        BadRecord: For every invalid record; no other exception is raised.
     """
     value = _require_value(value, limits)
     try:
         if not value.isascii():
-            value.decode()  # msgspec skips unknown fields without looking at their bytes
+            value.decode()  # msgspec skips unknown fields without checking their bytes
         listen = _listen_decoder.decode(value)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         fault = time_fault(value, error)
@@ -104,13 +104,13 @@ def decode_session_start(
         key: Record key, must be the `user_id`.
         value: Record value.
         timestamp_ms: The record's Kafka timestamp; -1 if it has none.
-        limits: What the record must keep.
+        limits: Limits of the record.
 
     Returns:
         The session-start.
 
     Raises:
-        BadRecord: Whatever is wrong with it; nothing else is ever raised.
+        BadRecord: For every invalid record; no other exception is raised.
     """
     return _decode_keyed(SessionStart, "user_id", key, value, timestamp_ms, limits)
 
@@ -122,15 +122,15 @@ def decode_catalog_item(
 
     Args:
         key: Record key, must be the `item_id`; `decode_item_key` reads it.
-        value: Record value; none removes the item.
+        value: Record value; None removes the item.
         timestamp_ms: The record's Kafka timestamp; -1 if it has none.
-        limits: What the record must keep.
+        limits: Limits of the record.
 
     Returns:
-        The item; none where the record removes the item of its key.
+        The item; None if the record removes the item of its key.
 
     Raises:
-        BadRecord: Whatever is wrong with it; nothing else is ever raised.
+        BadRecord: For every invalid record; no other exception is raised.
     """
     decode_item_key(key)
     return None if value is None else _decode_keyed(CatalogItem, "item_id", key, value, timestamp_ms, limits)
@@ -139,20 +139,20 @@ def decode_catalog_item(
 def decode_of_item(
     model: type[ItemRecordT], key: bytes | None, value: bytes | None, timestamp_ms: int, limits: Limits = DEFAULT_LIMITS
 ) -> ItemRecordT:
-    """Decode a value that says something of one item at one time, and that is never null.
+    """Decode a value about one item at one point in time, which is never null.
 
     Args:
-        model: What the value is.
+        model: Record class of the value.
         key: Record key, must be the `item_id`.
         value: Record value.
         timestamp_ms: The record's Kafka timestamp; -1 if it has none.
-        limits: What the record must keep.
+        limits: Limits of the record.
 
     Returns:
         The record.
 
     Raises:
-        BadRecord: Whatever is wrong with it; nothing else is ever raised.
+        BadRecord: For every invalid record; no other exception is raised.
     """
     return _decode_keyed(model, "item_id", key, value, timestamp_ms, limits)
 
@@ -164,16 +164,16 @@ def decode_user_erasure(
 
     Args:
         key: Record key, must be the `user_id`.
-        value: Record value; none ends the erasure of the key's user.
+        value: Record value; None ends the erasure of the key's user.
         timestamp_ms: The record's Kafka timestamp; -1 if it has none.
-        limits: What the record must keep; any past is fine.
+        limits: Limits of the record; `max_past_ms` is ignored.
 
     Returns:
-        The erasure; none where the record ends one.
+        The erasure; None if the record ends one.
 
     Raises:
-        BadRecord: Whatever is wrong with it; nothing else is ever raised. One of the far future is among it: it would
-            refuse all listens until then.
+        BadRecord: For every invalid record; no other exception is raised. This includes an erasure in the far future,
+            which would reject all listens until then.
     """
     _decode_key(key, "user_id")
     limits = replace(limits, max_past_ms=None)
@@ -190,7 +190,7 @@ def decode_item_key(key: bytes | None) -> str:
         The item id.
 
     Raises:
-        BadRecord: No key, no UTF-8, empty or too long.
+        BadRecord: The key is missing, not UTF-8, empty or too long.
     """
     return _decode_key(key, "item_id")
 
@@ -198,7 +198,7 @@ def decode_item_key(key: bytes | None) -> str:
 def _decode_keyed(
     model: type[TimedT], id_field: str, key: bytes | None, value: bytes | None, timestamp_ms: int, limits: Limits
 ) -> TimedT:
-    """Decode a value that is keyed by one of its fields and says when it was made."""
+    """Decode a value that is keyed by one of its fields and has a time."""
     record = _decode_model(model, _require_value(value, limits))
     expected: str = getattr(record, id_field)
     if key != expected.encode():
@@ -212,7 +212,7 @@ def _decode_key(key: bytes | None, name: str) -> str:
         found = (key or b"").decode()
     except UnicodeDecodeError as error:
         raise BadRecord(
-            Reason.KEY_MISMATCH, f"expected the {name} as key, got bytes that are no UTF-8: {error}"
+            Reason.KEY_MISMATCH, f"expected the {name} as key, got bytes that are not UTF-8: {error}"
         ) from error
     if not 0 < len(found) <= MAX_ID_CHARS:
         detail = f"expected the {name} of 1 to {MAX_ID_CHARS} characters as key, got {len(found)}"
@@ -243,10 +243,10 @@ def _check_time(at: int, timestamp_ms: int, limits: Limits) -> None:
     if timestamp_ms <= _NO_TIMESTAMP:
         return
     if at - timestamp_ms > limits.max_future_ms:
-        detail = f"at {at} lies {at - timestamp_ms} ms after the record's timestamp, allowed are {limits.max_future_ms}"
+        detail = f"at {at} is {at - timestamp_ms} ms after the record's timestamp, the limit is {limits.max_future_ms}"
         raise BadRecord(Reason.ABSURD_TIME, detail)
     if limits.max_past_ms is not None and timestamp_ms - at > limits.max_past_ms:
-        detail = f"at {at} lies {timestamp_ms - at} ms before the record's timestamp, allowed are {limits.max_past_ms}"
+        detail = f"at {at} is {timestamp_ms - at} ms before the record's timestamp, the limit is {limits.max_past_ms}"
         raise BadRecord(Reason.ABSURD_TIME, detail)
 
 

@@ -1,6 +1,6 @@
-r"""What a bad record looks like: a pure guess, so that people need not decode bytes to see what a producer does wrong.
+r"""Hints about malformed records, so that operators see a producer's mistake without decoding bytes by hand.
 
-A guess never decides anything: the reason code stays what the decoder found. It looks at bytes alone and never raises.
+A hint decides nothing: the reason code remains the decoder's. Hints depend on the bytes alone and never raise.
 """
 
 import json
@@ -10,7 +10,7 @@ from typing import Any
 
 from sidestream.models.records.times import event_time_fault, expiry_time_fault, published_time_fault
 
-# Larger values are looked at from their beginning alone.
+# Of larger values only the beginning is examined.
 MAX_PARSED_BYTES = 1 << 20
 MAX_NAMED_FIELDS = 3
 
@@ -39,15 +39,15 @@ _FIELDS = ("event_id", "user_id", "item_id", "session_id", "erasure_id", "at", "
 
 
 def guess(key: bytes | None, value: bytes | None, message: str = "") -> str:
-    """Guess what a bad record looks like.
+    """Guess what is wrong with a malformed record.
 
     Args:
         key: Record key.
         value: Record value.
-        message: What the decoder says of it; guesses that it contains are left out.
+        message: The decoder's error; hints that it already contains are omitted.
 
     Returns:
-        One line; "" where nothing is recognised.
+        One line; "" if nothing is recognised.
     """
     hints = [*_of_value(value or b""), *_of_key(key or b"")]
     return "; ".join(hint for hint in hints if hint not in message)
@@ -75,7 +75,7 @@ def _of_value(value: bytes) -> list[str]:
 
 
 def _schema_id(raw: bytes) -> int | None:
-    """Read the schema id of a frame; they count from 1."""
+    """Read the schema id of a frame; ids start at 1."""
     if raw[:1] != b"\x00" or len(raw) <= _FRAME_BYTES:
         return None
     return int.from_bytes(raw[1:_FRAME_BYTES]) or None
@@ -84,7 +84,7 @@ def _schema_id(raw: bytes) -> int | None:
 def _of_bytes(value: bytes, error: UnicodeDecodeError) -> list[str]:
     if _SURROGATE_BYTES.match(value, error.start):
         return ["a lone surrogate is not valid UTF-8 text"]
-    # One odd byte among text: a producer that writes an 8-bit character set.
+    # A single invalid byte in text: the producer writes an 8-bit character set.
     if value[:1] in (b"{", b"[") and b"\x00" not in value:
         return ["looks like ISO 8859-1 or Windows-1252 text; expected UTF-8"]
     return ["looks like binary data; expected JSON"] if b"\x00" in value else []
@@ -148,7 +148,7 @@ def _names(found: dict[str, Any]) -> list[str]:
     by_plain_name = {name.replace("_", "").lower(): name for name in found}
     wrong = [(by_plain_name[plain], name) for name in _FIELDS if (plain := name.replace("_", "")) in by_plain_name]
     pairs = [f"{got} for {name}" for got, name in wrong if got != name and name not in found]
-    return [f"field names are spelled otherwise: {', '.join(pairs[:MAX_NAMED_FIELDS])}"] if pairs else []
+    return [f"field names are spelled differently: {', '.join(pairs[:MAX_NAMED_FIELDS])}"] if pairs else []
 
 
 def _times(found: dict[str, Any]) -> list[str]:

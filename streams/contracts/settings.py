@@ -1,15 +1,15 @@
-"""Settings of the topics and of what their values may look like."""
+"""Settings of the topics, and the limits of their values."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
 
 class TopicSettings(BaseModel):
-    """Names and sizes of the topics, and the limits that a record must keep."""
+    """Names and sizes of the topics, and the limits of their records."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     prefix: str = Field(
-        default="", max_length=100, pattern=r"^[a-zA-Z0-9._-]*$", description="Put before every topic name."
+        default="", max_length=100, pattern=r"^[a-zA-Z0-9._-]*$", description="Prefix of every topic name."
     )
     user_partitions: int = Field(
         default=8, ge=1, description="Partitions of every topic keyed by user_id; permanent once there is state."
@@ -19,10 +19,10 @@ class TopicSettings(BaseModel):
         default=-1, ge=-1, le=32_767, description="Replicas of topics that we create; -1: the cluster's default."
     )
     dead_letter_retention_days: int = Field(default=14, ge=1, description="How long dead letters are kept.")
-    max_value_bytes: int = Field(default=262_144, ge=1_024, description="Larger values are dead letters.")
+    max_value_bytes: int = Field(default=262_144, ge=1_024, description="Larger values go to the dead letters.")
     max_future_ms: int = Field(
-        default=600_000, ge=0, description="How far `at` may lie after the record's Kafka timestamp."
+        default=600_000, ge=0, description="How far `at` may be after the record's Kafka timestamp."
     )
     max_past_ms: int | None = Field(
-        default=None, ge=0, description="How far `at` may lie before the record's Kafka timestamp; none: no limit."
+        default=None, ge=0, description="How far `at` may be before the record's Kafka timestamp; unset: no limit."
     )

@@ -1,8 +1,9 @@
-"""The topics: their names, keys, values, partition counts and policies, and the check that a Kafka agrees.
+"""Topic contract: names, keys, values, partition counts and configuration, and the check of a Kafka cluster against it.
 
-Topics keyed by `user_id`, and the counts made of them, are co-partitioned (equal partition counts, one partitioner),
-because the state of a listener, the listens that change it and the session-starts that read it must meet in one worker.
-Topics that hold the latest value of a key are compacted; a deleting changelog would lose listeners.
+Topics keyed by `user_id`, and the counts derived from them, are co-partitioned (equal partition counts, one
+partitioner), because one worker must handle a listener's state, the listens that change it and the session-starts that
+read it. Topics that hold the latest value of a key are compacted; a changelog with time-based deletion would lose
+listeners.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -27,9 +28,9 @@ from sidestream.streams.errors import TopicError
 
 DEAD_LETTER_SUFFIX = ".dlq"
 DAY_MS = 86_400_000
-# What a broker does where nobody says otherwise.
+# Broker default.
 KAFKA_DELETE_RETENTION_MS = DAY_MS
-# Taken off the retention: clocks differ, and a transaction may have been open while its records got their times.
+# Subtracted from the retention: clocks differ, and a transaction may have been open when its records got their times.
 _MARGIN_MS = 3_600_000
 DEAD_LETTER_MAX_BYTES = 1_310_720
 
@@ -44,7 +45,7 @@ ProblemCode = Literal["missing", "wrong_partitions", "not_copartitioned", "not_c
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """One topic as it must be."""
+    """Required properties of one topic."""
 
     name: str
     key: KeyField
@@ -57,7 +58,7 @@ class TopicSpec:
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """All topics of one installation, by what they carry."""
+    """All topics of one installation, by content."""
 
     listens: TopicSpec
     session_starts: TopicSpec
@@ -84,7 +85,7 @@ class Topics:
 
 @dataclass(frozen=True, slots=True)
 class TopicState:
-    """One topic as a Kafka has it; all but the partitions are none where the broker cannot say."""
+    """Actual properties of one topic; all but the partitions are None if the broker does not report them."""
 
     partitions: int
     cleanup_policy: str | None
@@ -93,14 +94,14 @@ class TopicState:
 
     @property
     def removals_kept_ms(self) -> int:
-        """For how long a reader may be away and meets every removal: what Kafka keeps, less an hour or a tenth."""
+        """How long a reader may be offline without missing a tombstone: Kafka's retention less an hour or a tenth."""
         kept_ms = KAFKA_DELETE_RETENTION_MS if self.delete_retention_ms is None else self.delete_retention_ms
         return kept_ms - min(_MARGIN_MS, kept_ms // 10)
 
 
 @dataclass(frozen=True, slots=True)
 class TopicProblem:
-    """One way in which a Kafka differs from the contract, and what to do about it."""
+    """One difference between a Kafka cluster and the contract, and what to do about it."""
 
     topic: str
     code: ProblemCode
@@ -112,39 +113,32 @@ class TopicProblem:
 
 
 class TopicAdmin(Protocol):
-    """Sees and makes topics on one Kafka."""
+    """Describes and creates topics of one Kafka cluster."""
 
     def describe(self, names: Collection[str]) -> dict[str, TopicState]:
-        """Look up those of the named topics that exist."""
+        """Describe the named topics that exist."""
 
     def create(self, specs: Sequence[TopicSpec], replication_factor: int) -> None:
-        """Make topics that do not exist yet; one that appeared meanwhile is left as it is."""
+        """Create topics that do not exist yet; one created in the meantime is left unchanged."""
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
 
 
 def build_topics(settings: TopicSettings) -> Topics:
-    """Say which topics an installation has.
-
-    Args:
-        settings: Prefix and sizes.
-
-    Returns:
-        The topics, names with the prefix.
-    """
+    """Build the topic specs of an installation; names include the prefix."""
     users, items, prefix = settings.user_partitions, settings.item_partitions, settings.prefix
     dead_letter_config = {
         "retention.ms": str(settings.dead_letter_retention_days * DAY_MS),
-        # The source's largest record comes back with our headers on top.
+        # The source's largest record must fit together with our headers.
         "max.message.bytes": str(DEAD_LETTER_MAX_BYTES),
     }
-    # A worker that was away longer than this could miss a tombstone and keep what was deleted.
+    # A worker that was offline for longer could miss a tombstone and keep deleted data.
     compacted_config = {"cleanup.policy": "compact", "delete.retention.ms": str(7 * DAY_MS)}
-    # Only closed segments are compacted, and a quiet partition closes none by size. The last one bounds how long what
-    # an erased user had stays readable: a broker compacts by itself only once half of a log is superseded.
+    # Only closed segments are compacted, and a quiet partition closes none by size. `max.compaction.lag.ms` bounds how
+    # long an erased user's data stays readable: by default a broker compacts only once half of a log is superseded.
     user_config = {**compacted_config, "segment.ms": "3600000", "max.compaction.lag.ms": str(DAY_MS)}
-    # Few keys, written over every few seconds.
+    # Few keys, overwritten every few seconds.
     counts_config = {**compacted_config, "segment.ms": "3600000", "segment.bytes": str(64 << 20)}
 
     def source(
@@ -157,9 +151,9 @@ def build_topics(settings: TopicSettings) -> Topics:
         source("listen-events.v1", "user_id", Listen, users),
         source("session-starts.v1", "user_id", SessionStart, users),
         source("catalog-items.v1", "item_id", CatalogItem, items, compacted_config),
-        # Compacted, not deleted: who reads old listens again must meet the erasure too.
+        # Compacted, not deleted: a reader that replays old listens must also see the erasure.
         source("user-erasures.v1", "user_id", UserErasure, users, user_config),
-        # Item partitions: what is said of a live item must meet its catalogue events in one worker.
+        # Item partitions: events of a live item and its catalogue events must be handled by the same worker.
         source("live-segments.v1", "item_id", LiveSegment, items),
         source("live-listeners.v1", "item_id", LiveListeners, items),
     )
@@ -175,7 +169,7 @@ def build_topics(settings: TopicSettings) -> Topics:
         live_segments=live_segments,
         live_listeners=live_listeners,
         live_states=TopicSpec(prefix + "live-states.v1", "item_id", None, items, True, compacted_config),
-        # One partition: what was ordered last is then known to everybody.
+        # One partition: all readers then agree on the last order.
         generations=TopicSpec(prefix + "generations.v1", "version", Generation, 1, True, compacted_config),
         generation_reports=TopicSpec(
             prefix + "generation-reports.v1", "worker", GenerationReport, 1, True, compacted_config
@@ -190,18 +184,18 @@ def build_topics(settings: TopicSettings) -> Topics:
 
 
 def create_topics(admin: TopicAdmin, specs: Iterable[TopicSpec], replication_factor: int = -1) -> list[str]:
-    """Make the topics that are missing; existing ones are never changed.
+    """Create the missing topics; existing ones are never changed.
 
     Args:
-        admin: Connection to the Kafka.
+        admin: Connection to Kafka.
         specs: Topics that must exist.
         replication_factor: Replicas of new topics; -1 for the cluster's default.
 
     Returns:
-        Names of the topics that were made.
+        Names of the created topics.
 
     Raises:
-        TopicError: The broker refused one.
+        TopicError: The broker refused to create one.
     """
     wanted = list(specs)
     existing = admin.describe([spec.name for spec in wanted])
@@ -212,15 +206,7 @@ def create_topics(admin: TopicAdmin, specs: Iterable[TopicSpec], replication_fac
 
 
 def check_topics(admin: TopicAdmin, specs: Iterable[TopicSpec]) -> list[TopicProblem]:
-    """Compare a Kafka with the contract.
-
-    Args:
-        admin: Connection to the Kafka.
-        specs: Topics as they must be.
-
-    Returns:
-        Every difference; empty where the Kafka fits.
-    """
+    """Compare a Kafka cluster with the contract and return every difference."""
     wanted = list(specs)
     existing = admin.describe([spec.name for spec in wanted])
     problems: list[TopicProblem] = []
@@ -231,20 +217,20 @@ def check_topics(admin: TopicAdmin, specs: Iterable[TopicSpec]) -> list[TopicPro
     if len(set(counts.values())) > 1:
         found = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
         detail = f"topics keyed by user_id must have equal partition counts, got {found}"
-        action = "recreate the odd ones with one count: a listener's state and sessions must meet in one worker"
+        action = "recreate the differing ones with one count: one worker must handle a listener's state and sessions"
         problems.append(TopicProblem(min(counts), "not_copartitioned", detail, action))
     return problems
 
 
 def require_topics(admin: TopicAdmin, specs: Iterable[TopicSpec]) -> None:
-    """Refuse to go on with a Kafka that does not fit the contract.
+    """Raise if a Kafka cluster does not match the contract.
 
     Args:
-        admin: Connection to the Kafka.
-        specs: Topics as they must be.
+        admin: Connection to Kafka.
+        specs: Required topics.
 
     Raises:
-        TopicError: With every difference and what to do about each.
+        TopicError: Lists every difference and what to do about it.
     """
     problems = check_topics(admin, specs)
     if problems:
@@ -252,14 +238,7 @@ def require_topics(admin: TopicAdmin, specs: Iterable[TopicSpec]) -> None:
 
 
 def in_one_line(problems: Sequence[TopicProblem]) -> str:
-    """Tell problems with one breath: topics that share a fault are named together.
-
-    Args:
-        problems: What `check_topics` found.
-
-    Returns:
-        One line.
-    """
+    """Format the problems found by `check_topics` in one line; topics with the same problem are grouped."""
     alike: dict[tuple[str, str], list[str]] = {}
     for problem in problems:
         alike.setdefault((problem.detail, problem.action), []).append(problem.topic)
@@ -267,7 +246,7 @@ def in_one_line(problems: Sequence[TopicProblem]) -> str:
 
 
 def _is_copartitioned(spec: TopicSpec, existing: Mapping[str, TopicState]) -> bool:
-    # Dead letters are read by people and by replay, never joined.
+    # Dead letters are read by operators and replays, never joined.
     is_dead_letters = spec.name.endswith(DEAD_LETTER_SUFFIX)
     return spec.key in ("user_id", "count_part") and not is_dead_letters and spec.name in existing
 
@@ -285,5 +264,5 @@ def _differences(spec: TopicSpec, state: TopicState) -> Iterator[TopicProblem]:
             action = f"set {setting} = {state.partitions}, or {action}"
         yield TopicProblem(spec.name, "wrong_partitions", detail, action)
     if spec.compacted and state.cleanup_policy is not None and state.cleanup_policy != "compact":
-        detail = f"expected cleanup.policy=compact, got {state.cleanup_policy!r}: old keys would be deleted"
+        detail = f"expected cleanup.policy=compact, got {state.cleanup_policy!r}, which deletes old keys"
         yield TopicProblem(spec.name, "not_compacted", detail, "set cleanup.policy=compact on the topic")

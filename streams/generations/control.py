@@ -9,8 +9,8 @@ from sidestream.streams.contracts.topics import Topics
 from sidestream.streams.errors import BadRecord
 from sidestream.streams.generations.orders import Orders
 from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.read_rules import Batch
 from sidestream.streams.kafka.service import FollowingService
-from sidestream.streams.kafka.spans import Batch
 from sidestream.streams.runtime.logs.log import get_log
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.streams.runtime.progress import IDLE, Work
@@ -80,7 +80,7 @@ class ControlReader(FollowingService):
             self._listeners.remove(changed)
         self._read_once.set()
 
-    def take(self, batches: Sequence[Batch]) -> None:
+    def on_batches(self, batches: Sequence[Batch]) -> None:
         """Apply orders and reports, then set the change events."""
         for batch in batches:
             for record in batch.records:

@@ -1,1 +1,1 @@
-"""Faust's share: membership, assignment, commits."""
+"""Faust integration: consumer group membership, partition assignment, offset commits."""

@@ -1,26 +1,28 @@
-"""The Faust app with its guard rails: every setting that keeps 0.15.3 from losing, hanging or starving is here.
+"""Faust app with safe settings: everything that keeps Faust 0.15.3 from losing data, hanging or starving is set here.
 
-Each rail with what it answers; numbers are issues of faust-streaming, "r" those of its ancestor, robinhood/faust:
+Each setting with the problem it avoids; numbers are issues of faust-streaming, "r" those of its ancestor,
+robinhood/faust:
 
-* versions are pinned, and so are the sources of what is overridden (`tests/streams/group/faust_pins.py`)
+* versions are pinned, and so are the sources of overridden code (`tests/streams/group/faust_pins.py`)
 * `stream_wait_empty=False`: hangs on rebalance and shutdown (r402)
-* `broker_max_poll_records=500`: members thrown out while they work (r517, r402, #138)
-* session 10 s, heartbeat 3 s, rebalance 30 s: a dead worker's partitions were stuck for up to 60 s
+* `broker_max_poll_records=500`: members removed from the group while they work (r517, r402, #138)
+* session 10 s, heartbeat 3 s, rebalance 30 s: a dead worker's partitions were unavailable for up to 60 s
 * `consumer_auto_offset_reset=earliest`: recovery that never ends after deleted segments (#651)
-* agents with another `concurrency` than 1 are refused: offsets are committed past unprocessed events (#606, #707,
-  r682), one hole blocks commits for ever (#596)
-* the one agent only moves events, and acks them itself: an event whose agent raised is acked and lost (#315, r604)
-* `processing_guarantee=at_least_once`: Faust's exactly-once loses and repeats (#47, #136, #177, #323, #440, #517, #658,
-  r340)
-* tables of every kind are refused, `store=memory`: recovery hangs (#21, #74, #176, r147, r218, r338), databases beyond
-  their changelog (#158), 2 GiB of block cache per partition (#247, r169), global tables that recover for ever (#212,
+* agents with `concurrency` other than 1 are rejected: offsets are committed past unprocessed events (#606, #707,
+  r682), one gap blocks commits forever (#596)
+* the only agent just moves events, and acks them itself: an event whose agent raised is acked and lost (#315, r604)
+* `processing_guarantee=at_least_once`: Faust's exactly-once loses and duplicates events (#47, #136, #177, #323, #440,
+  #517, #658, r340)
+* tables of every kind are rejected, `store=memory`: recovery hangs (#21, #74, #176, r147, r218, r338), databases ahead
+  of their changelog (#158), 2 GiB of block cache per partition (#247, r169), global tables that recover forever (#212,
   #283, r716), windows whose expiry is lost on restart (#193, #385, r44)
 * `topic_allow_declare=False`, `topic_disable_leader=True`: topic creation on locked-down brokers (#667, r400)
 * `table_standby_replicas=1`: with 0 and no tables Faust falls back to round-robin, which does not co-partition
-* an assignor that is named after the lane's promise: workers with different promises must not share a group (`promise`)
-* idempotence for Faust's own sends (`LaneTransport`): Faust switches it on for its exactly-once only
-* the watchdog, which asks Kafka itself what waits: consumers that die in silence (#175, #523, #629, #640)
-* loggers at INFO: with the root logger at DEBUG, Faust makes 2 log records for every send
+* an assignor named after the lane's guarantee: workers with different guarantees must not share a group
+  (`shared_guarantee`)
+* idempotence for Faust's own sends (`LaneTransport`): Faust enables it only for its exactly-once
+* the watchdog, which asks Kafka itself for pending records: consumers that die silently (#175, #523, #629, #640)
+* loggers at INFO: with the root logger at DEBUG, Faust creates 2 log records for every send
 """
 
 import logging
@@ -31,7 +33,7 @@ import aiokafka
 import faust
 
 from sidestream.streams.errors import SettingsError
-from sidestream.streams.group.shared_guarantee import assignor_of
+from sidestream.streams.group.shared_guarantee import assignor_for
 from sidestream.streams.group.transport import LaneTransport
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.listens.durable.guarantee import choose_guarantee
@@ -43,46 +45,46 @@ AIOKAFKA_VERSION = "0.14."
 
 
 class GuardedApp(faust.App):
-    """Faust's app without the parts that lose, repeat or hang."""
+    """Faust app without the features that lose data, duplicate it or hang."""
 
-    logger = logging.getLogger("faust.app")  # it talks like the library that it is, not like us
+    logger = logging.getLogger("faust.app")  # logs as the library, not as one of our modules
 
     def agent(self, channel: Any = None, *, concurrency: int = 1, **options: Any) -> Any:
-        """Make an agent; takes one event at a time.
+        """Create an agent, which processes one event at a time.
 
         Args:
-            channel: As Faust has it.
-            concurrency: Only 1.
-            **options: As Faust has them.
+            channel: See `faust.App.agent`.
+            concurrency: Must be 1.
+            **options: See `faust.App.agent`.
 
         Returns:
             Faust's decorator.
 
         Raises:
-            SettingsError: Another concurrency.
+            SettingsError: `concurrency` is not 1.
         """
         if concurrency != 1:
             msg = (
-                f"agent: expected concurrency 1, got {concurrency}: Faust commits past events that a sibling still "
-                "works on (#606); add partitions and workers instead"
+                f"agent: expected concurrency 1, got {concurrency}: Faust commits past events that another "
+                "instance is still processing (#606); add partitions and workers instead"
             )
             raise SettingsError(msg)
         return super().agent(channel, concurrency=concurrency, **options)
 
     def Table(self, *args: Any, **options: Any) -> NoReturn:
-        """Refuse.
+        """Reject tables.
 
         Args:
-            *args: As Faust has them.
-            **options: As Faust has them.
+            *args: Ignored.
+            **options: Ignored.
 
         Raises:
             SettingsError: Always.
         """
         del args, options
         msg = (
-            "Table: Faust's tables double-apply after a crash and recover record by record; keep state in a lane with "
-            "`sidestream.streams.listens.table.UserTable`"
+            "Table: Faust's tables apply records twice after a crash and recover record by record; keep state in a "
+            "lane with `sidestream.streams.listens.table.UserTable`"
         )
         raise SettingsError(msg)
 
@@ -92,25 +94,25 @@ class GuardedApp(faust.App):
 def make_faust_app(
     app_id: str, clients: Clients, settings: LaneSettings, data_dir: Path, metrics: LaneMetrics
 ) -> faust.App:
-    """Make the app that owns membership, assignment and agents; lanes are added with `register`.
+    """Create the app that handles group membership, assignment and agents; lanes are added with `register`.
 
     Args:
         app_id: Name of the app and of its consumer group.
-        clients: Factory of Kafka clients.
+        clients: Kafka client factory.
         settings: Settings of the lanes.
-        data_dir: Folder of this worker.
+        data_dir: Data folder of this worker.
         metrics: Counters of the lanes.
 
     Returns:
         The app, not started.
 
     Raises:
-        SettingsError: Faust or aiokafka have another version than the one that the lanes were built on.
+        SettingsError: The installed Faust or aiokafka is not the version that the lanes were built for.
     """
     check_versions()
     for name in ("faust", "aiokafka", "mode"):
         logging.getLogger(name).setLevel(logging.INFO)
-    data_dir.mkdir(parents=True, exist_ok=True)  # Faust makes only the last folder of a path
+    data_dir.mkdir(parents=True, exist_ok=True)  # Faust creates only the last folder of a path
     app = GuardedApp(
         app_id,
         **clients.faust_options(),
@@ -124,7 +126,7 @@ def make_faust_app(
         broker_rebalance_timeout=settings.rebalance_timeout_ms / 1000,
         broker_commit_interval=settings.commit_interval_ms / 1000,
         table_standby_replicas=1,
-        PartitionAssignor=assignor_of(choose_guarantee(settings, clients)),
+        PartitionAssignor=assignor_for(choose_guarantee(settings, clients)),
         worker_redirect_stdouts=False,
     )
     transport = LaneTransport(app, clients.fetch_max_wait_ms, metrics)
@@ -134,7 +136,7 @@ def make_faust_app(
 
 
 def check_versions() -> None:
-    """Refuse to run on versions of Faust and aiokafka that the lanes were not built on.
+    """Raise if Faust or aiokafka are not the versions that the lanes were built for.
 
     Raises:
         SettingsError: Another version is installed.
@@ -142,6 +144,6 @@ def check_versions() -> None:
     if faust.__version__ != FAUST_VERSION or not aiokafka.__version__.startswith(AIOKAFKA_VERSION):
         msg = (
             f"expected faust-streaming {FAUST_VERSION} and aiokafka {AIOKAFKA_VERSION}x, got {faust.__version__} and "
-            f"{aiokafka.__version__}: the lanes rest on their internals; install the locked versions"
+            f"{aiokafka.__version__}: the lanes depend on their internals; install the locked versions"
         )
         raise SettingsError(msg)

@@ -1,9 +1,10 @@
-"""Workers of one group keep one promise: those that join with another `lane.guarantee` are refused by the broker.
+"""One delivery guarantee per consumer group: the broker rejects workers with another `lane.guarantee`.
 
-A worker that folds at least once is not fenced by transactions: paused past its session, it may still write to the
-changelog when its heir, who folds exactly once, has restored from it, and the heir would not notice. So the promise is
-part of the name of the assignment protocol, and a broker takes a member only if all members know a protocol in common.
-Once all workers have left, the group may begin with either promise: states and offsets are the same in both.
+A worker that folds at least once is not fenced by transactions: after a pause longer than its session, it may still
+write to the changelog when the partition's new owner, which folds exactly once, has already restored from it and would
+not notice. So the guarantee is part of the name of the assignment protocol, and a broker accepts a member only if all
+members have a protocol in common. Once all workers have left, the group may start with either guarantee: states and
+offsets are the same in both.
 
 Source: KIP-62 and the JoinGroup API (error 23, INCONSISTENT_GROUP_PROTOCOL).
 """
@@ -16,7 +17,7 @@ from sidestream.streams.listens.durable.guarantee import Guarantee
 
 
 class ExactlyOnceAssignor(PartitionAssignor):
-    """Faust's assignor, under the name that Faust gives it."""
+    """Faust's assignor, under its original name."""
 
 
 class AtLeastOnceAssignor(PartitionAssignor):
@@ -28,33 +29,26 @@ class AtLeastOnceAssignor(PartitionAssignor):
         return f"{super().name}-at-least-once"
 
 
-def assignor_of(guarantee: Guarantee) -> type[PartitionAssignor]:
-    """Choose the assignor of a promise.
-
-    Args:
-        guarantee: What the lane keeps.
-
-    Returns:
-        Faust's assignor, under the promise's name.
-    """
+def assignor_for(guarantee: Guarantee) -> type[PartitionAssignor]:
+    """Return Faust's assignor under the name of a guarantee."""
     return AtLeastOnceAssignor if guarantee == "at_least_once" else ExactlyOnceAssignor
 
 
-def refusal(group_id: str, assignor: str, error: BaseException | None) -> LaneError | None:
-    """Say why the group refuses a worker.
+def rejection(group_id: str, assignor: str, error: BaseException | None) -> LaneError | None:
+    """Return the error for a worker that the group rejects.
 
     Args:
         group_id: Consumer group.
         assignor: Name of this worker's protocol.
-        error: What joining ended with; none while it has not.
+        error: Error from joining the group; None if there was none.
 
     Returns:
-        The reason; none for anything else.
+        The error; None if joining did not fail because of the guarantee.
     """
     if not isinstance(error, InconsistentGroupProtocolError):
         return None
     msg = (
-        f"group {group_id}: expected workers with the lane.guarantee of this one (protocol {assignor}), got some that "
-        "keep another promise, or members that are no workers; stop all of them, then start all with the same setting"
+        f"group {group_id}: expected workers with the lane.guarantee of this one (protocol {assignor}), got some with "
+        "another guarantee, or members that are not workers; stop all of them, then start all with the same setting"
     )
     return LaneError(msg)

@@ -1,17 +1,17 @@
-"""Faust's transport with lanes: Faust assigns their partitions and commits their offsets, but never reads them.
+"""Faust transport with lanes: Faust assigns their partitions and commits their offsets, but never reads them.
 
-What is overridden, and why (line numbers are those of faust-streaming 0.15.3):
+Overrides and their reasons (line numbers are those of faust-streaming 0.15.3):
 
 * `ConsumerRebalanceListener.on_partitions_assigned` (drivers/aiokafka.py 201), in the consumer's thread: pauses lane
   partitions in aiokafka before the first fetch.
-* `Consumer.on_partitions_assigned`/`on_partitions_revoked` (consumer.py 641): tell the lanes. On revoke the lanes
-  stop, then everything finished is committed, while the group still accepts it.
-* `Consumer._end_if_refused`, ours: reads what aiokafka's `GroupCoordinator._push_error_to_user` left.
-* `Consumer._filter_committable_offsets` (consumer.py 1009): adds what the lanes have finished to Faust's own commit.
+* `Consumer.on_partitions_assigned`/`on_partitions_revoked` (consumer.py 641): notify the lanes. On revoke the
+  lanes stop, then all finished work is committed, while the group still accepts it.
+* `Consumer._stop_if_rejected`, ours: reads the error stored by aiokafka's `GroupCoordinator._push_error_to_user`.
+* `Consumer._filter_committable_offsets` (consumer.py 1009): adds the lanes' finished offsets to Faust's own commit.
 * `Consumer._getmany` (consumer.py 1432): drops stray lane records, should aiokafka deliver any.
-* `Consumer.verify_event_path`: Faust's livelock detector must not complain about partitions that it does not read.
+* `Consumer.verify_event_path`: Faust's livelock detector must ignore partitions that Faust does not read.
 * `Service.wait_first` (mode/services.py 758), which `Consumer._drain_messages` (consumer.py 1170) calls for every
-  message: hands it over without the four tasks that Faust makes for each, where nothing keeps it.
+  message: hands it over without the four tasks that Faust creates for each, if nothing blocks.
 * `Producer._settings_extra`: idempotence for Faust's own sends.
 * `AIOKafkaConsumerThread._create_worker_consumer`: the fetch wait, which Faust fixes at 1.5 s.
 """
@@ -30,23 +30,23 @@ from faust.types import TP
 from mode.services import Service, WaitResults
 
 from sidestream.streams.errors import SettingsError, SidestreamError
-from sidestream.streams.group.shared_guarantee import refusal
+from sidestream.streams.group.shared_guarantee import rejection
 from sidestream.streams.runtime.lane_metrics import LaneMetrics
 from sidestream.streams.runtime.lane_protocol import LaneHost, PartitionLane
 
-# A worker that its group refuses ends so soon.
-_REFUSED_S = 0.5
-# Messages handed over in one go: the loop has others to serve, and one takes some 50 µs.
+# How often to check whether the group has rejected this worker.
+_REJECTED_CHECK_S = 0.5
+# Messages handed over without yielding to the event loop; one takes some 50 µs.
 _MAX_AT_ONCE = 16
 
 __all__ = ["LaneHost", "PartitionLane", "LaneTransport", "FaustHost", "register", "committed"]
 
 
 class _Listener(driver.ConsumerRebalanceListener):
-    """Pauses lane partitions the moment they are assigned."""
+    """Pauses lane partitions as soon as they are assigned."""
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Pause, then let Faust go on."""
+        """Pause the lane partitions, then continue with Faust's own handling."""
         assigned = list(assigned)
         transport = cast("LaneTransport", self._thread.transport)
         mine = [tp for tp in assigned if tp.topic in transport.lanes]
@@ -67,74 +67,74 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
 
 
 class _Consumer(driver.Consumer):
-    """Faust's consumer with lanes beside its streams."""
+    """Faust's consumer with lanes in addition to its streams."""
 
     mundane_level = "debug"
 
     RebalanceListener = _Listener
     transport: "LaneTransport"
-    # Partitions handed to each lane. None between revoke and assign: what the lanes then call committable belongs to
-    # partitions that may be somebody else's by now.
-    _handed: dict[str, set[int]] | None = None
+    # Partitions of each lane by topic. None between revoke and assign: the lanes' committable offsets then belong to
+    # partitions that another worker may own by now.
+    _lane_partitions: dict[str, set[int]] | None = None
     _num_at_once = 0
 
     def _new_consumer_thread(self) -> _ConsumerThread:
         return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """Let Faust take its partitions, then hand the lanes theirs."""
+        """Let Faust take its partitions, then assign the lanes theirs."""
         await super().on_partitions_assigned(assigned, generation_id)
         if self.app.should_stop:
             return
         lanes = self.transport.lanes
-        handed = {topic: {tp.partition for tp in assigned if tp.topic == topic} for topic in lanes}
+        partitions = {topic: {tp.partition for tp in assigned if tp.topic == topic} for topic in lanes}
         try:
             for topic, lane in lanes.items():
-                await lane.assigned(handed[topic])
+                await lane.on_assigned(partitions[topic])
         except SidestreamError as exc:
             await self.app.crash(exc)
         else:
-            self._handed = handed
+            self._lane_partitions = partitions
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Stop the lanes and commit what they finished, then let Faust let go."""
-        if self._handed is not None:
-            await self._stop_lanes(self._handed)
-            if not self.app.crashed:  # a fenced worker's commit would wait for a group that knows it no more
+        """Stop the lanes and commit their finished work, then let Faust release the partitions."""
+        if self._lane_partitions is not None:
+            await self._stop_lanes(self._lane_partitions)
+            if not self.app.crashed:  # a fenced worker's commit would wait for a group that has removed it
                 await self.commit()
-            self._handed = None
+            self._lane_partitions = None
         await super().on_partitions_revoked(revoked)
 
     @Service.task
-    async def _end_if_refused(self) -> None:
-        """Ask aiokafka why it does not join: it waits to be asked, and Faust never does."""
+    async def _stop_if_rejected(self) -> None:
+        """Check whether joining the group failed: aiokafka only stores the error, and Faust never reads it."""
         while not self.should_stop:
             consumer = self._thread._consumer
             coordinator = None if consumer is None else consumer._coordinator
             error = getattr(coordinator, "_pending_exception", None)
-            reason = refusal(self.app.conf.id, cast(PartitionAssignor, self.app.assignor).name, error)
+            reason = rejection(self.app.conf.id, cast(PartitionAssignor, self.app.assignor).name, error)
             if reason is not None:
                 await self.app.crash(reason)
                 return
-            await self.sleep(_REFUSED_S)
+            await self.sleep(_REJECTED_CHECK_S)
 
     async def on_stop(self) -> None:
         """Stop the lanes before Faust's last commit."""
-        if self._handed is not None:
-            await self._stop_lanes(self._handed)
+        if self._lane_partitions is not None:
+            await self._stop_lanes(self._lane_partitions)
         await super().on_stop()
 
-    async def _stop_lanes(self, handed: Mapping[str, set[int]]) -> None:
+    async def _stop_lanes(self, partitions: Mapping[str, set[int]]) -> None:
         try:
             # Last registered first: sessions read the tables of the listen lane, so they must stop before it.
             for topic, lane in reversed(self.transport.lanes.items()):
-                await lane.revoked(handed[topic])
+                await lane.on_revoked(partitions[topic])
         except SidestreamError as exc:
             await self.app.crash(exc)
 
     def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
         offsets: dict[TP, int] = super()._filter_committable_offsets(tps)
-        if self._handed is not None:
+        if self._lane_partitions is not None:
             for topic, lane in self.transport.lanes.items():
                 for partition, offset in lane.committable().items():
                     tp = TP(topic, partition)
@@ -149,7 +149,7 @@ class _Consumer(driver.Consumer):
         return records
 
     async def wait_first(self, *coros: Any, timeout: Any = None) -> WaitResults:  # noqa: ASYNC109 - Faust's own
-        """Take the first step of a message's way to its stream here; Faust waits for the rest, if there is one."""
+        """Run the first step of handing a message to its stream here; Faust awaits the rest, if any."""
         if timeout is None and len(coros) == 2 and all(inspect.iscoroutine(coro) for coro in coros):
             handing, suspension = coros
             try:
@@ -167,13 +167,13 @@ class _Consumer(driver.Consumer):
         return await super().wait_first(*coros, timeout=timeout)
 
     def verify_event_path(self, now: float, tp: TP) -> None:
-        """Watch only partitions that Faust itself reads."""
+        """Check only partitions that Faust itself reads."""
         if tp.topic not in self.transport.lanes:
             super().verify_event_path(now, tp)
 
 
 async def _resumed(coro: Coroutine[Any, Any, Any], waits_for: Any) -> Any:
-    """Go on with a coroutine that has taken its first step."""
+    """Continue a coroutine that has run its first step."""
     return await _further_steps(coro, waits_for)
 
 
@@ -183,7 +183,7 @@ def _further_steps(coro: Coroutine[Any, Any, Any], waits_for: Any) -> Generator[
         while True:
             try:
                 sent = yield waits_for
-            except BaseException as exc:  # noqa: BLE001 - a cancellation is the coroutine's to handle, too
+            except BaseException as exc:  # noqa: BLE001 - the coroutine must also handle cancellation
                 waits_for = coro.throw(exc)
             else:
                 waits_for = coro.send(sent)
@@ -204,9 +204,9 @@ class LaneTransport(driver.Transport):
     """Faust's aiokafka transport with lanes.
 
     Args:
-        app: The app that it serves.
+        app: App of the transport.
         fetch_max_wait_ms: How long a broker holds an empty fetch of Faust's own consumer.
-        metrics: Told of stray records.
+        metrics: Counts stray records.
     """
 
     Consumer = _Consumer
@@ -231,7 +231,7 @@ class FaustHost:
 
     @property
     def group_id(self) -> str:
-        """Name of the consumer group: Faust gives the app's id to it."""
+        """Name of the consumer group, which Faust sets to the app's id."""
         return str(self._app.conf.id)
 
     async def committed(self, topic: str, partitions: Collection[int]) -> dict[int, int | None]:
@@ -244,14 +244,14 @@ class FaustHost:
 
 
 def register(app: faust.App, lane: PartitionLane) -> None:
-    """Put a lane's topic under Faust's assignment. Lanes stop in reverse order of registration.
+    """Let Faust assign a lane's topic. Lanes stop in reverse order of registration.
 
     Args:
         app: App made by `make_faust_app`, not started yet.
         lane: The lane.
 
     Raises:
-        SettingsError: The app has another transport, or the topic has a lane already.
+        SettingsError: The app has another transport, or the topic already has a lane.
     """
     transport = app.transport
     if not isinstance(transport, LaneTransport):
@@ -272,10 +272,10 @@ async def committed(app: faust.App, topic: str, partitions: Collection[int]) -> 
     Args:
         app: Running app.
         topic: Any topic of the group.
-        partitions: Which.
+        partitions: Partition numbers.
 
     Returns:
-        Next offset by partition; none where the group never committed.
+        Next offset by partition; None where the group never committed.
     """
     thread = cast(_Consumer, app.consumer)._thread
     consumer = thread._ensure_consumer()
@@ -283,6 +283,6 @@ async def committed(app: faust.App, topic: str, partitions: Collection[int]) -> 
     async def read() -> list[int | None]:
         return list(await asyncio.gather(*(consumer.committed(TopicPartition(topic, p)) for p in partitions)))
 
-    # aiokafka belongs to the thread's loop: asking from ours would mix two loops.
+    # aiokafka belongs to the consumer thread's event loop: calling it from ours would mix two loops.
     offsets: list[int | None] = await thread.call_thread(read)
     return dict(zip(partitions, offsets, strict=True))

@@ -1,1 +1,1 @@
-"""Reading Kafka topics without a consumer group: to their end, or following them as they grow."""
+"""Kafka clients, their security, topic administration, and readers without a consumer group."""

@@ -1,4 +1,4 @@
-"""Topics of a Kafka over the wire: the `TopicAdmin` of a real broker, and the read-only view of an embedded one."""
+"""`TopicAdmin` over the wire: describes and creates topics of a real broker, describes those of an embedded one."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -15,13 +15,13 @@ CREATE_TIMEOUT_MS = 30_000
 
 
 class KafkaTopicAdmin:
-    """Sees and makes topics through kafka-python.
+    """Describes and creates topics with kafka-python.
 
     Args:
-        clients: The Kafka.
+        clients: Kafka client factory.
 
     Raises:
-        TopicError: Nothing answers at its address.
+        TopicError: No broker answers at the bootstrap address.
     """
 
     def __init__(self, clients: Clients) -> None:
@@ -33,19 +33,19 @@ class KafkaTopicAdmin:
             raise TopicError(msg) from error
 
     def describe(self, names: Collection[str]) -> dict[str, TopicState]:
-        """Look up those of the topics that exist.
+        """Describe the topics that exist.
 
         Args:
-            names: Topics of interest.
+            names: Topic names.
 
         Returns:
-            What the broker says of each that exists, by name.
+            State by name; missing topics are left out.
 
         Raises:
             TopicError: The broker did not answer.
         """
         try:
-            # All, then filtered: asking the embedded broker for one that is not there would create it.
+            # List all, then filter: describing a missing topic by name would create it on the embedded broker.
             found = [topic for topic in self._admin.describe_topics() if topic["name"] in names]
             counts = {topic["name"]: len(topic["partitions"]) for topic in found}
             ids = {topic["name"]: _topic_id(topic.get("topic_id")) for topic in found}
@@ -60,17 +60,17 @@ class KafkaTopicAdmin:
         return states
 
     def create(self, specs: Sequence[TopicSpec], replication_factor: int) -> None:
-        """Make topics and wait until every partition has a leader.
+        """Create topics and wait until every partition has a leader.
 
         Args:
-            specs: Topics to make.
+            specs: Topics to create.
             replication_factor: Replicas; -1 for the cluster's default.
 
         Raises:
-            TopicError: The broker refused one, or it is the embedded one of another process.
+            TopicError: The broker refused to create one, or it is an embedded broker in another process.
         """
         if self._clients.is_embedded:
-            msg = "the embedded broker makes topics only in the process that runs it; start it with its topics there"
+            msg = "an embedded broker creates topics only in the process that runs it; start it with its topics there"
             raise TopicError(msg)
         wanted = {
             spec.name: {
@@ -85,15 +85,15 @@ class KafkaTopicAdmin:
             self._refuse_errors(answer["topics"])
             self._admin.wait_for_topics(list(wanted))
         except KafkaError as error:
-            msg = f"topics {', '.join(wanted)} cannot be made: {error!r}; check the broker's log and our rights there"
+            msg = f"topics {', '.join(wanted)} cannot be created: {error!r}; check the broker's log and permissions"
             raise TopicError(msg) from error
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._admin.close()
 
     def _configs(self, names: list[str]) -> dict[str, tuple[str | None, int | None]]:
-        """Look up cleanup policy and delete retention; a topic that we may not describe comes without them."""
+        """Read cleanup policy and delete retention; a topic that we may not describe is left out."""
         wanted = ["cleanup.policy", "delete.retention.ms"]
         resources = [ConfigResource(ConfigResourceType.TOPIC, name, wanted) for name in names]
         described = self._admin.describe_configs(resources, config_filter="all")["topic"]
@@ -105,13 +105,13 @@ class KafkaTopicAdmin:
 
     @staticmethod
     def _refuse_errors(answers: Sequence[dict[str, Any]]) -> None:
-        allowed = (0, TopicAlreadyExistsError.errno)  # somebody else made it in between
+        allowed = (0, TopicAlreadyExistsError.errno)  # another client created it in the meantime
         refused = [f"{a['name']}: {a['error_message']}" for a in answers if a["error_code"] not in allowed]
         if refused:
-            raise TopicError("the broker refused to make topics: " + "; ".join(refused))
+            raise TopicError("the broker refused to create topics: " + "; ".join(refused))
 
 
 def _topic_id(given: Any) -> str | None:
-    # A broker that knows no ids leaves the field out, or sends zeros.
+    # A broker without topic ids omits the field or sends zeros.
     found = None if given is None else UUID(str(given))
     return str(found) if found is not None and found.int else None

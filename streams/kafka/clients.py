@@ -1,14 +1,14 @@
-"""The one factory of Kafka clients: every consumer, producer and admin client of Sidestream is made here.
+"""Factory of all Kafka clients: every consumer, producer and admin client of Sidestream is created here.
 
 Why one place: three client libraries (aiokafka in the lanes, kafka-python in commands and the user client, Faust for
-membership) must agree on address, security, idempotence, partitioner and isolation, and the embedded broker needs
-quirks that nobody else should know:
+group membership) must agree on address, security, idempotence, partitioner and isolation level, and the embedded
+broker needs workarounds that are kept here:
 
-* it answers ApiVersions up to 2 only, so kafka-python is told its version (auto-detection fails);
-* its Fetch does not wake on new data, so latency is the fetch wait itself, which is kept small;
-* it knows no CreateTopics, so Faust must not declare topics.
+* it answers ApiVersions only up to 2, so kafka-python gets an explicit version (auto-detection fails);
+* its Fetch does not return early on new data, so latency equals the fetch wait, which is kept small;
+* it does not support CreateTopics, so Faust must not declare topics.
 
-Security (TLS, SASL) is told to all of them alike by `sidestream.streams.kafka.security`.
+`sidestream.streams.kafka.security` gives the same security settings (TLS, SASL) to all of them.
 
 All clients use the murmur2 partitioner, which Java, aiokafka and kafka-python share (librdkafka's default does not).
 Source: KIP-98 (idempotence, isolation levels); librdkafka `src/rdkafka_mock.c` (limits of the embedded broker).
@@ -30,32 +30,32 @@ __all__ = ["BrokerKind", "Clients", "KafkaSettings", "OffsetReset"]
 
 OffsetReset = Literal["earliest", "latest", "none"]
 
-# kafka-python speaks to the embedded broker only as if it were Kafka 2.0: with (2, 5) it reads nothing.
+# kafka-python must treat the embedded broker as Kafka 2.0: with (2, 5) it reads nothing.
 EMBEDDED_API_VERSION = (2, 0)
 EMBEDDED_FETCH_WAIT_MS = 10
-# Room for a dead letter: the largest record that brokers take by default, 1 MiB, plus our headers.
+# Fits a dead letter: the largest record that brokers accept by default, 1 MiB, plus our headers.
 MAX_REQUEST_BYTES = 1_310_720
-# Readers with read_committed are blocked by the open transaction of a dead process for this long at most.
+# The open transaction of a dead process blocks read_committed readers for at most this long.
 TRANSACTION_TIMEOUT_MS = 10_000
 # TLS and SCRAM take 40 ms, 80 on busy cores (median of 15), a refusal 400; a broker under load may take seconds.
 LOGIN_TIMEOUT_S = 10.0
-# How long aiokafka sleeps when a transaction begins before the markers of the last one are written; its own is 20 ms.
+# aiokafka's sleep when a transaction begins before the markers of the last one are written; its default is 20 ms.
 TRANSACTION_BACKOFF_S = 0.002
 
 
 class Clients:
-    """Makes clients for one Kafka; the caller starts, stops or closes them.
+    """Creates clients of one Kafka cluster; the caller starts, stops and closes them.
 
     Args:
-        settings: Where Kafka is.
+        settings: Address, security and timeouts.
 
     Raises:
-        SettingsError: No address is given, or a certificate or key cannot be used.
+        SettingsError: No address is set, or a certificate or key cannot be used.
     """
 
     def __init__(self, settings: KafkaSettings) -> None:
         if not settings.bootstrap:
-            msg = "no Kafka address: expected kafka.bootstrap = host:port, got none; give one or start a local broker"
+            msg = "no Kafka address: expected kafka.bootstrap = host:port, got none; set it or start a local broker"
             raise SettingsError(msg)
         self.settings = settings
         self.bootstrap = settings.bootstrap
@@ -64,12 +64,12 @@ class Clients:
 
     @property
     def is_embedded(self) -> bool:
-        """Whether the in-process librdkafka broker answers: no compaction, no isolation, no topic creation."""
+        """Whether this is the in-process librdkafka broker: no compaction, no isolation, no topic creation."""
         return self.settings.kind == "embedded"
 
     @property
     def fetch_max_wait_ms(self) -> int:
-        """The fetch wait that suits the broker; Faust's own consumer must be given it too."""
+        """Fetch wait for this kind of broker; Faust's own consumer must use it too."""
         if self.is_embedded:
             return min(self.settings.fetch_max_wait_ms, EMBEDDED_FETCH_WAIT_MS)
         return self.settings.fetch_max_wait_ms
@@ -86,23 +86,25 @@ class Clients:
         fetch_min_bytes: int = 1,
         fetch_max_wait_ms: int | None = None,
     ) -> "AIOKafkaConsumer":
-        """Make an aiokafka consumer that never commits by itself.
+        """Create an aiokafka consumer without auto-commit.
 
         Args:
-            *topics: Topics to subscribe to; none where `assign` follows.
-            group_id: Consumer group; none reads without one.
-            auto_offset_reset: Where to start without a committed offset.
+            *topics: Topics to subscribe to; empty if the caller assigns partitions.
+            group_id: Consumer group; None to read without a group.
+            auto_offset_reset: First position without a committed offset.
             read_committed: Hide records of open and aborted transactions.
-            fetch_max_bytes: Limit of one fetch answer.
-            max_partition_fetch_bytes: Limit of one partition in one fetch answer.
-            max_poll_records: Limit of one `getmany`; none for all that is there.
-            fetch_min_bytes: A fetch is held until this much waits, or the fetch wait is over.
-            fetch_max_wait_ms: The fetch wait; none for the one that suits the broker.
+
+
+            fetch_max_bytes: Limit of one fetch response.
+            max_partition_fetch_bytes: Limit of one partition in one fetch response.
+            max_poll_records: Limit of one `getmany`; None for all fetched records.
+            fetch_min_bytes: The broker holds a fetch until this much is available, or the fetch wait is over.
+            fetch_max_wait_ms: Fetch wait; None for the default of this kind of broker.
 
         Returns:
             The consumer, not started. Must be called inside a running event loop.
         """
-        from aiokafka import AIOKafkaConsumer  # for the lanes: commands do without
+        from aiokafka import AIOKafkaConsumer  # imported only by the lanes: commands do not need it
 
         return AIOKafkaConsumer(
             *topics,
@@ -133,15 +135,15 @@ class Clients:
         max_batch_bytes: int = 16_384,
         retry_backoff_ms: int = 100,
     ) -> "AIOKafkaProducer":
-        """Make an idempotent aiokafka producer (acks=all).
+        """Create an idempotent aiokafka producer (acks=all).
 
         Args:
-            linger_ms: How long records wait for company; 0 for the lowest latency.
-            transactional_id: Makes it transactional; fences older producers of the same id.
-            transaction_timeout_ms: After this long the broker aborts an open transaction.
+            linger_ms: How long a record waits for more records of its batch; 0 for the lowest latency.
+            transactional_id: Makes the producer transactional; fences older producers with the same id.
+            transaction_timeout_ms: The broker aborts a transaction that is open for longer.
             max_request_bytes: Limit of one produce request.
             max_batch_bytes: Size at which a batch of one partition is full.
-            retry_backoff_ms: Wait before a request is tried again; few where transactions follow each other.
+            retry_backoff_ms: Wait before a request is retried; keep it short for back-to-back transactions.
 
         Returns:
             The producer, not started. Must be called inside a running event loop.
@@ -175,18 +177,18 @@ class Clients:
         read_committed: bool = True,
         max_poll_records: int = 500,
     ) -> KafkaConsumer:
-        """Make a kafka-python consumer, for commands, tests and the user client.
+        """Create a kafka-python consumer, for commands, tests and the user client.
 
         Args:
-            *topics: Topics to subscribe to; none where `assign` follows.
-            group_id: Consumer group; none reads without one.
-            auto_offset_reset: Where to start without a committed offset.
+            *topics: Topics to subscribe to; empty if the caller assigns partitions.
+            group_id: Consumer group; None to read without a group.
+            auto_offset_reset: First position without a committed offset.
             auto_commit: Commit the read position in the background (needs a group).
             read_committed: Hide records of open and aborted transactions.
             max_poll_records: Limit of one poll.
 
         Returns:
-            The consumer, connected on first use.
+            The consumer; it connects on first use.
         """
         return KafkaConsumer(
             *topics,
@@ -202,10 +204,10 @@ class Clients:
         )
 
     def producer(self, *, linger_ms: int = 0, max_request_bytes: int = MAX_REQUEST_BYTES) -> KafkaProducer:
-        """Make an idempotent kafka-python producer (acks=all, murmur2 partitioner).
+        """Create an idempotent kafka-python producer (acks=all, murmur2 partitioner).
 
         Args:
-            linger_ms: How long records wait for company; 5 to 20 for bulk.
+            linger_ms: How long a record waits for more records of its batch; 5 to 20 for bulk.
             max_request_bytes: Limit of one produce request.
 
         Returns:
@@ -220,15 +222,15 @@ class Clients:
         )
 
     def admin(self) -> KafkaAdminClient:
-        """Make a kafka-python admin client; on the embedded broker it can list topics, not create them."""
+        """Create a kafka-python admin client; on the embedded broker it can list topics but not create them."""
         return KafkaAdminClient(**self._kafka_python())
 
     def faust_options(self) -> dict[str, Any]:
-        """Settings that `faust.App` must be given to talk to this Kafka.
+        """Keyword arguments of `faust.App` for this Kafka cluster.
 
         Returns:
-            Keyword arguments: broker address, group timings and whether Faust may declare topics (it never needs
-            to: `topics create` makes them, and on the embedded broker it cannot).
+            Broker address, group timings and whether Faust may declare topics (never: `topics create` creates them, and
+            on the embedded broker Faust cannot).
         """
         return {
             "broker": [f"kafka://{address.strip()}" for address in self.bootstrap.split(",")],
@@ -244,22 +246,22 @@ class Clients:
         }
 
     async def log_in(self, timeout_s: float = LOGIN_TIMEOUT_S) -> None:
-        """Find out whether this Kafka answers and lets us in, and why not.
+        """Check that the broker answers and accepts our credentials.
 
         Args:
-            timeout_s: Limit for one address.
+            timeout_s: Timeout for one address.
 
         Raises:
-            AccessError: It does not let us in, or shows a certificate that we do not trust.
-            BrokerError: It does not answer.
+            AccessError: The broker rejects our credentials, or its certificate is not trusted.
+            BrokerError: No broker answers.
         """
-        from sidestream.streams.kafka.security import log_in  # aiokafka: only where there is something to log in to
+        from sidestream.streams.kafka.security import log_in  # aiokafka: only if there is something to log in to
 
         await log_in(self.bootstrap, self._credentials, timeout_s)
         self._was_let_in = True
 
     def async_client(self) -> "AIOKafkaClient":
-        """Make a bare aiokafka client, for requests that consumers and producers do not send; not yet connected."""
+        """Create a bare aiokafka client, for requests that consumers and producers do not send; not connected yet."""
         from aiokafka.client import AIOKafkaClient
 
         return AIOKafkaClient(
@@ -270,7 +272,7 @@ class Clients:
         )
 
     def _require_access(self) -> None:
-        """Knock once: kafka-python itself tries a refused login again for 30 s and then reports a timeout."""
+        """Log in once beforehand: kafka-python retries a rejected login for 30 s and then reports a timeout."""
         if self._was_let_in:
             return
         try:
@@ -280,7 +282,7 @@ class Clients:
         except AccessError:
             raise
         except BrokerError:
-            return  # silent, not refusing: the client itself waits for it
+            return  # unreachable, not rejected: the client itself waits for the broker
 
     def _kafka_python(self) -> dict[str, Any]:
         self._require_access()

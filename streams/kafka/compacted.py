@@ -1,15 +1,15 @@
-"""What a compacted topic says: the last value of each key."""
+"""State of a compacted topic: the last value of each key."""
 
 from collections.abc import Iterable
 from typing import Any
 
 
 def keep_last(records: Iterable[Any], values: dict[bytes, bytes]) -> None:
-    """Apply records to the last values of their keys.
+    """Update a mapping of last values with records.
 
     Args:
         records: In offset order.
-        values: By key, changed in place; a record without a value (a tombstone) removes its key.
+        values: Last value by key, changed in place; a tombstone removes its key.
     """
     for record in records:
         if record.value is None:

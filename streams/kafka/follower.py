@@ -1,7 +1,7 @@
-"""Following topics without a consumer group on the event loop.
+"""Asyncio follower of topics without a consumer group.
 
-The rules (end, start, lost offsets, no progress, new partitions) are those of `spans`; this module applies them with
-aiokafka. Commands, which have no event loop, use `blocking`.
+Applies the rules of `read_rules` (end, start, lost offsets, no progress, new partitions) with aiokafka. Commands, which
+have no event loop, use `blocking`.
 """
 
 import asyncio
@@ -15,24 +15,25 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from sidestream.streams.errors import BrokerError
 from sidestream.streams.kafka.clients import Clients
-from sidestream.streams.kafka.faults import unreadable
 from sidestream.streams.kafka.pace import FULL_SPEED, Pace
 from sidestream.streams.kafka.presence import require_partitions, require_topics
-from sidestream.streams.kafka.spans import NO_PROGRESS_S, POLL_MS, Batch, Bounds, Place, Spans, Start
+from sidestream.streams.kafka.read_errors import read_error
+from sidestream.streams.kafka.read_rules import NO_PROGRESS_S, POLL_MS, Batch, Bounds, Place, ReadState, Start
 
 
 class Follower:
-    """A consumer of chosen partitions with explicit positions; `poll` it from one task.
+    """Consumer of given partitions with explicit positions; `poll` it from one task only.
 
     Args:
-        clients: The Kafka.
+        clients: Kafka client factory.
         partitions: Partition numbers by topic.
-        start: Where to begin; none where `seek` says so for every partition before the first `poll`.
+        start: First positions; None if the caller seeks every partition before the first `poll`.
         read_committed: Hide records of open and aborted transactions.
-        restarts: Read a topic that is recreated meanwhile again from its beginning; else raise `TopicError`.
-        grows: Follow partitions that the topics have besides, now or later; noticed with the client's metadata, within
-            5 minutes.
-        no_progress_s: Longest wait of `to_end` without progress.
+        restarts: Whether a topic that is recreated in the meantime is read again from its beginning; otherwise it
+            raises `TopicError`.
+        grows: Whether further partitions of the topics are followed too, existing or added later; they are found with
+            the client's metadata refresh, within 5 minutes.
+        no_progress_s: How long `to_end` waits without progress before it fails.
         seconds: Monotonic clock.
     """
 
@@ -55,38 +56,38 @@ class Follower:
         self._read_committed = read_committed
         self._grows = grows
         self._seconds = seconds
-        self._spans = Spans(restarts=restarts, no_progress_s=no_progress_s)
+        self._state = ReadState(restarts=restarts, no_progress_s=no_progress_s)
         self._consumer: AIOKafkaConsumer | None = None
 
     @property
     def is_open(self) -> bool:
-        """Whether it is connected and knows its positions."""
+        """Whether the reader is connected and its positions are known."""
         return self._consumer is not None
 
     @property
     def positions(self) -> Mapping[Place, int]:
-        """Next offset to be read, by partition, as of the last `poll`."""
-        return self._spans.positions
+        """Next offset to read, by partition, as of the last `poll`."""
+        return self._state.positions
 
     @property
     def bounds(self) -> Mapping[Place, Bounds]:
-        """First and end offset of each partition when they were last asked for."""
-        return self._spans.bounds
+        """First and end offset of each partition, as last fetched."""
+        return self._state.bounds
 
     @property
     def behind(self) -> int:
-        """How many offsets are left to the ends that were aimed at: those seen at `open`, or given to `aim`."""
-        return self._spans.behind
+        """Number of offsets left to the target ends: the ends at `open`, or those set by `set_targets`."""
+        return self._state.behind
 
     @property
     def is_caught_up(self) -> bool:
-        """Whether the ends that were aimed at are reached."""
-        return self._spans.is_reached
+        """Whether the target ends are reached."""
+        return self._state.is_reached
 
     @property
     def num_restarts(self) -> int:
-        """How often a partition was read again from its beginning because its topic was recreated or truncated."""
-        return self._spans.num_restarts
+        """Number of times a partition was read again from its beginning after its topic was recreated or truncated."""
+        return self._state.num_restarts
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -98,11 +99,11 @@ class Follower:
         await self.close()
 
     async def open(self) -> None:
-        """Connect, take the first positions and aim at the ends as they are now.
+        """Connect, set the first positions, and make the current ends the target ends.
 
         Raises:
             TopicError: A topic or partition does not exist.
-            BrokerError: Kafka does not answer, or refuses.
+            BrokerError: Kafka does not answer, or refuses the request.
         """
         consumer = self._clients.async_consumer(auto_offset_reset="none", read_committed=self._read_committed)
         is_ready = False
@@ -111,31 +112,31 @@ class Follower:
             await self._assign(consumer)
             is_ready = True
         except KafkaError as exc:
-            raise self._unreadable(exc) from exc
+            raise self._read_error(exc) from exc
         finally:
             if not is_ready:
                 await consumer.stop()
         self._consumer = consumer
 
     async def close(self) -> None:
-        """Close the connection; positions stay known."""
+        """Close the connection; `positions` keeps its last values."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             await consumer.stop()
 
     async def poll(self, timeout_ms: int, max_records: int | None = None) -> list[Batch]:
-        """Take what has come.
+        """Fetch the next records.
 
         Args:
-            timeout_ms: Longest wait where nothing has.
-            max_records: Limit over all partitions; none for all that was fetched.
+            timeout_ms: How long to wait if there are none.
+            max_records: Limit over all partitions; None for everything that was fetched.
 
         Returns:
-            Batches, maybe none; `positions` are those behind them.
+            Batches, possibly empty; `positions` are the offsets after them.
 
         Raises:
-            TopicError: The topic was recreated or truncated, and nothing restarts.
-            BrokerError: Kafka refuses, or what it gives cannot be read.
+            TopicError: The topic was recreated or truncated, and this reader does not restart.
+            BrokerError: Kafka refuses the request, or its response cannot be read.
         """
         consumer = self._opened()
         try:
@@ -143,84 +144,84 @@ class Follower:
                 await self._add_partitions(consumer)
             fetched = await consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
         except OffsetOutOfRangeError:
-            await self._settle(consumer)
+            await self._recover_positions(consumer)
             return []
         except KafkaError as exc:
-            # It may have passed over records that it did not hand out.
+            # aiokafka may have advanced past records that it did not return.
             self._seek_all(consumer)
-            raise self._unreadable(exc) from exc
-        # Not the consumer of `self`: it may have been closed meanwhile. Positions are known, so this does not suspend:
-        # nobody sees them before the records are handed over.
+            raise self._read_error(exc) from exc
+        # Not `self._consumer`: it may have been closed in the meantime. Positions are known, so this does not suspend:
+        # nobody sees them before the records are returned.
         await self._note_positions(consumer)
         return [Batch(Place(*place), records) for place, records in fetched.items() if records]
 
     async def refresh(self) -> None:
-        """Take the positions from the client: they also move over what is no record, while `poll` still waits."""
+        """Read the positions from the client: they also advance over control records while a `poll` is waiting."""
         await self._note_positions(self._opened())
 
     async def ends(self) -> dict[Place, int]:
-        """Ask Kafka where the partitions end now.
+        """Fetch the current end offsets.
 
         Returns:
             End offsets by partition.
 
         Raises:
-            BrokerError: Kafka does not say.
+            BrokerError: Kafka does not answer.
         """
-        places = [TopicPartition(*place) for place in self._spans.bounds]
+        places = [TopicPartition(*place) for place in self._state.bounds]
         try:
             found = await self._opened().end_offsets(places)
         except KafkaError as exc:
-            raise self._unreadable(exc) from exc
-        return self._spans.note_ends({Place(*place): end for place, end in found.items()})
+            raise self._read_error(exc) from exc
+        return self._state.update_ends({Place(*place): end for place, end in found.items()})
 
-    def aim(self, ends: Mapping[Place, int]) -> None:
-        """Set the ends for `to_end`, `behind` and `is_caught_up`.
+    def set_targets(self, ends: Mapping[Place, int]) -> None:
+        """Set the target ends for `to_end`, `behind` and `is_caught_up`.
 
         Args:
             ends: By partition.
         """
-        self._spans.aim(ends)
+        self._state.set_targets(ends)
 
     def seek(self, positions: Mapping[Place, int]) -> None:
-        """Read partitions from other positions on; not while a `poll` is under way.
+        """Continue reading partitions at other positions; not allowed while a `poll` is in progress.
 
         Args:
             positions: Next offsets by partition.
         """
         consumer = self._opened()
         for place, position in positions.items():
-            consumer.seek(TopicPartition(*place), self._spans.seek(place, position))
+            consumer.seek(TopicPartition(*place), self._state.seek(place, position))
 
     def rewind(self) -> None:
-        """Read all partitions from their first offset again."""
-        self.seek({place: begin for place, (begin, _) in self._spans.bounds.items()})
+        """Read all partitions again from their first offset."""
+        self.seek({place: begin for place, (begin, _) in self._state.bounds.items()})
 
     async def to_end(
         self, *, poll_ms: int = POLL_MS, max_records: int | None = None, pace: Pace = FULL_SPEED
     ) -> AsyncGenerator[Batch, None]:
-        """Read to the ends that were aimed at.
+        """Read to the target ends.
 
         Args:
-            poll_ms: Longest wait for a fetch.
+            poll_ms: Timeout of one fetch.
             max_records: Limit of one poll over all partitions.
-            pace: Rest after each batch, by the time that the caller spent on it.
+            pace: Rest after each batch, relative to the time that the caller spent on it.
 
         Yields:
-            Batches, by partition in offset order; nothing from behind the ends.
+            Batches, in offset order within a partition; no records past the target ends.
 
         Raises:
-            TopicError: A topic was recreated or truncated, and nothing restarts.
-            BrokerError: Kafka cannot be read, or nothing has come for too long.
+            TopicError: A topic was recreated or truncated, and this reader does not restart.
+            BrokerError: Kafka cannot be read, or there was no progress for too long.
         """
-        while not self._spans.is_reached:
-            before = dict(self._spans.positions)
+        while not self._state.is_reached:
+            before = dict(self._state.positions)
             began_s = self._seconds()
             batches = await self.poll(poll_ms, max_records)
-            if self._spans.positions == before and self._spans.waited(self._seconds() - began_s):
-                await self._look_again()
+            if self._state.positions == before and self._state.add_wait(self._seconds() - began_s):
+                await self._check_ends()
             for batch in batches:
-                if records := self._spans.before_end(batch):
+                if records := self._state.before_end(batch):
                     began_s = self._seconds()
                     yield Batch(batch.place, records)
                     if pace.rest:
@@ -231,51 +232,51 @@ class Follower:
         consumer.assign([TopicPartition(*place) for place in self._wanted])
         await require_partitions(consumer, self._wanted, self._clients.bootstrap, self._seconds)
         bounds = await _bounds(consumer, self._wanted)
-        self._spans.bounds.update(bounds)
+        self._state.bounds.update(bounds)
         if self._start is not None:
-            self._spans.start(bounds, self._start)
+            self._state.start(bounds, self._start)
             self._seek_all(consumer)
-            self._spans.aim({place: end for place, (_, end) in bounds.items()})
+            self._state.set_targets({place: end for place, (_, end) in bounds.items()})
 
     async def _add_partitions(self, consumer: AIOKafkaConsumer) -> None:
-        known = self._spans.positions
+        known = self._state.positions
         numbers = {topic: consumer.partitions_for_topic(topic) or () for topic in self._topics}
         if sum(map(len, numbers.values())) <= len(known):
             return
         new = sorted({Place(topic, n) for topic, found in numbers.items() for n in found} - known.keys())
-        # Assigning anew forgets the positions of all.
+        # A new assignment loses the positions of all partitions.
         consumer.assign([TopicPartition(*place) for place in (*known, *new)])
         self._seek_all(consumer)
-        self._spans.start(await _bounds(consumer, new), "beginning")
+        self._state.start(await _bounds(consumer, new), "beginning")
         self._seek_all(consumer)
 
     async def _note_positions(self, consumer: AIOKafkaConsumer) -> None:
-        for place in list(self._spans.positions):
-            self._spans.move(place, await consumer.position(TopicPartition(*place)))
+        for place in list(self._state.positions):
+            self._state.move(place, await consumer.position(TopicPartition(*place)))
 
-    async def _look_again(self) -> None:
+    async def _check_ends(self) -> None:
         began_s = self._seconds()
         try:
-            self._spans.look_again(await self.ends())
-        except BrokerError:  # a broker that is away may come back; how long is waited is judged below
-            self._spans.waited(self._seconds() - began_s)
+            self._state.check_ends(await self.ends())
+        except BrokerError:  # an unavailable broker may come back; the wait counts towards the limit
+            self._state.add_wait(self._seconds() - began_s)
 
-    async def _settle(self, consumer: AIOKafkaConsumer) -> None:
-        """Find positions that the log has, after one that it has not."""
+    async def _recover_positions(self, consumer: AIOKafkaConsumer) -> None:
+        """Move to positions that exist in the log, after an out-of-range position."""
         try:
-            bounds = await _bounds(consumer, self._spans.positions)
+            bounds = await _bounds(consumer, self._state.positions)
         except KafkaError as exc:
-            raise self._unreadable(exc) from exc
-        self._spans.resume(bounds)
+            raise self._read_error(exc) from exc
+        self._state.resume(bounds)
         self._seek_all(consumer)
 
     def _seek_all(self, consumer: AIOKafkaConsumer) -> None:
-        for place, position in self._spans.positions.items():
+        for place, position in self._state.positions.items():
             consumer.seek(TopicPartition(*place), position)
 
-    def _unreadable(self, exc: KafkaError) -> Exception:
-        positions = self._spans.positions or dict.fromkeys(self._wanted, 0)
-        return unreadable(self._clients.bootstrap, positions, exc)
+    def _read_error(self, exc: KafkaError) -> Exception:
+        positions = self._state.positions or dict.fromkeys(self._wanted, 0)
+        return read_error(self._clients.bootstrap, positions, exc)
 
     def _opened(self) -> AIOKafkaConsumer:
         if self._consumer is None:

@@ -1,14 +1,14 @@
-"""How fast background work may go: in pieces, with a rest after each, so that requests keep their cores."""
+"""Pace of background work: it runs in pieces with a rest after each, so that requests keep their cores."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Pieces of work and the rest after each.
+    """Size of a piece of work and the rest after it.
 
     Attributes:
-        max_records: Records in one piece; none for no limit.
+        max_records: Records in one piece; None for no limit.
         rest: Rest after a piece, in multiples of the time that it took.
     """
 
@@ -16,14 +16,7 @@ class Pace:
     rest: float = 0.0
 
     def rest_s(self, worked_s: float) -> float:
-        """Return how long to rest after a piece.
-
-        Args:
-            worked_s: How long the piece took.
-
-        Returns:
-            Seconds; 0 where work goes on at once.
-        """
+        """Return the seconds to rest after a piece that took `worked_s`; 0 for no rest."""
         return self.rest * worked_s
 
 

@@ -1,11 +1,11 @@
-"""Reading topics to their end on the event loop, without a consumer group: `read_to_end`, over a `Follower`."""
+"""Asyncio reads of topics to their end, without a consumer group: `read_to_end`, based on `Follower`."""
 
 from collections.abc import AsyncGenerator, Collection, Mapping
 
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.follower import Follower
 from sidestream.streams.kafka.pace import FULL_SPEED, Pace
-from sidestream.streams.kafka.spans import NO_PROGRESS_S, Batch, Bounds, Place
+from sidestream.streams.kafka.read_rules import NO_PROGRESS_S, Batch, Bounds, Place
 
 
 async def read_to_end(
@@ -20,27 +20,27 @@ async def read_to_end(
     pace: Pace = FULL_SPEED,
     no_progress_s: float = NO_PROGRESS_S,
 ) -> AsyncGenerator[Batch, None]:
-    """Read all that partitions hold now, and close; cancelling closes, too.
+    """Read everything that the partitions hold now, then close; cancelling closes as well.
 
-    Who leaves the loop early closes the generator at once with `contextlib.aclosing`.
+    To leave the loop early, wrap the generator in `contextlib.aclosing`, which closes it at once.
 
     Args:
-        clients: The Kafka.
+        clients: Kafka client factory.
         topic: Topic.
-        partitions: Which partitions; none reads nothing.
-        start: First offsets by partition; others are read from their beginning.
-        ends: Offsets to stop before, by partition; none for the ends of now.
+        partitions: Partition numbers; empty reads nothing.
+        start: First offsets by partition; other partitions are read from their beginning.
+        ends: Offsets to stop before, by partition; None for the current ends.
         read_committed: Hide records of open and aborted transactions.
         max_records: Limit of one batch.
         pace: Rest after each batch.
-        no_progress_s: Longest wait without progress.
+        no_progress_s: How long to wait without progress before failing.
 
     Yields:
-        Batches, by partition in offset order.
+        Batches, in offset order within a partition.
 
     Raises:
         TopicError: The topic or a partition does not exist, or was recreated or truncated.
-        BrokerError: Kafka cannot be read, or nothing has come for too long.
+        BrokerError: Kafka cannot be read, or there was no progress for too long.
     """
     if not partitions:
         return
@@ -54,25 +54,27 @@ async def read_to_end(
     )
     async with follower:
         if ends is not None:
-            follower.aim({Place(topic, number): end for number, end in ends.items()})
+            follower.set_targets({Place(topic, number): end for number, end in ends.items()})
         async for batch in follower.to_end(max_records=max_records, pace=pace):
             yield batch
 
 
-async def ask_bounds(clients: Clients, topic: str, partitions: Collection[int]) -> dict[int, Bounds]:
-    """Ask where partitions begin and end now.
+async def fetch_bounds(clients: Clients, topic: str, partitions: Collection[int]) -> dict[int, Bounds]:
+    """Fetch the current first and end offsets of partitions.
 
     Args:
-        clients: The Kafka.
+        clients: Kafka client factory.
         topic: Topic.
-        partitions: Which partitions.
+
+
+        partitions: Partition numbers.
 
     Returns:
-        First and end offset by partition; ends are last stable offsets.
+        First and end offset by partition; an end is the last stable offset.
 
     Raises:
         TopicError: The topic or a partition does not exist.
-        BrokerError: Kafka does not say.
+        BrokerError: Kafka does not answer.
     """
     async with Follower(clients, {topic: partitions}, start=None) as follower:
         return {place.partition: bounds for place, bounds in follower.bounds.items()}

@@ -1,4 +1,4 @@
-"""A worker's service that follows topics and hands over what comes."""
+"""Base class of worker services that follow topics."""
 
 from collections.abc import Sequence
 
@@ -7,17 +7,17 @@ from mode import Service
 from sidestream.streams.contracts.topics import TopicSpec
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.follower import Follower
-from sidestream.streams.kafka.spans import Batch
+from sidestream.streams.kafka.read_rules import Batch
 
 _POLL_MS = 500
 
 
 class FollowingService(Service):
-    """Follows all of some topics from their beginning until it is stopped; subclasses say what becomes of the records.
+    """Follows whole topics from their beginning until stopped; subclasses handle the records.
 
     Args:
-        clients: The Kafka.
-        *topics: Topics; partitions that are added to them later are followed, too.
+        clients: Kafka client factory.
+        *topics: Topics; partitions added later are followed too.
     """
 
     mundane_level = "debug"
@@ -26,16 +26,12 @@ class FollowingService(Service):
         super().__init__()
         self._follower = Follower(clients, {topic.name: range(topic.partitions) for topic in topics}, grows=True)
 
-    def take(self, batches: Sequence[Batch]) -> None:
-        """Take what has come; called on the event loop.
-
-        Args:
-            batches: At least one.
-        """
+    def on_batches(self, batches: Sequence[Batch]) -> None:
+        """Handle new records (at least one batch); called on the event loop."""
         raise NotImplementedError
 
     async def on_start(self) -> None:
-        """Connect and go on reading; what is there already comes as fast as Kafka gives it."""
+        """Connect and start reading; existing records arrive as fast as Kafka delivers them."""
         await self._follower.open()
         self.add_future(self._follow())
 
@@ -46,4 +42,4 @@ class FollowingService(Service):
     async def _follow(self) -> None:
         while not self.should_stop:
             if batches := await self._follower.poll(_POLL_MS):
-                self.take(batches)
+                self.on_batches(batches)

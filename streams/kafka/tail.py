@@ -1,4 +1,4 @@
-"""Reading a topic as it is: from its start or its end, to what is there now or for as long as one likes."""
+"""Raw records of a topic: from its start or end, up to the current end or following new records."""
 
 import time
 from collections.abc import Iterator
@@ -7,21 +7,21 @@ from typing import Any
 
 from sidestream.streams.kafka.blocking import BlockingFollower
 from sidestream.streams.kafka.clients import Clients
-from sidestream.streams.kafka.spans import Batch, Place, Start
+from sidestream.streams.kafka.read_rules import Batch, Place, Start
 
 POLL_MS = 200
 
 
 @dataclass(frozen=True, slots=True)
 class TopicRecord:
-    """One record with its place.
+    """One record with its partition and offset.
 
     Attributes:
         partition: Partition.
         offset: Offset.
         timestamp: Kafka timestamp, epoch milliseconds.
-        key: Key, None where there is none.
-        value: Value, None for a tombstone.
+        key: Key; None if the record has none.
+        value: Value; None for a tombstone.
         headers: Header names and values.
     """
 
@@ -36,20 +36,22 @@ class TopicRecord:
 def read_topic(
     clients: Clients, topic: str, *, from_start: bool = True, follow: bool = False, idle_s: float | None = None
 ) -> Iterator[TopicRecord]:
-    """Read a topic without a group.
+    """Read a topic without a consumer group.
 
     Args:
-        clients: The Kafka.
+        clients: Kafka client factory.
         topic: Topic name.
-        from_start: Begin with the oldest record; else with the next one.
-        follow: Go on when all that was there at the call has been read.
-        idle_s: End a `follow` after so long without a record; None never ends it.
+
+
+        from_start: Whether to begin with the oldest record; otherwise with the next new one.
+        follow: Whether to continue with new records after the end at the time of the call.
+        idle_s: With `follow`, stop after this long without a record; None to never stop.
 
     Yields:
-        Records, in order inside a partition.
+        Records, in offset order within a partition.
 
     Raises:
-        TopicError: There is no such topic, or it was recreated while it was read to its end.
+        TopicError: The topic does not exist, or it was recreated while being read to its end.
         BrokerError: The broker does not answer.
     """
     start: Start = "beginning" if from_start else "end"
@@ -107,16 +109,16 @@ def read_record(clients: Clients, topic: str, partition: int, offset: int) -> To
     """Read one record.
 
     Args:
-        clients: The Kafka.
+        clients: Kafka client factory.
         topic: Topic name.
         partition: Partition.
         offset: Offset.
 
     Returns:
-        The record; none where the log holds none there (any more).
+        The record; None if the log holds no record at this offset (any more).
 
     Raises:
-        TopicError: There is no such topic or partition.
+        TopicError: The topic or partition does not exist.
         BrokerError: The broker does not answer.
     """
     place = Place(topic, partition)

@@ -1,5 +1,5 @@
-"""The listen lane: timed batches of listens folded into user state, on the partitions that Faust assigned.
+"""Listen lane: folds timed batches of listens into user state, for the partitions that Faust assigned.
 
-Faust owns membership and assignment alone. The lane reads with a consumer of its own, keeps state in a RocksDB of its
-own per partition, publishes every change to `user-state-changelog.v1`, and restores from there.
+Faust handles only group membership and assignment. The lane reads with its own consumer, keeps state in one RocksDB per
+partition, publishes every change to `user-state-changelog.v1`, and restores from there.
 """

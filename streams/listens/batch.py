@@ -1,4 +1,4 @@
-"""One batch of listens of one partition: records and old states in, new states and dead letters out. No I/O."""
+"""One batch of listens of one partition: turns records and old states into new states and dead letters. No I/O."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,20 +14,20 @@ from sidestream.streams.runtime.lane_metrics import LaneMetrics
 Decode = Callable[[bytes | None, bytes | None, int], ListenRow]
 Values = dict[bytes, bytes | None]
 Listens = Mapping[bytes, Sequence[tuple[int, ListenRow]]]
-Folded = Callable[[int, Listens, Mapping[bytes, bytes | None]], None]
-"""Told of a durable batch: partition, listens by user with their offsets, and the users' new states."""
+OnDurable = Callable[[int, Listens, Mapping[bytes, bytes | None]], None]
+"""Called after each durable batch with its partition, its listens by user with offsets, and the users' new states."""
 
 
 class ListenBatch:
     """Collects records, then folds them into the states of their users.
 
-    Both steps may be done in slices, so that the event loop gets a turn in between.
+    Both steps can be done in slices, so that the event loop gets control in between.
 
     Args:
         partition: Source partition.
-        next_offset: First source offset that is not folded yet; earlier records were delivered twice and are dropped.
-        decode: Reads a record's key, value and timestamp, or raises `BadRecord`.
-        history_events: How many events a user's blocks must hold; 0 for no blocks.
+        next_offset: First source offset that is not folded yet; earlier records are duplicates and are dropped.
+        decode: Decodes a record's key, value and timestamp, or raises `BadRecord`.
+        history_events: Number of events a user's blocks must hold; 0 for no blocks.
     """
 
     def __init__(self, partition: int, next_offset: int, decode: Decode, history_events: int = 0) -> None:
@@ -46,7 +46,7 @@ class ListenBatch:
 
     @property
     def users(self) -> list[bytes]:
-        """Keys of the users with listens or erasures in this batch, in order of their first."""
+        """Keys of the users with listens or erasures in this batch, in order of first occurrence."""
         return list(dict.fromkeys((*self._listens, *self._erasures)))
 
     @property
@@ -56,20 +56,20 @@ class ListenBatch:
 
     @property
     def states(self) -> Mapping[bytes, bytes | None]:
-        """States that the batch changed, by user; blocks are among them, under keys of their own."""
+        """States that the batch changed, by user; includes blocks, under their own keys."""
         return self._values
 
     def erase(self, requests: Requests, blocks: Mapping[bytes, Mapping[int, bytes]]) -> None:
-        """Take erasure requests; they are applied before the listens, which then keep what guards against repeats.
+        """Add erasure requests; they are applied before the listens, so the watermarks against duplicates are kept.
 
         Args:
-            requests: Of the partition.
-            blocks: All blocks of their users: by key, then by slot.
+            requests: Requests of the partition.
+            blocks: All blocks of their users, by key, then by slot.
         """
         self._requests, self._erasures, self._blocks = requests, requests.by_user, blocks
 
     def add(self, records: Sequence[Any]) -> None:
-        """Decode records and sort them by user.
+        """Decode records and group them by user.
 
         Args:
             records: Consumer records of the partition, in offset order.
@@ -99,14 +99,14 @@ class ListenBatch:
 
         Args:
             users: Keys from `users`.
-            states: Their states so far, in the same order.
-            lookup: Item key to the SID that is current now.
+            states: Their previous states, in the same order.
+            lookup: Maps an item key to its current SID.
 
         Returns:
-            New values by key, none for what is deleted; users whose state did not change are left out.
+            New values by key, None for deletions; users with an unchanged state are left out.
 
         Raises:
-            StateError: A stored state cannot be read.
+            StateError: A stored state is invalid.
         """
         changed: Values = {}
         for user, state in zip(users, states, strict=True):
@@ -115,7 +115,7 @@ class ListenBatch:
                 if user in changes:
                     state = changed[user] = changes.pop(user)
                     self.erased += 1
-                # At once: the fold may write to the same slots.
+                # Before the fold, which may write to the same slots.
                 self._values.update(changes)
                 if user not in self._listens:
                     continue
@@ -127,14 +127,14 @@ class ListenBatch:
             self.stale += result.stale
             if result.state != state:
                 changed[user] = result.state
-                # Before the state, which counts them: where a batch may be published in part, none is missing.
+                # Before the state, which counts them: if a batch is published only in part, no block is missing.
                 for slot, block in result.blocks.items():
                     self._values[block_key(user, slot)] = block
         self._values.update(changed)
         return changed
 
     def result(self) -> FoldedBatch:
-        """Say what the batch changes."""
+        """Return the changes of the batch."""
         if (requests := self._requests) is None:
             return FoldedBatch(self.partition, self._values, self._dead_letters, self.next_offset)
         letters = [*self._dead_letters, *requests.dead_letters]
@@ -142,12 +142,7 @@ class ListenBatch:
         return FoldedBatch(self.partition, self._values, letters, self.next_offset, side_offsets)
 
     def count(self, metrics: LaneMetrics, seconds: float) -> None:
-        """Report the batch, once it is durable.
-
-        Args:
-            metrics: Counters.
-            seconds: How long it took from fold to write.
-        """
+        """Count the batch once it is durable; `seconds` is the time from fold to write."""
         metrics.batch(seconds, self.num_records)
         metrics.folded(self.applied, self.repeats, self.late, self.stale)
         for reason in self.bad_reasons:

@@ -1,7 +1,7 @@
-"""What the listen lane publishes beside states: output that is made of the same listens and durable with them.
+"""Derived output of the listen lane: records made from the same listens as the states, and durable with them.
 
 Derived output goes to a topic with the partitions of the listens, through the lane's own writer: in a transaction with
-the source offset, or with the idempotent producer, and in both forms fenced like the states.
+the source offset, or with the idempotent producer; in both cases it is fenced like the states.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -13,55 +13,50 @@ from sidestream.streams.runtime.pacing import Pacer
 
 
 class PartitionOutput(Protocol):
-    """Makes records of the listens of one partition."""
+    """Derives records from the listens of one partition."""
 
     def add(self, by_user: Collection[Sequence[tuple[int, ListenRow]]], next_offset: int) -> None:
-        """Take the listens of one batch.
-
-        Args:
-            by_user: Source offsets and listens.
-            next_offset: First source offset behind the batch.
-        """
+        """Add the listens of one batch, with source offsets; `next_offset` is the source offset after the batch."""
 
 
 class DerivedOutput(Protocol):
-    """Makes records of the listens of the assigned partitions.
+    """Derives records from the listens of the assigned partitions.
 
     Attributes:
-        topic: Where they go.
-        by_partition: What takes the listens of each partition; filled by `open`.
+        topic: Output topic.
+        by_partition: Output of each partition; filled by `open`.
     """
 
     topic: str
 
     @property
     def by_partition(self) -> Mapping[int, PartitionOutput]:
-        """What takes the listens of each partition."""
+        """Output of each partition."""
 
     async def open(self, positions: Mapping[int, int]) -> Mapping[int, Mapping[bytes, bytes]]:
-        """Get ready for an assignment.
+        """Prepare for an assignment.
 
         Args:
-            positions: By partition, the first source offset that is not folded.
+            positions: First source offset that is not folded, by partition.
 
         Returns:
-            By partition, records that must be durable before the first listen is folded.
+            Records that must be durable before the first listen is folded, by partition.
         """
 
     def due(self) -> Iterator[tuple[int, Mapping[bytes, bytes]]]:
-        """Give what is to be published now, by partition; asked between batches, all of which are durable."""
+        """Yield the records to publish now, by partition; called between batches, all of which are durable."""
 
 
 async def open_derived(output: DerivedOutput | None, writer: ChangelogWriter, positions: Mapping[int, int]) -> None:
-    """Get derived output ready for an assignment.
+    """Prepare derived output for an assignment.
 
     Args:
-        output: The output; none does nothing.
-        writer: Open, and told of the changelogs' ends.
-        positions: By partition, the first source offset that is not folded.
+        output: The output; None does nothing.
+        writer: Open writer that knows the ends of the changelogs.
+        positions: First source offset that is not folded, by partition.
 
     Raises:
-        LaneError: What it must have written first is not known to be durable.
+        LaneError: The output's first records are not known to be durable.
     """
     if output is None:
         return
@@ -76,18 +71,18 @@ async def publish_derived(
     next_offsets: Mapping[int, int],
     pacer: Pacer,
 ) -> None:
-    """Publish derived records of some partitions, one after the other.
+    """Publish derived records partition by partition.
 
     Args:
-        topic: Where they go.
-        records: By partition; made when their turn comes.
-        writer: Open.
-        next_offsets: By partition, the first source offset that is not durable.
-        pacer: Lets session-starts go first.
+        topic: Output topic.
+        records: Records by partition; consumed lazily.
+        writer: Open writer.
+        next_offsets: First source offset that is not durable, by partition.
+        pacer: Yields to session-starts.
 
     Raises:
-        LaneError: They are not known to be durable; the worker must restart.
+        LaneError: The records are not known to be durable; the worker must restart.
     """
     for partition, values in records:
-        await pacer.turn()
+        await pacer.yield_if_due()
         await writer.publish(FoldedBatch(partition, {}, (), next_offsets[partition], derived={topic: values}))

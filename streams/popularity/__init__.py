@@ -1,1 +1,1 @@
-"""Live popularity: the listen lane's counts by item, `item-counts.v1`, and what a worker makes of all of them."""
+"""Live popularity: counts of listens by item on `item-counts.v1`, and the ranking that workers derive from them."""

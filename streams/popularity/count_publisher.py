@@ -1,7 +1,7 @@
-"""Counting as the listen lane's derived output: taken up where it was left, published from time to time.
+"""Item counts as derived output of the listen lane: resumed on assignment, published periodically.
 
 On assignment: read the partition's published parts, then count the listens from the published offset to the first one
-that the lane will fold. A partition of which nothing was published is counted from where the lane folds on.
+that the lane will fold. A partition without published counts is counted from the lane's position on.
 """
 
 import time
@@ -15,7 +15,7 @@ from sidestream.streams.contracts.topics import Topics
 from sidestream.streams.errors import BadRecord
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.compacted import keep_last
-from sidestream.streams.kafka.reading import ask_bounds, read_to_end
+from sidestream.streams.kafka.reading import fetch_bounds, read_to_end
 from sidestream.streams.listens.batch import Decode
 from sidestream.streams.popularity.partition_counts import PartitionCounter
 from sidestream.streams.popularity.settings import PopularitySettings
@@ -33,15 +33,15 @@ class ItemCounting:
     """`DerivedOutput` of `item-counts.v1`.
 
     Args:
-        topic: Where counts are published; as many partitions as the listens.
-        source_topic: The listens.
-        clients: The Kafka.
-        decode: Reads a listen, or raises `BadRecord`.
-        settings: Half-life and pace.
+        topic: Output topic, with as many partitions as the listens.
+        source_topic: Topic of the listens.
+        clients: Kafka client factory.
+        decode: Decodes a listen, or raises `BadRecord`.
+        settings: Half-life and publishing interval.
         clock: Monotonic seconds.
 
     Attributes:
-        by_partition: What counts the listens of each partition; filled by `open`.
+        by_partition: Counter of each partition; filled by `open`.
     """
 
     def __init__(
@@ -61,18 +61,18 @@ class ItemCounting:
         self._next_s = 0.0
 
     async def open(self, positions: Mapping[int, int]) -> Mapping[int, Mapping[bytes, bytes]]:
-        """Take counting up for an assignment.
+        """Resume counting for an assignment.
 
         Args:
-            positions: By partition, the first source offset that is not folded.
+            positions: First source offset that is not folded, by partition.
 
         Returns:
-            By partition, where counting begins, of those of which nothing was published.
+            Records with the start offset of counting, for partitions without published counts.
         """
         published = await self._published(positions)
-        bounds = await ask_bounds(self._clients, self._source, positions)
+        bounds = await fetch_bounds(self._clients, self._source, positions)
         self.by_partition = {
-            partition: self._taken_up(partition, position, bounds[partition].end, published.get(partition, {}))
+            partition: self._resumed_counter(partition, position, bounds[partition].end, published.get(partition, {}))
             for partition, position in positions.items()
         }
         await self._catch_up(positions)
@@ -80,20 +80,20 @@ class ItemCounting:
         return {p: self.by_partition[p].mark(positions[p]) for p in positions if None not in published.get(p, {})}
 
     def due(self) -> Iterator[tuple[int, Mapping[bytes, bytes]]]:
-        """Give the counts that are to be published now, by partition."""
+        """Yield the counts to publish now, by partition."""
         if self._clock() < self._next_s:
             return
         self._next_s = self._clock() + self._settings.publish_s
         for partition, counter in self.by_partition.items():
-            if counter.has_news:
+            if counter.has_changes:
                 yield partition, counter.publish(self._settings.publish_parts)
 
-    def _taken_up(self, partition: int, position: int, end: int, found: Parts) -> PartitionCounter:
+    def _resumed_counter(self, partition: int, position: int, end: int, found: Parts) -> PartitionCounter:
         parts = {part: counted for part, counted in found.items() if part is not None}
         from_offset = found[None].offset if None in found else (0 if parts else position)
         if from_offset > end:
-            # The listens are another topic than the one that was counted: what was counted stays, as a start.
-            _log.warning("counts are of another source", partition=partition, counted=from_offset, end=end)
+            # The source was recreated since it was counted: the counts are kept as a starting point.
+            _log.warning("counts belong to another source", partition=partition, counted=from_offset, end=end)
             parts = {part: CountedPart(p.half_life_ms, position, p.counts) for part, p in parts.items()}
             from_offset = position
         return PartitionCounter(partition, self._decay, min(from_offset, position), parts)
@@ -116,7 +116,7 @@ class ItemCounting:
         return found
 
     async def _catch_up(self, positions: Mapping[int, int]) -> None:
-        """Count the listens that were folded and are in no part yet."""
+        """Count the listens that were folded but are not in a published part yet."""
         behind = {p: position for p, position in positions.items() if self.by_partition[p].next_offset < position}
         start = {partition: self.by_partition[partition].next_offset for partition in behind}
         counted = 0
@@ -129,7 +129,7 @@ class ItemCounting:
         for partition, position in behind.items():
             self.by_partition[partition].add([], position)
         if behind:
-            _log.info("counts taken up", partitions=len(behind), listens=counted)
+            _log.info("counts resumed", partitions=len(behind), listens=counted)
 
     def _read(self, records: Any) -> list[tuple[int, ListenRow]]:
         listens = []
@@ -141,20 +141,10 @@ class ItemCounting:
         return listens
 
 
-def make_counting(
+def make_item_counting(
     settings: PopularitySettings, topics: Topics, clients: Clients, limits: Limits
 ) -> ItemCounting | None:
-    """Make the counting of an installation.
-
-    Args:
-        settings: Half-life and pace.
-        topics: All topics.
-        clients: The Kafka.
-        limits: What listens must keep.
-
-    Returns:
-        The counting; None where it is off.
-    """
+    """Create the item counting of an installation; None if it is disabled. `limits` apply to listens."""
     if not settings.enabled:
         return None
     decode = partial(decode_listen, limits=limits)

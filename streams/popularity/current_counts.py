@@ -1,6 +1,6 @@
-"""All counts of an installation as one worker holds them, and the order that they give to its catalogue.
+"""Merged counts of all partitions in one worker, and the ranking of its catalogue by them.
 
-Knows no Kafka. `feed` may be called from the event loop; all else belongs to the catalogue's writer thread.
+Independent of Kafka. `feed` may be called from the event loop; everything else runs in the catalogue's writer thread.
 """
 
 import time
@@ -25,7 +25,7 @@ class LivePopularity:
     """Merges the counts of all partitions and ranks snapshots by them.
 
     Args:
-        settings: Half-life, pace, and what a new item counts.
+        settings: Half-life, refresh interval, and weight of new items.
         new_within_hours: `recommend.new_within_hours`.
         metrics: Counts records and items.
         seconds: Monotonic clock in seconds.
@@ -48,28 +48,16 @@ class LivePopularity:
 
     @property
     def is_due(self) -> bool:
-        """Tell whether the catalogue is to be ordered anew: new counts, or older ones that have decayed since."""
+        """Return whether the ranking is due for a refresh: new counts, or existing ones that have decayed since."""
         return self._seconds() >= self._next_s and not (self._inbox.empty() and not self._sums)
 
     def feed(self, records: Iterable[KeyValue]) -> None:
-        """Take records of `item-counts.v1`; they show at the next refresh.
-
-        Args:
-            records: Keys and values, in order.
-        """
+        """Queue records (keys and values) of `item-counts.v1` for the next refresh."""
         for record in records:
             self._inbox.put(record)
 
     def ranked(self, snapshot: CatalogueSnapshot, now_ms: int) -> CatalogueSnapshot:
-        """Order a snapshot, by new counts where a refresh is due.
-
-        Args:
-            snapshot: As the catalogue made it.
-            now_ms: UTC epoch ms.
-
-        Returns:
-            The snapshot in the order of the counts.
-        """
+        """Return a snapshot ranked by counts, which are refreshed first if due; `now_ms` is UTC epoch ms."""
         if self.is_due:
             self._next_s = self._seconds() + self._settings.refresh_s
             counts = self._merge()
@@ -80,13 +68,13 @@ class LivePopularity:
     def _merge(self) -> Counts:
         changed = {part for part in (self._apply(*self._inbox.get()) for _ in range(self._inbox.qsize())) if part >= 0}
         for part in changed:
-            # By partition: the sums are exact, and would be the same in any order.
+            # Sorted by partition, although the sums are exact and would be the same in any order.
             of_part = self._parts[part]
             self._sums[part] = merge_counts([of_part[partition] for partition in sorted(of_part)])
         return merge_counts([self._sums[part] for part in sorted(self._sums)])
 
     def _apply(self, key: bytes | None, value: bytes | None) -> int:
-        """Take one record; returns the part that it changes, -1 for none."""
+        """Apply one record and return the part that it changes, -1 if none."""
         try:
             partition, part = read_key(key)
             counted = None if value is None else read_part(value)
@@ -106,10 +94,10 @@ class LivePopularity:
 
 
 class CountsHub:
-    """Hands the records of `item-counts.v1` to every catalogue, those that come later included; on the event loop.
+    """Distributes the records of `item-counts.v1` to all catalogues, including ones added later; on the event loop.
 
     Args:
-        settings: Half-life, pace, and what a new item counts.
+        settings: Half-life, refresh interval, and weight of new items.
         new_within_hours: `recommend.new_within_hours`.
         metrics: Counts records and items.
     """
@@ -117,22 +105,18 @@ class CountsHub:
     def __init__(self, settings: PopularitySettings, new_within_hours: float, metrics: Metrics) -> None:
         self._settings, self._new_within_hours, self._metrics = settings, new_within_hours, metrics
         self._last: dict[bytes | None, bytes | None] = {}
-        self._members: WeakSet[LivePopularity] = WeakSet()
+        self._subscribers: WeakSet[LivePopularity] = WeakSet()
 
-    def member(self) -> LivePopularity:
-        """Make what orders one more catalogue: it gets all records so far, and those to come."""
+    def subscribe(self) -> LivePopularity:
+        """Create the popularity of one more catalogue; it gets all earlier and later records."""
         live = LivePopularity(self._settings, self._new_within_hours, self._metrics)
         live.feed(list(self._last.items()))
-        self._members.add(live)
+        self._subscribers.add(live)
         return live
 
     def feed(self, records: Iterable[KeyValue]) -> None:
-        """Take records.
-
-        Args:
-            records: Keys and values, in order.
-        """
+        """Distribute records (keys and values), in offset order."""
         records = list(records)
         self._last.update(records)
-        for live in tuple(self._members):
+        for live in tuple(self._subscribers):
             live.feed(records)

@@ -1,12 +1,12 @@
-"""Counts the listens of one partition: a pure fold of its log, published part by part. No I/O, no clock.
+"""Counts of the listens of one partition: a pure fold of its log, published part by part. No I/O, no clock.
 
-What is published says up to which source offset it counts, so a count can be taken up again from what was published
-last, wherever the process died: listens before a part's offset are in it, the others are read again. Only listens with
-a positive signal count (`models.records.signals`): a skip or a dislike does not make an item popular. A repeat of an
-event counts again: who repeats it is not known here, and repeats are rare.
+Each published part contains the source offset up to which it counts, so counting can resume from the last published
+parts after a crash at any point: listens before a part's offset are included, the others are read again. Only listens
+with a positive signal count (`models.records.signals`): a skip or a dislike does not make an item popular. A duplicate
+event counts again: duplicates are not detected here, and they are rare.
 
-Items that weigh less than a listen of ten half-lives ago are forgotten when their part is published; otherwise all
-items that were ever heard would be published for ever.
+Items that weigh less than a listen of ten half-lives ago are dropped when their part is published; otherwise every item
+ever listened to would be published forever.
 """
 
 from collections import Counter
@@ -25,18 +25,18 @@ Listens = Sequence[tuple[int, ListenRow]]
 
 _AT_OF, _ITEM_OF = attrgetter("at"), attrgetter("item_id")
 LEAST_WEIGHT = 2.0**-10
-# Bounds how long the event loop waits while names become keys: 3 ms. Fewer would make it happen more often.
+# Bounds how long hashing of item ids blocks the event loop: 3 ms. A smaller value would make it happen more often.
 _MAX_FRESH = 16_384
 
 
 class PartitionCounter:
-    """The counts of one partition.
+    """Counts of one partition.
 
     Args:
-        partition: Of the listens.
-        decay: How fast they lose weight.
-        next_offset: First source offset that comes next.
-        published: Parts as they were published last; listens before a part's offset are in it.
+        partition: Partition of the listens.
+        decay: Decay of the weights.
+        next_offset: Next source offset.
+        published: Last published parts; listens before a part's offset are included in it.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class PartitionCounter:
         parts = published or {}
         self.next_offset = next_offset
         self._parts = {part: found.counts for part, found in parts.items()}
-        # Of what was published: a part may be ahead of the others where a batch was published by half.
+        # Offsets of the published parts: a part may be ahead of the others if a batch was published only in part.
         self._offsets = [parts[part].offset if part in parts else 0 for part in range(NUM_PARTS)]
         self._ahead = max(self._offsets)
         self._landmark = max((counts.landmark for counts in self._parts.values()), default=0)
@@ -62,20 +62,20 @@ class PartitionCounter:
         self._turn = 0
 
     @property
-    def has_news(self) -> bool:
-        """Tell whether there were listens since what was published last, or some of them wait for their turn."""
+    def has_changes(self) -> bool:
+        """Return whether there are unpublished counts: new listens, or parts still waiting to be published."""
         return self.next_offset != self._fresh_from or bool(self._pending.keys.size)
 
     def add(self, by_user: Iterable[Listens], next_offset: int) -> None:
         """Count the listens of one batch.
 
         Args:
-            by_user: Source offset and listen of all that could be read.
-            next_offset: First source offset behind the batch.
+            by_user: Source offsets and listens, without malformed records.
+            next_offset: Source offset after the batch.
         """
         if self.next_offset < self._ahead:
-            by_user = [[(o, listen) for o, listen in some if self._is_news(o, listen)] for some in by_user]
-        # This, the times and the counter are paid for each listen: 0.15 µs together.
+            by_user = [[(o, listen) for o, listen in some if not self._is_counted(o, listen)] for some in by_user]
+        # This filter, the times and the counter run once per listen: 0.15 µs in total.
         listens = [listen for some in by_user for _, listen in some if listen.signal in POSITIVE_SIGNALS]
         self.next_offset = next_offset
         if not listens:
@@ -89,17 +89,17 @@ class PartitionCounter:
             self._count(step, [listens[place].item_id for place in np.flatnonzero(steps == step).tolist()])
 
     def publish(self, max_parts: int) -> dict[bytes, bytes]:
-        """Take the next parts that have changed.
+        """Return the next changed parts and mark them as published.
 
         Args:
-            max_parts: How many at most; the others wait for their turn.
+            max_parts: Maximum number of parts; the others follow in later calls.
 
         Returns:
-            Records for `item-counts.v1`, that of the offset last; none where no listen came since.
+            Records for `item-counts.v1`, the offset record last; empty without new listens.
         """
         for step in list(self._fresh):
-            self._settle(step)
-        if not self.has_news:
+            self._merge_fresh(step)
+        if not self.has_changes:
             return {}
         self._fresh_from = self.next_offset
         dirty = np.flatnonzero(self._since >= 0)
@@ -113,17 +113,17 @@ class PartitionCounter:
         return records | self.mark(offset)
 
     def mark(self, offset: int) -> dict[bytes, bytes]:
-        """Return the record that says from which source offset on listens may be missing in some part."""
+        """Return the record with the source offset from which on listens may be missing in some part."""
         return {part_key(self.partition, None): self._record(offset, Counts.empty())}
 
     def counts(self) -> Counts:
         """Return all counts, published or not."""
         for step in list(self._fresh):
-            self._settle(step)
+            self._merge_fresh(step)
         return merge_counts([*self._parts.values(), self._pending])
 
-    def _is_news(self, offset: int, listen: ListenRow) -> bool:
-        return offset >= self._offsets[remembered_item_key(listen.item_id) >> PART_SHIFT]
+    def _is_counted(self, offset: int, listen: ListenRow) -> bool:
+        return offset < self._offsets[remembered_item_key(listen.item_id) >> PART_SHIFT]
 
     def _count(self, step: int, items: Iterable[str]) -> None:
         fresh = self._fresh.get(step)
@@ -131,10 +131,10 @@ class PartitionCounter:
             fresh = self._fresh[step] = Counter()
         fresh.update(items)
         if len(fresh) > _MAX_FRESH:
-            self._settle(step)
+            self._merge_fresh(step)
 
-    def _settle(self, step: int) -> None:
-        """Add what was counted by name to what waits to be published."""
+    def _merge_fresh(self, step: int) -> None:
+        """Move counts by item id to the pending counts by item key."""
         fresh = self._fresh.pop(step)
         keys = np.fromiter(map(remembered_item_key, fresh), dtype=np.uint64, count=len(fresh))
         listens = np.fromiter(fresh.values(), dtype=np.int64, count=len(fresh))

@@ -1,14 +1,14 @@
-"""Reads all of `item-counts.v1` without a group: every worker orders the whole catalogue.
+"""Reader of all of `item-counts.v1` without a group: every worker ranks the whole catalogue.
 
-A worker does not wait for it: until the counts are there, the catalogue has the order of the model's weights.
+A worker does not wait for it: until the counts are loaded, the catalogue has the order of the model's weights.
 """
 
 from collections.abc import Sequence
 
 from sidestream.streams.contracts.topics import TopicSpec
 from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.read_rules import Batch
 from sidestream.streams.kafka.service import FollowingService
-from sidestream.streams.kafka.spans import Batch
 from sidestream.streams.popularity.current_counts import CountsHub
 
 
@@ -16,20 +16,16 @@ class CountsReader(FollowingService):
     """Feeds the counts to all catalogues of a worker.
 
     Args:
-        clients: The Kafka.
+        clients: Kafka client factory.
         topic: `item-counts.v1`.
-        live: What the records are fed to.
+        live: Receives the records.
     """
 
     def __init__(self, clients: Clients, topic: TopicSpec, live: CountsHub) -> None:
         super().__init__(clients, topic)
         self._live = live
 
-    def take(self, batches: Sequence[Batch]) -> None:
-        """Feed what has come.
-
-        Args:
-            batches: Parts of the counts.
-        """
+    def on_batches(self, batches: Sequence[Batch]) -> None:
+        """Feed new records to the catalogues."""
         for batch in batches:
             self._live.feed((record.key, record.value) for record in batch.records)

@@ -1,7 +1,7 @@
-"""`item-counts.v1` to the byte: what each partition of the listens counted, in 256 parts by item key.
+"""Byte layout of `item-counts.v1`: the counts of each partition of the listens, in 256 parts by item key.
 
-Key: `partition/part` as text, part in two hex digits: the first byte of its items' keys. One writer for each partition
-of the listens, to the partition of the same number; a new value replaces the one before it.
+Key: `partition/part` as text, part in two hex digits: the first byte of its items' keys. Each partition of the listens
+has one writer, which writes to the partition with the same number; a new value replaces the previous one.
 
 Value, little-endian:
 
@@ -13,11 +13,11 @@ Value, little-endian:
     u64  item keys, ascending (n)
     f64  weights (n)
 
-A part of no items has n = 0. One more key, `partition/offset`, has a value without items, whose offset says from where
-on listens may be missing in some part: where counting goes on after a crash.
+A part without items has n = 0. One more key, `partition/offset`, has a value without items; from its offset on, listens
+may be missing in some part: counting resumes there after a crash.
 
-Why not a record for each item: a listen changes one item, so there would be nearly as many records as listens; parts
-of a thousand items cost a copy of some bytes each.
+Why not one record per item: a listen changes one item, so there would be nearly as many records as listens; parts of a
+thousand items cost a copy of some bytes each.
 """
 
 from dataclasses import dataclass
@@ -42,9 +42,9 @@ class CountedPart:
     """One value.
 
     Attributes:
-        half_life_ms: Of the weights.
+        half_life_ms: Half-life of the weights.
         offset: First source offset that is not counted.
-        counts: The items.
+        counts: Counts by item.
     """
 
     half_life_ms: int
@@ -52,28 +52,28 @@ class CountedPart:
     counts: Counts
 
     def to_bytes(self) -> bytes:
-        """Write the value."""
+        """Encode the value."""
         counts = self.counts
         header = _HEADER.pack(_FORMAT, self.half_life_ms, self.offset, counts.landmark, counts.keys.size)
         return b"".join((header, counts.keys.astype("<u8").tobytes(), counts.weights.astype("<f8").tobytes()))
 
 
 def part_key(partition: int, part: int | None) -> bytes:
-    """Name a part of a partition; None for the record of its offset."""
+    """Return the key of a part of a partition; part None for the offset record."""
     return f"{partition}/{OFFSET_NAME if part is None else f'{part:02x}'}".encode()
 
 
 def read_key(key: bytes | None) -> tuple[int, int | None]:
-    """Read a key back.
+    """Decode a key.
 
     Args:
-        key: Of a record.
+        key: Record key.
 
     Returns:
-        Partition and part, None for the record of its offset.
+        Partition and part; part None for the offset record.
 
     Raises:
-        BadRecord: It is no such key.
+        BadRecord: The key is invalid.
     """
     try:
         partition, _, part = (key or b"").decode("ascii").partition("/")
@@ -86,16 +86,16 @@ def read_key(key: bytes | None) -> tuple[int, int | None]:
 
 
 def read_part(value: bytes) -> CountedPart:
-    """Read a value back; its arrays are views of the bytes.
+    """Decode a value; the arrays are views of its bytes.
 
     Args:
-        value: What `CountedPart.to_bytes` wrote.
+        value: Value written by `CountedPart.to_bytes`.
 
     Returns:
         The part.
 
     Raises:
-        BadRecord: It is none, or of a later format.
+        BadRecord: The value is invalid, or of a later format.
     """
     if len(value) < _HEADER.size or value[0] != _FORMAT:
         raise BadRecord(Reason.BAD_VALUE, f"counts: expected format {_FORMAT}, got {value[:1]!r}; upgrade this worker")

@@ -1,22 +1,22 @@
-"""Tells one process from another that has its number later: the time at which it began."""
+"""Start time of a process, which distinguishes it from a later process with the same id."""
 
 import subprocess
 from pathlib import Path
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
-# Fields of /proc/PID/stat after the name, which may hold spaces and brackets: the state is the first.
+# Indexes of /proc/PID/stat fields after the name, which may contain spaces and parentheses: the state comes first.
 _STATE, _STARTED_TICKS = 0, 19
 
 
 def birth(pid: int) -> str:
-    """Say when a process began.
+    """Return the start time of a process as an opaque string.
 
     Args:
         pid: Process id.
 
     Returns:
-        Text that no other process of this machine has together with this number, also after a restart of the machine;
-        empty where there is no such process, or it has ended and waits for its parent.
+        A string that, together with the process id, is unique on this machine, even across reboots; empty if there is
+        no such process or it is a zombie.
     """
     if pid <= 0:
         return ""

@@ -1,4 +1,4 @@
-"""The local brokers that run on this machine, by name."""
+"""Registry entries of the local brokers running on this machine, and their names."""
 
 import platform
 import re
@@ -17,16 +17,16 @@ class BrokerEntry:
     """One local broker.
 
     Attributes:
-        name: Its name, also that of its file.
+        name: Name of the broker and of its registry file.
         kind: Apache Kafka, or the embedded broker inside another process.
         bootstrap: Address for clients.
-        pid: Its process; of an embedded broker, the one that it lives in.
-        birth: When that process began.
-        host: The machine.
-        data_dir: Its data folder.
-        folder: The working folder of who started it.
-        log: Its log file, if it has one.
-        started_at: When it was started, UTC epoch ms.
+        pid: Process id; for an embedded broker, of the process that runs it.
+        birth: Start time of that process, see `births.birth`.
+        host: Host name of the machine.
+        data_dir: Data folder of the broker.
+        folder: Working folder from which it was started.
+        log: Log file; None if it has none.
+        started_at: Start time, UTC epoch ms.
     """
 
     name: str
@@ -42,7 +42,7 @@ class BrokerEntry:
 
     @property
     def key(self) -> str:
-        """Name of its file."""
+        """Name of the registry file."""
         return self.name
 
 
@@ -60,20 +60,7 @@ def make_entry(
     started_at: int,
     log: str | None = None,
 ) -> BrokerEntry:
-    """Describe a broker that runs now on this machine, started from this folder.
-
-    Args:
-        name: Its name.
-        kind: Apache Kafka or embedded.
-        bootstrap: Address for clients.
-        pid: Its process.
-        data_dir: Its data folder.
-        started_at: UTC epoch ms.
-        log: Its log file.
-
-    Returns:
-        The entry; written nowhere yet.
-    """
+    """Create the entry of a broker running on this machine and started from the working folder; does not write it."""
     return BrokerEntry(
         name=name,
         kind=kind,
@@ -89,14 +76,7 @@ def make_entry(
 
 
 def name_of_folder(data_dir: Path) -> str:
-    """Name a broker after the project whose data folder it has: `/home/me/radio/var/kafka` is `radio`.
-
-    Args:
-        data_dir: Absolute data folder of the broker.
-
-    Returns:
-        A name that can be typed and can be a file's.
-    """
+    """Derive a broker name from its absolute data folder: `/home/me/radio/var/kafka` gives `radio`."""
     parts = list(data_dir.parts[1:])
     while len(parts) > 1 and parts[-1] in ("kafka", "var"):
         parts.pop()
@@ -104,21 +84,12 @@ def name_of_folder(data_dir: Path) -> str:
 
 
 def usable_name(text: str) -> str:
-    """Turn any text into a name of a broker: letters, digits, dots, dashes and underscores."""
+    """Turn any text into a broker name: letters, digits, dots, dashes and underscores."""
     return re.sub(r"[^\w.-]+", "-", text).strip("-.")[:MAX_NAME] or "local"
 
 
 def free_name(wanted: str, data_dir: Path, running: list[BrokerEntry]) -> str:
-    """Find a name that no broker of another folder has.
-
-    Args:
-        wanted: What it should be called.
-        data_dir: Its data folder.
-        running: All that run.
-
-    Returns:
-        The name, or the name with the first free number: `demo-2`.
-    """
+    """Return a name that no running broker of another folder has: `wanted`, or with the first free number, `demo-2`."""
     taken = {entry.name for entry in running if entry.data_dir != str(data_dir)}
     number, name = 1, wanted
     while name in taken:

@@ -1,7 +1,7 @@
 """Registry of running processes: one JSON file each, below `$XDG_STATE_HOME/sidestream` (`~/.local/state/sidestream`).
 
-Who starts something writes its entry and removes it at the end. An entry whose process has ended, killed perhaps, is
-removed by whoever reads it next. Entries of another machine with the same home folder are left alone and not shown.
+A process writes its entry at startup and removes it at shutdown. An entry whose process no longer runs, for example
+because it was killed, is removed by the next reader. Entries of another machine with the same home folder are ignored.
 """
 
 import contextlib
@@ -17,26 +17,26 @@ from sidestream.streams.running.births import birth
 
 
 class Entry(Protocol):
-    """What an entry is recognised by; entries are data classes of plain values."""
+    """Common fields of all entries, which are data classes of plain values."""
 
     @property
     def key(self) -> str:
-        """Name of the entry's file."""
+        """Name of the registry file."""
         ...
 
     @property
     def pid(self) -> int:
-        """The process that the entry stands and falls with."""
+        """Id of the process that the entry describes."""
         ...
 
     @property
     def birth(self) -> str:
-        """When that process began, as `births.birth` tells."""
+        """Start time of that process, as returned by `births.birth`."""
         ...
 
     @property
     def host(self) -> str:
-        """The machine of the process."""
+        """Host name of the machine."""
         ...
 
 
@@ -44,26 +44,19 @@ AnEntry = TypeVar("AnEntry", bound=Entry)
 
 
 def state_folder(env: Mapping[str, str] | None = None) -> Path:
-    """Say where the registry lies.
-
-    Args:
-        env: Environment; by default that of the process.
-
-    Returns:
-        The folder; it may not exist yet.
-    """
+    """Return the folder of the registry, which may not exist yet; `env` defaults to the process environment."""
     given = Path((os.environ if env is None else env).get("XDG_STATE_HOME", ""))
-    # The XDG specification has relative paths ignored.
+    # The XDG specification says to ignore relative paths.
     base = given if given.is_absolute() else Path("~/.local/state").expanduser()
     return base / "sidestream"
 
 
 class Registry(Generic[AnEntry]):
-    """The entries of one kind.
+    """All entries of one kind.
 
     Args:
         kind: Class of the entries.
-        folder: Where their files lie.
+        folder: Folder of their files.
     """
 
     def __init__(self, kind: type[AnEntry], folder: Path) -> None:
@@ -71,7 +64,7 @@ class Registry(Generic[AnEntry]):
         self.folder = folder
 
     def running(self) -> list[AnEntry]:
-        """Read the entries of processes that run, sorted by their keys; others of this machine are removed."""
+        """Read the entries of running processes, sorted by key; removes entries of ended processes of this machine."""
         found = []
         for file in sorted(self.folder.glob("*.json")):
             entry = self._read(file)
@@ -80,13 +73,13 @@ class Registry(Generic[AnEntry]):
             if birth(entry.pid) == entry.birth:
                 found.append(entry)
             else:
-                # A registry that cannot be written is no reason to show what does not run.
+                # Even if the registry is read-only, an ended process is not returned.
                 with contextlib.suppress(OSError):
                     file.unlink(missing_ok=True)
         return found
 
     def put(self, entry: AnEntry) -> None:
-        """Write an entry, in place of one with the same key.
+        """Write an entry, replacing one with the same key.
 
         Args:
             entry: The entry.
@@ -119,7 +112,7 @@ class Registry(Generic[AnEntry]):
         names = {field.name for field in dataclasses.fields(self._kind)}  # type: ignore[arg-type]
         try:
             values = json.loads(file.read_text())
-            # A newer release may tell more.
+            # A newer release may write more fields.
             return self._kind(**{name: value for name, value in values.items() if name in names})
         except (OSError, ValueError, TypeError, AttributeError):
             return None

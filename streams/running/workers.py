@@ -1,4 +1,4 @@
-"""The workers that run on this machine, and where each serves its pages."""
+"""Registry entries of the workers running on this machine, and the URLs of their web pages."""
 
 from dataclasses import dataclass
 
@@ -12,17 +12,17 @@ class WorkerEntry:
     """One worker.
 
     Attributes:
-        pid: Its process, also the name of its file.
-        birth: When the process began.
-        host: The machine.
-        bootstrap: Address of its Kafka.
-        web_host: Address that its pages listen on.
-        web_port: Port of its pages.
-        app_id: Consumer group, or its beginning.
-        role: What it does.
-        instance: Which of the workers with this data folder it is.
-        data_dir: Its data folder.
-        folder: Its working folder.
+        pid: Process id, also the name of the registry file.
+        birth: Start time of the process, see `births.birth`.
+        host: Host name of the machine.
+        bootstrap: Bootstrap address of its Kafka cluster.
+        web_host: Listen address of its web pages.
+        web_port: Port of its web pages.
+        app_id: Consumer group, or the prefix of its name.
+        role: Role of the worker.
+        instance: Number of the worker among those with the same data folder.
+        data_dir: Data folder.
+        folder: Working folder.
         started_at: UTC epoch ms.
     """
 
@@ -41,12 +41,12 @@ class WorkerEntry:
 
     @property
     def key(self) -> str:
-        """Name of its file."""
+        """Name of the registry file."""
         return str(self.pid)
 
     @property
     def url(self) -> str:
-        """Address of its pages, from this machine."""
+        """URL of its web pages, from this machine."""
         return web_url(self.web_host, self.web_port)
 
 
@@ -56,14 +56,6 @@ def worker_registry() -> Registry[WorkerEntry]:
 
 
 def web_url(host: str, port: int) -> str:
-    """Write the address of a worker's pages.
-
-    Args:
-        host: What they listen on; every interface is asked on loopback.
-        port: Port.
-
-    Returns:
-        A URL without a path.
-    """
+    """Build the URL (without a path) for a listen address; loopback stands in for a wildcard address."""
     host = _ANY.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,1 +1,1 @@
-"""What several lanes share while a worker runs: clock, log, metrics, health, progress, pacing."""
+"""Runtime services shared by the lanes of a worker: clock, log, metrics, health, progress, pacing."""

@@ -1,23 +1,23 @@
-"""What time it is: the wall clock, or the time of the log that is being played."""
+"""Clocks: the wall clock, or the event time of a log that is being replayed."""
 
 import time
 from typing import Protocol
 
 
 class Clock(Protocol):
-    """UTC epoch milliseconds; `observe` lets a log's own time move it."""
+    """UTC epoch milliseconds; `observe` lets event times advance it."""
 
     def __call__(self) -> int:
         """Return the time."""
         ...
 
     def observe(self, at_ms: int) -> None:
-        """Take note of an event's time."""
+        """Note the time of an event."""
         ...
 
 
 class WallClock:
-    """The machine's clock."""
+    """Clock of the machine."""
 
     def __call__(self) -> int:
         """Return the time."""
@@ -28,9 +28,9 @@ class WallClock:
 
 
 class LogClock:
-    """The latest event time seen: for logs of the past played at any speed, where the wall clock says nothing.
+    """Latest event time seen, for old logs replayed at any speed, where the wall clock is meaningless.
 
-    Items expire and age by the log's time; it never goes back.
+    Items expire and age by this time; it never goes back.
     """
 
     def __init__(self) -> None:
@@ -41,5 +41,5 @@ class LogClock:
         return self._latest_ms
 
     def observe(self, at_ms: int) -> None:
-        """Move on to an event's time if it is later."""
+        """Advance to the time of an event if it is later."""
         self._latest_ms = max(self._latest_ms, at_ms)

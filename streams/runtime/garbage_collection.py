@@ -1,7 +1,7 @@
-"""Keeps Python's garbage collections short: what a worker holds for good is no longer looked at.
+"""Shortens Python's garbage collections by excluding a worker's long-lived objects.
 
-A full collection looks at every object that may be part of a cycle. A worker's modules, models and catalogue are most
-of them: 0.1 s on a busy core, every two seconds under a backlog of listens, in which no session-start was answered.
+A full collection visits every object that may be part of a cycle, most of them in the worker's modules, models and
+catalogue: 0.1 s on a busy core, every two seconds under a backlog of listens, in which no session-start was answered.
 """
 
 import gc
@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-def settle() -> None:
-    """Collect once, and leave what is alive now out of later collections; blocks for 0.1 to 0.2 s.
+def collect_and_freeze() -> None:
+    """Collect once, and exclude all objects alive now from later collections; blocks for 0.1 to 0.2 s.
 
-    To be called again when much has changed: what was left out before is looked at first, so nothing is kept for ever.
+    Call it again after large changes: objects excluded before are collected first, so nothing is kept forever.
     """
     gc.unfreeze()
     gc.collect()
@@ -20,8 +20,8 @@ def settle() -> None:
 
 
 @contextmanager
-def paused() -> Iterator[None]:
-    """Let no collection run for a burst of short-lived objects that make no cycles: a fifth of a restore's time."""
+def collection_paused() -> Iterator[None]:
+    """Disable collection during a burst of short-lived objects without cycles: saves a fifth of a restore's time."""
     was_on = gc.isenabled()
     gc.disable()
     try:

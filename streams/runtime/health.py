@@ -1,4 +1,4 @@
-"""Whether the worker lives and is ready, and the reasons if not, asked from every part that can tell."""
+"""Liveness and readiness of the worker, with the reasons if it is not, collected from its parts."""
 
 from collections.abc import Callable, Iterable
 
@@ -8,10 +8,10 @@ Reasons = Callable[[], Iterable[str]]
 
 
 class Health:
-    """Collects reasons; a part registers itself with a function that returns its reasons right now.
+    """Collects reasons; each part registers a function that returns its current reasons.
 
     Args:
-        metrics: Keeps the gauge `sidestream_ready`.
+        metrics: Holds the gauge `sidestream_ready`.
     """
 
     def __init__(self, metrics: Metrics) -> None:
@@ -19,20 +19,12 @@ class Health:
         self._not_ready: list[Reasons] = []
         self._not_alive: list[Reasons] = []
 
-    def ready_when(self, reasons: Reasons) -> None:
-        """Register a part that the worker needs to be ready.
-
-        Args:
-            reasons: Why it is not ready; empty when it is.
-        """
+    def add_readiness_check(self, reasons: Reasons) -> None:
+        """Register a check that returns why a part is not ready; empty if it is."""
         self._not_ready.append(reasons)
 
-    def alive_when(self, reasons: Reasons) -> None:
-        """Register a part without which the worker should be restarted.
-
-        Args:
-            reasons: Why it should; empty when all is well.
-        """
+    def add_liveness_check(self, reasons: Reasons) -> None:
+        """Register a check that returns why the worker should be restarted; empty if it should not."""
         self._not_alive.append(reasons)
 
     def not_ready(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the listen lane counts, on the worker's metrics."""
+"""Counters of the listen lane, on the worker's metrics."""
 
 from sidestream.streams.runtime.metrics import Metrics
 
@@ -7,7 +7,7 @@ class LaneMetrics:
     """Counters of the listen lane; called on the event loop, must not block.
 
     Args:
-        metrics: Where they are shown.
+        metrics: Metrics of the worker.
         topic: The lane's topic, for the dead letters.
     """
 
@@ -16,11 +16,11 @@ class LaneMetrics:
         self._topic = topic
 
     def folded(self, applied: int, repeats: int, late: int, stale: int) -> None:
-        """Count listens by what the fold did with them.
+        """Count listens by outcome of the fold.
 
         Args:
             applied: Folded into a state.
-            repeats: Event id seen before.
+            repeats: Duplicates: event id seen before.
             late: Older than the tail of a full ring.
             stale: At or below the state's watermark: replays.
         """
@@ -29,11 +29,11 @@ class LaneMetrics:
                 self._metrics.listens.labels(outcome).inc(count)
 
     def bad(self, reason: str, topic: str | None = None) -> None:
-        """Count one record that went to the dead letters.
+        """Count one record sent to the dead letters.
 
         Args:
             reason: Reason code of `BadRecord`.
-            topic: Where it came from; none for the listens.
+            topic: Source topic; None for the listens.
         """
         self._metrics.dead_letters.labels(topic or self._topic, reason).inc()
 
@@ -42,11 +42,11 @@ class LaneMetrics:
         self._metrics.listens.labels("erased").inc(listens)
 
     def erased(self, users: int) -> None:
-        """Count users whose data an erasure request took."""
+        """Count users whose data was deleted by an erasure request."""
         self._metrics.erasures.labels("erased").inc(users)
 
     def forgotten(self, users: int) -> None:
-        """Count erased users whose watermarks went, too."""
+        """Count erased users whose watermarks were removed as well."""
         self._metrics.erasures.labels("forgotten").inc(users)
 
     def batch(self, seconds: float, records: int) -> None:
@@ -54,23 +54,23 @@ class LaneMetrics:
 
         Args:
             seconds: From the start of its fold to the end of its write.
-            records: Source records in it.
+            records: Number of source records in it.
         """
         del records
         self._metrics.lane_batch_seconds.observe(seconds)
 
     def restored(self, records: int) -> None:
-        """Count changelog records that were read to rebuild tables."""
+        """Count changelog records read to rebuild tables."""
         self._metrics.restored_records.inc(records)
 
     def rebuilt(self, reason: str) -> None:
-        """Count one table that is rebuilt from the start of its changelog, though there was a local one.
+        """Count one table that is rebuilt from the start of its changelog although a local one existed.
 
         Args:
-            reason: damaged, or how its offset misfits the changelog (ahead, behind, old).
+            reason: damaged, or why its offset does not fit the changelog (ahead, behind, old).
         """
         self._metrics.rebuilt_tables.labels(reason).inc()
 
     def stray(self, records: int) -> None:
-        """Count records of a lane that Faust's own consumer fetched and that were dropped there."""
+        """Count records of a lane that Faust's own consumer fetched, which are dropped."""
         self._metrics.stray_records.inc(records)

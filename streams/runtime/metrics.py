@@ -1,7 +1,7 @@
-"""Every number that `/metrics` shows: names, units and labels in one place.
+"""All metrics of `/metrics`: names, units and labels in one place.
 
 Names begin with `sidestream_`, units are base units (seconds, bytes), labels have few values (topic, outcome, step):
-never a user, an item or a session. One `Metrics` per worker with a registry of its own, so tests may build many.
+never a user, an item or a session. One `Metrics` per worker with its own registry, so tests may create many.
 """
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -10,7 +10,7 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-# From a beam on a small catalogue (0.5 ms) to a request that met its deadline.
+# From a beam search on a small catalogue (0.5 ms) to a request that reached its deadline.
 _STEP_BUCKETS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 _SLOW_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
@@ -19,7 +19,7 @@ class Metrics:
     """The worker's counters, gauges and histograms.
 
     Args:
-        registry: Where they are registered; by default a new registry with the process's own figures.
+        registry: Prometheus registry; by default a new one with the process metrics.
     """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
@@ -43,19 +43,22 @@ class Metrics:
         )
         self.unread = Gauge(
             "sidestream_unread",
-            "Records of a partition of this worker that it has not fetched.",
+            "Records of this worker's partitions that it has not fetched.",
             ("topic", "partition"),
             registry=registry,
         )
-        self.ready = Gauge("sidestream_ready", "1 while /readyz says yes.", registry=registry)
+        self.ready = Gauge("sidestream_ready", "1 while /readyz reports ready.", registry=registry)
 
     def expose(self) -> bytes:
-        """Return all figures in the Prometheus text format."""
+        """Return all metrics in the Prometheus text format."""
         return generate_latest(self.registry)
 
     def _sessions(self, registry: CollectorRegistry) -> None:
         self.sessions = Counter(
-            "sidestream_sessions", "Answered session-starts: by the model, or why not.", ("outcome",), registry=registry
+            "sidestream_sessions",
+            "Answered session-starts: by the model, or the reason for the fallback.",
+            ("outcome",),
+            registry=registry,
         )
         self.session_seconds = Histogram(
             "sidestream_session_seconds",
@@ -81,25 +84,25 @@ class Metrics:
         )
         self.lane_waits = Counter(
             "sidestream_lane_waits",
-            "Session-starts that waited for listens to be folded, by how it ended.",
+            "Session-starts that waited for listens to be folded, by outcome.",
             ("outcome",),
             registry=registry,
         )
         self.history_entries = Counter(
             "sidestream_history_entries",
-            "Listens of the histories that answers rest on, by where their SID came from; dropped: from nowhere.",
+            "Listens of the histories used for answers, by source of their SID; dropped: no usable SID.",
             ("outcome",),
             registry=registry,
         )
         self.candidates = Counter(
-            "sidestream_candidates", "Published candidates by how they came in.", ("origin",), registry=registry
+            "sidestream_candidates", "Published candidates by origin.", ("origin",), registry=registry
         )
 
     def _catalogue(self, registry: CollectorRegistry) -> None:
-        self.catalogue_items = Gauge("sidestream_catalogue_items", "Items in the live snapshot.", registry=registry)
+        self.catalogue_items = Gauge("sidestream_catalogue_items", "Items in the current snapshot.", registry=registry)
         self.catalogue_updates = Counter(
             "sidestream_catalogue_updates",
-            "Records of item-sids read, by what became of them.",
+            "Records of item-sids read, by outcome.",
             ("outcome",),
             registry=registry,
         )
@@ -108,7 +111,7 @@ class Metrics:
         )
         self.catalogue_visible_seconds = Histogram(
             "sidestream_catalogue_visible_seconds",
-            "From the arrival of an update to the swap that shows it.",
+            "From the arrival of an update to the snapshot swap that makes it visible.",
             buckets=_SLOW_BUCKETS,
             registry=registry,
         )
@@ -117,13 +120,13 @@ class Metrics:
         )
         self.popularity_records = Counter(
             "sidestream_popularity_records",
-            "Records of item-counts read, by what became of them.",
+            "Records of item-counts read, by outcome.",
             ("outcome",),
             registry=registry,
         )
         self.tokenized_items = Counter(
             "sidestream_tokenized_items",
-            "Catalogue records made into SIDs or tombstones.",
+            "Catalogue records turned into SIDs or tombstones.",
             ("outcome",),
             registry=registry,
         )
@@ -135,59 +138,62 @@ class Metrics:
         )
 
     def _live(self, registry: CollectorRegistry) -> None:
-        self.live_items = Gauge("sidestream_live_items", "Live items whose states are here.", registry=registry)
+        self.live_items = Gauge("sidestream_live_items", "Live items whose state this worker holds.", registry=registry)
         self.live_changes_last_hour = Gauge(
             "sidestream_live_changes_last_hour",
-            "Changes of SIDs of these items in the last hour.",
+            "SID changes of these items in the last hour.",
             registry=registry,
         )
         self.live_retokenized = Counter(
-            "sidestream_live_retokenized", "Times that a live item got another SID.", registry=registry
+            "sidestream_live_retokenized", "Number of times a live item got another SID.", registry=registry
         )
         self.live_segments = Counter(
             "sidestream_live_segments",
-            "Segments of live items read, by what became of them.",
+            "Segments of live items read, by outcome.",
             ("outcome",),
             registry=registry,
         )
         self.live_listeners = Counter(
             "sidestream_live_listeners",
-            "Sums of listeners of live items read, by what became of them.",
+            "Listener sums of live items read, by outcome.",
             ("outcome",),
             registry=registry,
         )
         self.live_ended = Counter(
-            "sidestream_live_ended", "Live items whose state was removed, by why.", ("reason",), registry=registry
+            "sidestream_live_ended", "Live items whose state was removed, by reason.", ("reason",), registry=registry
         )
 
     def _generations(self, registry: CollectorRegistry) -> None:
         self.generation_serving = Gauge(
-            "sidestream_generation_serving", "1 for the tokenizer version that serves.", ("version",), registry=registry
+            "sidestream_generation_serving",
+            "1 for the tokenizer version that is served.",
+            ("version",),
+            registry=registry,
         )
         self.generation_missing = Gauge(
             "sidestream_generation_missing_items",
-            "Items served now that the generation under preparation does not hold yet.",
+            "Items served now that the generation being prepared does not contain yet.",
             registry=registry,
         )
         self.generation_switches = Counter(
-            "sidestream_generation_switches", "Times that another generation began to serve.", registry=registry
+            "sidestream_generation_switches", "Number of switches to another generation.", registry=registry
         )
         self.generation_refusals = Counter(
             "sidestream_generation_refusals",
-            "Pairs and orders that were refused, by why.",
+            "Generations and orders that were refused, by reason.",
             ("reason",),
             registry=registry,
         )
         self.rewritten_items = Counter(
             "sidestream_rewritten_items",
-            "Items taken up again for another set of tokenizer versions, by what became of them.",
+            "Items tokenized again for another set of tokenizer versions, by outcome.",
             ("outcome",),
             registry=registry,
         )
 
     def _listens(self, registry: CollectorRegistry) -> None:
         self.listens = Counter(
-            "sidestream_listens", "Listens read, by what the fold made of them.", ("outcome",), registry=registry
+            "sidestream_listens", "Listens read, by outcome of the fold.", ("outcome",), registry=registry
         )
         self.lane_batch_seconds = Histogram(
             "sidestream_lane_batch_seconds",
@@ -197,7 +203,7 @@ class Metrics:
         )
         self.erasures = Counter(
             "sidestream_erasures",
-            "Users by what an erasure took: erased, their data; forgotten, the watermarks that it left.",
+            "Users by what an erasure deleted: erased, their data; forgotten, the remaining watermarks.",
             ("outcome",),
             registry=registry,
         )
@@ -206,40 +212,40 @@ class Metrics:
         )
         self.rebuilt_tables = Counter(
             "sidestream_rebuilt_tables",
-            "Local tables that were thrown away and rebuilt from their changelog, by why.",
+            "Local tables that were discarded and rebuilt from their changelog, by reason.",
             ("reason",),
             registry=registry,
         )
         self.stray_records = Counter(
             "sidestream_stray_records",
-            "Records of a lane that Faust's own consumer fetched and that were dropped there.",
+            "Records of a lane that Faust's own consumer fetched, which are dropped.",
             registry=registry,
         )
 
     def _drift(self, registry: CollectorRegistry) -> None:
         self.drift_reference = Gauge(
-            "sidestream_drift_reference", "1 if the tokenizer knows what arrivals are compared with.", registry=registry
+            "sidestream_drift_reference", "1 if the tokenizer has reference statistics.", registry=registry
         )
         self.drift_arrivals = Gauge(
-            "sidestream_drift_arrivals", "New items in the window that is judged.", registry=registry
+            "sidestream_drift_arrivals", "New items in the evaluated window.", registry=registry
         )
         self.drift_residual_share = Gauge(
             "sidestream_drift_residual_share",
-            "Share of new items whose codes leave more over than those of 95 % of the training items.",
+            "Share of new items with a larger quantization residual than 95 % of the training items.",
             registry=registry,
         )
         self.drift_psi = Gauge(
             "sidestream_drift_psi",
-            "Population stability index of a level's codes beside training, less what chance gives.",
+            "Population stability index of a level's codes against training, less its expectation by chance.",
             ("level",),
             registry=registry,
         )
         self.drift_collision_share = Gauge(
             "sidestream_drift_collision_share",
-            "Share of new items that share their SID with another new one: measured, and expected from training.",
+            "Share of new items that have the same SID as another new item: measured, and expected from training.",
             ("kind",),
             registry=registry,
         )
         self.drift_alarm = Gauge(
-            "sidestream_drift_alarm", "1 while new items lie beyond the limit of a kind.", ("kind",), registry=registry
+            "sidestream_drift_alarm", "1 while new items exceed the limit of a kind.", ("kind",), registry=registry
         )

@@ -1,4 +1,4 @@
-"""What a part of the worker still has to do and how far it has come: what the watchdog judges."""
+"""Pending work and progress of a part of the worker, as evaluated by the watchdog."""
 
 from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One part's work at one moment.
+    """Pending work of one part at one moment.
 
     Attributes:
-        waiting: How much waits; with 0 the part may be silent for ever.
-        done: Changes whenever something gets done, and only then: news that pile up are no progress.
+        waiting: Amount of pending work; with 0 the part may stay idle forever.
+        done: Changes whenever work gets done, and only then: newly arrived records are not progress.
     """
 
     waiting: int
@@ -23,10 +23,10 @@ class Work:
 IDLE = Work(0)
 
 
-class Reading:
-    """How far a consumer has read, and how much of that is still in hand.
+class ReadProgress:
+    """Read positions of a consumer, and the number of its fetched records in flight.
 
-    Positions, not records, say it: control records at the end of a log are passed over without ever being delivered.
+    It relies on positions, not records: control records at the end of a log are skipped without being delivered.
     """
 
     def __init__(self) -> None:
@@ -36,37 +36,37 @@ class Reading:
     async def note(
         self, consumer: AIOKafkaConsumer, topic: str, partitions: Iterable[int], fetched: Mapping[int, Collection[Any]]
     ) -> None:
-        """Note where the consumer stands after a fetch.
+        """Update the positions after a fetch.
 
         Args:
-            consumer: It; its partitions have valid positions, so this does not wait.
-            topic: What it reads.
-            partitions: Of the topic.
-            fetched: Records by partition, now in hand.
+            consumer: Consumer whose positions are known, so this does not block.
+            topic: Topic that it reads.
+            partitions: Partitions of the topic.
+            fetched: Records by partition, now in flight.
         """
         self.in_flight = sum(len(records) for records in fetched.values())
         for partition in partitions:
             self.positions[partition] = await consumer.position(TopicPartition(topic, partition))
 
     def unread(self, ends: Mapping[int, int]) -> dict[int, int]:
-        """Count what is not fetched.
+        """Count the records that are not fetched.
 
         Args:
-            ends: Of the topic by partition, as Kafka told them lately.
+            ends: Recent end offsets of the topic, by partition.
 
         Returns:
-            Records by partition that is read; markers of transactions count until they are passed over.
+            Number of records by partition; transaction markers count until they are skipped.
         """
         return {p: max(0, ends.get(p, 0) - position) for p, position in self.positions.items()}
 
     def work(self, ends: Mapping[int, int], done: Hashable) -> Work:
-        """Tell what is not read or not done.
+        """Return what is not read or not finished.
 
         Args:
-            ends: Of the topic by partition, as Kafka told them lately.
-            done: What has become of the records.
+            ends: Recent end offsets of the topic, by partition.
+            done: Progress of the records after the fetch.
 
         Returns:
-            What waits, and how far everything is.
+            Pending records, and the overall progress.
         """
         return Work(sum(self.unread(ends).values()) + self.in_flight, (tuple(self.positions.items()), done))

@@ -1,19 +1,19 @@
-"""Whether this process was paused for so long that the group may have given its partitions to another one."""
+"""Detection of a process pause so long that the group may have given the partitions to another process."""
 
 from collections.abc import Callable
 
 from sidestream.streams.errors import LaneError
 
-# Of the session timeout: the rest is for the record that is then in flight.
+# Of the session timeout: the rest is left for the record in flight.
 _SHARE = 0.8
 
 
 class StallGuard:
-    """Time since a part of this process last ran.
+    """Measures the time since a part of this process last ran.
 
     Args:
-        topic: Whose partitions are at stake; named in the error.
-        session_timeout_ms: After this long without a heartbeat the group gives them to another process.
+        topic: Topic of the partitions; named in the error.
+        session_timeout_ms: After this long without a heartbeat the group reassigns the partitions.
         seconds: Monotonic clock in seconds.
     """
 
@@ -24,25 +24,25 @@ class StallGuard:
         self._ran_at_s = seconds()
 
     def ran(self) -> None:
-        """Note that it runs now."""
+        """Note that the part is running now."""
         self._ran_at_s = self._seconds()
 
     def check(self) -> None:
-        """Refuse to go on after a pause that was too long.
+        """Raise after a pause that was too long.
 
         Raises:
-            LaneError: It was.
+            LaneError: The pause was too long.
         """
         paused_s = self._seconds() - self._ran_at_s
         if paused_s > self._limit_s:
             msg = (
-                f"{self._topic}: this process stood still for {paused_s:.1f} s, more than "
-                f"{self._limit_s:.1f} s: the group may have given its partitions away; it must restart"
+                f"{self._topic}: this process was paused for {paused_s:.1f} s, more than "
+                f"{self._limit_s:.1f} s: the group may have reassigned its partitions; it must restart"
             )
             raise LaneError(msg)
 
     def resume(self) -> None:
-        """Check, then note that it runs now.
+        """Check, then note that the part is running now.
 
         Raises:
             LaneError: The pause was too long.

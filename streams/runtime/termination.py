@@ -1,10 +1,10 @@
-"""How a process is told to end: SIGHUP ends what SIGTERM ends, and both clean up as Ctrl-C does.
+"""Termination signals: SIGHUP acts like SIGTERM, and both clean up like Ctrl-C.
 
-Without handlers of our own, Python dies of SIGTERM and SIGHUP on the spot: `finally` blocks are skipped, and a local
-Kafka or a child worker stays behind. Here both raise an exception in the main thread; the worker, whose event loop
-takes signals itself, stops in order instead.
+By default SIGTERM and SIGHUP kill Python immediately: `finally` blocks are skipped, and a local Kafka or a child worker
+keeps running. Here both raise an exception in the main thread; the worker, whose event loop handles signals itself,
+shuts down gracefully instead.
 
-A signal that is ignored when the process starts stays ignored: that is what `nohup` asks for.
+A signal that is ignored when the process starts stays ignored, as `nohup` requires.
 """
 
 import os
@@ -20,14 +20,14 @@ _received: list[int] = []
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP came: what handles Ctrl-C handles it alike."""
+    """SIGTERM or SIGHUP was received; handled like Ctrl-C."""
 
 
-def catch() -> None:
-    """Let SIGTERM and SIGHUP raise `Terminated`, once; those that follow change nothing.
+def install_handlers() -> None:
+    """Make SIGTERM and SIGHUP raise `Terminated`, once; later signals have no effect.
 
-    Closing a terminal sends SIGHUP twice (the kernel and the shell), systemd sends SIGTERM and SIGHUP: the second one
-    must not break off the cleaning up.
+    Closing a terminal sends SIGHUP twice (by the kernel and the shell), systemd sends SIGTERM and SIGHUP: the second
+    signal must not interrupt the cleanup.
     """
     for number in _SIGNALS:
         if not is_ignored(number):
@@ -35,44 +35,40 @@ def catch() -> None:
 
 
 def is_ignored(number: int) -> bool:
-    """Whether whoever started the process asked for this signal to be ignored."""
+    """Whether the process was started with this signal ignored."""
     return signal.getsignal(number) is signal.SIG_IGN
 
 
-def hold_off() -> None:
-    """Ignore SIGTERM and SIGHUP from now on: the process is ending and must not be disturbed at it."""
+def ignore_signals() -> None:
+    """Ignore SIGTERM and SIGHUP from now on, so that the shutdown is not interrupted."""
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
-def leave(code: str | int | None) -> None:
-    """End the process: by the signal that it was told to end with, if there was one, else with its exit code.
-
-    Args:
-        code: Exit code.
-    """
+def exit_process(code: str | int | None) -> None:
+    """End the process: with the signal that it received, if any, else with the exit code."""
     if _received:
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
             except (OSError, ValueError):
-                continue  # nobody reads any more
+                continue  # the reader is gone
         signal.signal(_received[0], signal.SIG_DFL)
         os.kill(os.getpid(), _received[0])
     sys.exit(code)
 
 
-def let_go_of_lost_terminal() -> None:
-    """Send what is still written to a terminal that is gone to nowhere, where it would raise an error."""
+def redirect_lost_terminal() -> None:
+    """Redirect output to a closed terminal to the null device, since writing to it would raise an error."""
     for descriptor in (1, 2):
         try:
             is_lost = stat.S_ISCHR(os.fstat(descriptor).st_mode) and not os.isatty(descriptor)
         except OSError:
             continue  # closed from the start
         if is_lost:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, descriptor)
-            os.close(nowhere)
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, descriptor)
+            os.close(null)
 
 
 def _raise(number: int, frame: FrameType | None) -> None:
@@ -80,5 +76,5 @@ def _raise(number: int, frame: FrameType | None) -> None:
     if _received:
         return
     _received.append(number)
-    let_go_of_lost_terminal()
+    redirect_lost_terminal()
     raise Terminated

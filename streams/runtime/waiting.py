@@ -1,4 +1,4 @@
-"""Waiting for several things at the same time: all of them, or whichever comes first."""
+"""Helpers to await coroutines: all of several concurrently, or one until a stop event."""
 
 import asyncio
 from collections.abc import Coroutine, Iterable
@@ -7,19 +7,19 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-async def together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Run coroutines at the same time.
+async def run_concurrently(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Run coroutines concurrently.
 
-    `asyncio.gather` would leave the others running after a failure, and `TaskGroup` alone raises a group.
+    `asyncio.gather` would leave the others running after a failure, and `TaskGroup` alone raises an exception group.
 
     Args:
-        coroutines: What to run.
+        coroutines: Coroutines to run.
 
     Returns:
         Their results, in the same order.
 
     Raises:
-        BaseException: The first failure; the others are cancelled and have ended by then.
+        BaseException: The first failure; by then the others have been cancelled and have ended.
     """
     try:
         async with asyncio.TaskGroup() as group:
@@ -29,15 +29,15 @@ async def together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     return [task.result() for task in tasks]
 
 
-async def done_before(stop: asyncio.Event, coroutine: Coroutine[Any, Any, object]) -> bool:
-    """Run a coroutine, but give it up once an event is set.
+async def run_until(stop: asyncio.Event, coroutine: Coroutine[Any, Any, object]) -> bool:
+    """Run a coroutine, but cancel it once an event is set.
 
     Args:
         stop: The event.
-        coroutine: What to run; its failure is raised here.
+        coroutine: Coroutine to run; its exception is raised here.
 
     Returns:
-        Whether it ended by itself; else it was cancelled and has ended by now.
+        Whether it completed; otherwise it was cancelled and has ended.
     """
     work, stopped = asyncio.create_task(coroutine), asyncio.create_task(stop.wait())
     try:

@@ -1,1 +1,1 @@
-"""The session lane: session-starts in, candidate sets out, several in flight, committed by their longest prefix."""
+"""Session lane: answers session-starts with candidate sets, several in flight, committed by longest finished prefix."""

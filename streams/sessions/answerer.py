@@ -1,7 +1,7 @@
-"""Answers one session-start in time: the recommender in a thread, under a deadline, popularity when it fails.
+"""Answers one session-start in time: the recommender in a thread with a deadline, and a popularity fallback.
 
-Knows no Kafka. Every session-start gets an answer: a late engine, a broken state or a defect in the model costs the
-model's answer, never the session's.
+Independent of Kafka. Every session-start gets an answer: with a slow engine, an invalid state or a bug in the model it
+is the fallback instead of the model's answer.
 """
 
 import asyncio
@@ -28,29 +28,29 @@ _log = get_log(__name__)
 
 
 class StateReader(Protocol):
-    """Reads a listener's current state: what is folded but not yet stored comes first."""
+    """Reads a listener's current state, including folds that are not stored yet."""
 
     def __call__(self, partition: int, user_id: str) -> bytes | None:
-        """Return the state's bytes, None for an unknown listener."""
+        """Return the encoded state; None for an unknown listener."""
         ...
 
 
 class Pinned(NamedTuple):
-    """What answers one request from its begin to its end: a model and a catalogue of one tokenizer version."""
+    """Model and catalogue snapshot of one tokenizer version, pinned for the duration of one request."""
 
     recommender: Recommender
     snapshot: CatalogueSnapshot
 
 
 class Answerer:
-    """Makes candidate sets.
+    """Computes candidate sets.
 
     Args:
-        serving: Gives the model and the catalogue that serve now; called once per request.
+        serving: Returns the model and catalogue that are served now; called once per request.
         state: Reads the listener's state.
         settings: Deadline and threads.
         metrics: Counts and times answers.
-        clock: Judges expiry and newness.
+        clock: Determines expiry and newness.
         wall_ms: UTC epoch milliseconds for `produced_at`.
         seconds: Monotonic clock in seconds.
     """
@@ -73,13 +73,13 @@ class Answerer:
         self._clock = clock
         self._wall_ms = wall_ms
         self._engines = ThreadPoolExecutor(settings.engine_threads or os.cpu_count() or 1, thread_name_prefix="engine")
-        # Looking a label up costs as much as the observation.
+        # A label lookup costs as much as the observation itself.
         self._step_seconds = cache(metrics.step_seconds.labels)
-        # A thread of its own: when every engine thread hangs, fallbacks still come out.
+        # A separate thread: fallbacks still work when every engine thread hangs.
         self._fallbacks = ThreadPoolExecutor(1, thread_name_prefix="fallback")
 
     async def warm_up(self) -> None:
-        """Answer a session-start of nobody's, uncounted: numpy loads a part of itself in the first one (40-90 ms)."""
+        """Answer an artificial session-start, uncounted: the first call loads parts of numpy lazily (40-90 ms)."""
         start, pinned = SessionStart(session_id="warm-up", user_id="warm-up", at=EARLIEST_EVENT_AT), self._serving()
         await asyncio.get_running_loop().run_in_executor(
             self._engines,
@@ -92,7 +92,7 @@ class Answerer:
         )
 
     def close(self) -> None:
-        """Let the threads go; calls under way end by themselves."""
+        """Shut down the threads without waiting for running calls."""
         self._engines.shutdown(wait=False, cancel_futures=True)
         self._fallbacks.shutdown(wait=False, cancel_futures=True)
 
@@ -109,10 +109,10 @@ class Answerer:
 
         Args:
             start: The session-start.
-            partition: Where it came from: the listener's partition.
+            partition: Source partition, which is the listener's partition.
             fetched_s: When it was fetched, by the monotonic clock.
-            shed: Do not ask the model: there is no time left for it.
-            listens_missing: What was not folded when the wait for it ended; told in the answer.
+            shed: Whether to skip the model because there is no time left for it.
+            listens_missing: Number of listens not folded when the wait for them ended; reported in the answer.
 
         Returns:
             The candidate set with its timings; `total` runs from the fetch to now.
@@ -123,43 +123,44 @@ class Answerer:
         with steps.time("state"):
             state = self._state(partition, start.user_id)
         if shed:
-            asked = (self._serving(), start, state, self._clock())
-            candidate_set = await self._fall_back_at_last(*asked, "overload", steps)
+            request = (self._serving(), start, state, self._clock())
+            candidate_set = await self._fall_back_without_failing(*request, "overload", steps)
         else:
-            candidate_set, steps = await self._in_time(start, state, fetched_s, steps)
+            candidate_set, steps = await self._answer_in_time(start, state, fetched_s, steps)
         timings_ms = steps.report_ms()
         self._count(candidate_set, timings_ms)
-        told = {"timings_ms": timings_ms, "produced_at": self._wall_ms(), "listens_missing": listens_missing}
-        return candidate_set.model_copy(update=told)
+        fields = {"timings_ms": timings_ms, "produced_at": self._wall_ms(), "listens_missing": listens_missing}
+        return candidate_set.model_copy(update=fields)
 
-    async def _in_time(
+    async def _answer_in_time(
         self, start: SessionStart, state: bytes | None, fetched_s: float, steps: Steps
     ) -> tuple[CandidateSet, Steps]:
         pinned, now_ms = self._serving(), self._clock()
         left_s = self._settings.deadline_ms / 1e3 - (self.seconds() - fetched_s)
         reason: FallbackReason
-        asked_s = self.seconds()
+        called_s = self.seconds()
         try:
             call = asyncio.get_running_loop().run_in_executor(
                 self._engines, pinned.recommender.recommend, start, state, pinned.snapshot, now_ms, steps
             )
-            # A call that still waits for a thread is dropped at the deadline; one that runs cannot be stopped.
+            # At the deadline, a call still waiting for a thread is dropped; a running one cannot be stopped.
             return await asyncio.wait_for(call, max(0.0, left_s)), steps
         except TimeoutError:
             reason = "deadline"
         except StateError as exc:
             reason, state = "state_error", None
             _log.error("state cannot be read", user_id=start.user_id, error=str(exc))
-        except Exception:  # noqa: BLE001 - whatever the model breaks on, the session is answered and the defect logged
+        except Exception:  # noqa: BLE001 - any bug in the model is logged, and the session still answered
             reason = "engine_error"
             _log.exception("recommender failed", session_id=start.session_id, user_id=start.user_id)
-        # A new stopwatch: the thread may still write to the first one.
-        spare = Steps(self.seconds, fetched_s)
-        spare.add("queue", (asked_s - fetched_s) * 1e3)
-        spare.add("engine", (self.seconds() - asked_s) * 1e3)
-        return await self._fall_back_at_last(pinned, start, state, now_ms, reason, spare), spare
+        # A new stopwatch: the engine thread may still write to the first one.
+        fallback_steps = Steps(self.seconds, fetched_s)
+        fallback_steps.add("queue", (called_s - fetched_s) * 1e3)
+        fallback_steps.add("engine", (self.seconds() - called_s) * 1e3)
+        candidate_set = await self._fall_back_without_failing(pinned, start, state, now_ms, reason, fallback_steps)
+        return candidate_set, fallback_steps
 
-    async def _fall_back_at_last(
+    async def _fall_back_without_failing(
         self,
         pinned: Pinned,
         start: SessionStart,
@@ -179,7 +180,7 @@ class Answerer:
             if state is None:
                 raise
             _log.exception("popularity fallback failed", session_id=start.session_id, user_id=start.user_id)
-        # What the model breaks on may break the fallback too: without the state there is little left to break on.
+        # The input that broke the model may break the fallback too: retry without the state.
         return await self._fall_back(pinned, start, None, now_ms, reason, steps)
 
     async def _fall_back(

@@ -1,4 +1,4 @@
-"""Counts by where the SIDs of listeners' histories came from: how much of them the version that serves can read."""
+"""Counters of history entries by the source of their SID: how many the served tokenizer version can use."""
 
 from collections.abc import Callable
 
@@ -7,16 +7,16 @@ from sidestream.streams.runtime.metrics import Metrics
 
 
 def count_histories(metrics: Metrics) -> Callable[[HistoryView], None]:
-    """Make what a recommender tells of every history it read.
+    """Create the callback that a recommender calls with every history it read.
 
     Args:
-        metrics: Where they are counted.
+        metrics: Metrics of the worker.
 
     Returns:
-        Counts a history's entries: whose item the catalogue knows, whose stored SID is of the version that serves,
-        whose stored SID was translated, and those that were left out because none of this helped.
+        Callback that counts a history's entries: item in the catalogue, stored SID of the served version, stored SID
+        translated by alignment, and dropped because none of these applies.
     """
-    # Looking a label up costs as much as the count.
+    # A label lookup costs as much as the count itself.
     catalogue, stored, aligned, dropped = (
         metrics.history_entries.labels(outcome) for outcome in ("catalogue", "stored", "aligned", "dropped")
     )

@@ -1,10 +1,10 @@
-"""The session lane: its own consumer on the partitions that Faust assigned, a bounded number of starts in hand.
+"""Session lane: its own consumer on the partitions that Faust assigned, with a bounded number of starts in flight.
 
-Why not an agent: agents take one event at a time, which caps a worker at 100-150 sessions a second; listens and
+Why not an agent: agents process one event at a time, which limits a worker to 100-150 sessions per second; listens and
 sessions of one process would also share one fetcher, and sessions would wait behind listens.
 
 Delivery: a session-start is committed once its candidates (or its dead letter) and those of all before it are
-acknowledged. After a crash the open ones are answered again under the same `candidate_set_id`.
+acknowledged. After a crash, unfinished ones are answered again under the same `candidate_set_id`.
 """
 
 import asyncio
@@ -31,10 +31,10 @@ from sidestream.streams.sessions.lane_wait import LaneWait
 from sidestream.streams.sessions.prefix import OffsetPrefix
 from sidestream.streams.sessions.settings import SessionSettings
 
-# While a partition's states are restored its sessions wait; this is how often the lane looks.
+# Sessions wait while the states of their partition are restored; this is how often the lane checks.
 _READY_POLL_MS = 20
 _MAX_DELAY_S = 3_600.0
-# Session-starts begun in one turn of the loop: 0.1 ms each.
+# Session-starts begun in one iteration of the event loop: 0.1 ms each.
 _TAKE_RECORDS = 64
 
 Decode = Callable[[bytes | None, bytes | None, int], SessionStart]
@@ -44,17 +44,17 @@ class SessionLane(Service):
     """Answers the session-starts of the assigned partitions.
 
     Args:
-        clients: The Kafka.
+        clients: Kafka client factory.
         source: `session-starts.v1`.
         candidates: `candidates.v1`.
-        decode: Reads one record's key, value and Kafka timestamp; raises `BadRecord`.
-        answerer: Makes the candidate sets.
-        host: Tells the group's committed offsets.
+        decode: Decodes one record's key, value and Kafka timestamp; raises `BadRecord`.
+        answerer: Computes the candidate sets.
+        host: Source of the group's committed offsets.
         is_ready: Whether the states of a partition are restored.
-        settings: Bounds.
+        settings: Limits.
         metrics: Counts and times.
-        pacer: Makes listens stand back while session-starts are in flight; shared with the listen lane.
-        lane_wait: Waits for listens, where that is set.
+        pacer: Pauses listens while session-starts are in flight; shared with the listen lane.
+        lane_wait: Waits for listens, if enabled.
     """
 
     mundane_level = "debug"
@@ -89,31 +89,31 @@ class SessionLane(Service):
         self._producer: AIOKafkaProducer | None = None
         self._prefixes: dict[int, OffsetPrefix] = {}
         self._answering: set[asyncio.Task[None]] = set()
-        self._room = asyncio.Event()
+        self._has_capacity = asyncio.Event()
         self._epoch = 0
-        # Where reading stands in the partitions whose states are ready, and how many answers have ended.
+        # Read positions of the partitions whose states are ready, and number of finished answers.
         self._positions: dict[int, int] = {}
         self._num_ended = 0
 
     async def on_start(self) -> None:
-        """Open the producer; nothing is read before partitions are assigned."""
+        """Start the producer; nothing is read before partitions are assigned."""
         await self._answerer.warm_up()
         producer = self._clients.async_producer(linger_ms=0)
         await producer.start()
         self._producer = producer
 
     async def on_stop(self) -> None:
-        """Finish what is under way, within the bound of a revocation."""
-        await self.revoked(self._prefixes)
+        """Finish the answers in flight, within the time limit of a revocation."""
+        await self.on_revoked(self._prefixes)
         self._answerer.close()
         if self._producer is not None:
             await self._producer.stop()
 
-    async def assigned(self, partitions: Collection[int]) -> None:
-        """Begin to read partitions, from their committed offsets.
+    async def on_assigned(self, partitions: Collection[int]) -> None:
+        """Start reading partitions from their committed offsets.
 
         Args:
-            partitions: All that this worker now holds.
+            partitions: All partitions that this worker now owns.
         """
         self._epoch += 1
         self._positions = {}
@@ -121,11 +121,11 @@ class SessionLane(Service):
         if partitions:
             self.add_future(self._read(self._epoch, sorted(partitions)))
 
-    async def revoked(self, partitions: Collection[int]) -> None:
-        """Stop reading and wait, within bounds, for the answers under way.
+    async def on_revoked(self, partitions: Collection[int]) -> None:
+        """Stop reading and wait, for a limited time, for the answers in flight.
 
         Args:
-            partitions: Those that leave; assignment is all or nothing, so reading stops for every one.
+            partitions: Revoked partitions; rebalances are eager, so reading stops for all.
         """
         del partitions
         self._epoch += 1
@@ -138,7 +138,7 @@ class SessionLane(Service):
             task.cancel()
 
     def committable(self) -> Mapping[int, int]:
-        """Return, by partition, the end of the longest answered prefix."""
+        """Return the end of the longest answered prefix, by partition."""
         return {
             partition: prefix.next_offset
             for partition, prefix in self._prefixes.items()
@@ -146,30 +146,23 @@ class SessionLane(Service):
         }
 
     def unread(self, ends: Mapping[int, int]) -> dict[int, int]:
-        """Count the session-starts that are not fetched.
-
-        Args:
-            ends: Of the topic, by partition, as Kafka told them lately.
-
-        Returns:
-            By partition that is read here.
-        """
+        """Count the session-starts that are not fetched, by partition; `ends` are recent end offsets of the topic."""
         return {p: max(0, ends.get(p, 0) - position) for p, position in self._positions.items()}
 
     def work(self, ends: Mapping[int, int]) -> Work:
-        """Tell what waits here; sessions that wait for a restore are the restore's matter.
+        """Return the session-starts that are not fetched or not answered; without those that wait for a restore.
 
         Args:
-            ends: Of the topic, by partition, as Kafka told them lately.
+            ends: Recent end offsets of the topic, by partition.
 
         Returns:
-            Session-starts that are not fetched or not answered yet.
+            Pending session-starts and the progress.
         """
         unread = sum(self.unread(ends).values())
         return Work(unread + len(self._answering), (self._num_ended, tuple(self._positions.items())))
 
     async def _read(self, epoch: int, partitions: list[int]) -> None:
-        positions = self._positions  # a revocation puts a new one there, which is not ours
+        positions = self._positions  # a revocation replaces the dict; a stale reader must not write to the new one
         consumer = self._clients.async_consumer()
         await consumer.start()
         try:
@@ -177,8 +170,8 @@ class SessionLane(Service):
             while epoch == self._epoch and not self.should_stop:
                 waiting = self._resume(consumer, waiting)
                 if (free := self._settings.max_waiting - len(self._answering)) <= 0:
-                    self._room.clear()
-                    await self._room.wait()
+                    self._has_capacity.clear()
+                    await self._has_capacity.wait()
                     continue
                 poll_ms = _READY_POLL_MS if waiting else self._settings.poll_ms
                 batches = await consumer.getmany(timeout_ms=poll_ms, max_records=min(free, _TAKE_RECORDS))
@@ -186,7 +179,7 @@ class SessionLane(Service):
                 ends = await self._lane_wait.ends(consumer, [partition.partition for partition in batches])
                 if epoch == self._epoch:
                     self._begin(batches, fetched_s, ends)
-                    # Without records a position still moves, over markers of transactions: seen at the next idle poll.
+                    # Without records a position may still advance over transaction markers: read it at idle polls.
                     for partition in batches or (TopicPartition(self.topic, number) for number in partitions):
                         if partition not in waiting:
                             positions[partition.partition] = await consumer.position(partition)
@@ -194,7 +187,7 @@ class SessionLane(Service):
             await consumer.stop()
 
     async def _open(self, consumer: AIOKafkaConsumer, partitions: list[int]) -> set[TopicPartition]:
-        """Put the consumer at the committed offsets, paused until the states are ready."""
+        """Seek the consumer to the committed offsets, paused until the states are ready."""
         by_number = {partition: TopicPartition(self.topic, partition) for partition in partitions}
         consumer.assign(list(by_number.values()))
         for partition, offset in (await self._host.committed(self.topic, partitions)).items():
@@ -236,12 +229,12 @@ class SessionLane(Service):
                 candidate_set = await self._answer(start, record, fetched_s, ends)
             except LaneError:
                 if epoch != self._epoch:
-                    return  # revoked meanwhile: the next owner answers
+                    return  # revoked in the meantime: the next owner answers
                 raise
             await self._send(record, self._candidates_topic, record.key, candidate_set.to_json(), [])
             self._metrics.session_seconds.observe(max(0.0, self._answerer.seconds() - fetched_s))
             delay_s = (candidate_set.produced_at - record.timestamp) / 1e3
-            # Records that were played with a past of their own say nothing about our delay.
+            # Records replayed with old timestamps say nothing about our delay.
             if 0.0 <= delay_s < _MAX_DELAY_S:
                 self._metrics.session_delay_seconds.observe(delay_s)
         prefix.done(record.offset)
@@ -266,15 +259,16 @@ class SessionLane(Service):
             msg = f"{self.topic}: records came before the producer was started; restart the worker"
             raise LaneError(msg)
         try:
-            # The record's own partition: a set stays beside its listener even where a producer hashes in its own way.
+            # The record's own partition: a candidate set stays in its listener's partition even if the producer of the
+            # session-start used another partitioner.
             sent = await self._producer.send(topic, value, key, partition=record.partition, headers=headers)
-            # From here on its reader waits for Kafka, not for us.
+            # From here on the reader waits for Kafka, not for us.
             self._pacer.session_ends(_name(record))
             await sent
         except KafkaError as exc:
             msg = (
                 f"{topic}: the answer to {record.topic}/{record.partition}/{record.offset} was not acknowledged "
-                f"({exc!r}); check the broker, then restart the worker: it is answered again"
+                f"({exc!r}); check the broker, then restart the worker, which answers it again"
             )
             raise LaneError(msg) from exc
 
@@ -282,7 +276,7 @@ class SessionLane(Service):
         self._answering.discard(task)
         self._pacer.session_ends(session)
         self._num_ended += 1
-        self._room.set()
+        self._has_capacity.set()
         self._metrics.sessions_in_flight.set(len(self._answering))
         if not task.cancelled() and (error := task.exception()) is not None:
             self.add_future(self.crash(error))

@@ -1,7 +1,7 @@
-"""Waits, within a bound, until the listens that were in the log before a session-start are folded.
+"""Bounded wait until the listens that were in the log before a session-start are folded.
 
-Off by default: the state that answers is then as old as the listen lane's batch, 0.1 s or so without a backlog. When
-the bound passes, the session-start is answered with what is folded, and the answer says how many were missing.
+Off by default: the state used for the answer is then as old as the listen lane's batch, about 0.1 s without a backlog.
+When the limit passes, the session-start is answered with the folded listens, and the answer says how many were missing.
 """
 
 import asyncio
@@ -16,13 +16,13 @@ from sidestream.streams.runtime.pacing import Pacer
 
 
 class LaneWait:
-    """`session.wait_for_lane_ms` at work.
+    """Implements `session.wait_for_lane_ms`.
 
     Args:
         topic: `listen-events.v1`.
-        folded_to: By partition, the first listen that is not folded; none where the partition is not open here.
-        bound_ms: Longest wait, from the fetch of the session-start; 0 for none at all.
-        pacer: Tells of folded listens; a session-start that waits for them must not hold them up.
+        folded_to: Offset of the first listen of a partition that is not folded; None if the partition is not open here.
+        bound_ms: Longest wait, from the fetch of the session-start; 0 to never wait.
+        pacer: Signals folded listens; a session-start that waits for them must not pause them.
         metrics: Counts the waits.
         seconds: Monotonic clock in seconds.
     """
@@ -44,14 +44,14 @@ class LaneWait:
         self._seconds = seconds
 
     async def ends(self, consumer: AIOKafkaConsumer, partitions: Collection[int]) -> Mapping[int, int]:
-        """Ask how far the listens reach now; one request for all session-starts of a fetch.
+        """Fetch the current ends of the listens, with one request for all session-starts of a fetch.
 
         Args:
-            consumer: Any started one.
-            partitions: Of the session-starts.
+            consumer: Any started consumer.
+            partitions: Partitions of the session-starts.
 
         Returns:
-            Ends by partition; empty where nobody waits, or Kafka does not say in time.
+            Ends by partition; empty if waiting is off, or Kafka does not answer in time.
         """
         if not self._bound_s or not partitions:
             return {}
@@ -67,13 +67,13 @@ class LaneWait:
         """Wait for the listens of a partition.
 
         Args:
-            session: Names the session-start that waits, as the pacer knows it.
-            partition: The listener's.
-            end: The first listen that need not be folded; none waits for nothing.
+            session: The pacer's key of the waiting session-start.
+            partition: The listener's partition.
+            end: Offset of the first listen that need not be folded; None to not wait.
             fetched_s: When the session-start was fetched, by the monotonic clock.
 
         Returns:
-            How many were not folded when the bound passed; none where all were, or nobody waited.
+            Number of listens not folded when the limit passed; None if all were folded, or there was no wait.
         """
         if end is None or not self._bound_s:
             return None

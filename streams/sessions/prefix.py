@@ -1,13 +1,13 @@
-"""Which offset may be committed when records finish out of order: the end of the longest finished prefix."""
+"""Committable offset of records that finish out of order: the end of the longest finished prefix."""
 
 from collections import deque
 
 
 class OffsetPrefix:
-    """Follows the records of one partition from begun to done.
+    """Tracks the records of one partition from begin to done.
 
-    Records are begun in offset order, without gaps of our own: offsets that never come (compacted, or markers of
-    transactions) need no ack. A committed offset therefore never passes a record that is still open.
+    Records begin in offset order, and none is skipped: offsets that are never delivered (compacted, or transaction
+    markers) need no ack. A committed offset therefore never passes a record that is still open.
     """
 
     def __init__(self) -> None:
@@ -22,29 +22,25 @@ class OffsetPrefix:
 
     @property
     def num_open(self) -> int:
-        """Return how many records from the first open one on are held."""
+        """Return the number of tracked records, from the first open one on."""
         return len(self._open)
 
     def begin(self, offset: int) -> None:
-        """Note a record that is worked on from now.
+        """Note the begin of a record.
 
         Args:
-            offset: Higher than all begun before.
+            offset: Must be higher than all offsets begun before.
 
         Raises:
             ValueError: It is not.
         """
         if self._open and offset <= self._open[-1]:
-            msg = f"offsets begin in order: expected one above {self._open[-1]}, got {offset}"
+            msg = f"records must begin in offset order: expected an offset above {self._open[-1]}, got {offset}"
             raise ValueError(msg)
         self._open.append(offset)
 
     def done(self, offset: int) -> None:
-        """Note a record that is answered for good.
-
-        Args:
-            offset: One that was begun.
-        """
+        """Note that a record is finished; it must have begun."""
         self._done.add(offset)
         while self._open and self._open[0] in self._done:
             first = self._open.popleft()

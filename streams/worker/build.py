@@ -31,7 +31,7 @@ from sidestream.streams.listens.lane import ListenLane
 from sidestream.streams.listens.restore.progress import not_restored
 from sidestream.streams.listens.table.meta import TableIdentity
 from sidestream.streams.listens.table.users import UserTable
-from sidestream.streams.popularity.count_publisher import make_counting
+from sidestream.streams.popularity.count_publisher import make_item_counting
 from sidestream.streams.runtime.clock import Clock, LogClock, WallClock
 from sidestream.streams.runtime.health import Health
 from sidestream.streams.runtime.lane_metrics import LaneMetrics
@@ -106,22 +106,22 @@ class WorkerParts:
         self._heartbeat = Heartbeat(self.watchdog)
         gate = TopicGate(self.clients, self.topics, settings.worker.broker_wait_s, settings.worker.group_id)
         self._backlog = self._watch_backlog()
-        self.health.ready_when(gate.not_ready)
-        self.health.ready_when(self._backlog.not_ready)
+        self.health.add_readiness_check(gate.not_ready)
+        self.health.add_readiness_check(self._backlog.not_ready)
         load = load or partial(load_pair, settings=settings.engine, with_model=self.role != "tokenize")
         self._generations = GenerationParts(
             settings, pair, load, self.clients, self.topics, metrics, self.clock, self.folder / "catalogue"
         )
         self._serves: Callable[[], tuple[str, str]] = lambda: (pair.tokenizer.version, pair.model_version)
         services: list[Service] = [gate, self._backlog, *self._generations.services]
-        self.health.ready_when(self._generations.control.not_ready)
+        self.health.add_readiness_check(self._generations.control.not_ready)
         self._heartbeat.watch("generations", self._generations.control.work)
         if self.role != "tokenize":
             services += self._recommending(pair, lane_metrics)
         if self.role != "recommend":
             services += self._tokenizing(pair)
         group = GroupMembership(self.app)
-        self.health.ready_when(group.not_ready)
+        self.health.add_readiness_check(group.not_ready)
         # An unreachable Kafka is no reason to terminate; a rebalance may take its whole timeout.
         self._heartbeat.watch(
             "group",
@@ -142,7 +142,7 @@ class WorkerParts:
             crash_reason=lambda: app.crash_reason,
             waits=lambda: task_waits(app.loop),
         )
-        self.health.alive_when(watchdog.not_alive)
+        self.health.add_liveness_check(watchdog.not_alive)
         return watchdog
 
     def _watch_backlog(self) -> Backlog:
@@ -174,7 +174,7 @@ class WorkerParts:
         retokenizer.on_tokenizers_changed(drift.set_tokenizers)
         if self.role == "tokenize":
             self._serves = lambda: ((*retokenizer.versions, pair.tokenizer.version)[0], pair.model_version)
-        self.health.ready_when(retokenizer.not_ready)
+        self.health.add_readiness_check(retokenizer.not_ready)
         self._heartbeat.watch("catalog agent", agent.work)
         for source in (self.topics.catalog_items.name, *live.sources):
             self._heartbeat.watch(source, partial(self._unread_by, agent, source))
@@ -187,7 +187,7 @@ class WorkerParts:
     def _recommending(self, pair: Pair, lane_metrics: LaneMetrics) -> list[Service]:
         serving = self._generations.serving(pair)
         self._serves = lambda: (serving.current.version, serving.current.model_version)
-        self.health.ready_when(serving.not_ready)
+        self.health.add_readiness_check(serving.not_ready)
         host = FaustHost(self.app)
         erasures = self._erasures()
         ids, audience = self._audience(pair)
@@ -203,12 +203,12 @@ class WorkerParts:
             lane_metrics,
             pacer=pacer,
             erasures=erasures,
-            folded=audience.count_listens,
-            derived=make_counting(self.settings.popularity, self.topics, self.clients, self.limits),
+            on_durable=audience.count_listens,
+            derived=make_item_counting(self.settings.popularity, self.topics, self.clients, self.limits),
         )
         self.guarantee = lane.guarantee
         self.states = LaneStates(lane, self.topics.listens.partitions, lambda: serving.snapshot)
-        self.health.ready_when(partial(not_restored, lane))
+        self.health.add_readiness_check(partial(not_restored, lane))
         sessions = self._sessions(serving, lane, host, pacer)
         # Sessions read the listen lane's tables: registered last, they stop first.
         for part in (lane, erasures, sessions):
@@ -256,7 +256,7 @@ class WorkerParts:
             partial(decode_session_start, limits=self.limits),
             answerer,
             host,
-            lane.ready,
+            lane.is_ready,
             self.settings.session,
             self.metrics,
             pacer,

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from sidestream.streams.runtime.termination import hold_off
+from sidestream.streams.runtime.termination import ignore_signals
 from sidestream.streams.worker.process import worker_command
 
 # A worker ends itself `worker.watchdog.shutdown_s` after SIGTERM; this margin is for one that cannot even do that.
@@ -97,7 +97,7 @@ class Fleet:
 
     def _stop(self) -> bool:
         """Stop all workers that still run; return whether all stopped normally."""
-        hold_off()
+        ignore_signals()
         running = [child for child in self._children if child.poll() is None]
         for child in running:
             child.send_signal(signal.SIGTERM)

@@ -11,7 +11,7 @@ from sidestream.streams.catalogue.current import CurrentCatalogue
 from sidestream.streams.catalogue.decode import UpdateDecoder
 from sidestream.streams.catalogue.disk import LocalCatalogue
 from sidestream.streams.catalogue.reader import CatalogueReader
-from sidestream.streams.catalogue.saving import Saving
+from sidestream.streams.catalogue.saving import CatalogueSaver
 from sidestream.streams.contracts.decode import Limits
 from sidestream.streams.contracts.topics import Topics
 from sidestream.streams.errors import ArtifactError
@@ -128,10 +128,10 @@ class GenerationParts:
             settings,
             self._metrics,
             self._clock,
-            popularity=None if self._counts is None else self._counts.member(),
+            popularity=None if self._counts is None else self._counts.subscribe(),
         )
         local = LocalCatalogue(self._catalogues, version, pair.model_version, WallClock())
-        saving = Saving(catalogue, local, self._clients, settings)
+        saving = CatalogueSaver(catalogue, local, self._clients, settings)
         return LoadedGeneration(
             version=version,
             tokenizer=tokenizer,

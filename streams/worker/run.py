@@ -13,7 +13,7 @@ import faust
 
 from sidestream.streams.errors import SidestreamError
 from sidestream.streams.runtime.logs.log import get_log, quiet_libraries
-from sidestream.streams.runtime.termination import is_ignored, let_go_of_lost_terminal
+from sidestream.streams.runtime.termination import is_ignored, redirect_lost_terminal
 from sidestream.streams.worker.build import WorkerParts
 from sidestream.streams.worker.watch.watchdog import ExitCode
 
@@ -44,7 +44,7 @@ class _Worker(faust.Worker):
             self.loop.add_signal_handler(signal.SIGHUP, self._on_sighup)
 
     def _on_sighup(self) -> None:
-        let_go_of_lost_terminal()
+        redirect_lost_terminal()
         self._schedule_shutdown(signal.SIGTERM)
 
 

@@ -34,7 +34,7 @@ class LaneStates:
 
     def owns(self, partition: int) -> bool:
         """Whether this worker owns the partition and has restored it."""
-        return self._lane.ready(partition)
+        return self._lane.is_ready(partition)
 
     def describe(self, user_id: str, whole_history: bool = False) -> Mapping[str, Any] | None:
         """Return a listener's state in readable form, `None` for an unknown listener.

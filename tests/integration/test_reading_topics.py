@@ -13,8 +13,8 @@ from sidestream.streams.kafka.admin import KafkaTopicAdmin
 from sidestream.streams.kafka.blocking import BlockingFollower
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.follower import Follower
+from sidestream.streams.kafka.read_rules import Place
 from sidestream.streams.kafka.reading import read_to_end
-from sidestream.streams.kafka.spans import Place
 from sidestream.streams.kafka.tail import read_record, read_topic
 
 pytestmark = pytest.mark.broker

@@ -84,6 +84,14 @@ def test_the_wheel_contains_the_packages_and_their_data(wheel):
     assert sorted(set(wanted) - names) == []
 
 
+def test_the_long_description_is_the_readme(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        head, _, body = archive.read(name).decode().partition("\n\n")
+    assert "Description-Content-Type: text/markdown" in head.splitlines()
+    assert body.strip() == (ROOT / "README.md").read_text().strip()
+
+
 def has_kafka():
     return shutil.which("java") is not None and (
         shutil.which("mvn") is not None or Path("~/.cache/sidestream").exists()

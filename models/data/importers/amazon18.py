@@ -14,6 +14,7 @@ from pathlib import Path
 from sidestream.models.data.importers.amazon18_files import ItemWords, read_items, read_windows
 from sidestream.models.data.importers.lines import line_error
 from sidestream.models.data.manifest import Clock, Manifest, Split
+from sidestream.models.data.plays.builder import SESSION_LEAD_MS
 from sidestream.models.data.progress import Progress, counted, ignore_progress
 from sidestream.models.data.rows import HeldOutRow, ListenRow, Role
 from sidestream.models.data.settings import ImportSettings
@@ -23,7 +24,6 @@ from sidestream.models.records import CatalogItem, SessionStart
 
 NAME = "amazon18-office"
 EVENTS_ARE = "product reviews, not plays"
-SESSION_LEAD_MS = 1_000
 DAY_MS = 86_400_000
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from sidestream.models.data.importers.content import Catalogue, read_names, tag_texts
 from sidestream.models.data.importers.lines import line_error, read_lines
 from sidestream.models.data.manifest import Clock, Manifest, Split
+from sidestream.models.data.plays.builder import SESSION_LEAD_MS
 from sidestream.models.data.progress import Progress, counted, ignore_progress
 from sidestream.models.data.rows import HeldOutRow, ListenRow
 from sidestream.models.data.settings import ImportSettings
@@ -28,7 +29,6 @@ EVENTS_ARE = "acts of tagging, not plays"
 TAGS_FILE = "user_taggedartists.dat"
 # Last.fm opened in 2002; the file has five lines dated 1956 to 1979.
 FIRST_YEAR = 2002
-SESSION_LEAD_MS = 1_000
 
 Month = tuple[int, int]
 

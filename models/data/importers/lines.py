@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from sidestream.models.data.rows import BOM
 from sidestream.models.errors import DataError
 
 STDIN = "-"
@@ -28,7 +29,6 @@ STDIN_NAME = "stdin"
 # A longer line is not a row: a file without line ends would be read into memory completely.
 MAX_LINE_BYTES = 64 << 20
 
-_UTF8_BOM = b"\xef\xbb\xbf"
 _DECOMPRESS: dict[bytes, Callable[[BinaryIO], object]] = {
     b"\x1f\x8b": lambda raw: gzip.GzipFile(fileobj=raw),
     b"BZh": bz2.BZ2File,
@@ -110,8 +110,8 @@ def open_source(path: Path | str | Source) -> Iterator[BinaryIO]:
     source = source_of(path)
     try:
         with source.open() as raw, _decompressed(source, _buffered(raw)) as stream:
-            if stream.peek(len(_UTF8_BOM))[: len(_UTF8_BOM)] == _UTF8_BOM:
-                stream.read(len(_UTF8_BOM))
+            if stream.peek(len(BOM))[: len(BOM)] == BOM:
+                stream.read(len(BOM))
             _refuse_foreign(source, stream)
             yield cast(BinaryIO, stream)
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:

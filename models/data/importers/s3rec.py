@@ -13,6 +13,7 @@ from pathlib import Path
 from sidestream.models.data.importers.attributes import ItemName, ItemWords, read_item_words
 from sidestream.models.data.importers.lines import decode_text, line_error, read_lines
 from sidestream.models.data.manifest import Clock, Manifest, Split
+from sidestream.models.data.plays.builder import SESSION_LEAD_MS
 from sidestream.models.data.progress import Progress, counted, ignore_progress
 from sidestream.models.data.rows import HeldOutRow, ListenRow
 from sidestream.models.data.settings import ImportSettings
@@ -20,7 +21,6 @@ from sidestream.models.data.writer import FolderFacts, LogFolderWriter
 from sidestream.models.errors import DataError
 from sidestream.models.records import CatalogItem, SessionStart
 
-SESSION_LEAD_MS = 1_000
 DAY_MS = 86_400_000
 MAX_NUMBER_DIGITS = 18
 

@@ -9,7 +9,7 @@ from sidestream.streams.cli.connection import clients_of
 from sidestream.streams.cli.context import settings_of
 from sidestream.streams.cli.options import Json
 from sidestream.streams.cli.output import print_facts, progress_line, say
-from sidestream.streams.cli.training.imports import manifest_facts
+from sidestream.streams.cli.training.folder_facts import manifest_facts
 from sidestream.streams.cli.training.own_data import SessionGap, Split, TestFrom, ValidFrom, split_options
 from sidestream.streams.contracts.decode import Limits
 from sidestream.streams.contracts.topics import build_topics

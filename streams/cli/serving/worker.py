@@ -62,7 +62,7 @@ def up(
         say(f"worker: http://{settings.web.host}:{settings.web.port}/readyz tells when it is ready; Ctrl-C ends it")
         _run_worker(settings, pair)
     finally:
-        termination.hold_off()
+        termination.ignore_signals()
         broker.stop()
 
 

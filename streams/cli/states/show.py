@@ -12,7 +12,7 @@ from sidestream.streams.cli.context import Context, context_of
 from sidestream.streams.cli.options import Json
 from sidestream.streams.cli.views.state import print_state
 from sidestream.streams.errors import BrokerError
-from sidestream.streams.running.asking import workers_to_ask
+from sidestream.streams.running.selection import select_workers
 from sidestream.streams.running.workers import web_url
 from sidestream.streams.worker.web.addresses import state_url
 
@@ -41,7 +41,7 @@ def _urls(context: Context) -> list[str]:
         given &= {"flag"}
     if given:
         return [web]
-    found = workers_to_ask(settings.kafka.bootstrap, settings.broker.name, settings.data_dir)
+    found = select_workers(settings.kafka.bootstrap, settings.broker.name, settings.data_dir)
     return [worker.url for worker in found] or [web]
 
 

@@ -9,12 +9,10 @@ import typer
 from sidestream.models.data.importers.amazon18 import import_amazon18
 from sidestream.models.data.importers.lastfm import import_lastfm
 from sidestream.models.data.importers.s3rec import import_s3rec
-from sidestream.models.data.manifest import Manifest
 from sidestream.streams.cli.context import settings_of
 from sidestream.streams.cli.options import Json
 from sidestream.streams.cli.output import print_facts, progress_line
-
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a log folder at DST.")]
+from sidestream.streams.cli.training.folder_facts import Overwrite, manifest_facts
 
 
 def lastfm(
@@ -70,30 +68,3 @@ def amazon18(
     with progress_line() as step:
         manifest = import_amazon18(src, dst, settings_of(ctx).importing, overwrite=overwrite, on_progress=step)
     print_facts(manifest_facts(manifest, dst), as_json=as_json)
-
-
-def manifest_facts(manifest: Manifest, folder: Path) -> dict[str, object]:
-    """Say what a log folder holds.
-
-    Args:
-        manifest: Of the folder.
-        folder: Where it is.
-
-    Returns:
-        Facts by name, in display order.
-    """
-    counts = manifest.counts
-    return {
-        "folder": str(folder),
-        "name": manifest.name,
-        "items": counts.items,
-        "listeners": counts.listeners,
-        "listens": counts.listens,
-        "sessions": counts.sessions,
-        "heldout_test": counts.heldout_test,
-        "events_are": manifest.events_are,
-        "clock": f"{manifest.clock.kind}: {manifest.clock.statement}",
-        "split": f"{manifest.split.protocol}: {manifest.split.statement}",
-        "licence": manifest.licence,
-        "notes": list(manifest.notes),
-    }

@@ -9,7 +9,7 @@ from sidestream.models.data.check import check_folder, made_by_hand, seal_folder
 from sidestream.models.data.manifest import Clock, Split
 from sidestream.streams.cli.options import Json
 from sidestream.streams.cli.output import fail, print_facts, print_json, print_rows, progress_line, say
-from sidestream.streams.cli.training.imports import manifest_facts
+from sidestream.streams.cli.training.folder_facts import manifest_facts
 from sidestream.streams.errors import SettingsError
 
 Folder = Annotated[Path, typer.Argument(help="Log folder.")]

@@ -26,12 +26,11 @@ from sidestream.models.data.plays.holdout import MINUTE_MS
 from sidestream.streams.cli.context import settings_of
 from sidestream.streams.cli.options import Json
 from sidestream.streams.cli.output import print_facts, progress_line, say
-from sidestream.streams.cli.training.imports import manifest_facts
+from sidestream.streams.cli.training.folder_facts import Overwrite, manifest_facts
 from sidestream.streams.errors import SettingsError
 from sidestream.streams.operate.deadletters import parse_moment
 from sidestream.streams.runtime.clock import WallClock
 
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a log folder at DST.")]
 Dst = Annotated[Path, typer.Argument(help="Log folder to make.")]
 Split = Annotated[
     SplitRule,

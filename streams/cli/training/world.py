@@ -9,7 +9,7 @@ from sidestream.models.world import generate_world
 from sidestream.streams.cli.context import settings_of, with_values
 from sidestream.streams.cli.options import Json
 from sidestream.streams.cli.output import print_facts, progress_line
-from sidestream.streams.cli.training.imports import manifest_facts
+from sidestream.streams.cli.training.folder_facts import Overwrite, manifest_facts
 
 
 def world(
@@ -18,7 +18,7 @@ def world(
     listeners: Annotated[int | None, typer.Option(help="Listeners; the catalogue grows with them.")] = None,
     days: Annotated[int | None, typer.Option(help="Days that the world runs.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed and sizes, same bytes.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a log folder at DST.")] = False,
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Make a log folder of an invented audio world.

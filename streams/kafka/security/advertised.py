@@ -1,4 +1,4 @@
-"""The addresses that brokers advertise: clients connect to those, not to the bootstrap address, so all must resolve."""
+"""Check of advertised listeners: clients connect to these, not to the bootstrap address, so all must resolve."""
 
 import socket
 from collections.abc import Iterable
@@ -7,24 +7,24 @@ from sidestream.streams.errors import BrokerError
 
 
 def require_resolvable(bootstrap: str, brokers: Iterable[tuple[str, int]]) -> None:
-    """Refuse a Kafka whose brokers advertise hosts that this machine cannot find; clients would only time out.
+    """Reject brokers that advertise hosts this machine cannot resolve; clients would only time out.
 
     Args:
-        bootstrap: Where the brokers were asked for.
-        brokers: Host and port of each.
+        bootstrap: Bootstrap address, for the error.
+        brokers: Advertised host and port of each broker.
 
     Raises:
-        BrokerError: One does not resolve; names it.
+        BrokerError: A host does not resolve; the message names it.
     """
-    lost = []
+    unresolved = []
     for host, port in brokers:
         try:
             socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except OSError as error:
-            lost.append(f"{host}:{port} ({error.strerror or error})")
-    if lost:
+            unresolved.append(f"{host}:{port} ({error.strerror or error})")
+    if unresolved:
         msg = (
-            f"kafka at {bootstrap} answers, but advertises {', '.join(lost)}, which does not resolve here; correct "
-            "advertised.listeners on the broker, or let this machine know the name"
+            f"kafka at {bootstrap} answers, but advertises {', '.join(unresolved)}, which does not resolve here; "
+            "correct advertised.listeners on the broker, or make the name resolvable on this machine"
         )
         raise BrokerError(msg)

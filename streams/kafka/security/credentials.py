@@ -1,4 +1,4 @@
-"""The same credentials in the words of each client library: aiokafka, kafka-python and Faust."""
+"""Credentials as keyword arguments of each client library: aiokafka, kafka-python and Faust."""
 
 import ssl
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ MASK = "********"
 
 
 class HiddenStr(str):
-    """A secret inside a library's configuration: usable as any text, masked where the configuration is printed."""
+    """Secret string inside a library's configuration: a normal string, but its repr is masked."""
 
     __slots__ = ()
 
@@ -22,7 +22,7 @@ class HiddenStr(str):
 
 
 class Credentials:
-    """What clients of one Kafka must say of themselves; files are read here, once.
+    """Security arguments for all clients of one Kafka cluster; certificate files are read once, here.
 
     Args:
         settings: Protocol, mechanism, secrets and files.
@@ -36,18 +36,16 @@ class Credentials:
         self._context: ssl.SSLContext | None = tls_context(settings) if settings.has_tls else None
         self._tokens: TokenSource | None = None
         if settings.mechanism == "OAUTHBEARER":
-            from sidestream.streams.kafka.security.tokens import (
-                token_source,  # aiokafka: not for those who need no tokens
-            )
+            from sidestream.streams.kafka.security.tokens import token_source  # imports aiokafka: only with tokens
 
             self._tokens = token_source(settings)
 
     def __repr__(self) -> str:
-        return f"Credentials({self.who})"
+        return f"Credentials({self.identity})"
 
     @property
-    def who(self) -> str:
-        """Protocol, mechanism and user, for messages."""
+    def identity(self) -> str:
+        """Protocol, mechanism and user name, for messages."""
         settings = self.settings
         words = [settings.protocol, settings.mechanism or ""]
         name = settings.username or settings.token_client_id
@@ -67,7 +65,7 @@ class Credentials:
 
     def kafka_python(self) -> dict[str, Any]:
         """Keyword arguments of kafka-python's consumer, producer and admin client."""
-        # With a context, kafka-python leaves all other ssl_ options alone, the hostname check included.
+        # With a context, kafka-python ignores all other ssl_ options, including the hostname check.
         options = {"security_protocol": self.settings.protocol, "ssl_context": self._context}
         if not self.settings.has_sasl:
             return options
@@ -82,7 +80,7 @@ class Credentials:
         """Keyword arguments of `faust.App`."""
         if self.settings.protocol == "PLAINTEXT":
             return {}
-        # Faust takes most of a second to import; the user client has no need for it.
+        # Importing Faust takes most of a second; the user client does not need it.
         from faust.auth import OAuthCredentials, SASLCredentials, SSLCredentials
 
         if not self.settings.has_sasl:
@@ -92,11 +90,11 @@ class Credentials:
 
             tokens = AiokafkaTokens(self._tokens)
             return {"broker_credentials": OAuthCredentials(oauth_cb=tokens, ssl_context=self._context)}
-        words = self._password()
+        password = self._password()
         credentials = SASLCredentials(
-            mechanism=words["sasl_mechanism"],
-            username=words["sasl_plain_username"],
-            password=words["sasl_plain_password"],
+            mechanism=password["sasl_mechanism"],
+            username=password["sasl_plain_username"],
+            password=password["sasl_plain_password"],
             ssl_context=self._context,
         )
         return {"broker_credentials": credentials}

@@ -1,7 +1,7 @@
-"""The knock at the door: one connection that goes as far as a first answer, and says clearly what went wrong.
+"""Login check: opens one connection, up to the first response, and reports clearly what went wrong.
 
-The client libraries meet a wrong password or certificate deep inside their reconnecting, log it and try again: an
-operator would see a timeout after half a minute. So whoever starts asks here first.
+The client libraries detect a wrong password or certificate deep inside their reconnect loop, log it and retry: an
+operator would see a timeout after half a minute. So every start logs in here first.
 """
 
 import asyncio
@@ -30,57 +30,52 @@ _REFUSALS = (AuthenticationFailedError, SaslAuthenticationFailed, IllegalSaslSta
 
 
 async def log_in(bootstrap: str, credentials: Credentials, timeout_s: float) -> None:
-    """Connect, encrypt, authenticate and ask for the brokers; one address that answers is enough.
+    """Connect, encrypt, authenticate and request the broker list; one address that answers is enough.
 
     Args:
         bootstrap: `host:port[,host:port…]`.
-        credentials: What we say of ourselves.
-        timeout_s: Limit for one address.
+
+
+        credentials: Our credentials.
+        timeout_s: Timeout for one address.
 
     Raises:
-        AccessError: A broker is there, but its certificate is not trusted or our credentials are refused: trying
-            again will not help.
-        BrokerError: None answers, or one advertises a host that does not resolve; it may later.
+        AccessError: A broker answers, but its certificate is not trusted or our credentials are rejected: a retry
+            will not help.
+        BrokerError: No broker answers, or one advertises a host that does not resolve; a retry may help.
     """
-    refused: list[str] = []
-    silent: list[str] = []
+    rejected: list[str] = []
+    unreachable: list[str] = []
     for address, host, port in _addresses(bootstrap):
         try:
             async with asyncio.timeout(timeout_s):
-                brokers = await _knock(host, port, credentials, timeout_s)
-                # A look-up of a name blocks.
+                brokers = await _fetch_brokers(host, port, credentials, timeout_s)
+                # Name resolution blocks.
                 await asyncio.to_thread(require_resolvable, bootstrap, brokers)
         except ssl.SSLCertVerificationError as error:
-            refused.append(_untrusted(address, error))
+            rejected.append(_untrusted(address, error))
         except _REFUSALS as error:
-            refused.append(_denied(address, credentials, error))
+            rejected.append(_denied(address, credentials, error))
         except (OSError, KafkaError, TimeoutError) as error:
-            # A token that cannot be had comes through aiokafka as a lost connection.
-            words = refused if isinstance(error.__cause__, AccessError) else silent
-            words.append(f"{address}: {_in_words(error)}")
+            # aiokafka reports a failure to get a token as a lost connection.
+            errors = rejected if isinstance(error.__cause__, AccessError) else unreachable
+            errors.append(f"{address}: {_describe(error)}")
         else:
             return
-    if refused:
-        raise AccessError("; ".join(refused))
-    msg = f"no Kafka answers at {bootstrap} by {credentials.who}: {'; '.join(silent) or 'expected host:port'}"
+    if rejected:
+        raise AccessError("; ".join(rejected))
+    reasons = "; ".join(unreachable) or "expected host:port"
+    msg = f"no Kafka answers at {bootstrap} with {credentials.identity}: {reasons}"
     raise BrokerError(msg)
 
 
 def wait_for_login(attempt: Coroutine[Any, Any, None]) -> None:
-    """Make an attempt from code that is not async, be there a running event loop or not.
-
-    Args:
-        attempt: What `log_in` returned.
-
-    Raises:
-        AccessError: As the attempt says.
-        BrokerError: As the attempt says.
-    """
+    """Run `log_in` from synchronous code, whether or not an event loop is running; raises its errors."""
     with ThreadPoolExecutor(1) as threads:
         threads.submit(asyncio.run, attempt).result()
 
 
-async def _knock(host: str, port: int, credentials: Credentials, timeout_s: float) -> list[tuple[str, int]]:
+async def _fetch_brokers(host: str, port: int, credentials: Credentials, timeout_s: float) -> list[tuple[str, int]]:
     connection = AIOKafkaConnection(
         host,
         port,
@@ -91,8 +86,8 @@ async def _knock(host: str, port: int, credentials: Credentials, timeout_s: floa
     try:
         await connection.connect()
         answer = await connection.send(MetadataRequest([]))
-        # A broker that refuses a token says so in a challenge, which aiokafka takes for a yes; what is asked next is
-        # then answered with nothing.
+        # A broker rejects a token with a challenge, which aiokafka mistakes for success; the next request then gets an
+        # empty response.
         if not answer.brokers:
             has_token = credentials.settings.mechanism == "OAUTHBEARER"
             raise (
@@ -101,7 +96,7 @@ async def _knock(host: str, port: int, credentials: Credentials, timeout_s: floa
         return [(broker_host, broker_port) for _, broker_host, broker_port, *_ in answer.brokers]
     finally:
         closed = connection.close()
-        # Without a transport nothing would ever say that it is closed.
+        # Without a transport, `closed` would never complete.
         if connection._protocol is not None:
             await asyncio.wait([closed], timeout=_CLOSE_S)
 
@@ -115,14 +110,14 @@ def _untrusted(address: str, error: ssl.SSLCertVerificationError) -> str:
 
 def _denied(address: str, credentials: Credentials, error: KafkaError) -> str:
     what = {"OAUTHBEARER": "its token"}.get(credentials.settings.mechanism or "", "username and password")
-    # The text is the broker's own; it never repeats what it was given.
+    # The text is the broker's own; it never repeats the credentials.
     return (
-        f"kafka at {address} refuses {credentials.who}: {_in_words(error)}; check kafka.security.mechanism, {what} "
-        "(SIDESTREAM_KAFKA__SECURITY__…) and the user on the broker"
+        f"kafka at {address} refuses {credentials.identity}: {_describe(error)}; check kafka.security.mechanism, "
+        f"{what} (SIDESTREAM_KAFKA__SECURITY__…) and the user on the broker"
     )
 
 
-def _in_words(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
     return " ".join(str(error).split()) or type(error).__name__

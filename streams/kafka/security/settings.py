@@ -1,4 +1,4 @@
-"""Settings of the security of the wire; what is half said is refused, with the names of what is missing or idle."""
+"""Settings of connection security; incomplete or ineffective combinations are rejected by name."""
 
 from pathlib import Path
 from typing import Literal, Self
@@ -18,54 +18,54 @@ _TLS = ("ca_file", "client_cert_file", "client_key_file", "client_key_password")
 
 
 class SecuritySettings(BaseModel):
-    """How clients encrypt and prove who they are.
+    """Encryption and authentication of clients.
 
     Raises:
-        SettingsError: Settings that belong together are incomplete, or some would have no effect.
+        SettingsError: A combination of settings is incomplete, or a setting would have no effect.
     """
 
-    # Hidden: pydantic's own error would print what it got, which may be a secret.
+    # Input is hidden: pydantic's own error would print the value, which may be a secret.
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     protocol: Protocol = Field(
         default="PLAINTEXT",
-        description="SSL encrypts, SASL_PLAINTEXT asks who you are, SASL_SSL does both; as the broker's listener says.",
+        description="SSL encrypts, SASL_PLAINTEXT authenticates, SASL_SSL does both; must match the broker's listener.",
     )
-    mechanism: Mechanism | None = Field(default=None, description="How SASL proves who we are; needs a SASL_ protocol.")
-    username: str | None = Field(default=None, description="User of PLAIN and SCRAM.")
+    mechanism: Mechanism | None = Field(default=None, description="SASL mechanism; needs a SASL_ protocol.")
+    username: str | None = Field(default=None, description="User name for PLAIN and SCRAM.")
     password: SecretStr | None = Field(
         default=None,
-        description="Password of PLAIN and SCRAM; by environment or file, never by --set.",
+        description="Password for PLAIN and SCRAM; from the environment or a file, never --set.",
     )
     token_file: Path | None = Field(
-        default=None, description="OAUTHBEARER: file with the token, read anew for each connection."
+        default=None, description="OAUTHBEARER: file with the token, read again for each connection."
     )
     token_url: str | None = Field(
         default=None,
-        description="OAUTHBEARER: endpoint that gives tokens for client credentials; https, or http on loopback.",
+        description="OAUTHBEARER: endpoint that issues tokens for client credentials; https, or http on loopback.",
     )
     token_client_id: str | None = Field(default=None, description="OAUTHBEARER: client id at the token endpoint.")
     token_client_secret: SecretStr | None = Field(
-        default=None, description="OAUTHBEARER: its secret; by environment or file, never by --set."
+        default=None, description="OAUTHBEARER: client secret; from the environment or a file, never --set."
     )
     token_scope: str | None = Field(
-        default=None, description="OAUTHBEARER: scope to ask for, if the endpoint wants it."
+        default=None, description="OAUTHBEARER: scope to request, if the endpoint needs one."
     )
     ca_file: Path | None = Field(
-        default=None, description="TLS: PEM file of the authorities to trust; none: those of the system."
+        default=None, description="TLS: PEM file of the certificate authorities to trust; unset: the system's."
     )
     check_hostname: bool = Field(
         default=True,
         description="TLS: the broker's certificate must name the host we connect to; off only for tests.",
     )
     client_cert_file: Path | None = Field(
-        default=None, description="TLS: PEM file of our certificate, for brokers that ask for one."
+        default=None, description="TLS: PEM file of the client certificate, for brokers that require one."
     )
     client_key_file: Path | None = Field(
-        default=None, description="TLS: PEM file of its key; none: the key is in the certificate's file."
+        default=None, description="TLS: PEM file of the client key; unset: the key is in the certificate file."
     )
     client_key_password: SecretStr | None = Field(
-        default=None, description="TLS: password of an encrypted key; by environment or file, never by --set."
+        default=None, description="TLS: password of an encrypted key; from the environment or a file, never --set."
     )
 
     @property
@@ -75,14 +75,14 @@ class SecuritySettings(BaseModel):
 
     @property
     def has_sasl(self) -> bool:
-        """Whether connections begin with a proof of who we are."""
+        """Whether connections authenticate with SASL."""
         return self.protocol in ("SASL_PLAINTEXT", "SASL_SSL")
 
     @model_validator(mode="after")
-    def _is_whole(self) -> Self:
+    def _is_complete(self) -> Self:
         self._check_tls()
         if not self.has_sasl:
-            self._refuse(("mechanism", *_PASSWORD, *_TOKEN), f"protocol={self.protocol}", "SASL_PLAINTEXT or SASL_SSL")
+            self._reject(("mechanism", *_PASSWORD, *_TOKEN), f"protocol={self.protocol}", "SASL_PLAINTEXT or SASL_SSL")
         elif self.mechanism is None:
             msg = (
                 f"kafka.security.protocol={self.protocol} needs kafka.security.mechanism: expected PLAIN, "
@@ -90,16 +90,16 @@ class SecuritySettings(BaseModel):
             )
             raise SettingsError(msg)
         elif self.mechanism == "OAUTHBEARER":
-            self._refuse(_PASSWORD, "mechanism=OAUTHBEARER", "PLAIN or SCRAM-SHA-512")
+            self._reject(_PASSWORD, "mechanism=OAUTHBEARER", "PLAIN or SCRAM-SHA-512")
             self._check_tokens()
         else:
-            self._refuse(_TOKEN, f"mechanism={self.mechanism}", "OAUTHBEARER")
+            self._reject(_TOKEN, f"mechanism={self.mechanism}", "OAUTHBEARER")
             self._require(_PASSWORD, f"mechanism={self.mechanism}")
         return self
 
     def _check_tls(self) -> None:
         if not self.has_tls:
-            self._refuse(_TLS, f"protocol={self.protocol}", "SSL or SASL_SSL")
+            self._reject(_TLS, f"protocol={self.protocol}", "SSL or SASL_SSL")
             if not self.check_hostname:
                 msg = f"kafka.security.check_hostname=false has no effect with protocol={self.protocol}; leave it out"
                 raise SettingsError(msg)
@@ -108,7 +108,7 @@ class SecuritySettings(BaseModel):
 
     def _check_tokens(self) -> None:
         if self.token_file is not None:
-            self._refuse(_ENDPOINT, "token_file", "no token_file: a token comes from one place")
+            self._reject(_ENDPOINT, "token_file", "no token_file: there can be only one source of tokens")
             return
         if self.token_url is None:
             msg = (
@@ -135,10 +135,10 @@ class SecuritySettings(BaseModel):
             msg = f"kafka.security: {because} needs {_named(missing)}, got none"
             raise SettingsError(msg)
 
-    def _refuse(self, names: tuple[str, ...], because: str, wanted: str) -> None:
-        idle = [name for name in names if getattr(self, name) is not None]
-        if idle:
-            msg = f"kafka.security: {_named(idle)} would have no effect with {because}; remove it or use {wanted}"
+    def _reject(self, names: tuple[str, ...], because: str, wanted: str) -> None:
+        unused = [name for name in names if getattr(self, name) is not None]
+        if unused:
+            msg = f"kafka.security: {_named(unused)} would have no effect with {because}; remove it or use {wanted}"
             raise SettingsError(msg)
 
 

@@ -1,4 +1,4 @@
-"""The TLS context of all clients: whom we trust, and the certificate by which the broker knows us."""
+"""TLS context of all clients: the trusted authorities and the client certificate."""
 
 import ssl
 from pathlib import Path
@@ -8,35 +8,35 @@ from sidestream.streams.kafka.security.settings import SecuritySettings
 
 
 def tls_context(settings: SecuritySettings) -> ssl.SSLContext:
-    """Read the certificates.
+    """Build the TLS context from the certificate files.
 
     Args:
-        settings: Which files, and whether the broker's certificate must name its host.
+        settings: Files, and whether the broker's certificate must match its host name.
 
     Returns:
         A context for client connections; the broker's certificate is always verified. Safe to share between threads.
 
     Raises:
-        SettingsError: A file cannot be read, is not what it should be, or the key does not fit.
+        SettingsError: A file cannot be read or has the wrong content, or the key does not match the certificate.
     """
     if settings.ca_file is None:
         context = ssl.create_default_context()
     else:
-        # The system's authorities are left out: they have no say about a broker that has its own one.
+        # Without the system's authorities: they must not vouch for a broker that has its own authority.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        trust(context, settings.ca_file)
+        add_authorities(context, settings.ca_file)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.check_hostname = settings.check_hostname
     if settings.client_cert_file is not None:
-        _show_certificate(context, settings)
+        _load_client_certificate(context, settings)
     return context
 
 
-def trust(context: ssl.SSLContext, ca_file: Path) -> None:
-    """Let a context trust the authorities of a file, besides those that it trusts already.
+def add_authorities(context: ssl.SSLContext, ca_file: Path) -> None:
+    """Trust the certificate authorities of a file, in addition to those already trusted.
 
     Args:
-        context: The context.
+        context: Context to change.
         ca_file: PEM file.
 
     Raises:
@@ -52,7 +52,7 @@ def trust(context: ssl.SSLContext, ca_file: Path) -> None:
         raise SettingsError(msg) from error
 
 
-def _show_certificate(context: ssl.SSLContext, settings: SecuritySettings) -> None:
+def _load_client_certificate(context: ssl.SSLContext, settings: SecuritySettings) -> None:
     certificate, key = settings.client_cert_file, settings.client_key_file
     files = f"kafka.security.client_cert_file {certificate}"
     if key is not None:
@@ -61,7 +61,7 @@ def _show_certificate(context: ssl.SSLContext, settings: SecuritySettings) -> No
     if certificate is None:
         return
     try:
-        # A password is always given: without one OpenSSL would ask the terminal for it, and wait.
+        # Always pass a password: without one OpenSSL would prompt for it on the terminal and block.
         context.load_cert_chain(certificate, key, password=lambda: secret)
     except ssl.SSLError as error:
         hint = "check client_key_password" if secret else "an encrypted key needs client_key_password"

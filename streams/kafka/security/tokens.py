@@ -1,4 +1,4 @@
-"""Tokens for OAUTHBEARER: from a file that somebody keeps fresh, or from an endpoint by our client credentials.
+"""OAUTHBEARER tokens: from a file that another process keeps up to date, or from an endpoint with client credentials.
 
 Source: RFC 6749 section 4.4 (client credentials grant) and 2.3.1 (credentials in the Authorization header).
 """
@@ -25,30 +25,30 @@ from kafka.net.sasl import oauth as kafka_python
 
 from sidestream.streams.errors import AccessError, BrokerError
 from sidestream.streams.kafka.security.settings import SecuritySettings
-from sidestream.streams.kafka.security.tls import trust
+from sidestream.streams.kafka.security.tls import add_authorities
 
 REQUEST_TIMEOUT_S = 10.0
 MAX_ANSWER_BYTES = 1 << 20
-# A token is asked for anew after this share of its life, so that none expires between us and the broker.
-USED_SHARE = 0.8
-# RFC 6749 only recommends that an answer says how long its token lives.
-UNSAID_LIFE_S = 60.0
+# A token is renewed after this share of its lifetime, so that it does not expire on the way to the broker.
+RENEWAL_SHARE = 0.8
+# Used if the response has no `expires_in`, which RFC 6749 only recommends.
+DEFAULT_LIFETIME_S = 60.0
 SERVER_ERRORS = 500
 
 
 class TokenSource(Protocol):
-    """Gives tokens; safe to call from any thread."""
+    """Source of tokens; thread-safe."""
 
     def token(self) -> str:
-        """Give a token that is valid now; may block."""
+        """Return a token that is valid now; may block."""
         ...
 
 
 class FileTokens:
-    """Tokens of a file.
+    """Token source that reads a file.
 
     Args:
-        path: The file; read each time, since somebody else replaces its content.
+        path: Token file; read each time, since another process replaces its content.
     """
 
     def __init__(self, path: Path) -> None:
@@ -58,7 +58,7 @@ class FileTokens:
         """Read the token.
 
         Returns:
-            Its text.
+            The token.
 
         Raises:
             AccessError: The file cannot be read or is empty.
@@ -68,7 +68,7 @@ class FileTokens:
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not ASCII"
             msg = f"kafka.security.token_file {self._path}: expected a token, got none: {reason}"
-            raise AccessError(msg) from None  # a decoding error would carry the bytes
+            raise AccessError(msg) from None  # a decoding error would contain the bytes of the token
         if not text:
             msg = f"kafka.security.token_file {self._path}: expected a token, got an empty file"
             raise AccessError(msg)
@@ -76,10 +76,10 @@ class FileTokens:
 
 
 class EndpointTokens:
-    """Tokens of an endpoint, each used until most of its life is over.
+    """Token source that requests tokens from an endpoint and uses each for most of its lifetime.
 
     Args:
-        settings: Endpoint and credentials.
+        settings: Endpoint and client credentials.
         seconds: Monotonic clock in seconds.
     """
 
@@ -91,34 +91,34 @@ class EndpointTokens:
         self._until_s = float("-inf")
         context = ssl.create_default_context()
         if settings.ca_file is not None:
-            trust(context, settings.ca_file)
-        # urllib would follow a redirection with the Authorization header, whoever it leads to.
+            add_authorities(context, settings.ca_file)
+        # urllib would follow a redirect to any host with the Authorization header.
         self._opener = urllib.request.build_opener(_NoRedirect, urllib.request.HTTPSHandler(context=context))
 
     def token(self) -> str:
-        """Give the token at hand, or ask for a new one.
+        """Return the current token, or request a new one.
 
         Returns:
-            Its text.
+            The token.
 
         Raises:
-            AccessError: The endpoint refuses, or answers without a token.
-            BrokerError: It does not answer; it may later.
+            AccessError: The endpoint rejects the request, or its response has no token.
+            BrokerError: The endpoint does not answer; a retry may help.
         """
         with self._lock:
             if self._seconds() >= self._until_s:
-                asked_at_s = self._seconds()
-                self._token, life_s = self._ask()
-                self._until_s = asked_at_s + USED_SHARE * life_s
+                requested_at_s = self._seconds()
+                self._token, lifetime_s = self._request_token()
+                self._until_s = requested_at_s + RENEWAL_SHARE * lifetime_s
             return self._token
 
-    def _ask(self) -> tuple[str, float]:
+    def _request_token(self) -> tuple[str, float]:
         url = self._settings.token_url or ""
         try:
             with self._opener.open(self._request(url), timeout=REQUEST_TIMEOUT_S) as answer:
                 body = answer.read(MAX_ANSWER_BYTES)
             fields = json.loads(body)
-            token, life_s = str(fields["access_token"]), float(fields.get("expires_in", UNSAID_LIFE_S))
+            token, lifetime_s = str(fields["access_token"]), float(fields.get("expires_in", DEFAULT_LIFETIME_S))
         except urllib.error.HTTPError as error:
             error.close()
             msg = f"token endpoint {url}: {error.code} {error.reason}"
@@ -130,10 +130,10 @@ class EndpointTokens:
             msg = f"token endpoint {url} does not answer: {error}; check kafka.security.token_url"
             raise BrokerError(msg) from None
         except (ValueError, LookupError, TypeError, AttributeError):
-            # Not chained: the answer may hold a token.
+            # Not chained: the response may contain a token.
             msg = f"token endpoint {url}: expected JSON with access_token, got something else"
             raise AccessError(msg) from None
-        return token, life_s
+        return token, lifetime_s
 
     def _request(self, url: str) -> urllib.request.Request:
         settings = self._settings
@@ -146,28 +146,24 @@ class EndpointTokens:
             "Authorization": "Basic " + base64.b64encode(pair.encode()).decode(),
             "Accept": "application/json",
         }
-        # The settings allow https, and http on loopback.
+        # The settings allow only https, or http on loopback.
         return urllib.request.Request(url, data=urlencode(form).encode(), headers=headers)  # noqa: S310
 
 
 class AiokafkaTokens(aiokafka.abc.AbstractTokenProvider):  # type: ignore[misc] # aiokafka is untyped
-    """Tokens as aiokafka and Faust ask for them.
-
-    Args:
-        source: Where they come from.
-    """
+    """Token provider for aiokafka and Faust."""
 
     def __init__(self, source: TokenSource) -> None:
         self._source = source
 
     async def token(self) -> str:
-        """Give a token without blocking the loop.
+        """Return a token without blocking the event loop.
 
         Returns:
-            Its text.
+            The token.
 
         Raises:
-            KafkaConnectionError: There is none; aiokafka tries again later, as if the broker were away.
+            KafkaConnectionError: No token is available; aiokafka retries later, as if the broker were down.
         """
         try:
             return await asyncio.to_thread(self._source.token)
@@ -176,24 +172,20 @@ class AiokafkaTokens(aiokafka.abc.AbstractTokenProvider):  # type: ignore[misc] 
 
 
 class KafkaPythonTokens(kafka_python.AbstractTokenProvider):  # type: ignore[misc] # kafka-python is untyped
-    """Tokens as kafka-python asks for them, in its own thread.
-
-    Args:
-        source: Where they come from.
-    """
+    """Token provider for kafka-python, which calls it from its own thread."""
 
     def __init__(self, source: TokenSource) -> None:
         super().__init__()
         self._source = source
 
     def token(self) -> str:
-        """Give a token.
+        """Return a token.
 
         Returns:
-            Its text.
+            The token.
 
         Raises:
-            KafkaConnectionError: There is none; kafka-python tries again later.
+            KafkaConnectionError: No token is available; kafka-python retries later.
         """
         try:
             return self._source.token()
@@ -202,14 +194,7 @@ class KafkaPythonTokens(kafka_python.AbstractTokenProvider):  # type: ignore[mis
 
 
 def token_source(settings: SecuritySettings) -> TokenSource:
-    """Make what the settings name.
-
-    Args:
-        settings: Of mechanism OAUTHBEARER.
-
-    Returns:
-        The source; nothing is read or asked yet.
-    """
+    """Create the token source of the settings; nothing is read or requested yet."""
     return FileTokens(settings.token_file) if settings.token_file is not None else EndpointTokens(settings)
 
 
@@ -217,5 +202,5 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
     ) -> Any:
-        """Refuse: the redirection then becomes an error with its own code."""
+        """Follow no redirect: it then raises an error with its status code."""
         del req, fp, code, msg, headers, newurl

@@ -1,1 +1,1 @@
-"""How batches become durable: transactions, or an idempotent producer."""
+"""Durable publishing of folded batches: with transactions, or with an idempotent producer."""

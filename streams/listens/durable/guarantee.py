@@ -1,4 +1,4 @@
-"""Which promise the listen lane keeps on this broker, and the writer that keeps it."""
+"""Choice of the delivery guarantee for this broker, and its writer."""
 
 from typing import Literal
 
@@ -18,21 +18,21 @@ def choose_guarantee(settings: LaneSettings, clients: Clients) -> Guarantee:
     """Decide between transactions and idempotent folds.
 
     Args:
-        settings: `guarantee` is what is asked for.
-        clients: The Kafka.
+        settings: `guarantee` is the requested guarantee.
+        clients: Kafka client factory.
 
     Returns:
-        What the lane keeps there.
+        The guarantee of the lane on this broker.
 
     Raises:
-        SettingsError: Exactly once is asked for on the embedded broker, which does not isolate transactions.
+        SettingsError: Exactly once is requested on the embedded broker, which does not isolate transactions.
     """
     if settings.guarantee == "auto":
         return "at_least_once" if clients.is_embedded else "exactly_once"
     if settings.guarantee == "exactly_once" and clients.is_embedded:
         msg = (
             "lane.guarantee: expected auto or at_least_once on the embedded broker, which does not isolate "
-            "transactions, got exactly_once; use Apache Kafka, or leave the setting out"
+            "transactions, got exactly_once; use Apache Kafka, or omit the setting"
         )
         raise SettingsError(msg)
     return settings.guarantee
@@ -41,20 +41,20 @@ def choose_guarantee(settings: LaneSettings, clients: Clients) -> Guarantee:
 def make_writer(
     settings: LaneSettings, clients: Clients, identity: TableIdentity, group_id: str, pacer: Pacer
 ) -> ChangelogWriter:
-    """Make the writer of the chosen guarantee.
+    """Create the writer for the chosen guarantee.
 
     Args:
         settings: Guarantee and sizes.
-        clients: Factory of Kafka clients.
-        identity: Names source topic and changelog.
+        clients: Kafka client factory.
+        identity: Contains source topic and changelog.
         group_id: Consumer group of the lane.
-        pacer: Lets session-starts go first.
+        pacer: Yields to session-starts.
 
     Returns:
         The writer, not open.
 
     Raises:
-        SettingsError: The guarantee cannot be kept on this broker.
+        SettingsError: This broker cannot provide the guarantee.
     """
     source, changelog, size = identity.source_topic, identity.changelog_topic, settings.changelog_batch_bytes
     if choose_guarantee(settings, clients) == "at_least_once":

@@ -1,4 +1,4 @@
-"""At least once: an idempotent producer, and source offsets that are committed later through the group."""
+"""At-least-once writer: an idempotent producer, with source offsets committed later through the group."""
 
 import asyncio
 from collections.abc import Collection, Mapping
@@ -8,7 +8,7 @@ from aiokafka.errors import KafkaError
 
 from sidestream.streams.errors import LaneError
 from sidestream.streams.kafka.clients import Clients
-from sidestream.streams.listens.durable.sending import MAX_REQUEST_BYTES, closed_writer, queue_batch
+from sidestream.streams.listens.durable.sending import MAX_REQUEST_BYTES, queue_batch, writer_closed_error
 from sidestream.streams.listens.durable.writer import FoldedBatch
 from sidestream.streams.runtime.pacing import Pacer
 
@@ -18,9 +18,9 @@ class IdempotentWriter:
 
     Args:
         topic: Changelog topic.
-        clients: Factory of Kafka clients.
+        clients: Kafka client factory.
         batch_bytes: Size of one producer batch.
-        pacer: Lets session-starts go first.
+        pacer: Yields to session-starts.
     """
 
     commits_source = False
@@ -39,18 +39,14 @@ class IdempotentWriter:
         Args:
             partitions: All partitions that this worker now owns.
         """
-        del partitions  # one producer serves all
+        del partitions  # one producer serves all partitions
         self._producer = self._clients.async_producer(
             max_batch_bytes=self._batch_bytes, max_request_bytes=MAX_REQUEST_BYTES
         )
         await self._producer.start()
 
-    def restored(self, changelog_next: Mapping[int, int]) -> None:
-        """Learn where our first records must land.
-
-        Args:
-            changelog_next: Next free changelog offset by partition.
-        """
+    def set_changelog_ends(self, changelog_next: Mapping[int, int]) -> None:
+        """Set the expected offsets of our first records."""
         self._next = dict(changelog_next)
 
     async def publish(self, batch: FoldedBatch) -> int | None:
@@ -60,13 +56,13 @@ class IdempotentWriter:
             batch: What the batch changes.
 
         Returns:
-            Offset of the last changelog record that was written; none if there was nothing to write.
+            Offset of the last changelog record that was written; None if there was nothing to write.
 
         Raises:
-            LaneError: The broker refused a record, or somebody else writes to this changelog partition.
+            LaneError: The broker rejected a record, or another process writes to this changelog partition.
         """
         if self._producer is None:
-            raise closed_writer(self.topic)
+            raise writer_closed_error(self.topic)
         try:
             queued = await queue_batch(self._producer, self.topic, batch, self._pacer)
             for count, future in queued.values:
@@ -87,7 +83,7 @@ class IdempotentWriter:
             await producer.stop()
 
     def _check_contiguous(self, partition: int, base_offset: int, count: int) -> None:
-        # A hole means another process wrote here: keeping our offset would skip its records for ever.
+        # A gap means that another process wrote here: keeping our offset would skip its records forever.
         expected = self._next[partition]
         if base_offset != expected:
             msg = (

@@ -1,4 +1,4 @@
-"""Queueing a folded batch with a Kafka producer: the part that both writers share."""
+"""Queueing of a folded batch with a Kafka producer, shared by both writers."""
 
 import asyncio
 from collections.abc import Iterable, Iterator
@@ -10,10 +10,10 @@ from sidestream.streams.errors import LaneError
 from sidestream.streams.listens.durable.writer import FoldedBatch
 from sidestream.streams.runtime.pacing import Pacer
 
-# A dead letter is its source record with more headers: it must fit where the record itself just fitted.
+# A dead letter is its source record plus headers: it must fit even if the record only just did.
 MAX_REQUEST_BYTES = 4 << 20
 # A record of 1.2 KB costs 1 to 3 us.
-_ROWS_A_LOOK = 64
+_ROWS_PER_SLICE = 64
 
 Acks = list[tuple[int, "asyncio.Future[Any]"]]
 """Number of records and the future of each producer batch, in order."""
@@ -29,19 +29,19 @@ class Queued(NamedTuple):
 
 
 async def queue_batch(producer: AIOKafkaProducer, changelog: str, batch: FoldedBatch, pacer: Pacer) -> Queued:
-    """Queue all records of a batch for the partition that it came from, in few large producer batches.
+    """Queue all records of a batch for its source partition, in few large producer batches.
 
     Args:
         producer: Started producer.
         changelog: Topic of the values.
         batch: Values, dead letters and derived records.
-        pacer: Lets session-starts go first.
+        pacer: Yields to session-starts.
 
     Returns:
-        What to wait for.
+        Futures to await.
 
     Raises:
-        KafkaError: The producer takes no more.
+        KafkaError: The producer accepts no more records.
     """
     queued = Queued([], [])
     for topic, rows in _by_topic(changelog, batch):
@@ -55,15 +55,8 @@ async def queue_batch(producer: AIOKafkaProducer, changelog: str, batch: FoldedB
     return queued
 
 
-def closed_writer(changelog: str) -> LaneError:
-    """Say that a batch came after the writer was closed.
-
-    Args:
-        changelog: Topic of the values.
-
-    Returns:
-        The error.
-    """
+def writer_closed_error(changelog: str) -> LaneError:
+    """Return the error for a batch published after the writer was closed."""
     return LaneError(f"changelog {changelog}: expected an open writer, got a closed one; restart the worker")
 
 
@@ -76,12 +69,12 @@ def _by_topic(changelog: str, batch: FoldedBatch) -> Iterator[tuple[str, Iterabl
 
 
 async def _build(producer: AIOKafkaProducer, rows: Iterable[_Row], pacer: Pacer) -> list[Any]:
-    # `producer.send` would refuse a dead letter that has neither key nor value; a producer batch takes it.
+    # `producer.send` would reject a dead letter that has neither key nor value; a producer batch accepts it.
     builders: list[Any] = []
     builder = None
     for number, (key, value, headers) in enumerate(rows):
-        if number % _ROWS_A_LOOK == 0:
-            await pacer.turn()
+        if number % _ROWS_PER_SLICE == 0:
+            await pacer.yield_if_due()
         if builder is None or builder.append(key=key, value=value, timestamp=None, headers=headers) is None:
             builder = producer.create_batch()
             builders.append(builder)

@@ -1,20 +1,20 @@
-"""Exactly once: values, dead letters and source offset of a batch in one Kafka transaction, one producer a partition.
+"""Exactly-once writer: values, dead letters and source offset of a batch in one Kafka transaction.
 
-Each partition that this worker owns has a producer of its own, `transactional.id = group-topic-partition`. What
-correctness rests on is the broker alone:
+Each partition that this worker owns has its own producer, `transactional.id = group-topic-partition`. Correctness
+depends on the broker alone:
 
-* starting the producer (InitProducerId) ends what an older owner of the partition left open, and from then on refuses
-  whatever that owner still sends: a process that was paused past its session cannot write, however late it wakes;
-* a transaction is visible as a whole or not at all, source offset included, so a crash at any point neither loses nor
-  repeats a listen. Readers of the changelog and of the dead letters use `read_committed`.
+* starting the producer (InitProducerId) ends the open transaction of an older owner of the partition, and from then on
+  the broker rejects all writes of that owner: a process that was paused past its session cannot write, however late it
+  resumes;
+* a transaction, including the source offset, becomes visible as a whole or not at all, so a crash at any point neither
+  loses nor duplicates a listen. Readers of the changelog and of the dead letters use `read_committed`.
 
-The fence is the transactional id and not the group: aiokafka's TxnOffsetCommit (v0) names no generation, and a broker
-takes it from a member of a dead one. That is why `open` must come before any position is read.
+Fencing relies on the transactional id and not on the group: aiokafka's TxnOffsetCommit (v0) has no generation id, and a
+broker accepts it from a member of an old generation. That is why `open` must come before any position is read.
 
-An error that the broker calls retriable is answered by abort and retry, which is safe as long as the abort itself is
-accepted: only the owner can abort. Nothing here ever starts a producer again within an assignment: that would fence
-the rightful owner. A producer whose transactional id the broker has forgotten (7 days without a listen) fails its next
-batch, and the worker restarts.
+A retriable error is handled by abort and retry, which is safe as long as the abort itself is accepted: only the owner
+can abort. A producer is never restarted within an assignment: that would fence the rightful owner. A producer whose
+transactional id has expired on the broker (7 days without a listen) fails its next batch, and the worker restarts.
 
 Source: KIP-98 (transactions); KIP-447 (why a group generation would be the other fence).
 """
@@ -28,20 +28,20 @@ from aiokafka.errors import KafkaError, ProducerFenced, TransactionalIdAuthoriza
 
 from sidestream.streams.errors import LaneError, LaneFenced
 from sidestream.streams.kafka.clients import Clients
-from sidestream.streams.listens.durable.sending import MAX_REQUEST_BYTES, closed_writer, queue_batch
+from sidestream.streams.listens.durable.sending import MAX_REQUEST_BYTES, queue_batch, writer_closed_error
 from sidestream.streams.listens.durable.writer import FoldedBatch
 from sidestream.streams.runtime.pacing import Pacer
-from sidestream.streams.runtime.waiting import together
+from sidestream.streams.runtime.waiting import run_concurrently
 
 logger = logging.getLogger(__name__)
 
-# One batch is tried this often; each abort costs about 5 ms.
+# Attempts per batch; each abort costs about 5 ms.
 ATTEMPTS = 5
 RETRY_S = 0.05
-# aiokafka's default of 100 ms is what a transaction waits for while the markers of the last one are written.
+# With aiokafka's default of 100 ms, a transaction would wait that long while the markers of the last one are written.
 RETRY_BACKOFF_MS = 5
-# A producer whose broker is gone would wait for it, and the rebalance with it; what it leaves open, the next owner's
-# start ends.
+# Without a limit, a producer whose broker is down would block the rebalance; the next owner's start ends its open
+# transaction.
 CLOSE_S = 1.0
 
 
@@ -52,10 +52,10 @@ class TransactionalWriter:
         source_topic: Topic whose offsets are committed.
         changelog_topic: Topic of the values.
         group_id: Consumer group of the source offsets; the first part of the transactional ids.
-        clients: Factory of Kafka clients.
+        clients: Kafka client factory.
         batch_bytes: Size of one producer batch.
-        transaction_timeout_ms: After this long the broker aborts an open transaction and fences its producer.
-        pacer: Lets session-starts go first.
+        transaction_timeout_ms: The broker aborts a transaction that is open for longer and fences its producer.
+        pacer: Yields to session-starts.
     """
 
     commits_source = True
@@ -78,24 +78,17 @@ class TransactionalWriter:
         self._producers: dict[int, AIOKafkaProducer] = {}
 
     def transactional_id(self, partition: int) -> str:
-        """Name the producer of a partition; the same for every worker of the group, which is what fences.
-
-        Args:
-            partition: Source partition.
-
-        Returns:
-            The transactional id.
-        """
+        """Transactional id of a source partition; the same for every worker of the group, which makes fencing work."""
         return f"{self.group_id}-{self.source_topic}-{partition}"
 
     async def open(self, partitions: Collection[int]) -> None:
-        """Start all producers at the same time, which fences older owners; 20 to 60 ms.
+        """Start all producers concurrently, which fences older owners; takes 20 to 60 ms.
 
         Args:
             partitions: All partitions that this worker now owns.
 
         Raises:
-            LaneError: The broker does not grant transactions.
+            LaneError: The broker does not permit transactions.
         """
         for partition in partitions:
             self._producers[partition] = self._clients.async_producer(
@@ -106,10 +99,10 @@ class TransactionalWriter:
                 retry_backoff_ms=RETRY_BACKOFF_MS,
             )
         try:
-            await together(producer.start() for producer in self._producers.values())
+            await run_concurrently(producer.start() for producer in self._producers.values())
         except TransactionalIdAuthorizationFailed as exc:
             msg = (
-                f"{self.source_topic}: the broker does not grant transactions; allow WRITE and DESCRIBE on "
+                f"{self.source_topic}: the broker does not permit transactions; allow WRITE and DESCRIBE on "
                 f"transactional ids with the prefix {self.group_id}-{self.source_topic}-, or set "
                 "lane.guarantee = at_least_once for all workers of this group"
             )
@@ -121,12 +114,8 @@ class TransactionalWriter:
             )
             raise LaneError(msg) from exc
 
-    def restored(self, changelog_next: Mapping[int, int]) -> None:
-        """Do nothing: nobody else can write, and transactions leave holes in the offsets anyway.
-
-        Args:
-            changelog_next: Next free changelog offset by partition.
-        """
+    def set_changelog_ends(self, changelog_next: Mapping[int, int]) -> None:
+        """Do nothing: no other process can write, and transactions leave gaps in the offsets anyway."""
 
     async def publish(self, batch: FoldedBatch) -> int | None:
         """Commit one batch.
@@ -135,15 +124,15 @@ class TransactionalWriter:
             batch: What the batch changes.
 
         Returns:
-            Offset of the last changelog record that was written; none if there was nothing to write.
+            Offset of the last changelog record that was written; None if there was nothing to write.
 
         Raises:
             LaneFenced: Another worker owns the partition, or the transaction was open for too long.
-            LaneError: The broker refused the transaction for another reason.
+            LaneError: The broker rejected the transaction for another reason.
         """
         producer = self._producers.get(batch.partition)
         if producer is None:
-            raise closed_writer(self.changelog_topic)
+            raise writer_closed_error(self.changelog_topic)
         attempt = 1
         while True:
             try:
@@ -152,13 +141,13 @@ class TransactionalWriter:
             except KafkaError as exc:
                 if not exc.retriable or attempt == ATTEMPTS:
                     raise self._refused(batch, exc) from exc
-                logger.warning("%s/%d: transaction aborted, trying again", self.source_topic, batch.partition)
+                logger.warning("%s/%d: transaction aborted, retrying", self.source_topic, batch.partition)
                 await self._abort(producer, batch)
                 await asyncio.sleep(RETRY_S)
             attempt += 1
         try:
             await producer.commit_transaction()
-        except KafkaError as exc:  # never tried again: it may have been committed
+        except KafkaError as exc:  # never retried: it may have been committed
             raise self._refused(batch, exc) from exc
         return last
 
@@ -168,7 +157,7 @@ class TransactionalWriter:
         await asyncio.gather(*(self._stop(partition, producer) for partition, producer in producers.items()))
 
     async def _send(self, producer: AIOKafkaProducer, batch: FoldedBatch) -> int | None:
-        """Begin a transaction and have the broker take all of it; aiokafka would commit without refused records."""
+        """Begin a transaction and wait for all acks; aiokafka would commit it without the rejected records."""
         await producer.begin_transaction()
         values, others = await queue_batch(producer, self.changelog_topic, batch, self._pacer)
         next_offsets = {self.source_topic: batch.next_offset, **batch.side_offsets}
@@ -192,8 +181,8 @@ class TransactionalWriter:
         where = f"{self.source_topic}/{batch.partition}"
         if isinstance(exc, ProducerFenced):
             msg = (
-                f"{where}: fenced at the batch before source offset {batch.next_offset}, none of which is kept: "
-                f"another worker has taken the partition over, or a transaction was open for more than "
+                f"{where}: fenced at the batch before source offset {batch.next_offset}, which is not kept: "
+                f"another worker has taken over the partition, or a transaction was open for more than "
                 f"{self._timeout_ms} ms (lane.transaction_timeout_ms); this worker must restart"
             )
             return LaneFenced(msg)

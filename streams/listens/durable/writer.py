@@ -1,10 +1,10 @@
-"""Making a folded batch durable in Kafka before anything else may rely on it: the protocol of both forms.
+"""`ChangelogWriter` protocol: makes a folded batch durable in Kafka before anything else may rely on it.
 
-Both forms promise that when `publish` returns, the values are on the changelog and the bad records on their
-dead-letter topic. They differ in what happens to the source offset:
+Both implementations guarantee that when `publish` returns, the values are in the changelog and the malformed records in
+their dead-letter topic. They differ in the source offset:
 
 * idempotent (`idempotent`): it is committed later through the group; a crash in between replays listens, which the
-  watermark in every value makes no-ops. At least once, with idempotent folds.
+  watermark in every value turns into no-ops. At least once, with idempotent folds.
 * transactional (`transactions`): it is part of the same transaction, so `commits_source` is true. Exactly once.
 """
 
@@ -17,7 +17,7 @@ from sidestream.streams.contracts.deadletters import DeadLetter
 
 @dataclass(frozen=True, slots=True)
 class FoldedBatch:
-    """What one batch of one partition changes; side offsets and derived records are by topic, same partition."""
+    """Changes of one batch of one partition; side offsets and derived records are by topic, for the same partition."""
 
     partition: int
     values: Mapping[bytes, bytes | None]
@@ -33,17 +33,17 @@ class ChangelogWriter(Protocol):
     commits_source: bool
 
     async def open(self, partitions: Collection[int]) -> None:
-        """Get ready for these partitions, before any position is read; fences older writers where the form can.
+        """Prepare for these partitions, before any position is read; fences older writers if supported.
 
         Args:
             partitions: All partitions that this worker now owns.
 
         Raises:
-            LaneError: It cannot write for them.
+            LaneError: The writer cannot write to them.
         """
 
-    def restored(self, changelog_next: Mapping[int, int]) -> None:
-        """Learn where the changelogs end; called once after `open`, before the first batch.
+    def set_changelog_ends(self, changelog_next: Mapping[int, int]) -> None:
+        """Set the ends of the changelogs; called once after `open`, before the first batch.
 
         Args:
             changelog_next: Next free changelog offset by partition.
@@ -56,10 +56,10 @@ class ChangelogWriter(Protocol):
             batch: What the batch changes.
 
         Returns:
-            Offset of the last changelog record that was written; none if there was nothing to write.
+            Offset of the last changelog record that was written; None if there was nothing to write.
 
         Raises:
-            LaneError: It is not known to be durable; the worker must restart.
+            LaneError: The batch is not known to be durable; the worker must restart.
         """
 
     async def close(self) -> None:

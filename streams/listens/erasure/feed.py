@@ -1,36 +1,37 @@
-"""Reads `user-erasures.v1` beside the listens: same partitions, a position of its own, applied by the listen lane.
+"""Reader of `user-erasures.v1` for the listen lane: same partitions as the listens, with its own positions.
 
-Faust assigns the topic with the others (equal partition counts: equal partitions), because a group's offsets of topics
-that it does not subscribe to expire. The listen lane opens and closes the feed with its tables and takes what has come.
+Faust assigns the topic together with the others (equal partition counts: equal partitions), because a group's offsets
+of topics that it does not subscribe to expire. The listen lane opens and closes the feed with its tables, and fetches
+and applies the requests.
 """
 
 from collections.abc import Collection, Mapping
 
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.follower import Follower
-from sidestream.streams.kafka.spans import Place
+from sidestream.streams.kafka.read_rules import Place
 from sidestream.streams.listens.durable.writer import FoldedBatch
 from sidestream.streams.listens.erasure.requests import Decode, Requests, read_requests
 from sidestream.streams.listens.erasure.sweep import Sweep
 from sidestream.streams.listens.table.partition import PartitionTable
 from sidestream.streams.runtime.lane_protocol import LaneHost
-from sidestream.streams.runtime.progress import IDLE, Reading, Work
+from sidestream.streams.runtime.progress import IDLE, ReadProgress, Work
 
-# Bounds what one batch may grow by.
+# Bounds the growth of one batch.
 MAX_REQUESTS = 500
 
 
 class ErasureFeed:
-    """`PartitionLane` of `user-erasures.v1`: it only says how far the listen lane has come.
+    """`PartitionLane` of `user-erasures.v1`: it only reports the progress of the listen lane.
 
     Args:
         topic: The topic.
-        clients: Factory of Kafka clients.
-        decode: Reads a record, or raises `BadRecord`.
-        sweep: Finds the watermarks that may go.
+        clients: Kafka client factory.
+        decode: Decodes a record, or raises `BadRecord`.
+        sweep: Finds removable watermarks.
 
     Attributes:
-        next_offsets: By partition, the first offset that is not durably applied; empty before the first `open`.
+        next_offsets: First offset that is not durably applied, by partition; empty before the first `open`.
     """
 
     def __init__(self, topic: str, clients: Clients, decode: Decode, sweep: Sweep) -> None:
@@ -38,7 +39,7 @@ class ErasureFeed:
         self._topic, self._clients, self._decode = topic, clients, decode
         self._sweep = sweep
         self._follower: Follower | None = None
-        self._reading = Reading()
+        self._reading = ReadProgress()
         self._commits = False
 
     @property
@@ -46,58 +47,46 @@ class ErasureFeed:
         """Topic of the requests."""
         return self._topic
 
-    async def assigned(self, partitions: Collection[int]) -> None:
-        """Do nothing: the listen lane opens the feed once its tables are restored.
+    async def on_assigned(self, partitions: Collection[int]) -> None:
+        """Do nothing: the listen lane opens the feed once its tables are restored."""
 
-        Args:
-            partitions: All partitions that this worker now owns; those of the listens.
-        """
-
-    async def revoked(self, partitions: Collection[int]) -> None:
-        """Do nothing: the listen lane closes the feed when its last batch is done.
-
-        Args:
-            partitions: All partitions that this worker owned.
-        """
+    async def on_revoked(self, partitions: Collection[int]) -> None:
+        """Do nothing: the listen lane closes the feed when its last batch is done."""
 
     def committable(self) -> Mapping[int, int]:
-        """Next offset by partition; empty where the offsets are part of the lane's transactions."""
+        """Next offset by partition; empty if the offsets are part of the lane's transactions."""
         return dict(self.next_offsets) if self._commits else {}
 
     def work(self, ends: Mapping[int, int]) -> Work:
-        """Tell what waits: requests not read or not durable; `ends` of the topic as Kafka told lately."""
+        """Return the pending requests, not read or not durable; `ends` are recent end offsets of the topic."""
         if self._follower is None:
             return IDLE
         return self._reading.work(ends, tuple(self.next_offsets.items()))
 
     def unread(self, ends: Mapping[int, int]) -> dict[int, int]:
-        """Count what is not read, by partition; `ends` of the topic as Kafka told lately."""
+        """Count the requests that are not read, by partition; `ends` are recent end offsets of the topic."""
         return {} if self._follower is None else self._reading.unread(ends)
 
     async def open(self, host: LaneHost, tables: Mapping[int, PartitionTable], *, commits: bool) -> None:
-        """Begin to read and to sweep.
+        """Start reading and sweeping.
 
         Args:
-            host: Knows the group's offsets; of partitions where it never committed all is read.
+            host: Source of the group's offsets; partitions without one are read from their beginning.
             tables: Restored tables by partition.
-            commits: Whether Faust is to commit the offsets.
+            commits: Whether Faust commits the offsets.
         """
-        self._commits, self._reading = commits, Reading()
+        self._commits, self._reading = commits, ReadProgress()
         committed = await host.committed(self._topic, list(tables))
         start = {Place(self._topic, p): offset for p, offset in committed.items() if offset is not None}
-        # Of a recreated topic all is read again: what was applied stays applied, and comes to nothing again.
+        # A recreated topic is read again completely: requests are idempotent.
         follower = Follower(self._clients, {self._topic: tables}, start=start)
         await follower.open()
         self._follower = follower
         self.next_offsets = _by_partition(follower)
         self._sweep.begin(tables)
 
-    async def take(self) -> dict[int, Requests]:
-        """Take what has come, without waiting for more.
-
-        Returns:
-            Requests by partition; partitions without are left out.
-        """
+    async def fetch(self) -> dict[int, Requests]:
+        """Fetch the requests that are available now, by partition; partitions without requests are left out."""
         follower = self._follower
         if follower is None:
             return {}
@@ -107,26 +96,14 @@ class ErasureFeed:
         self._reading.positions = _by_partition(follower)
         return {partition: read_requests(self._topic, records, self._decode) for partition, records in fetched.items()}
 
-    def done(self, applied: Mapping[int, Requests]) -> None:
-        """Note that requests are durably applied.
-
-        Args:
-            applied: By partition.
-        """
+    def mark_applied(self, applied: Mapping[int, Requests]) -> None:
+        """Note that requests are durably applied."""
         for partition, requests in applied.items():
             self.next_offsets[partition] = requests.next_offset
         self._reading.in_flight = 0
 
     def sweep(self, next_offsets: Mapping[int, int], positions: Mapping[int, int]) -> list[FoldedBatch]:
-        """Find watermarks that may go, a page of the tables at most.
-
-        Args:
-            next_offsets: Next offsets of the listens by partition.
-            positions: Up to where listens were read and folded, by partition.
-
-        Returns:
-            What goes, to be made durable one after the other.
-        """
+        """Return the removals of one page of the tables at most, see `Sweep.step`."""
         return self._sweep.step(next_offsets, positions)
 
     async def close(self) -> None:

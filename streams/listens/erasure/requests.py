@@ -1,4 +1,4 @@
-"""Erasure requests of one partition: records in, times by user and dead letters out, and what they change. No I/O."""
+"""Erasure requests of one partition: decoding of the records, and the resulting changes of states. No I/O."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from sidestream.streams.errors import BadRecord
 
 Decode = Callable[[bytes | None, bytes | None, int], UserErasure | None]
 
-# On the null with which a sweep ends a request: its user is forgotten already, in the same step.
+# Header of the tombstone with which a sweep ends a request: its user's watermarks are removed in the same step.
 SWEPT_HEADER = "x-swept"
 
 
@@ -20,11 +20,11 @@ class Requests:
     """Requests of one partition.
 
     Attributes:
-        topic: Where they came from.
-        next_offset: First offset of the partition that is not among them.
-        by_user: By key, in offset order: the time up to which all goes; none ends the erasures of the user.
-        dead_letters: For those that cannot be read.
-        bad_reasons: Why, in the same order.
+        topic: Source topic.
+        next_offset: Offset after the last request.
+        by_user: By key, in offset order: time up to which everything is erased; None ends the erasures of the user.
+        dead_letters: Dead letters of malformed records.
+        bad_reasons: Their reason codes, in the same order.
     """
 
     topic: str
@@ -35,16 +35,7 @@ class Requests:
 
 
 def read_requests(topic: str, records: Iterable[Any], decode: Decode) -> Requests:
-    """Decode records.
-
-    Args:
-        topic: Where they came from.
-        records: Consumer records of one partition, in offset order.
-        decode: Reads a record's key, value and timestamp, or raises `BadRecord`.
-
-    Returns:
-        What they ask for.
-    """
+    """Decode the records of one partition, in offset order; `decode` gets key, value and timestamp."""
     requests = Requests(topic, 0)
     for record in records:
         requests.next_offset = record.offset + 1
@@ -63,20 +54,20 @@ def read_requests(topic: str, records: Iterable[Any], decode: Decode) -> Request
 def erasure_changes(
     user: bytes, state: bytes | None, blocks: Mapping[int, bytes], ats: Sequence[int | None]
 ) -> dict[bytes, bytes | None]:
-    """Say what requests change of one user.
+    """Return the changes that requests make to one user.
 
     Args:
         user: The user's key.
-        state: The user's state; None where there is none.
+        state: The user's state; None if there is none.
         blocks: All of the user's blocks, by slot.
-        ats: As in `Requests.by_user`.
+        ats: Times as in `Requests.by_user`.
 
     Returns:
-        New values by key of changelog and table, none for a tombstone; empty where nothing changes. The state comes
-        last: where they are published in part, the request then finds the blocks again.
+        New values by key of changelog and table, None for a tombstone; empty if nothing changes. The state comes last:
+        if only a part is published, the request still finds the blocks again.
 
     Raises:
-        StateError: The state cannot be read.
+        StateError: The state is invalid.
     """
     new, left, changes = state, dict(blocks), dict[bytes, bytes | None]()
     for at in ats:

@@ -1,8 +1,9 @@
-"""Removes the watermarks of erased users once the source holds nothing that they guard against.
+"""Sweep that removes the watermarks of erased users once the source no longer holds any listens they protect against.
 
-A round goes through the tables of an assignment a page at a time, between two batches of the listen lane, whose single
-writer publishes what goes: first a null that ends the user's request on `user-erasures.v1`, or its key would stay there
-for ever, then the tombstone. A crash in between is made up for by the next round: the watermarks are still there.
+A round scans the tables of an assignment one page at a time, between two batches of the listen lane, whose single
+writer publishes the removals: first a tombstone that ends the user's request on `user-erasures.v1`, whose key would
+otherwise stay there forever, then the tombstone of the state. After a crash in between, the next round repeats both:
+the watermarks still exist.
 """
 
 import asyncio
@@ -28,14 +29,14 @@ logger = logging.getLogger(__name__)
 
 # Less than a millisecond of the event loop with full rings.
 PAGE_ROWS = 200
-LOOK_S = 10.0
+SOURCE_TIMEOUT_S = 10.0
 POLL_MS = 200
 DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a partition of the listens holds: first offset, that record's Kafka timestamp or the present, and end."""
+    """Contents of a partition of the listens: first offset, Kafka timestamp of that record (or now), and end offset."""
 
     start: int
     start_at: int
@@ -43,13 +44,13 @@ class Source:
 
 
 class Sweep:
-    """Rounds over the tables of one assignment; the first one begins at once.
+    """Sweeps over the tables of one assignment; the first one starts at once.
 
     Args:
         source_topic: Topic of the listens.
         erasures_topic: Topic of the requests.
-        clients: Factory of Kafka clients.
-        settings: How often, and how long watermarks stay at least.
+        clients: Kafka client factory.
+        settings: Interval, and minimum retention of watermarks.
         now_ms: UTC epoch milliseconds.
         clock: Monotonic seconds.
     """
@@ -66,52 +67,48 @@ class Sweep:
         self._source_topic, self._erasures_topic = source_topic, erasures_topic
         self._clients, self._settings, self._now_ms, self._clock = clients, settings, now_ms, clock
         self._tables: Mapping[int, PartitionTable] = {}
-        self._looking: asyncio.Task[dict[int, Source]] | None = None
+        self._source_task: asyncio.Task[dict[int, Source]] | None = None
         self._sources: dict[int, Source] = {}
-        # Partition, and the first key that was not looked at.
+        # Partition, and first key that was not examined.
         self._pages: deque[tuple[int, bytes]] = deque()
         self._due_s = 0.0
 
     def begin(self, tables: Mapping[int, PartitionTable]) -> None:
-        """Take the tables of an assignment.
-
-        Args:
-            tables: Restored tables by partition.
-        """
+        """Set the restored tables of an assignment, by partition."""
         self._tables, self._due_s = tables, self._clock()
         self._pages.clear()
 
     async def close(self) -> None:
-        """Let go of the tables."""
+        """Release the tables."""
         self._tables = {}
         self._pages.clear()
-        looking, self._looking = self._looking, None
-        if looking is not None:
-            looking.cancel()
-            await asyncio.gather(looking, return_exceptions=True)
+        source_task, self._source_task = self._source_task, None
+        if source_task is not None:
+            source_task.cancel()
+            await asyncio.gather(source_task, return_exceptions=True)
 
     def step(self, next_offsets: Mapping[int, int], positions: Mapping[int, int]) -> list[FoldedBatch]:
-        """Look at one page at most.
+        """Examine one page of a table at most.
 
         Args:
-            next_offsets: Next source offsets by partition, which stay as they are.
-            positions: Up to where the source was read and folded, by partition.
+            next_offsets: Next source offsets by partition, which do not change.
+            positions: Offsets up to which the source was read and folded, by partition.
 
         Returns:
-            What goes, to be made durable one after the other.
+            Removals, to be made durable in this order.
         """
         if not self._pages:
             self._start_round()
             return []
         partition, from_key = self._pages[0]
         source = self._sources[partition]
-        if positions.get(partition, 0) < source.end:  # what waits there may be from before an erasure
+        if positions.get(partition, 0) < source.end:  # pending listens may be from before an erasure
             return []
         self._pages.popleft()
         rows = list(itertools.islice(self._tables[partition].items(from_key), PAGE_ROWS))
         if len(rows) == PAGE_ROWS:
             self._pages.appendleft((partition, rows[-1][0] + b"\0"))
-        gone: dict[bytes, bytes | None] = {user: forget(state) for user, state in rows if _may_go(state, source)}
+        gone: dict[bytes, bytes | None] = {user: forget(state) for user, state in rows if _is_removable(state, source)}
         if not gone:
             return []
         swept = [(SWEPT_HEADER, b"1")]
@@ -122,28 +119,30 @@ class Sweep:
         ]
 
     def _start_round(self) -> None:
-        if self._looking is None:
+        if self._source_task is None:
             if self._tables and self._clock() >= self._due_s:
-                self._looking = asyncio.create_task(self._look(list(self._tables)), name="sweep of erasures")
+                self._source_task = asyncio.create_task(
+                    self._read_sources(list(self._tables)), name="sweep of erasures"
+                )
             return
-        if not self._looking.done():
+        if not self._source_task.done():
             return
-        looked, self._looking = self._looking, None
+        finished, self._source_task = self._source_task, None
         self._due_s = self._clock() + self._settings.erasure_sweep_s
         try:
-            self._sources = looked.result()
+            self._sources = finished.result()
         except (KafkaError, TimeoutError) as exc:
             logger.warning("%s: erasures are swept later (%r)", self._source_topic, exc)
         else:
             self._pages.extend((partition, b"") for partition in sorted(self._sources))
 
-    async def _look(self, partitions: list[int]) -> dict[int, Source]:
-        """Read what the partitions hold now."""
+    async def _read_sources(self, partitions: list[int]) -> dict[int, Source]:
+        """Read the current contents of the source partitions."""
         now_ms = self._now_ms()
         newest_at = now_ms - round(self._settings.erasure_keep_days * DAY_MS)
         consumer = self._clients.async_consumer(auto_offset_reset="none")
         try:
-            async with asyncio.timeout(LOOK_S):
+            async with asyncio.timeout(SOURCE_TIMEOUT_S):
                 await consumer.start()
                 tps = {TopicPartition(self._source_topic, partition) for partition in partitions}
                 consumer.assign(list(tps))
@@ -152,7 +151,7 @@ class Sweep:
                     consumer.seek(tp, begins[tp])
                 firsts: dict[TopicPartition, int] = {}
                 while waiting := tps - firsts.keys():
-                    # Control records alone are as good as nothing.
+                    # A partition with only control records counts as empty.
                     firsts |= {tp: now_ms for tp in waiting if await consumer.position(tp) >= ends[tp]}
                     if waiting := tps - firsts.keys():
                         fetched = await consumer.getmany(*waiting, timeout_ms=POLL_MS)
@@ -162,8 +161,8 @@ class Sweep:
         return {tp.partition: Source(begins[tp], min(firsts[tp], newest_at), ends[tp]) for tp in tps}
 
 
-def _may_go(state: bytes, source: Source) -> bool:
+def _is_removable(state: bytes, source: Source) -> bool:
     try:
         return may_forget(state, source.start, source.start_at)
-    except StateError:  # the user's next listen or session tells
+    except StateError:  # the user's next listen or session reports it
         return False

@@ -1,1 +1,1 @@
-"""What happens between an assignment and its first batch: identity checked, tables restored, positions found."""
+"""Steps from an assignment to its first batch: source check, table restore, start positions."""

@@ -1,14 +1,14 @@
-"""What states were folded from, kept beside them: one record under a reserved key in each changelog partition.
+"""Origin record: the source topic of the states, stored under a reserved key in each changelog partition.
 
-A state's watermark is an offset of one source topic with one partition count. On a topic that was recreated, or that
-deals its keys out anew, the same number means something else, and new listens would be taken for repeats. So each
-changelog partition holds, like any user, a record of the source that its states come from. Restoring brings it into
-the local database with the states, which is where `admission` compares it.
+A state's watermark is an offset of one source topic with one partition count. On a topic that was recreated or
+repartitioned, the same offset means something else, and new listens would be taken for duplicates. So each changelog
+partition contains a record of the source of its states. A restore brings it into the local database together with the
+states, where `source_check` compares it.
 
-Why not with the group's committed offsets: Kafka deletes those with the topic that they belong to, and a week after
-the group went to sleep; a compacted record lives exactly as long as the states do.
+Why not with the group's committed offsets: Kafka deletes those with their topic, and a week after the group became
+inactive; a compacted record lives exactly as long as the states.
 
-Reserved keys begin with two bytes of 0xff, which no UTF-8 user id can hold.
+Reserved keys begin with two bytes 0xff, which cannot occur in a UTF-8 user id.
 
 Source: KIP-516 (topic ids).
 """
@@ -29,13 +29,13 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The source of the states of a changelog partition.
+    """Source of the states of a changelog partition.
 
     Attributes:
-        source_topic: Its name.
-        source_id: Its topic id; none on a broker that gives none.
-        num_partitions: How many partitions its keys were dealt out to.
-        carried: Whether states were carried over from another source, so that this one alone does not make them.
+        source_topic: Topic name.
+        source_id: Topic id; None if the broker has no topic ids.
+        num_partitions: Number of partitions over which its keys are distributed.
+        carried: Whether states were carried over from another source, so that this one alone cannot reproduce them.
     """
 
     source_topic: str
@@ -50,16 +50,16 @@ class Origin:
 
     @classmethod
     def from_bytes(cls, value: bytes) -> "Origin":
-        """Read a record's value.
+        """Decode a record's value.
 
         Args:
-            value: What `to_bytes` made.
+            value: Value written by `to_bytes`.
 
         Returns:
             The origin.
 
         Raises:
-            LaneError: It is damaged or from a later release.
+            LaneError: The value is damaged or from a later release.
         """
         try:
             fields = json.loads(value)
@@ -74,19 +74,19 @@ class Origin:
         except (ValueError, TypeError, KeyError):
             pass
         msg = (
-            f"changelog: expected a record of its origin of format {_FORMAT}, got {value[:120]!r}; run the release "
+            f"changelog: expected an origin record of format {_FORMAT}, got {value[:120]!r}; run the release "
             "that wrote it"
         )
         raise LaneError(msg)
 
     def differences(self, now: "Origin") -> list[str]:
-        """Compare with the source as it is now.
+        """Compare with the current source.
 
         Args:
-            now: The source as Kafka has it.
+            now: Current source in Kafka.
 
         Returns:
-            What differs, each as expected and got; empty for the same source. An unknown id equals any.
+            Differences, each as expected and got; empty for the same source. An unknown topic id equals any other.
         """
         found = []
         if self.source_topic != now.source_topic:
@@ -99,26 +99,19 @@ class Origin:
 
 
 def is_reserved(key: bytes | None) -> bool:
-    """Tell whether a changelog record is about the changelog, not a user's.
-
-    Args:
-        key: Its key.
-
-    Returns:
-        True for the records of this module.
-    """
+    """Return whether a changelog record has a reserved key, that is, does not belong to a user."""
     return key is not None and key.startswith(RESERVED)
 
 
-def look_up(clients: Clients, *names: str) -> Mapping[str, TopicState]:
-    """Ask Kafka for topics as they are now; blocking, some 50 ms.
+def describe_topics(clients: Clients, *names: str) -> Mapping[str, TopicState]:
+    """Describe topics; blocks for some 50 ms.
 
     Args:
-        clients: The Kafka.
-        *names: Topics.
+        clients: Kafka client factory.
+        *names: Topic names.
 
     Returns:
-        Those that exist, by name.
+        State by name; missing topics are left out.
 
     Raises:
         TopicError: Kafka does not answer.

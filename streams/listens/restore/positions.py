@@ -1,4 +1,4 @@
-"""Where an assignment begins: explicit positions, checked against the log, and the record of what it folds onto."""
+"""Start of an assignment: explicit source positions, checked against the log, and the origin records."""
 
 import asyncio
 import logging
@@ -17,24 +17,16 @@ from sidestream.streams.listens.table.partition import PartitionTable
 
 logger = logging.getLogger(__name__)
 
-# A fetch is held until this much waits or the batch time is over: one wake-up for each batch, not for each listen.
+# The broker holds a fetch until this much is available or the batch time is over: one wake-up per batch, not one
+# per listen.
 FETCH_MIN_BYTES = 65_536
-# A transaction costs about 1.4 ms of CPU however little is in it, and a batch is one in every partition: 16 partitions
-# of 1,000 listens a second in all took 26 % of a core with batches of 100 ms.
+# A transaction costs about 1.4 ms of CPU regardless of its size, and a batch is one transaction in every partition: 16
+# partitions with 1,000 listens per second in total took 26 % of a core with batches of 100 ms.
 PARTITION_MS = 12.5
 
 
 def source_consumer(clients: Clients, settings: LaneSettings, num_partitions: int) -> AIOKafkaConsumer:
-    """Make the consumer of an assignment's listens.
-
-    Args:
-        clients: Factory of Kafka clients.
-        settings: How much and for how long it collects.
-        num_partitions: Of the assignment.
-
-    Returns:
-        The consumer, not started.
-    """
+    """Create the consumer for the listens of an assignment; it is not started."""
     return clients.async_consumer(
         auto_offset_reset="none",
         max_partition_fetch_bytes=settings.fetch_bytes,
@@ -48,20 +40,20 @@ async def start_positions(
 ) -> dict[int, int]:
     """Assign partitions to a consumer and seek each to its first listen that is not folded yet.
 
-    The later one of the committed offset and the position stored with the table is right: both mean that everything
-    before is folded, and the commit lags behind the table.
+    The larger of the committed offset and the position stored with the table is used: both mean that everything before
+    is folded, and the commit lags behind the table.
 
     Args:
         source: Started consumer without a group.
         topic: Source topic.
         tables: Restored tables by partition.
-        committed: The group's offsets by partition; none where it never committed.
+        committed: The group's offsets by partition; None where it never committed.
 
     Returns:
         The positions by partition.
 
     Raises:
-        LaneError: The source ends before what was already folded: it is not the topic that the state was made from.
+        LaneError: The source ends before the offset that was already folded: it is not the source of the states.
     """
     tps = {partition: TopicPartition(topic, partition) for partition in tables}
     source.assign(list(tps.values()))
@@ -72,8 +64,9 @@ async def start_positions(
         wanted = max(committed[partition] or 0, tables[partition].positions.source_next, 0)
         if wanted > ends[tp]:
             msg = (
-                f"{topic}/{partition}: source topic recreated or cut: expected it to reach offset {wanted}, before "
-                f"which all is folded, got an end of {ends[tp]}; its first listens would be taken for repeats; {REBASE}"
+                f"{topic}/{partition}: source topic recreated or truncated: expected it to reach offset {wanted}, "
+                f"before which all is folded, got an end of {ends[tp]}; its first listens would be taken for "
+                f"duplicates; {REBASE}"
             )
             raise LaneError(msg)
         if wanted < begins[tp] and (committed[partition] is not None or tables[partition].positions.source_next >= 0):
@@ -95,16 +88,16 @@ async def write_origins(
     positions: Mapping[int, int],
     origins: Mapping[int, Origin],
 ) -> None:
-    """Record what the states are folded from, before the first is.
+    """Write origin records before the first listen is folded.
 
     Args:
-        writer: Open, and told of the changelogs' ends.
+        writer: Open writer that knows the ends of the changelogs.
         tables: Restored tables by partition.
-        positions: By partition, the first source offset that is not folded.
-        origins: The records to write; partitions that have theirs are left out.
+        positions: First source offset that is not folded, by partition.
+        origins: Records to write; without the partitions that already have one.
 
     Raises:
-        LaneError: It is not known to be durable.
+        LaneError: A record is not known to be durable.
     """
     for partition, origin in origins.items():
         values = {ORIGIN_KEY: origin.to_bytes()}

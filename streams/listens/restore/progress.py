@@ -1,4 +1,4 @@
-"""How far a restore has come: in the log every few seconds, and for `/readyz`."""
+"""Progress of a restore, logged every few seconds and reported by `/readyz`."""
 
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -14,14 +14,14 @@ LOG_EVERY_S = 5.0
 
 @dataclass(slots=True)
 class RestoreProgress:
-    """How far one partition's restore has come, in changelog offsets.
+    """Restore progress of one partition, in changelog offsets.
 
     Attributes:
-        partition: Which.
+        partition: Partition number.
         start: First offset to read.
         position: Next offset to read.
-        end: The offset after the last.
-        per_s: Offsets a second since the restore began; 0 as long as nothing was read.
+        end: Offset after the last one to read.
+        per_s: Offsets per second since the restore began; 0 while nothing has been read.
     """
 
     partition: int
@@ -32,31 +32,31 @@ class RestoreProgress:
 
     @property
     def done(self) -> int:
-        """Offsets read."""
+        """Number of offsets read."""
         return self.position - self.start
 
     @property
     def total(self) -> int:
-        """Offsets to read in all; compaction makes the number of records smaller."""
+        """Total number of offsets to read; due to compaction there are fewer records."""
         return self.end - self.start
 
     @property
     def remaining(self) -> int:
-        """Offsets still to read."""
+        """Number of offsets still to read."""
         return max(0, self.end - self.position)
 
     @property
     def left_s(self) -> float | None:
-        """Seconds that the rest takes at this rate; none while there is no rate."""
+        """Estimated seconds to the end; None while the rate is unknown."""
         return self.remaining / self.per_s if self.per_s else None
 
 
 class ProgressLog:
-    """Keeps the rates of one restore, and tells of it in the log.
+    """Updates the rates of one restore and logs its progress.
 
     Args:
-        topic: The changelog.
-        progress: By partition; its rates are kept up to date here.
+        topic: Changelog topic.
+        progress: Progress by partition; this class updates its rates.
         clock: Monotonic seconds.
     """
 
@@ -64,26 +64,26 @@ class ProgressLog:
         self, topic: str, progress: Mapping[int, RestoreProgress], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._topic, self._progress, self._clock = topic, progress, clock
-        self._began_s = self._told_s = clock()
+        self._began_s = self._logged_s = clock()
 
     def note(self) -> None:
-        """Bring the rates up to date, and write a line where it is time for one."""
+        """Update the rates, and log a line if one is due."""
         now_s = self._clock()
         passed_s = now_s - self._began_s
         for progress in self._progress.values():
             progress.per_s = progress.done / passed_s if passed_s > 0 else 0.0
-        if now_s - self._told_s >= LOG_EVERY_S:
-            self._told_s = now_s
+        if now_s - self._logged_s >= LOG_EVERY_S:
+            self._logged_s = now_s
             lefts_s = [progress.left_s for progress in self._progress.values() if progress.remaining]
-            # Partitions are read side by side; the last one decides when listens go on.
+            # Partitions are read concurrently; the slowest one determines when folding resumes.
             left_s = None if not lefts_s or None in lefts_s else round(max(filter(None, lefts_s)), 1)
-            self._tell("restoring user states", left_s=left_s)
+            self._log("restoring user states", left_s=left_s)
 
     def end(self) -> None:
-        """Say that all is restored."""
-        self._tell("user states restored", seconds=round(self._clock() - self._began_s, 2))
+        """Log that everything is restored."""
+        self._log("user states restored", seconds=round(self._clock() - self._began_s, 2))
 
-    def _tell(self, event: str, **more: float | None) -> None:
+    def _log(self, event: str, **more: float | None) -> None:
         parts = self._progress.values()
         done, total = sum(part.done for part in parts), sum(part.total for part in parts)
         passed_s = max(1e-9, self._clock() - self._began_s)
@@ -93,7 +93,7 @@ class ProgressLog:
 
 
 class Restoring(Protocol):
-    """A lane, as far as its restore goes."""
+    """Restore state of a lane."""
 
     @property
     def partitions(self) -> Collection[int]:
@@ -101,24 +101,17 @@ class Restoring(Protocol):
 
     @property
     def restore_progress(self) -> Mapping[int, RestoreProgress]:
-        """By partition; empty before a restore begins."""
+        """Progress by partition; empty before a restore begins."""
 
-    def ready(self, partition: int) -> bool:
-        """Tell whether a partition's table is restored."""
+    def is_ready(self, partition: int) -> bool:
+        """Return whether a partition's table is restored."""
 
 
 def not_restored(lane: Restoring) -> list[str]:
-    """Say which partitions are not restored yet, how far they are, and how long the rest takes.
-
-    Args:
-        lane: The listen lane.
-
-    Returns:
-        A line for each.
-    """
+    """Return one line per partition that is not restored yet, with its progress and estimated time left."""
     reasons = []
     for partition in sorted(lane.partitions):
-        if lane.ready(partition):
+        if lane.is_ready(partition):
             continue
         reason, progress = f"restoring partition {partition}", lane.restore_progress.get(partition)
         if progress is not None and progress.remaining:

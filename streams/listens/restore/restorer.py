@@ -1,18 +1,18 @@
-"""Rebuilding local tables from their changelog, with a consumer of our own and explicit positions.
+"""Restore of local tables from their changelog, with our own consumer and explicit positions.
 
 The rules that make it safe, each learned from lost events:
 
-* no group and no position left over from anybody: every partition is sought to `stored + 1` before the first fetch;
-* the end is read once, after the committed source offset and when no transaction is open before it, and reading stops
-  by position, not by record: the last offsets of a transactional changelog are control records that are never
-  delivered, and compaction leaves holes;
-* a database whose stored offset does not fit the changelog (beyond its end, or before its start, where records were
-  deleted unseen) is emptied and rebuilt: the changelog is the truth, the database a cache;
-* so is one that last held all of the changelog longer ago than removals are kept: it would never hear of those that
-  compaction took meanwhile, and bring erased users back.
+* no group and no inherited position: every partition is sought to `stored + 1` before the first fetch;
+* the end is fetched once, after the committed source offset and when no transaction is open before it, and reading
+  stops by position, not by record: the last offsets of a transactional changelog are control records that are never
+  delivered, and compaction leaves gaps;
+* a database whose stored offset does not fit the changelog (past its end, or before its start, where records were
+  deleted without being read) is cleared and rebuilt: the changelog is the source of truth, the database a cache;
+* so is a database that was offline for longer than `delete.retention.ms`: it would miss tombstones that compaction
+  has removed in the meantime, and restore erased users.
 
-While one bulk of a partition is written in a thread, the next one is fetched and read: with two cores this is what the
-wall time is made of. One bulk in flight for each partition bounds the memory and keeps their order.
+While one bulk of a partition is written in a thread, the next one is fetched and parsed: with two cores this dominates
+the wall time. One bulk in flight per partition bounds the memory and preserves the order.
 """
 
 import asyncio
@@ -25,21 +25,22 @@ from typing import Any
 from sidestream.streams.errors import BrokerError, RestoreError, TopicError
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.follower import Follower
-from sidestream.streams.kafka.spans import POLL_MS, Place
+from sidestream.streams.kafka.read_rules import POLL_MS, Place
 from sidestream.streams.listens.restore.origin import ORIGIN_KEY
 from sidestream.streams.listens.restore.progress import ProgressLog, RestoreProgress
 from sidestream.streams.listens.table.meta import Positions
 from sidestream.streams.listens.table.partition import PartitionTable
-from sidestream.streams.runtime.garbage_collection import paused
+from sidestream.streams.runtime.garbage_collection import collection_paused
 from sidestream.streams.runtime.lane_metrics import LaneMetrics
 
 logger = logging.getLogger(__name__)
 
-# The fence ends the transactions of this changelog's own writers; only a foreign program's may still be open, for as
-# long as its timeout allows.
+# Fencing ends the transactions of the changelog's own writers; only another program's transaction may still be open,
+# for as long as its timeout allows.
 STABLE_S = 60.0
 STABLE_POLL_S = 0.02
-# How old the time may be at which a table was last whole, where nothing else is to be written: not worth a flush.
+# If nothing else has to be written, the time at which a table was last complete is updated only when it is older than
+# this: a newer one is not worth a flush.
 _STAMP_MS = 3_600_000
 
 
@@ -48,9 +49,9 @@ class Restorer:
 
     Args:
         topic: Changelog topic.
-        clients: Factory of Kafka clients.
+        clients: Kafka client factory.
         batch_records: Records in one bulk write.
-        metrics: Told how many records were read.
+        metrics: Counts the records that were read.
     """
 
     def __init__(self, topic: str, clients: Clients, batch_records: int, metrics: LaneMetrics) -> None:
@@ -63,12 +64,12 @@ class Restorer:
     async def restore(
         self, tables: Mapping[int, PartitionTable], is_stopped: Callable[[], bool], removals_kept_ms: int | None = None
     ) -> None:
-        """Bring tables up to the end of their changelog as it is now.
+        """Bring tables up to the current end of their changelog.
 
         Args:
             tables: Open databases by partition.
-            is_stopped: Asked between reads; once true, restoring ends where it is, consistently.
-            removals_kept_ms: For how long the changelog keeps them at least; none asks nobody for an age.
+            is_stopped: Called between reads; once true, the restore stops early in a consistent state.
+            removals_kept_ms: Minimum retention of tombstones in the changelog; None to skip the check of table ages.
 
         Raises:
             RestoreError: The changelog cannot be read.
@@ -79,7 +80,7 @@ class Restorer:
         try:
             async with Follower(self._clients, {self.topic: tables}, start=None, restarts=False) as follower:
                 await self._seek(follower, tables, is_stopped, removals_kept_ms)
-                with paused():
+                with collection_paused():
                     await self._read(follower, tables, is_stopped)
         except (BrokerError, TopicError) as exc:
             msg = (
@@ -104,13 +105,13 @@ class Restorer:
                     progress.position = follower.positions[Place(self.topic, partition)]
                 log.note()
         finally:
-            # A thread cannot be cancelled, and nobody may close a table under it.
+            # A thread cannot be cancelled, and its table must not be closed meanwhile.
             await asyncio.gather(*bulks.values(), return_exceptions=True)
         for bulk in bulks.values():
             bulk.result()
-        # Flushes wait for the disk: side by side they take half as long. None is left running when one fails.
-        settled = [asyncio.to_thread(self._settle, *entry) for entry in tables.items()]
-        for outcome in await asyncio.gather(*settled, return_exceptions=True):
+        # Flushes wait for the disk: concurrently they take half as long. None is left running when one fails.
+        finished = [asyncio.to_thread(self._finish, *entry) for entry in tables.items()]
+        for outcome in await asyncio.gather(*finished, return_exceptions=True):
             if outcome is not None:
                 raise outcome
         log.end()
@@ -126,11 +127,11 @@ class Restorer:
         for partition, table in tables.items():
             place = Place(self.topic, partition)
             begin, end = follower.bounds[place].begin, ends[place]
-            misfit = _misfit(table, begin, end, removals_kept_ms)
-            if misfit is not None:
-                await asyncio.to_thread(_begin_anew, table, misfit, begin, end)
-            if misfit is not None or table.was_damaged:
-                self._metrics.rebuilt(misfit or "damaged")
+            reason = _rebuild_reason(table, begin, end, removals_kept_ms)
+            if reason is not None:
+                await asyncio.to_thread(_reset, table, reason, begin, end)
+            if reason is not None or table.was_damaged:
+                self._metrics.rebuilt(reason or "damaged")
             start = max(begin, table.positions.changelog_offset + 1)
             follower.seek({place: start})
             self.progress[partition] = RestoreProgress(partition, start, start, end)
@@ -138,8 +139,8 @@ class Restorer:
     async def _stable_ends(
         self, follower: Follower, tables: Mapping[int, PartitionTable], is_stopped: Callable[[], bool]
     ) -> Mapping[Place, int]:
-        """Read the ends once all transactions before them are decided: last stable offset = high watermark."""
-        if self._clients.is_embedded:  # it isolates nothing
+        """Fetch the ends once all transactions before them have ended: last stable offset = high watermark."""
+        if self._clients.is_embedded:  # no transaction isolation
             return {place: end for place, (_, end) in follower.bounds.items()}
         until_s = time.monotonic() + STABLE_S
         async with Follower(self._clients, {self.topic: tables}, start=None, read_committed=False) as log:
@@ -153,7 +154,7 @@ class Restorer:
                     place = still_open[0]
                     msg = (
                         f"changelog {place}: expected no open transaction, got one since offset {ends[place]} for "
-                        f"{STABLE_S:.0f} s; nobody but workers may write there: find it with `kafka-transactions.sh "
+                        f"{STABLE_S:.0f} s; only workers may write there: find it with `kafka-transactions.sh "
                         "find-hanging`, abort it, then restart the worker"
                     )
                     raise RestoreError(msg)
@@ -163,7 +164,7 @@ class Restorer:
     async def _apply(self, table: PartitionTable, records: Sequence[Any]) -> None:
         last = records[-1].offset
         if records[0].offset <= table.positions.changelog_offset:
-            # Cannot happen with an own consumer and an explicit seek; if it did, the stored offset would be a lie.
+            # Cannot happen with our own consumer and an explicit seek; if it did, the stored offset would be wrong.
             msg = (
                 f"changelog {self.topic}: expected records after offset {table.positions.changelog_offset}, got "
                 f"{records[0].offset}; restart the worker"
@@ -171,24 +172,24 @@ class Restorer:
             raise RestoreError(msg)
         values = {record.key: record.value for record in records}
         positions = replace(table.positions, changelog_offset=last)
-        if ORIGIN_KEY in values:  # the states begin anew, and with them the source
+        if ORIGIN_KEY in values:  # the states start over, and so does the source
             positions = Positions(last)
         await asyncio.to_thread(table.load, values, positions)
         self._metrics.restored(len(records))
 
-    def _settle(self, partition: int, table: PartitionTable) -> None:
+    def _finish(self, partition: int, table: PartitionTable) -> None:
         progress = self.progress[partition]
-        # Control records and compacted tails up to the position were passed over: they hold nothing for us.
+        # Control records and compacted offsets before the position were skipped: they hold no data.
         last = max(progress.position - 1, table.positions.changelog_offset)
-        is_whole, age_ms = not progress.remaining, table.age_ms()
-        is_stamp_due = is_whole and last >= 0 and (age_ms is None or age_ms >= _STAMP_MS)
+        is_complete, age_ms = not progress.remaining, table.age_ms()
+        is_stamp_due = is_complete and last >= 0 and (age_ms is None or age_ms >= _STAMP_MS)
         if last > table.positions.changelog_offset or is_stamp_due:
-            table.load({}, replace(table.positions, changelog_offset=last), is_whole=is_whole)
+            table.load({}, replace(table.positions, changelog_offset=last), is_complete=is_complete)
         table.flush()
 
 
-def _misfit(table: PartitionTable, begin: int, end: int, removals_kept_ms: int | None) -> str | None:
-    """Say in one word why a database cannot go on from its offset; none where it can."""
+def _rebuild_reason(table: PartitionTable, begin: int, end: int, removals_kept_ms: int | None) -> str | None:
+    """Return the reason (one word) why a database cannot continue from its offset; None if it can."""
     next_offset, age_ms = table.positions.changelog_offset + 1, table.age_ms()
     if next_offset == 0:
         return None
@@ -196,22 +197,22 @@ def _misfit(table: PartitionTable, begin: int, end: int, removals_kept_ms: int |
         return "ahead"
     if next_offset < begin:
         return "behind"
-    # Where nothing came since, no removal did either.
+    # Without new records there were no tombstones either.
     is_old = removals_kept_ms is not None and age_ms is not None and age_ms >= removals_kept_ms
     return "old" if is_old and next_offset < end else None
 
 
-def _begin_anew(table: PartitionTable, misfit: str, begin: int, end: int) -> None:
+def _reset(table: PartitionTable, reason: str, begin: int, end: int) -> None:
     age_ms = table.age_ms()
     logger.warning(
-        "user-state table %s holds changelog offset %d, last whole %s, the changelog has %d to %d (%s): "
+        "user-state table %s holds changelog offset %d, last complete %s, the changelog has %d to %d (%s): "
         "rebuilding it from the changelog",
         table.path,
         table.positions.changelog_offset,
-        "at a time not known" if age_ms is None else f"{age_ms / 3_600_000:.1f} h ago",
+        "at an unknown time" if age_ms is None else f"{age_ms / 3_600_000:.1f} h ago",
         begin,
         end,
-        misfit,
+        reason,
     )
     table.clear()
     table.write({}, Positions())

@@ -1,16 +1,16 @@
-"""Whether the states of an assignment were folded from the topics that are there now; if not, nothing is folded.
+"""Check that the states of an assignment were folded from the current topics; otherwise nothing is folded.
 
-Four things can have happened while nobody looked, and each would lose or hide listens without a word: the source topic
-was recreated, or got more partitions; the changelog was recreated, or was emptied. Two looks find them:
+Four changes may have happened while no worker ran, and each would silently lose or hide listens: the source topic was
+recreated, or got more partitions; the changelog was recreated, or was emptied. Two checks detect them:
 
-* before a database is restored: its offset must be one of this changelog, by topic id. A database
-  whose changelog is gone may hold the only states, so it is kept, unless the new changelog says it has those of this
+* before the restore: a database's offset must belong to this changelog, by topic id. A database whose changelog was
+  recreated may hold the only copy of the states, so it is kept, unless the new changelog's origin record names this
   source;
-* after it: the changelog's own record of its origin must name the source that is there now. It is written when a
-  partition is first owned, so an empty changelog below a committed source offset is one that lost its states.
+* after the restore: the changelog's origin record must name the current source. It is written when a partition is first
+  owned, so an empty changelog with a committed source offset has lost its states.
 
-Comparing after the restore, not before, is what makes a fresh disk as safe as a kept one, and lets a kept one go on
-after a rebase that another machine ran.
+Comparing after the restore makes a fresh disk as safe as an existing one, and lets an existing database continue after
+a rebase that ran on another machine.
 """
 
 import asyncio
@@ -21,53 +21,53 @@ from aiokafka.partitioner import murmur2
 from sidestream.streams.errors import LaneError
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.reading import read_to_end
-from sidestream.streams.listens.restore.origin import ORIGIN_KEY, Origin, look_up
+from sidestream.streams.listens.restore.origin import ORIGIN_KEY, Origin, describe_topics
 from sidestream.streams.listens.table.meta import TableIdentity, TableTopics
 from sidestream.streams.listens.table.partition import PartitionTable
 
 REBASE = (
     "nothing was folded or changed; stop all workers of the group and run `sidestream state rebase`, which carries the "
-    "states over, then start them again"
+    "states over, then start the workers again"
 )
 CREATE = "nothing was folded or changed; run `sidestream topics create`, then start the worker again"
 
 
-class Admission:
+class SourceCheck:
     """Compares tables and topics for one lane.
 
     Args:
-        identity: Names and partition count that the lane is set to.
-        clients: Factory of Kafka clients.
-        beside: Other topics that the lane reads or writes in the partition of the listens.
+        identity: Topic names and partition count configured for the lane.
+        clients: Kafka client factory.
+        side_topics: Other topics that the lane reads or writes, with the partitions of the listens.
 
     Attributes:
-        removals_kept_ms: For how long the changelog keeps them at least; none before the first look.
+        removals_kept_ms: Minimum retention of tombstones in the changelog; None before `read_topics`.
     """
 
-    def __init__(self, identity: TableIdentity, clients: Clients, beside: Sequence[str] = ()) -> None:
-        self._identity, self._clients, self._beside = identity, clients, tuple(beside)
+    def __init__(self, identity: TableIdentity, clients: Clients, side_topics: Sequence[str] = ()) -> None:
+        self._identity, self._clients, self._side_topics = identity, clients, tuple(side_topics)
         self._topics = TableTopics()
         self.removals_kept_ms: int | None = None
 
     @property
     def origin(self) -> Origin:
-        """The source as it is now."""
+        """Current source."""
         return Origin(self._identity.source_topic, self._topics.source_id, self._identity.num_partitions)
 
-    async def look(self) -> None:
-        """Ask Kafka for the topics of this assignment.
+    async def read_topics(self) -> None:
+        """Describe the topics of this assignment.
 
         Raises:
-            LaneError: One is missing, or has another partition count than the lane is set to.
+            LaneError: A topic is missing, or its partition count differs from the lane's settings.
             TopicError: Kafka does not answer.
         """
         names, count = (self._identity.source_topic, self._identity.changelog_topic), self._identity.num_partitions
-        found = await asyncio.to_thread(look_up, self._clients, *names, *self._beside)
-        for name in (*names, *self._beside):
+        found = await asyncio.to_thread(describe_topics, self._clients, *names, *self._side_topics)
+        for name in (*names, *self._side_topics):
             state = found.get(name)
             if state is None or state.partitions != count:
                 got = "no such topic" if state is None else str(state.partitions)
-                then = CREATE if state is None and name in self._beside else REBASE
+                then = CREATE if state is None and name in self._side_topics else REBASE
                 msg = f"{name}: expected {count} partitions (topics.user_partitions), got {got}; {then}"
                 raise LaneError(msg)
         source, changelog = (found[name] for name in names)
@@ -75,41 +75,41 @@ class Admission:
         self.removals_kept_ms = changelog.removals_kept_ms
 
     async def before_restore(self, tables: Mapping[int, PartitionTable]) -> None:
-        """Let no database be restored from another changelog than its own.
+        """Check that every database is restored from its own changelog.
 
         Args:
             tables: Open databases by partition.
 
         Raises:
-            LaneError: The changelog was recreated, and does not say that it holds the states.
+            LaneError: The changelog was recreated, and has no origin record of this source.
         """
         for partition, table in tables.items():
             stored, now = table.topics.changelog_id, self._topics.changelog_id
             if stored and now and stored != now:
-                origin = await self._recorded(partition)
+                origin = await self._recorded_origin(partition)
                 if origin is None or origin.differences(self.origin):
                     msg = (
                         f"{self._identity.changelog_topic}/{partition}: changelog recreated: expected topic id "
-                        f"{stored}, got {now}; the states are left in {table.path} alone; {REBASE}"
+                        f"{stored}, got {now}; the only copy of the states is in {table.path}; {REBASE}"
                     )
                     raise LaneError(msg)
                 table.clear()
-            table.belong_to(self._topics)
+            table.set_topics(self._topics)
 
     def after_restore(
         self, tables: Mapping[int, PartitionTable], committed: Mapping[int, int | None]
     ) -> dict[int, Origin]:
-        """Let nothing be folded onto states of another source.
+        """Check that the restored states come from this source.
 
         Args:
             tables: Restored databases by partition.
             committed: The group's source offsets.
 
         Returns:
-            The record to write, for partitions of the changelog that have none yet.
+            Origin records to write, for changelog partitions without one.
 
         Raises:
-            LaneError: The states are of another source, or are gone.
+            LaneError: The states come from another source, or are lost.
         """
         missing = {}
         for partition, table in tables.items():
@@ -117,19 +117,19 @@ class Admission:
             if record is not None:
                 differences = Origin.from_bytes(record).differences(self.origin)
             else:
-                differences = self._unrecorded(partition, table, committed[partition] or 0)
+                differences = self._problems_without_record(partition, table, committed[partition] or 0)
                 missing[partition] = self.origin
             if differences:
                 msg = f"{self._identity.source_topic}/{partition}: {'; '.join(differences)}; {REBASE}"
                 raise LaneError(msg)
         return missing
 
-    def _unrecorded(self, partition: int, table: PartitionTable, committed: int) -> list[str]:
-        """Judge a changelog of an earlier release, or a new one."""
+    def _problems_without_record(self, partition: int, table: PartitionTable, committed: int) -> list[str]:
+        """Check a changelog without an origin record: of an earlier release, or new."""
         if table.positions.changelog_offset < 0 and committed > 0:
             return [
                 f"changelog {self._identity.changelog_topic} emptied: expected the states of {committed} listens that "
-                "are folded already, got none"
+                "are already folded, got none"
             ]
         count = self._identity.num_partitions
         for key, _ in table.items():  # noqa: PERF102 - a table has no `keys`
@@ -137,8 +137,8 @@ class Admission:
                 return [f"repartitioned: expected the users of {partition} of {count} partitions, got {key!r}"]
         return []
 
-    async def _recorded(self, partition: int) -> Origin | None:
-        """Read the record of a changelog partition that no table holds; all of it is read."""
+    async def _recorded_origin(self, partition: int) -> Origin | None:
+        """Read the origin record of a changelog partition that has not been restored; reads the whole partition."""
         found: bytes | None = None
         async for batch in read_to_end(self._clients, self._identity.changelog_topic, [partition]):
             for record in batch.records:
@@ -147,11 +147,11 @@ class Admission:
 
 
 def partition_of(key: bytes, num_partitions: int) -> int:
-    """Name the partition of a key.
+    """Compute the partition of a key.
 
     Args:
         key: User id in UTF-8.
-        num_partitions: Of the topic.
+        num_partitions: Partition count of the topic.
 
     Returns:
         The partition.

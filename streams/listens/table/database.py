@@ -1,10 +1,11 @@
-"""RocksDB on this worker's disk: how one is opened, when it counts as damaged, and how it is thrown away.
+"""Local RocksDB databases: opening, detection of damage, deletion.
 
-A damaged database may be deleted, because its changelog rebuilds it. One that another process has open may not, nor one
-that cannot be read for another reason (permissions, a full or absent disk): those remain errors for a person.
+A damaged database may be deleted, because it is rebuilt from its changelog. A database that another process has open
+must not be deleted, nor one that cannot be read for another reason (permissions, a full or missing disk): these errors
+are left to the operator.
 
-RocksDB recognises damage when it opens (manifest, footers, sizes) or only when a block is read. In the second case the
-folder is marked, the worker ends, and the next one that opens it finds the mark.
+RocksDB detects damage when it opens a database (manifest, footers, sizes) or only when a block is read. In the second
+case the folder is marked, the worker stops, and the next one that opens it finds the mark.
 """
 
 import fcntl
@@ -21,48 +22,33 @@ from sidestream.streams.listens.settings import TableSettings
 logger = logging.getLogger(__name__)
 
 _MARK = "DAMAGED"
-# rocksdict raises bare Exceptions with RocksDB's status as text. A file that the manifest names and that is gone is
-# damage too, but an input/output error: of those no other kind is.
+# rocksdict raises bare Exceptions with RocksDB's status as text. A missing file that the manifest lists is reported as
+# an IO error but counts as damage; no other IO error does.
 _DAMAGE = re.compile(r"\bCorruption: |^IO error: No such file or directory: While open(ing)? a file ")
 
 
 def is_damage(error: BaseException) -> bool:
-    """Tell whether RocksDB found its files damaged.
-
-    Args:
-        error: What rocksdict raised.
-
-    Returns:
-        True for damage; False for all that deleting the database would not cure.
-    """
+    """Return whether RocksDB reported damaged files; False for errors that deleting the database would not fix."""
     return _DAMAGE.search(str(error)) is not None
 
 
-def damage(path: Path, why: object) -> TableDamaged:
-    """Say that a database is damaged.
-
-    Args:
-        path: Its folder.
-        why: RocksDB's words.
-
-    Returns:
-        The error.
-    """
-    said = " ".join(str(why).split())
-    msg = f"user-state table {path}: damaged ({said}); the next worker that opens it rebuilds it from the changelog"
+def damaged_error(path: Path, why: object) -> TableDamaged:
+    """Return the error for a damaged database; `why` is RocksDB's message."""
+    reason = " ".join(str(why).split())
+    msg = f"user-state table {path}: damaged ({reason}); the next worker that opens it rebuilds it from the changelog"
     return TableDamaged(msg)
 
 
 def mark_damaged(path: Path, why: object) -> None:
-    """Note in the folder that the database is damaged, so that the next one to open it throws it away.
+    """Mark the folder of a damaged database, so that the next worker that opens it discards it.
 
     Args:
         path: Folder of the database.
-        why: RocksDB's words.
+        why: RocksDB's message.
     """
     try:
         (path / _MARK).write_text(str(why))
-    except OSError as exc:  # a full disk: the damage is found again sooner or later
+    except OSError as exc:  # a full disk: the damage will be detected again
         logger.warning("user-state table %s: cannot be marked as damaged: %r", path, exc)
 
 
@@ -70,49 +56,49 @@ def open_database(path: Path, options: Options) -> Rdict:
     """Open or create a database.
 
     Args:
-        path: Its folder; created if absent.
-        options: Made for this opening alone.
+        path: Folder of the database; created if missing.
+        options: Options made for this call only.
 
     Returns:
         The database.
 
     Raises:
-        TableDamaged: It is damaged.
-        LaneError: It cannot be opened for another reason; mostly, another process has it open.
+        TableDamaged: The database is damaged.
+        LaneError: The database cannot be opened for another reason, usually because another process has it open.
     """
     if (path / _MARK).exists():
-        raise damage(path, (path / _MARK).read_text(errors="replace"))
+        raise damaged_error(path, (path / _MARK).read_text(errors="replace"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return Rdict(str(path), options)
     except Exception as exc:  # rocksdict raises bare Exception
         if is_damage(exc):
-            raise damage(path, exc) from exc
+            raise damaged_error(path, exc) from exc
         msg = (
             f"user-state table {path}: cannot be opened ({exc}); if another worker uses this folder, give each its "
-            "own data_dir; else look at the disk and its permissions"
+            "own data_dir; otherwise check the disk and its permissions"
         )
         raise LaneError(msg) from exc
 
 
 def discard(path: Path) -> None:
-    """Delete a database that nobody has open.
+    """Delete a database that no process has open.
 
-    Its folder is renamed first: one that is half deleted when the process dies must not be opened again.
+    Its folder is renamed first: a half-deleted folder left by a crash must not be opened again.
 
     Args:
-        path: Folder of the database; absent is fine.
+        path: Folder of the database; may be missing.
 
     Raises:
-        LaneError: Another process has it open.
+        LaneError: Another process has the database open.
     """
-    leaving = path.with_name(path.name + ".discarded")
-    shutil.rmtree(leaving, ignore_errors=True)
+    discarded = path.with_name(path.name + ".discarded")
+    shutil.rmtree(discarded, ignore_errors=True)
     if not path.exists():
         return
     _refuse_locked(path)
-    path.rename(leaving)
-    shutil.rmtree(leaving)
+    path.rename(discarded)
+    shutil.rmtree(discarded)
 
 
 def _refuse_locked(path: Path) -> None:
@@ -125,21 +111,21 @@ def _refuse_locked(path: Path) -> None:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as exc:
             msg = (
-                f"user-state table {path}: damaged, and open in another process, so it is left alone; stop that "
+                f"user-state table {path}: damaged, and open in another process, so it is not deleted; stop that "
                 "process, or give this worker its own data_dir"
             )
             raise LaneError(msg) from exc
 
 
 def make_options(settings: TableSettings, cache: Cache) -> Options:
-    """Make the options of one opening: small, because a worker has one database for each partition.
+    """Create the options for opening one database: small, because a worker has one per partition.
 
     Args:
         settings: Sizes.
         cache: Block cache, shared between databases.
 
     Returns:
-        The options; opening uses them up.
+        The options; they can be used only once.
     """
     # Without these, RocksDB takes 64 MiB memtables and an 8 MiB cache per database.
     block = BlockBasedOptions()

@@ -1,16 +1,16 @@
-"""What a local database says of itself: the record of its empty key, in its layouts 1 to 3.
+"""Metadata record of a local database, stored under its empty key, in layouts 1 to 3.
 
     offset  size  field
     0       1     version of this layout (3)
     1       8     changelog offset: everything up to and including it is in the database, -1 for nothing (i64 LE)
     9       8     next source offset: everything before it is folded, -1 if never folded (i64 LE)
-    17      16    topic id of the source that the second offset belongs to; zeros: not known
-    33      16    topic id of the changelog that the first offset belongs to; zeros: not known
-    49      8     when it last held all of its changelog, UTC epoch ms, -1 where not known (i64 LE)
+    17      16    topic id of the source that the second offset belongs to; zeros: unknown
+    33      16    topic id of the changelog that the first offset belongs to; zeros: unknown
+    49      8     when it last held all of its changelog, UTC epoch ms, -1 if unknown (i64 LE)
     57      n     identity: `source topic|changelog topic|partition count|partition`, UTF-8
 
-Version 1 had no topic ids, its identity begins at 17; version 2 had no time, its identity begins at 49. Both are read,
-and written anew as version 3.
+Version 1 had no topic ids, its identity begins at 17; version 2 had no time, its identity begins at 49. Both can be
+read, and are rewritten as version 3.
 """
 
 import struct
@@ -28,27 +28,20 @@ _HEADERS = {1: _OFFSETS, 2: _WITH_IDS, 3: _WITH_TIME}
 
 @dataclass(frozen=True, slots=True)
 class TableIdentity:
-    """What a table is made from; a database of another identity is never read."""
+    """Topics that a table is built from; a database with another identity is never read."""
 
     source_topic: str
     changelog_topic: str
     num_partitions: int
 
     def of(self, partition: int) -> bytes:
-        """Name one partition's database.
-
-        Args:
-            partition: Partition of the source topic and of the changelog.
-
-        Returns:
-            Text that is stored in the database.
-        """
+        """Return the identity of one partition's database, as stored in the database."""
         return f"{self.source_topic}|{self.changelog_topic}|{self.num_partitions}|{partition}".encode()
 
 
 @dataclass(frozen=True, slots=True)
 class Positions:
-    """Up to where a database holds its changelog, and from where its source goes on; -1 for never."""
+    """Last changelog offset that a database holds, and next source offset to fold; -1 for none."""
 
     changelog_offset: int = -1
     source_next: int = -1
@@ -56,23 +49,23 @@ class Positions:
 
 @dataclass(frozen=True, slots=True)
 class TableTopics:
-    """Which topics a database's offsets belong to; an id is none where it is not known."""
+    """Topic ids that a database's offsets belong to; None if unknown."""
 
     source_id: str | None = None
     changelog_id: str | None = None
 
 
 def pack_meta(positions: Positions, topics: TableTopics, current_at: int, identity: bytes) -> bytes:
-    """Write the record.
+    """Encode the record.
 
     Args:
         positions: Offsets.
-        topics: Which topics they belong to.
+        topics: Topics that the offsets belong to.
         current_at: When the database last held all of its changelog, UTC epoch ms.
-        identity: What the database is made from.
+        identity: Identity of the database.
 
     Returns:
-        Its bytes, in the newest layout.
+        The record in the newest layout.
     """
     ids = (_id_bytes(topics.source_id), _id_bytes(topics.changelog_id))
     header = _WITH_TIME.pack(META_VERSION, positions.changelog_offset, positions.source_next, *ids, current_at)
@@ -80,15 +73,15 @@ def pack_meta(positions: Positions, topics: TableTopics, current_at: int, identi
 
 
 def unpack_meta(meta: bytes, identity: bytes) -> tuple[Positions, TableTopics, int] | None:
-    """Read the record.
+    """Decode the record.
 
     Args:
-        meta: Its bytes.
-        identity: What the database must be made from; another partition count is `admission`'s to judge.
+        meta: Encoded record.
+        identity: Expected identity; the partition count is left to `source_check`.
 
     Returns:
-        Offsets, the topics that they belong to, and when all of the changelog was there; none for a later layout or a
-        database of something else.
+        Offsets, the topics that they belong to, and when the database was last complete; None for a later layout or
+        another identity.
     """
     header = _HEADERS.get(meta[0])
     if header is None or _without_count(meta[header.size :]) != _without_count(identity):

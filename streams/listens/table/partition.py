@@ -1,16 +1,16 @@
-"""The user-state table on this worker's disk: one RocksDB per assigned partition.
+"""User-state table of one partition: a RocksDB database on this worker's disk.
 
-It is opened on assignment and closed on revoke, so that it can move to another process.
+It is opened on assignment and closed on revocation, so that it can move to another process.
 
-The table is a cache of its changelog: it may always be deleted, and is rebuilt; a damaged one is. Every write is one
-atomic WriteBatch of values, the changelog offset up to which the database holds everything, and the next source offset;
-so after any crash those three agree. Bulk loads pass by the write-ahead log: what a crash leaves of them is a prefix,
-because a batch never straddles two memtables and these are flushed in their order; and no logged write follows before
-they are flushed, for its positions would survive them.
+The table is a cache of its changelog: it can be deleted at any time and is then rebuilt; damaged tables are deleted.
+Every write is one atomic WriteBatch of values, the changelog offset up to which the database holds everything, and the
+next source offset; so these three are consistent after any crash. Bulk loads bypass the write-ahead log: a crash leaves
+a prefix of them, because a batch never spans two memtables and memtables are flushed in order; no logged write may
+follow before they are flushed, because its positions would survive while the loaded values are lost.
 
-Keys are user ids in UTF-8, and after all of them, since they begin with 0xff, those of the users' blocks
-(`sidestream.models.history.blocks`) and records about the changelog (`origin`). The empty key, which no user can have,
-holds what the database says of itself (`meta`).
+Keys are user ids in UTF-8. Keys of the users' blocks (`sidestream.models.history.blocks`) and records about the
+changelog (`origin`) begin with 0xff and sort after all user ids. The empty key, which no user can have, holds the
+metadata record (`meta`).
 """
 
 import logging
@@ -24,7 +24,7 @@ from sidestream.models.history.blocks import KEY_MARK, block_prefix, slot_of
 from sidestream.streams.errors import LaneError
 from sidestream.streams.listens.settings import TableSettings
 from sidestream.streams.listens.table.database import (
-    damage,
+    damaged_error,
     discard,
     is_damage,
     make_options,
@@ -46,23 +46,24 @@ logger = logging.getLogger(__name__)
 
 
 class PartitionTable:
-    """The database of one partition. Reads and writes may come from different threads.
+    """Database of one partition. Reads and writes may come from different threads.
 
     Args:
         path: Folder of the database.
-        identity: What it must be made from.
+        identity: Required identity.
         settings: Sizes.
         cache: Block cache, shared between partitions.
         clock: UTC epoch ms; the machine's by default.
 
     Attributes:
-        positions: What the database holds.
-        current_at: When it last held all of its changelog, UTC epoch ms, -1 where not known.
-        was_damaged: It was thrown away and is empty for this reason.
+        positions: Offsets of the data in the database.
+        current_at: When it last held all of its changelog, UTC epoch ms; -1 if unknown.
+        was_damaged: Whether it is empty because it was damaged and discarded.
 
     Raises:
-        TableDamaged: The database is damaged; so do reads and writes that find it later, and mark it.
-        LaneError: The database is locked, cannot be opened, or is made from something else.
+        TableDamaged: The database is damaged. Reads and writes that detect damage later raise it too, and mark the
+            folder.
+        LaneError: The database is locked, cannot be opened, or has another identity.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class PartitionTable:
         self._identity, self._clock = identity, clock or WallClock()
         self._make_options: Callable[[], Options] = lambda: make_options(settings, cache)
         self._logged, self._unlogged = WriteOptions(), WriteOptions()
-        # A property, whatever rocksdict's stubs say.
+        # A property, contrary to rocksdict's stubs.
         self._unlogged.disable_wal = True  # type: ignore[method-assign, assignment]
         self._is_loading = False
         self._db = open_database(path, self._make_options())
@@ -97,7 +98,7 @@ class PartitionTable:
             key: User id in UTF-8.
 
         Returns:
-            The value, or none.
+            The value; None if there is none.
         """
         try:
             return cast(bytes | None, self._db.get(key))
@@ -121,32 +122,31 @@ class PartitionTable:
             raise
 
     def write(self, values: Mapping[bytes, bytes | None], positions: Positions) -> None:
-        """Write values and positions in one atomic step; they are all that the changelog holds by now.
+        """Write values and positions atomically; the database then holds all of the changelog.
 
         Args:
-            values: By user id in UTF-8; none deletes.
-            positions: What the database holds once this is written.
+            values: By user id in UTF-8; None deletes.
+            positions: Offsets of the database after this write.
         """
         self.flush()
         self.current_at = self._clock()
         self._put(values, positions, self._logged)
 
-    def load(self, values: Mapping[bytes, bytes | None], positions: Positions, *, is_whole: bool = False) -> None:
-        """Write in bulk, without the write-ahead log: a third less work, and after a crash only a prefix is there.
+    def load(self, values: Mapping[bytes, bytes | None], positions: Positions, *, is_complete: bool = False) -> None:
+        """Write in bulk, without the write-ahead log: a third less work, but a crash leaves only a prefix.
 
         Args:
-            values: By user id in UTF-8; none deletes.
-            positions: What the database holds once this is written.
-            is_whole: Whether it is all that the changelog holds by now; else more of it follows, and the time when all
-                of it was there stays what it was.
+            values: By user id in UTF-8; None deletes.
+            positions: Offsets of the database after this write.
+            is_complete: Whether the database then holds all of the changelog; otherwise `current_at` is unchanged.
         """
         self._is_loading = True
-        if is_whole:
+        if is_complete:
             self.current_at = self._clock()
         self._put(values, positions, self._unlogged)
 
     def flush(self) -> None:
-        """Bring what was loaded to the disk; blocking. Nothing to do after logged writes."""
+        """Flush bulk loads to disk; blocking. Does nothing after logged writes."""
         if not self._is_loading:
             return
         try:
@@ -157,7 +157,7 @@ class PartitionTable:
         self._is_loading = False
 
     def items(self, from_key: bytes = META_KEY) -> Iterator[tuple[bytes, bytes]]:
-        """Go through all users in key order, from a key on."""
+        """Iterate over all users in key order, starting at a key."""
         for key, value in self.scan(b"", from_key):
             if key.startswith(KEY_MARK):
                 return
@@ -165,11 +165,11 @@ class PartitionTable:
                 yield key, value
 
     def scan(self, prefix: bytes, from_key: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        """Go through all keys that begin alike, as they are now, in order.
+        """Iterate over a snapshot of all keys with a prefix, in order.
 
         Args:
             prefix: First bytes of the keys.
-            from_key: Where to begin among them.
+            from_key: First key to return.
 
         Yields:
             Key and value.
@@ -183,46 +183,46 @@ class PartitionTable:
             yield key, cast(bytes, entry.value())
             entry.next()
         try:
-            entry.status()  # a damaged block ends the iteration like the end does
+            entry.status()  # a damaged block ends the iteration silently
         except Exception as exc:
             self._refuse_damage(exc)
             raise
 
     def history(self, key: bytes) -> tuple[bytes | None, dict[int, bytes]]:
-        """Read a user's state and blocks, as they were at one moment.
+        """Read a consistent pair of a user's state and blocks.
 
         Args:
             key: User id in UTF-8.
 
         Returns:
-            The state, or none, and blocks by slot.
+            The state, None if there is none; and blocks by slot.
         """
         while True:
             state = self.get(key)
             blocks = {slot_of(found): value for found, value in self.scan(block_prefix(key))}
-            # Blocks change with their state alone, and in one write.
+            # Blocks change only together with their state, in one write.
             if self.get(key) == state:
                 return state, blocks
 
     def age_ms(self) -> int | None:
-        """Tell how long ago the database last held all of its changelog; none where it is not known."""
+        """Return the time since the database last held all of its changelog; None if unknown."""
         return None if self.current_at == UNKNOWN_AT else self._clock() - self.current_at
 
     def clear(self) -> None:
-        """Delete everything, positions too, and start with an empty database; blocking."""
+        """Delete everything, including positions, and open an empty database; blocking."""
         self._db.close()
         discard(self.path)
         self._db = open_database(self.path, self._make_options())
         self._is_loading, self.positions, self.current_at = False, Positions(), UNKNOWN_AT
 
     def close(self) -> None:
-        """Let go of the database, so that another process can open it; more calls do nothing."""
+        """Close the database, so that another process can open it; idempotent."""
         try:
             self._db.close()
         except DbClosedError:
             return
-        except Exception as exc:  # noqa: BLE001 - rocksdict raises bare Exception; what ends the lane is told already
-            # What could not be flushed is in the log, or was loaded and is read from the changelog again.
+        except Exception as exc:  # noqa: BLE001 - rocksdict raises bare Exception; the lane's error is already reported
+            # Unflushed data is in the write-ahead log, or was bulk-loaded and is read from the changelog again.
             logger.warning("user-state table %s: closed with an error: %s", self.path, exc)
             if is_damage(exc):
                 mark_damaged(self.path, exc)
@@ -242,8 +242,8 @@ class PartitionTable:
             raise
         self.positions = positions
 
-    def belong_to(self, topics: TableTopics) -> None:
-        """Learn the topics that are there now, stored from the next write on; offsets of other ones no longer hold."""
+    def set_topics(self, topics: TableTopics) -> None:
+        """Set the current topics, stored with the next write; the source offset of another source is discarded."""
         stored, self.topics = self.topics, topics
         if stored.source_id and topics.source_id and stored.source_id != topics.source_id:
             self.positions = Positions(self.positions.changelog_offset)
@@ -251,7 +251,7 @@ class PartitionTable:
     def _refuse_damage(self, error: Exception) -> None:
         if is_damage(error):
             mark_damaged(self.path, error)
-            raise damage(self.path, error) from error
+            raise damaged_error(self.path, error) from error
 
     def _read_positions(self) -> Positions:
         meta = self.get(META_KEY)

@@ -1,4 +1,4 @@
-"""All databases of one worker: opened on assignment, closed on revoke, begun anew where they are damaged."""
+"""User-state tables of one worker: opened on assignment, closed on revocation, rebuilt if damaged."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -17,11 +17,11 @@ logger = logging.getLogger(__name__)
 
 
 class UserTable:
-    """The databases of all partitions that this worker owns.
+    """Databases of all partitions that this worker owns.
 
     Args:
-        folder: Where they live, one subfolder each.
-        identity: What they are made from.
+        folder: Parent folder, with one subfolder per database.
+        identity: Topics that they are built from.
         settings: Sizes.
         clock: UTC epoch ms; the machine's by default.
     """
@@ -40,45 +40,38 @@ class UserTable:
         self._open: dict[int, PartitionTable] = {}
 
     def open(self, partitions: Sequence[int]) -> dict[int, PartitionTable]:
-        """Open databases; blocking, 10 to 20 ms each. Damaged ones are thrown away and begun anew.
+        """Open databases; blocking, 10 to 20 ms each. Damaged ones are discarded and replaced by empty ones.
 
         Args:
-            partitions: Those that this worker now owns.
+            partitions: Partitions that this worker now owns.
 
         Returns:
             Their databases.
 
         Raises:
-            LaneError: One is locked, cannot be opened, or is made from something else.
+            LaneError: A database is locked, cannot be opened, or has another identity.
         """
         for partition in partitions:
             if partition not in self._open:
                 path = self.folder / self.identity.source_topic / f"{partition}.db"
-                self._open[partition] = self._open_or_begin_anew(path, self.identity.of(partition))
+                self._open[partition] = self._open_or_replace(path, self.identity.of(partition))
         return {partition: self._open[partition] for partition in partitions}
 
     def get(self, partition: int) -> PartitionTable | None:
-        """Give the database of a partition.
-
-        Args:
-            partition: Which.
-
-        Returns:
-            The database, or none where it is not open.
-        """
+        """Return the database of a partition; None if it is not open."""
         return self._open.get(partition)
 
     def close(self) -> None:
-        """Close all databases, side by side; blocking, about 20 ms each, but 1 s each where the disk is full."""
+        """Close all databases concurrently; blocking, about 20 ms each, but 1 s each if the disk is full."""
         tables, self._open = list(self._open.values()), {}
         with ThreadPoolExecutor(max(1, len(tables)), thread_name_prefix="table") as closers:
             list(closers.map(PartitionTable.close, tables))
 
-    def _open_or_begin_anew(self, path: Path, identity: bytes) -> PartitionTable:
+    def _open_or_replace(self, path: Path, identity: bytes) -> PartitionTable:
         try:
             return PartitionTable(path, identity, self._settings, self._cache, self._clock)
         except TableDamaged as exc:
-            logger.warning("%s: this one, now", exc)
+            logger.warning("%s: rebuilding it now", exc)
         discard(path)
         table = PartitionTable(path, identity, self._settings, self._cache, self._clock)
         table.was_damaged = True

@@ -6,7 +6,7 @@ from typing import Self
 from sidestream.streams.errors import DataError
 from sidestream.streams.kafka.blocking import BlockingFollower
 from sidestream.streams.kafka.clients import Clients
-from sidestream.streams.kafka.spans import Place
+from sidestream.streams.kafka.read_rules import Place
 from sidestream.streams.kafka.tail import TopicRecord, topic_record
 
 

@@ -12,7 +12,7 @@ from sidestream.streams.errors import BadRecord, BrokerError
 from sidestream.streams.generations.orders import Orders
 from sidestream.streams.kafka.blocking import BlockingFollower
 from sidestream.streams.kafka.clients import Clients
-from sidestream.streams.kafka.spans import Batch
+from sidestream.streams.kafka.read_rules import Batch
 
 _POLL_MS = 100
 _COUNT_S = 1.0
@@ -131,7 +131,7 @@ class ControlWatch:
         self._read_to_end()
 
     def _read_to_end(self) -> None:
-        self._follower.aim()
+        self._follower.set_targets()
         self._apply(self._follower.to_end())
 
     def _apply(self, batches: Iterable[Batch]) -> None:

@@ -16,10 +16,10 @@ from sidestream.streams.contracts.topics import Topics, TopicState
 from sidestream.streams.errors import BrokerError, LaneError, SettingsError
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.compacted import keep_last
-from sidestream.streams.kafka.reading import ask_bounds, read_to_end
+from sidestream.streams.kafka.reading import fetch_bounds, read_to_end
 from sidestream.streams.listens.durable.guarantee import make_writer
 from sidestream.streams.listens.durable.writer import ChangelogWriter, FoldedBatch
-from sidestream.streams.listens.restore.origin import is_reserved, look_up
+from sidestream.streams.listens.restore.origin import describe_topics, is_reserved
 from sidestream.streams.listens.settings import LaneSettings
 from sidestream.streams.listens.table.meta import META_KEY, Positions, TableIdentity, TableTopics
 from sidestream.streams.listens.table.users import UserTable
@@ -104,7 +104,7 @@ class OfflineStates:
             LaneError: The source topic or the changelog is missing.
         """
         names = (self.identity.source_topic, self.identity.changelog_topic)
-        found = look_up(self.clients, *names, *self.co_partitioned_topics)
+        found = describe_topics(self.clients, *names, *self.co_partitioned_topics)
         for name in names:
             if name not in found:
                 msg = f"{name}: expected a topic, got none; run `sidestream topics create`, then this command again"
@@ -141,7 +141,7 @@ class OfflineStates:
 
     async def bounds(self, topic: str) -> dict[int, tuple[int, int]]:
         """Return first and next offset of each partition of a topic."""
-        return dict(await ask_bounds(self.clients, topic, range(self.identity.num_partitions)))
+        return dict(await fetch_bounds(self.clients, topic, range(self.identity.num_partitions)))
 
     def committed(self, topic: str | None = None) -> dict[int, int]:
         """Return the group's committed offsets, by default those of the source; partitions without one are omitted."""
@@ -185,7 +185,7 @@ class OfflineStates:
         writer = make_writer(self.lane, self.clients, self.identity, self.group_id, pacer)
         await writer.open(range(self.identity.num_partitions))
         bounds = await self.bounds(self.identity.changelog_topic)
-        writer.restored({partition: end for partition, (_, end) in bounds.items()})
+        writer.set_changelog_ends({partition: end for partition, (_, end) in bounds.items()})
         return writer
 
     def local_path(self, partition: int) -> Path:

@@ -163,7 +163,7 @@ class _Rebase:
                 "on the machine whose worker owned the partition, or with --refold to fold what the source still has"
             )
             raise LaneError(msg)
-        # Kafka deletes committed offsets with their topic: without topic ids, only they distinguish a log from the next.
+        # Kafka deletes committed offsets with their topic: without topic ids, only they tell a log from its successor.
         same_source = committed is not None and committed <= end
         if origin is not None and origin.source_id and self._now.source_id:
             same_source = origin.source_id == self._now.source_id and (committed or 0) <= end

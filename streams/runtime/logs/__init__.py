@@ -1,1 +1,1 @@
-"""How a worker logs: set-up, settings, and what is filtered."""
+"""Logging of a worker: setup, settings and filters."""

@@ -1,4 +1,4 @@
-"""What is done to log lines of libraries: repeats and first retries are held back, class reprs become names."""
+"""Filters for log lines of libraries: suppress repeats and short retries, replace object reprs by names."""
 
 import logging
 import re
@@ -8,10 +8,10 @@ from collections.abc import Callable
 LIBRARIES = ("faust", "mode", "aiokafka", "kafka", "asyncio", "uvicorn")
 
 _REPEAT_S = 10.0
-# Trouble that a library retries by itself is no news before this; a broker that has just begun needs some seconds to
-# find its own coordinators, and answers so meanwhile.
+# Failures that a library retries are not logged before this; a broker that has just started needs some seconds to find
+# its own coordinators, and reports errors until then.
 _PATIENCE_S = 5.0
-# After so long without a complaint, the next one is another trouble.
+# After this long without a line, the next one counts as a new failure.
 _FORGIVEN_S = 30.0
 _RETRIED = re.compile(r"retrying\b|Coordinator Request failed|will retry", re.IGNORECASE)
 
@@ -26,16 +26,16 @@ _REPRS: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 
 
-def is_of_library(record: logging.LogRecord) -> bool:
-    """Tell whether a library wrote a line."""
+def is_library_record(record: logging.LogRecord) -> bool:
+    """Return whether a library logged the record."""
     return record.name.split(".")[0] in LIBRARIES
 
 
-class OncePerWhile(logging.Filter):
-    """Lets one line of each place in a library through per while, and says how many were left out.
+class RepeatFilter(logging.Filter):
+    """Passes one record per call site of a library and interval, and adds how many were suppressed.
 
     Args:
-        every_s: The while.
+        every_s: Length of the interval.
         seconds: Monotonic clock.
     """
 
@@ -46,8 +46,8 @@ class OncePerWhile(logging.Filter):
         self._shown: dict[tuple[str, int], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Decide on one record; our own always pass, and so do exceptions."""
-        if not is_of_library(record) or record.exc_info:
+        """Decide on one record; our own records and exceptions always pass."""
+        if not is_library_record(record) or record.exc_info:
             return True
         place, now_s = (record.name, record.lineno), self._seconds()
         shown_at_s, left_out = self._shown.get(place, (-self._every_s, 0))
@@ -60,14 +60,14 @@ class OncePerWhile(logging.Filter):
         return True
 
 
-class RetriedForLong(logging.Filter):
-    """Holds back what a library says of trouble that it retries by itself, until the trouble has lasted.
+class RetryFilter(logging.Filter):
+    """Suppresses records about failures that a library retries, until the failure has lasted for a while.
 
     A healthy one-node Kafka answers the first transaction with `NotEnoughReplicasError`, because the partition's leader
-    has no connection to the transaction's coordinator yet; the second try succeeds. What goes on for seconds is real.
+    has no connection to the transaction's coordinator yet; the retry succeeds. A failure that lasts seconds is real.
 
     Args:
-        patience_s: How long trouble may last unsaid.
+        patience_s: How long a failure may last before it is logged.
         seconds: Monotonic clock.
     """
 
@@ -78,8 +78,8 @@ class RetriedForLong(logging.Filter):
         self._troubles: dict[tuple[str, int], tuple[float, float]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Decide on one record; only a library's, and only of retries, are held back."""
-        if not is_of_library(record) or record.exc_info or not _RETRIED.search(record.getMessage()):
+        """Decide on one record; only a library's records about retries are suppressed."""
+        if not is_library_record(record) or record.exc_info or not _RETRIED.search(record.getMessage()):
             return True
         place, now_s = (record.name, record.lineno), self._seconds()
         begun_s, last_s = self._troubles.get(place, (now_s, now_s))
@@ -89,9 +89,9 @@ class RetriedForLong(logging.Filter):
         return now_s - begun_s >= self._patience_s
 
 
-def name_things(record: logging.LogRecord) -> bool:
-    """Write names where a library's line has class reprs; a filter that lets every record pass."""
-    if is_of_library(record):
+def shorten_reprs(record: logging.LogRecord) -> bool:
+    """Replace object reprs by names in a library's record; a filter that lets every record pass."""
+    if is_library_record(record):
         text = record.getMessage()
         for pattern, name in _REPRS:
             text = pattern.sub(name, text)

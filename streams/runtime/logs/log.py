@@ -1,11 +1,11 @@
-"""How the worker logs: structlog on top of the standard library, readable on a terminal, JSON lines elsewhere.
+"""Logging setup: structlog on top of the standard library, readable text on a terminal, JSON lines elsewhere.
 
 Faust, mode and aiokafka log through the standard library; at DEBUG they build two records per message sent, which
-costs more than the message, so they are kept at WARNING whatever our own level is. Errors that we raise on purpose
-say all in their message: they are logged without a traceback.
+costs more than the message, so they stay at WARNING whatever our own level is. Errors that we raise on purpose have
+complete messages: they are logged without a traceback.
 
-While Kafka is away its clients complain a hundred times a second: of each complaint one in ten seconds is shown, and
-none of the first seconds of trouble that they retry by themselves. Values that come from records are escaped.
+While Kafka is down its clients log a hundred lines a second: each line is shown once in ten seconds, and failures that
+they retry are not shown for the first seconds. Values that come from records are escaped.
 """
 
 import io
@@ -17,12 +17,12 @@ from typing import Any, TextIO
 import structlog
 
 from sidestream.streams.errors import SidestreamError
-from sidestream.streams.runtime.logs.filters import LIBRARIES, OncePerWhile, RetriedForLong, name_things
+from sidestream.streams.runtime.logs.filters import LIBRARIES, RepeatFilter, RetryFilter, shorten_reprs
 from sidestream.streams.runtime.logs.settings import LogSettings
 from sidestream.streams.terminal.printable import printable
 from sidestream.streams.terminal.screen import Screen
 
-__all__ = ["OncePerWhile", "get_log", "quiet_libraries", "set_up_logging"]
+__all__ = ["RepeatFilter", "get_log", "quiet_libraries", "set_up_logging"]
 
 
 def set_up_logging(settings: LogSettings, stream: TextIO | None = None) -> None:
@@ -58,9 +58,9 @@ def set_up_logging(settings: LogSettings, stream: TextIO | None = None) -> None:
         ]
     )
     handler = logging.StreamHandler(stream)
-    handler.addFilter(RetriedForLong())
-    handler.addFilter(OncePerWhile())
-    handler.addFilter(name_things)
+    handler.addFilter(RetryFilter())
+    handler.addFilter(RepeatFilter())
+    handler.addFilter(shorten_reprs)
     handler.addFilter(_without_our_tracebacks)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -75,35 +75,28 @@ def set_up_logging(settings: LogSettings, stream: TextIO | None = None) -> None:
 
 
 def quiet_libraries() -> None:
-    """Keep libraries at WARNING, also after one of them was told otherwise."""
+    """Set libraries to WARNING, even if one of them was configured otherwise."""
     for name in LIBRARIES:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def get_log(name: str) -> structlog.stdlib.BoundLogger:
-    """Return the logger of a module.
-
-    Args:
-        name: The module's `__name__`.
-
-    Returns:
-        The logger.
-    """
+    """Return the logger of the module with this `__name__`."""
     log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return log
 
 
 def _escape(logger: Any, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Escape all text of a line: ids and messages in it come from records."""
+    """Escape all strings of a line: ids and messages may come from records."""
     del logger, method
     return {name: printable(value) if isinstance(value, str) else value for name, value in event.items()}
 
 
 def _write_traceback(out: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
-    # Plain: rich ones, structlog's default, print local variables, among them a client's password.
+    # Plain: rich tracebacks, structlog's default, print local variables, which may include a client's password.
     written = io.StringIO()
     structlog.dev.plain_traceback(written, exc_info)
-    # Indented: a line feed in a message must not begin what looks like a line of its own.
+    # Indented, so that a line feed in a message cannot fake a separate log line.
     out.write(textwrap.indent(printable(written.getvalue(), lines=True), "  "))
 
 
@@ -112,5 +105,5 @@ def _without_our_tracebacks(record: logging.LogRecord) -> bool:
     if not isinstance(error, SidestreamError):
         return True
     record.exc_info = None
-    # Faust tells the end of a worker in its own words; ours follow, with what to do.
+    # Faust logs the end of a worker in its own words; our line follows, with what to do.
     return record.name != "faust.worker"

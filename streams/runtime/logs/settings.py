@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class LogSettings(BaseModel):
-    """What is logged, and how it looks."""
+    """Log level and format."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -14,5 +14,5 @@ class LogSettings(BaseModel):
         default="info", description="Lowest level of Sidestream's own lines; libraries stay at warning."
     )
     format: Literal["auto", "text", "json"] = Field(
-        default="auto", description="text for people, json for machines; auto: text on a terminal."
+        default="auto", description="text for people, json for machines; auto: text on a terminal, json elsewhere."
     )

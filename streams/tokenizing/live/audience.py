@@ -2,8 +2,8 @@
 
 Listens are keyed by user and live items by item, so sums are sent to the items' partition owners: one record per item,
 partition and publication, on `live-listeners.v1`. A listener counts with the state that contains the listen itself; the
-live item is left out of that state, or an item would count as its own listener. Only listens with a positive signal count
-(`models.records.signals`).
+live item is left out of that state, or an item would count as its own listener. Only listens with a positive signal
+count (`models.records.signals`).
 
 A listener's vector is decoded from the SIDs of the listens. Under a tokenizer with trained levels (`vq`) SIDs stand for
 points behind its encoder, and the artifact holds no inverse: such listeners have no vector, live items get their SIDs

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from sidestream.streams.contracts.topics import TopicSpec
 from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.read_rules import Batch
 from sidestream.streams.kafka.service import FollowingService
-from sidestream.streams.kafka.spans import Batch
 
 
 class LiveIds(FollowingService):
@@ -23,7 +23,7 @@ class LiveIds(FollowingService):
         super().__init__(clients, topic)
         self.current: set[str] = set()
 
-    def take(self, batches: Sequence[Batch]) -> None:
+    def on_batches(self, batches: Sequence[Batch]) -> None:
         """Apply states, and tombstones of items that are no longer live."""
         for batch in batches:
             for record in batch.records:

@@ -42,7 +42,7 @@ class Way:
 
 PATHS = {
     "listen": Way(
-        "streams/listens/folding.py:Folding._fold_one",
+        "streams/listens/folding.py:Folding._process_partition",
         "streams/listens/table/partition.py:PartitionTable.write",
         ("streams/listens/", "streams/runtime/waiting.py"),
     ),
@@ -57,6 +57,12 @@ PATHS = {
         ),
     ),
     "session": Way(
+        "streams/sessions/lane.py:SessionLane._handle",
+        "streams/sessions/lane.py:SessionLane._send",
+        ("streams/sessions/",),
+    ),
+    # The same with the model's call, which runs in a thread of the engine's pool.
+    "session_with_model": Way(
         "streams/sessions/lane.py:SessionLane._handle",
         "streams/sessions/lane.py:SessionLane._send",
         ("streams/sessions/", "models/"),

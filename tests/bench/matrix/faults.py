@@ -202,8 +202,8 @@ def install(fault: Fault) -> None:
     for name in ("write", "load"):  # a restore may have a way of its own into the database
         if hasattr(PartitionTable, name):
             _around(PartitionTable, name, fault, lambda _: _write_points(fault))
-    _around_async(ListenLane, "revoked", fault, lambda lane: _revoke_points(lane))
-    _around_async(ListenLane, "assigned", fault, lambda _: (None, "assigned"))
+    _around_async(ListenLane, "on_revoked", fault, lambda lane: _revoke_points(lane))
+    _around_async(ListenLane, "on_assigned", fault, lambda _: (None, "assigned"))
     _around_async(FaustHost, "committed", fault, lambda _: (None, "positions"))
 
 

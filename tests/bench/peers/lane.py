@@ -52,11 +52,11 @@ class TimedLane(ListenLane):
     bench: MeteredMetrics
     _telling: asyncio.Task[None] | None = None
 
-    async def assigned(self, partitions: Collection[int]) -> None:
+    async def on_assigned(self, partitions: Collection[int]) -> None:
         """Take over partitions, and note when they are restored."""
         if partitions and self._telling is None:
             self._telling = asyncio.create_task(self._tell(time.perf_counter(), time.process_time()))
-        await super().assigned(partitions)
+        await super().on_assigned(partitions)
 
     async def _tell(self, wall_s: float, cpu_s: float) -> None:
         await self.wait_ready()

@@ -50,7 +50,7 @@ def recovers(loop, failure, what):
     began = time.monotonic()
     loop.ready(60)
     failure(what, "recovered", time.monotonic() - began, 20.0)
-    assert "the next worker that opens it rebuilds it from the changelog: this one, now" in loop.log.read_text()
+    assert "the next worker that opens it rebuilds it from the changelog: rebuilding it now" in loop.log.read_text()
     wait_until(lambda: state_size(loop) == 1, what="the state is there")
     loop.listen("u", "i1", 300_000)
     loop.flush()

@@ -27,5 +27,5 @@ def test_refused_transactions_are_aborted_and_leave_no_trace(rig):
     rig.produce_empty(2)
     rig.wait_drained()
     assert rig.stop(worker) == 0
-    assert "transaction aborted, trying again" in rig.log("a")
+    assert "transaction aborted, retrying" in rig.log("a")
     rig.assert_exactly_once("a")

@@ -1,4 +1,4 @@
-"""The catalogue on disk is a cache: a start goes on from it, or says why not and reads the whole topic."""
+"""The catalogue on disk is a cache: a start resumes from it, or logs why not and reads the whole topic."""
 
 import os
 
@@ -56,7 +56,7 @@ def folders(tmp_path):
     return sorted(str(path.relative_to(tmp_path / "catalogue")) for path in (tmp_path / "catalogue").glob("*/*"))
 
 
-def test_what_was_saved_is_loaded_with_its_offsets(local, tmp_path):
+def test_a_saved_catalogue_is_loaded_with_its_offsets(local, tmp_path):
     assert load(local) == (None, 0)
     assert save(local)
     origin, items = load(local)
@@ -64,7 +64,7 @@ def test_what_was_saved_is_loaded_with_its_offsets(local, tmp_path):
     assert folders(tmp_path) == ["tok-model/00000001"]
 
 
-def test_a_save_replaces_the_one_before_and_clears_what_was_left_half_done(local, tmp_path):
+def test_a_save_replaces_the_previous_one_and_removes_unfinished_folders(local, tmp_path):
     save(local)
     for left in (".00000009.0123abcd.writing", "00000009.partial"):
         (tmp_path / "catalogue/tok-model" / left).mkdir()
@@ -74,14 +74,14 @@ def test_a_save_replaces_the_one_before_and_clears_what_was_left_half_done(local
     assert (items, origin.positions) == (5, (100, 50))
 
 
-def test_a_save_that_is_given_up_leaves_the_one_before(local, tmp_path):
+def test_an_aborted_save_keeps_the_previous_one(local, tmp_path):
     save(local)
     assert not local.save(catalogue(5).frozen(), "t", "id-1", (100, 50), NOW, lambda: True)
     assert folders(tmp_path) == ["tok-model/00000001"]
     assert load(local)[1] == 3
 
 
-def test_a_disk_that_refuses_is_no_reason_to_stop(local, tmp_path):
+def test_a_disk_error_is_not_fatal(local, tmp_path):
     (tmp_path / "catalogue").write_text("in the way")
     assert not save(local)
 
@@ -96,7 +96,7 @@ def test_a_disk_that_refuses_is_no_reason_to_stop(local, tmp_path):
         ({"bounds": {0: (0, 100), 1: (41, 50)}}, "from 41 to 50"),
     ],
 )
-def test_one_of_another_topic_is_left_aside_and_why_is_told(local, change, reason):
+def test_a_catalogue_of_another_origin_is_ignored_and_the_reason_logged(local, change, reason):
     save(local)
     with capture_logs() as lines:
         assert load(local, **change) == (None, 0)
@@ -109,11 +109,11 @@ def test_one_of_another_topic_is_left_aside_and_why_is_told(local, change, reaso
     [
         (7 * KAFKA_DELETE_RETENTION_MS, 7 * KAFKA_DELETE_RETENTION_MS - HOUR),
         (1_000, 900),
-        # A broker that does not say is taken for one with Kafka's own default.
+        # Without a reported value, Kafka's default is assumed.
         (None, KAFKA_DELETE_RETENTION_MS - HOUR),
     ],
 )
-def test_one_older_than_removals_are_kept_is_left_aside(local, wall, retention_ms, limit_ms):
+def test_a_catalogue_older_than_the_tombstone_retention_is_ignored(local, wall, retention_ms, limit_ms):
     save(local)
     state = TopicState(2, "compact", "id-1", retention_ms)
     wall.now = NOW + limit_ms - 1
@@ -122,26 +122,26 @@ def test_one_older_than_removals_are_kept_is_left_aside(local, wall, retention_m
     assert load(local, state=state) == (None, 0)
 
 
-def test_one_from_the_future_is_left_aside(local, wall):
+def test_a_catalogue_from_the_future_is_ignored(local, wall):
     save(local)
     wall.now = NOW - HOUR - 1
     assert load(local) == (None, 0)
 
 
-def test_other_tokenizers_and_models_have_folders_of_their_own(local, tmp_path, wall):
+def test_each_tokenizer_and_model_has_its_own_folder(local, tmp_path, wall):
     save(local)
     other = LocalCatalogue(tmp_path / "catalogue", "tok", "newer", wall)
     assert load(other) == (None, 0)
     save(other, items=4)
     assert load(other)[1] == 4
     assert load(local)[1] == 3
-    # A folder that was moved there by hand says itself what it is.
+    # A folder that was moved there by hand still contains its origin.
     (tmp_path / "catalogue/tok-newer/00000001").rename(tmp_path / "catalogue/tok-model/00000002")
     origin, items = load(local)
     assert (origin.model_version, items) == ("model", 3)
 
 
-def test_a_damaged_one_is_left_aside_for_the_one_before(local, tmp_path):
+def test_a_damaged_catalogue_is_ignored_for_the_previous_one(local, tmp_path):
     save(local)
     content = tmp_path / "catalogue/tok-model/00000001"
     newer = content.with_name("00000002")
@@ -154,7 +154,7 @@ def test_a_damaged_one_is_left_aside_for_the_one_before(local, tmp_path):
     assert load(local) == (None, 0)
 
 
-def test_one_that_the_catalogue_does_not_take_is_left_aside(local):
+def test_a_catalogue_that_does_not_fit_is_ignored(local):
     save(local)
 
     def refuse(frozen):
@@ -163,7 +163,7 @@ def test_one_that_the_catalogue_does_not_take_is_left_aside(local):
     assert local.load("t", STATE, BOUNDS, refuse) is None
 
 
-def test_versions_that_nobody_saves_any_more_go_in_time(local, tmp_path, wall):
+def test_stale_versions_are_removed(local, tmp_path, wall):
     save(local)
     old = LocalCatalogue(tmp_path / "catalogue", "tok", "old", wall)
     save(old)

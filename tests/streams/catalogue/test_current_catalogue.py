@@ -70,7 +70,7 @@ def test_decoder_reads_facts_sid_and_vector(decoder):
     assert (update.facts.creator, update.facts.market, update.facts.expires_at) == ("c", ("de",), 5)
 
 
-def test_a_value_tokenized_again_follows_the_one_before_it_and_old_values_have_no_revision(decoder):
+def test_a_retokenized_value_supersedes_the_previous_one_and_old_values_have_no_revision(decoder):
     first = decoder.decode(*record("a", offset=7))
     again = decoder.decode(*record("a", offset=7, revision=1))
     next_event = decoder.decode(*record("a", offset=8))
@@ -78,7 +78,7 @@ def test_a_value_tokenized_again_follows_the_one_before_it_and_old_values_have_n
     assert b"revision" not in value("a")
 
 
-def test_decoder_reads_additional_sids_and_refuses_those_that_do_not_fit(decoder):
+def test_decoder_reads_additional_sids_and_rejects_invalid_ones(decoder):
     body = value("a", sid=(1, 2)).replace(b'"sid":[1,2]', b'"sid":[1,2],"more_sids":[[0,0],[3,1]]')
     assert decoder.decode(b"a", body).more_sids == ((0, 0), (3, 1))
     assert decoder.decode(*record("a")).more_sids == ()
@@ -95,7 +95,7 @@ def test_decoder_reads_removals_and_items_of_other_versions(decoder):
     assert other.sid is None
 
 
-def test_an_item_without_a_sid_of_our_version_is_no_candidate_until_it_has_one(decoder):
+def test_an_item_without_a_sid_of_our_version_is_not_a_candidate_until_it_has_one(decoder):
     one = Live(decoder)
     for offset, version, known in ((0, VERSION, ["a"]), (1, OTHER, []), (1, VERSION, ["a"]), (1, OTHER, [])):
         one.live.apply([record("a", offset=offset, version=version)], arrived_s=100.0)
@@ -104,7 +104,7 @@ def test_an_item_without_a_sid_of_our_version_is_no_candidate_until_it_has_one(d
     assert one.count("malformed") == 0
 
 
-def test_what_an_older_event_says_under_our_version_does_not_undo_a_newer_one_without_it(decoder):
+def test_an_older_event_with_our_version_does_not_undo_a_newer_one_without_it(decoder):
     one = Live(decoder)
     older = [record("a", offset=0), record("b", offset=0)]
     newer = [record("a", offset=5, version=OTHER), record("b", offset=5, sid=(0, 0))]
@@ -129,13 +129,13 @@ def test_what_an_older_event_says_under_our_version_does_not_undo_a_newer_one_wi
         (b"a", value("a").replace(b'"source_offset":0', b'"source_offset":9223372036854775808'), "bad_value"),
     ],
 )
-def test_decoder_refuses_what_the_arrays_cannot_hold(decoder, key, body, reason):
+def test_decoder_rejects_what_the_arrays_cannot_hold(decoder, key, body, reason):
     with pytest.raises(BadRecord) as caught:
         decoder.decode(key, body)
     assert caught.value.reason == reason
 
 
-def test_applied_records_show_after_the_next_build(decoder):
+def test_applied_records_are_visible_after_the_next_build(decoder):
     one = Live(decoder)
     before = one.live.snapshot
     one.live.apply([record("a"), record("b", sid=(0, 0))], arrived_s=100.0)
@@ -161,7 +161,7 @@ def test_malformed_records_are_counted_and_skipped(decoder):
     assert one.count("malformed") == 2
 
 
-def test_an_update_that_the_catalogue_refuses_costs_only_itself(decoder):
+def test_a_rejected_update_does_not_affect_others(decoder):
     one = Live(decoder)
     one.live.apply([record("a"), record("bad", sid=UNHAPPY), record("b")], arrived_s=100.0)
     one.live.build()
@@ -169,7 +169,7 @@ def test_an_update_that_the_catalogue_refuses_costs_only_itself(decoder):
     assert one.count("refused") == 1
 
 
-def test_expired_items_make_the_snapshot_stale_by_time_alone(decoder):
+def test_expired_items_make_the_snapshot_stale(decoder):
     one = Live(decoder)
     one.live.apply([record("a"), record("live", expires_at=5_000)], arrived_s=100.0)
     one.live.build()
@@ -196,7 +196,7 @@ def test_builds_are_spaced_by_a_multiple_of_their_own_time():
 
 
 @pytest.mark.parametrize(("took_s", "gap_s"), [(0.25, 0.5), (0.3, 0.4), (0.4, 0.2), (0.6, 0.05)])
-def test_the_pause_after_a_long_build_gives_way_to_what_waits(took_s, gap_s):
+def test_the_pause_after_a_long_build_is_shortened(took_s, gap_s):
     seconds = Seconds()
     pace = RebuildPace(CatalogueSettings(min_rebuild_gap_ms=50, rebuild_duty=2.0, max_visible_ms=1_000), seconds)
     pace.built(took_s)

@@ -1,4 +1,4 @@
-"""A reader that starts again on a real Kafka goes on from what the one before it has saved."""
+"""A restarted reader on a real Kafka resumes from the catalogue saved by the previous one."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ from sidestream.streams.catalogue.current import CurrentCatalogue
 from sidestream.streams.catalogue.decode import UpdateDecoder
 from sidestream.streams.catalogue.disk import LocalCatalogue
 from sidestream.streams.catalogue.reader import CatalogueReader
-from sidestream.streams.catalogue.saving import Saving
+from sidestream.streams.catalogue.saving import CatalogueSaver
 from sidestream.streams.catalogue.settings import CatalogueSettings
 from sidestream.streams.contracts.topics import create_topics
 from sidestream.streams.kafka.admin import KafkaTopicAdmin
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.broker
 
 
 class Worker:
-    """A reader with a catalogue of its own, on the same disk as the others."""
+    """A reader with its own catalogue, on the same disk as the others."""
 
     def __init__(self, clients, topic, folder, **settings):
         def vectorize(item_ids, codes, x):
@@ -40,7 +40,7 @@ class Worker:
             LogClock(),
         )
         local = LocalCatalogue(folder, VERSION, "model", WallClock())
-        saving = Saving(self.live, local, clients, self.settings)
+        saving = CatalogueSaver(self.live, local, clients, self.settings)
         self.reader = CatalogueReader(clients, topic, self.live, self.settings, saving=saving)
 
     async def __aenter__(self):
@@ -72,7 +72,7 @@ def saved(folder):
     return [path for path in folder.glob("*/*") if path.name.isdigit()]
 
 
-async def test_reader_goes_on_from_what_was_saved_when_the_one_before_stopped(kafka, make_topics, tmp_path):
+async def test_reader_resumes_from_the_save_of_the_previous_reader(kafka, make_topics, tmp_path):
     clients, topic = Clients(kafka.kafka), make_topics().item_sids
     publish(clients, topic, [record(f"i{n}", offset=n, sid=(n % 4, 1)) for n in range(40)] + [(b"i1", None)])
     async with Worker(clients, topic, tmp_path) as first:
@@ -83,7 +83,7 @@ async def test_reader_goes_on_from_what_was_saved_when_the_one_before_stopped(ka
         assert second.read() == 3
         assert sum(second.reader.snapshot.source_offsets) == 44, "what was saved and what came since"
         assert set(ids(second.reader.snapshot)) == {f"i{n}" for n in range(40)} - {"i1", "i2"} | {"new"}
-        # Older than what was stored before the stop: the item keeps its SID.
+        # Older than the record applied before the stop: the item keeps its SID.
         assert second.reader.snapshot.stored_sid(item_key("i3")) == (VERSION, (3, 1))
     async with Worker(clients, topic, tmp_path) as third:
         assert third.read() == 0
@@ -92,7 +92,7 @@ async def test_reader_goes_on_from_what_was_saved_when_the_one_before_stopped(ka
         assert forgetful.read() == 44
 
 
-async def test_a_topic_made_anew_is_read_from_its_beginning(kafka, make_topics, tmp_path):
+async def test_a_recreated_topic_is_read_from_its_beginning(kafka, make_topics, tmp_path):
     clients, topic = Clients(kafka.kafka), make_topics().item_sids
     publish(clients, topic, [record(f"i{n}") for n in range(10)])
     async with Worker(clients, topic, tmp_path):
@@ -113,7 +113,7 @@ async def test_a_topic_made_anew_is_read_from_its_beginning(kafka, make_topics, 
         assert ids(worker.reader.snapshot) == sorted(f"n{n}" for n in range(12))
 
 
-async def test_a_running_reader_saves_when_it_is_time(kafka, make_topics, tmp_path):
+async def test_a_running_reader_saves_periodically(kafka, make_topics, tmp_path):
     clients, topic = Clients(kafka.kafka), make_topics().item_sids
     publish(clients, topic, [record("a")])
     async with Worker(clients, topic, tmp_path, save_every_s=0.1, save_on_stop_s=0) as worker:
@@ -125,7 +125,7 @@ async def test_a_running_reader_saves_when_it_is_time(kafka, make_topics, tmp_pa
         assert (ids(worker.reader.snapshot), worker.read()) == (["a", "b"], 0)
 
 
-async def test_a_reader_that_is_to_save_nothing_leaves_nothing_when_it_stops(kafka, make_topics, tmp_path):
+async def test_a_reader_with_saving_disabled_saves_nothing_on_stop(kafka, make_topics, tmp_path):
     clients, topic = Clients(kafka.kafka), make_topics().item_sids
     publish(clients, topic, [record("a")])
     async with Worker(clients, topic, tmp_path) as worker:

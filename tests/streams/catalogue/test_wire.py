@@ -1,4 +1,4 @@
-"""The reader's structs and the model that the tokenizer writes with are one schema."""
+"""The reader's structs and the tokenizer's model have the same schema."""
 
 import base64
 import json
@@ -91,7 +91,7 @@ GOOD = {
         {"market": "SE"},
     ],
 )
-def test_both_refuse_the_same(change):
+def test_both_schemas_reject_the_same_values(change):
     value = json.dumps({**GOOD, **change}).encode()
     assert decode_item_sids(json.dumps(GOOD).encode()).item_id == "a"
     with pytest.raises(ValidationError):
@@ -103,12 +103,12 @@ def test_both_refuse_the_same(change):
 @pytest.mark.parametrize(
     "value", [b"", b"{", b"[]", b'{"x":"\xff"}', json.dumps({**GOOD, "new": "?"}).encode().replace(b"?", b"\xff")]
 )
-def test_what_is_no_json_in_utf8_is_refused(value):
+def test_values_that_are_not_utf8_json_are_rejected(value):
     with pytest.raises(ValueError):
         decode_item_sids(value)
 
 
-def test_unknown_fields_are_left_aside():
+def test_unknown_fields_are_ignored():
     deep = b"[" * 10_000 + b"]" * 10_000
     value = json.dumps({**GOOD, "new": 0}).encode()
     assert decode_item_sids(value).source_offset == 0

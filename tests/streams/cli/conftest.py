@@ -24,7 +24,7 @@ def sidestream(monkeypatch, capsys, tmp_path):
     """Run a command in an empty folder, as a program would: stdout is no terminal."""
     monkeypatch.chdir(tmp_path)
     # The signals of the test run stay its own.
-    monkeypatch.setattr(termination, "catch", lambda: None)
+    monkeypatch.setattr(termination, "install_handlers", lambda: None)
 
     def run(*args, code=0):
         monkeypatch.setattr(sys, "argv", ["sidestream", *map(str, args)])

@@ -23,17 +23,17 @@ def references(value):
             yield from references(inner)
 
 
-def test_every_topic_is_a_channel_of_its_name_size_and_policy(document):
+def test_every_topic_is_a_channel_with_its_name_size_and_policy(document):
     assert list(document["channels"]) == [spec.name for spec in TOPICS]
     for spec in TOPICS:
         binding = document["channels"][spec.name]["bindings"]["kafka"]
-        told = binding["topicConfiguration"]
+        configuration = binding["topicConfiguration"]
         assert binding["partitions"] == spec.partitions
-        assert (told.get("cleanup.policy") == ["compact"]) == spec.compacted
-        assert told.keys() == spec.config.keys()
+        assert (configuration.get("cleanup.policy") == ["compact"]) == spec.compacted
+        assert configuration.keys() == spec.config.keys()
 
 
-def test_every_reference_leads_somewhere(document):
+def test_every_reference_resolves(document):
     found = set(references(document))
     assert {"#/components/schemas/Listen", "#/components/schemas/Candidate", "#/channels/here.candidates.v1"} <= found
     for reference in found:
@@ -42,7 +42,7 @@ def test_every_reference_leads_somewhere(document):
             place = place[part]
 
 
-def test_values_are_those_of_the_models_and_null_removes_only_from_compacted_topics(document):
+def test_values_have_the_schemas_of_the_models_and_only_compacted_topics_allow_null(document):
     for spec in TOPICS:
         message = document["channels"][spec.name]["messages"]["value"]
         if spec.value_model is None:
@@ -54,12 +54,12 @@ def test_values_are_those_of_the_models_and_null_removes_only_from_compacted_top
         assert (len(options) == 2 and options[1]["type"] == "null") == spec.compacted
     listen = document["components"]["schemas"]["Listen"]
     assert listen["required"] == ["event_id", "user_id", "item_id", "at"]
-    # A field that is called title keeps its place, while titles that only repeat names are left out.
+    # A field named title is kept, while titles that only repeat names are left out.
     assert "title" in document["components"]["schemas"]["CatalogItem"]["properties"]
     assert "title" not in listen["properties"]["at"]
 
 
-def test_who_writes_and_who_reads(document):
+def test_operations_match_who_writes_and_who_reads(document):
     operations = document["operations"]
     assert operations["receive here.session-starts.v1"]["action"] == "receive"
     assert operations["send here.candidates.v1"]["action"] == "send"

@@ -1,4 +1,4 @@
-"""Dead letters keep what came and say what was wrong."""
+"""Dead letters keep the original record and say what was wrong."""
 
 import asyncio
 from types import SimpleNamespace
@@ -22,7 +22,7 @@ def record(key: bytes | None, value: bytes | None, headers=()) -> SimpleNamespac
     )
 
 
-def test_dead_letter_names_source_and_reason() -> None:
+def test_dead_letter_has_source_and_reason() -> None:
     with pytest.raises(BadRecord) as caught:
         decode_listen(b"k", b"\xff", 5)
     letter = dead_letter(record(b"k", b"\xff", [("traceparent", b"00-1"), ("empty", None)]), caught.value)
@@ -57,7 +57,7 @@ async def test_the_largest_record_fits_on_its_dead_letter_topic(kafka: RunningBr
     await producer.start()
     await consumer.start()
     try:
-        value = b"x" * (1_048_588 - 200)  # what a broker takes by default, less the record's own header
+        value = b"x" * (1_048_588 - 200)  # what a broker accepts by default, less the record's own header
         await producer.send_and_wait(source, value, key=b"k", headers=[("h", b"1")])
         bad = await asyncio.wait_for(consumer.getone(), 30)
         letter = dead_letter(bad, BadRecord("oversize", "too large"))
@@ -70,7 +70,7 @@ async def test_the_largest_record_fits_on_its_dead_letter_topic(kafka: RunningBr
         await producer.stop()
 
 
-def test_dead_letter_cuts_only_what_no_broker_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dead_letter_truncates_only_what_no_broker_accepts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deadletters, "MAX_DEAD_VALUE_BYTES", 10)
     whole = dead_letter(record(b"k", b"x" * 10), BadRecord("oversize", ""))
     cut = dead_letter(record(b"k", b"x" * 11), BadRecord("oversize", ""))
@@ -80,8 +80,8 @@ def test_dead_letter_cuts_only_what_no_broker_takes(monkeypatch: pytest.MonkeyPa
     assert dict(cut.headers)[deadletters.CUT_HEADER] == b"11"
 
 
-def test_a_record_with_neither_key_nor_value_can_be_buried() -> None:
-    # Clients refuse to send one; a lane that cannot bury it would never get past it.
+def test_a_record_with_neither_key_nor_value_can_be_dead_lettered() -> None:
+    # Clients refuse to send one; a lane that cannot dead-letter it would never get past it.
     letter = dead_letter(record(None, None), BadRecord("null_value", ""))
     assert (letter.key, letter.value) == (None, b"")
     assert dict(letter.headers)[deadletters.NULL_VALUE_HEADER] == b"1"
@@ -96,7 +96,7 @@ def test_a_record_with_neither_key_nor_value_can_be_buried() -> None:
         (b"k" * 2_000_000, None, [(f"h{n}", b"x" * 100) for n in range(2_000)]),
     ],
 )
-def test_whatever_was_compressed_small_fits_on_its_dead_letter_topic(key, value, headers) -> None:
+def test_any_record_that_fits_compressed_fits_on_its_dead_letter_topic(key, value, headers) -> None:
     letter = dead_letter(record(key, value, headers), BadRecord("oversize", "x" * 400))
     size = len(letter.key) + len(letter.value or b"") + sum(len(name) + len(text) + 10 for name, text in letter.headers)
     assert size < DEAD_LETTER_MAX_BYTES - 50_000

@@ -1,4 +1,4 @@
-"""Decoding: every kind of bad record gets its reason code, nothing else is ever raised, both schemas are one."""
+"""Decoding: every malformed record gets its reason code, no other exception is raised, both schemas are equal."""
 
 import json
 import math
@@ -73,7 +73,7 @@ def test_decode_accepts_good_records_and_ignores_unknown_fields(kind: str) -> No
         (b"{}", Reason.MISSING_FIELD),
     ],
 )
-def test_decode_names_what_is_no_record_at_all(kind: str, value: bytes, reason: str) -> None:
+def test_decode_gives_the_reason_for_values_that_are_not_records(kind: str, value: bytes, reason: str) -> None:
     if value.startswith(b"[["):
         value = to_json(DECODERS[kind][1])[:-1] + b', "x": ' + value + b"}"
     assert reason_of(kind, value) == reason
@@ -97,18 +97,18 @@ def test_decode_names_what_is_no_record_at_all(kind: str, value: bytes, reason: 
         ({"at": NOW + 600_001}, Reason.ABSURD_TIME),
     ],
 )
-def test_decode_names_bad_fields(kind: str, change: dict, reason: str) -> None:
+def test_decode_gives_the_reason_for_bad_fields(kind: str, change: dict, reason: str) -> None:
     assert reason_of(kind, to_json(DECODERS[kind][1], change)) == reason
 
 
 @pytest.mark.parametrize("kind", DECODERS)
-def test_decode_names_missing_fields(kind: str) -> None:
+def test_decode_reports_missing_fields(kind: str) -> None:
     for name in DECODERS[kind][1]:
         assert reason_of(kind, to_json(DECODERS[kind][1], without=name)) == Reason.MISSING_FIELD
 
 
 @pytest.mark.parametrize("kind", DECODERS)
-def test_decode_refuses_keys_that_are_not_the_id(kind: str) -> None:
+def test_decode_rejects_keys_that_are_not_the_id(kind: str) -> None:
     value = to_json(DECODERS[kind][1])
     decode, _, _ = DECODERS[kind]
     for key in (b"other", b"", b"\xff", None, b"u" * 10_000):
@@ -119,13 +119,13 @@ def test_decode_refuses_keys_that_are_not_the_id(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", DECODERS)
-def test_decode_refuses_oversize_before_reading(kind: str) -> None:
+def test_decode_rejects_oversize_values_before_parsing(kind: str) -> None:
     assert reason_of(kind, b"x" * 2_000, max_value_bytes=1_999) == Reason.OVERSIZE
     assert reason_of(kind, b"x" * 1_999, max_value_bytes=1_999) == Reason.NOT_JSON
 
 
 @pytest.mark.parametrize("kind", ["listen", "session"])
-def test_decode_refuses_null_values(kind: str) -> None:
+def test_decode_rejects_null_values(kind: str) -> None:
     assert reason_of(kind, None) == Reason.NULL_VALUE
 
 
@@ -136,17 +136,17 @@ def test_decode_catalog_item_reads_a_null_value_as_removal() -> None:
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
-def test_decode_catalog_item_refuses_numbers_that_are_none(number: str) -> None:
+def test_decode_catalog_item_rejects_nan_and_infinity(number: str) -> None:
     value = to_json(ITEM, VIEWS).replace(b"0.5", number.encode())
     assert reason_of("item", value) in (Reason.NOT_JSON, Reason.BAD_VALUE)
 
 
 @pytest.mark.parametrize("kind", DECODERS)
-def test_decode_judges_time_against_the_record_timestamp(kind: str) -> None:
+def test_decode_compares_time_with_the_record_timestamp(kind: str) -> None:
     decode, good, key = DECODERS[kind]
     assert decode(key, to_json(good), NOW - 600_000).at == NOW
     assert reason_of(kind, to_json(good), timestamp_ms=NOW - 600_001) == Reason.ABSURD_TIME
-    assert decode(key, to_json(good), -1).at == NOW  # no timestamp, no verdict
+    assert decode(key, to_json(good), -1).at == NOW  # without a timestamp there is no check
     earliest = to_json(good, {"at": EARLIEST_EVENT_AT})
     assert decode(key, earliest, NOW).at == EARLIEST_EVENT_AT
     assert reason_of(kind, earliest, max_past_ms=NOW - EARLIEST_EVENT_AT - 1) == Reason.ABSURD_TIME
@@ -158,7 +158,7 @@ def test_limits_come_from_the_settings() -> None:
     assert Limits.from_settings(TopicSettings()) == Limits()
 
 
-def test_decode_listen_refuses_invalid_utf8_in_fields_that_it_ignores() -> None:
+def test_decode_listen_rejects_invalid_utf8_in_ignored_fields() -> None:
     value = to_json(LISTEN)[:-1] + b', "unknown": "\xff"}'
     assert reason_of("listen", value) == Reason.NOT_JSON
 
@@ -230,7 +230,7 @@ def test_listen_struct_has_the_schema_of_the_model() -> None:
 
 
 def _plain(schema: dict) -> dict:
-    """Reduce a JSON schema to what decides over values: fields, types, bounds, enums, defaults, required ones."""
+    """Reduce a JSON schema to what affects validation: fields, types, bounds, enums, defaults, required fields."""
     if "$ref" in schema:
         schema = schema["$defs"][schema["$ref"].rsplit("/", 1)[-1]]
     fields = {}
@@ -245,13 +245,13 @@ def _plain(schema: dict) -> dict:
     return {"fields": fields, "required": sorted(schema["required"])}
 
 
-def test_user_erasures_are_read_and_judged() -> None:
+def test_decode_user_erasure_validates_key_and_time() -> None:
     value = b'{"erasure_id":"r1","user_id":"u","at":%d}' % NOW
     erasure = decode_user_erasure(b"u", value, NOW)
     assert erasure is not None
     assert (erasure.user_id, erasure.at, erasure.erasure_id) == ("u", NOW, "r1")
     assert decode_user_erasure(b"u", None, NOW) is None
-    # The past may be erased whatever listens are allowed; the future may not, it would refuse all listens until then.
+    # Erasures may be in the past whatever the limit for listens; in the future they would reject listens until then.
     assert decode_user_erasure(b"u", value, 2 * NOW, Limits(max_past_ms=1)) is not None
     for key, bad, timestamp_ms, reason in (
         (b"v", value, NOW, "key_mismatch"),

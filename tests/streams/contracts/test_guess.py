@@ -1,4 +1,4 @@
-"""What bad records look like: guesses of a hint, none where there is nothing to say, and never an exception."""
+"""Hints about malformed records: the right hint, none for valid records, and never an exception."""
 
 import json
 
@@ -63,7 +63,7 @@ GUESSES = [
 
 
 @pytest.mark.parametrize(("raw", "expected"), GUESSES)
-def test_what_a_value_looks_like(raw, expected) -> None:
+def test_hints_about_values(raw, expected) -> None:
     found = guess(b"u", raw)
     assert expected in found
     assert bool(expected) == bool(found)
@@ -82,7 +82,7 @@ def test_what_a_value_looks_like(raw, expected) -> None:
         (None, ""),
     ],
 )
-def test_what_a_key_looks_like(key, expected) -> None:
+def test_hints_about_keys(key, expected) -> None:
     assert guess(key, value()).startswith(expected)
     assert bool(guess(key, value())) == bool(expected)
 
@@ -98,16 +98,16 @@ def test_what_a_key_looks_like(key, expected) -> None:
         ),
     ).map(lambda found: json.dumps(found).encode()),
 )
-def test_a_guess_never_fails(key, raw) -> None:
+def test_guess_never_raises(key, raw) -> None:
     assert isinstance(guess(key, raw), str)
 
 
 @pytest.mark.parametrize("name", ["at", "published_at", "expires_at"])
-def test_milliseconds_are_no_other_unit(name) -> None:
+def test_milliseconds_give_no_hint(name) -> None:
     assert guess(b"u", value(**{name: GOOD["at"]})) == ""
 
 
-def test_a_guess_that_the_decoder_has_made_is_not_repeated() -> None:
+def test_hints_in_the_decoders_error_are_not_repeated() -> None:
     raw = value(at=1_796_045_950)
     with pytest.raises(BadRecord) as caught:
         decode_listen(b"u", raw, -1)
@@ -117,7 +117,7 @@ def test_a_guess_that_the_decoder_has_made_is_not_repeated() -> None:
 
 
 @pytest.mark.parametrize(("raw", "expected"), [found for found in GUESSES if found[0] is not None and found[1]])
-def test_dead_letters_say_it_and_keep_their_reason_code(raw, expected) -> None:
+def test_dead_letters_contain_the_hint_and_keep_their_reason_code(raw, expected) -> None:
     record = type("Source", (), {"topic": "t", "partition": 0, "offset": 0, "timestamp": 5, "key": b"u", "headers": ()})
     record.value = raw
     bad = BadRecord("bad_value", "what the decoder said")

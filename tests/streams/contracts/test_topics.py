@@ -1,4 +1,4 @@
-"""Topics: what an installation has, what is made, and every way in which a Kafka can differ."""
+"""Topics: the specs of an installation, their creation, and every way in which a Kafka cluster can differ."""
 
 from uuid import UUID
 
@@ -43,7 +43,7 @@ def as_it_must_be(spec: TopicSpec) -> TopicState:
     return TopicState(spec.partitions, spec.config.get("cleanup.policy", "delete"))
 
 
-def test_build_topics_keeps_the_contract() -> None:
+def test_build_topics_matches_the_contract() -> None:
     assert {spec.name for spec in TOPICS} == {
         "listen-events.v1",
         "session-starts.v1",
@@ -90,7 +90,7 @@ def test_build_topics_puts_the_prefix_before_every_name() -> None:
     assert prefixed.listens.dead_letters == "blue-listen-events.v1.dlq"
 
 
-def test_create_topics_makes_only_what_is_missing() -> None:
+def test_create_topics_creates_only_missing_topics() -> None:
     admin = FakeAdmin({TOPICS.listens.name: TopicState(3, "delete")})
     made = create_topics(admin, TOPICS)
     assert made == [spec.name for spec in TOPICS if spec is not TOPICS.listens]
@@ -110,7 +110,7 @@ def test_create_topics_makes_only_what_is_missing() -> None:
         ("listen-events.v1.dlq", TopicState(9, "delete"), ["wrong_partitions"], "topics.user_partitions = 9"),
     ],
 )
-def test_check_topics_names_each_difference_and_what_to_do(name, state, codes, advice) -> None:
+def test_check_topics_reports_each_difference_with_a_remedy(name, state, codes, advice) -> None:
     states = {spec.name: as_it_must_be(spec) for spec in TOPICS}
     admin = FakeAdmin({**states, name: state} if state else {k: v for k, v in states.items() if k != name})
     assert [problem.code for problem in check_topics(admin, TOPICS)] == codes
@@ -119,15 +119,15 @@ def test_check_topics_names_each_difference_and_what_to_do(name, state, codes, a
     assert advice in str(caught.value)
 
 
-def test_require_topics_accepts_a_kafka_that_fits() -> None:
+def test_require_topics_accepts_a_matching_kafka() -> None:
     admin = FakeAdmin({spec.name: as_it_must_be(spec) for spec in TOPICS})
     require_topics(admin, TOPICS)
-    # The embedded broker cannot tell its policies: unknown is not wrong.
+    # The embedded broker does not report its policies: unknown is not wrong.
     require_topics(FakeAdmin({spec.name: TopicState(spec.partitions, None) for spec in TOPICS}), TOPICS)
 
 
 @pytest.mark.broker
-def test_topics_on_a_real_kafka_are_made_checked_and_refused(kafka: RunningBroker, topic_prefix) -> None:
+def test_topics_on_a_real_kafka_are_created_checked_and_rejected(kafka: RunningBroker, topic_prefix) -> None:
     settings = TopicSettings(prefix=topic_prefix(), user_partitions=3)
     topics = build_topics(settings)
     admin = kafka.topic_admin()
@@ -143,7 +143,7 @@ def test_topics_on_a_real_kafka_are_made_checked_and_refused(kafka: RunningBroke
             topics.listens.name: TopicState(3, "delete", ids[topics.listens.name], DAY_MS),
             topics.item_sids.name: TopicState(4, "compact", ids[topics.item_sids.name], 7 * DAY_MS),
         }
-        # Making one that is there is no error: two `topics create` may run at once.
+        # Creating an existing topic is not an error: two `topics create` may run concurrently.
         admin.create([topics.listens], -1)
         bad = TopicSpec(settings.prefix + "bad", "user_id", None, 1, config={"no.such.setting": "1"})
         with pytest.raises(TopicError, match="bad"):
@@ -152,7 +152,7 @@ def test_topics_on_a_real_kafka_are_made_checked_and_refused(kafka: RunningBroke
         admin.close()
 
 
-def test_topics_on_the_embedded_broker_are_made_through_its_handle_alone() -> None:
+def test_topics_on_the_embedded_broker_are_created_only_through_its_handle() -> None:
     pytest.importorskip("confluent_kafka")
     with EmbeddedBroker() as broker:
         assert create_topics(broker, TOPICS) == [spec.name for spec in TOPICS]
@@ -162,7 +162,7 @@ def test_topics_on_the_embedded_broker_are_made_through_its_handle_alone() -> No
             require_topics(other, TOPICS)
             with pytest.raises(TopicError, match="only in the process that runs it"):
                 other.create([TOPICS.listens], -1)
-            # A look at what is not there must not make it.
+            # Describing a missing topic must not create it.
             assert other.describe(["never-made"]) == {}
             assert other.describe(["never-made"]) == {}
         finally:
@@ -171,7 +171,7 @@ def test_topics_on_the_embedded_broker_are_made_through_its_handle_alone() -> No
             broker.create([TOPICS.listens])
 
 
-def test_alike_problems_are_told_together_in_one_line():
+def test_equal_problems_are_grouped_in_one_line():
     problems = [
         TopicProblem("a", "wrong_partitions", "expected 4 partitions, got 8", "set x = 8"),
         TopicProblem("b", "not_compacted", "expected compact", "set it"),

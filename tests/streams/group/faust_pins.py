@@ -1,4 +1,4 @@
-"""What we override or rely on inside Faust, mode and aiokafka, with the digest of its source as it was read and tested.
+"""Overridden or required internals of Faust, mode and aiokafka, with the digests of their tested sources.
 
 A digest covers the source without blank lines and indentation, so it is the same on every Python.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Pin:
-    """One function or class of a library; `role` says what it does for us, `users` which of our parts to look at."""
+    """One function or class of a library; `role` says what it does for us, `users` which of our parts to check."""
 
     target: str
     digest: str
@@ -89,7 +89,7 @@ PINS = (
     Pin(
         "faust.transport.consumer:Consumer.on_partitions_assigned",
         "4372ddef3adb",
-        "lanes are told after it",
+        "lanes are notified after it",
         "lane.transport._Consumer",
     ),
     Pin(
@@ -137,7 +137,7 @@ PINS = (
     Pin(
         "faust.transport.consumer:Consumer._drain_messages",
         "fc0f1b9abdb1",
-        "hands each message over beside the suspension of the flow, and makes nothing of what wait_first returns",
+        "hands over each message together with the suspension of the flow, and ignores what wait_first returns",
         "lane.transport._Consumer.wait_first",
     ),
     Pin(
@@ -203,7 +203,7 @@ PINS = (
     Pin(
         "faust.worker:Worker.on_first_start",
         "77990ca61a12",
-        "changes folder, installs signals, sets up logging unless told not to",
+        "changes folder, installs signals, sets up logging unless disabled",
         "worker.run._Worker",
     ),
     Pin(
@@ -289,7 +289,7 @@ PINS = (
     Pin(
         "aiokafka.consumer.group_coordinator:GroupCoordinator._push_error_to_user",
         "56aab1a87cc6",
-        "keeps why the group cannot be joined, until somebody asks",
+        "stores why the group cannot be joined, until it is read",
         "lane.group.transport._Consumer",
     ),
     Pin(

@@ -1,4 +1,4 @@
-"""Faust, mode and aiokafka are still what the lanes were built on; a change tells what to look at again."""
+"""Faust, mode and aiokafka are still the ones that the lanes were built for; a failure says what to check again."""
 
 import importlib.metadata
 import inspect
@@ -30,12 +30,12 @@ def check(target: str, digest: str, role: str, users: str) -> None:
 
 
 @pytest.mark.parametrize("pin", PINS, ids=lambda pin: pin.target)
-def test_internals_are_as_they_were_read(pin):
+def test_internals_are_unchanged(pin):
     check(pin.target, pin.digest, pin.role, pin.users)
 
 
 @pytest.mark.parametrize("target", ["faust.app.base:App.on_stop", "faust.app.base:App.gone"])
-def test_a_changed_or_missing_internal_fails_and_says_what_to_look_at(target):
+def test_a_changed_or_missing_internal_fails_and_says_what_to_check(target):
     with pytest.raises(pytest.fail.Exception, match=r"expected source 0{12}, got .* re-check streams\.x, streams\.y"):
         check(target, "0" * 12, "a role", "x, y")
 
@@ -46,8 +46,8 @@ def test_the_versions_are_the_tested_ones():
     assert (faust.__version__, aiokafka.__version__[:5]) == (FAUST_VERSION, AIOKAFKA_VERSION)
 
 
-def test_constants_and_attributes_that_are_read_or_set():
-    # As it is written: clients made by other tests have set the constant already.
+def test_constants_and_attributes_we_read_or_set_exist():
+    # The value in the source: clients created by other tests have already changed the constant.
     written = inspect.getsource(sender)
     assert "\nBACKOFF_OVERRIDE = 0.02" in written, "the pause between transactions; see the transactional writer"
     for name in ("_fetch_max_wait_ms", "_isolation_level"):

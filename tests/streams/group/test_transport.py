@@ -1,4 +1,4 @@
-"""Faust's side of the lanes: what is registered, what is committed, what is dropped, in which order lanes stop."""
+"""Faust integration of the lanes: registration, commits, dropped records, order in which lanes stop."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ from tests.streams.listens.lane_counts import LaneCounts
 
 
 class Lane:
-    """A lane that notes what happens to it."""
+    """A lane that records its calls."""
 
     def __init__(self, topic: str, notes: list[tuple], offsets: dict[int, int]) -> None:
         self.topic = topic
@@ -27,10 +27,10 @@ class Lane:
         self.offsets = offsets
         self.fails = False
 
-    async def assigned(self, partitions) -> None:
+    async def on_assigned(self, partitions) -> None:
         self.notes.append(("assigned", self.topic, set(partitions)))
 
-    async def revoked(self, partitions) -> None:
+    async def on_revoked(self, partitions) -> None:
         self.notes.append(("revoked", self.topic, set(partitions)))
         if self.fails:
             raise LaneError("stuck")
@@ -68,7 +68,7 @@ def lanes(app, notes) -> list[Lane]:
 
 
 def listening_consumer(app, monkeypatch, notes):
-    """Faust's consumer, with Faust's own part of a rebalance left out."""
+    """Faust's consumer without Faust's own part of a rebalance."""
     consumer = app.consumer
 
     async def note(name, *args):
@@ -80,7 +80,7 @@ def listening_consumer(app, monkeypatch, notes):
     return consumer
 
 
-async def test_guard_rails_are_on(app):
+async def test_safe_settings_are_applied(app):
     conf = app.conf
     assert isinstance(app.transport, LaneTransport)
     assert app.producer_transport is app.transport
@@ -93,12 +93,12 @@ async def test_guard_rails_are_on(app):
 
 
 @pytest.mark.parametrize("kind", ["Table", "SetTable", "GlobalTable", "SetGlobalTable"])
-async def test_faust_tables_are_refused(app, kind):
+async def test_faust_tables_are_rejected(app, kind):
     with pytest.raises(SettingsError, match="UserTable"):
         getattr(app, kind)("counts", default=int)
 
 
-async def test_concurrent_agents_are_refused(app):
+async def test_concurrent_agents_are_rejected(app):
     with pytest.raises(SettingsError, match="#606"):
         app.agent(app.topic("items"), concurrency=2)
     assert app.agent(app.topic("items"), name="one")(lambda stream: stream).concurrency == 1
@@ -116,17 +116,17 @@ async def test_lane_topics_are_subscribed(app, lanes):
     assert {name for topic in app.topics for name in topic.topics} == {"listens", "sessions"}
 
 
-async def test_second_lane_of_a_topic_is_refused(app, lanes, notes):
+async def test_second_lane_of_a_topic_is_rejected(app, lanes, notes):
     with pytest.raises(SettingsError, match="second one"):
         register(app, Lane("listens", notes, {}))
 
 
-async def test_app_of_another_make_is_refused(notes):
+async def test_app_with_another_transport_is_rejected(notes):
     with pytest.raises(SettingsError, match="make_faust_app"):
         register(faust.App("stock", broker="kafka://127.0.0.1:1"), Lane("listens", notes, {}))
 
 
-async def test_rebalance_tells_lanes_in_order_and_commits_between(app, lanes, notes, monkeypatch):
+async def test_rebalance_notifies_lanes_in_order_and_commits_between(app, lanes, notes, monkeypatch):
     consumer = listening_consumer(app, monkeypatch, notes)
     await consumer.on_partitions_revoked(set())
     assigned = {TP("listens", 0), TP("listens", 1), TP("sessions", 1), TP("other", 0)}
@@ -178,7 +178,7 @@ async def test_stray_records_are_dropped_and_counted(app, lanes, counts, monkeyp
     assert counts.stray_records == 3
 
 
-async def test_livelock_detector_leaves_lanes_alone(app, lanes, monkeypatch):
+async def test_livelock_detector_ignores_lanes(app, lanes, monkeypatch):
     seen = []
     monkeypatch.setattr(driver.Consumer, "verify_event_path", lambda self, now, tp: seen.append(tp))
     app.consumer.verify_event_path(0.0, TP("listens", 0))
@@ -186,14 +186,14 @@ async def test_livelock_detector_leaves_lanes_alone(app, lanes, monkeypatch):
     assert seen == [TP("items", 0)]
 
 
-def test_other_versions_are_refused(monkeypatch):
+def test_other_versions_are_rejected(monkeypatch):
     check_versions()
     monkeypatch.setattr(faust_app, "FAUST_VERSION", "0.16.0")
     with pytest.raises(SettingsError, match=r"expected faust-streaming 0\.16\.0"):
         check_versions()
 
 
-async def test_a_message_that_nothing_keeps_is_handed_over_without_a_task(app):
+async def test_a_message_that_need_not_wait_is_handed_over_without_a_task(app):
     consumer, flow, tasks = app.consumer, asyncio.Event(), asyncio.all_tasks()
 
     async def hand_over():
@@ -212,15 +212,15 @@ async def fail():
     raise ValueError(msg)
 
 
-async def test_a_message_that_has_to_wait_goes_on_as_faust_has_it(app):
-    consumer, flow, room = app.consumer, asyncio.Event(), asyncio.Event()
+async def test_a_message_that_must_wait_is_handled_by_faust(app):
+    consumer, flow, has_capacity = app.consumer, asyncio.Event(), asyncio.Event()
     steps = []
 
     async def hand_over():
         steps.append("begun")
         await asyncio.sleep(0)
         try:
-            await room.wait()
+            await has_capacity.wait()
         except asyncio.CancelledError:
             steps.append("given up")
             raise
@@ -230,10 +230,10 @@ async def test_a_message_that_has_to_wait_goes_on_as_faust_has_it(app):
     waiting = asyncio.create_task(consumer.wait_first(hand_over(), flow.wait()))
     await asyncio.sleep(0)
     assert steps == ["begun"]
-    room.set()
+    has_capacity.set()
     assert (await waiting).results == [7]
-    room.clear()
-    # A rebalance suspends the flow: who still waits is given up.
+    has_capacity.clear()
+    # A rebalance suspends the flow: waiting messages are dropped.
     waiting = asyncio.create_task(consumer.wait_first(hand_over(), flow.wait()))
     await asyncio.sleep(0)
     flow.set()
@@ -242,7 +242,7 @@ async def test_a_message_that_has_to_wait_goes_on_as_faust_has_it(app):
     assert steps == ["begun", "handed over", "begun", "given up"]
 
 
-async def test_others_get_their_turn_while_messages_are_handed_over(app):
+async def test_other_tasks_run_while_messages_are_handed_over(app):
     consumer, flow, turns = app.consumer, asyncio.Event(), []
 
     async def hand_over():

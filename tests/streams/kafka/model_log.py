@@ -1,4 +1,4 @@
-"""A cluster in memory with what makes an end hard to tell: gaps of compaction, transaction markers, open transactions.
+"""In-memory cluster with everything that makes an end hard to detect: compaction gaps, markers, open transactions.
 
 `AsyncConsumer` and `BlockingConsumer` read it as aiokafka and kafka-python do: markers and aborted records move the
 position unseen, and only once a fetch has reached them; positions outside the log are refused.
@@ -16,7 +16,7 @@ COMMITTED, ABORTED, OPEN, MARKER = "committed", "aborted", "open", "marker"
 
 
 class Seconds:
-    """A monotonic clock that only waiting moves."""
+    """Monotonic clock that advances only by waiting."""
 
     def __init__(self):
         self.now_s = 0.0
@@ -27,7 +27,7 @@ class Seconds:
 
 @dataclass
 class Log:
-    """One partition: kinds of the offsets that are still there; others are gaps."""
+    """One partition: kind of each existing offset; the others are gaps."""
 
     kinds: dict[int, str] = field(default_factory=dict)
     values: dict[int, bytes | None] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class Log:
         return self.next - 1
 
     def compact(self, offset):
-        """Take a record; the last offset of a log is never compacted."""
+        """Remove a record; the last offset of a log is never compacted."""
         assert offset < self.next - 1
         self.kinds.pop(offset, None)
 
@@ -49,7 +49,7 @@ class Log:
         return min([o for o, kind in self.kinds.items() if kind == OPEN and is_committed], default=self.next)
 
     def visible(self, is_committed):
-        """Offsets that a reader gets, if it reads now to the end."""
+        """Offsets that a reader gets if it reads to the end now."""
         shown = (COMMITTED,) if is_committed else (COMMITTED, ABORTED, OPEN)
         end = self.end(is_committed)
         return [o for o, kind in sorted(self.kinds.items()) if self.begin <= o < end and kind in shown]
@@ -96,7 +96,7 @@ class Cluster:
 
 
 class Consumer:
-    """What both facades share."""
+    """Common part of both facades."""
 
     def __init__(self, cluster, is_committed):
         self.cluster = cluster
@@ -121,7 +121,7 @@ class Consumer:
         cluster.polls += 1
         assert cluster.polls < 10_000, "reads for ever"
         cluster.before_poll(cluster.polls)
-        assert None not in self.positions.values(), "a position that nobody chose"
+        assert None not in self.positions.values(), "a partition without an explicit position"
         fetched, left = {}, max_records or 500
         for place, position in self.positions.items():
             if cluster.is_silent or not left:

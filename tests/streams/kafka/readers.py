@@ -1,11 +1,11 @@
-"""Both kinds of reader behind one asynchronous face, so that each rule is tested on both."""
+"""Both kinds of reader behind one asynchronous interface, so that each rule is tested on both."""
 
 import contextlib
 import inspect
 
 from sidestream.streams.kafka.blocking import BlockingFollower
 from sidestream.streams.kafka.follower import Follower
-from sidestream.streams.kafka.spans import Place
+from sidestream.streams.kafka.read_rules import Place
 
 KINDS = ("async", "blocking")
 
@@ -16,7 +16,7 @@ async def settle(found):
 
 @contextlib.asynccontextmanager
 async def opened(kind, cluster, partitions, **options):
-    """A follower of either kind, open."""
+    """An open follower of either kind."""
     if kind == "async":
         grows = {topic for topic, numbers in partitions.items() if numbers is None}
         numbers = {t: range(len(cluster.topics[t])) if n is None else n for t, n in partitions.items()}
@@ -28,7 +28,7 @@ async def opened(kind, cluster, partitions, **options):
 
 
 async def batches_of(follower):
-    """What `to_end` gives, as it comes."""
+    """Batches of `to_end`, as they arrive."""
     found = follower.to_end()
     if hasattr(found, "__anext__"):
         async for batch in found:
@@ -39,7 +39,7 @@ async def batches_of(follower):
 
 
 async def offsets_to_end(follower):
-    """Offsets by partition that `to_end` gives; also that they came in order."""
+    """Offsets by partition returned by `to_end`; checks that they are in order."""
     found = {}
     async for place, records in batches_of(follower):
         assert records

@@ -1,4 +1,4 @@
-"""Clients of the one factory work alike on a real Kafka and on the embedded broker."""
+"""Clients of the factory work the same on a real Kafka and on the embedded broker."""
 
 import asyncio
 import time
@@ -20,7 +20,7 @@ def test_clients_need_an_address() -> None:
         Clients(KafkaSettings())
 
 
-def test_fetch_wait_is_small_only_where_the_broker_does_not_wake_on_data() -> None:
+def test_fetch_wait_is_short_only_on_the_embedded_broker() -> None:
     assert Clients(KafkaSettings(bootstrap="h:1")).fetch_max_wait_ms == 500
     assert Clients(KafkaSettings(bootstrap="h:1", kind="embedded")).fetch_max_wait_ms == 10
     assert Clients(KafkaSettings(bootstrap="h:1", kind="embedded", fetch_max_wait_ms=3)).fetch_max_wait_ms == 3
@@ -85,7 +85,7 @@ def test_kafka_python_reads_with_and_without_a_group(broker: RunningBroker, topi
 
 
 @pytest.mark.broker
-async def test_transactions_are_taken_and_hidden_on_a_real_kafka(kafka: RunningBroker, make_topics) -> None:
+async def test_open_and_aborted_transactions_are_hidden_on_a_real_kafka(kafka: RunningBroker, make_topics) -> None:
     topic = make_topics().user_state_changelog.name
     clients = Clients(kafka.kafka)
     producer, consumer = clients.async_producer(transactional_id=topic), clients.async_consumer(topic)

@@ -1,4 +1,4 @@
-"""Following topics: what is missing at the start, what changes meanwhile, and a service over it."""
+"""Following topics: missing topics at the start, changes while following, and the service on top of it."""
 
 import asyncio
 
@@ -9,8 +9,8 @@ from sidestream.streams.contracts.topics import TopicSpec
 from sidestream.streams.errors import AccessError, BrokerError, TopicError
 from sidestream.streams.kafka.compacted import keep_last
 from sidestream.streams.kafka.follower import Follower
+from sidestream.streams.kafka.read_rules import Place
 from sidestream.streams.kafka.service import FollowingService
-from sidestream.streams.kafka.spans import Place
 from tests.streams.kafka.model_log import Cluster, Log
 from tests.streams.kafka.readers import KINDS, T0, T1, opened, settle
 
@@ -18,7 +18,7 @@ both_kinds = pytest.mark.parametrize("kind", KINDS)
 
 
 async def take(follower, polls=20):
-    """Offsets by partition that some polls give."""
+    """Offsets by partition returned by some polls."""
     found = {}
     for _ in range(polls):
         for place, records in await settle(follower.poll(100)):
@@ -27,7 +27,7 @@ async def take(follower, polls=20):
 
 
 @both_kinds
-async def test_a_topic_that_is_not_there_is_named_and_the_consumer_closed(kind):
+async def test_a_missing_topic_is_reported_and_the_consumer_closed(kind):
     cluster = Cluster(t=1)
     if kind == "async":
         unopened = Follower(cluster, {"t": [0], "absent": [0]}, seconds=cluster.seconds)
@@ -41,7 +41,7 @@ async def test_a_topic_that_is_not_there_is_named_and_the_consumer_closed(kind):
 
 
 @both_kinds
-async def test_a_partition_that_is_not_there_is_named(kind):
+async def test_a_missing_partition_is_reported(kind):
     cluster = Cluster(t=2)
     with pytest.raises(TopicError, match=r"expected t/5, got no such partition of 2"):
         async with opened(kind, cluster, {"t": [0, 5]}):
@@ -49,7 +49,7 @@ async def test_a_partition_that_is_not_there_is_named(kind):
     assert cluster.consumers[-1].is_closed
 
 
-async def test_a_topic_that_was_just_made_is_waited_for():
+async def test_a_topic_that_was_just_created_is_waited_for():
     cluster = Cluster()
 
     async def make():
@@ -74,7 +74,7 @@ async def test_kafka_that_does_not_answer_at_the_start_is_an_error(kind):
 
 
 @both_kinds
-async def test_missing_rights_are_an_error_of_their_own(kind):
+async def test_missing_permissions_raise_access_error(kind):
     cluster = Cluster(t=1)
     async with opened(kind, cluster, {"t": [0]}) as follower:
         cluster.failures = [cluster.consumers[-1].errors.TopicAuthorizationFailedError("t")]
@@ -83,7 +83,7 @@ async def test_missing_rights_are_an_error_of_their_own(kind):
 
 
 @both_kinds
-async def test_what_comes_later_is_handed_over_and_positions_show(kind):
+async def test_later_records_are_returned_and_positions_advance(kind):
     cluster = Cluster(t=2)
     cluster.fill(2)
     async with opened(kind, cluster, {"t": [0, 1]}) as follower:
@@ -96,7 +96,7 @@ async def test_what_comes_later_is_handed_over_and_positions_show(kind):
 
 
 @both_kinds
-async def test_following_may_begin_at_the_end(kind):
+async def test_following_can_start_at_the_end(kind):
     cluster = Cluster(t=1)
     cluster.fill(5)
     async with opened(kind, cluster, {"t": [0]}, start="end") as follower:
@@ -105,7 +105,7 @@ async def test_following_may_begin_at_the_end(kind):
 
 
 @both_kinds
-async def test_new_partitions_are_read_from_their_beginning_and_others_go_on(kind):
+async def test_new_partitions_are_read_from_their_beginning_and_others_continue(kind):
     cluster = Cluster(t=1)
     cluster.fill(4)
     async with opened(kind, cluster, {"t": None}) as follower:
@@ -118,7 +118,7 @@ async def test_new_partitions_are_read_from_their_beginning_and_others_go_on(kin
 
 
 @both_kinds
-async def test_chosen_partitions_stay_those(kind):
+async def test_given_partitions_do_not_grow(kind):
     cluster = Cluster(t=2)
     cluster.fill(1, partition=1)
     async with opened(kind, cluster, {"t": [0]}) as follower:
@@ -143,7 +143,7 @@ async def test_a_recreated_topic_is_read_again_from_its_beginning(kind):
 
 
 @both_kinds
-async def test_a_broker_may_be_away_for_any_time(kind):
+async def test_a_follower_waits_for_an_unavailable_broker(kind):
     cluster = Cluster(t=1)
     cluster.fill(1)
     async with opened(kind, cluster, {"t": [0]}) as follower:
@@ -153,7 +153,7 @@ async def test_a_broker_may_be_away_for_any_time(kind):
         assert await take(follower) == {T0: [0]}
 
 
-async def test_a_reader_that_is_closed_says_so():
+async def test_a_closed_reader_raises():
     cluster = Cluster(t=1)
     follower = Follower(cluster, {"t": [0]})
     with pytest.raises(BrokerError, match="expected an open reader of t, got a closed one"):
@@ -165,13 +165,13 @@ async def test_a_reader_that_is_closed_says_so():
     assert follower.positions == {T0: 0}
 
 
-async def test_positions_may_be_chosen_after_the_bounds_are_known():
+async def test_positions_can_be_set_after_the_bounds_are_known():
     cluster = Cluster(t=2)
     cluster.fill(5)
     cluster.fill(5, partition=1)
     async with Follower(cluster, {"t": [0, 1]}, start=None) as follower:
         follower.seek({place: end - 1 for place, (_, end) in follower.bounds.items()})
-        follower.aim(await follower.ends())
+        follower.set_targets(await follower.ends())
         assert follower.behind == 2
         assert await take(follower) == {T0: [4], T1: [4]}
         assert follower.is_caught_up
@@ -183,7 +183,7 @@ class Noting(FollowingService):
         self.found = []
         self.news = asyncio.Event()
 
-    def take(self, batches):
+    def on_batches(self, batches):
         for place, records in batches:
             self.found += [(place, record.offset) for record in records]
         self.news.set()

@@ -1,4 +1,4 @@
-"""What only the reader on the event loop has: closing where it is left or cancelled, a pace, a second pass."""
+"""Features of the asyncio reader only: closing on early exit or cancellation, pace, second pass."""
 
 import asyncio
 import contextlib
@@ -7,7 +7,7 @@ import pytest
 
 from sidestream.streams.kafka.follower import Follower
 from sidestream.streams.kafka.pace import Pace
-from sidestream.streams.kafka.reading import ask_bounds, read_to_end
+from sidestream.streams.kafka.reading import fetch_bounds, read_to_end
 from tests.streams.kafka.model_log import Cluster
 from tests.streams.kafka.readers import T0, offsets_to_end
 
@@ -20,10 +20,10 @@ async def test_read_to_end_reads_and_closes():
     assert [[record.offset for record in records] for _, records in found] == [[1, 2]]
     assert cluster.consumers[-1].is_closed
     assert [batch async for batch in read_to_end(cluster, "t", [])] == []
-    assert await ask_bounds(cluster, "t", [0, 1]) == {0: (0, 4), 1: (0, 2)}
+    assert await fetch_bounds(cluster, "t", [0, 1]) == {0: (0, 4), 1: (0, 2)}
 
 
-async def test_leaving_early_and_being_cancelled_close_the_consumer():
+async def test_an_early_exit_and_a_cancellation_close_the_consumer():
     cluster = Cluster(t=1)
     cluster.fill(9)
     async with contextlib.aclosing(read_to_end(cluster, "t", [0])) as batches:
@@ -85,7 +85,7 @@ async def test_a_pace_rests_after_each_batch_by_the_time_it_took(monkeypatch):
     assert rests == pytest.approx([1.5, 1.5, 1.5])
 
 
-async def test_a_second_pass_gives_the_same():
+async def test_a_second_pass_returns_the_same_records():
     cluster = Cluster(t=1)
     cluster.fill(7)
     async with Follower(cluster, {"t": [0]}, restarts=False) as follower:

@@ -1,4 +1,4 @@
-"""A read to the end: what the end is, what is handed over, and how it ends where the end cannot be reached."""
+"""Reading to the end: where the end is, which records are returned, and errors if the end cannot be reached."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from sidestream.streams.errors import BrokerError, TopicError
-from sidestream.streams.kafka.spans import LOOK_AGAIN_S, NO_PROGRESS_S, Place
+from sidestream.streams.kafka.read_rules import CHECK_ENDS_S, NO_PROGRESS_S, Place
 from tests.streams.kafka.model_log import ABORTED, COMMITTED, MARKER, OPEN, Cluster, Log
 from tests.streams.kafka.readers import KINDS, T0, T1, batches_of, offsets_to_end, opened
 
@@ -28,7 +28,7 @@ async def test_the_end_is_the_last_stable_offset_and_aborted_records_are_hidden(
         assert await offsets_to_end(follower) == {T0: [0, 2, 3, 5, 7, 8]}
 
 
-async def test_positions_not_records_say_that_the_end_is_reached(kind):
+async def test_the_end_is_detected_by_position_not_by_record(kind):
     cluster = Cluster(t=1)
     cluster.fill(4)
     for what in (ABORTED, MARKER, MARKER):
@@ -49,7 +49,7 @@ async def test_empty_partitions_are_not_waited_for(kind):
     assert cluster.polls == 0
 
 
-async def test_what_comes_after_the_end_was_asked_for_is_not_handed_over(kind):
+async def test_records_after_the_target_end_are_not_returned(kind):
     cluster = Cluster(t=2)
     cluster.fill(5)
     cluster.fetch_offsets = 100
@@ -63,11 +63,11 @@ async def test_explicit_starts_and_ends(kind):
     cluster.fill(9)
     cluster.fill(9, partition=1)
     async with opened(kind, cluster, {"t": [0, 1]}, start={T0: 4}, **FIXED) as follower:
-        follower.aim({T0: 7, T1: 2})
+        follower.set_targets({T0: 7, T1: 2})
         assert await offsets_to_end(follower) == {T0: [4, 5, 6], T1: [0, 1]}
 
 
-async def test_a_start_before_the_first_offset_is_moved_to_it_with_a_warning(kind):
+async def test_a_start_before_the_first_offset_moves_to_it_with_a_warning(kind):
     cluster = Cluster(t=1)
     cluster.fill(9)
     cluster.log().begin = 6
@@ -78,7 +78,7 @@ async def test_a_start_before_the_first_offset_is_moved_to_it_with_a_warning(kin
     assert (line["topic"], line["partition"], line["position"], line["begin"]) == ("t", 0, 2, 6)
 
 
-async def test_a_start_behind_the_end_belongs_to_another_topic_and_all_is_read(kind):
+async def test_a_start_past_the_end_means_a_recreated_topic_and_reads_everything(kind):
     cluster = Cluster(t=1)
     cluster.fill(3)
     with capture_logs() as lines:
@@ -87,7 +87,7 @@ async def test_a_start_behind_the_end_belongs_to_another_topic_and_all_is_read(k
     assert lines[0]["event"].startswith("topic recreated or truncated")
 
 
-async def test_records_that_retention_takes_meanwhile_are_passed_over(kind):
+async def test_records_deleted_during_the_read_are_skipped(kind):
     cluster = Cluster(t=1)
     cluster.fill(12)
 
@@ -102,7 +102,7 @@ async def test_records_that_retention_takes_meanwhile_are_passed_over(kind):
     assert [line["event"] for line in lines] == ["records were deleted before they were read"]
 
 
-async def test_all_records_may_be_gone_before_they_are_read(kind):
+async def test_all_records_may_be_deleted_before_they_are_read(kind):
     cluster = Cluster(t=1)
     cluster.fill(5)
 
@@ -123,7 +123,7 @@ def recreate(cluster, count, at_poll):
     cluster.before_poll = change
 
 
-async def test_a_topic_recreated_under_a_read_is_an_error(kind):
+async def test_a_topic_recreated_during_a_read_is_an_error(kind):
     cluster = Cluster(t=1)
     cluster.fill(12)
     recreate(cluster, 2, at_poll=3)
@@ -132,17 +132,17 @@ async def test_a_topic_recreated_under_a_read_is_an_error(kind):
             await offsets_to_end(follower)
 
 
-async def test_a_topic_recreated_shorter_than_the_end_is_found_out_before_the_deadline(kind):
+async def test_a_topic_recreated_with_fewer_records_is_detected_before_the_deadline(kind):
     cluster = Cluster(t=1)
     cluster.fill(12)
     recreate(cluster, 8, at_poll=3)
     async with opened(kind, cluster, {"t": [0]}, **FIXED) as follower:
         with pytest.raises(TopicError, match="expected offsets up to 12, got an end of 8"):
             await offsets_to_end(follower)
-    assert LOOK_AGAIN_S <= cluster.seconds.now_s < NO_PROGRESS_S
+    assert CHECK_ENDS_S <= cluster.seconds.now_s < NO_PROGRESS_S
 
 
-async def test_a_reader_that_restarts_is_content_with_the_shorter_end(kind):
+async def test_a_restarting_reader_accepts_the_smaller_end(kind):
     cluster = Cluster(t=1)
     cluster.fill(12)
     recreate(cluster, 8, at_poll=3)
@@ -150,7 +150,7 @@ async def test_a_reader_that_restarts_is_content_with_the_shorter_end(kind):
         assert (await offsets_to_end(follower))[T0][-1] == 7
 
 
-async def test_no_progress_is_an_error_that_says_where(kind):
+async def test_no_progress_is_an_error_that_names_the_partition(kind):
     cluster = Cluster(t=2)
     cluster.fill(9)
     cluster.fill(3, partition=1)
@@ -167,7 +167,7 @@ async def test_no_progress_is_an_error_that_says_where(kind):
     assert 30 <= cluster.seconds.now_s < 40
 
 
-async def test_a_broker_that_comes_back_in_time_is_no_error(kind):
+async def test_a_broker_that_comes_back_in_time_is_not_an_error(kind):
     cluster = Cluster(t=1)
     cluster.fill(9)
 
@@ -179,7 +179,7 @@ async def test_a_broker_that_comes_back_in_time_is_no_error(kind):
         assert await offsets_to_end(follower) == {T0: list(range(9))}
 
 
-async def test_time_that_the_caller_takes_is_no_lack_of_progress(kind):
+async def test_time_spent_by_the_caller_does_not_count_as_waiting(kind):
     cluster = Cluster(t=1)
     cluster.fill(30)
     async with opened(kind, cluster, {"t": [0]}, no_progress_s=30, **FIXED) as follower:
@@ -188,8 +188,8 @@ async def test_time_that_the_caller_takes_is_no_lack_of_progress(kind):
     assert follower.is_caught_up
 
 
-async def test_nothing_is_lost_where_a_fetch_fails(kind):
-    """Client libraries may have passed over records when they raise."""
+async def test_no_record_is_lost_when_a_fetch_fails(kind):
+    """Client libraries may have skipped records when they raise."""
     cluster = Cluster(t=1)
     cluster.fill(9)
     async with opened(kind, cluster, {"t": [0]}, **FIXED) as follower:
@@ -200,8 +200,8 @@ async def test_nothing_is_lost_where_a_fetch_fails(kind):
 
 
 @given(data=st.data())
-def test_every_committed_record_before_the_end_comes_once_and_the_read_ends(kind, data):
-    """The rule of the end, on logs with gaps, markers, aborted and open transactions, and any size of fetch."""
+def test_every_committed_record_before_the_end_is_returned_once_and_the_read_ends(kind, data):
+    """The end rule, on logs with gaps, markers, aborted and open transactions, and any fetch size."""
     count = data.draw(st.integers(1, 3))
     cluster = Cluster(t=count)
     kinds = st.lists(st.sampled_from([COMMITTED, COMMITTED, ABORTED, MARKER, OPEN]), max_size=20)

@@ -1,4 +1,4 @@
-"""A Kafka in memory, as far as the lane sees one: topics, positions, batches, transactions; crashes where a test says.
+"""In-memory Kafka as seen by the lane: topics, positions, batches, transactions; crashes at the steps of a test.
 
 Transactions are kept as a broker keeps them: records land in the log at once and are hidden from `read_committed`
 until the commit; starting a producer ends its predecessor's transaction and refuses it from then on; each end of a
@@ -22,11 +22,11 @@ NOW_MS = 1_700_000_100_000
 
 
 class Crash(Exception):
-    """The process dies here."""
+    """The process crashes here."""
 
 
 class FakeKafka:
-    """The log, and the only group's committed offsets; also `Clients` and `LaneHost` for a lane."""
+    """The log, and the committed offsets of the only group; also `Clients` and `LaneHost` for a lane."""
 
     is_embedded = False
     bootstrap = "memory:0"
@@ -38,9 +38,9 @@ class FakeKafka:
         self.offsets: dict[int, int] = {}
         self.erasure_offsets: dict[int, int] = {}
         self.crashes: list[BaseException] = []
-        # Steps of producers that are still done before the process dies.
+        # Producer steps that are still done before the process crashes.
         self.acks_left: int | None = None
-        # What the next transactions answer when they are given their offsets.
+        # Responses of the next transactions to their offsets.
         self.refusals: list[Exception] = []
         self.steps: list[str] = []
         self.settings = namedtuple("Settings", "session_timeout_ms")(session_timeout_ms)
@@ -77,7 +77,7 @@ class FakeKafka:
         return min([*waiting, self.end(topic, partition)])
 
     def visible(self, topic: str, partition: int) -> list[Record]:
-        """What a reader with `read_committed` gets."""
+        """Records visible to a reader with `read_committed`."""
         end = self.stable_end(topic, partition)
         return [r for r in self.logs[topic, partition] if r.offset < end and r[:3] not in self.hidden]
 
@@ -89,7 +89,7 @@ class FakeKafka:
             self.hidden.add((topic, partition, self.append(topic, partition, None, None)))
 
     def step(self, name: str) -> None:
-        """Note a step of a process, or end it here."""
+        """Record a step of a process, or crash it here."""
         if self.acks_left is not None:
             if self.acks_left == 0:
                 raise Crash
@@ -115,7 +115,7 @@ class FakeKafka:
 
 
 class FakeAdmin:
-    """As much of kafka-python's admin client as tells of topics."""
+    """The part of kafka-python's admin client that describes topics."""
 
     def __init__(self, kafka: FakeKafka) -> None:
         self.kafka = kafka
@@ -176,7 +176,7 @@ class FakeConsumer:
             records = [record for record in self.kafka.visible(*tp) if record.offset >= position]
             if records[:max_records]:
                 fetched[tp] = records[:max_records]
-            # Control records are passed over, but only with a fetch that reaches them.
+            # Control records are skipped, but only by a fetch that reaches them.
             more = len(records) > max_records
             self.positions[tp] = fetched[tp][-1].offset + 1 if more else max(position, self.end(*tp))
         return fetched
@@ -188,7 +188,7 @@ class FakeBatch:
         self.limit = limit
 
     def append(self, *, key: bytes | None, value: bytes | None, timestamp: None, headers: Any) -> Any:
-        assert isinstance(headers, list)  # aiokafka takes nothing else
+        assert isinstance(headers, list)  # aiokafka accepts nothing else
         if len(self.records) == self.limit:
             return None
         self.records.append((key, value, headers))

@@ -1,4 +1,4 @@
-"""The listen lane's figures as plain numbers, read from the metrics that a worker shows."""
+"""Counters of the listen lane as plain numbers, read from the worker's metrics."""
 
 from sidestream.streams.runtime.lane_metrics import LaneMetrics
 from sidestream.streams.runtime.metrics import Metrics
@@ -10,7 +10,7 @@ class LaneCounts(LaneMetrics):
         super().__init__(self.shown, "listens")
 
     def __getattr__(self, name):
-        """Give a count by name: applied, stale, erased_users, …"""
+        """Return a count by name: applied, stale, erased_users, …"""
         outcomes = {"applied": "applied", "repeats": "repeat", "late": "late", "stale": "stale"}
         users = {"erased_users": "erased", "forgotten_users": "forgotten"}
         if name in outcomes:

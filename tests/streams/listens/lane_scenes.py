@@ -1,4 +1,4 @@
-"""Lanes on a Kafka in memory, run to the end of their listens, and the pure fold to compare with."""
+"""Lanes on an in-memory Kafka, run to the end of their listens, and the pure fold to compare with."""
 
 import asyncio
 import itertools
@@ -55,7 +55,7 @@ def changelog(kafka: FakeKafka) -> dict[bytes, bytes]:
 
 
 def dead_letters(kafka: FakeKafka) -> list[tuple[int, int]]:
-    """Partition and offset that the dead letters name."""
+    """Partition and offset in the headers of the dead letters."""
     letters = [dict(r.headers) for p in PARTITIONS for r in kafka.visible("listens.dlq", p)]
     return sorted((int(h["__streams.errors.partition"]), int(h["__streams.errors.offset"])) for h in letters)
 
@@ -65,12 +65,12 @@ def bad_records(kafka: FakeKafka) -> list[tuple[int, int]]:
 
 
 def done(kafka: FakeKafka, lane: ListenLane) -> dict[int, int]:
-    """Up to where everything is durable, whoever commits it."""
+    """Offsets up to which everything is durable, whether committed by the lane or by Faust."""
     return dict(lane.committable()) or kafka.offsets
 
 
 async def drain(kafka: FakeKafka, lane: ListenLane) -> None:
-    """Wait until all is folded or the lane died."""
+    """Wait until everything is folded or the lane has stopped."""
     async with asyncio.timeout(20):
         while not kafka.crashes and not (
             lane._ready.is_set()
@@ -84,7 +84,7 @@ async def drain(kafka: FakeKafka, lane: ListenLane) -> None:
 
 async def run_to_end(kafka: FakeKafka, folder: Path, guarantee: str = "exactly_once", **options) -> dict[bytes, bytes]:
     lane = make_lane(kafka, folder, guarantee, **options)
-    await lane.assigned(PARTITIONS)
+    await lane.on_assigned(PARTITIONS)
     await drain(kafka, lane)
     states = {}
     if not kafka.crashes:
@@ -93,7 +93,7 @@ async def run_to_end(kafka: FakeKafka, folder: Path, guarantee: str = "exactly_o
         for user, partition in itertools.product(users, PARTITIONS):
             _, blocks = lane.history(partition, user.decode())
             states.update((block_key(user, slot), block) for slot, block in blocks.items())
-    await lane.revoked(PARTITIONS)
+    await lane.on_revoked(PARTITIONS)
     kafka.offsets.update(lane.committable())
     return states
 

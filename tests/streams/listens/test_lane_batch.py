@@ -1,4 +1,4 @@
-"""A batch: whatever the slices and batches, states equal one fold, and bad records become dead letters."""
+"""A batch: for any slices and batches, states equal one fold, and malformed records become dead letters."""
 
 import json
 from collections import namedtuple
@@ -56,11 +56,11 @@ def run(
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_any_cut_into_batches_gives_the_state_of_one_fold(data):
+def test_any_split_into_batches_gives_the_state_of_one_fold(data):
     count = data.draw(st.integers(0, 80))
     records = [
         make_record(
-            offset * 2,  # logs have holes
+            offset * 2,  # logs have gaps
             data.draw(st.integers(0, 4)),
             data.draw(st.integers(0, 60)),
             NOW_MS - data.draw(st.integers(0, 10**7)),
@@ -109,7 +109,7 @@ def test_blocks_are_values_of_the_batch_and_come_before_their_state(data):
             assert keys.index(key) < keys.index(of[0])
 
 
-def test_bad_records_keep_bytes_and_position():
+def test_malformed_records_keep_bytes_and_position():
     records = [make_record(4, 1), make_record(5, 1, value=b"{bad"), make_record(6, 1, value=None)]
     batch = ListenBatch(0, 0, decode_listen)
     batch.add(records)
@@ -141,7 +141,7 @@ def test_replayed_records_change_nothing():
     assert batch.result().values == {}
 
 
-def test_a_batch_of_bad_records_moves_on():
+def test_a_batch_of_malformed_records_advances_the_offset():
     batch = ListenBatch(0, 0, decode_listen)
     batch.add([make_record(offset, 1, value=b"[]") for offset in range(50)])
     assert batch.users == []
@@ -149,7 +149,7 @@ def test_a_batch_of_bad_records_moves_on():
     assert batch.result().next_offset == 50
 
 
-def test_user_of_another_key_is_bad():
+def test_user_that_does_not_match_the_key_is_malformed():
     batch = ListenBatch(0, 0, decode_listen)
     batch.add([make_record(0, 1)._replace(key=b"u2"), make_record(1, 1)._replace(key=None)])
     assert batch.bad_reasons == ["key_mismatch"] * 2

@@ -1,4 +1,4 @@
-"""The listen lane on a Kafka in memory: order of its steps, crashes between them, and what it refuses."""
+"""The listen lane on an in-memory Kafka: order of its steps, crashes between them, and what it rejects."""
 
 import asyncio
 import tempfile
@@ -54,7 +54,7 @@ async def test_table_changelog_and_dead_letters_after_a_quiet_run(tmp_path, guar
     more=st.integers(1, 40),
     users=st.sampled_from([2, 9]),
 )
-def test_crashes_between_acks_never_lose_or_double_a_listen(crashes, more, users):
+def test_crashes_between_acks_never_lose_or_duplicate_a_listen(crashes, more, users):
     async def scenario(folder: Path) -> None:
         kafka = FakeKafka()
         fill(kafka, 130, users)
@@ -111,7 +111,7 @@ async def test_table_that_does_not_fit_the_changelog_is_rebuilt(tmp_path):
     tables.close()
 
 
-async def test_recreated_source_topic_is_refused(tmp_path):
+async def test_recreated_source_topic_is_rejected(tmp_path):
     kafka = FakeKafka()
     fill(kafka, 40)
     await run_to_end(kafka, tmp_path)
@@ -119,7 +119,7 @@ async def test_recreated_source_topic_is_refused(tmp_path):
         kafka.logs["listens", partition].clear()
     kafka.listen(0, "u0", 1)
     await run_to_end(kafka, tmp_path)
-    assert "source topic recreated or cut: expected" in str(kafka.crashes[0])
+    assert "source topic recreated or truncated: expected" in str(kafka.crashes[0])
 
 
 async def test_listens_deleted_by_retention_are_skipped(tmp_path, caplog):
@@ -147,7 +147,7 @@ async def test_reader_sees_folded_values_before_they_are_durable(tmp_path, guara
 
     lane._writer.publish = slow  # type: ignore[method-assign]
     kafka.listen(0, "u", 1)
-    await lane.assigned(PARTITIONS)
+    await lane.on_assigned(PARTITIONS)
     await lane.wait_ready()
     async with asyncio.timeout(10):
         while lane.read(0, "u") is None:
@@ -157,7 +157,7 @@ async def test_reader_sees_folded_values_before_they_are_durable(tmp_path, guara
     release.set()
     await drain(kafka, lane)
     assert lane.read(0, "u") == expected(kafka)[b"u"]
-    await lane.revoked(PARTITIONS)
+    await lane.on_revoked(PARTITIONS)
 
 
 async def test_only_owned_and_restored_partitions_are_read(tmp_path):
@@ -165,17 +165,17 @@ async def test_only_owned_and_restored_partitions_are_read(tmp_path):
     lane = make_lane(kafka, tmp_path)
     with pytest.raises(LaneError, match="not open here"):
         lane.read(0, "u")
-    await lane.assigned({0})
+    await lane.on_assigned({0})
     await lane.wait_ready()
-    assert (lane.ready(0), lane.ready(1)) == (True, False)
+    assert (lane.is_ready(0), lane.is_ready(1)) == (True, False)
     assert lane.read(0, "u") is None
-    await lane.revoked({0})
-    assert not lane.ready(0)
+    await lane.on_revoked({0})
+    assert not lane.is_ready(0)
     with pytest.raises(LaneError):
         lane.read(0, "u")
 
 
-async def test_a_batch_that_cannot_end_makes_the_revoke_fail(tmp_path):
+async def test_a_batch_that_does_not_end_fails_the_revocation(tmp_path):
     kafka = FakeKafka(session_timeout_ms=100)
     lane = make_lane(kafka, tmp_path)
     waiting = asyncio.Event()
@@ -186,29 +186,29 @@ async def test_a_batch_that_cannot_end_makes_the_revoke_fail(tmp_path):
 
     lane._writer.publish = never  # type: ignore[method-assign]
     kafka.listen(0, "u", 1)
-    await lane.assigned(PARTITIONS)
+    await lane.on_assigned(PARTITIONS)
     await waiting.wait()
     with pytest.raises(LaneError, match="did not end within"):
-        await lane.revoked(PARTITIONS)
+        await lane.on_revoked(PARTITIONS)
 
 
-async def test_a_process_that_slept_past_its_session_writes_nothing(tmp_path):
+async def test_a_process_paused_past_its_session_writes_nothing(tmp_path):
     kafka = FakeKafka()
     times = iter([0.0, 0.0])  # made, begun
     lane = make_lane(kafka, tmp_path, "at_least_once", clock=lambda: next(times, 100.0))
     kafka.listen(0, "u", 1)
-    await lane.assigned(PARTITIONS)
+    await lane.on_assigned(PARTITIONS)
     await drain(kafka, lane)
-    await lane.revoked(PARTITIONS)
-    assert "stood still for 100.0 s" in str(kafka.crashes[0])
+    await lane.on_revoked(PARTITIONS)
+    assert "was paused for 100.0 s" in str(kafka.crashes[0])
     assert changelog(kafka) == {}
 
 
-async def test_foreign_writes_to_the_changelog_are_noticed():
+async def test_foreign_writes_to_the_changelog_are_detected():
     kafka = FakeKafka()
     writer = IdempotentWriter("changelog", kafka, 1_000)
     await writer.open({0})
-    writer.restored({0: 0})
+    writer.set_changelog_ends({0: 0})
     assert await writer.publish(FoldedBatch(0, {bytes([n]): b"v" for n in range(7)}, [], 7)) == 6
     assert await writer.publish(FoldedBatch(0, {}, [], 9)) is None
     kafka.append("changelog", 0, b"theirs", b"v")
@@ -219,7 +219,7 @@ async def test_foreign_writes_to_the_changelog_are_noticed():
         await writer.publish(FoldedBatch(0, {b"ours": b"v"}, [], 10))
 
 
-async def test_restore_stops_where_it_is_told_and_goes_on_from_there(tmp_path):
+async def test_a_stopped_restore_resumes_from_its_position(tmp_path):
     kafka = FakeKafka()
     for number in range(50):
         kafka.append("changelog", 0, b"u%d" % (number % 20), b"%d" % number if number % 5 else None)
@@ -236,7 +236,7 @@ async def test_restore_stops_where_it_is_told_and_goes_on_from_there(tmp_path):
     tables.close()
 
 
-async def test_restore_refuses_records_from_before_its_position(tmp_path):
+async def test_restore_rejects_records_before_its_position(tmp_path):
     kafka = FakeKafka()
     kafka.append("changelog", 0, b"u", b"1")
     tables = UserTable(tmp_path, IDENTITY, TABLE)
@@ -247,7 +247,7 @@ async def test_restore_refuses_records_from_before_its_position(tmp_path):
     tables.close()
 
 
-async def test_it_tells_up_to_where_its_states_show_the_log(tmp_path):
+async def test_folded_to_is_the_offset_visible_in_states(tmp_path):
     kafka = FakeKafka()
     fill(kafka, 40)
     for partition in PARTITIONS:
@@ -256,11 +256,11 @@ async def test_it_tells_up_to_where_its_states_show_the_log(tmp_path):
     ends = {partition: kafka.end("listens", partition) for partition in PARTITIONS}
     lane = make_lane(kafka, tmp_path)
     assert lane.folded_to(0) is None
-    await lane.assigned(PARTITIONS)
+    await lane.on_assigned(PARTITIONS)
     async with asyncio.timeout(20):
         while {partition: lane.folded_to(partition) for partition in PARTITIONS} != ends:
             await asyncio.sleep(0.001)
     assert lane.unread({0: ends[0] + 3, 1: ends[1]}) == {0: 3, 1: 0}
-    await lane.revoked(PARTITIONS)
+    await lane.on_revoked(PARTITIONS)
     assert lane.folded_to(0) is None
     assert lane.unread(ends) == {}

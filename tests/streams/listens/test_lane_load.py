@@ -1,4 +1,4 @@
-"""Bulk loads without the write-ahead log: killed at any moment, a table never claims what it does not hold."""
+"""Bulk loads without the write-ahead log: after a kill at any moment, a table's positions never exceed its contents."""
 
 import random
 import subprocess
@@ -41,7 +41,7 @@ while True:
 
 
 def kill_after(path, offset, logged_from):
-    """Load until that offset is said to be there, and die in the middle of what follows."""
+    """Load until that offset is reported, and crash in the middle of what follows."""
     command = [sys.executable, "-c", LOADER, str(path), str(logged_from)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as loader:
         for line in loader.stdout:
@@ -57,7 +57,7 @@ def kill_after(path, offset, logged_from):
 
 
 def check(path):
-    """Compare each key with what the changelog says of it up to the position; give the position."""
+    """Compare each key with its value in the changelog up to the position, and return the position."""
     table = PartitionTable(path, b"listens|changelog|8|0", SETTINGS, Cache(1 << 20))
     end = table.positions.changelog_offset + 1
     held = {int(key): int(value.split(b" ", 1)[0]) for key, value in table.items()}
@@ -68,20 +68,20 @@ def check(path):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_killed_in_the_middle_of_a_load_a_prefix_is_there(tmp_path, seed):
+def test_a_kill_during_a_load_leaves_a_prefix(tmp_path, seed):
     rng, held = random.Random(seed), -1
     for _ in range(2):
-        told = kill_after(tmp_path / "0.db", held + rng.randrange(3_000, 6_000), logged_from=1 << 60)
+        reported = kill_after(tmp_path / "0.db", held + rng.randrange(3_000, 6_000), logged_from=1 << 60)
         before, held = held, check(tmp_path / "0.db")
-        assert held <= told + BULK
+        assert held <= reported + BULK
         assert held > before, "memtables that were full are there"
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_killed_after_the_first_logged_write_everything_is_there(tmp_path, seed):
+def test_a_kill_after_the_first_logged_write_loses_nothing(tmp_path, seed):
     logged_from = random.Random(seed).randrange(5, 30) * BULK  # before a memtable is full
-    told = kill_after(tmp_path / "0.db", logged_from, logged_from)
-    assert check(tmp_path / "0.db") >= told
+    reported = kill_after(tmp_path / "0.db", logged_from, logged_from)
+    assert check(tmp_path / "0.db") >= reported
 
 
 def test_a_flushed_load_survives_a_kill(tmp_path):
@@ -89,12 +89,12 @@ def test_a_flushed_load_survives_a_kill(tmp_path):
     with subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path / "0.db"), str(1 << 60)], stdout=subprocess.PIPE
     ) as loader:
-        told = int(loader.stdout.readline())
+        reported = int(loader.stdout.readline())
         loader.kill()
-    assert check(tmp_path / "0.db") >= told >= 0
+    assert check(tmp_path / "0.db") >= reported >= 0
 
 
-def test_loaded_values_are_read_at_once_and_kept_by_a_close(tmp_path):
+def test_loaded_values_are_readable_at_once_and_survive_a_close(tmp_path):
     table = PartitionTable(tmp_path / "0.db", b"listens|changelog|8|0", SETTINGS, Cache(1 << 20))
     table.write({b"gone": b"v"}, Positions(0, 3))
     table.load({b"u": b"1", b"gone": None}, Positions(2, 3))

@@ -1,4 +1,4 @@
-"""A worker's counts: merged over partitions, shown at a refresh, foreign records skipped."""
+"""A worker's counts: merged over partitions, visible at a refresh, foreign records skipped."""
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def scene():
     return Scene()
 
 
-def test_partitions_are_added_up_and_a_newer_value_replaces_the_older(scene):
+def test_partitions_are_summed_and_a_newer_value_replaces_the_older(scene):
     assert not scene.live.is_due
     scene.live.feed([part(0, "b", 2), part(1, "b", 2), part(0, "c", 3), mark(0)])
     assert scene.live.is_due
@@ -67,7 +67,7 @@ def test_partitions_are_added_up_and_a_newer_value_replaces_the_older(scene):
     assert scene.metrics.popularity_items._value.get() == 2
 
 
-def test_a_removed_part_counts_no_more(scene):
+def test_a_removed_part_no_longer_counts(scene):
     scene.live.feed([part(0, "b", 2), part(0, "c", 3)])
     assert scene.order() == "cba"
     scene.live.feed([(part(0, "c", 0)[0], None)])
@@ -75,7 +75,7 @@ def test_a_removed_part_counts_no_more(scene):
     assert scene.order() == "bac"
 
 
-def test_foreign_records_cost_only_themselves(scene):
+def test_foreign_records_are_skipped(scene):
     scene.live.feed(
         [(b"nonsense", b"x"), (None, None), (b"0/00", b"\x07"), part(0, "a", 9, half_life_ms=5), part(0, "b", 1)]
     )
@@ -83,7 +83,7 @@ def test_foreign_records_cost_only_themselves(scene):
     assert (scene.count("malformed"), scene.count("other_half_life"), scene.count("applied")) == (3, 1, 1)
 
 
-def test_counts_of_the_future_of_a_log_clock_that_stands_still_are_finite(scene):
+def test_counts_later_than_a_stopped_log_clock_are_finite(scene):
     scene.live.feed([part(0, "b", 1, step=20_000 * 16)])
     ranked = scene.live.ranked(scene.snapshot, 0)
     assert ranked.popularity.tolist() == [0, 1, 0]

@@ -1,4 +1,4 @@
-"""Counting a partition: a pure fold up to the offset in each value, wherever it stops and goes on."""
+"""Counts of a partition: a pure fold up to the offset in each value, wherever it stops and resumes."""
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ logs = st.lists(
 
 
 class Topic:
-    """The compacted topic: the last value of every key; `cut` lets a publication be written by half."""
+    """The compacted topic: the last value of every key; `cut` writes a publication only in part."""
 
     def __init__(self):
         self.values = {}
@@ -69,17 +69,17 @@ class Topic:
 
 @given(logs, st.lists(st.integers(1, 20), min_size=1, max_size=8), st.integers(1, NUM_PARTS))
 @settings(max_examples=60, deadline=None)
-def test_counts_do_not_depend_on_batches_or_on_what_was_published_when(log, sizes, max_parts):
+def test_counts_do_not_depend_on_batches_or_publishing_times(log, sizes, max_parts):
     counter, topic, offset = PartitionCounter(3, DECAY), Topic(), 0
     while offset < len(log):
         size = sizes[offset % len(sizes)]
         batch = [(offset + n, one) for n, one in enumerate(log[offset : offset + size])]
-        # As the lane hands them over: by user.
+        # Grouped by user, as the lane passes them.
         counter.add([batch[::2], batch[1::2]], offset + len(batch))
         offset += len(batch)
         topic.write(counter.publish(max_parts))
     assert as_dict(counter.counts()) == as_dict(expected(log))
-    while counter.has_news:
+    while counter.has_changes:
         topic.write(counter.publish(max_parts))
     assert as_dict(topic.counts()) == as_dict(expected(log))
     assert all(key.startswith(b"3/") for key in topic.values)
@@ -87,11 +87,11 @@ def test_counts_do_not_depend_on_batches_or_on_what_was_published_when(log, size
 
 @given(logs, st.data())
 @settings(max_examples=80, deadline=None)
-def test_after_a_crash_anywhere_nothing_is_missing_and_nothing_counted_twice(log, data):
+def test_after_any_crash_nothing_is_missing_or_counted_twice(log, data):
     topic, offset = Topic(), 0
     topic.write(PartitionCounter(0, DECAY).mark(0))
     while True:
-        # What a new owner does: from the published offset on, or from an older one where the commit was behind.
+        # A new owner resumes at the published offset, or at an older one if the commit was behind.
         parts = topic.parts()
         begin = data.draw(st.integers(0, parts[None].offset))
         taken_up = {part: found for part, found in parts.items() if part is not None}
@@ -106,40 +106,40 @@ def test_after_a_crash_anywhere_nothing_is_missing_and_nothing_counted_twice(log
                 topic.write(counter.publish(data.draw(st.integers(1, 20))))
         if crash_at is None:
             break
-        # Without transactions a publication may be there by half; its offset comes last.
+        # Without transactions a publication may be incomplete; its offset comes last.
         topic.write(counter.publish(data.draw(st.integers(1, 20))), cut=data.draw(st.integers(0, 25)))
-    while counter.has_news:
+    while counter.has_changes:
         topic.write(counter.publish(NUM_PARTS))
     assert as_dict(topic.counts()) == as_dict(counter.counts()) == as_dict(expected(log))
     assert topic.parts()[None].offset == len(log)
 
 
-def test_skips_and_dislikes_do_not_make_popular():
+def test_skips_and_dislikes_do_not_count():
     counter = PartitionCounter(0, DECAY)
     counter.add([[(n, listen(n, 0, s)) for n, s in enumerate(("listen", "skip", "dislike", "share"))]], 4)
     assert sorted(counter.counts().keys.tolist()) == sorted(item_key(f"item-{n}") for n in (0, 3))
 
 
-def test_parts_take_turns():
+def test_parts_are_published_in_rotation():
     counter = PartitionCounter(0, DECAY)
     counter.add([[(n, listen(n, 0)) for n in range(600)]], 600)
     seen = []
-    while counter.has_news:
+    while counter.has_changes:
         records = counter.publish(100)
         parts = [read_key(key)[1] for key in records]
         assert parts[-1] is None
         assert len(parts) <= 101
         seen += parts[:-1]
         left = read_part(records[part_key(0, None)]).offset
-        assert left == (0 if counter.has_news else 600)
-        # New listens of parts that were published wait until all others had their turn.
+        assert left == (0 if counter.has_changes else 600)
+        # New listens of published parts wait until all other parts were published.
         if len(seen) == 100:
             counter.add([[(600, listen(0, 0))]], 600)
     assert len(seen) >= len(set(seen)) > 200
     assert seen[:100] == sorted(seen[:100])
 
 
-def test_items_of_long_ago_are_forgotten():
+def test_items_without_recent_listens_are_dropped():
     later = 16_000 * 11
     counter, topic = PartitionCounter(0, DECAY), Topic()
     listens = [listen("old", 0), listen("again", 0), *(listen(n, later) for n in range(900)), listen("again", later)]
@@ -150,7 +150,7 @@ def test_items_of_long_ago_are_forgotten():
     assert counts == wanted
 
 
-def test_a_value_says_what_it_is():
+def test_values_round_trip():
     part = CountedPart(16_000, 7, expected([listen(1, 5), listen(2, 9)]))
     back = read_part(part.to_bytes())
     assert (back.half_life_ms, back.offset, as_dict(back.counts)) == (16_000, 7, as_dict(part.counts))
@@ -158,7 +158,7 @@ def test_a_value_says_what_it_is():
 
 
 @pytest.mark.parametrize("key", [None, b"", b"1", b"1/", b"a/00", b"1/zz", b"01/00", b"1/0", b"1/100", b"\xff/00"])
-def test_foreign_keys_are_refused(key):
+def test_invalid_keys_are_rejected(key):
     with pytest.raises(BadRecord):
         read_key(key)
 
@@ -170,6 +170,6 @@ SWAPPED = GOOD[:25] + GOOD[33:41] + GOOD[25:33] + GOOD[41:]
 @pytest.mark.parametrize(
     "value", [b"", b"\x02" + GOOD[1:], GOOD[:-1], GOOD + b"\0", SWAPPED, GOOD[:-8] + b"\xff" * 8, b"\x01nonsense"]
 )
-def test_foreign_values_are_refused(value):
+def test_invalid_values_are_rejected(value):
     with pytest.raises(BadRecord):
         read_part(value)

@@ -1,4 +1,4 @@
-"""The registry shows what runs on this machine and nothing else."""
+"""The registry returns only processes running on this machine."""
 
 import dataclasses
 import json
@@ -25,13 +25,13 @@ def entry_of(name: str, **change):
     return dataclasses.replace(made, **change)
 
 
-def test_the_folder_is_the_users_own() -> None:
+def test_the_registry_is_in_the_users_state_folder() -> None:
     assert state_folder({"XDG_STATE_HOME": "/x"}) == Path("/x/sidestream")
     for env in ({}, {"XDG_STATE_HOME": ""}, {"XDG_STATE_HOME": "relative"}):
         assert state_folder(env) == Path("~/.local/state/sidestream").expanduser()
 
 
-def test_what_runs_is_found_until_it_is_removed() -> None:
+def test_a_running_process_is_found_until_removed() -> None:
     registry = broker_registry()
     assert registry.running() == []
     entries = [entry_of("a"), entry_of("b")]
@@ -43,7 +43,7 @@ def test_what_runs_is_found_until_it_is_removed() -> None:
     assert registry.running() == entries[1:]
 
 
-def test_an_entry_of_a_process_that_has_ended_goes() -> None:
+def test_the_entry_of_an_ended_process_is_removed() -> None:
     registry = broker_registry()
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
         registry.put(make_entry("gone", "kafka", "127.0.0.1:9", child.pid, Path("/data"), 5))
@@ -55,20 +55,20 @@ def test_an_entry_of_a_process_that_has_ended_goes() -> None:
     assert list(registry.folder.glob("*.json")) == []
 
 
-def test_a_reused_number_is_another_process() -> None:
+def test_a_reused_process_id_is_another_process() -> None:
     registry = broker_registry()
     registry.put(entry_of("before", birth="an-earlier-boot/1"))
     assert registry.running() == []
 
 
-def test_another_machine_with_the_same_home_is_left_alone() -> None:
+def test_entries_of_another_machine_are_ignored() -> None:
     registry = broker_registry()
     registry.put(entry_of("theirs", host="another", birth="theirs"))
     assert registry.running() == []
     assert len(list(registry.folder.glob("*.json"))) == 1
 
 
-def test_a_name_taken_over_by_another_process_is_not_removed() -> None:
+def test_an_entry_replaced_by_another_process_is_not_removed() -> None:
     registry = broker_registry()
     old, new = entry_of("n", birth="old"), entry_of("n")
     registry.put(new)
@@ -77,14 +77,14 @@ def test_a_name_taken_over_by_another_process_is_not_removed() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "5", '{"name": 1}'])
-def test_a_damaged_file_hides_nothing_else(text: str) -> None:
+def test_a_damaged_file_is_ignored(text: str) -> None:
     registry = broker_registry()
     registry.put(entry_of("whole"))
     (registry.folder / "broken.json").write_text(text)
     assert [entry.name for entry in registry.running()] == ["whole"]
 
 
-def test_a_newer_release_may_tell_more() -> None:
+def test_unknown_fields_of_a_newer_release_are_ignored() -> None:
     registry = broker_registry()
     entry = entry_of("n")
     registry.put(entry)
@@ -106,12 +106,12 @@ def test_a_newer_release_may_tell_more() -> None:
         ("/" + "n" * 200, "n" * 64),
     ],
 )
-def test_a_broker_is_called_by_its_project(data_dir: str, name: str) -> None:
+def test_a_broker_is_named_after_its_project(data_dir: str, name: str) -> None:
     assert name_of_folder(Path(data_dir)) == name
     assert usable_name(name) == name
 
 
-def test_a_name_is_free_for_its_own_folder() -> None:
+def test_a_folder_keeps_its_own_name() -> None:
     running = [entry_of("demo", data_dir="/a"), entry_of("demo-2", data_dir="/b")]
     assert free_name("demo", Path("/c"), running) == "demo-3"
     assert free_name("demo", Path("/a"), running) == "demo"
@@ -122,11 +122,11 @@ def test_a_name_is_free_for_its_own_folder() -> None:
     ("host", "url"),
     [("0.0.0.0", "http://127.0.0.1:1"), ("::", "http://[::1]:1"), ("box", "http://box:1"), ("", "http://127.0.0.1:1")],  # noqa: S104
 )
-def test_pages_on_every_interface_are_asked_on_loopback(host: str, url: str) -> None:
+def test_a_wildcard_address_becomes_loopback(host: str, url: str) -> None:
     assert web_url(host, 1) == url
 
 
-def test_workers_are_kept_by_process() -> None:
+def test_workers_are_keyed_by_process() -> None:
     entry = WorkerEntry(
         pid=os.getpid(), birth=birth(os.getpid()), host=os.uname().nodename, bootstrap="h:1", web_host="127.0.0.1",
         web_port=8088, app_id="sidestream", role="all", instance=1, data_dir="/d", folder="/f", started_at=5,

@@ -1,17 +1,17 @@
 import gc
 
-from sidestream.streams.runtime.garbage_collection import settle
+from sidestream.streams.runtime.garbage_collection import collect_and_freeze
 
 
-def test_what_is_alive_is_left_out_of_collections_until_it_settles_again():
+def test_live_objects_are_excluded_from_collections_until_the_next_freeze():
     held = [[] for _ in range(1_000)]
     before = gc.get_freeze_count()
     try:
-        settle()
+        collect_and_freeze()
         frozen = gc.get_freeze_count()
         assert frozen >= before + len(held)
         held.clear()
-        settle()
+        collect_and_freeze()
         assert gc.get_freeze_count() < frozen
     finally:
         gc.unfreeze()

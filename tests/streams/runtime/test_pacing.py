@@ -6,7 +6,7 @@ from sidestream.streams.runtime.pacing import BUSY_BATCH_SHARE, BUSY_S, MAX_SAVE
 
 
 class Clock:
-    """Moves when a test says so, and while the loop waits: standing back takes the loop's time."""
+    """Advances when a test says so, and while the loop waits: a pause takes the loop's time."""
 
     def __init__(self):
         self.ahead_s = 0.0
@@ -21,7 +21,7 @@ async def clock():
 
 
 async def turns_of_the_loop(coroutine):
-    """Count how often others get a turn until it ends."""
+    """Count how often other tasks run until it ends."""
     task, turns = asyncio.ensure_future(coroutine), 0
     while not task.done():
         await asyncio.sleep(0)
@@ -29,25 +29,25 @@ async def turns_of_the_loop(coroutine):
     return turns
 
 
-async def test_within_a_slice_nobody_is_asked(clock):
+async def test_within_a_slice_the_pacer_does_not_yield(clock):
     pacer = Pacer(slice_ms=1_000, clock=clock)
     pacer.session_begins("a")
-    assert await turns_of_the_loop(pacer.turn()) == 1
+    assert await turns_of_the_loop(pacer.yield_if_due()) == 1
 
 
-async def test_at_the_end_of_a_slice_the_loop_turns_and_a_new_one_begins(clock):
+async def test_at_the_end_of_a_slice_the_loop_runs_and_a_new_slice_begins(clock):
     pacer = Pacer(slice_ms=1_000, clock=clock)
     clock.ahead_s += 1.1
-    assert await turns_of_the_loop(pacer.turn()) > 3
-    assert await turns_of_the_loop(pacer.turn()) == 1
+    assert await turns_of_the_loop(pacer.yield_if_due()) > 3
+    assert await turns_of_the_loop(pacer.yield_if_due()) == 1
 
 
-async def test_listens_stand_back_until_the_last_session_is_answered(clock):
+async def test_listens_pause_until_the_last_session_is_answered(clock):
     pacer = Pacer(slice_ms=1, listen_share=0.001, clock=clock)
     pacer.session_begins("a")
     pacer.session_begins("b")
     clock.ahead_s += 1.0
-    waiting = asyncio.create_task(pacer.turn())
+    waiting = asyncio.create_task(pacer.yield_if_due())
     for _ in range(10):
         await asyncio.sleep(0)
     pacer.session_ends("a")
@@ -63,7 +63,7 @@ async def test_listens_stand_back_until_the_last_session_is_answered(clock):
 @pytest.mark.parametrize("listen_share", [0.25, 0.5, 0.8])
 async def test_listens_keep_their_share_of_the_time_however_long_sessions_wait(clock, listen_share):
     pacer = Pacer(slice_ms=2, listen_share=listen_share, clock=clock)
-    await pacer.turn()
+    await pacer.yield_if_due()
     pacer.session_begins("a")
     begun_s = clock()
     worked_s = 0.0
@@ -71,29 +71,29 @@ async def test_listens_keep_their_share_of_the_time_however_long_sessions_wait(c
         while worked_s < 0.1:
             clock.ahead_s += 0.004
             worked_s += 0.004
-            await pacer.turn()
+            await pacer.yield_if_due()
     stood_back_s = clock() - begun_s - worked_s
     assert stood_back_s <= MAX_SAVED_S + (clock() - begun_s) * (1 - listen_share) + 0.05
     assert stood_back_s >= worked_s * (1 - listen_share) / listen_share * 0.9
 
 
-async def test_with_the_whole_share_listens_never_stand_back(clock):
+async def test_with_a_share_of_one_listens_never_pause(clock):
     pacer = Pacer(slice_ms=1, listen_share=1.0, clock=clock)
     pacer.session_begins("a")
     async with asyncio.timeout(1):
         for _ in range(50):
             clock.ahead_s += 0.01
-            await pacer.turn()
+            await pacer.yield_if_due()
 
 
-async def test_a_wait_for_kafka_earns_no_more_standing_back_than_work_would(clock):
+async def test_a_wait_for_kafka_accumulates_no_more_pause_than_work(clock):
     pacer = Pacer(slice_ms=1, listen_share=0.5, clock=clock)
     clock.ahead_s += 60.0
-    await pacer.turn()
+    await pacer.yield_if_due()
     assert pacer._saved_s == pytest.approx(MAX_SLICES * 0.001)
 
 
-async def test_batches_are_smaller_while_sessions_come_and_for_a_while_after(clock):
+async def test_batches_are_smaller_while_sessions_arrive_and_shortly_after(clock):
     pacer = Pacer(slice_ms=1, clock=clock)
     assert pacer.batch_records(1_000) == 1_000
     pacer.session_begins("a")

@@ -1,22 +1,22 @@
-"""Waiting for several things: nothing is left running."""
+"""Concurrent coroutines: none is left running."""
 
 import asyncio
 
 import pytest
 
-from sidestream.streams.runtime.waiting import done_before, together
+from sidestream.streams.runtime.waiting import run_concurrently, run_until
 
 
-async def test_results_come_in_order():
+async def test_results_are_in_order():
     async def work(number: int) -> int:
         await asyncio.sleep(0.001 * (3 - number))
         return number
 
-    assert await together(work(number) for number in range(3)) == [0, 1, 2]
-    assert await together([]) == []
+    assert await run_concurrently(work(number) for number in range(3)) == [0, 1, 2]
+    assert await run_concurrently([]) == []
 
 
-async def test_first_failure_cancels_the_others_and_is_raised_bare():
+async def test_first_failure_cancels_the_others_and_is_raised_without_a_group():
     cancelled = []
 
     async def wait() -> None:
@@ -31,11 +31,11 @@ async def test_first_failure_cancels_the_others_and_is_raised_bare():
         raise KeyError("first")
 
     with pytest.raises(KeyError, match="first"):
-        await together([wait(), fail(), wait()])
+        await run_concurrently([wait(), fail(), wait()])
     assert cancelled == [True, True]
 
 
-async def test_work_is_given_up_when_the_event_comes_first():
+async def test_work_is_cancelled_when_the_event_comes_first():
     stop, ended = asyncio.Event(), []
 
     async def wait() -> None:
@@ -50,9 +50,9 @@ async def test_work_is_given_up_when_the_event_comes_first():
     async def fail() -> None:
         raise KeyError
 
-    assert await done_before(stop, quick())
+    assert await run_until(stop, quick())
     with pytest.raises(KeyError):
-        await done_before(stop, fail())
+        await run_until(stop, fail())
     asyncio.get_running_loop().call_later(0.01, stop.set)
-    assert not await done_before(stop, wait())
+    assert not await run_until(stop, wait())
     assert ended == [False, True]

@@ -1,8 +1,8 @@
-"""What waits is judged by positions, so that control records and prefetched news are neither."""
+"""Pending work is measured by positions, so that control records and prefetched records do not distort it."""
 
 from aiokafka import TopicPartition
 
-from sidestream.streams.runtime.progress import Reading
+from sidestream.streams.runtime.progress import ReadProgress
 
 
 class Consumer:
@@ -13,9 +13,9 @@ class Consumer:
         return self.positions[partition]
 
 
-async def test_records_wait_until_they_are_read_and_done():
+async def test_records_are_pending_until_read_and_done():
     consumer = Consumer({TopicPartition("t", 0): 5, TopicPartition("t", 1): 9})
-    reading = Reading()
+    reading = ReadProgress()
     assert reading.work({0: 7, 1: 9}, ()).waiting == 0, "nothing is read yet: the assignment is the restore's matter"
     await reading.note(consumer, "t", [0, 1], {1: [1, 2, 3]})
     assert reading.unread({0: 7, 1: 9}) == {0: 2, 1: 0}
@@ -27,8 +27,8 @@ async def test_records_wait_until_they_are_read_and_done():
     assert reading.work({0: 70, 1: 9}, (3,)).done == before.done
 
 
-async def test_ends_that_are_older_than_the_position_and_foreign_partitions_do_not_count():
-    reading = Reading()
+async def test_ends_before_the_position_and_other_partitions_do_not_count():
+    reading = ReadProgress()
     await reading.note(Consumer({TopicPartition("t", 0): 5}), "t", [0], {})
     assert reading.work({0: 3, 1: 100}, ()).waiting == 0
     assert reading.work({}, ()).waiting == 0

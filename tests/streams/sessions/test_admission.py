@@ -13,20 +13,20 @@ class Line:
         return await self.admission.enter(self.now_s - waited_s)
 
 
-async def test_a_free_place_is_taken_even_at_the_last_moment():
+async def test_a_free_slot_is_taken_even_at_the_last_moment():
     assert await Line(deadline_ms=100).enter(waited_s=0.2)
 
 
-async def test_who_gets_no_place_before_the_deadline_is_shed():
+async def test_a_request_without_a_slot_before_the_deadline_is_shed():
     line = Line(deadline_ms=20, max_in_flight=1)
     assert await line.enter()
     assert not await line.enter()
-    # Once a place is free again, the next one has it.
+    # A released slot goes to the next one.
     line.admission.leave(0.001)
     assert await line.enter()
 
 
-async def test_places_go_to_the_oldest_first():
+async def test_slots_go_to_the_oldest_first():
     line, order = Line(deadline_ms=5_000, max_in_flight=1), []
 
     async def one(name):
@@ -42,7 +42,7 @@ async def test_places_go_to_the_oldest_first():
     assert order == ["a", "b", "c"]
 
 
-async def test_a_place_that_comes_too_late_for_a_typical_answer_is_not_waited_for():
+async def test_a_request_is_shed_as_soon_as_a_typical_answer_would_be_late():
     line = Line(deadline_ms=1_000, max_in_flight=1)
     for _ in range(50):
         assert await line.enter()
@@ -53,7 +53,7 @@ async def test_a_place_that_comes_too_late_for_a_typical_answer_is_not_waited_fo
         assert not await line.enter(waited_s=0.7)
 
 
-async def test_an_engine_slower_than_every_deadline_is_still_tried():
+async def test_an_engine_slower_than_the_deadline_is_still_tried():
     line = Line(deadline_ms=10_000, max_in_flight=1)
     for _ in range(50):
         assert await line.enter()

@@ -93,7 +93,7 @@ async def test_the_answer_comes_from_the_recommender_with_state_and_event_time(m
     assert metrics.candidates.labels("ranked")._value.get() == 1
 
 
-async def test_the_warm_up_is_an_answer_that_nobody_counts(make):
+async def test_the_warm_up_is_not_counted(make):
     recommender = FakeRecommender()
     answerer, metrics = make(recommender)
     await answerer.warm_up()
@@ -106,7 +106,7 @@ async def test_a_hanging_engine_is_answered_by_the_fallback_at_the_deadline(make
     answerer, metrics = make(FakeRecommender(block=release), deadline_ms=50, engine_threads=1)
     try:
         begun_s = time.perf_counter()
-        # The second one never gets a thread: fallbacks have one of their own.
+        # The second one never gets an engine thread: fallbacks have a separate one.
         for _ in range(2):
             answer = await answerer.answer(START, 0, answerer.seconds())
             assert answer.fallback.reason == "deadline"
@@ -117,7 +117,7 @@ async def test_a_hanging_engine_is_answered_by_the_fallback_at_the_deadline(make
         release.set()
 
 
-async def test_a_state_that_cannot_be_read_is_answered_without_it(make):
+async def test_an_invalid_state_is_answered_without_it(make):
     recommender = FakeRecommender(error=StateError("bad bytes"))
     answerer, metrics = make(recommender, {(0, "u"): b"junk"})
     answer = await answerer.answer(START, 0, answerer.seconds())
@@ -126,7 +126,7 @@ async def test_a_state_that_cannot_be_read_is_answered_without_it(make):
     assert counted(metrics, "state_error") == 1
 
 
-async def test_a_defect_in_the_model_costs_the_models_answer_only(make):
+async def test_a_bug_in_the_model_gives_the_fallback(make):
     recommender = FakeRecommender(error=ZeroDivisionError())
     answerer, metrics = make(recommender, {(0, "u"): b"state"})
     answer = await answerer.answer(START, 0, answerer.seconds())
@@ -135,8 +135,8 @@ async def test_a_defect_in_the_model_costs_the_models_answer_only(make):
     assert counted(metrics, "engine_error") == 1
 
 
-async def test_a_late_engine_and_a_state_that_cannot_be_read_are_still_an_answer(make):
-    """The deadline comes first, so nobody has seen yet that the state is damaged."""
+async def test_a_late_engine_with_an_invalid_state_still_gives_an_answer(make):
+    """The deadline comes first, before the state is found to be damaged."""
     release = threading.Event()
     recommender = FakeRecommender(block=release, fallback_errors=[StateError("bad bytes")])
     answerer, metrics = make(recommender, {(0, "u"): b"junk"}, deadline_ms=20)
@@ -149,7 +149,7 @@ async def test_a_late_engine_and_a_state_that_cannot_be_read_are_still_an_answer
     assert counted(metrics, "state_error") == 1
 
 
-async def test_a_defect_that_the_fallback_meets_too_costs_the_listeners_history_only(make):
+async def test_a_bug_that_also_breaks_the_fallback_is_answered_without_the_state(make):
     recommender = FakeRecommender(error=IndexError(), fallback_errors=[IndexError()])
     answerer, metrics = make(recommender, {(0, "u"): b"state"})
     answer = await answerer.answer(START, 0, answerer.seconds())
@@ -158,7 +158,7 @@ async def test_a_defect_that_the_fallback_meets_too_costs_the_listeners_history_
     assert counted(metrics, "engine_error") == 1
 
 
-async def test_what_is_shed_never_reaches_the_model_and_says_why(make):
+async def test_a_shed_session_never_reaches_the_model_and_gives_the_reason(make):
     recommender = FakeRecommender()
     answerer, metrics = make(recommender, {(0, "u"): b"state"})
     answer = await answerer.answer(START, 0, answerer.seconds(), shed=True, listens_missing=3)
@@ -168,12 +168,12 @@ async def test_what_is_shed_never_reaches_the_model_and_says_why(make):
     assert counted(metrics, "overload") == 1
 
 
-async def test_an_answer_on_all_listens_says_nothing_of_them(make):
+async def test_an_answer_with_all_listens_reports_none_missing(make):
     answerer, _ = make(FakeRecommender())
     assert b"listens_missing" not in (await answerer.answer(START, 0, answerer.seconds())).to_json()
 
 
-async def test_a_table_that_is_gone_is_the_lanes_affair(make):
+async def test_a_closed_table_is_left_to_the_lane(make):
     answerer, _ = make(FakeRecommender(), LaneError("not open"))
     with pytest.raises(LaneError):
         await answerer.answer(START, 0, answerer.seconds())

@@ -1,4 +1,4 @@
-"""What of a history the version that serves can read is counted, for every answer."""
+"""Counters of the history entries that the served version can use."""
 
 from types import SimpleNamespace
 
@@ -29,7 +29,7 @@ def heard(first, *item_ids):
     ]
 
 
-def test_entries_are_counted_by_where_their_sid_came_from():
+def test_entries_are_counted_by_source_of_their_sid():
     state = None
     for first, version, item_ids in ((0, OLDEST, "a"), (1, OLD, "bc"), (3, NEW, "dke")):
         lookup = catalogue(version, {item_id: (1, first + n) for n, item_id in enumerate(item_ids)}).stored_sid
@@ -37,8 +37,8 @@ def test_entries_are_counted_by_where_their_sid_came_from():
     versions = (VersionCodes(version, (8, 8), np.array(codes, np.int32)) for version, codes in
                 ((OLD, [[1, 1], [1, 2]]), (NEW, [[5, 5], [6, 6]])))  # fmt: skip
     metrics = Metrics()
-    told = count_histories(metrics)
-    recommender = Recommender(None, NEW, "none", alignments=[align(*versions)], on_history_read=told)
+    count = count_histories(metrics)
+    recommender = Recommender(None, NEW, "none", alignments=[align(*versions)], on_history_read=count)
     start = SessionStart(session_id="s", user_id="u", at=AT + 9)
     now = catalogue(NEW, {"k": (3, 3)})
     recommender.recommend(start, state, now, 9)
@@ -47,7 +47,7 @@ def test_entries_are_counted_by_where_their_sid_came_from():
         for outcome in ("catalogue", "stored", "aligned", "dropped")
     }
     assert counts == {"catalogue": 1, "stored": 2, "aligned": 2, "dropped": 1}
-    told(SimpleNamespace(rows=np.array([-1]), aligned=0, dropped=0))
+    count(SimpleNamespace(rows=np.array([-1]), aligned=0, dropped=0))
     assert metrics.history_entries.labels("stored")._value.get() == 3
     recommender.recommend(start, None, now, 9)
     assert metrics.history_entries.labels("dropped")._value.get() == 1

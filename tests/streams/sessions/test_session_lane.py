@@ -29,7 +29,7 @@ def record(offset, partition=0, value=None):
 
 
 class FakeConsumer:
-    """Hands out what a test puts in, never from paused partitions, never more than asked for."""
+    """Returns the records that a test adds, never from paused partitions, never more than requested."""
 
     def __init__(self, log):
         self.log, self.sought, self.paused, self.largest, self.stopped = log, {}, set(), 0, False
@@ -220,10 +220,10 @@ async def bench():
         await one.lane.stop()
 
 
-async def test_answers_go_beside_their_listener_and_offsets_follow_by_prefix(bench):
+async def test_answers_keep_their_partition_and_offsets_follow_the_prefix(bench):
     one = await bench(log={0: [record(5), record(6), record(8)], 1: [record(0, 1)]}, committed={0: 5})
     gates = one.gate("s6")
-    await one.lane.assigned({0, 1})
+    await one.lane.on_assigned({0, 1})
     await until(lambda: len(one.sent) == 3)
     assert one.clients.consumers[0].sought == {0: 5, 1: 0}
     assert {(topic, key, partition) for topic, key, _, partition in one.sent} == {
@@ -236,10 +236,10 @@ async def test_answers_go_beside_their_listener_and_offsets_follow_by_prefix(ben
     await until(lambda: one.lane.committable() == {0: 9, 1: 1})
 
 
-async def test_no_more_are_in_flight_than_the_setting_says(bench):
+async def test_in_flight_sessions_are_limited(bench):
     one = await bench(log={0: [record(n) for n in range(40)]}, max_in_flight=4)
     gates = one.gate("s0")
-    await one.lane.assigned({0})
+    await one.lane.on_assigned({0})
     await until(lambda: len(one.sent) == 39)
     assert one.answerer.most <= 4
     assert one.lane.committable() == {}
@@ -247,11 +247,11 @@ async def test_no_more_are_in_flight_than_the_setting_says(bench):
     await until(lambda: one.lane.committable() == {0: 40})
 
 
-async def test_a_burst_is_answered_once_each_within_bounds_and_what_comes_too_late_is_shed(bench):
+async def test_a_burst_is_answered_once_each_and_late_sessions_are_shed(bench):
     one = await bench(
         log={0: [record(n) for n in range(2_000)]}, max_in_flight=2, max_waiting=100, deadline_ms=40, poll_ms=1
     )
-    # The engine hangs: two session-starts hold its places for good.
+    # The engine hangs: two session-starts hold its slots forever.
     one.gate("s0", "s1")
     most_waiting = 0
 
@@ -260,7 +260,7 @@ async def test_a_burst_is_answered_once_each_within_bounds_and_what_comes_too_la
         most_waiting = max(most_waiting, one.pacer.sessions_waiting)
         return len(one.sent) == 1_998
 
-    await one.lane.assigned({0})
+    await one.lane.on_assigned({0})
     await until(shed_all_others)
     assert sorted(one.answerer.shed) == sorted(f"s{n}" for n in range(2, 2_000))
     assert one.answerer.most == 2
@@ -276,7 +276,7 @@ async def test_a_burst_is_answered_once_each_within_bounds_and_what_comes_too_la
 
 async def test_nothing_is_shed_while_the_engine_keeps_up(bench):
     one = await bench(log={0: [record(n) for n in range(500)]}, max_in_flight=2, max_waiting=50)
-    await one.lane.assigned({0})
+    await one.lane.on_assigned({0})
     await until(lambda: len(one.sent) == 500)
     assert one.answerer.shed == []
 
@@ -284,9 +284,9 @@ async def test_nothing_is_shed_while_the_engine_keeps_up(bench):
 async def test_listens_from_before_a_session_start_are_waited_for(bench):
     one = await bench(log={0: [record(0)]}, wait_for_lane_ms=4_000)
     one.clients.listen_ends, one.folded[0] = {0: 7}, 5
-    await one.lane.assigned({0})
+    await one.lane.on_assigned({0})
     await until(lambda: not one.log[0])
-    # It waits, and listens are not held up for it.
+    # It waits, and listens are not paused for it.
     await until(lambda: one.pacer.sessions_waiting == 0)
     assert not one.sent
     one.folded[0] = 7
@@ -296,19 +296,19 @@ async def test_listens_from_before_a_session_start_are_waited_for(bench):
     assert waits(one, "folded") == 1
 
 
-async def test_the_wait_for_listens_ends_and_the_answer_says_what_is_missing(bench):
+async def test_the_wait_for_listens_is_bounded_and_the_answer_reports_the_missing(bench):
     one = await bench(log={0: [record(0)]}, wait_for_lane_ms=20)
     one.clients.listen_ends, one.folded[0] = {0: 7}, 5
-    await one.lane.assigned({0})
+    await one.lane.on_assigned({0})
     await until(lambda: one.sent)
     assert one.answerer.missing == {"s0": 2}
     assert waits(one, "late") == 1
 
 
-async def test_a_kafka_that_does_not_tell_the_end_of_the_listens_holds_nobody_up(bench):
+async def test_sessions_do_not_wait_if_the_ends_of_the_listens_are_unknown(bench):
     one = await bench(log={0: [record(0)]}, wait_for_lane_ms=20)
     one.clients.listen_ends = KafkaError("no")
-    await one.lane.assigned({0})
+    await one.lane.on_assigned({0})
     await until(lambda: one.sent)
     assert waits(one, "unknown") == 1
 
@@ -320,7 +320,7 @@ def waits(bench, outcome):
 async def test_a_bad_record_is_a_dead_letter_before_its_offset_counts(bench):
     one = await bench(log={0: [record(0, value=b"{not json")]})
     one.clients.producer.hold = asyncio.Event()
-    await one.lane.assigned({0})
+    await one.lane.on_assigned({0})
     await until(lambda: not one.log[0])
     assert one.lane.committable() == {}
     one.clients.producer.hold.set()
@@ -329,11 +329,11 @@ async def test_a_bad_record_is_a_dead_letter_before_its_offset_counts(bench):
     assert one.metrics.dead_letters.labels(TOPICS.session_starts.name, "not_json")._value.get() == 1
 
 
-async def test_listens_go_on_once_an_answer_is_on_its_way_to_kafka(bench):
+async def test_listens_continue_once_an_answer_is_on_its_way_to_kafka(bench):
     one = await bench(log={0: [record(0)]})
     gates = one.gate("s0")
     one.clients.producer.hold = asyncio.Event()
-    await one.lane.assigned({0})
+    await one.lane.on_assigned({0})
     await until(lambda: one.pacer.sessions_waiting == 1)
     gates["s0"].set()
     await until(lambda: one.pacer.sessions_waiting == 0)
@@ -343,10 +343,10 @@ async def test_listens_go_on_once_an_answer_is_on_its_way_to_kafka(bench):
     await until(lambda: one.lane.committable() == {0: 1})
 
 
-async def test_a_dead_letter_that_kafka_refuses_ends_the_worker_before_its_offset(bench):
+async def test_a_rejected_dead_letter_stops_the_worker_before_its_offset(bench):
     one = await bench(log={0: [record(0, value=b"{not json"), record(1)]})
     one.clients.producer.error = MessageSizeTooLargeError("no")
-    await one.lane.assigned({0})
+    await one.lane.on_assigned({0})
     await until(lambda: one.lane.crashed)
     assert isinstance(one.lane.crash_reason, LaneError)
     assert "session-starts.v1.dlq" in str(one.lane.crash_reason)
@@ -356,19 +356,19 @@ async def test_a_dead_letter_that_kafka_refuses_ends_the_worker_before_its_offse
 async def test_sessions_wait_until_the_states_of_their_partition_are_restored(bench):
     one = await bench(log={0: [record(0)], 1: [record(0, 1)]})
     one.ready = {1}
-    await one.lane.assigned({0, 1})
+    await one.lane.on_assigned({0, 1})
     await until(lambda: one.sent)
     assert [partition for *_, partition in one.sent] == [1]
     one.ready.add(0)
     await until(lambda: len(one.sent) == 2)
 
 
-async def test_revocation_waits_for_what_is_under_way_and_keeps_its_offsets(bench):
+async def test_revocation_waits_for_answers_in_flight_and_keeps_their_offsets(bench):
     one = await bench(log={0: [record(0), record(1)]}, revoke_wait_ms=3_000)
     gates = one.gate("s1")
-    await one.lane.assigned({0})
+    await one.lane.on_assigned({0})
     await until(lambda: len(one.sent) == 1 and one.answerer.active)
-    revoking = asyncio.create_task(one.lane.revoked({0}))
+    revoking = asyncio.create_task(one.lane.on_revoked({0}))
     await asyncio.sleep(0.01)
     assert not revoking.done()
     gates["s1"].set()
@@ -377,37 +377,37 @@ async def test_revocation_waits_for_what_is_under_way_and_keeps_its_offsets(benc
     await until(lambda: one.clients.consumers[0].stopped)
 
 
-async def test_revocation_gives_up_on_late_ones_which_stay_uncommitted(bench):
+async def test_revocation_cancels_late_answers_which_stay_uncommitted(bench):
     one = await bench(log={0: [record(0), record(1)]}, revoke_wait_ms=30)
     one.gate("s1")
-    await one.lane.assigned({0})
+    await one.lane.on_assigned({0})
     await until(lambda: len(one.sent) == 1)
-    await one.lane.revoked({0})
+    await one.lane.on_revoked({0})
     assert one.lane.committable() == {0: 1}
     await until(lambda: one.answerer.active == 0)
-    # The next assignment starts anew, from what the group has.
-    await one.lane.assigned({0})
+    # The next assignment starts from the group's committed offsets.
+    await one.lane.on_assigned({0})
     assert one.lane.committable() == {}
     await until(lambda: len(one.clients.consumers) == 2)
 
 
-async def test_an_answer_that_kafka_refuses_ends_the_worker(bench):
+async def test_a_rejected_answer_stops_the_worker(bench):
     one = await bench(log={0: [record(0)]})
     one.clients.producer.error = KafkaError("no")
-    await one.lane.assigned({0})
+    await one.lane.on_assigned({0})
     await until(lambda: one.lane.crashed)
     assert isinstance(one.lane.crash_reason, LaneError)
     assert "session-starts.v1/0/0" in str(one.lane.crash_reason)
     assert one.lane.committable() == {}
 
 
-async def test_a_table_closed_by_a_revocation_is_no_reason_to_end(bench):
+async def test_a_table_closed_by_a_revocation_does_not_stop_the_worker(bench):
     one = await bench(log={0: [record(0)]})
     gates = one.gate("s0")
     one.answerer.error = LaneError("not open")
-    await one.lane.assigned({0})
+    await one.lane.on_assigned({0})
     await until(lambda: one.answerer.active)
-    revoking = asyncio.create_task(one.lane.revoked({0}))
+    revoking = asyncio.create_task(one.lane.on_revoked({0}))
     await asyncio.sleep(0)
     gates["s0"].set()
     await revoking
@@ -415,8 +415,8 @@ async def test_a_table_closed_by_a_revocation_is_no_reason_to_end(bench):
     assert one.lane.committable() == {}
 
 
-async def test_partitions_are_named_by_the_topic(bench):
+async def test_the_lane_exposes_its_topic(bench):
     one = await bench()
-    await one.lane.assigned({1})
+    await one.lane.on_assigned({1})
     await until(lambda: one.clients.consumers and hasattr(one.clients.consumers[0], "partitions"))
     assert one.clients.consumers[0].partitions == [TopicPartition(TOPICS.session_starts.name, 1)]

@@ -84,6 +84,6 @@ async def test_a_paused_process_rewrites_nothing(make_agent):
     agent._producer = agent._clients
     agent.watch(0)
     now[0] = 9.0  # the session ends after 10 s; 8 s are the limit
-    with pytest.raises(LaneError, match="stood still"):
+    with pytest.raises(LaneError, match="was paused"):
         await agent.rewrite(agent.epoch, [source(1, "a")], records(agent))
     assert agent._clients.sent == []

@@ -24,7 +24,7 @@ signal.pause()
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch):
     """Runs stand-ins for workers: each waits, or ends with its code once all are up; gives code and output."""
-    monkeypatch.setattr(fleet, "hold_off", lambda: None)
+    monkeypatch.setattr(fleet, "ignore_signals", lambda: None)
 
     def run(*workers: tuple[str, int], on_up=lambda made: None, timeout_s: float = 20.0):
         commands = iter([sys.executable, "-c", WORKER, how, str(end)] for how, end in workers)
@@ -74,4 +74,4 @@ def test_ctrl_c_stops_all_workers(run, codes, expected) -> None:
 
 
 def test_stopping_a_fleet_cannot_be_interrupted() -> None:
-    assert fleet.hold_off is termination.hold_off
+    assert fleet.ignore_signals is termination.ignore_signals

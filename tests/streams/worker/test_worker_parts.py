@@ -167,7 +167,7 @@ class FakeLane:
     def __init__(self, progress, ready=()):
         self.partitions, self.restore_progress, self._ready = frozenset({1, 3}), progress, ready
 
-    def ready(self, partition):
+    def is_ready(self, partition):
         return partition in self._ready
 
 

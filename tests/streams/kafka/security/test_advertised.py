@@ -1,4 +1,4 @@
-"""A broker that advertises a host which does not resolve is named, before clients time out over it."""
+"""A broker that advertises an unresolvable host is reported before clients time out."""
 
 import socket
 import struct
@@ -16,7 +16,7 @@ from sidestream.streams.kafka.security.advertised import require_resolvable
 
 @contextmanager
 def kafka_that_advertises(*addresses, answers=1):
-    """A broker's first answer; the address itself is loopback's."""
+    """First response of a broker; its own address is on loopback."""
     body = struct.pack(">i", len(addresses))
     for node, (host, port) in enumerate(addresses):
         body += struct.pack(">ih", node, len(host)) + host.encode() + struct.pack(">ih", port, -1)
@@ -48,13 +48,13 @@ def _names(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
 
 
-def test_the_addresses_that_brokers_advertise_are_read():
+def test_advertised_addresses_are_read():
     addresses = [("kafka-internal", 9092), ("127.0.0.1", 9093)]
     with kafka_that_advertises(*addresses) as bootstrap:
         assert brokers("127.0.0.1", int(bootstrap.rpartition(":")[2])) == addresses
 
 
-def test_a_host_that_does_not_resolve_is_named_with_what_to_do():
+def test_an_unresolvable_host_is_reported_with_a_remedy():
     with (
         kafka_that_advertises(("127.0.0.1", 9092), ("kafka-internal", 9093)) as bootstrap,
         pytest.raises(BrokerError, match=r"advertises kafka-internal:9093 .*advertised\.listeners"),
@@ -62,19 +62,19 @@ def test_a_host_that_does_not_resolve_is_named_with_what_to_do():
         require_answer(KafkaSettings(bootstrap=bootstrap))
 
 
-def test_a_kafka_whose_hosts_all_resolve_is_taken():
+def test_resolvable_hosts_are_accepted():
     with kafka_that_advertises(("localhost", 9092), ("127.0.0.1", 9093)) as bootstrap:
         require_answer(KafkaSettings(bootstrap=bootstrap))
 
 
-async def test_a_worker_is_told_when_it_logs_in(monkeypatch):
-    async def knock(*_):
+async def test_log_in_reports_unresolvable_hosts(monkeypatch):
+    async def fetch_brokers(*_):
         return [("kafka-internal", 9092)]
 
-    monkeypatch.setattr("sidestream.streams.kafka.security.login._knock", knock)
+    monkeypatch.setattr("sidestream.streams.kafka.security.login._fetch_brokers", fetch_brokers)
     with pytest.raises(BrokerError, match="kafka-internal:9092"):
         await Clients(KafkaSettings(bootstrap="127.0.0.1:9")).log_in()
 
 
-def test_nothing_is_refused_where_nothing_is_advertised():
+def test_no_advertised_hosts_are_accepted():
     require_resolvable("127.0.0.1:9", [])

@@ -21,14 +21,14 @@ def options(**security):
     return credentials.aiokafka(), credentials.kafka_python(), credentials.faust().get("broker_credentials")
 
 
-def test_plaintext_says_nothing():
+def test_plaintext_sends_no_credentials():
     aiokafka, kafka_python, faust = options()
     assert aiokafka == kafka_python == {"security_protocol": "PLAINTEXT", "ssl_context": None}
     assert faust is None
     assert "broker_credentials" not in Clients(KafkaSettings(bootstrap="h:1")).faust_options()
 
 
-def test_tls_alone_is_one_verifying_context_for_all():
+def test_tls_uses_one_verifying_context_for_all_clients():
     aiokafka, kafka_python, faust = options(protocol="SSL")
     context = aiokafka["ssl_context"]
     assert kafka_python == aiokafka
@@ -58,7 +58,7 @@ def test_without_tls_faust_does_not_encrypt_either():
     assert (faust.protocol.value, faust.ssl_context) == ("SASL_PLAINTEXT", None)
 
 
-def test_tokens_go_to_all_three(tmp_path):
+def test_all_three_libraries_get_tokens(tmp_path):
     (tmp_path / "t").write_text("abc\n")
     aiokafka, kafka_python, faust = options(
         protocol="SASL_SSL", mechanism="OAUTHBEARER", token_file=str(tmp_path / "t")
@@ -82,7 +82,7 @@ def test_kafka_python_may_log_its_configuration(caplog):
     assert "hush" not in caplog.text
 
 
-def test_brokers_of_our_own_have_no_security(tmp_path):
+def test_local_brokers_have_no_security(tmp_path):
     kafka = KafkaSettings(security=SecuritySettings(protocol="SSL"))
     with pytest.raises(SettingsError, match=r"protocol=SSL needs kafka\.bootstrap"):
         start_broker(BrokerSettings(data_dir=tmp_path), kafka)

@@ -34,7 +34,7 @@ ENDPOINT = OAUTH | {"token_url": "https://id.test/t", "token_client_id": "c", "t
         ENDPOINT | {"token_url": "http://localhost:8080/t", "token_scope": "kafka"},
     ],
 )
-def test_whole_combinations_are_taken(whole):
+def test_complete_combinations_are_accepted(whole):
     SecuritySettings(**whole)
 
 
@@ -67,7 +67,7 @@ def test_whole_combinations_are_taken(whole):
         (ENDPOINT | {"token_url": "https://u:hush@id.test/t"}, "must hold no user or password"),
     ],
 )
-def test_half_configured_security_is_refused_by_name_and_without_the_secret(half, words):
+def test_incomplete_security_is_rejected_by_name_and_without_the_secret(half, words):
     with pytest.raises(SettingsError, match=words) as caught:
         SecuritySettings(**half)
     assert "hush" not in str(caught.value)
@@ -85,7 +85,7 @@ def test_half_configured_security_is_refused_by_name_and_without_the_secret(half
         {"kafka.security.password": ["hush-4711"], "kafka.security.protocol": "SASL_SSL"},
     ],
 )
-def test_no_error_repeats_a_secret_not_even_its_cause(wrong):
+def test_no_error_or_cause_contains_a_secret(wrong):
     with pytest.raises(SettingsError) as caught:
         load_settings(wrong, env={})
     error = caught.value
@@ -93,7 +93,7 @@ def test_no_error_repeats_a_secret_not_even_its_cause(wrong):
     assert "4711" not in str(error.__cause__) + str(error)
 
 
-def test_the_environment_makes_a_whole_block_and_shows_the_secret_masked():
+def test_the_environment_can_set_all_fields_and_the_secret_is_masked():
     env = {f"SIDESTREAM_KAFKA__SECURITY__{name.upper()}": value for name, value in SCRAM.items()}
     settings, origins = load_settings({"kafka.security.ca_file": "ca.pem"}, env=env)
     assert settings.kafka.security.password == SecretStr("hush")
@@ -103,7 +103,7 @@ def test_the_environment_makes_a_whole_block_and_shows_the_secret_masked():
     assert "hush" not in repr(settings) + str(settings.kafka) + settings.model_dump_json()
 
 
-def test_secrets_are_known_by_name_and_found_in_groups():
+def test_secret_settings_are_found_in_nested_groups():
     assert set(secret_names()) >= {
         "kafka.security.password",
         "kafka.security.client_key_password",
@@ -113,7 +113,7 @@ def test_secrets_are_known_by_name_and_found_in_groups():
     assert given_secrets({"kafka.security.username": "u"}) == []
 
 
-def test_a_group_written_as_flags_reads_back_equal():
+def test_settings_written_as_flags_round_trip():
     settings, _ = load_settings(
         {f"kafka.security.{k}": v for k, v in SCRAM.items()} | {"kafka.bootstrap": "h:1"}, env={}
     )
@@ -123,7 +123,7 @@ def test_a_group_written_as_flags_reads_back_equal():
     assert flags_of(Settings().kafka, "kafka.") == {}
 
 
-def test_every_setting_says_by_which_environment_name_it_is_given():
+def test_every_setting_has_an_environment_variable():
     with pytest.raises(SettingsError) as caught:
         SecuritySettings(**SCRAM | {"username": None})
     (name,) = re.findall(r"SIDESTREAM_\w+", str(caught.value))

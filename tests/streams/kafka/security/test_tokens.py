@@ -20,7 +20,7 @@ from sidestream.streams.kafka.security.tokens import (
 
 
 class Endpoint:
-    """A token endpoint on loopback that answers what it is told to, and remembers what it was asked."""
+    """Token endpoint on loopback with configurable responses, which records the requests."""
 
     def __init__(self):
         self.status, self.body, self.headers, self.asked = 200, b"{}", {}, []
@@ -71,7 +71,7 @@ def settings_of(url, **fields):
     )
 
 
-def test_the_endpoint_is_asked_as_rfc_6749_says_and_again_after_most_of_the_tokens_life(endpoint):
+def test_tokens_are_requested_by_rfc_6749_and_renewed_before_they_expire(endpoint):
     now = [100.0]
     source = EndpointTokens(settings_of(endpoint.url, token_scope="kafka read"), seconds=lambda: now[0])
     endpoint.gives("one", expires_in=100)
@@ -99,17 +99,17 @@ def test_the_endpoint_is_asked_as_rfc_6749_says_and_again_after_most_of_the_toke
         (200, b'{"access_token": "hush", "expires_in": "soon"}', AccessError, "expected JSON with access_token"),
     ],
 )
-def test_an_endpoint_without_a_token_is_told_without_what_it_said(endpoint, status, body, error, words):
+def test_a_response_without_a_token_is_an_error_that_does_not_quote_it(endpoint, status, body, error, words):
     endpoint.status, endpoint.body, endpoint.headers = status, body, {"Location": endpoint.url}
     with pytest.raises(BrokerError, match=words) as caught:
         EndpointTokens(settings_of(endpoint.url)).token()
     assert type(caught.value) is error
     assert "hush" not in str(caught.value)
     assert caught.value.__cause__ is None
-    assert len(endpoint.asked) == 1  # a redirection is not followed
+    assert len(endpoint.asked) == 1  # a redirect is not followed
 
 
-def test_an_endpoint_that_is_away_may_come_back(endpoint):
+def test_an_unreachable_endpoint_is_retried(endpoint):
     away = EndpointTokens(settings_of("http://127.0.0.1:1/token"))
     with pytest.raises(BrokerError, match="does not answer") as caught:
         away.token()
@@ -130,7 +130,7 @@ def test_a_token_file_is_read_each_time(tmp_path):
         assert source.token() == token
 
 
-async def test_libraries_are_told_of_a_missing_token_in_their_own_errors(tmp_path):
+async def test_a_missing_token_raises_the_error_class_of_each_library(tmp_path):
     settings = SecuritySettings(protocol="SASL_SSL", mechanism="OAUTHBEARER", token_file=tmp_path / "none")
     source = token_source(settings)
     with pytest.raises(aiokafka.errors.KafkaConnectionError, match="token_file"):

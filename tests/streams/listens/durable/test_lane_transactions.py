@@ -1,4 +1,4 @@
-"""Exactly once on a Kafka in memory: order of the steps, crashes at each of them, zombies, refusals, the setting."""
+"""Exactly once on an in-memory Kafka: order of steps, crashes at each step, zombies, broker errors, the setting."""
 
 import asyncio
 import tempfile
@@ -75,7 +75,7 @@ async def test_one_batch_is_one_transaction_and_written_after_its_commit(tmp_pat
     more=st.integers(1, 40),
     users=st.sampled_from([2, 9]),
 )
-def test_crashes_at_any_step_neither_lose_nor_repeat_a_listen_or_a_dead_letter(crashes, more, users):
+def test_crashes_at_any_step_neither_lose_nor_duplicate_a_listen_or_a_dead_letter(crashes, more, users):
     async def scenario(folder: Path) -> None:
         kafka, counts = FakeKafka(), LaneCounts()
         fill(kafka, 130, users)
@@ -108,31 +108,31 @@ async def test_zombie_is_fenced_wherever_it_was_paused(tmp_path, monkeypatch, st
     zombie = make_lane(kafka, tmp_path / "zombie")
     with monkeypatch.context() as patch:
         patch.setattr(FakeProducer, step, pause)
-        await zombie.assigned(PARTITIONS)
+        await zombie.on_assigned(PARTITIONS)
         await paused.wait()
-    # Its session ended meanwhile: another worker is given the partitions, and the zombie has not heard of it.
-    assert await run_to_end(kafka, tmp_path / "heir") == expected(kafka)
+    # Its session has expired: another worker got the partitions, and the zombie does not know.
+    assert await run_to_end(kafka, tmp_path / "new-owner") == expected(kafka)
     go_on.set()
     async with asyncio.timeout(10):
         while not kafka.crashes:
             await asyncio.sleep(0.001)
     assert isinstance(kafka.crashes[0], LaneFenced)
-    assert "another worker has taken the partition over" in str(kafka.crashes[0])
-    await zombie.revoked(PARTITIONS)
+    assert "another worker has taken over the partition" in str(kafka.crashes[0])
+    await zombie.on_revoked(PARTITIONS)
     kafka.crashes.clear()
     fill(kafka, 30)
     assert await run_to_end(kafka, tmp_path / "zombie") == expected(kafka) == changelog(kafka)
     assert dead_letters(kafka) == bad_records(kafka)
 
 
-async def test_a_long_sleep_ends_nothing_while_the_partitions_are_still_ours(tmp_path):
+async def test_a_long_pause_is_harmless_while_we_own_the_partitions(tmp_path):
     kafka = FakeKafka()
     times = iter([0.0])
     fill(kafka, 30)
     assert await run_to_end(kafka, tmp_path, clock=lambda: next(times, 100.0)) == expected(kafka)
 
 
-async def test_retriable_refusal_is_aborted_and_tried_again(tmp_path):
+async def test_retriable_error_is_aborted_and_retried(tmp_path):
     kafka = FakeKafka()
     kafka.refusals = [NotEnoughReplicasError() for _ in range(ATTEMPTS - 1)]
     fill(kafka, 100)
@@ -143,7 +143,7 @@ async def test_retriable_refusal_is_aborted_and_tried_again(tmp_path):
 
 
 @pytest.mark.parametrize("refusals", [[NotEnoughReplicasError()] * 2 * ATTEMPTS, [MessageSizeTooLargeError()] * 2])
-async def test_lasting_refusal_ends_the_lane_and_keeps_nothing(tmp_path, refusals):
+async def test_persistent_error_stops_the_lane_and_keeps_nothing(tmp_path, refusals):
     kafka = FakeKafka()
     kafka.refusals = list(refusals)
     fill(kafka, 30)
@@ -156,7 +156,7 @@ async def test_lasting_refusal_ends_the_lane_and_keeps_nothing(tmp_path, refusal
     assert await run_to_end(kafka, tmp_path) == expected(kafka)
 
 
-async def test_refused_commit_is_never_tried_again(monkeypatch):
+async def test_failed_commit_is_never_retried(monkeypatch):
     kafka = FakeKafka()
     tried = []
 
@@ -186,19 +186,19 @@ async def test_offset_of_the_last_record_is_returned_and_offsets_alone_are_commi
 
 
 @pytest.mark.parametrize(
-    ("refusal", "told"), [(NotGranted(), "lane.guarantee = at_least_once"), (KafkaError("no"), "cannot be started")]
+    ("error", "message"), [(NotGranted(), "lane.guarantee = at_least_once"), (KafkaError("no"), "cannot be started")]
 )
-async def test_broker_that_grants_no_transactions_is_told_with_the_way_out(tmp_path, monkeypatch, refusal, told):
+async def test_missing_transaction_permission_is_reported_with_a_remedy(tmp_path, monkeypatch, error, message):
     async def start(producer: FakeProducer) -> None:
-        raise refusal
+        raise error
 
     monkeypatch.setattr(FakeProducer, "start", start)
     kafka = FakeKafka()
     await run_to_end(kafka, tmp_path)
-    assert told in str(kafka.crashes[0])
+    assert message in str(kafka.crashes[0])
 
 
-async def test_revoke_does_not_wait_for_a_fence_that_is_not_answered(tmp_path, monkeypatch):
+async def test_revocation_does_not_wait_for_unanswered_fencing(tmp_path, monkeypatch):
     started = asyncio.Event()
 
     async def start(producer: FakeProducer) -> None:
@@ -208,14 +208,14 @@ async def test_revoke_does_not_wait_for_a_fence_that_is_not_answered(tmp_path, m
     monkeypatch.setattr(FakeProducer, "start", start)
     kafka = FakeKafka()
     lane = make_lane(kafka, tmp_path)
-    await lane.assigned(PARTITIONS)
+    await lane.on_assigned(PARTITIONS)
     await started.wait()
     async with asyncio.timeout(2):
-        await lane.revoked(PARTITIONS)
+        await lane.on_revoked(PARTITIONS)
     assert not kafka.crashes
 
 
-async def test_producer_that_does_not_stop_holds_nothing_up(monkeypatch, caplog):
+async def test_producer_that_does_not_stop_does_not_block(monkeypatch, caplog):
     async def stop(producer: FakeProducer) -> None:
         await asyncio.Event().wait()
 
@@ -271,8 +271,8 @@ def test_guarantee_follows_the_setting_and_the_broker():
         choose_guarantee(LANE.model_copy(update={"guarantee": "exactly_once"}), embedded)
 
 
-async def test_transactions_follow_each_other_fast(monkeypatch):
-    # aiokafka keeps the pause between two transactions in a module constant, which has no argument.
+async def test_consecutive_transactions_have_a_short_backoff(monkeypatch):
+    # aiokafka has the backoff between two transactions in a module constant, not in an argument.
     monkeypatch.setattr(aiokafka_sender, "BACKOFF_OVERRIDE", 0.02)
     producer = Clients(KafkaSettings(bootstrap="127.0.0.1:1")).async_producer(
         transactional_id="t", retry_backoff_ms=transactions.RETRY_BACKOFF_MS

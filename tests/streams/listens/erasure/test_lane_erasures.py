@@ -1,4 +1,4 @@
-"""Erasures in the lane, on a Kafka in memory: what goes, in any order and after crashes, and what the sweep takes."""
+"""Erasures in the lane, on an in-memory Kafka: what is erased, in any order and after crashes, and the sweep."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ DAY_MS = 86_400_000
 
 
 class Scene:
-    """A lane with erasures, and what it has counted."""
+    """A lane with erasures, and its counters."""
 
     def __init__(self, kafka: FakeKafka, folder: Path, guarantee: str, now_ms: int = NOW_MS, **options) -> None:
         self.kafka, self.counts, self.table = kafka, LaneCounts(), UserTable(folder, IDENTITY, TABLE)
@@ -51,13 +51,13 @@ class Scene:
         )
 
     async def __aenter__(self) -> "Scene":
-        await self.lane.assigned(PARTITIONS)
-        await self.feed.assigned(PARTITIONS)
+        await self.lane.on_assigned(PARTITIONS)
+        await self.feed.on_assigned(PARTITIONS)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        await self.feed.revoked(PARTITIONS)
-        await self.lane.revoked(PARTITIONS)
+        await self.feed.on_revoked(PARTITIONS)
+        await self.lane.on_revoked(PARTITIONS)
         self.kafka.offsets.update(self.lane.committable())
         self.kafka.erasure_offsets.update(self.feed.committable())
 
@@ -67,7 +67,7 @@ class Scene:
                 await asyncio.sleep(0.001)
 
     def is_drained(self) -> bool:
-        """Whether all listens and requests are durable; nulls of the sweep's own may still come."""
+        """Whether all listens and requests are durable; the sweep's own tombstones may still follow."""
         asked = [(p, r.offset) for p in PARTITIONS for r in self.kafka.visible("erasures", p)]
         applied = self.feed.next_offsets
         return (
@@ -87,7 +87,7 @@ def ask(kafka: FakeKafka, partition: int, user: str, at: int) -> None:
 
 
 def expected(kafka: FakeKafka) -> dict[bytes, bytes]:
-    """The fold of all listens after all erasures; in the order of the lane the same entries, other event ids."""
+    """The fold of all listens after all erasures; the lane's order gives the same entries but other event ids."""
     states: dict[bytes, bytes] = {}
     for p in PARTITIONS:
         for record in kafka.logs["erasures", p]:
@@ -99,7 +99,7 @@ def expected(kafka: FakeKafka) -> dict[bytes, bytes]:
 
 
 def lasting(states: dict[bytes, bytes | None]) -> dict[bytes, tuple]:
-    """What does not depend on when an erasure was applied."""
+    """The part of the states that does not depend on when an erasure was applied."""
     words = {user: describe(state) for user, state in states.items() if state and user[:1] != KEY_MARK}
     return {
         user: ([(e["item_key"], e["at"], e["sid"]) for e in w["history"]], w["watermarks"], w.get("erased_at"))
@@ -152,7 +152,7 @@ def test_any_interleaving_and_any_crash_gives_the_same_state(events, crashes, gu
             async with Scene(kafka, folder / str(number if lose_table else "kept"), guarantee) as scene:
                 await scene.drained()
             kafka.crashes.clear()
-        # Requests have ended at what the last process knew; without any offset all of them are read again.
+        # Requests resume at the offset of the last process; without an offset all are read again.
         kafka.erasure_offsets.clear()
         async with Scene(kafka, folder / "kept", guarantee) as scene:
             await scene.drained()
@@ -163,7 +163,7 @@ def test_any_interleaving_and_any_crash_gives_the_same_state(events, crashes, gu
         assert found.keys() == wanted.keys()
         for user, (heard, watermarks, erased_at) in wanted.items():
             assert found[user][1:] == (watermarks, erased_at)
-            # The event ids go with an erasure: a repeat of a later listen may then be folded twice.
+            # An erasure removes event ids: a duplicate of a later listen may then be folded twice.
             assert set(found[user][0]) == set(heard)
 
     with tempfile.TemporaryDirectory() as folder:
@@ -171,7 +171,7 @@ def test_any_interleaving_and_any_crash_gives_the_same_state(events, crashes, gu
 
 
 @pytest.mark.parametrize("guarantee", GUARANTEES)
-async def test_bad_requests_are_dead_letters_with_their_offset(tmp_path, guarantee):
+async def test_malformed_requests_go_to_the_dead_letters_with_their_offset(tmp_path, guarantee):
     kafka = FakeKafka()
     kafka.append("erasures", 1, b"u1", b"{broken")
     ask(kafka, 1, "u1", NOW_MS + DAY_MS)
@@ -203,7 +203,7 @@ async def test_a_null_ends_an_erasure_and_deletes_everywhere(tmp_path, guarantee
         scene.lane._writer.publish = slow  # type: ignore[method-assign]
         kafka.append("erasures", 0, b"u", None)
         await at_work.wait()
-        # Deleted, and not merely absent from what is pending: the table still has it.
+        # Deleted, not merely absent from the overlay: the table still has it.
         assert scene.table.get(0).get(b"u") is not None
         assert scene.lane.read(0, "u") is None
         release.set()
@@ -213,7 +213,7 @@ async def test_a_null_ends_an_erasure_and_deletes_everywhere(tmp_path, guarantee
 
 
 @pytest.mark.parametrize("guarantee", GUARANTEES)
-async def test_the_sweep_takes_watermarks_once_the_source_holds_nothing_older(tmp_path, guarantee):
+async def test_the_sweep_removes_watermarks_once_the_source_holds_nothing_older(tmp_path, guarantee):
     kafka = FakeKafka()
     for number in range(12):
         kafka.listen(number % 2, f"u{number % 4}", number)
@@ -236,7 +236,7 @@ async def test_the_sweep_takes_watermarks_once_the_source_holds_nothing_older(tm
     assert not kafka.crashes
 
 
-async def test_watermarks_stay_as_long_as_they_are_to_be_kept(tmp_path):
+async def test_watermarks_are_kept_for_the_minimum_time(tmp_path):
     kafka = FakeKafka()
     ask(kafka, 0, "u", FIRST_AT)
     async with Scene(kafka, tmp_path, "exactly_once", erasure_keep_days=1, now_ms=FIRST_AT + DAY_MS) as scene:
@@ -252,7 +252,7 @@ async def test_watermarks_stay_as_long_as_they_are_to_be_kept(tmp_path):
 @pytest.mark.parametrize(
     ("guarantee", "steps"), [*(("exactly_once", n) for n in range(8)), *(("at_least_once", n) for n in range(2))]
 )
-async def test_a_sweep_that_dies_anywhere_is_finished_by_the_next(tmp_path, guarantee, steps):
+async def test_a_sweep_that_crashes_anywhere_is_finished_by_the_next(tmp_path, guarantee, steps):
     kafka = FakeKafka()
     ask(kafka, 0, "u", FIRST_AT)
     later = {"erasure_keep_days": 0, "now_ms": NOW_MS}
@@ -265,7 +265,7 @@ async def test_a_sweep_that_dies_anywhere_is_finished_by_the_next(tmp_path, guar
     kafka.acks_left = None
     kafka.crashes.clear()
     async with Scene(kafka, tmp_path, guarantee, **later) as scene:
-        await scene.until(lambda: scene.lane.ready(0) and scene.lane.read(0, "u") is None)
+        await scene.until(lambda: scene.lane.is_ready(0) and scene.lane.read(0, "u") is None)
         await scene.drained()
     assert changelog(kafka) == {b"u": None}
     assert [record.value for record in kafka.visible("erasures", 0)][-1] is None
@@ -286,23 +286,23 @@ async def test_the_sweep_waits_for_listens_that_are_not_read(tmp_path, monkeypat
         assert scene.counts.refused_listens == 1
         rounds = kafka.steps.count("end of listens")
         await scene.until(lambda: kafka.steps.count("end of listens") > rounds + 2)
-        # Now it is one that was folded, and the source still holds it.
+        # Now it is folded, but the source still holds it.
         assert is_erased(scene.lane.read(0, "u"))
         assert scene.counts.forgotten_users == 0
 
 
-async def test_a_sweep_that_kafka_does_not_answer_is_put_off(tmp_path, monkeypatch, caplog):
+async def test_a_sweep_is_postponed_when_kafka_does_not_answer(tmp_path, monkeypatch, caplog):
     kafka = FakeKafka()
     ask(kafka, 0, "u", FIRST_AT)
     answers = iter([KafkaError("no"), TimeoutError()])
-    look = sweeping.Sweep._look
+    look = sweeping.Sweep._read_sources
 
     async def shaky(sweep, partitions):
         for refusal in answers:
             raise refusal
         return await look(sweep, partitions)
 
-    monkeypatch.setattr(sweeping.Sweep, "_look", shaky)
+    monkeypatch.setattr(sweeping.Sweep, "_read_sources", shaky)
     async with Scene(kafka, tmp_path, "exactly_once", erasure_keep_days=0) as scene:
         await scene.until(lambda: scene.counts.forgotten_users == 1)
     assert caplog.text.count("erasures are swept later") == 2
@@ -321,7 +321,7 @@ async def test_pages_cover_all_users(tmp_path, monkeypatch):
         assert list(scene.table.get(0).items()) == []
 
 
-async def test_requests_of_a_recreated_topic_are_read_from_its_start(tmp_path):
+async def test_requests_of_a_recreated_topic_are_read_from_its_beginning(tmp_path):
     kafka = FakeKafka()
     kafka.erasure_offsets[0] = 40
     ask(kafka, 0, "u", FIRST_AT)
@@ -334,7 +334,7 @@ async def test_requests_of_a_recreated_topic_are_read_from_its_start(tmp_path):
 
 
 @pytest.mark.parametrize("guarantee", GUARANTEES)
-async def test_blocks_of_an_erased_user_go_and_those_of_a_new_life_stay(tmp_path, guarantee):
+async def test_blocks_of_an_erased_user_are_removed_and_later_ones_stay(tmp_path, guarantee):
     kafka = FakeKafka()
     for number in range(200):
         kafka.listen(0, f"u{number % 2}", number)
@@ -350,7 +350,7 @@ async def test_blocks_of_an_erased_user_go_and_those_of_a_new_life_stay(tmp_path
         assert is_erased(scene.lane.read(0, "u0"))
         assert list(table.scan(prefix)) == []
         assert {key: value for key, value in changelog(kafka).items() if key in full} == dict.fromkeys(full)
-        # Perhaps in one batch with listens of a new life, which fill the same slots again.
+        # Possibly in one batch with later listens, which fill the same slots again.
         ask(kafka, 0, "u1", FIRST_AT + 200)
         for number in range(201, 300):
             kafka.listen(0, "u1", number)
@@ -364,7 +364,7 @@ async def test_blocks_of_an_erased_user_go_and_those_of_a_new_life_stay(tmp_path
     assert left == {b"u0", b"u1", *(block_key(b"u1", slot) for slot in blocks)}
 
 
-def test_blocks_go_before_the_state_and_come_back_in_the_same_batch():
+def test_blocks_are_removed_before_the_state_and_rewritten_in_the_same_batch():
     folded = fold(None, [(n, at_time(n)) for n in range(90)], lookup, 512)
     batch = ListenBatch(0, 90, decode_listen, 512)
     batch.erase(Requests("erasures", 1, {b"u": [FIRST_AT + 89]}), {b"u": folded.blocks})

@@ -1,4 +1,4 @@
-"""How far a restore is: rates, the time that is left, lines in the log and reasons of `/readyz`."""
+"""Progress of a restore: rates, time left, log lines and reasons of `/readyz`."""
 
 import pytest
 import structlog
@@ -12,7 +12,7 @@ class FakeLane:
     def __init__(self, progress, ready=()):
         self.restore_progress, self._ready = progress, ready
 
-    def ready(self, partition):
+    def is_ready(self, partition):
         return partition in self._ready
 
 
@@ -24,12 +24,12 @@ class Clock:
 
 
 @pytest.fixture
-def told():
+def logged():
     with structlog.testing.capture_logs() as lines:
         yield lines
 
 
-def test_reasons_say_how_far_it_is_and_how_long_it_takes():
+def test_reasons_contain_progress_and_time_left():
     progress = {3: RestoreProgress(partition=3, start=100, position=120_100, end=400_100)}
     assert not_restored(FakeLane(progress)) == ["restoring partition 1", "restoring partition 3: 120,000 of 400,000"]
     progress[3].per_s = 70_000.0
@@ -39,25 +39,25 @@ def test_reasons_say_how_far_it_is_and_how_long_it_takes():
     assert not_restored(FakeLane(progress, ready=(1, 3))) == []
 
 
-def test_log_tells_every_few_seconds_and_at_the_end(told):
+def test_progress_is_logged_every_few_seconds_and_at_the_end(logged):
     clock = Clock()
     progress = {0: RestoreProgress(0, 0, 0, 1_000), 1: RestoreProgress(1, 0, 0, 200)}
     log = ProgressLog("changelog", progress, clock)
     log.note()
-    assert told == [], "nothing to tell yet"
+    assert logged == [], "nothing to log yet"
     clock.now_s += LOG_EVERY_S
     log.note()
-    assert told.pop()["left_s"] is None, "nothing is read yet"
+    assert logged.pop()["left_s"] is None, "nothing is read yet"
     progress[0].position, progress[1].position = 250, 200
     clock.now_s += LOG_EVERY_S - 0.01
     log.note()
-    assert told == [], "the next line is not due"
+    assert logged == [], "the next line is not due"
     clock.now_s += 0.01
     log.note()
-    line = told.pop()
+    line = logged.pop()
     assert (line["done"], line["total"], line["per_s"], line["partitions"]) == (450, 1_200, 45, 1)
     assert line["left_s"] == 30.0, "750 offsets at 25 a second"
     assert progress[0].left_s == 30.0
     progress[0].position = 1_000
     log.end()
-    assert told.pop()["done"] == 1_200
+    assert logged.pop()["done"] == 1_200

@@ -1,4 +1,4 @@
-"""A reset that another machine ran: a table that stayed there folds from the source anew, on a Kafka in memory."""
+"""A reset run on another machine: an existing table folds the source again, on an in-memory Kafka."""
 
 import shutil
 
@@ -10,7 +10,7 @@ from tests.streams.listens.lane_scenes import GUARANTEES, PARTITIONS, changelog,
 
 
 def reset(kafka: FakeKafka) -> None:
-    """As `state reset --all` does it, elsewhere."""
+    """What `state reset --all` does on another machine."""
     for partition in PARTITIONS:
         for key in dict.fromkeys([ORIGIN_KEY, *(record.key for record in kafka.visible("changelog", partition))]):
             kafka.append("changelog", partition, key, None)
@@ -18,7 +18,7 @@ def reset(kafka: FakeKafka) -> None:
 
 
 @pytest.mark.parametrize("guarantee", GUARANTEES)
-async def test_kept_table_does_not_hide_listens_that_a_reset_wants_folded_anew(tmp_path, guarantee):
+async def test_existing_table_does_not_hide_listens_to_refold_after_a_reset(tmp_path, guarantee):
     kafka = FakeKafka()
     fill(kafka, 200)
     before = await run_to_end(kafka, tmp_path / "a", guarantee)
@@ -29,7 +29,7 @@ async def test_kept_table_does_not_hide_listens_that_a_reset_wants_folded_anew(t
 
 
 @pytest.mark.parametrize("guarantee", GUARANTEES)
-async def test_table_that_missed_the_reset_does_not_hide_them_once_others_have_begun(tmp_path, guarantee):
+async def test_table_that_missed_the_reset_does_not_hide_them_after_others_started(tmp_path, guarantee):
     kafka = FakeKafka()
     fill(kafka, 200)
     before = await run_to_end(kafka, tmp_path / "a", guarantee)
@@ -37,7 +37,7 @@ async def test_table_that_missed_the_reset_does_not_hide_them_once_others_have_b
     reset(kafka)
     shutil.rmtree(tmp_path / "a")
     await run_to_end(kafka, tmp_path / "a", guarantee)
-    # As if the first one had been killed when all was on the changelog and not yet committed.
+    # As if the first one had been killed with everything on the changelog but not yet committed.
     kafka.offsets.clear()
     assert await run_to_end(kafka, tmp_path / "b", guarantee) == before == expected(kafka)
     assert not kafka.crashes

@@ -1,4 +1,4 @@
-"""What an assignment is refused for before any table is opened."""
+"""Topic checks of an assignment before any table is opened."""
 
 import asyncio
 
@@ -6,20 +6,20 @@ import pytest
 
 from sidestream.streams.contracts.topics import TopicState
 from sidestream.streams.errors import LaneError
-from sidestream.streams.listens.restore import source_check as admission
+from sidestream.streams.listens.restore import source_check
 from sidestream.streams.listens.table.meta import TableIdentity
 
 IDENTITY = TableIdentity("listens", "changelog", 8)
 
 
-def look(monkeypatch, **partitions):
+def check_topics(monkeypatch, **partitions):
     found = {name: TopicState(count, "compact") for name, count in partitions.items()}
-    monkeypatch.setattr(admission, "look_up", lambda clients, *names: found)
-    asyncio.run(admission.Admission(IDENTITY, clients=None, beside=["counts"]).look())
+    monkeypatch.setattr(source_check, "describe_topics", lambda clients, *names: found)
+    asyncio.run(source_check.SourceCheck(IDENTITY, clients=None, side_topics=["counts"]).read_topics())
 
 
-def test_topics_of_one_size_are_taken(monkeypatch):
-    look(monkeypatch, listens=8, changelog=8, counts=8)
+def test_topics_with_equal_partition_counts_are_accepted(monkeypatch):
+    check_topics(monkeypatch, listens=8, changelog=8, counts=8)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_topics_of_one_size_are_taken(monkeypatch):
         ({"listens": 8, "changelog": 8}, "counts", "topics create"),
     ],
 )
-def test_a_topic_of_another_size_is_named_with_what_to_do(monkeypatch, partitions, name, then):
+def test_a_wrong_or_missing_topic_is_reported_with_a_remedy(monkeypatch, partitions, name, then):
     got = partitions.get(name, "no such topic")
     with pytest.raises(LaneError, match=rf"{name}: expected 8 partitions .*, got {got}; .*sidestream {then}"):
-        look(monkeypatch, **partitions)
+        check_topics(monkeypatch, **partitions)

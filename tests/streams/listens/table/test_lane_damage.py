@@ -1,4 +1,4 @@
-"""Damaged databases: recognised at the opening and later, marked, thrown away; those in use never are."""
+"""Damaged databases: detected on opening and later, marked, discarded; never while in use."""
 
 import subprocess
 import sys
@@ -45,7 +45,7 @@ def overwrite(file, first, last):
 
 
 def damage_a_block(path):
-    """Damage what is read only when somebody asks for it."""
+    """Damage a block that is read only on access."""
     (file,) = path.glob("*.sst")
     middle = file.stat().st_size // 2
     overwrite(file, middle, middle + 20)
@@ -71,7 +71,7 @@ def lose_a_file(path):
 
 
 @pytest.mark.parametrize("harm", [damage_manifest, lose_manifest, damage_footer, lose_a_file])
-def test_damage_found_at_the_opening_empties_the_table(path, tables, harm, caplog):
+def test_damage_found_on_opening_empties_the_table(path, tables, harm, caplog):
     harm(path)
     with pytest.raises(TableDamaged, match=r"damaged \((Corruption|IO error: No such file)"):
         PartitionTable(path, IDENTITY.of(2), SETTINGS, Cache(1 << 20))
@@ -88,7 +88,7 @@ def test_damage_found_at_the_opening_empties_the_table(path, tables, harm, caplo
 @pytest.mark.parametrize(
     "read", [lambda t: [t.get(key) for key in MIDDLE], lambda t: t.get_many(MIDDLE), lambda t: list(t.items())]
 )
-def test_damage_found_by_a_read_marks_the_table_for_the_next_opening(path, tables, read):
+def test_damage_found_by_a_read_marks_the_table(path, tables, read):
     damage_a_block(path)
     table = tables.open([2])[2]
     assert not table.was_damaged
@@ -103,12 +103,12 @@ def test_damage_found_by_a_read_marks_the_table_for_the_next_opening(path, table
     assert again.positions == Positions()
 
 
-def test_damage_found_by_a_compaction_ends_the_writes_and_marks_the_table(path, tables):
+def test_damage_found_by_a_compaction_fails_writes_and_marks_the_table(path, tables):
     damage_a_block(path)
     table = tables.open([2])[2]
     table.load(VALUES, Positions(399, 500))
     table.flush()  # a second file, so that there is something to compact
-    table._db.compact_range(None, None)  # what RocksDB does by itself sooner or later; its failure is told to writers
+    table._db.compact_range(None, None)  # RocksDB compacts on its own sooner or later; writers see the failure
     with pytest.raises(TableDamaged, match="block checksum mismatch"):
         table.write({b"u000": b"v"}, Positions(400, 501))
     tables.close()
@@ -122,7 +122,7 @@ def test_a_healthy_table_is_not_touched(path, tables):
     assert dict(table.items()) == VALUES
 
 
-def test_a_table_in_use_is_refused_and_not_deleted(path, tables):
+def test_a_table_in_use_is_rejected_and_not_deleted(path, tables):
     tables.open([2])
     with pytest.raises(LaneError, match="its own data_dir") as refused:
         PartitionTable(path, IDENTITY.of(2), SETTINGS, Cache(1 << 20))
@@ -136,7 +136,7 @@ def test_a_damaged_table_that_another_process_has_open_is_not_deleted(path):
         [sys.executable, "-c", script, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as other:
         assert other.stdout.readline() == b"open\n"
-        with pytest.raises(LaneError, match="open in another process, so it is left alone"):
+        with pytest.raises(LaneError, match="open in another process, so it is not deleted"):
             discard(path)
         assert (path / "CURRENT").exists()
         other.stdin.close()
@@ -145,7 +145,7 @@ def test_a_damaged_table_that_another_process_has_open_is_not_deleted(path):
     assert not path.exists()
 
 
-def test_a_deletion_that_was_cut_short_is_ended_later(path, tables):
+def test_an_interrupted_deletion_is_finished_later(path, tables):
     path.rename(path.with_name(path.name + ".discarded"))
     assert tables.open([2])[2].positions == Positions()
     tables.close()
@@ -153,7 +153,7 @@ def test_a_deletion_that_was_cut_short_is_ended_later(path, tables):
     assert list(path.parent.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_made_is_no_damage(tmp_path):
+def test_a_folder_that_cannot_be_created_is_not_damage(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(LaneError, match="cannot be opened") as refused:
         PartitionTable(tmp_path / "file" / "0.db", b"", SETTINGS, Cache(1 << 20))

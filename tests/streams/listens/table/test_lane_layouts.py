@@ -1,4 +1,4 @@
-"""States of other releases in the changelog: older ones are folded on, newer ones end the worker untouched."""
+"""States of other releases in the changelog: older ones are upgraded, newer ones stop the worker unchanged."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from sidestream.streams.listens.restore.source_check import partition_of
 from tests.streams.listens.fake_kafka import NOW_MS, FakeKafka
 from tests.streams.listens.lane_scenes import changelog, run_to_end
 
-# One listen at 1,600,000,000,000 of item 0102030405060708, as layout 1 was written by the release that had it alone.
+# One listen at 1,600,000,000,000 of item 0102030405060708, in layout 1 as written by the first release.
 FIRST_LAYOUT = bytes.fromhex(
     "010001010001010000000000000000000" + "1ffffffffffffffffa1b2c3d4e5f60807060504030201" + "00806e877401ff00ff"
 )
@@ -45,7 +45,7 @@ async def test_table_full_of_the_first_layout_is_read_folded_and_upgraded(tmp_pa
     assert history(erased) == history(FIRST_LAYOUT)
 
 
-async def test_layout_of_a_later_release_ends_the_worker_and_is_not_rewritten(tmp_path):
+async def test_layout_of_a_later_release_stops_the_worker_and_is_not_rewritten(tmp_path):
     kafka = FakeKafka()
     later = bytes([LAYOUT_VERSION + 1]) + FIRST_LAYOUT[1:]
     key = b"u"
@@ -67,7 +67,7 @@ async def test_layout_of_a_later_release_ends_the_worker_and_is_not_rewritten(tm
         ("changelog", {"partitions": 4}, "expected 2 partitions"),
     ],
 )
-async def test_other_topics_than_the_states_were_made_from_are_refused(tmp_path, name, change, said):
+async def test_states_of_other_topics_are_rejected(tmp_path, name, change, said):
     kafka = FakeKafka()
     kafka.listen(0, "u0", 1)
     await run_to_end(kafka, tmp_path)
@@ -84,7 +84,7 @@ async def test_other_topics_than_the_states_were_made_from_are_refused(tmp_path,
     assert changelog(kafka) == before
 
 
-async def test_source_without_topic_ids_goes_by_names_and_counts(tmp_path):
+async def test_source_without_topic_ids_is_compared_by_name_and_partition_count(tmp_path):
     kafka = FakeKafka()
     kafka.topics = {name: replace(topic, topic_id=None) for name, topic in kafka.topics.items()}
     kafka.listen(0, "u0", 1)
@@ -93,7 +93,7 @@ async def test_source_without_topic_ids_goes_by_names_and_counts(tmp_path):
     assert not kafka.crashes
 
 
-async def test_states_of_users_who_belong_elsewhere_are_refused_where_no_record_tells(tmp_path):
+async def test_users_of_other_partitions_are_rejected_without_an_origin_record(tmp_path):
     kafka = FakeKafka()
     kafka.append("changelog", 1 - home(b"u"), b"u", FIRST_LAYOUT)
     await run_to_end(kafka, tmp_path)

@@ -1,4 +1,4 @@
-"""A table that lay aside for longer than the changelog keeps removals, on a Kafka in memory."""
+"""A table that was offline for longer than `delete.retention.ms`, on an in-memory Kafka."""
 
 import pytest
 
@@ -23,7 +23,7 @@ class Reasons(LaneCounts):
 
 
 class Day:
-    """A clock that is set by hand."""
+    """A clock that tests set."""
 
     def __init__(self):
         self.now_ms = 1_790_000_000_000
@@ -33,18 +33,18 @@ class Day:
 
 
 def erase_without_a_trace(kafka: FakeKafka, key: bytes) -> None:
-    """As an erasure by another worker looks once compaction has taken its tombstone."""
+    """Simulates an erasure by another worker after compaction has removed its tombstone."""
     for partition in PARTITIONS:
         others = [record for record in kafka.visible("changelog", partition) if record.key not in (key, None)]
         if len(others) < len(kafka.visible("changelog", partition)):
-            # The last one that is left: no compaction takes the record at the end of a log.
+            # The last record of a log is never compacted.
             kafka.append("changelog", partition, others[-1].key, others[-1].value)
             log = kafka.logs["changelog", partition]
             log[:] = [record for record in log if record.key != key]
 
 
 @pytest.mark.parametrize(("away_ms", "is_rebuilt"), [(LIMIT_MS - 1, False), (LIMIT_MS, True)])
-async def test_removals_that_compaction_took_are_not_missed(tmp_path, away_ms, is_rebuilt):
+async def test_compacted_tombstones_are_not_missed(tmp_path, away_ms, is_rebuilt):
     kafka, day, metrics = FakeKafka(), Day(), Reasons()
     fill(kafka, 60)
     before = await run_to_end(kafka, tmp_path, wall=day)
@@ -54,28 +54,28 @@ async def test_removals_that_compaction_took_are_not_missed(tmp_path, away_ms, i
     after = await run_to_end(kafka, tmp_path, wall=day, metrics=metrics)
     assert not kafka.crashes
     assert metrics.reasons == (["old", "old"] if is_rebuilt else [])
-    # Within the time the tombstone would still have been there: that it is not is only this test's making.
+    # Within the retention the tombstone would still exist: it is missing only in this test.
     assert (GONE in after) is not is_rebuilt
     assert {user for user in before if user != GONE} <= set(after)
 
 
-async def test_a_table_that_missed_nothing_is_kept_however_old_it_is(tmp_path):
+async def test_a_table_that_missed_nothing_is_kept_at_any_age(tmp_path):
     kafka, day, metrics = FakeKafka(), Day(), Reasons()
     fill(kafka, 60)
     before = await run_to_end(kafka, tmp_path, wall=day)
-    # A start brings it to the very end of the log, markers of transactions included.
+    # A start brings it to the very end of the log, transaction markers included.
     await run_to_end(kafka, tmp_path, wall=day)
     day.now_ms += 100 * LIMIT_MS
     assert await run_to_end(kafka, tmp_path, wall=day, metrics=metrics) == before
     assert metrics.reasons == []
 
 
-async def test_a_start_makes_a_table_young_again(tmp_path):
+async def test_a_start_resets_the_age_of_a_table(tmp_path):
     kafka, day, metrics = FakeKafka(), Day(), Reasons()
     fill(kafka, 60)
     await run_to_end(kafka, tmp_path, wall=day)
     for _ in range(3):
         day.now_ms += LIMIT_MS - 1
-        erase_without_a_trace(kafka, b"nobody")
+        erase_without_a_trace(kafka, b"unknown")
         await run_to_end(kafka, tmp_path, wall=day, metrics=metrics)
     assert metrics.reasons == []

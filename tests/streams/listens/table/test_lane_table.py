@@ -48,7 +48,7 @@ def test_values_and_positions_survive_together(table):
     again.close()
 
 
-def test_blocks_lie_beside_the_users_and_are_none(table):
+def test_blocks_are_stored_next_to_users_and_are_not_users(table):
     values = {b"u": b"state", "\U0010ffff".encode(): b"last", b"ab": b"x"}
     blocks = {
         block_key(b"a", 1): b"of a",
@@ -64,15 +64,15 @@ def test_blocks_lie_beside_the_users_and_are_none(table):
     assert table.history(b"ab") == (b"x", {})
 
 
-def test_history_is_of_one_moment(table):
-    """Writes come from another thread: here one comes in the middle of the reading."""
+def test_history_is_consistent(table):
+    """Writes come from another thread: here one comes in the middle of the read."""
     table.write({b"u": b"1", block_key(b"u", 0): b"of 1"}, Positions(1, 1))
     states = [b"0", b"1"]
     table.get = lambda key: states.pop(0) if states else b"1"
     assert table.history(b"u") == (b"1", {0: b"of 1"})
 
 
-def test_clear_forgets_values_and_positions(table):
+def test_clear_deletes_values_and_positions(table):
     table.write({b"u": b"v"}, Positions(3, 5))
     table.clear()
     assert table.positions == Positions()
@@ -87,7 +87,7 @@ def test_clear_forgets_values_and_positions(table):
         TableIdentity("listens", "other", 4),
     ],
 )
-def test_table_of_another_identity_is_refused(table, other):
+def test_table_of_another_identity_is_rejected(table, other):
     table.write({}, Positions(1, 1))
     table.close()
     with pytest.raises(
@@ -97,7 +97,7 @@ def test_table_of_another_identity_is_refused(table, other):
         PartitionTable(table.path, other.of(2), SETTINGS, Cache(1 << 20))
 
 
-def test_table_in_use_is_refused(table):
+def test_table_in_use_is_rejected(table):
     with pytest.raises(LaneError, match="its own data_dir"):
         PartitionTable(table.path, IDENTITY.of(2), SETTINGS, Cache(1 << 20))
 
@@ -112,7 +112,7 @@ def test_closed_tables_can_be_opened_again(tmp_path):
 
 
 @pytest.mark.parametrize("header", [struct.pack("<Bqq", 1, 7, 40), struct.pack("<Bqq32x", 2, 7, 40)])
-def test_table_of_an_earlier_layout_is_read_and_written_anew(tmp_path, header):
+def test_table_of_an_earlier_layout_is_read_and_rewritten(tmp_path, header):
     tables = UserTable(tmp_path, IDENTITY, SETTINGS)
     table = tables.open([2])[2]
     table._db[META_KEY] = header + b"listens|changelog|4|2"
@@ -120,7 +120,7 @@ def test_table_of_an_earlier_layout_is_read_and_written_anew(tmp_path, header):
     assert again.positions == Positions(7, 40)
     assert again.topics == TableTopics()
     assert again.age_ms() is None
-    again.belong_to(TableTopics(ID_1, ID_2))
+    again.set_topics(TableTopics(ID_1, ID_2))
     again.write({b"u": b"v"}, again.positions)
     third = reopen(again)
     assert (third.positions, third.topics) == (Positions(7, 40), TableTopics(ID_1, ID_2))
@@ -128,7 +128,7 @@ def test_table_of_an_earlier_layout_is_read_and_written_anew(tmp_path, header):
     third.close()
 
 
-def test_only_what_is_the_whole_changelog_makes_a_table_young(tmp_path):
+def test_only_a_complete_changelog_resets_the_age(tmp_path):
     now_ms = [1_000]
     table = UserTable(tmp_path, IDENTITY, SETTINGS, lambda: now_ms[0]).open([2])[2]
     assert table.age_ms() is None
@@ -144,16 +144,16 @@ def test_only_what_is_the_whole_changelog_makes_a_table_young(tmp_path):
     table.close()
 
 
-def test_offsets_of_another_source_do_not_hold(table):
-    table.belong_to(TableTopics(ID_1, ID_2))
+def test_offsets_of_another_source_are_discarded(table):
+    table.set_topics(TableTopics(ID_1, ID_2))
     table.write({}, Positions(7, 40))
     again = reopen(table)
-    again.belong_to(TableTopics(ID_2, ID_2))
+    again.set_topics(TableTopics(ID_2, ID_2))
     assert again.positions == Positions(7, -1)
     again.close()
 
 
-def test_records_about_the_changelog_are_no_users(table):
+def test_records_about_the_changelog_are_not_users(table):
     table.write({b"u": b"v", ORIGIN_KEY: b"{}"}, Positions(1, 1))
     assert list(table.items()) == [(b"u", b"v")]
     assert table.get(ORIGIN_KEY) == b"{}"

@@ -6,8 +6,8 @@ import pytest
 import structlog
 
 from sidestream.streams.errors import TopicError
-from sidestream.streams.runtime.logs.filters import RetriedForLong
-from sidestream.streams.runtime.logs.log import OncePerWhile, get_log, set_up_logging
+from sidestream.streams.runtime.logs.filters import RetryFilter
+from sidestream.streams.runtime.logs.log import RepeatFilter, get_log, set_up_logging
 from sidestream.streams.runtime.logs.settings import LogSettings
 
 
@@ -24,7 +24,7 @@ def lines(stream):
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
-def test_lines_are_json_where_nobody_watches():
+def test_lines_are_json_without_a_terminal():
     stream = io.StringIO()
     set_up_logging(LogSettings(), stream)
     get_log("here").info("catalogue caught up", items=3)
@@ -47,7 +47,7 @@ def test_libraries_stay_quiet():
     assert [line["event"] for line in lines(stream)] == ["ours"]
 
 
-def test_our_own_errors_come_without_a_traceback_others_with():
+def test_only_foreign_errors_are_logged_with_a_traceback():
     stream = io.StringIO()
     set_up_logging(LogSettings(), stream)
     for error in (TopicError("say what to do"), ValueError("defect")):
@@ -60,7 +60,7 @@ def test_our_own_errors_come_without_a_traceback_others_with():
     assert "ValueError: defect" in other["exception"]
 
 
-def test_tracebacks_for_people_show_no_local_variables():
+def test_text_tracebacks_show_no_local_variables():
     stream = io.StringIO()
     set_up_logging(LogSettings(format="text"), stream)
 
@@ -75,7 +75,7 @@ def test_tracebacks_for_people_show_no_local_variables():
     assert "hush" not in stream.getvalue()
 
 
-def test_what_faust_says_of_our_own_end_is_left_to_us():
+def test_fausts_line_about_our_own_error_is_dropped():
     stream = io.StringIO()
     set_up_logging(LogSettings(), stream)
     for error in (TopicError("say what to do"), ValueError("defect")):
@@ -83,13 +83,13 @@ def test_what_faust_says_of_our_own_end_is_left_to_us():
             raise error
         except (TopicError, ValueError):
             logging.getLogger("faust.worker").exception("Error")
-    (told,) = lines(stream)
-    assert "ValueError: defect" in told["exception"]
+    (line,) = lines(stream)
+    assert "ValueError: defect" in line["exception"]
 
 
-def test_a_library_that_repeats_itself_is_heard_once_per_while():
+def test_repeated_library_lines_are_logged_once_per_interval():
     now_s = [0.0]
-    once = OncePerWhile(10.0, seconds=lambda: now_s[0])
+    once = RepeatFilter(10.0, seconds=lambda: now_s[0])
 
     def record(name, lineno, text, exc_info=None):
         return logging.LogRecord(name, logging.ERROR, "f.py", lineno, text, ("x",), exc_info)
@@ -112,9 +112,9 @@ def retried(text=NOT_ENOUGH, name="aiokafka.producer.sender", line=1):
     return logging.LogRecord(name, logging.WARNING, "f.py", line, text, ("t/0", "NotEnoughReplicasError"), None)
 
 
-def test_trouble_that_a_library_retries_is_said_only_when_it_lasts():
+def test_retried_failures_are_logged_only_when_they_last():
     now_s = [0.0]
-    patient = RetriedForLong(5.0, seconds=lambda: now_s[0])
+    patient = RetryFilter(5.0, seconds=lambda: now_s[0])
     assert not patient.filter(retried())
     now_s[0] = 4.9
     assert not patient.filter(retried())
@@ -126,8 +126,8 @@ def test_trouble_that_a_library_retries_is_said_only_when_it_lasts():
     assert not patient.filter(retried(coordinator, "aiokafka.consumer.group_coordinator"))
 
 
-def test_all_else_is_said_at_once():
-    patient = RetriedForLong(5.0, seconds=lambda: 0.0)
+def test_other_lines_are_logged_at_once():
+    patient = RetryFilter(5.0, seconds=lambda: 0.0)
     assert patient.filter(retried("Unable connect to node %s: %s"))
     assert patient.filter(retried(name="sidestream.streams.listens"))
 
@@ -142,7 +142,7 @@ def test_all_else_is_said_at_once():
         ("<Service: running > and <kafka.Client object at 0x7f12ab>", "Service and Client"),
     ],
 )
-def test_lines_of_libraries_name_things(said, expected):
+def test_object_reprs_in_library_lines_become_names(said, expected):
     stream = io.StringIO()
     set_up_logging(LogSettings(), stream)
     logging.getLogger("aiokafka.consumer").warning("%s", said)

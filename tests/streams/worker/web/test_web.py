@@ -63,8 +63,8 @@ def parts():
 def test_readiness_lists_its_reasons_in_order(parts):
     health, metrics, client = parts
     first, second = ["catalogue: behind by 3"], ["kafka: not joined"]
-    health.ready_when(lambda: first)
-    health.ready_when(lambda: second)
+    health.add_readiness_check(lambda: first)
+    health.add_readiness_check(lambda: second)
     answer = client.get("/readyz")
     assert answer.status_code == 503
     assert answer.json() == {"ready": False, "reasons": [*first, *second], "role": "all"}
@@ -79,7 +79,7 @@ def test_readiness_lists_its_reasons_in_order(parts):
 def test_reasons_for_termination_make_unready_too(parts):
     health, _, client = parts
     assert client.get("/livez").status_code == 200
-    health.alive_when(lambda: ["lane: stuck"])
+    health.add_liveness_check(lambda: ["lane: stuck"])
     assert client.get("/livez").status_code == 503
     assert client.get("/readyz").json()["reasons"] == ["lane: stuck"]
 

@@ -1,4 +1,4 @@
-"""Which workers of this machine a command asks."""
+"""Selection of the local workers that a command queries."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,20 +8,20 @@ from sidestream.streams.running.brokers import broker_registry
 from sidestream.streams.running.workers import WorkerEntry, worker_registry
 
 
-def workers_to_ask(bootstrap: str | None, broker: str | None, data_dir: Path) -> list[WorkerEntry]:
-    """Find the workers that hold the states a command asks for.
+def select_workers(bootstrap: str | None, broker: str | None, data_dir: Path) -> list[WorkerEntry]:
+    """Find the local workers that hold the states a command needs.
 
     Args:
-        bootstrap: Address of a Kafka, if one is given: the workers of that Kafka.
-        broker: Name of a local broker, if one is given: the workers of that broker.
-        data_dir: Else the workers of this data folder's broker; else those started from the working folder; else those
-            of the only Kafka that workers of this machine use.
+        bootstrap: Address of a Kafka cluster; if given, selects its workers.
+        broker: Name of a local broker; if given, selects its workers.
+        data_dir: Otherwise, the workers of this data folder's broker are selected; else those started from the working
+            folder; else those of the only Kafka cluster that workers of this machine use.
 
     Returns:
-        Workers of one Kafka; none where no worker of this machine fits.
+        Workers of one Kafka cluster; empty if no worker matches.
 
     Raises:
-        BrokerError: Workers of several run, and none is this folder's; or the broker that is named does not run.
+        BrokerError: Workers of several clusters run and none is of this folder, or the named broker is not running.
     """
     running = [worker for worker in worker_registry().running() if worker.role != "tokenize"]
     if bootstrap is not None:
@@ -46,8 +46,8 @@ def workers_to_ask(bootstrap: str | None, broker: str | None, data_dir: Path) ->
     if not running:
         return []
     names_by_address = {entry.bootstrap: f" (broker {entry.name})" for entry in brokers}
-    told = ", ".join(f"{address}{names_by_address.get(address, '')}" for address in sorted(kafkas))
-    msg = f"workers of several Kafkas run: {told}; choose one with --broker NAME or --bootstrap"
+    found = ", ".join(f"{address}{names_by_address.get(address, '')}" for address in sorted(kafkas))
+    msg = f"workers of several Kafka clusters run: {found}; choose one with --broker NAME or --bootstrap"
     raise BrokerError(msg)
 
 

@@ -1,4 +1,4 @@
-"""A command that asks workers finds those of the Kafka it means."""
+"""Selection of the workers of the intended Kafka cluster."""
 
 import os
 from pathlib import Path
@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from sidestream.streams.errors import BrokerError
-from sidestream.streams.running.asking import workers_to_ask
 from sidestream.streams.running.births import birth
 from sidestream.streams.running.brokers import broker_registry, make_entry
+from sidestream.streams.running.selection import select_workers
 from sidestream.streams.running.workers import WorkerEntry, worker_registry
 
 
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Lets workers run: each is an entry of this process under a number of its own."""
+    """Simulates running workers: each is an entry of this process under its own number."""
     monkeypatch.chdir(tmp_path)
     entries: list[WorkerEntry] = []
 
@@ -35,14 +35,14 @@ def self_or(registry, entries):
 
 
 def ports(*args) -> list[int]:
-    return [worker.web_port for worker in workers_to_ask(*args)]
+    return [worker.web_port for worker in select_workers(*args)]
 
 
-def test_none_runs(runs) -> None:
+def test_no_worker_runs(runs) -> None:
     assert ports(None, None, Path("var")) == []
 
 
-def test_all_workers_of_one_kafka_are_asked_but_those_without_states(runs) -> None:
+def test_all_workers_of_one_kafka_with_states_are_selected(runs) -> None:
     runs(1, "k:1")
     runs(2, "k:1", folder="/other")
     runs(3, "k:1", role="tokenize")
@@ -50,24 +50,24 @@ def test_all_workers_of_one_kafka_are_asked_but_those_without_states(runs) -> No
     assert ports(None, None, Path("/f/var")) == [1, 2]
 
 
-def test_an_address_or_a_name_chooses_among_several(runs) -> None:
+def test_an_address_or_a_name_selects_among_several(runs) -> None:
     runs(1, "k:1")
     runs(2, "k:2", folder="/other")
     assert ports("k:2", None, Path("var")) == [2]
     assert ports("k:9", None, Path("var")) == []
     assert ports(None, "radio", Path("var")) == [1]
     assert ports(None, None, Path("/other/var")) == [2]
-    with pytest.raises(BrokerError, match=r"several Kafkas run: k:1 \(broker radio\), k:2; choose one"):
-        workers_to_ask(None, None, Path("var"))
+    with pytest.raises(BrokerError, match=r"several Kafka clusters run: k:1 \(broker radio\), k:2; choose one"):
+        select_workers(None, None, Path("var"))
     with pytest.raises(BrokerError, match="called 'tv', got none"):
-        workers_to_ask(None, "tv", Path("var"))
+        select_workers(None, "tv", Path("var"))
 
 
-def test_those_started_from_this_folder_come_first(runs, tmp_path: Path) -> None:
+def test_workers_started_from_this_folder_take_precedence(runs, tmp_path: Path) -> None:
     runs(1, "k:1")
     runs(2, "k:2", folder=str(tmp_path))
     assert ports(None, None, Path("elsewhere")) == [2]
 
 
-def test_the_registries_lie_side_by_side() -> None:
+def test_the_registries_share_a_folder() -> None:
     assert worker_registry().folder.parent == broker_registry().folder.parent
