@@ -70,7 +70,7 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(
         default=Path("var"),
-        description="Folder for the worker's local state and the demo's data.",
+        description="Folder for the worker's local state, the local broker's log and the demo's data.",
     )
     artifacts: Path | None = Field(
         default=None,

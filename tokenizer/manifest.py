@@ -130,7 +130,10 @@ def replace_only(kind: str) -> Callable[[Path], None]:
         except (OSError, ValueError, AttributeError):
             found = None
         if found != kind:
-            msg = f"{place} exists and is not a {kind} artifact, so it is not replaced; give an empty or a new folder"
+            msg = (
+                f"{place} exists and is not an artifact of kind {kind}, so it is not replaced; "
+                "give an empty or a new folder"
+            )
             raise ArtifactError(msg)
 
     return check

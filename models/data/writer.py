@@ -214,7 +214,7 @@ def _check_place(place: Path, extra: str, *, overwrite: bool) -> None:
     if place.is_dir() and all(inside.name == extra for inside in place.iterdir()):
         return
     if not overwrite:
-        msg = f"{place}: expected a folder that does not exist, got an existing one; name another or use --overwrite"
+        msg = f"{place}: expected a new folder, got an existing folder; name another or use --overwrite"
         raise DataError(msg)
     if not (place / MANIFEST_FILE).is_file():
         msg = f"{place}: expected a new folder or a log folder, got an existing folder of another kind; name another"

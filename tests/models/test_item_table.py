@@ -80,7 +80,7 @@ def test_table_is_read_back_as_written(tmp_path):
 def test_objects_are_never_unpickled(tmp_path):
     fitted().save(tmp_path)
     np.save(tmp_path / "counts.npy", np.array([{"a": 1}]), allow_pickle=True)
-    with pytest.raises(ArtifactError, match=r"counts\.npy cannot be read"):
+    with pytest.raises(ArtifactError, match=r"counts\.npy is not a readable array"):
         ItemTable.load(tmp_path, SIZES)
 
 

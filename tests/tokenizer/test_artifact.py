@@ -65,7 +65,7 @@ def test_artifact_replaces_an_older_one_and_nothing_else(folder, bundle, catalog
     with pytest.raises(ArtifactError, match="give an empty or a new folder"):
         save_tokenizer(notes, newer)
     write_manifest(notes, {"artifact": "model"})
-    with pytest.raises(ArtifactError, match="not a tokenizer artifact, so it is not replaced"):
+    with pytest.raises(ArtifactError, match="not an artifact of kind tokenizer, so it is not replaced"):
         save_tokenizer(notes, newer)
     assert (notes / "diary.txt").read_text() == "mine"
 

@@ -59,6 +59,12 @@ PATHS = {
     "session": Way(
         "streams/sessions/lane.py:SessionLane._handle",
         "streams/sessions/lane.py:SessionLane._send",
+        ("streams/sessions/",),
+    ),
+    # The same with the model's call, which runs in a thread of the engine's pool.
+    "session_with_model": Way(
+        "streams/sessions/lane.py:SessionLane._handle",
+        "streams/sessions/lane.py:SessionLane._send",
         ("streams/sessions/", "models/"),
     ),
 }

@@ -64,6 +64,7 @@ CHECKS = {
             "files_listen",
             "files_item",
             "files_session",
+            "files_session_with_model",
             "help_vs_typer",
             "get_vs_typer",
             "get_table_vs_typer",

@@ -16,7 +16,7 @@ from sidestream.streams.errors import BadRecord, BrokerError, SettingsError, Top
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.tail import read_topic
 from sidestream.streams.operate.deadletters import DeadLetterReader, Place, Replayer, Selection
-from sidestream.streams.operate.deadletters import replay as replay_room
+from sidestream.streams.operate.deadletters import replay as replay_module
 
 pytestmark = pytest.mark.broker
 FUTURE_MS = 4_000_000_000_000
@@ -176,7 +176,7 @@ def test_original_timestamps_are_kept_on_request(place) -> None:
 
 
 async def test_a_killed_replay_is_continued_without_repeats(place, monkeypatch) -> None:
-    monkeypatch.setattr(replay_room, "BATCH_LETTERS", 3)
+    monkeypatch.setattr(replay_module, "BATCH_LETTERS", 3)
     place.send([(n % 4, b"u%d" % n, b"{%d" % n, []) for n in range(10)])
     place.consume()
     sent = 0
@@ -206,7 +206,7 @@ async def test_a_batch_that_fails_is_neither_sent_nor_marked(place, monkeypatch)
     def refuse(offsets):
         raise BrokenPipeError
 
-    monkeypatch.setattr(replay_room, "mark", refuse)
+    monkeypatch.setattr(replay_module, "make_mark", refuse)
     with pytest.raises(BrokenPipeError):
         await Replayer(place.clients, place.box).replay(Selection())
     assert len(list(read_topic(place.clients, place.topics.listens.name))) == 2
@@ -214,7 +214,7 @@ async def test_a_batch_that_fails_is_neither_sent_nor_marked(place, monkeypatch)
 
 
 async def test_a_second_replay_takes_over_from_the_first(place, monkeypatch) -> None:
-    monkeypatch.setattr(replay_room, "BATCH_LETTERS", 1)
+    monkeypatch.setattr(replay_module, "BATCH_LETTERS", 1)
     place.send([(0, b"u", b"{%d" % n, []) for n in range(4)])
     place.consume()
     others = []

@@ -225,8 +225,8 @@ def test_two_versions_are_compared_as_by_compare():
     words = "".join(read(page).words)
     assert f"the same at {expected.matched_sids:,} SIDs each" in words
     assert f"{expected.new.matched_cosine:.3f}" in words
-    assert f"{expected.churn.bucket_mates_changed:.0%} of items share their SID with other items" in words
-    assert f"{expected.churn.neighbours_changed:.0%} are others now" in words
+    assert f"{expected.churn.bucket_mates_changed:.0%} of items share their SID with different items" in words
+    assert f"{expected.churn.neighbours_changed:.0%} have changed" in words
     assert f"first code of {expected.agreement['unseen_unknown']:.1%}" in words
     assert 'class="n good">+' in page
 
@@ -313,14 +313,14 @@ def test_churn_and_agreement_are_plotted():
     _, _, same = compared_with(items, items.codes, items.levels)
     page = against_section(same)
     assert lines_of(page, "Items that still share a prefix") == {"kept": 1.0}
-    agreed = lines_of(page, "What the map from old SIDs to new ones gets right")
+    agreed = lines_of(page, "Accuracy of the map from old SIDs to new ones")
     assert agreed["in the map"] == 1.0
     assert agreed["chance"] < 0.5 < agreed["not in it"]
     shuffled = np.random.default_rng(1).permutation(items.codes)
     _, _, other = compared_with(items, shuffled, items.levels)
     page = against_section(other)
     assert lines_of(page, "Items that still share a prefix")["kept"] < 0.3
-    agreed = lines_of(page, "What the map from old SIDs to new ones gets right")
+    agreed = lines_of(page, "Accuracy of the map from old SIDs to new ones")
     assert agreed["not in it"] < 0.5
     assert same.comparison.churn.bucket_mates_changed == 0.0 < other.comparison.churn.bucket_mates_changed
     bars = re.findall(r"<title>(older|newer): ([\d.]+)</title>", page)
@@ -413,7 +413,7 @@ def test_the_command_writes_the_page(log, fitted, tmp_path: Path):
     compared = json.loads(CliRunner().invoke(app, ["tokenizer", "compare", *both]).stdout)
     assert f"the same at {compared['matched_sids']:,} SIDs each" in words
     assert f"{compared['new']['matched_cosine']:.3f}" in words
-    assert f"{compared['churn']['neighbours_changed']:.0%} are others now" in words
+    assert f"{compared['churn']['neighbours_changed']:.0%} have changed" in words
     assert "requested" in words
     assert "script" not in reader.tags
     silent = CliRunner().invoke(app, ["tokenizer", "report", str(older), "--log", str(log.path), "--out", str(out)])

@@ -147,7 +147,7 @@ def test_a_listen_that_was_not_liked_teaches_nothing_as_a_target():
 
 def test_train_model_refuses_a_folder_of_something_else(folder, tokenizer, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(ArtifactError, match="no model artifact"):
+    with pytest.raises(ArtifactError, match="not an artifact of kind model"):
         train_model(folder, tokenizer, tmp_path, SETTINGS)
     assert (tmp_path / "notes.txt").read_text() == "mine"
 

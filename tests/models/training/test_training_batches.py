@@ -93,5 +93,5 @@ def test_small_data_gets_enough_batches():
 
 
 def test_listeners_with_one_listen_alone_are_refused():
-    with pytest.raises(TrainingError, match="two listens or more"):
+    with pytest.raises(TrainingError, match="at least two listens"):
         Batches(numbered([1, 0, 1]), np.zeros((2, 3), np.int32), 50, 2_048, 8)

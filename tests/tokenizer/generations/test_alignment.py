@@ -130,7 +130,7 @@ def test_another_artifact_is_neither_read_nor_replaced(made, tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").write_text("x")
     write_manifest(tmp_path / "other", {"artifact": "model"})
-    with pytest.raises(ArtifactError, match="not an alignment artifact, so it is not replaced"):
+    with pytest.raises(ArtifactError, match="not an artifact of kind alignment, so it is not replaced"):
         made.save(tmp_path / "other")
     with pytest.raises(ArtifactError, match="not an alignment"):
         load_alignment(tmp_path / "other")

@@ -132,7 +132,7 @@ def test_words_alone_stay_the_tokenizer_that_they_were(word_hash):
     ("names", "message"),
     [
         (("text", "text"), "expected each once"),
-        (("segments.video",), "as text only text, segments, segments.events"),
+        (("segments.video",), "of text only text, segments, segments.events"),
         (("sleeve",), "view 'sleeve': no item has a vector for it"),
     ],
 )
