@@ -70,7 +70,7 @@ def test_a_broker_that_is_named_wins_over_addresses_of_file_and_environment(side
         ["send", "listen", '{"user_id": "u", "item_id": "i"}'],
         ["state", "get", "u"],
     ):
-        assert "expected a running local broker called 'radio'" in sidestream("--broker", "radio", *words, code=1).err
+        assert "expected a running local broker named 'radio'" in sidestream("--broker", "radio", *words, code=1).err
     assert "b:1" in sidestream("tail", "candidates.v1", code=1).err
     both = sidestream("--broker", "radio", "--bootstrap", "c:1", "tail", "candidates.v1", code=1)
     assert "c:1" in both.err
