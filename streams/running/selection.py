@@ -31,7 +31,7 @@ def select_workers(bootstrap: str | None, broker: str | None, data_dir: Path) ->
         named = next((entry for entry in brokers if entry.name == broker), None)
         if named is None:
             names = ", ".join(entry.name for entry in brokers) or "none"
-            msg = f"broker.name: expected a running local broker called {broker!r}, got none (running: {names})"
+            msg = f"broker.name: expected a running local broker named {broker!r}, got none (running: {names})"
             raise BrokerError(msg)
         return _of(running, named.bootstrap)
     here, folder = str(data_dir.expanduser().resolve()), str(Path.cwd())
