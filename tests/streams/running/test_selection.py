@@ -59,7 +59,7 @@ def test_an_address_or_a_name_selects_among_several(runs) -> None:
     assert ports(None, None, Path("/other/var")) == [2]
     with pytest.raises(BrokerError, match=r"several Kafka clusters run: k:1 \(broker radio\), k:2; choose one"):
         select_workers(None, None, Path("var"))
-    with pytest.raises(BrokerError, match="called 'tv', got none"):
+    with pytest.raises(BrokerError, match="named 'tv', got none"):
         select_workers(None, "tv", Path("var"))
 
 
