@@ -14,10 +14,10 @@ from kafka.errors import KafkaError, LogTruncationError, OffsetOutOfRangeError
 from sidestream.streams.errors import BrokerError
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.read_errors import missing_partition_error, missing_topic_error, read_error
-from sidestream.streams.kafka.read_rules import NO_PROGRESS_S, POLL_MS, Batch, Bounds, Place, ReadState, Start
+from sidestream.streams.kafka.read_rules import NO_PROGRESS_S, POLL_MS, Batch, Bounds, Place, Reader, ReadState, Start
 
 
-class BlockingFollower:
+class BlockingFollower(Reader):
     """Consumer of given partitions with explicit positions; the constructor connects, the caller closes.
 
     Args:
@@ -71,26 +71,6 @@ class BlockingFollower:
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    @property
-    def positions(self) -> Mapping[Place, int]:
-        """Next offset to read, by partition."""
-        return self._state.positions
-
-    @property
-    def bounds(self) -> Mapping[Place, Bounds]:
-        """First and end offset of each partition, as last fetched."""
-        return self._state.bounds
-
-    @property
-    def behind(self) -> int:
-        """Number of offsets left to the target ends: the ends at the start, or those set by `set_targets`."""
-        return self._state.behind
-
-    @property
-    def is_caught_up(self) -> bool:
-        """Whether the target ends are reached."""
-        return self._state.is_reached
 
     @property
     def num_lost(self) -> int:

@@ -18,10 +18,10 @@ from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.pace import FULL_SPEED, Pace
 from sidestream.streams.kafka.presence import require_partitions, require_topics
 from sidestream.streams.kafka.read_errors import read_error
-from sidestream.streams.kafka.read_rules import NO_PROGRESS_S, POLL_MS, Batch, Bounds, Place, ReadState, Start
+from sidestream.streams.kafka.read_rules import NO_PROGRESS_S, POLL_MS, Batch, Bounds, Place, Reader, ReadState, Start
 
 
-class Follower:
+class Follower(Reader):
     """Consumer of given partitions with explicit positions; `poll` it from one task only.
 
     Args:
@@ -63,26 +63,6 @@ class Follower:
     def is_open(self) -> bool:
         """Whether the reader is connected and its positions are known."""
         return self._consumer is not None
-
-    @property
-    def positions(self) -> Mapping[Place, int]:
-        """Next offset to read, by partition, as of the last `poll`."""
-        return self._state.positions
-
-    @property
-    def bounds(self) -> Mapping[Place, Bounds]:
-        """First and end offset of each partition, as last fetched."""
-        return self._state.bounds
-
-    @property
-    def behind(self) -> int:
-        """Number of offsets left to the target ends: the ends at `open`, or those set by `set_targets`."""
-        return self._state.behind
-
-    @property
-    def is_caught_up(self) -> bool:
-        """Whether the target ends are reached."""
-        return self._state.is_reached
 
     @property
     def num_restarts(self) -> int:

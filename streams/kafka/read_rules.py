@@ -221,6 +221,32 @@ class ReadState:
         return ((place, goal) for place, goal in self._targets.items() if self.positions[place] < goal)
 
 
+class Reader:
+    """What every reader says of its positions and ends; `_state` holds them."""
+
+    _state: ReadState
+
+    @property
+    def positions(self) -> Mapping[Place, int]:
+        """Next offset to read, by partition, as of the last `poll`."""
+        return self._state.positions
+
+    @property
+    def bounds(self) -> Mapping[Place, Bounds]:
+        """First and end offset of each partition, as last fetched."""
+        return self._state.bounds
+
+    @property
+    def behind(self) -> int:
+        """Number of offsets left to the target ends: the ends when it opened, or those set by `set_targets`."""
+        return self._state.behind
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether the target ends are reached."""
+        return self._state.is_reached
+
+
 def _warn(event: str, **where: Any) -> None:
     # Importing structlog takes a third of a second, which would delay commands that only read.
     from sidestream.streams.runtime.logs.log import get_log

@@ -76,7 +76,7 @@ def make_entry(
 
 
 def name_of_folder(data_dir: Path) -> str:
-    """Derive a broker name from its absolute data folder: `/home/me/radio/var/kafka` gives `radio`."""
+    """Derive a broker name from its absolute data folder: `/srv/radio/var/kafka` gives `radio`."""
     parts = list(data_dir.parts[1:])
     while len(parts) > 1 and parts[-1] in ("kafka", "var"):
         parts.pop()

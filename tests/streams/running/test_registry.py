@@ -96,10 +96,10 @@ def test_unknown_fields_of_a_newer_release_are_ignored() -> None:
 @pytest.mark.parametrize(
     ("data_dir", "name"),
     [
-        ("/home/me/radio/var/kafka", "radio"),
-        ("/home/me/radio/var/demo/kafka", "demo"),
+        ("/srv/radio/var/kafka", "radio"),
+        ("/srv/radio/var/demo/kafka", "demo"),
         ("/srv/broker-data", "broker-data"),
-        ("/home/me/Meine Müsik!/var/kafka", "Meine-Müsik"),
+        ("/srv/Meine Müsik!/var/kafka", "Meine-Müsik"),
         ("/var/kafka", "var"),
         ("/", "local"),
         ("/x/..-", "local"),
