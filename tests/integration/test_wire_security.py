@@ -98,10 +98,10 @@ def let_in(request, secure, token_file):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
-async def test_every_client_library_connects_to_every_listener(let_in, topic_prefix):
+async def test_every_client_library_connects_to_every_listener(let_in, topic_prefix, tmp_path):
     topics = await asyncio.to_thread(make_topics, let_in, topic_prefix())
     clients, source, target = Clients(let_in), topics.listens.name, topics.candidates.name
-    app = faust.App(source, **clients.faust_options(), store="memory://", web_enabled=False)
+    app = faust.App(source, **clients.faust_options(), store="memory://", web_enabled=False, datadir=str(tmp_path))
     raw = {"key_type": bytes, "value_type": bytes, "key_serializer": "raw", "value_serializer": "raw"}
     to = app.topic(target, **raw)
 
@@ -186,7 +186,7 @@ def test_a_listener_of_another_protocol_counts_as_no_answer(secure, listener, se
         security["ca_file"] = secure.certificates.ca
     kafka = secure.at(listener, **security)
     with pytest.raises(
-        BrokerError, match=f"localhost:{secure.ports[listener]} by {kafka.security.protocol}:"
+        BrokerError, match=f"localhost:{secure.ports[listener]} with {kafka.security.protocol}:"
     ) as caught:
         asyncio.run(Clients(kafka).log_in(3.0))
     assert not isinstance(caught.value, AccessError)

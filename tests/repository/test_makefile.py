@@ -1,5 +1,6 @@
 """What the Makefile installs: the serving set alone until something needs more, and it says so before."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,8 +14,15 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="no make he
 
 def planned(tmp_path, *args):
     """The commands that make would run in a checkout where nothing is installed."""
+    # Inside `make test` the variables of that make would change what this one prints.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     done = subprocess.run(
-        ["make", "--dry-run", f"VENV={tmp_path / 'venv'}", *args], cwd=ROOT, capture_output=True, text=True, check=False
+        ["make", "--dry-run", f"VENV={tmp_path / 'venv'}", *args],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

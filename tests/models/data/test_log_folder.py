@@ -181,7 +181,7 @@ def test_writer_refuses_disorder_and_foreign_folders(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="existing folder of another kind"):
         LogFolderWriter(tmp_path / "mine", overwrite=True)
     write_tiny(tmp_path / "log")
-    with pytest.raises(DataError, match="got an existing one"):
+    with pytest.raises(DataError, match="got an existing folder"):
         LogFolderWriter(tmp_path / "log")
     with LogFolderWriter(tmp_path / "log", overwrite=True) as writer:
         writer.finish(FACTS)
