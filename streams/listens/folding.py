@@ -24,10 +24,12 @@ from sidestream.streams.runtime.lane_metrics import LaneMetrics
 from sidestream.streams.runtime.pacing import Pacer
 from sidestream.streams.runtime.progress import ReadProgress, Work
 from sidestream.streams.runtime.stall import StallGuard
-from sidestream.streams.runtime.waiting import run_concurrently
+from sidestream.streams.runtime.waiting import run_concurrently, run_until
 
 # Bounds how long a revocation waits for an idle lane.
 POLL_MS = 200
+# How long a publish of derived output in progress delays a revocation; with a broker that answers it takes some 10 ms.
+DERIVED_GRACE_S = 0.2
 # Sizes of uninterrupted pieces of work: 0.2 to 1 ms each.
 TAKE_RECORDS = 256
 DECODE_RECORDS = 128
@@ -140,7 +142,10 @@ class Folding:
             await self._sweep()
             if self._derived is not None:
                 due = self._derived.due()
-                await publish_derived(self._derived.topic, due, self._writer, self.next_offsets, self._pacer)
+                publish = publish_derived(self._derived.topic, due, self._writer, self.next_offsets, self._pacer)
+                # Not part of a batch: a revocation need not wait for a broker that does not answer. The next owner ends
+                # a transaction that is left open, and publishes the counts itself.
+                await run_until(stop, publish, DERIVED_GRACE_S)
 
     async def _collect(self, source: AIOKafkaConsumer, limit: int) -> dict[int, list[Any]]:
         # aiokafka parses records when they are taken: a whole fetched backlog would block for 40 ms.

@@ -29,12 +29,13 @@ async def run_concurrently(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list
     return [task.result() for task in tasks]
 
 
-async def run_until(stop: asyncio.Event, coroutine: Coroutine[Any, Any, object]) -> bool:
+async def run_until(stop: asyncio.Event, coroutine: Coroutine[Any, Any, object], grace_s: float = 0.0) -> bool:
     """Run a coroutine, but cancel it once an event is set.
 
     Args:
         stop: The event.
         coroutine: Coroutine to run; its exception is raised here.
+        grace_s: How long it may still take after the event, in seconds.
 
     Returns:
         Whether it completed; otherwise it was cancelled and has ended.
@@ -42,6 +43,8 @@ async def run_until(stop: asyncio.Event, coroutine: Coroutine[Any, Any, object])
     work, stopped = asyncio.create_task(coroutine), asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done() and grace_s > 0:
+            await asyncio.wait({work}, timeout=grace_s)
         if work.done():
             work.result()
         return work.done()

@@ -8,7 +8,12 @@ from aiokafka.errors import KafkaError
 
 from sidestream.streams.errors import LaneError
 from sidestream.streams.kafka.clients import Clients
-from sidestream.streams.listens.durable.sending import MAX_REQUEST_BYTES, queue_batch, writer_closed_error
+from sidestream.streams.listens.durable.sending import (
+    MAX_REQUEST_BYTES,
+    queue_batch,
+    stop_producer,
+    writer_closed_error,
+)
 from sidestream.streams.listens.durable.writer import FoldedBatch
 from sidestream.streams.runtime.pacing import Pacer
 
@@ -80,7 +85,7 @@ class IdempotentWriter:
         """Stop the producer."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            await producer.stop()
+            await stop_producer(producer, self.topic)
 
     def _check_contiguous(self, partition: int, base_offset: int, count: int) -> None:
         # A gap means that another process wrote here: keeping our offset would skip its records forever.

@@ -1,6 +1,7 @@
 """Queueing of a folded batch with a Kafka producer, shared by both writers."""
 
 import asyncio
+import logging
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -10,10 +11,16 @@ from sidestream.streams.errors import LaneError
 from sidestream.streams.listens.durable.writer import FoldedBatch
 from sidestream.streams.runtime.pacing import Pacer
 
+logger = logging.getLogger(__name__)
+
 # A dead letter is its source record plus headers: it must fit even if the record only just did.
 MAX_REQUEST_BYTES = 4 << 20
 # A record of 1.2 KB costs 1 to 3 us.
 _ROWS_PER_SLICE = 64
+
+# Without a limit, a producer whose broker is down would block the rebalance; what it still holds is not needed, because
+# the batch in flight is awaited before: with transactions, the next owner's start ends an open one.
+CLOSE_S = 0.5
 
 Acks = list[tuple[int, "asyncio.Future[Any]"]]
 """Number of records and the future of each producer batch, in order."""
@@ -53,6 +60,20 @@ async def queue_batch(producer: AIOKafkaProducer, changelog: str, batch: FoldedB
             future = await producer.send_batch(builder, topic, partition=batch.partition)
             acks.append((builder.record_count(), future))
     return queued
+
+
+async def stop_producer(producer: AIOKafkaProducer, topic: str) -> None:
+    """Stop a producer, but do not wait for a broker that does not answer.
+
+    Args:
+        producer: The producer.
+        topic: What it writes for, used in the log.
+    """
+    try:
+        async with asyncio.timeout(CLOSE_S):
+            await producer.stop()
+    except TimeoutError:
+        logger.warning("%s: its producer did not stop in %.1f s", topic, CLOSE_S)
 
 
 def writer_closed_error(changelog: str) -> LaneError:

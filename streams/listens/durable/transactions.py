@@ -28,7 +28,12 @@ from aiokafka.errors import KafkaError, ProducerFenced, TransactionalIdAuthoriza
 
 from sidestream.streams.errors import LaneError, LaneFenced
 from sidestream.streams.kafka.clients import Clients
-from sidestream.streams.listens.durable.sending import MAX_REQUEST_BYTES, queue_batch, writer_closed_error
+from sidestream.streams.listens.durable.sending import (
+    MAX_REQUEST_BYTES,
+    queue_batch,
+    stop_producer,
+    writer_closed_error,
+)
 from sidestream.streams.listens.durable.writer import FoldedBatch
 from sidestream.streams.runtime.pacing import Pacer
 from sidestream.streams.runtime.waiting import run_concurrently
@@ -40,9 +45,6 @@ ATTEMPTS = 5
 RETRY_S = 0.05
 # With aiokafka's default of 100 ms, a transaction would wait that long while the markers of the last one are written.
 RETRY_BACKOFF_MS = 5
-# Without a limit, a producer whose broker is down would block the rebalance; the next owner's start ends its open
-# transaction.
-CLOSE_S = 1.0
 
 
 class TransactionalWriter:
@@ -154,7 +156,9 @@ class TransactionalWriter:
     async def close(self) -> None:
         """Stop all producers."""
         producers, self._producers = self._producers, {}
-        await asyncio.gather(*(self._stop(partition, producer) for partition, producer in producers.items()))
+        await asyncio.gather(
+            *(stop_producer(producer, f"{self.source_topic}/{partition}") for partition, producer in producers.items())
+        )
 
     async def _send(self, producer: AIOKafkaProducer, batch: FoldedBatch) -> int | None:
         """Begin a transaction and wait for all acks; aiokafka would commit it without the rejected records."""
@@ -191,10 +195,3 @@ class TransactionalWriter:
             "the broker; the worker restarts, and folds it again if it was not kept"
         )
         return LaneError(msg)
-
-    async def _stop(self, partition: int, producer: AIOKafkaProducer) -> None:
-        try:
-            async with asyncio.timeout(CLOSE_S):
-                await producer.stop()
-        except TimeoutError:
-            logger.warning("%s/%d: its producer did not stop in %.0f s", self.source_topic, partition, CLOSE_S)

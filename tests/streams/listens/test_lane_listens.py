@@ -192,6 +192,45 @@ async def test_a_batch_that_does_not_end_fails_the_revocation(tmp_path):
         await lane.on_revoked(PARTITIONS)
 
 
+async def test_a_revocation_does_not_wait_for_derived_output(tmp_path):
+    """Its broker may be gone, and nothing of a batch is lost: the next owner publishes again."""
+    kafka = FakeKafka(session_timeout_ms=2_000)
+    lane = make_lane(kafka, tmp_path, derived=Derived())
+    publish, waiting = lane._writer.publish, asyncio.Event()
+
+    async def never_derived(batch: FoldedBatch) -> int | None:
+        if batch.derived:
+            waiting.set()
+            await asyncio.Event().wait()
+        return await publish(batch)
+
+    lane._writer.publish = never_derived  # type: ignore[method-assign]
+    kafka.listen(0, "u", 1)
+    await lane.on_assigned(PARTITIONS)
+    async with asyncio.timeout(20):
+        await waiting.wait()
+    await lane.on_revoked(PARTITIONS)
+    assert not kafka.crashes
+
+
+class Derived:
+    """Publishes one record after each batch."""
+
+    topic = "counts"
+
+    def __init__(self):
+        self.by_partition = {p: self for p in PARTITIONS}
+
+    def add(self, by_user, next_offset):
+        pass
+
+    async def open(self, positions):
+        return {}
+
+    def due(self):
+        yield 0, {b"k": b"v"}
+
+
 async def test_a_process_paused_past_its_session_writes_nothing(tmp_path):
     kafka = FakeKafka()
     times = iter([0.0, 0.0])  # made, begun

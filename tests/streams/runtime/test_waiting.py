@@ -56,3 +56,10 @@ async def test_work_is_cancelled_when_the_event_comes_first():
     asyncio.get_running_loop().call_later(0.01, stop.set)
     assert not await run_until(stop, wait())
     assert ended == [False, True]
+
+
+@pytest.mark.parametrize(("takes_s", "grace_s", "completes"), [(0.02, 5.0, True), (60.0, 0.02, False)])
+async def test_work_may_take_a_grace_after_the_event(takes_s, grace_s, completes):
+    stop = asyncio.Event()
+    stop.set()
+    assert await run_until(stop, asyncio.sleep(takes_s), grace_s) is completes

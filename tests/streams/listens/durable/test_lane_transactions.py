@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sidestream.streams.errors import LaneError, LaneFenced, RestoreError, SettingsError
 from sidestream.streams.kafka.clients import TRANSACTION_BACKOFF_S, Clients, KafkaSettings
-from sidestream.streams.listens.durable import transactions
+from sidestream.streams.listens.durable import sending, transactions
 from sidestream.streams.listens.durable.guarantee import choose_guarantee, make_writer
 from sidestream.streams.listens.durable.idempotent import IdempotentWriter
 from sidestream.streams.listens.durable.transactions import ATTEMPTS, TransactionalWriter
@@ -215,13 +215,14 @@ async def test_revocation_does_not_wait_for_unanswered_fencing(tmp_path, monkeyp
     assert not kafka.crashes
 
 
-async def test_producer_that_does_not_stop_does_not_block(monkeypatch, caplog):
+@pytest.mark.parametrize("make", [make_writer_on, lambda kafka: IdempotentWriter("changelog", kafka, 1 << 16)])
+async def test_producer_that_does_not_stop_does_not_block(monkeypatch, caplog, make):
     async def stop(producer: FakeProducer) -> None:
         await asyncio.Event().wait()
 
     monkeypatch.setattr(FakeProducer, "stop", stop)
-    monkeypatch.setattr(transactions, "CLOSE_S", 0.01)
-    writer = make_writer_on(FakeKafka())
+    monkeypatch.setattr(sending, "CLOSE_S", 0.01)
+    writer = make(FakeKafka())
     await writer.open({0})
     await writer.close()
     assert "did not stop" in caplog.text
