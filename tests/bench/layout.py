@@ -3,8 +3,8 @@
 A real worker on a real Kafka serves the shipped pair under a profile function (`layout_study.traced_worker`). One
 listen is followed from its fetch to the table write, one item from its record to the snapshot, one session-start
 to its candidates; of several records, the one that passed the most files is judged. What the worker does at the same
-time (health, metrics, other lanes) is not counted; everything that the record's own lane calls is. A session-start is
-followed on the event loop; with the model's call, a walk of its own in another thread, it is reported without a limit.
+time (health, metrics, other lanes) is not counted; everything that the record's own lane calls on the event loop is.
+With the calls in other threads (tokenizer, model) items and session-starts are reported without a limit.
 
 Commands are measured by `layout_study.command_cpu`.
 """
@@ -194,7 +194,8 @@ def follow_records(bench: Bench, options: Namespace) -> None:
             "listen": worker.listen,
             "item": worker.item,
             "session": worker.session,
-            "session_with_model": worker.session,
+            "item_with_threads": worker.item,
+            "session_with_threads": worker.session,
         }
         for what, act in acts.items():
             files = worker.files(what, act, 1 if options.smoke else 5)

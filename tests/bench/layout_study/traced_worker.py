@@ -3,7 +3,9 @@
 Arguments: a JSON object of dotted setting names, a file for the trace. SIGRTMIN+N arms the trace for the N-th path of
 `PATHS`: it begins with the next call of the path's first function and ends with the return of its last one, when the
 files are written as a JSON list. Calls are filed under the outermost of our frames below the event loop's step, and
-only those of the path's own tasks and threads count: what runs at the same time (health checks, other lanes) does not.
+only those of the path's own tasks count: what runs at the same time (health checks, other lanes) does not. The profile
+function of the event loop's thread sees the path itself; the tokenizer and the model, called once in a thread of their
+own, are counted by the paths `..._with_threads` only.
 """
 
 import asyncio
@@ -12,7 +14,7 @@ import os
 import signal
 import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -33,40 +35,41 @@ class Way:
         first: `file:function` whose call begins it.
         last: `file:function` whose return ends it.
         roots: Folders, files and `file:function` of the tasks and threads that work on it.
+        threads: Whether calls in other threads than the event loop's count.
     """
 
     first: str
     last: str
     roots: tuple[str, ...]
+    threads: bool = False
 
 
+_LISTEN = Way(
+    "streams/listens/folding.py:Folding._process_partition",
+    "streams/listens/table/partition.py:PartitionTable.write",
+    ("streams/listens/", "streams/runtime/waiting.py"),
+)
+_ITEM = Way(
+    "streams/tokenizing/agent.py:CatalogAgent._process_batch",
+    "streams/catalogue/current.py:CurrentCatalogue.build",
+    (
+        "streams/tokenizing/agent.py:CatalogAgent._run",
+        "streams/tokenizing/agent.py:CatalogAgent._make_records",
+        "streams/catalogue/",
+        "streams/generations/loaded.py",
+    ),
+)
+_SESSION = Way(
+    "streams/sessions/lane.py:SessionLane._handle",
+    "streams/sessions/lane.py:SessionLane._send",
+    ("streams/sessions/", "models/"),
+)
 PATHS = {
-    "listen": Way(
-        "streams/listens/folding.py:Folding._process_partition",
-        "streams/listens/table/partition.py:PartitionTable.write",
-        ("streams/listens/", "streams/runtime/waiting.py"),
-    ),
-    "item": Way(
-        "streams/tokenizing/agent.py:CatalogAgent._process_batch",
-        "streams/catalogue/current.py:CurrentCatalogue.build",
-        (
-            "streams/tokenizing/agent.py:CatalogAgent._run",
-            "streams/tokenizing/agent.py:CatalogAgent._make_records",
-            "streams/catalogue/",
-            "streams/generations/loaded.py",
-        ),
-    ),
-    "session": Way(
-        "streams/sessions/lane.py:SessionLane._handle",
-        "streams/sessions/lane.py:SessionLane._send",
-        ("streams/sessions/",),
-    ),
-    # The same with the model's call, which runs in a thread of the engine's pool.
-    "session_with_model": Way(
-        "streams/sessions/lane.py:SessionLane._handle",
-        "streams/sessions/lane.py:SessionLane._send",
-        ("streams/sessions/", "models/"),
-    ),
+    "listen": _LISTEN,
+    "item": _ITEM,
+    "session": _SESSION,
+    "item_with_threads": replace(_ITEM, threads=True),
+    "session_with_threads": replace(_SESSION, threads=True),
 }
 
 
@@ -103,6 +106,8 @@ class Trace:
                 self._end()
             return
         self._begun |= name == path.first
+        if not path.threads and threading.current_thread() is not threading.main_thread():
+            return
         if self._begun and self._root(frame, name).startswith(path.roots):
             self._files.add(file)
 
