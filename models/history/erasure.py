@@ -17,7 +17,7 @@ from typing import NamedTuple
 from sidestream.models.errors import StateError
 from sidestream.models.history.blocks import decode_block, encode_block
 from sidestream.models.history.layout import MAX_AT_MS, NO_ERASURE, decode, empty_state, encode, entry_at, entry_bytes
-from sidestream.models.history.stored_sids import drop_unused_versions
+from sidestream.models.history.ring import drop_unused_versions
 
 
 class Erasure(NamedTuple):

@@ -37,8 +37,7 @@ from sidestream.models.history.layout import (
     entry_struct,
     event_id_bytes,
 )
-from sidestream.models.history.ring import insert, settle
-from sidestream.models.history.stored_sids import place_of_version, set_levels
+from sidestream.models.history.ring import insert, place_of_version, set_levels, settle
 from sidestream.tokenizer.catalogue.facts import StoredSid
 from sidestream.tokenizer.sid import remembered_item_key
 

@@ -23,7 +23,7 @@ from sidestream.models.history.layout import (
     empty_state,
 )
 from sidestream.models.history.long_history import HistoryEvent, history
-from sidestream.models.history.stored_sids import find_version, version_bytes
+from sidestream.models.history.ring import find_version, version_bytes
 from sidestream.tokenizer.catalogue import CatalogueSnapshot
 from sidestream.tokenizer.generations import Alignment
 from sidestream.tokenizer.sid import format_sid
