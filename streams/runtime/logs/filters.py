@@ -22,13 +22,17 @@ _REPRS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"<(?:[\w.]*\.)?(\w+)(?: object)? at 0x[0-9a-f]+>"), r"\1"),
     # Faust's services, which are nested by dashes in the label and by their state in the repr.
     (re.compile(r"<(\w+)(?:\([^<>]*\))?: [^<>]*>"), r"\1"),
-    (re.compile(r"^\[\^-*(\w+)\]: "), r"\1: "),
+    (re.compile(r"^\[\^-*_*(\w+)\]: "), r"\1: "),
 )
+
+
+# How mode labels a line of a service. It logs lines of our subclasses of its services under our modules' names.
+_SERVICE_LABEL = "[^"
 
 
 def is_library_record(record: logging.LogRecord) -> bool:
     """Return whether a library logged the record."""
-    return record.name.split(".")[0] in LIBRARIES
+    return record.name.split(".")[0] in LIBRARIES or str(record.msg).startswith(_SERVICE_LABEL)
 
 
 class RepeatFilter(logging.Filter):

@@ -149,3 +149,11 @@ def test_object_reprs_in_library_lines_become_names(said, expected):
     assert lines(stream)[0]["event"] == expected
     logging.getLogger("ours").warning("%s", said)
     assert lines(stream)[1]["event"] == said
+
+
+def test_lines_of_a_library_s_service_under_our_name_are_the_library_s():
+    """Faust's consumer, of which ours is a subclass, logs through a logger named after our module."""
+    stream = io.StringIO()
+    set_up_logging(LogSettings(), stream)
+    logging.getLogger("sidestream.streams.group.transport").warning("[^--_Consumer]: closed by %s", "<A: running >")
+    assert lines(stream)[0]["event"] == "Consumer: closed by A"
