@@ -26,7 +26,8 @@ def run(*args):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_twenty_thousand_plays_become_candidates(tmp_path: Path) -> None:
+@pytest.mark.parametrize("plays", [6_000, pytest.param(20_000, marks=pytest.mark.slow)])
+def test_plays_become_candidates(tmp_path: Path, plays: int) -> None:
     pytest.importorskip("torch")
     engine, settings = (
         pytest.importorskip("sidestream.models.engine"),
@@ -34,8 +35,8 @@ def test_twenty_thousand_plays_become_candidates(tmp_path: Path) -> None:
     )
     artifacts = pytest.importorskip("sidestream.models.artifact")
     log, pair = tmp_path / "log", tmp_path / "pair"
-    facts = run("import", "listenbrainz", write_listens(tmp_path / "plays.listens"), log, "--split", "session")
-    assert facts["notes"][0].startswith("2 of 20,000 rows are damaged and left out: ")
+    facts = run("import", "listenbrainz", write_listens(tmp_path / "plays.listens", plays), log, "--split", "session")
+    assert facts["notes"][0].startswith(f"2 of {plays:,} rows are damaged and left out: ")
     assert (facts["items"], facts["listeners"], facts["heldout_test"]) == (480, 200, 200)
     assert run("log", "check", log)["is_sound"]
     run("tokenizer", "train", log, pair / "tokenizer", "--sizes", "16,16")
