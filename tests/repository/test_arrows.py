@@ -226,3 +226,11 @@ def test_packages_declare_their_types():
     for package in ALLOWED:
         assert (ROOT / "sidestream" / package).resolve() == ROOT / package
         assert list(pkgutil.iter_modules([str(ROOT / "sidestream" / package)]))
+
+
+def test_folders_of_tests_mirror_those_of_the_packages():
+    """A folder that holds data alone, without a test, may have any place."""
+    tests = {
+        file.parent.relative_to(ROOT / "tests") for top in ALLOWED for file in (ROOT / "tests" / top).rglob("test_*.py")
+    }
+    assert sorted(str(folder) for folder in tests if not (ROOT / folder).is_dir()) == []
