@@ -51,7 +51,9 @@ def save_curve_picture(points: Sequence[CurvePoint], path: Path) -> None:
     losses.plot(epochs, [point.item_loss for point in points], color="#d1701f", label="items")
     losses.set(xlabel="epoch", ylabel="training loss (nats)", ylim=(0, None))
     losses.grid(alpha=0.3)
-    measured = [(point.epoch, point.validation_recall_at_10) for point in points if point.validation_recall_at_10]
+    measured = [
+        (point.epoch, point.validation_recall_at_10) for point in points if point.validation_recall_at_10 is not None
+    ]
     if measured:
         recalls = losses.twinx()
         recalls.plot(*zip(*measured, strict=True), color="#3a8f4d", marker="o", label="validation recall@10 (right)")

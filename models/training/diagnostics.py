@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from sidestream.models.evaluation import Cases, Scores, summary
+from sidestream.models.evaluation import NOT_LISTED, Cases, Scores, summary
 from sidestream.models.features import ItemHistory, features
 from sidestream.models.network import GenModel
 
@@ -36,11 +36,12 @@ def dense_ranks(
         exclude_seen: Whether to exclude the items of the history; a held-out item among them is never found.
 
     Returns:
-        Ranks from 0; the number of items if the held-out item is excluded.
+        Ranks from 0, ties by index as in `top_items`; `NOT_LISTED` if the held-out item is excluded.
 
         Shape: (num_listeners,).
     """
     ranks = np.empty(len(cases.targets), np.int32)
+    items = np.arange(len(codes))
     with torch.inference_mode():
         table = model.item_vectors(torch.from_numpy(codes.astype(np.int64)), item_vectors)
         for start in range(0, len(ranks), _BATCH):
@@ -52,8 +53,9 @@ def dense_ranks(
                 for row, history in enumerate(histories):
                     scores[row, history] = -np.inf
             reached = scores[np.arange(len(targets)), targets]
-            found = (scores > reached[:, None]).sum(axis=1)
-            ranks[start : start + _BATCH] = np.where(np.isfinite(reached), found, len(codes))
+            is_earlier = items < targets[:, None]
+            before = (scores > reached[:, None]) | ((scores == reached[:, None]) & is_earlier)
+            ranks[start : start + _BATCH] = np.where(np.isfinite(reached), before.sum(axis=1), NOT_LISTED)
     return ranks
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from sidestream.models.errors import TrainingError
-from sidestream.models.evaluation import Cases
+from sidestream.models.evaluation import Cases, recall_at
 from sidestream.models.network import GenModel, NetworkConfig
 from sidestream.models.objectives import item_loss, level_loss
 from sidestream.models.training.curve import CurvePoint
@@ -189,7 +189,7 @@ class _Loop:
         recall = None
         if len(self._watched.targets) and (epoch % every == 0 or epoch == self._settings.epochs):
             ranks = dense_ranks(self._model, self._u.detach(), self._data.codes, self._watched, exclude_seen=True)
-            recall = float((ranks < 10).mean())
+            recall = recall_at(ranks, 10).value
         return CurvePoint(epoch, step, self._rate(step - 1), levels, items, recall)
 
 

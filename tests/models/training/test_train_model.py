@@ -12,7 +12,7 @@ pytestmark = pytest.mark.train
 
 from sidestream.models.artifact import load_model_artifact  # noqa: E402
 from sidestream.models.data import LogFolder, training_sequences  # noqa: E402
-from sidestream.models.evaluation import Cases  # noqa: E402
+from sidestream.models.evaluation import NOT_LISTED, Cases, summary  # noqa: E402
 from sidestream.models.evaluation.catalogue import item_contents  # noqa: E402
 from sidestream.models.evaluation.run import evaluate  # noqa: E402
 from sidestream.models.network import GenModel, NetworkConfig  # noqa: E402
@@ -171,8 +171,29 @@ def test_dense_ranks_match_a_plain_count():
         target = int(cases.targets[row])
         assert found[False][row] == (scores > scores[target]).sum()
         others = [item for item in range(12) if item not in history]
-        expected = sum(scores[item] > scores[target] for item in others) if target in others else 12
+        expected = sum(scores[item] > scores[target] for item in others) if target in others else NOT_LISTED
         assert found[True][row] == expected
+
+
+def test_dense_ranks_count_ties_by_index_and_no_excluded_item_as_a_hit():
+    config = NetworkConfig(codebook_sizes=(4, 4), d_model=16, head_dim=8, num_layers=1, max_len=3)
+    model, codes, u = GenModel(config, seed=1).eval(), np.zeros((8, 2), np.int32), torch.ones((8, 16))
+    cases = Cases([np.array([2], np.int32)] * 3, np.array([0, 2, 7], np.int32))
+    assert dense_ranks(model, u, codes, cases, exclude_seen=False).tolist() == [0, 2, 7]
+    excluded = dense_ranks(model, u, codes, cases, exclude_seen=True)
+    assert excluded.tolist() == [0, NOT_LISTED, 6]
+    # Fewer items than k: the excluded item is still no hit.
+    assert summary(excluded)["recall_at_10"].value == pytest.approx(2 / 3)
+
+
+def test_a_validation_item_that_is_excluded_is_no_hit_of_the_curve():
+    codes = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.int32)
+    vectors = np.random.default_rng(3).normal(size=(4, 32)).astype(np.float32)
+    history = np.array([0, 1, 2, 3], np.int32)
+    data = TrainingData([history], codes, vectors, Cases([history], np.array([1], np.int32)))
+    settings = SETTINGS.model_copy(update={"epochs": 1})
+    (point,) = fit(data, settings.network((2, 2)), settings, ignore_progress).curve
+    assert point.validation_recall_at_10 == 0.0
 
 
 @pytest.mark.slow
