@@ -1,4 +1,4 @@
-"""Older names of settings: still read from flags, environment and file, as if the present name had been given."""
+"""Older names of settings: still read from flags, environment, file and `Settings(…)`, as the present names are."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final

@@ -21,6 +21,7 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
@@ -108,9 +109,10 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Use flags (given to the constructor) only: `load_settings` merges environment and file itself."""
-        del settings_cls, env_settings, dotenv_settings, file_secret_settings
-        return (init_settings,)
+        """Use the constructor's values only, older names too: `load_settings` merges environment and file itself."""
+        del env_settings, dotenv_settings, file_secret_settings
+        ((_, groups),) = with_present_names([("constructor", init_settings())])
+        return (InitSettingsSource(settings_cls, groups),)
 
 
 def load_settings(

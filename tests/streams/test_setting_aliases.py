@@ -2,6 +2,8 @@
 
 import pytest
 
+from sidestream.models.settings import EngineSettings
+from sidestream.streams.dotted import nest
 from sidestream.streams.errors import SettingsError
 from sidestream.streams.setting_aliases import ALIASES
 from sidestream.streams.settings import Settings, env_name, load_settings, walk_settings
@@ -77,3 +79,18 @@ def test_the_older_beam_size_may_be_none():
     settings, origins = load_settings({"recommend.beam_size": None}, env={})
     assert settings == Settings()
     assert origins["engine.beam_size"] == "default"
+
+
+@pytest.mark.parametrize(("old", "new"), ALIASES.items())
+def test_the_constructor_reads_older_names_too(old, new):
+    value, other = VALUES[old]
+    assert value_of(Settings(**nest({old: value})), new) == value
+    assert Settings(**nest({old: value, new: value})) == Settings(**nest({new: value}))
+    with pytest.raises(SettingsError, match=rf"{new}.*\(constructor\).*{old}"):
+        Settings(**nest({old: value, new: other}))
+
+
+def test_a_group_given_as_an_object_gives_all_its_settings():
+    assert Settings(recommend={"beam_size": 17}, engine=EngineSettings(beam_size=17)).engine.beam_size == 17
+    with pytest.raises(SettingsError, match="engine.beam_size: got 30"):
+        Settings(recommend={"beam_size": 17}, engine=EngineSettings())
