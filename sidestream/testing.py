@@ -21,8 +21,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
-import pytest
-
 from sidestream.models.data import LogFolder, LogFolderWriter
 from sidestream.models.data.manifest import Clock, Split
 from sidestream.models.data.rows import ListenRow
@@ -136,26 +134,30 @@ def replay_log(folder: LogFolder | Path, pair: Path, settings: Settings | None =
     return list(ReplayDriver.load(folder, pair, settings).run())
 
 
-@pytest.fixture
-def log_folder(tmp_path: Path) -> Callable[[], LogFolderBuilder]:
-    """Creates builders of log folders, each with a separate folder."""
-    made = 0
+try:
+    import pytest
+except ModuleNotFoundError:  # the fixtures need it, the builder and `replay_log` do not
+    pass
+else:
 
-    def make() -> LogFolderBuilder:
-        nonlocal made
-        made += 1
-        return LogFolderBuilder(tmp_path / f"log-{made}")
+    @pytest.fixture
+    def log_folder(tmp_path: Path) -> Callable[[], LogFolderBuilder]:
+        """Creates builders of log folders, each with a separate folder."""
+        made = 0
 
-    return make
+        def make() -> LogFolderBuilder:
+            nonlocal made
+            made += 1
+            return LogFolderBuilder(tmp_path / f"log-{made}")
 
+        return make
 
-@pytest.fixture
-def replay() -> Callable[..., list[CandidateSet]]:
-    """Replays a log folder without a broker: `replay(folder, pair)`."""
-    return replay_log
+    @pytest.fixture
+    def replay() -> Callable[..., list[CandidateSet]]:
+        """Replays a log folder without a broker: `replay(folder, pair)`."""
+        return replay_log
 
-
-@pytest.fixture
-def demo_pair() -> Path:
-    """The pair that is part of the package: small, trained on synthetic listens only; for tests, not for production."""
-    return shipped_pair()
+    @pytest.fixture
+    def demo_pair() -> Path:
+        """The pair that is part of the package: small, trained on synthetic listens only; for tests, not for production."""
+        return shipped_pair()

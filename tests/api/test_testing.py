@@ -24,6 +24,18 @@ def test_the_fixtures_work_in_another_project(tmp_path):
     assert "1 passed" in done.stdout
 
 
+def test_the_builder_and_the_replay_need_no_pytest(tmp_path):
+    code = (
+        "import sys; sys.modules['pytest'] = None\n"
+        "from pathlib import Path; from sidestream.testing import LogFolderBuilder, replay_log\n"
+        "from sidestream.streams.demo.shipped import shipped_pair\n"
+        "log = LogFolderBuilder(Path('log')).item('a').session('ann').write()\n"
+        "print(len(replay_log(log, shipped_pair())))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, "1"), done.stderr
+
+
 def test_events_follow_one_another_and_may_be_given_in_any_order(log_folder):
     log = log_folder().item("b").listen("ann", "b").session("ann")
     first = next(iter(log.write().listens())).at
