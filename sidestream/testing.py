@@ -159,5 +159,5 @@ else:
 
     @pytest.fixture
     def demo_pair() -> Path:
-        """The pair that is part of the package: small, trained on synthetic listens only; for tests, not for production."""
+        """The pair of the package: small, trained on synthetic listens only; for tests, not for production."""
         return shipped_pair()

@@ -92,5 +92,5 @@ def test_the_constructor_reads_older_names_too(old, new):
 
 def test_a_group_given_as_an_object_gives_all_its_settings():
     assert Settings(recommend={"beam_size": 17}, engine=EngineSettings(beam_size=17)).engine.beam_size == 17
-    with pytest.raises(SettingsError, match="engine.beam_size: got 30"):
+    with pytest.raises(SettingsError, match=r"engine\.beam_size: got 30"):
         Settings(recommend={"beam_size": 17}, engine=EngineSettings())
