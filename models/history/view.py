@@ -16,6 +16,7 @@ from sidestream.models.history.layout import (
     MAX_SHARE,
     NO_ERASURE,
     NO_WATERMARK,
+    SIGNALS,
     UNKNOWN,
     VERSION_BYTES,
     State,
@@ -24,12 +25,17 @@ from sidestream.models.history.layout import (
 )
 from sidestream.models.history.long_history import HistoryEvent, history
 from sidestream.models.history.ring import find_version, version_bytes
+from sidestream.models.records.signals import positive_mask
 from sidestream.tokenizer.catalogue import CatalogueSnapshot
 from sidestream.tokenizer.generations import Alignment
 from sidestream.tokenizer.sid import format_sid
 
 BoolArray = npt.NDArray[np.bool_]
 Int32Array = npt.NDArray[np.int32]
+
+# By signal number; those of a newer release are neutral.
+_IS_POSITIVE = np.zeros(256, dtype=np.bool_)
+_IS_POSITIVE[: len(SIGNALS)] = positive_mask(SIGNALS)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -57,6 +63,12 @@ class HistoryView:
     watermark: int
     dropped: int
     aligned: int = 0
+
+    @property
+    def is_liked(self) -> BoolArray:
+        """Which listens have a positive signal, and so represent the listener's taste. Shape: (T,)."""
+        liked: BoolArray = _IS_POSITIVE[self.signal]
+        return liked
 
 
 def view(

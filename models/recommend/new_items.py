@@ -2,8 +2,8 @@
 
 A new item was published within the last hours (or has no publication time) and has no listen in training: the model's
 scores of new items are consistent with each other but far below those of known items, so they compete for separate
-places. Rank inside them: recency-weighted content similarity, sum over the history of 1/k * cosine(entry, item), k = 1
-for the latest entry. Without a history the newest come first.
+places. Rank inside them: recency-weighted content similarity, sum over the listens with a positive signal of
+1/k * cosine(entry, item), k = 1 for the latest. Without such a listen the newest come first.
 """
 
 import numpy as np
@@ -41,7 +41,7 @@ def new_items(
         settings: Age limit of new items, and number of competing items.
 
     Returns:
-        Rows, best first, and their similarities in [-1, 1] (0 without a history).
+        Rows, best first, and their similarities in [-1, 1] (0 without a listen with a positive signal).
             Shape: (n,) and (n,).
     """
     newest = snapshot.newest_rows
@@ -51,11 +51,11 @@ def new_items(
     fresh = (published == 0) | ((published >= oldest_s) & (published <= now_ms // 1_000))
     fresh &= allowed[newest] & (snapshot.item_weight[newest] <= _UNSEEN_WEIGHT)
     rows: Int32Array = newest[fresh][: settings.max_new_ranked]
-    heard = history.rows[history.rows >= 0]
-    if rows.size == 0 or heard.size == 0:
+    liked = history.rows[(history.rows >= 0) & history.is_liked]
+    if rows.size == 0 or liked.size == 0:
         return rows, np.zeros(rows.size, dtype=np.float32)
-    recency = 1.0 / np.arange(heard.size, 0, -1, dtype=np.float32)
-    taste = (recency / recency.sum()) @ _unit_vectors(snapshot, heard)
+    recency = 1.0 / np.arange(liked.size, 0, -1, dtype=np.float32)
+    taste = (recency / recency.sum()) @ _unit_vectors(snapshot, liked)
     similarity: Float32Array = (_unit_vectors(snapshot, rows) @ taste).astype(np.float32)
     order = np.argsort(-similarity, kind="stable")
     return rows[order], similarity[order]

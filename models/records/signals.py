@@ -10,7 +10,7 @@ Use by readers:
 
 - Only positive listens are counted (live counts, the item table, the popularity and item-kNN baselines, co-occurrence),
   are predicted (training targets, validation and test targets), and represent a listener's taste (listeners of live
-  items).
+  items, reserved places for new items).
 - Every listen is in the history, regardless of its signal: it is context for the model, it makes an item familiar, and
   `exclude_seen` excludes its item.
 

@@ -66,15 +66,15 @@ class FakeEngine:
         return EngineResult(rows=rows, scores=scores, log_probs=-1 / (1 + scores), leaves=np.zeros_like(rows))
 
 
-def listens(*item_ids):
+def listens(*item_ids, signal="listen"):
     return [
-        (offset, Listen(event_id=f"e{offset}", user_id="u", item_id=item_id, at=NOW_MS + offset))
+        (offset, Listen(event_id=f"e{offset}", user_id="u", item_id=item_id, at=NOW_MS + offset, signal=signal))
         for offset, item_id in enumerate(item_ids)
     ]
 
 
-def state_of(snapshot, *item_ids):
-    return fold(None, listens(*item_ids), snapshot.stored_sid).state
+def state_of(snapshot, *item_ids, signal="listen"):
+    return fold(None, listens(*item_ids, signal=signal), snapshot.stored_sid).state
 
 
 def start_of(**fields):

@@ -1,4 +1,18 @@
-from tests.models.recommend.recommending import HOUR_MS, NOW_MS, FakeEngine, ids, make, plain_shelf, start_of, state_of
+import pytest
+
+from sidestream.models.history import SIGNALS, fold
+from sidestream.models.records.signals import POSITIVE_SIGNALS
+from tests.models.recommend.recommending import (
+    HOUR_MS,
+    NOW_MS,
+    FakeEngine,
+    ids,
+    listens,
+    make,
+    plain_shelf,
+    start_of,
+    state_of,
+)
 
 
 def new_shelf():
@@ -22,6 +36,32 @@ def test_reserved_places_go_to_the_new_item_nearest_to_the_history():
     answer = recommender.recommend(start_of(num_candidates=10), state_of(snapshot, "heard"), snapshot, NOW_MS)
     assert ids(answer) == [*KNOWN[:9], "near"]
     assert [c.reserved for c in answer.candidates] == [None] * 9 + ["new"]
+
+
+@pytest.mark.parametrize("signal", [signal for signal in SIGNALS if signal not in POSITIVE_SIGNALS])
+def test_reserved_places_do_not_follow_what_was_not_liked(signal):
+    shelf = new_shelf()
+    shelf.put("liked", vector=[0, 0, 0, 0, 0, 0, 0, 100], weight=5.0)
+    snapshot = shelf.snapshot()
+    history = [*listens("liked", signal="like"), *listens(*["heard"] * 5, signal=signal)]
+    events = [
+        (offset, listen.model_copy(update={"event_id": f"e{offset}", "at": NOW_MS + offset}))
+        for offset, (_, listen) in enumerate(history)
+    ]
+    state = fold(None, events, snapshot.stored_sid).state
+    answer = make(FakeEngine(order=KNOWN), reserved_new=1).recommend(start_of(), state, snapshot, NOW_MS)
+    assert [c.item_id for c in answer.candidates if c.reserved] == ["far"]
+
+
+def test_a_history_without_a_positive_listen_is_no_taste():
+    shelf = new_shelf()
+    shelf.put("newest", vector=[0, 0, 0, 0, 0, 0, 0, 100], weight=1.0, published_at=NOW_MS - 1)
+    snapshot = shelf.snapshot()
+    recommender = make(FakeEngine(order=KNOWN), reserved_new=1)
+    for signal, expected in (("listen", "near"), ("skip", "newest"), ("dislike", "newest")):
+        state = state_of(snapshot, "heard", signal=signal)
+        answer = recommender.recommend(start_of(num_candidates=10), state, snapshot, NOW_MS)
+        assert [c.item_id for c in answer.candidates if c.reserved] == [expected]
 
 
 def test_reserved_places_are_at_most_a_fifth():
