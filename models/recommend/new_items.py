@@ -1,9 +1,9 @@
 """Places reserved for new items, which the model's ranking alone would not show.
 
-A new item was published within the last hours (or has no publication time) and has no listen in training: the model's
-scores of new items are consistent with each other but far below those of known items, so they compete for separate
-places. Rank inside them: recency-weighted content similarity, sum over the listens with a positive signal of
-1/k * cosine(entry, item), k = 1 for the latest. Without such a listen the newest come first.
+They go to items that were published within the last hours and have no listen in training: the model's scores of such
+items are consistent with each other but far below those of known items, so they compete for separate places. Rank
+inside them: recency-weighted content similarity, sum over the listens with a positive signal of 1/k * cosine(entry,
+item), k = 1 for the latest. Without such a listen the newest come first.
 """
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from sidestream.models.history.view import HistoryView
 from sidestream.models.recommend.settings import RecommendSettings
 from sidestream.tokenizer.catalogue import CatalogueSnapshot
+from sidestream.tokenizer.catalogue.newness import is_new
 
 BoolArray = npt.NDArray[np.bool_]
 Int32Array = npt.NDArray[np.int32]
@@ -19,7 +20,6 @@ Float32Array = npt.NDArray[np.float32]
 
 # weight = sqrt(listens in training + 1): a weight of one means that the model never saw the item.
 _UNSEEN_WEIGHT = 1.0 + 1e-6
-_HOUR_S = 3_600
 
 
 def places(num_candidates: int, settings: RecommendSettings) -> int:
@@ -45,10 +45,7 @@ def new_items(
             Shape: (n,) and (n,).
     """
     newest = snapshot.newest_rows
-    published = snapshot.published_s[newest]
-    oldest_s = now_ms // 1_000 - round(settings.new_within_hours * _HOUR_S)
-    # 0 if the catalogue has no publication time.
-    fresh = (published == 0) | ((published >= oldest_s) & (published <= now_ms // 1_000))
+    fresh = is_new(snapshot.published_s[newest], now_ms, settings.new_within_hours)
     fresh &= allowed[newest] & (snapshot.item_weight[newest] <= _UNSEEN_WEIGHT)
     rows: Int32Array = newest[fresh][: settings.max_new_ranked]
     liked = history.rows[(history.rows >= 0) & history.is_liked]

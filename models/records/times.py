@@ -20,6 +20,8 @@ LATEST_AT: Final = 4_102_444_800_000
 """2100-01-01."""
 EARLIEST_FACT_AT: Final = -62_135_596_800_000
 """0001-01-01, the first day of most calendars; earlier times become it."""
+UNKNOWN_PUBLISHED_AT: Final = EARLIEST_FACT_AT
+"""Publication of an item that is not new, as far as is known: without `published_at` it would count from `at`."""
 ABSURD_TIME: Final = "absurd_time"
 """Type of the pydantic error, and the reason of the dead letter."""
 

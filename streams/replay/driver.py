@@ -122,7 +122,10 @@ class ReplayDriver:
             msg = f"{pair}: expected a model with the tokenizer, found none; train one with `sidestream train model`"
             raise ArtifactError(msg)
         popularity = PopularitySettings() if settings is None else settings.popularity
-        core = ReplayCore(loaded.tokenizer, loaded.vectorize, loaded.dim, recommender, popularity)
+        rules = RecommendSettings() if settings is None else settings.recommend
+        core = ReplayCore(
+            loaded.tokenizer, loaded.vectorize, loaded.dim, recommender, popularity, rules.new_within_hours
+        )
         return cls(folder if isinstance(folder, LogFolder) else LogFolder(folder), core)
 
     def run(self) -> Iterator[CandidateSet]:

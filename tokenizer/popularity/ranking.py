@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from sidestream.tokenizer.arrays.search import find, top_rows
 from sidestream.tokenizer.catalogue.live_rows import MAX_LISTED_ROWS
+from sidestream.tokenizer.catalogue.newness import is_new
 from sidestream.tokenizer.catalogue.snapshot import CatalogueSnapshot
 from sidestream.tokenizer.catalogue.trie.trie import Trie
 from sidestream.tokenizer.popularity.counts import Counts, Decay
@@ -26,7 +27,6 @@ from sidestream.tokenizer.popularity.counts import Counts, Decay
 Float32Array = npt.NDArray[np.float32]
 Int32Array = npt.NDArray[np.int32]
 
-_HOUR_MS = 3_600_000
 # Keeps weights far below the smallest count that is kept, a thousandth of a listen.
 _WEIGHT_SHARE = 1e-9
 
@@ -42,7 +42,7 @@ class Ranking:
 
     def __init__(self, decay: Decay, new_within_hours: float, fresh_share: float) -> None:
         self._decay = decay
-        self._fresh_ms = round(new_within_hours * _HOUR_MS)
+        self._new_within_hours = new_within_hours
         self._fresh_share = fresh_share
         self._counts = Counts.empty()
         self._now_ms = 0
@@ -98,9 +98,8 @@ class Ranking:
             # Searched by the sorted keys of the counts: that takes a fifth of the time of searching by row.
             rows = snapshot.row_of_key(counts.keys)
             popularity[rows[rows >= 0]] = weights[rows >= 0]
-        published = snapshot.published_s[known:]
-        is_new = (published > (self._now_ms - self._fresh_ms) // 1_000) & (published <= self._now_ms // 1_000)
-        np.maximum(popularity[known:], self._fresh_share * weights.mean(), out=popularity[known:], where=is_new)
+        fresh = is_new(snapshot.published_s[known:], self._now_ms, self._new_within_hours)
+        np.maximum(popularity[known:], self._fresh_share * weights.mean(), out=popularity[known:], where=fresh)
         popularity[snapshot.aliases.rows] = popularity[snapshot.aliases.items]
         popularity.flags.writeable = False
         self._known = (snapshot.store_generation, popularity)

@@ -21,6 +21,7 @@ from sidestream.models.data.settings import ImportSettings
 from sidestream.models.data.writer import FolderFacts, LogFolderWriter
 from sidestream.models.errors import DataError
 from sidestream.models.records import CatalogItem, SessionStart
+from sidestream.models.records.times import UNKNOWN_PUBLISHED_AT
 
 NAME = "amazon18-office"
 EVENTS_ARE = "product reviews, not plays"
@@ -200,6 +201,7 @@ def _item(number: int, words: ItemWords, at: int) -> CatalogItem:
         creator=words.brand or None,
         description=words.description,
         at=at,
+        published_at=UNKNOWN_PUBLISHED_AT,
     )
 
 
@@ -233,8 +235,8 @@ def _facts(items: dict[int, ItemWords], sequences: Sequences, cuts: Cuts, settin
             "out: as listens they would be later than other listeners' tests.",
             f"{undated} listeners have a history of one review, whose time is not known: taken as training.",
             f"{sum(not words.description for words in items.values())} of {len(items)} items have no description; "
-            "markup was taken out of texts. Items are products, written as kind `track`, published when the log "
-            "starts.",
+            "markup was taken out of texts. Items are products, written as kind `track` when the log starts; none "
+            "counts as new.",
         ),
         settings=settings.model_dump(mode="json", include={"clock_start_at", "clock_days"}),
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sidestream.models.data.importers.lines import decode_text, line_error, read_lines
 from sidestream.models.records import CatalogItem
+from sidestream.models.records.times import UNKNOWN_PUBLISHED_AT
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,7 @@ class Catalogue:
 
     names: Mapping[int, str]
     tags: Mapping[int, tuple[str, ...]]
-    published_at: int
+    at: int
 
     def item(self, artist: int) -> CatalogItem:
         """Return one artist as a catalogue item."""
@@ -24,7 +25,8 @@ class Catalogue:
             kind="track",
             title=self.names.get(artist, f"Artist {artist}"),
             tags=self.tags.get(artist, ()),
-            at=self.published_at,
+            at=self.at,
+            published_at=UNKNOWN_PUBLISHED_AT,
         )
 
 

@@ -250,7 +250,7 @@ def _facts(
             "artists.dat: titled by number.",
             f"Tags of {tagged} artists come from training events"
             f"{f' before {until}' if until else ''}; tags of held-out events are left out.",
-            "Items are artists, written as kind `track`. All are published when the log starts.",
+            "Items are artists, written as kind `track`. All are written when the log starts; none counts as new.",
         ),
         settings=settings.model_dump(mode="json", include={"content_until", "min_events", "max_tags"}),
     )

@@ -20,6 +20,7 @@ from sidestream.models.data.settings import ImportSettings
 from sidestream.models.data.writer import FolderFacts, LogFolderWriter
 from sidestream.models.errors import DataError
 from sidestream.models.records import CatalogItem, SessionStart
+from sidestream.models.records.times import UNKNOWN_PUBLISHED_AT
 
 DAY_MS = 86_400_000
 MAX_NUMBER_DIGITS = 18
@@ -80,6 +81,7 @@ def import_s3rec(
                     title=words.title(item),
                     tags=words.tags(item),
                     at=chosen.clock_start_at,
+                    published_at=UNKNOWN_PUBLISHED_AT,
                 )
             )
         num_events = sum(len(line.items) for line in users)

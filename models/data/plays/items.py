@@ -10,6 +10,7 @@ import msgspec
 from sidestream.models.records import CatalogItem
 from sidestream.models.records.base import MAX_ID_CHARS
 from sidestream.models.records.catalog import Kind
+from sidestream.models.records.times import UNKNOWN_PUBLISHED_AT
 
 # An id that was sent with more names than this is a client's mistake, not one recording.
 MAX_NAMES_OF_ID = 4
@@ -113,9 +114,12 @@ class Items:
         return item.id if item.id is not None else f"name:{name_key(item.words).hex()}"
 
     def records(self, at: int) -> Iterator[CatalogItem]:
-        """Yield all items in order of ids, published at `at`."""
+        """Yield all items in order of ids, written at `at`; one of unknown publication does not count as new."""
         for item_id, index in sorted((self.item_id(str(index)), index) for index in range(len(self._items))):
-            yield CatalogItem(item_id=item_id, at=at, **msgspec.structs.asdict(self._items[index].words))
+            fields = msgspec.structs.asdict(self._items[index].words)
+            if fields["published_at"] is None:
+                fields["published_at"] = UNKNOWN_PUBLISHED_AT
+            yield CatalogItem(item_id=item_id, at=at, **fields)
 
     def _new(self, item_id: str | None, words: Words, at: int) -> int:
         self._items.append(_Item(words, at, item_id))

@@ -1,5 +1,6 @@
 import hashlib
 import itertools
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 
 from sidestream.models.data import ListenRow, LogFolder
+from sidestream.models.data.importers.histories import HistoryOptions, MappedHistory, import_history
+from sidestream.models.data.plays import SplitOptions
 from sidestream.models.history import describe, fold
 from sidestream.models.recommend import Recommender
 from sidestream.models.records.signals import is_positive
@@ -55,6 +58,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> LogFolder:
     path = tmp_path_factory.mktemp("world") / "log"
     generate_world(path, WorldSettings(seed=5, listeners=40, days=6))
     return LogFolder(path)
+
+
+def test_items_of_an_import_are_new_only_where_it_says_when_they_were_published(tmp_path: Path) -> None:
+    begin = 1_767_571_200_000
+    plays = [{"user": "u", "item": f"i{n % 20}", "at": begin + n * 60_000} for n in range(40)]
+    plays += [{"user": "u", "item": "told", "at": begin, "published_at": "2026-01-04"}]
+    source = tmp_path / "plays"
+    source.write_text("".join(json.dumps(play) + "\n" for play in plays))
+    options = HistoryOptions(split=SplitOptions("none"))
+    import_history(MappedHistory(source, "jsonl"), tmp_path / "log", options)
+    (answer,) = driver(LogFolder(tmp_path / "log")).run()
+    assert [candidate.item_id for candidate in answer.candidates if candidate.reserved] == ["told"]
 
 
 def test_two_runs_give_the_same_answers(folder: LogFolder) -> None:

@@ -17,6 +17,7 @@ from sidestream.models.errors import DataError
 
 # Clocks differ, and a file may be read on a machine in a time zone behind the one that wrote it.
 CLOCK_SLACK_MS = 86_400_000
+ITEMS_NOTE = "All items are written when the log starts; one of unknown publication does not count as new."
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ def import_history(
                 clock=Clock(kind="real", statement=facts.clock),
                 split=split_statement(chosen.split),
                 cuts=builder.cuts,
-                notes=(*report.notes, *facts.notes, "All items are published when the log starts."),
+                notes=(*report.notes, *facts.notes, ITEMS_NOTE),
                 settings={
                     "split": chosen.split.rule,
                     "session_gap_ms": chosen.split.gap_ms,

@@ -12,6 +12,7 @@ from sidestream.models.data.importers import import_amazon18
 from sidestream.models.data.importers.amazon18_files import plain_text
 from sidestream.models.data.settings import ImportSettings
 from sidestream.models.errors import DataError
+from sidestream.models.records.times import UNKNOWN_PUBLISHED_AT
 from sidestream.streams.cli.main import app
 from tests.models.log_catalogue import catalogue_at
 
@@ -86,6 +87,7 @@ def test_items_keep_their_words_without_markup(tmp_path: Path) -> None:
     assert list(items) == ["item-0", "item-1", "item-2", "item-3", "item-10"]
     assert (items["item-0"].title, items["item-0"].creator) == ("HP 74 Black & Tri-color", "HP")
     assert items["item-0"].description == "Ink cartridge ."
+    assert {item.published_at for item in items.values()} == {UNKNOWN_PUBLISHED_AT}
     assert (items["item-1"].creator, items["item-1"].description) == (None, "")
     # The quotes of this description do not pair up, as in a few published ones.
     assert items["item-2"].description == "Elmer's 3/16\" tip."

@@ -11,6 +11,7 @@ from sidestream.models.data import LogFolder, training_sequences
 from sidestream.models.data.importers import import_lastfm, import_s3rec
 from sidestream.models.data.settings import ImportSettings
 from sidestream.models.errors import DataError
+from sidestream.models.records.times import UNKNOWN_PUBLISHED_AT
 from tests.models.log_catalogue import catalogue_at
 
 REAL = Path(os.environ.get("SIDESTREAM_TEST_DATA", "shared/data"))
@@ -64,6 +65,7 @@ def test_lastfm_orders_splits_and_names(tmp_path: Path) -> None:
     assert [sequences.item_ids[row] for row in sequences.test] == ["artist-3", "artist-4"]
     items = catalogue_at(folder)
     assert [items[f"artist-{n}"].title for n in (1, 2, 3, 4)] == ["Öne", "Two Two", "Artist 3", "Four"]
+    assert {item.published_at for item in items.values()} == {UNKNOWN_PUBLISHED_AT}
     for start in folder.sessions():
         assert all(listen.at < start.at for listen in folder.listens() if listen.user_id == start.user_id)
         target = next(h for h in folder.heldout() if h.user_id == start.user_id and h.role == "test")
@@ -145,6 +147,8 @@ def test_s3rec_without_the_optional_files(tmp_path: Path) -> None:
     manifest = import_s3rec(tmp_path / "Any.txt", tmp_path / "log")
     assert (manifest.counts.items, manifest.counts.listeners, manifest.counts.sessions) == (5, 3, 2)
     assert manifest.clock.kind == "synthetic"
+    items = catalogue_at(LogFolder(tmp_path / "log"))
+    assert {item.published_at for item in items.values()} == {UNKNOWN_PUBLISHED_AT}
     sequences = training_sequences(LogFolder(tmp_path / "log"))
     named = dict(zip(sequences.user_ids, sequences.history, strict=True))
     assert [sequences.item_ids[row] for row in named["user-1"]] == ["item-5", "item-6", "item-7"]
