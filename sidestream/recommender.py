@@ -6,22 +6,23 @@
     for item in recommender.recommend(["i17", "i4"], num_candidates=5):
         print(item.rank, item.title, item.score)
 
-It uses the same core as a worker and a replay: history, rules, features, constrained beam search, reserved places. What
-a worker learns from the stream (live popularity) is not available here.
+It uses the same core as a worker and a replay: rules, features, constrained beam search, reserved places. A worker
+keeps the recent 50 listens; here a history may be of any length: the model reads its latest items, all of them are
+familiar and excluded. What a worker learns from the stream (live popularity) is not available here.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, overload
+from typing import Any, Literal, Self, overload
 
 from pydantic import ValidationError
 
 from sidestream.models.data import LogFolder
-from sidestream.models.data.rows import ListenRow
-from sidestream.models.history import fold
+from sidestream.models.history import view_of_items
 from sidestream.models.recommend import Recommender as RecommenderCore
 from sidestream.models.records import CandidateSet, CatalogItem, SessionStart
+from sidestream.models.records.times import UNKNOWN_PUBLISHED_AT
 from sidestream.streams.catalogue.decode import UpdateDecoder
 from sidestream.streams.contracts.decode import Limits
 from sidestream.streams.errors import DataError
@@ -35,6 +36,7 @@ from sidestream.tokenizer.sid import item_key
 
 # Items tokenized per call: limits memory; a hundred thousand items take minutes.
 _BATCH_ITEMS = 4_096
+_MAX_SHOWN_CHARS = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Recommendation:
         log_prob: Log-probability of the item's SID; None for an item that the model did not rank.
         sid: Its semantic id, codes joined by dashes.
         familiar: The item, its show or its creator is in the history.
+        reserved: `new` if it has one of the places reserved for new items.
     """
 
     item_id: str
@@ -58,6 +61,7 @@ class Recommendation:
     log_prob: float | None
     sid: str
     familiar: bool
+    reserved: Literal["new"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ class Recommendations(Sequence[Recommendation]):
     Attributes:
         items: The list.
         fallback: Why the model was not used, such as `no_history`; None if it ranked the items.
-        unknown: Ids of the history that are not in the catalogue; they were ignored.
+        unknown: Ids of the history that the catalogue never had; they were ignored.
     """
 
     items: tuple[Recommendation, ...]
@@ -159,14 +163,18 @@ class Recommender:
         """Add items to the catalogue, or new versions of items; they can be recommended immediately.
 
         Args:
-            items: Values of `catalog-items.v1`; `at` may be omitted from mappings.
+            items: Values of `catalog-items.v1`. `at` may be omitted from mappings; an item without `at` and
+                `published_at` does not count as new.
 
         Raises:
             DataError: An item does not fit the contract; items of earlier batches have been added.
         """
+        if isinstance(items, str | bytes | Mapping | CatalogItem) or not isinstance(items, Iterable):
+            msg = f"items: expected an iterable of items, got {_short(items)}; put a single item into a list"
+            raise DataError(msg)
         batch: list[CatalogItem] = []
-        for item in items:
-            batch.append(_checked(item, self._clock()))
+        for place, item in enumerate(items):
+            batch.append(_checked(item, place, self._clock()))
             if len(batch) == _BATCH_ITEMS:
                 self._add(batch)
                 batch = []
@@ -174,17 +182,24 @@ class Recommender:
         self._snapshot = self._catalogue.snapshot(now_ms=self._clock())
 
     def remove(self, item_ids: Iterable[str]) -> None:
-        """Remove items from the catalogue; unknown ids are ignored."""
-        for item_id in item_ids:
+        """Remove items from the catalogue.
+
+        Args:
+            item_ids: Any iterable of ids; unknown ones are ignored.
+
+        Raises:
+            DataError: There is something else than ids; nothing was removed.
+        """
+        for item_id in _ids("item_ids", item_ids):
             self._titles.pop(item_id, None)
             self._catalogue.apply([CatalogueUpdate(item_id=item_id, source_offset=None)])
         self._snapshot = self._catalogue.snapshot(now_ms=self._clock())
 
-    def recommend(self, history: Sequence[str], num_candidates: int = 10, **rules: Any) -> Recommendations:
+    def recommend(self, history: Iterable[str], num_candidates: int = 10, **rules: Any) -> Recommendations:
         """Recommend items for a listening history.
 
         Args:
-            history: Item ids, oldest first.
+            history: Item ids, oldest first; any iterable of any length.
             num_candidates: Number of items to return.
             **rules: Other fields of `session-starts.v1`, such as `discovery="unfamiliar"`, `kinds=("episode",)`,
                 `languages`, `market`, `allow_explicit`, `exclude`.
@@ -193,9 +208,9 @@ class Recommender:
             The items, best first.
 
         Raises:
-            DataError: A rule does not fit the contract of `session-starts.v1`.
+            DataError: The history is no iterable of ids, or a rule does not fit the contract of `session-starts.v1`.
         """
-        answer = self.candidate_set(history, num_candidates=num_candidates, **rules)
+        answer, unknown = self._answer(history, {"num_candidates": num_candidates, **rules})
         items = tuple(
             Recommendation(
                 item_id=candidate.item_id,
@@ -205,33 +220,33 @@ class Recommender:
                 log_prob=candidate.log_prob,
                 sid=candidate.sid,
                 familiar=candidate.familiar,
+                reserved=candidate.reserved,
             )
             for candidate in answer.candidates
         )
-        unknown = tuple(item_id for item_id in history if self._snapshot.stored_sid(item_key(item_id)) is None)
         return Recommendations(items, None if answer.fallback is None else answer.fallback.reason, unknown)
 
-    def candidate_set(self, history: Sequence[str], **fields: Any) -> CandidateSet:
+    def candidate_set(self, history: Iterable[str], **fields: Any) -> CandidateSet:
         """Compute the candidate set that a worker would publish.
 
         Args:
-            history: Item ids, oldest first.
+            history: Item ids, oldest first; any iterable of any length.
             **fields: Fields of `session-starts.v1`; ids and times may be omitted.
 
         Returns:
             The value of `candidates.v1`.
 
         Raises:
-            DataError: A field does not fit the contract of `session-starts.v1`.
+            DataError: The history is no iterable of ids, or a field does not fit the contract of `session-starts.v1`.
         """
+        return self._answer(history, fields)[0]
+
+    def _answer(self, history: Iterable[str], fields: Mapping[str, Any]) -> tuple[CandidateSet, tuple[str, ...]]:
+        """Compute the candidate set, and list the ids of the history that are unknown."""
         now_ms = self._clock()
-        if isinstance(history, str):
-            msg = f"history: expected a list of item ids, got the text {history!r}; pass [{history!r}]"
-            raise DataError(msg)
-        if unknown := sorted(fields.keys() - SessionStart.model_fields.keys()):
-            msg = (
-                f"session-start: no such field: {', '.join(unknown)}; there are {', '.join(SessionStart.model_fields)}"
-            )
+        item_ids = _ids("history", history)
+        if wrong := sorted(fields.keys() - SessionStart.model_fields.keys()):
+            msg = f"session-start: no such field: {', '.join(wrong)}; there are {', '.join(SessionStart.model_fields)}"
             raise DataError(msg)
         try:
             start = SessionStart(**{"session_id": "library", "user_id": "library", "at": now_ms, **fields})
@@ -239,13 +254,8 @@ class Recommender:
             msg = f"session-start: {_first_fault(exc)}"
             raise DataError(msg) from exc
         snapshot = self._catalogue.snapshot(now_ms=now_ms)
-        first_at = now_ms - len(history)
-        listens = [
-            (place, ListenRow(event_id=f"{place}", user_id=start.user_id, item_id=item_id, at=first_at + place))
-            for place, item_id in enumerate(history)
-        ]
-        state = fold(None, listens, snapshot.stored_sid).state if listens else None
-        return self._core.recommend(start, state, snapshot, now_ms)
+        unknown = tuple(item_id for item_id in item_ids if snapshot.stored_sid(item_key(item_id)) is None)
+        return self._core.recommend_for(start, view_of_items(item_ids, snapshot), snapshot, now_ms), unknown
 
     def _add(self, items: Sequence[CatalogItem]) -> None:
         if not items:
@@ -277,11 +287,35 @@ def _items(
     return catalogue
 
 
-def _checked(item: CatalogItem | Mapping[str, Any], now_ms: int) -> CatalogItem:
+def _ids(name: str, values: Iterable[object]) -> tuple[str, ...]:
+    """Return item ids as a tuple; refuse everything else, also a text, which is an iterable of its letters."""
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        msg = f"{name}: expected an iterable of item ids, got {_short(values)}; put a single id into a list"
+        raise DataError(msg)
+    item_ids: list[str] = []
+    for place, item_id in enumerate(values):
+        if not isinstance(item_id, str):
+            msg = f"{name}[{place}]: expected an item id as text, got {_short(item_id)}"
+            raise DataError(msg)
+        item_ids.append(item_id)
+    return tuple(item_ids)
+
+
+def _checked(item: object, place: int, now_ms: int) -> CatalogItem:
     if isinstance(item, CatalogItem):
         return item
+    if not isinstance(item, Mapping):
+        msg = f"items[{place}]: expected a CatalogItem or a mapping of its fields, got {_short(item)}"
+        raise DataError(msg)
+    if item.get("removed"):
+        msg = f"item {item.get('item_id')!r}: expected an item, got a removal; leave it out, or call `remove`"
+        raise DataError(msg)
+    fields = {"at": now_ms, **item}
+    if "at" not in item and item.get("published_at") is None:
+        # The item must not count as new, as it would with a publication at the time of this call.
+        fields["published_at"] = UNKNOWN_PUBLISHED_AT
     try:
-        return CatalogItem(**{"at": now_ms, **item})
+        return CatalogItem.model_validate(fields)
     except ValidationError as exc:
         msg = f"item {item.get('item_id')!r}: {_first_fault(exc)}"
         raise DataError(msg) from exc
@@ -289,4 +323,10 @@ def _checked(item: CatalogItem | Mapping[str, Any], now_ms: int) -> CatalogItem:
 
 def _first_fault(exc: ValidationError) -> str:
     fault = exc.errors(include_url=False)[0]
-    return f"{'.'.join(map(str, fault['loc'])) or 'value'}: {fault['msg']}, got {fault['input']!r}"
+    got = "" if fault["type"] == "missing" else f", got {_short(fault['input'])}"
+    return f"{'.'.join(map(str, fault['loc'])) or 'value'}: {fault['msg']}{got}"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _MAX_SHOWN_CHARS else f"{text[:_MAX_SHOWN_CHARS]}…"

@@ -6,7 +6,7 @@ from sidestream.models.history.fold import FoldResult, ListenFields, SidLookup, 
 from sidestream.models.history.layout import MAX_EVENT_IDS, MAX_RING, SIGNALS
 from sidestream.models.history.long_history import HistoryEvent, history
 from sidestream.models.history.rebase import rebase
-from sidestream.models.history.view import HistoryView, describe, view
+from sidestream.models.history.view import HistoryView, describe, view, view_of_items
 
 __all__ = [
     "Erasure",
@@ -31,4 +31,5 @@ __all__ = [
     "split_block_key",
     "rebase",
     "view",
+    "view_of_items",
 ]

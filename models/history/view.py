@@ -1,5 +1,7 @@
 """Reading of a user's state: as arrays for the model (`view`) and as JSON for display (`describe`).
 
+`view_of_items` makes the same arrays from item ids.
+
 Shape legend: T = history entries, oldest first; L = levels.
 """
 
@@ -28,7 +30,7 @@ from sidestream.models.history.ring import find_version, version_bytes
 from sidestream.models.records.signals import positive_mask
 from sidestream.tokenizer.catalogue import CatalogueSnapshot
 from sidestream.tokenizer.generations import Alignment
-from sidestream.tokenizer.sid import format_sid
+from sidestream.tokenizer.sid import format_sid, item_keys
 
 BoolArray = npt.NDArray[np.bool_]
 Int32Array = npt.NDArray[np.int32]
@@ -127,6 +129,32 @@ def view(
         watermark=parts.watermark,
         dropped=int(keys.size - entries.size),
         aligned=aligned,
+    )
+
+
+def view_of_items(item_ids: Sequence[str], snapshot: CatalogueSnapshot) -> HistoryView:
+    """Make a history of plain listens, of any length and without a stored state.
+
+    Args:
+        item_ids: Items, oldest first.
+        snapshot: Pinned catalogue.
+
+    Returns:
+        The arrays, with times counted from 0; items that the catalogue never had are dropped.
+    """
+    keys = item_keys(item_ids)
+    rows = snapshot.row_of_key(keys)
+    known = rows >= 0
+    count = int(known.sum())
+    return HistoryView(
+        rows=rows[known],
+        codes=snapshot.codes_of_rows(rows[known]),
+        item_keys=keys[known],
+        at=np.arange(count, dtype=np.int64),
+        share=np.full(count, np.nan, dtype=np.float32),
+        signal=np.full(count, SIGNALS.index("listen"), dtype=np.uint8),
+        watermark=count - 1 if count else NO_WATERMARK,
+        dropped=int(keys.size) - count,
     )
 
 

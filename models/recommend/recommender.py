@@ -113,7 +113,30 @@ class Recommender:
             StateError: The state cannot be decoded.
         """
         steps = steps if steps is not None else Steps()
-        query = self._query(start, state, snapshot, now_ms, steps)
+        return self.recommend_for(start, self._history(state, snapshot, steps), snapshot, now_ms, steps)
+
+    def recommend_for(
+        self,
+        start: SessionStart,
+        history: HistoryView,
+        snapshot: CatalogueSnapshot,
+        now_ms: int,
+        steps: Steps | None = None,
+    ) -> CandidateSet:
+        """Answer one session-start for a history that may be longer than a state holds.
+
+        Args:
+            start: The session-start.
+            history: The listener's history under this snapshot.
+            snapshot: Pinned catalogue.
+            now_ms: UTC epoch milliseconds, used for expiry and newness, and as `produced_at`.
+            steps: Stopwatch to add this answer's steps to.
+
+        Returns:
+            The candidate set, like that of `recommend`.
+        """
+        steps = steps if steps is not None else Steps()
+        query = self._query(start, history, snapshot, now_ms, steps)
         reason = self._fallback_reason(query)
         if reason is not None:
             return self._answer(query, [], reason, steps)
@@ -149,15 +172,19 @@ class Recommender:
             StateError: The state cannot be decoded.
         """
         steps = steps if steps is not None else Steps()
-        return self._answer(self._query(start, state, snapshot, now_ms, steps), [], reason, steps)
+        history = self._history(state, snapshot, steps)
+        return self._answer(self._query(start, history, snapshot, now_ms, steps), [], reason, steps)
 
-    def _query(
-        self, start: SessionStart, state: bytes | None, snapshot: CatalogueSnapshot, now_ms: int, steps: Steps
-    ) -> _Query:
+    def _history(self, state: bytes | None, snapshot: CatalogueSnapshot, steps: Steps) -> HistoryView:
         with steps.time("state"):
             history = view(state, snapshot, self.tokenizer_version, self._alignments)
         if self._on_history_read is not None:
             self._on_history_read(history)
+        return history
+
+    def _query(
+        self, start: SessionStart, history: HistoryView, snapshot: CatalogueSnapshot, now_ms: int, steps: Steps
+    ) -> _Query:
         with steps.time("features"):
             eligibility = eligibility_of(start, snapshot, history, now_ms)
             excluded = excluded_rows(start, snapshot, history, exclude_seen=self._settings.exclude_seen)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sidestream.models.errors import StateError
-from sidestream.models.history import SIGNALS, describe, erase, fold, view
+from sidestream.models.history import SIGNALS, HistoryView, describe, erase, fold, view, view_of_items
 from sidestream.tokenizer.catalogue import Catalogue, CatalogueUpdate, ItemFacts, StoredSid
 from sidestream.tokenizer.generations import VersionCodes, align
 from sidestream.tokenizer.sid import item_key
@@ -85,6 +85,20 @@ def test_stored_sid_that_does_not_fit_the_codebooks_is_dropped(sid):
 def test_unknown_share_is_nan():
     state = fold(None, [(0, Heard("e", "a", 1))], catalogue(V1, {}).stored_sid).state
     assert np.isnan(view(state, catalogue(V1, {"a": (1, 1, 1)}), V1).share).all()
+
+
+def test_items_without_a_state_are_seen_as_plain_listens():
+    snapshot = catalogue(V1, {"a": (1, 1, 1), "b": (2, 2, 2), "c": (3, 3, 3)}, removed=["c"])
+    records = [(n, Heard(f"e{n}", item_id, n)) for n, item_id in enumerate("abca")]
+    folded = view(fold(None, records, snapshot.stored_sid).state, snapshot, V1)
+    seen = view_of_items("abca", snapshot)
+    for name in HistoryView.__slots__:
+        np.testing.assert_array_equal(getattr(seen, name), getattr(folded, name), strict=True)
+    many = view_of_items([*"abc", "unknown"] * 100, snapshot)
+    assert (many.rows.size, many.dropped, many.watermark) == (300, 100, 299)
+    assert many.is_liked.all()
+    nothing = view_of_items([], snapshot)
+    assert (nothing.rows.shape, nothing.codes.shape, nothing.watermark) == ((0,), (0, 3), -1)
 
 
 def test_full_time_range_survives():

@@ -3,6 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidestream.models.errors import StateError
+from sidestream.models.history import view_of_items
 from sidestream.models.records import CandidateSet
 from tests.models.recommend.recommending import (
     DIM,
@@ -101,5 +102,7 @@ def test_every_answer_keeps_the_promises(session, reserved):
         if name in names:
             assert answer.candidates[names.index(name)].familiar == familiar
     assert len(names) == min(possible, start.num_candidates)
+    unstored = recommender.recommend_for(start, view_of_items(heard, snapshot), snapshot, NOW_MS)
+    assert (unstored.candidates, unstored.fallback) == (answer.candidates, answer.fallback)
     again = recommender.recommend(start, state, snapshot, NOW_MS)
     assert again.model_copy(update={"timings_ms": {}}) == answer.model_copy(update={"timings_ms": {}})
