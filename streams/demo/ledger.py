@@ -1,7 +1,8 @@
 """What the demo has sent and what came back: answered or not, how fast, and each set judged once its snapshot is known.
 
-An answer waits until `item-sids.v1` has been read up to the offsets that it names; then `judging` decides. How late a
-removed item still came is counted, not judged: it depends on the machine. Only an item that stays for good is a fault.
+An answer waits until `item-sids.v1` and `listen-events.v1` have been read up to the offsets that it names; then
+`judging` decides. How late a removed item still came is counted, not judged: it depends on the machine. Only an item
+that stays for good is a fault.
 """
 
 import threading
@@ -16,8 +17,10 @@ import numpy as np
 from sidestream.models.data import CatalogEvent, LogRow
 from sidestream.models.records import CandidateSet, CatalogItem, SessionStart
 from sidestream.models.records.candidates import candidate_set_id
+from sidestream.streams.contracts.decode import DEFAULT_LIMITS, Limits
 from sidestream.streams.demo.judging.history import CatalogueHistory
 from sidestream.streams.demo.judging.judge import Fault, faults_of
+from sidestream.streams.demo.judging.listens import ListenHistory
 from sidestream.streams.kafka.tail import TopicRecord
 
 # A removed item must be out of answers to session-starts that are sent later than this, on a machine with time for it.
@@ -68,6 +71,8 @@ class Ledger:
     Attributes:
         seconds: Monotonic clock.
         stuck_s: An item that is still listed so long after its removal is a fault: the catalogue stands still.
+        limits: What a listen must keep, as the worker judges it.
+        exclude_seen: Whether the worker leaves out items of the history.
         faults: Broken promises.
         evidence: For each faulty set, what shows it: request, answer, and the history of the items.
         best: The answer that is worth showing most.
@@ -79,6 +84,8 @@ class Ledger:
 
     seconds: Callable[[], float] = time.monotonic
     stuck_s: float = 60.0
+    limits: Limits = DEFAULT_LIMITS
+    exclude_seen: bool = True
     faults: list[Fault] = field(default_factory=list)
     evidence: list[dict[str, Any]] = field(default_factory=list)
     best: Answered | None = None
@@ -92,7 +99,11 @@ class Ledger:
     _delays_ms: list[float] = field(default_factory=list)
     _fallbacks: Counter[str] = field(default_factory=Counter)
     _history: CatalogueHistory = field(default_factory=CatalogueHistory)
+    _listens: ListenHistory = field(init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self._listens = ListenHistory(self.limits)
 
     def sending(self, rows: Sequence[LogRow]) -> None:
         """Note rows that are about to be published.
@@ -136,9 +147,28 @@ class Ledger:
         with self._lock:
             for record in records:
                 self._history.take(record)
-            waiting, self._unjudged = self._unjudged, []
-            for sent, answer in waiting:
-                self._judge(sent, answer)
+            self._judge_waiting()
+
+    def listened(self, records: Iterable[TopicRecord]) -> None:
+        """Take what came on `listen-events.v1`, and judge the sets that waited for it.
+
+        Args:
+            records: In order inside a partition.
+        """
+        with self._lock:
+            for record in records:
+                self._listens.take(record)
+            self._judge_waiting()
+
+    def erased(self, records: Iterable[TopicRecord]) -> None:
+        """Take what came on `user-erasures.v1`.
+
+        Args:
+            records: In order inside a partition.
+        """
+        with self._lock:
+            for record in records:
+                self._listens.erase(record)
 
     def received(self, answer: CandidateSet) -> None:
         """Note an answer, and judge it if its snapshot is known.
@@ -167,6 +197,7 @@ class Ledger:
         with self._lock:
             if not self._unjudged and not self._open:
                 self._history.forget_past()
+                self._listens.forget_past()
 
     def item(self, item_id: str) -> CatalogItem | None:
         """Look up an item that was sent.
@@ -248,11 +279,18 @@ class Ledger:
                 fault = Fault(answer.candidate_set_id, answer.session_id, answer.user_id, candidate.item_id, why)
                 self._keep(sent, answer, [fault])
 
+    def _judge_waiting(self) -> None:
+        waiting, self._unjudged = self._unjudged, []
+        for sent, answer in waiting:
+            self._judge(sent, answer)
+
     def _judge(self, sent: _Sent, answer: CandidateSet) -> None:
-        if not self._history.covers(answer.catalogue_offsets):
+        listener = (answer.user_id, answer.state_watermark)
+        if not (self._history.covers(answer.catalogue_offsets) and self._listens.covers(*listener)):
             self._unjudged.append((sent, answer))
             return
-        faults = faults_of(sent.start, answer, self._history)
+        excludes = self.exclude_seen and sent.start.discovery != "familiar"
+        faults = faults_of(sent.start, answer, self._history, self._listens.recent(*listener) if excludes else ())
         if faults:
             self._keep(sent, answer, faults)
 

@@ -21,7 +21,9 @@ POLL_S = 0.05
 
 
 class AnswerReader:
-    """Reads candidate sets and `item-sids.v1` into a ledger, each in a thread of its own: no answer waits for an item.
+    """Reads candidate sets, and the topics by which they are judged, into a ledger.
+
+    Each topic has a thread of its own: no answer waits for an item.
 
     Args:
         kafka: The Kafka.
@@ -32,14 +34,22 @@ class AnswerReader:
     def __init__(self, kafka: KafkaSettings, topics: TopicSettings, ledger: Ledger) -> None:
         self._client = SidestreamClient(kafka, topics)
         self._stream: CandidateStream = self._client.consume_candidates()
-        self._items = RecordFollower(Clients(kafka), self._client.topics.item_sids.name)
+        of_topics, clients = self._client.topics, Clients(kafka)
+        self._items = RecordFollower(clients, of_topics.item_sids.name)
+        self._listens = RecordFollower(clients, of_topics.listens.name)
+        self._erasures = RecordFollower(clients, of_topics.user_erasures.name)
         self._ledger = ledger
         ledger.reading_from(self._items.starts)
         self._stop = threading.Event()
         self._failure: Exception | None = None
         self._threads = [
             threading.Thread(target=self._run, args=(read,), name=name, daemon=True)
-            for name, read in (("answers", self._read_answers), ("item-sids", self._read_items))
+            for name, read in (
+                ("answers", self._read_answers),
+                ("item-sids", lambda: ledger.published(self._items.poll(100))),
+                ("listens", lambda: ledger.listened(self._listens.poll(100))),
+                ("erasures", lambda: ledger.erased(self._erasures.poll(100))),
+            )
         ]
         for thread in self._threads:
             thread.start()
@@ -72,7 +82,8 @@ class AnswerReader:
         for thread in self._threads:
             thread.join(10)
         self._stream.close()
-        self._items.close()
+        for follower in (self._items, self._listens, self._erasures):
+            follower.close()
         self._client.close()
 
     def _run(self, read: Callable[[], None]) -> None:
@@ -85,9 +96,6 @@ class AnswerReader:
     def _read_answers(self) -> None:
         for answer in self._stream.poll(100):
             self._ledger.received(answer)
-
-    def _read_items(self) -> None:
-        self._ledger.published(self._items.poll(100))
 
 
 @dataclass(frozen=True, slots=True)

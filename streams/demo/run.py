@@ -13,6 +13,7 @@ from sidestream.models.data import LogFolder
 from sidestream.models.records import CandidateSet, SessionStart
 from sidestream.streams.broker import RunningBroker
 from sidestream.streams.client import SidestreamClient
+from sidestream.streams.contracts.decode import Limits
 from sidestream.streams.contracts.topics import build_topics
 from sidestream.streams.demo.judging import Verdict
 from sidestream.streams.demo.ledger import Answered, Ledger
@@ -70,8 +71,8 @@ class Demo:
         self._place = place
         self._screen = Screen()
         self._again = again
-        self._ledger = Ledger()
         self._topics = demo_topics(settings)
+        self._ledger = Ledger(limits=Limits.from_settings(self._topics), exclude_seen=settings.recommend.exclude_seen)
 
     def run(self, *, once: bool) -> Outcome:
         """Run it.

@@ -6,7 +6,7 @@ removes. An item stays in its partition, so its records have one order.
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,6 +102,10 @@ class CatalogueHistory:
         end = offsets[partition] if partition < len(offsets) else 0
         count = bisect_left(states, end, key=lambda state: state.offset)
         return states[max(0, count - 1) : count]
+
+    def item_ids(self) -> Iterable[str]:
+        """List all items that were ever published."""
+        return self._items.keys()
 
     def of_items(self, item_ids: Collection[str]) -> dict[str, list[dict[str, Any]]]:
         """Write the history of items down, for a report.

@@ -1,14 +1,17 @@
 """The rules that every candidate set must keep, judged against the snapshot and the time that it names.
 
 A candidate is invalid if its item was not in the named snapshot, had expired by the named time, has another SID there,
-breaks a rule of its session-start or stands in the set twice. What was published after the snapshot was taken, and how
-late a busy machine answers, plays no part. A set of an older worker names neither: its candidates are invalid only if
-no state of the item that was ever published allows them.
+breaks a rule of its session-start, was in the history that was to be left out, has a higher score than the one before
+it or stands in the set twice. A set is invalid if it is empty although an item was eligible, or if the model found no
+candidate although popularity did. What was published after the snapshot was taken, and how late a busy machine answers,
+plays no part. A set of an older worker names neither: its candidates are invalid only if no state of the item that was
+ever published allows them.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 from sidestream.models.records import Candidate, CandidateSet, ItemSids, SessionStart
@@ -42,13 +45,16 @@ class Fault:
         return asdict(self)
 
 
-def faults_of(start: SessionStart, answer: CandidateSet, history: CatalogueHistory) -> list[Fault]:
+def faults_of(
+    start: SessionStart, answer: CandidateSet, history: CatalogueHistory, seen: Collection[str] = ()
+) -> list[Fault]:
     """Judge one answer.
 
     Args:
         start: What was asked.
         answer: What came.
         history: Must cover the offsets that the answer names.
+        seen: Items of the listener's state that were to be left out.
 
     Returns:
         Every fault; empty for a valid set.
@@ -56,6 +62,20 @@ def faults_of(start: SessionStart, answer: CandidateSet, history: CatalogueHisto
     found: list[tuple[str | None, str]] = []
     if len(answer.candidates) > start.num_candidates:
         found.append((None, f"{len(answer.candidates)} candidates, asked for {start.num_candidates}"))
+    if not answer.candidates:
+        found += [
+            (item_id, f"was eligible {_by(answer)}, but the set is empty")
+            for item_id in _missed(start, answer, history, seen)
+        ]
+    elif answer.fallback is not None and answer.fallback.reason == "no_candidates":
+        found.append((None, "the model found no candidates, but popularity did"))
+    ranked = sorted(answer.candidates, key=lambda candidate: candidate.rank)
+    found += [
+        (after.item_id, f"has score {after.score} at rank {after.rank}, above {before.score} at rank {before.rank}")
+        for before, after in pairwise(ranked)
+        if after.score > before.score
+    ]
+    found += [(c.item_id, "was in the listener's history") for c in answer.candidates if c.item_id in seen]
     counts = Counter(candidate.item_id for candidate in answer.candidates)
     found += [(item_id, f"is listed {count} times") for item_id, count in counts.items() if count > 1]
     for candidate in answer.candidates:
@@ -74,22 +94,37 @@ def _broken(
     states = history.states(candidate.item_id, named)
     why: str | None = f"was not published {_by(answer)}"
     for state in states:
-        why = _broken_by_state(start, answer, candidate, state)
+        why = _broken_by_state(start, answer, candidate.sid, state)
         if why is None:
             return
     if why is not None:
         yield why
 
 
-def _broken_by_state(start: SessionStart, answer: CandidateSet, candidate: Candidate, state: Published) -> str | None:
-    """Say why this state of the item forbids the candidate, None if it allows it."""
+def _missed(
+    start: SessionStart, answer: CandidateSet, history: CatalogueHistory, seen: Collection[str]
+) -> Iterator[str]:
+    """Find an item that an empty set should list; none where the snapshot or what is familiar is not known."""
+    if answer.catalogue_offsets is None or start.discovery != "any":
+        return
+    for item_id in history.item_ids():
+        if item_id in seen or item_id in start.exclude:
+            continue
+        for state in history.states(item_id, answer.catalogue_offsets):
+            if _broken_by_state(start, answer, None, state) is None:
+                yield item_id
+                return
+
+
+def _broken_by_state(start: SessionStart, answer: CandidateSet, sid: str | None, state: Published) -> str | None:
+    """Say why this state of the item forbids a candidate, under this SID if one is given; None if it allows it."""
     if state.item is None:
         return f"was removed at offset {state.offset} of item-sids.v1, {_by(answer)}"
     sids = state.sids.get(answer.tokenizer_version)
     if sids is None:
         return f"has no SID under tokenizer version {answer.tokenizer_version} {_by(answer)}"
-    if candidate.sid not in sids:
-        return f"is listed with SID {candidate.sid}, but has {', '.join(sorted(sids))} {_by(answer)}"
+    if sid is not None and sid not in sids:
+        return f"is listed with SID {sid}, but has {', '.join(sorted(sids))} {_by(answer)}"
     at = answer.judged_at
     if at is None:
         at = min(answer.requested_at, answer.produced_at)

@@ -9,7 +9,7 @@ from sidestream.streams.demo.judging.judge import Fault
 
 # Reasons of a fallback that say how little time the machine left, not what is wrong.
 _BUSY_REASONS = {"overload": "overload", "deadline": "past the deadline"}
-_BROKEN_REASONS = ("engine_error", "state_error")
+_BROKEN_REASONS = ("engine_error", "state_error", "no_model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,14 @@ def _failures(figures: Mapping[str, Any], faults: Sequence[Fault], unanswered: S
         yield f"{_count(len(faults), 'fault')} in the candidates; first: {faults[0]}."
     if figures["unjudged_sets"]:
         yield (
-            f"{_count(figures['unjudged_sets'], 'candidate set')} could not be judged: item-sids.v1 was not read up to "
-            "the offsets that they name."
+            f"{_count(figures['unjudged_sets'], 'candidate set')} could not be judged: item-sids.v1 or "
+            "listen-events.v1 was not read up to the offsets that they name."
         )
+    reasons: Mapping[str, int] = figures["fallback_reasons"]
+    for reason in _BROKEN_REASONS:
+        if reasons.get(reason):
+            count = f"{reasons[reason]:,} of {figures['candidate_sets']:,}"
+            yield f"{count} answers came from the popularity list because of {reason}; the worker's log says more."
 
 
 def _notes(figures: Mapping[str, Any], busy: str | None) -> Iterator[str]:
@@ -75,10 +80,6 @@ def _notes(figures: Mapping[str, Any], busy: str | None) -> Iterator[str]:
             f"removal of the item (expected: 1 s){', ' if busy else ''}{was_busy}; each was in the snapshot that its "
             "set names."
         )
-    for reason in _BROKEN_REASONS:
-        if reasons.get(reason):
-            count = _count(reasons[reason], "answer")
-            yield f"{count} came from the popularity list because of {reason}; the worker's log says more."
 
 
 def busy_machine() -> str | None:

@@ -1,6 +1,14 @@
-"""Records of `item-sids.v1`, session-starts and candidate sets for tests of the demo's judgement."""
+"""Records of `item-sids.v1` and of listens, session-starts and candidate sets for tests of the demo's judgement."""
 
-from sidestream.models.records import Candidate, CandidateSet, ItemSids, SessionStart, TokenizedItem
+from sidestream.models.records import (
+    Candidate,
+    CandidateSet,
+    ItemSids,
+    Listen,
+    SessionStart,
+    TokenizedItem,
+    UserErasure,
+)
 from sidestream.models.records.candidates import candidate_set_id
 from sidestream.streams.kafka.tail import TopicRecord
 
@@ -25,11 +33,24 @@ def removal(item_id, offset, *, partition=0):
     return TopicRecord(partition, offset, 0, item_id.encode(), None, ())
 
 
+def heard(item_id, offset, *, user="u", at=None, event=None, partition=0):
+    at = T + offset if at is None else at
+    listen = Listen(event_id=event or f"e{offset}", user_id=user, item_id=item_id, at=at)
+    return TopicRecord(partition, offset, -1, user.encode(), listen.to_json(), ())
+
+
+def erasure(at, *, user="u"):
+    value = UserErasure(erasure_id="x", user_id=user, at=at).to_json()
+    return TopicRecord(0, 0, -1, user.encode(), value, ())
+
+
 def start_of(session_id="s", **fields):
     return SessionStart(session_id=session_id, user_id="u", **{"at": T + 100, "num_candidates": 3, **fields})
 
 
-def answer_of(*item_ids, start=None, familiar=False, sid="1-2", offsets=(10,), judged_at=T + 100, **fields):
+def answer_of(
+    *item_ids, start=None, familiar=False, sid="1-2", scores=None, offsets=(10,), judged_at=T + 100, **fields
+):
     start = start or start_of()
     return CandidateSet(
         **{
@@ -46,7 +67,7 @@ def answer_of(*item_ids, start=None, familiar=False, sid="1-2", offsets=(10,), j
             "state_watermark": -1,
             "discovery": start.discovery,
             "candidates": tuple(
-                Candidate(item_id=name, sid=sid, rank=rank, score=0.0, familiar=familiar)
+                Candidate(item_id=name, sid=sid, rank=rank, score=scores[rank] if scores else 0.0, familiar=familiar)
                 for rank, name in enumerate(item_ids)
             ),
             **fields,

@@ -10,7 +10,7 @@ from sidestream.streams.demo.play import AnswerReader
 from sidestream.streams.errors import TopicError
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.tail import RecordFollower
-from tests.streams.demo.published import answer_of, start_of, value
+from tests.streams.demo.published import answer_of, heard, start_of, value
 
 pytestmark = pytest.mark.broker
 DEADLINE_S = 30.0
@@ -47,6 +47,18 @@ def test_a_set_that_comes_before_its_items_is_judged_when_they_have_come(reading
     send("item-sids.v1", b"a", value("a"), partition=1)
     reader.wait(DEADLINE_S)
     assert (ledger.unanswered, ledger.unjudged, ledger.faults) == (0, 0, [])
+
+
+def test_a_set_is_judged_by_the_listens_that_its_state_held(reading):
+    ledger, reader, send = reading
+    send("item-sids.v1", b"a", value("a"), partition=0)
+    begun = send("listen-events.v1", b"u", heard("a", 0).value)
+    sets = [(start_of(name), begun.offset) for name in ("one", "two")]
+    for start, watermark in sets:
+        ledger.asking(start)
+        send("candidates.v1", b"u", answer_of("a", start=start, offsets=(1, 0), state_watermark=watermark).to_json())
+    reader.wait(DEADLINE_S)
+    assert [fault.why for fault in ledger.faults] == ["was in the listener's history"] * 2
 
 
 def test_waiting_ends_when_nothing_comes_any_more(reading):

@@ -3,7 +3,7 @@ import pytest
 from sidestream.models.data import CatalogEvent, LogRow
 from sidestream.models.records import CatalogItem
 from sidestream.streams.demo.ledger import Ledger
-from tests.streams.demo.published import T, answer_of, removal, start_of, upsert
+from tests.streams.demo.published import T, answer_of, erasure, heard, removal, start_of, upsert
 
 
 class Clock:
@@ -91,6 +91,40 @@ def test_what_is_judged_late_is_judged_by_its_own_snapshot(ledger):
     ledger.received(answer_of("a", offsets=(3,)))
     ledger.published([removal("a", 2), upsert("a", 3)])
     assert len(ledger.faults) == 1
+
+
+def test_an_item_of_the_history_is_a_fault_unless_familiar_ones_are_asked_for(ledger):
+    ledger.listened([heard("a", 5)])
+    start = ask(ledger)
+    ledger.received(answer_of("a", start=start, offsets=(2,), state_watermark=5))
+    assert [fault.why for fault in ledger.faults] == ["was in the listener's history"]
+    ledger.listened([heard("b", 8)])
+    for session, asked, watermark in (("earlier", {}, 5), ("familiar", {"discovery": "familiar"}, 8)):
+        start = ask(ledger, session, **asked)
+        ledger.received(answer_of("b", start=start, offsets=(2,), state_watermark=watermark, familiar=bool(asked)))
+    ledger.erased([erasure(T + 8)])
+    start = ask(ledger, "erased")
+    ledger.received(answer_of("a", "b", start=start, offsets=(2,), state_watermark=8))
+    assert len(ledger.faults) == 1
+
+
+def test_an_item_of_the_history_is_no_fault_where_the_worker_keeps_those(clock):
+    ledger = Ledger(seconds=clock, exclude_seen=False)
+    ledger.published([upsert("a", 0)])
+    ledger.listened([heard("a", 0)])
+    start = ask(ledger)
+    ledger.received(answer_of("a", start=start, offsets=(1,), state_watermark=0))
+    assert (ledger.unjudged, ledger.faults) == (0, [])
+
+
+def test_an_answer_waits_until_a_slow_reader_has_seen_its_history(ledger):
+    start = ask(ledger)
+    ledger.received(answer_of("a", start=start, offsets=(2,), state_watermark=5))
+    assert (ledger.unjudged, ledger.faults) == (1, [])
+    ledger.listened([heard("b", 4)])
+    assert ledger.unjudged == 1
+    ledger.listened([heard("a", 5)])
+    assert (ledger.unjudged, len(ledger.faults)) == (0, 1)
 
 
 def test_repeats_of_a_set_count_once(ledger):

@@ -34,6 +34,10 @@ def test_a_good_set_has_no_fault(history):
         ({}, {"items": ["a", "a"]}, "listed 2 times"),
         ({"num_candidates": 1}, {"items": ["a", "two"]}, "asked for 1"),
         ({"exclude": ("a",)}, {"items": ["a"]}, "excluded"),
+        ({}, {"items": ["a", "two"], "scores": [0.5, 0.75]}, "score 0.75 at rank 1, above 0.5 at rank 0"),
+        ({}, {"items": []}, "was eligible in snapshot"),
+        ({}, {"items": [], "fallback": {"reason": "no_candidates"}}, "was eligible in snapshot"),
+        ({}, {"items": ["a"], "fallback": {"reason": "no_candidates"}}, "the model found no candidates, but"),
         ({"market": "de"}, {"items": ["abroad"]}, "not be played in de"),
         ({"allow_explicit": False}, {"items": ["abroad"]}, "explicit"),
         ({"languages": ("en", "de")}, {"items": ["abroad"]}, "in sv, asked for en, de"),
@@ -50,6 +54,38 @@ def test_each_fault_is_seen_once_and_names_set_session_and_item(history, asked, 
     assert fault in found.why
     assert "session s of u" in str(found)
     assert found.item_id is None or f"item {found.item_id}" in str(found)
+
+
+@pytest.mark.parametrize("reason", ["no_candidates", "empty_catalogue", "no_history", None])
+def test_an_empty_set_is_no_fault_where_nothing_was_eligible(history, reason):
+    fallback = None if reason is None else {"reason": reason}
+    for asked in ({"kinds": ("audiobook",)}, {"live_now": True}, {"exclude": ("a", "abroad", "two")}):
+        start = start_of(**asked)
+        assert whys(history, start, answer_of(start=start, fallback=fallback)) == []
+    assert whys(history, start_of(), answer_of(offsets=(0,), fallback=fallback)) == []
+    history.take(removal("a", 10))
+    start = start_of(exclude=("two",), market="de")
+    assert whys(history, start, answer_of(start=start, offsets=(11,), fallback=fallback)) == []
+    assert len(whys(history, start, answer_of(start=start, offsets=(10,), fallback=fallback))) == 1
+
+
+def test_an_empty_set_is_not_judged_where_it_cannot_be_known(history):
+    familiar = start_of(discovery="familiar")
+    assert whys(history, familiar, answer_of(start=familiar)) == []
+    assert whys(history, start_of(), answer_of(offsets=None)) == []
+
+
+def test_what_was_heard_is_no_candidate_and_not_missed(history):
+    (fault,) = faults_of(start_of(), answer_of("a", "two"), history, {"a"})
+    assert (fault.item_id, fault.why) == ("a", "was in the listener's history")
+    assert faults_of(start_of(), answer_of(), history, {"a", "abroad", "two"}) == []
+
+
+def test_scores_are_judged_by_rank(history):
+    answer = answer_of("a", "two", "abroad", scores=[3.0, 2.0, 2.0])
+    assert whys(history, start_of(), answer) == []
+    backwards = answer.model_copy(update={"candidates": answer.candidates[::-1]})
+    assert whys(history, start_of(), backwards) == []
 
 
 def test_a_variety_of_a_language_passes(history):

@@ -38,9 +38,14 @@ def test_lateness_on_a_machine_that_is_not_busy_does_not_blame_it():
     )
 
 
-def test_a_model_that_fails_is_told():
-    (note,) = judge_run({**FIGURES, "fallback_reasons": {"engine_error": 1}}, [], [], None).notes
-    assert "1 answer came from the popularity list because of engine_error" in note
+@pytest.mark.parametrize("reason", ["engine_error", "state_error", "no_model"])
+@pytest.mark.parametrize("count", [1, 1_116])
+def test_a_model_that_fails_is_a_broken_promise(reason, count):
+    verdict = judge_run({**FIGURES, "fallback_reasons": {reason: count, "overload": 1}}, [], [], None)
+    assert verdict.exit_code == 1
+    assert verdict.failures == (
+        f"{count:,} of 1,116 answers came from the popularity list because of {reason}; the worker's log says more.",
+    )
 
 
 @pytest.mark.parametrize(
