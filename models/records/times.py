@@ -9,6 +9,7 @@ refused after 2100.
 """
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
@@ -75,6 +76,14 @@ def to_ms(value: float, unit: TimeUnit) -> int:
         OverflowError: The number is too large for a float in milliseconds.
     """
     return round(value * 1_000 / _PER_S[unit])
+
+
+def describe_at(at: int) -> str:
+    """Write a time (UTC epoch ms) for people, also one that no calendar holds."""
+    try:
+        return f"{datetime.fromtimestamp(at / 1_000, UTC):%Y-%m-%d %H:%M:%S}"
+    except (ValueError, OverflowError, OSError):
+        return f"{at} ms, {'after' if at > 0 else 'before'} any calendar"
 
 
 def event_time_fault(at: float) -> str | None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidestream.models.data.importers.csv_rows import CsvRows, row_fault
+from sidestream.models.data.importers.csv_rows import CsvRows
 from sidestream.models.data.importers.lines import line_error, open_source
 from sidestream.models.errors import DataError
 
@@ -81,11 +81,11 @@ def read_windows(path: Path, items: Mapping[int, ItemWords]) -> Iterator[Window]
         DataError: The file is missing, or a row has no user, no history, or an unknown item.
     """
     rows = CsvRows(path, delimiter=",")
-    for line, fields in rows:
+    for line, fields, fault in rows:
         if missing := [name for name in _COLUMNS if name not in rows.columns]:
             raise line_error(path, 1, f"a column {missing[0]}", ",".join(rows.columns)[:80])
-        if fault := row_fault(rows.columns, fields):
-            raise line_error(path, line, fault, ",".join(fields)[:80])
+        if fault is not None:
+            raise line_error(path, line, fault.removeprefix("expected "), ",".join(fields)[:80])
         yield _window(path, line, dict(zip(rows.columns, fields, strict=True)), items)
 
 

@@ -7,7 +7,15 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
-from sidestream.models.data.importers.lines import MAX_LINE_BYTES, Source, line_error, lines_of, open_source, source_of
+from sidestream.models.data.importers.lines import (
+    MAX_LINE_BYTES,
+    Source,
+    line_error,
+    lines_of,
+    open_source,
+    require_line_ends,
+    source_of,
+)
 from sidestream.models.errors import DataError
 
 CHUNK_BYTES = 1 << 18
@@ -40,6 +48,7 @@ def read_json(path: Path | str | Source) -> Iterator[tuple[int, bytes]]:
             yield from values.of_array() if text.startswith(b"[") else values.in_a_row()
             return
         if text:
+            require_line_ends(text, name)
             yield blank + 1, text
         for number, line in lines_of(stream, name):
             yield blank + 1 + number, line.strip()

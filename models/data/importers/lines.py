@@ -2,7 +2,7 @@
 
 Every command that reads an external file uses this module, so that all accept the same files and report the same
 errors. The format is detected from the first bytes, never from the name: gzip, bzip2 and xz are decompressed, a UTF-8
-BOM is dropped. Lines end in LF or CRLF; blank lines are skipped, but counted.
+BOM is dropped. Lines end in LF or CRLF, CR alone is refused; blank lines are skipped, but counted.
 """
 
 import bz2
@@ -149,7 +149,7 @@ def lines_of(stream: BinaryIO, name: str) -> Iterator[tuple[int, bytes]]:
         Line number in the file, from 1, and bytes of the line.
 
     Raises:
-        DataError: A line is longer than `MAX_LINE_BYTES`.
+        DataError: A line is longer than `MAX_LINE_BYTES`, or lines end in CR alone.
     """
     number = 0
     while line := stream.readline(MAX_LINE_BYTES + 1):
@@ -157,7 +157,24 @@ def lines_of(stream: BinaryIO, name: str) -> Iterator[tuple[int, bytes]]:
         if len(line) > MAX_LINE_BYTES:
             raise line_error(name, number, f"a line of {MAX_LINE_BYTES >> 20} MiB at most", line[:40])
         if (text := line.rstrip(b"\r\n")) and not text.isspace():
+            if number == 1:
+                require_line_ends(text, name)
             yield number, text
+
+
+def require_line_ends(first: bytes, name: str) -> None:
+    """Refuse a file whose first line has a CR inside: it is the whole file, with the line ends of old Macs.
+
+    Args:
+        first: The first line.
+        name: Name for messages.
+
+    Raises:
+        DataError: It has a CR inside.
+    """
+    if b"\r" in first.rstrip(b"\r\n"):
+        msg = f"{name}:1: expected lines that end in LF or CRLF, got CR alone; save the file with the line ends of Unix"
+        raise DataError(msg)
 
 
 def decode_text(raw: bytes) -> str:

@@ -23,7 +23,7 @@ from sidestream.models.data.writer import LogFolderWriter
 from sidestream.models.errors import DataError
 from sidestream.models.records import SessionStart
 from sidestream.models.records.base import MAX_ID_CHARS
-from sidestream.models.records.times import EARLIEST_EVENT_AT
+from sidestream.models.records.times import EARLIEST_EVENT_AT, describe_at
 
 # Time from a session-start to the first play of its session.
 SESSION_LEAD_MS = 1_000
@@ -68,6 +68,7 @@ class FolderBuilder:
         self._added = 0
         self._plays_at: Counter[int] = Counter()
         self._first_at: int | None = None
+        self._last_at = 0
         self._item_id: Callable[[str], str | None] = lambda item: item
         self.cuts: dict[str, int] = {}
 
@@ -85,6 +86,7 @@ class FolderBuilder:
         """Add a play, in any order; plays of one listener at one time keep the order in which they are added."""
         earliest = min(play.started_at, play.at)
         self._first_at = earliest if self._first_at is None else min(earliest, self._first_at)
+        self._last_at = max(play.at, self._last_at)
         self._plays_at[play.at // CUT_STEP_MS] += 1
         self._add(play.user_id, play.at, _PLAY + _encode_play(play))
 
@@ -148,7 +150,13 @@ class FolderBuilder:
         """Remove duplicates; of plays that differ only in length the longest is kept."""
         by_key: dict[object, int] = {}
         kept: list[Play | None] = []
+        repeats: Counter[tuple[int, str, str]] = Counter()
         for play in plays:
+            if play.is_day and play.event_id is None:
+                same = (play.at, play.item, play.signal)
+                repeats[same] += 1
+                if repeats[same] > 1:
+                    play.event_id = _event_id(play, self._item_id(play.item) or play.item, repeats[same])
             # If the source has event ids, only they count; tags keep keys of several kinds distinct.
             keys: list[object] = (
                 [("event", play.event_id)]
@@ -245,10 +253,17 @@ class FolderBuilder:
             share = behind / max(1, self.num_plays)
             valid_from = self._quantile(max(0.0, 1 - share - options.valid_share))
         first = min(self._plays_at, default=0) * CUT_STEP_MS
+        cuts = f"valid_from {_moment(valid_from)} and test_from {_moment(test_from)}"
+        if options.test_from is not None and test_from > self._last_at:
+            msg = (
+                f"split time: expected plays at or after test_from, got {cuts}; the last play is at "
+                f"{_moment(self._last_at)}; choose an earlier --test-from"
+            )
+            raise DataError(msg)
         if not first < valid_from <= test_from:
             msg = (
-                f"split time: expected plays before valid_from and valid_from <= test_from, got a first play at {first}"
-                f", valid_from {valid_from} and test_from {test_from} (epoch ms); choose other cuts or another split"
+                "split time: expected plays before valid_from and valid_from <= test_from, got "
+                f"{cuts}; the first play is at {_moment(first)}; choose other cuts or another split"
             )
             raise DataError(msg)
         return {"valid_from": valid_from, "test_from": test_from}
@@ -265,7 +280,7 @@ class FolderBuilder:
 
 def _listen(play: Play) -> ListenRow:
     return ListenRow(
-        event_id=play.event_id or _digest("event", play.user_id, play.item, str(play.at), play.signal),
+        event_id=play.event_id or _event_id(play, play.item),
         user_id=play.user_id,
         item_id=play.item,
         at=play.at,
@@ -278,9 +293,19 @@ def _listen(play: Play) -> ListenRow:
     )
 
 
+def _event_id(play: Play, item_id: str, repeat: int = 1) -> str:
+    """Derive an event id, the same in every import; repeats of a play on one day are numbered."""
+    number = (str(repeat),) if repeat > 1 else ()
+    return _digest("event", play.user_id, item_id, str(play.at), play.signal, *number)
+
+
 def _held_out(play: Play, role: Role) -> HeldOutRow:
     row = _listen(play)
     return HeldOutRow(**{name: getattr(row, name) for name in ListenRow.__struct_fields__}, role=role)
+
+
+def _moment(at: int) -> str:
+    return f"{at} ({describe_at(at)} UTC)"
 
 
 def _session_id(user_id: str, first: Play) -> str:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from sidestream.models.data.quantities import quantity
 from sidestream.models.errors import DataError
 
 # Rows that are listed individually; the rest is only counted.
@@ -29,6 +30,11 @@ class RowReport:
         self.damaged = 0
         self.named: list[str] = []
         self.left_out: Counter[str] = Counter()
+        self._rows_before = self._damaged_before = 0
+
+    def begin_file(self) -> None:
+        """Note that another file begins, which may be hopeless where the one before was not."""
+        self._rows_before, self._damaged_before = self.rows, self.damaged
 
     def damage(self, name: str, line: int, what: str) -> None:
         """Record a damaged row.
@@ -39,12 +45,12 @@ class RowReport:
             what: What was expected, and what was found.
 
         Raises:
-            DataError: None of many rows so far was valid.
+            DataError: None of many rows of the file so far was valid.
         """
         self.damaged += 1
         if len(self.named) < MAX_NAMED:
             self.named.append(f"{name}:{line}: {what}")
-        if self.damaged == self.rows == HOPELESS:
+        if self.damaged - self._damaged_before == self.rows - self._rows_before == HOPELESS:
             msg = f"none of the first {HOPELESS:,} rows can be read: {self._listed(3)}"
             raise DataError(msg)
 
@@ -66,7 +72,7 @@ class RowReport:
     @property
     def notes(self) -> tuple[str, ...]:
         """Notes for the manifest: damaged rows, and numbers of omitted rows by reason."""
-        notes = [f"{count:,} rows left out: {reason}" for reason, count in self.left_out.most_common()]
+        notes = [f"{quantity(count, 'row')} left out: {reason}" for reason, count in self.left_out.most_common()]
         if self.damaged:
             notes.insert(
                 0, f"{self.damaged:,} of {self.rows:,} rows are damaged and left out: {self._listed(MAX_NAMED)}"

@@ -22,6 +22,7 @@ class Play(msgspec.Struct, array_like=True, gc=False):
         session_id: Session, if the source has one.
         event_id: Id of the event, if the source has one.
         twin: Equal for rows of a listener that report one play twice; None if time and item decide.
+        is_day: Whether `at` is a day: equal plays are then repeats, not duplicates.
     """
 
     user_id: str
@@ -37,3 +38,4 @@ class Play(msgspec.Struct, array_like=True, gc=False):
     session_id: str | None = None
     event_id: str | None = None
     twin: str | None = None
+    is_day: bool = False

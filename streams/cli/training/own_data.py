@@ -44,10 +44,17 @@ SessionGap = Annotated[
 ]
 ValidFrom = Annotated[
     str | None,
-    typer.Option(help="--split time: validation from then on (2026-03-01 or epoch ms); default: a tenth of the plays."),
+    typer.Option(
+        help="--split time: validation from then on: 2026-03-01 (UTC), epoch ms, or 7d: seven days before now; "
+        "default: a tenth of the plays."
+    ),
 ]
 TestFrom = Annotated[
-    str | None, typer.Option(help="--split time: test from then on; default: behind nine tenths of the plays.")
+    str | None,
+    typer.Option(
+        help="--split time: test from then on: 2026-03-01 (UTC), epoch ms, or 7d: seven days before now, not before "
+        "the last play; default: behind nine tenths of the plays."
+    ),
 ]
 MaxDamaged = Annotated[
     float, typer.Option("--max-damaged", min=0, max=100, help="Refuse files with more percent of damaged rows.")
@@ -63,10 +70,21 @@ Constant = Annotated[
     list[str] | None,
     typer.Option("--constant", help="FIELD=VALUE where a row has none: kind=episode; may repeat."),
 ]
-AtUnitOption = Annotated[AtUnit, typer.Option("--at-unit", help="Unit of times; auto refuses what is not clear.")]
-AtIs = Annotated[Moment, typer.Option("--at-is", help="Whether a time is the start or the end of a play.")]
+AtUnitOption = Annotated[
+    AtUnit,
+    typer.Option("--at-unit", help="Unit of times; auto refuses what is not clear. Times without a zone are UTC."),
+]
+AtIs = Annotated[
+    Moment,
+    typer.Option(
+        "--at-is",
+        help="Whether a time is the start or the end of a play; auto: the end, unless the column is called started_at "
+        "or start_time.",
+    ),
+]
 DurationUnitOption = Annotated[
-    DurationUnit, typer.Option("--duration-unit", help="Unit of durations and of time listened.")
+    DurationUnit,
+    typer.Option("--duration-unit", help="Unit of durations and of time listened; auto: detected for each column."),
 ]
 Signals = Annotated[
     list[str] | None,
@@ -87,7 +105,7 @@ def jsonl(
     paths: Map = None,
     constants: Constant = None,
     at_unit: AtUnitOption = "auto",
-    at_is: AtIs = "end",
+    at_is: AtIs = "auto",
     unit: DurationUnitOption = "auto",
     signals: Signals = None,
     items: ItemsFile = None,
@@ -115,7 +133,7 @@ def csv(
     paths: Map = None,
     constants: Constant = None,
     at_unit: AtUnitOption = "auto",
-    at_is: AtIs = "end",
+    at_is: AtIs = "auto",
     unit: DurationUnitOption = "auto",
     signals: Signals = None,
     items: ItemsFile = None,

@@ -11,6 +11,7 @@ from sidestream.models.data.manifest import Clock
 from sidestream.models.data.plays import FolderBuilder, Play, RowReport, SplitOptions
 from sidestream.models.data.plays.holdout import split_statement
 from sidestream.models.data.progress import Progress, counted, ignore_progress
+from sidestream.models.data.quantities import quantity
 from sidestream.models.data.rows import ListenRow
 from sidestream.models.data.sorting import ExternalSort, number_key
 from sidestream.models.records import CatalogItem, SessionStart
@@ -155,7 +156,7 @@ class Building:
             reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(refused.reasons.items()))
             notes.append(f"{topic}: records that are no values of it ({reasons}): {'; '.join(refused.named)}")
         if self._num_erased:
-            notes.append(f"{self._num_erased:,} records of erased users left out in this run")
+            notes.append(f"{quantity(self._num_erased, 'record')} of erased users left out in this run")
         if state.lost:
             notes.append(f"{state.lost:,} offsets were gone by retention before they were recorded")
         return FolderFacts(

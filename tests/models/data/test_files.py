@@ -140,7 +140,7 @@ def test_csv_in_any_packing(tmp_path, packing, delimiter):
     text = f'user{delimiter}text\r\n\r\nu1{delimiter}"two\r\nlines"\r\nu2{delimiter}b\r\n'
     (tmp_path / "f").write_bytes(PACKINGS[packing](text.encode()))
     rows = CsvRows(tmp_path / "f")
-    assert list(rows) == [(3, ["u1", "two\nlines"]), (5, ["u2", "b"])]
+    assert list(rows) == [(3, ["u1", "two\nlines"], None), (5, ["u2", "b"], None)]
     assert rows.columns == ("user", "text")
 
 
@@ -148,9 +148,12 @@ def test_csv_in_any_packing(tmp_path, packing, delimiter):
     ("content", "words"),
     [
         (b"", "f:1: expected a header"),
-        (b"a,b,a\n1,2,3\n", "f:1: expected every column once, got 'a'"),
+        (b"a,b,a\n1,2,3\n", "f:1: expected every column once in the header (--columns"),
         (b"a,b\n1,\xff\n", "f:2: expected UTF-8"),
-        (b'a,b\n1,"' + b"x\n" * 200_000, "f:2: expected CSV"),
+        (b'a,"b\n' + b"1,2\n" * 9, "f:1: expected a header of column names; expected a field that begins with a quote"),
+        (b'{"a": 1}\n', "f:1: expected CSV with a header, not JSON (`sidestream import jsonl`)"),
+        (b'[\n{"a": 1}]\n', "f:1: expected CSV with a header, not JSON"),
+        (b"a,b\r1,2\r3,4\r", "f:1: expected lines that end in LF or CRLF, got CR alone"),
     ],
 )
 def test_csv_faults_name_the_line(tmp_path, content, words):
@@ -158,6 +161,81 @@ def test_csv_faults_name_the_line(tmp_path, content, words):
     with pytest.raises(DataError) as caught:
         list(CsvRows(tmp_path / "f"))
     assert words in str(caught.value)
+
+
+PLAYS = [f"u{n % 7},{1_767_571_200 + n},Art {n % 5},Song {n}" for n in range(3_000)]
+
+
+def csv_of(tmp_path, changes):
+    """3,000 plays, of which some have another title; their lines in the file begin with 2."""
+    changed = [line.rpartition(",")[0] + f",{changes[n]}" if n in changes else line for n, line in enumerate(PLAYS)]
+    (tmp_path / "f").write_text("\n".join(["user,at,artist,title", *changed]))
+    return list(CsvRows(tmp_path / "f"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "damaged"),
+    [
+        ({900: '"Never closed'}, [900]),
+        ({2_990: '"Never closed, near the end'}, [2_990]),
+        ({2_999: '"Never closed in the last row'}, [2_999]),
+        ({10: '"Opens', 50: 'Closes"'}, [10]),
+        ({10: '"Opens', 11: 'Closes"'}, [10]),
+        ({10: '"Opens', 50: '"Opens too'}, [10, 50]),
+        ({10: '"Opens', 50: 'A "word" inside'}, [10]),
+        ({10: '"Opens', 50: '"A, B"'}, [10]),
+        ({10: '"Opens', 30: "too, many, fields", 50: 'Closes"'}, [10, 30]),
+        ({10: f'"{"x" * 200_000}"'}, [10]),
+        ({n: '"Opens' for n in range(0, 3_000, 3)}, [*range(0, 3_000, 3)]),
+    ],
+)
+def test_a_stray_quote_damages_its_row_alone(tmp_path, changes, damaged):
+    found = csv_of(tmp_path, changes)
+    assert [row.line for row in found] == [*range(2, 3_002)]
+    assert [row.line - 2 for row in found if row.fault] == damaged
+    assert all("expected" in row.fault for row in found if row.fault)
+
+
+@pytest.mark.parametrize(
+    ("title", "read"),
+    [
+        ('"two\nlines"', "two\nlines"),
+        ('"one, two\nthree, four, five\nsix"', "one, two\nthree, four, five\nsix"),
+        ('"one\nand, with, three, commas"', "one\nand, with, three, commas"),
+        ('"said ""so""\nand left"', 'said "so"\nand left'),
+        ('"Heroes" (live)', "Heroes (live)"),
+        ('12" mix', '12" mix'),
+        ('"' + "line\n" * 900 + '"', "line\n" * 900),
+    ],
+)
+def test_texts_of_several_lines_and_quotes_inside_a_line_stay(tmp_path, title, read):
+    found = csv_of(tmp_path, {10: title})
+    assert len(found) == 3_000
+    assert not [row for row in found if row.fault]
+    assert found[10].fields[3] == read
+
+
+def test_texts_of_several_lines_in_the_first_column_and_in_tables_of_two(tmp_path):
+    (tmp_path / "f").write_text('title,id\n"one\ntwo",1\n"three, four\nfive",2\n')
+    assert [row.fields for row in CsvRows(tmp_path / "f")] == [["one\ntwo", "1"], ["three, four\nfive", "2"]]
+    (tmp_path / "f").write_text('id,text\nep-1,"Hello\nand you, too"\n')
+    assert [row.fields for row in CsvRows(tmp_path / "f")] == [["ep-1", "Hello\nand you, too"]]
+
+
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;"])
+def test_excels_line_with_the_delimiter(tmp_path, first):
+    (tmp_path / "f").write_text(f"{first}\r\na;b,c,d\r\n1;2\r\n")
+    rows = CsvRows(tmp_path / "f")
+    assert list(rows) == [(3, ["1", "2"], None)]
+    assert rows.columns == ("a", "b,c,d")
+
+
+def test_json_with_the_line_ends_of_old_macs(tmp_path):
+    (tmp_path / "f").write_bytes(b'{"a": 1}\r{"a": 2}\r')
+    with pytest.raises(DataError, match="got CR alone"):
+        list(read_json(tmp_path / "f"))
+    (tmp_path / "f").write_bytes(b'[{"a": 1},\r{"a": 2}]\r')
+    assert len(list(read_json(tmp_path / "f"))) == 2
 
 
 def test_folders_and_archives_give_the_same_members(tmp_path):

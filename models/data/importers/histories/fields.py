@@ -33,7 +33,21 @@ FIELDS: tuple[Field, ...] = get_args(Field)
 USUAL_NAMES: Mapping[Field, tuple[str, ...]] = {
     "user": ("user", "user_id", "userId", "user_name", "username", "listener", "account"),
     "item": ("item", "item_id", "itemId", "track_id", "trackId", "song_id", "episode_id", "uri"),
-    "at": ("at", "timestamp", "ts", "time", "played_at", "listened_at", "date", "datetime"),
+    "at": (
+        "at",
+        "timestamp",
+        "ts",
+        "time",
+        "played_at",
+        "listened_at",
+        "date",
+        "datetime",
+        "started_at",
+        "start_time",
+        "ended_at",
+        "end_time",
+        "endTime",
+    ),
     "title": ("title", "track_name", "trackName", "track", "song", "name", "episode_name"),
     "creator": ("creator", "artist", "artist_name", "artistName", "artists", "author", "channel"),
     "show": ("show", "album", "album_name", "release_name", "podcast", "show_name", "series"),
@@ -51,6 +65,10 @@ USUAL_NAMES: Mapping[Field, tuple[str, ...]] = {
     "session": ("session", "session_id"),
     "event": ("event_id",),
 }
+# Names of `at` that say that it is the start of a play.
+STARTS = frozenset({"started_at", "start_time"})
+# Columns that an error lists.
+MAX_SHOWN = 20
 # Fields of plays only, and fields of items only.
 OF_PLAYS: tuple[Field, ...] = ("user", "at", "listened", "signal", "surface", "device", "session", "event")
 _NAMED_UNITS = {"duration_ms": "ms", "listened_ms": "ms", "ms_played": "ms", "msPlayed": "ms", "duration_s": "s"}
@@ -99,7 +117,7 @@ class FieldMap:
         paths = dict(self.paths)
         for name, path in paths.items():
             if path not in row and path.split(".")[0] not in row:
-                known = ", ".join(map(str, list(row)[:20]))
+                known = ", ".join(map(str, list(row)[:MAX_SHOWN]))
                 msg = f"--map {name}={path}: expected a column or path of the first row, which has {known}"
                 raise DataError(msg)
         used = set(paths.values())

@@ -9,12 +9,14 @@ from typing import Any, Literal, cast, get_args
 import msgspec
 from pydantic import JsonValue
 
-from sidestream.models.data.importers.csv_rows import CsvRows, row_fault
-from sidestream.models.data.importers.histories.fields import OF_PLAYS, Field, FieldMap, as_text
+from sidestream.models.data.importers.csv_rows import CsvRows
+from sidestream.models.data.importers.histories.fields import MAX_SHOWN, OF_PLAYS, STARTS, FieldMap, as_text
+from sidestream.models.data.importers.histories.layout import Layout
 from sidestream.models.data.importers.histories.run import HistoryFacts
 from sidestream.models.data.importers.histories.units import (
+    DAY_MS,
+    are_days,
     check_at_unit,
-    duration_unit,
     guess_at_unit,
     read_at,
     read_duration_ms,
@@ -25,18 +27,20 @@ from sidestream.models.data.importers.json_values import read_json
 from sidestream.models.data.importers.lines import source_of
 from sidestream.models.data.plays import Items, Play, RowReport, Words
 from sidestream.models.data.plays.items import fits_id
+from sidestream.models.data.quantities import quantity
 from sidestream.models.errors import DataError
 from sidestream.models.records import Signal
 from sidestream.models.records.times import LATEST_AT
 
 FileFormat = Literal["jsonl", "csv"]
-Moment = Literal["start", "end"]
+Moment = Literal["auto", "start", "end"]
 # Rows from which units are detected.
 SAMPLE_ROWS = 1_000
-DURATIONS: tuple[Field, ...] = ("duration", "listened")
 _decode = msgspec.json.Decoder().decode
 
-Numbered = tuple[int, Mapping[str, Any]]
+Row = Mapping[str, Any]
+# A row with its line, or what is wrong with it.
+Numbered = tuple[int, Row | str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ class MappedOptions:
         items_file: A file with the items, of the same format; None if the plays have all item data.
         item_fields: Mapping of the fields of an item in that file.
         at_unit: Unit of times.
-        at_is: Whether a time is the start or the end of a play.
+        at_is: Whether a time is the start or the end of a play; auto: the end, unless its column is named otherwise.
         duration_unit: Unit of durations and listened times.
         signals: Signal by the word in the file; words that are valid signals need no entry.
         tags_separator: Separator of tags in one text.
@@ -61,7 +65,7 @@ class MappedOptions:
     items_file: Path | None = None
     item_fields: FieldMap = field(default_factory=FieldMap)
     at_unit: str = "auto"
-    at_is: Moment = "end"
+    at_is: Moment = "auto"
     duration_unit: str = "auto"
     signals: Mapping[str, str] = field(default_factory=dict)
     tags_separator: str = "|"
@@ -87,10 +91,13 @@ class MappedHistory:
         self._path = path
         self._format = file_format
         self._options = options or MappedOptions()
-        self._fields = self._options.fields
+        self._layout = Layout(self._options.fields, {}, frozenset())
+        self._item_layout: Layout | None = None
         self._at_unit = self._options.at_unit
-        self._units: dict[Field, str] = {}
+        self._at_is: Moment = self._options.at_is
+        self._has_days = False
         self._notes: list[str] = []
+        self._warnings: list[str] = []
         self._known_items: int | None = None
         if unknown := next((ours for ours in self._options.signals.values() if ours not in get_args(Signal)), None):
             msg = f"--signal …={unknown}: expected one of {', '.join(get_args(Signal))}, got {unknown!r}"
@@ -101,124 +108,121 @@ class MappedHistory:
         if self._options.items_file is not None:
             self._read_items(self._options.items_file, items, report)
             self._known_items = len(items)
-        rows = self._rows(self._path, self._options.columns, report)
+        report.begin_file()
+        rows = self._rows(self._path, self._options.columns)
         sample = list(islice(rows, SAMPLE_ROWS))
-        if sample:
-            self._settle(sample, latest_at)
+        if whole := [row for _, row in sample if not isinstance(row, str)]:
+            self._settle(whole, latest_at)
         for line, row in chain(sample, rows):
+            report.rows += 1
             try:
-                yield self._play(row, items, latest_at)
+                yield self._play(_whole(row), items, latest_at)
             except ValueError as error:
                 report.damage(self._name, line, str(error))
         if self._known_items is not None and len(items) > self._known_items:
             extra = len(items) - self._known_items
             self._notes.append(
-                f"{extra:,} items of plays are not in {self._options.items_file}: created from the plays"
+                f"{quantity(extra, 'item')} of plays not in {self._options.items_file}: created from the plays"
             )
 
     def facts(self) -> HistoryFacts:
         """Describe the source; see `History`."""
-        options = self._options
+        fields, units = self._layout.fields, self._layout.units
+        item_units = {} if self._item_layout is None else self._item_layout.units
         return HistoryFacts(
             name=Path(self._name).name.split(".")[0] or "plays",
             source=f"{Path(self._name).name}, imported as {self._format}",
             licence="Your own data: no terms are known.",
-            events_are="plays" if "signal" not in self._fields.paths else "plays and other signals",
-            clock=f"`at` is the {options.at_is} of a play as in the file (unit: {self._at_unit}).",
-            notes=tuple(self._notes),
+            events_are="plays" if "signal" not in fields.paths else "plays and other signals",
+            clock=f"`at` is the {self._at_is} of a play as in the file (unit: {self._at_unit}).",
+            notes=(*self._warnings, *self._notes),
             settings={
-                "map": dict[str, JsonValue](self._fields.paths.items()),
-                "constants": dict[str, JsonValue](self._fields.constants.items()),
+                "map": dict[str, JsonValue](fields.paths.items()),
+                "constants": dict[str, JsonValue](fields.constants.items()),
                 "at_unit": self._at_unit,
-                "at_is": options.at_is,
-                "duration_units": dict[str, JsonValue](self._units.items()),
+                "at_is": self._at_is,
+                "duration_units": dict[str, JsonValue](units.items()),
+                **({"item_duration_units": dict[str, JsonValue](item_units.items())} if item_units else {}),
             },
         )
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Warnings: settings that look wrong but were applied."""
-        return tuple(note for note in self._notes if "looks like" in note)
+        """Warnings: settings that look wrong but were applied, and data that mean less than they seem to."""
+        return tuple(self._warnings)
 
-    def _rows(self, path: Path | str, columns: Sequence[str], report: RowReport) -> Iterator[Numbered]:
-        name = source_of(path).name
+    def _rows(self, path: Path | str, columns: Sequence[str]) -> Iterator[Numbered]:
         if self._format == "csv":
             table = CsvRows(path, columns, self._options.delimiter)
-            for line, fields in table:
-                report.rows += 1
-                if fault := row_fault(table.columns, fields):
-                    report.damage(name, line, fault)
-                else:
-                    yield line, dict(zip(table.columns, fields, strict=True))
+            for line, texts, fault in table:
+                yield line, fault or dict(zip(table.columns, texts, strict=True))
             return
         for line, text in read_json(path):
-            report.rows += 1
             try:
                 row = _decode(text)
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-                report.damage(name, line, f"expected a JSON object, got {text[:60]!r} ({error})")
+                yield line, f"expected a JSON object, got {text[:60]!r} ({error})"
                 continue
-            if isinstance(row, dict):
-                yield line, row
-            else:
-                report.damage(name, line, f"expected a JSON object, got {text[:60]!r}")
+            yield line, row if isinstance(row, dict) else f"expected a JSON object, got {text[:60]!r}"
 
-    def _settle(self, sample: Sequence[Numbered], latest_at: int) -> None:
+    def _settle(self, sample: Sequence[Row], latest_at: int) -> None:
         """Complete the mapping and detect the units, from the first rows."""
         options = self._options
-        everything = {name: value for _, row in reversed(sample) for name, value in row.items()}
-        self._fields = options.fields.completed(everything)
-        self._require_fields()
-        ats = [value for _, row in sample if (value := self._fields.value(row, "at")) is not None]
+        everything = {name: value for row in reversed(sample) for name, value in row.items()}
+        fields = options.fields.completed(everything)
+        self._require_fields(fields, everything)
+        ats = [value for row in sample if (value := fields.value(row, "at")) is not None]
         if options.at_unit == "auto":
             self._at_unit = guess_at_unit(ats, latest_at, self._name)
         else:
             check_at_unit(ats, options.at_unit, latest_at, self._name)
-        self._settle_durations(self._fields, sample, self._name)
+        if options.at_is == "auto":
+            self._at_is = "start" if fields.paths.get("at", "").split(".")[-1] in STARTS else "end"
+        self._layout = Layout.found_in(sample, fields, options.duration_unit, self._name)
+        self._has_days = are_days(ats, self._at_unit)
+        if self._has_days:
+            self._warnings.append(
+                f"{self._name}: times are whole days; equal plays of one day are all kept, and the order within a day "
+                "is that of the file"
+            )
+        self._warnings += self._layout.warnings
+        self._notes += self._layout.notes
 
-    def _settle_durations(self, fields: FieldMap, sample: Sequence[Numbered], name: str) -> None:
-        """Detect the unit of durations, which also applies to listened times unless their column names another."""
-        for field_name in DURATIONS:
-            if field_name not in {*fields.paths, *fields.constants}:
-                continue
-            asked = self._options.duration_unit
-            if asked == "auto":
-                asked = fields.unit_named(field_name) or self._units.get("duration", "auto")
-            values = [fields.value(row, field_name) for _, row in sample]
-            self._units[field_name], warning = duration_unit(values, asked, name)
-            if warning is not None:
-                self._notes.append(warning)
-
-    def _require_fields(self) -> None:
-        known = {*self._fields.paths, *self._fields.constants}
+    def _require_fields(self, fields: FieldMap, everything: Row) -> None:
+        known = {*fields.paths, *fields.constants}
         missing = [name for name in ("user", "at") if name not in known and not (name == "user" and self._options.user)]
+        hint = "give --user NAME for a file of one listener, or " if "user" in missing else ""
+        what = ", ".join(missing)
+        if not missing and not known & {"item", "title"}:
+            missing, what = ["item"], "item (an id) or title"
         if missing:
-            hint = "give --user NAME for a file of one listener, or " if "user" in missing else ""
-            msg = f"{self._name}: expected a column or path for {', '.join(missing)}; {hint}--map {missing[0]}=…"
-            raise DataError(msg)
-        if not known & {"item", "title"}:
-            msg = f"{self._name}: expected a column or path for item (an id) or title; --map item=…"
+            got = ", ".join(map(str, list(everything)[:MAX_SHOWN]))
+            header = "; --columns names those of a CSV without a header" if self._format == "csv" else ""
+            msg = (
+                f"{self._name}: expected a column or path for {what}; {hint}--map {missing[0]}=…; "
+                f"the file has {got}{header}"
+            )
             raise DataError(msg)
 
-    def _play(self, row: Mapping[str, Any], items: Items, latest_at: int) -> Play:
-        fields = self._fields
-        user_id = as_text(fields.value(row, "user")) or self._options.user or ""
+    def _play(self, row: Row, items: Items, latest_at: int) -> Play:
+        layout, fields = self._layout, self._layout.fields
+        user_id = layout.id_of(row, "user") or self._options.user or ""
         if not fits_id(user_id):
             raise ValueError(_expected_id("user", user_id))
         at = read_at(_required(fields.value(row, "at"), "at"), self._at_unit)
         require_at(at, latest_at)
-        words = self._words(row, fields)
-        listened_ms = read_duration_ms(fields.value(row, "listened"), self._units.get("listened", "ms"))
+        words = self._words(row, layout)
+        listened_ms = read_duration_ms(fields.value(row, "listened"), layout.units.get("listened", "ms"))
         heard_ms = listened_ms if listened_ms is not None else words.duration_ms or 0
-        starts = self._options.at_is == "start"
-        session_id, event_id = (as_text(fields.value(row, name)) for name in ("session", "event"))
+        starts = self._at_is == "start"
+        session_id, event_id = layout.id_of(row, "session"), layout.id_of(row, "event")
         for name, text in (("session", session_id), ("event", event_id)):
             if text and not fits_id(text):
                 raise ValueError(_expected_id(name, text))
         signal = self._signal(fields.value(row, "signal"))
         return Play(
             user_id=user_id,
-            item=self._item(row, fields, words, items, at),
+            item=self._item(row, words, items, at),
             at=at,
             started_at=at if starts else at - (listened_ms or 0),
             ended_at=at + heard_ms if starts else at,
@@ -229,10 +233,12 @@ class MappedHistory:
             device=as_text(fields.value(row, "device")) or None,
             session_id=session_id or None,
             event_id=event_id or None,
+            is_day=self._has_days and at % DAY_MS == 0,
         )
 
-    def _item(self, row: Mapping[str, Any], fields: FieldMap, words: Words, items: Items, at: int) -> str:
-        item_id = as_text(fields.value(row, "item"))
+    def _item(self, row: Row, words: Words, items: Items, at: int) -> str:
+        fields = self._layout.fields
+        item_id = self._layout.id_of(row, "item")
         if item_id:
             if not fits_id(item_id):
                 raise ValueError(_expected_id("item", item_id))
@@ -244,34 +250,38 @@ class MappedHistory:
         return items.of_name((), words, at)
 
     def _read_items(self, path: Path, items: Items, report: RowReport) -> None:
-        rows = self._rows(path, (), report)
+        report.begin_file()
+        rows = self._rows(path, ())
         sample = list(islice(rows, SAMPLE_ROWS))
-        everything = {name: value for _, row in reversed(sample) for name, value in row.items()}
+        layout = self._item_layout = self._layout_of_items(path, [row for _, row in sample if not isinstance(row, str)])
+        self._warnings += layout.warnings
+        self._notes += layout.notes
+        for line, row in chain(sample, rows):
+            report.rows += 1
+            try:
+                item = _whole(row)
+                item_id = layout.id_of(item, "item")
+                if not fits_id(item_id):
+                    raise ValueError(_expected_id("item", item_id))
+                items.of_id(item_id, self._words(item, layout), LATEST_AT)
+            except ValueError as error:
+                report.damage(str(path), line, str(error))
+
+    def _layout_of_items(self, path: Path, sample: Sequence[Row]) -> Layout:
+        everything = {name: value for row in reversed(sample) for name, value in row.items()}
         wanted = self._options.item_fields.completed(everything) if sample else self._options.item_fields
         if "item" not in wanted.paths and "id" in everything:
             wanted = FieldMap({"item": "id", **wanted.paths}, wanted.constants)
         # `at` or `user` of an item file do not belong to a play.
-        paths = {name: path for name, path in wanted.paths.items() if name not in OF_PLAYS}
-        fields = FieldMap(paths, wanted.constants)
-        if sample and "item" not in {*paths, *fields.constants}:
-            msg = f"{path}: expected a column or path with the item's id; --item-map item=…"
+        fields = FieldMap({name: at for name, at in wanted.paths.items() if name not in OF_PLAYS}, wanted.constants)
+        if sample and "item" not in {*fields.paths, *fields.constants}:
+            got = ", ".join(map(str, list(everything)[:MAX_SHOWN]))
+            msg = f"{path}: expected a column or path with the item's id; --item-map item=…; the file has {got}"
             raise DataError(msg)
-        self._settle_durations(fields, sample, str(path))
-        for line, row in chain(sample, rows):
-            try:
-                item_id = as_text(fields.value(row, "item"))
-                if not fits_id(item_id):
-                    raise ValueError(_expected_id("item", item_id))
-                items.of_id(
-                    item_id,
-                    item_words(row, fields, self._units.get("duration", "ms"), self._options.tags_separator),
-                    LATEST_AT,
-                )
-            except ValueError as error:
-                report.damage(str(path), line, str(error))
+        return Layout.found_in(sample, fields, self._options.duration_unit, str(path))
 
-    def _words(self, row: Mapping[str, Any], fields: FieldMap) -> Words:
-        return item_words(row, fields, self._units.get("duration", "ms"), self._options.tags_separator)
+    def _words(self, row: Row, layout: Layout) -> Words:
+        return item_words(row, layout.fields, layout.units.get("duration", "ms"), self._options.tags_separator)
 
     def _signal(self, value: Any) -> Signal:
         word = as_text(value)
@@ -283,6 +293,12 @@ class MappedHistory:
             )
             raise ValueError(msg)
         return cast(Signal, ours)
+
+
+def _whole(row: Row | str) -> Row:
+    if isinstance(row, str):
+        raise ValueError(row)
+    return row
 
 
 def _required(value: Any, name: str) -> Any:

@@ -15,13 +15,14 @@ from pathlib import Path
 from sidestream.models.data.importers.csv_rows import row_fault
 from sidestream.models.data.importers.histories.fields import as_text
 from sidestream.models.data.importers.histories.run import HistoryFacts
-from sidestream.models.data.importers.histories.units import as_number, describe_at, read_at
+from sidestream.models.data.importers.histories.units import as_number, read_at
 from sidestream.models.data.importers.lines import decode_text, line_error, read_lines
 from sidestream.models.data.plays import Items, Play, RowReport, Words
 from sidestream.models.data.plays.items import fits_id
+from sidestream.models.data.quantities import quantity
 from sidestream.models.errors import DataError
 from sidestream.models.records import Signal
-from sidestream.models.records.times import EARLIEST_EVENT_AT, is_event_time
+from sidestream.models.records.times import EARLIEST_EVENT_AT, describe_at, is_event_time
 
 WEEK_MS = 7 * 86_400_000
 _TITLES = ("movie_title", "title", "name", "item_name", "artist_name", "track_name")
@@ -79,7 +80,9 @@ class MovieLensHistory:
         shifted = f" All times are shifted by {weeks} weeks, to be after 2000; distances are real." if weeks else ""
         notes = ["Items are written as kind `track`, the closest playable kind."]
         if self._untitled:
-            notes.append(f"{self._untitled:,} items have ratings and no line in {self._inter.stem}.item.")
+            notes.append(
+                f"{quantity(self._untitled, 'item')} with ratings, but without a line in {self._inter.stem}.item."
+            )
         return HistoryFacts(
             name=self._inter.stem,
             source=f"{self._inter.name}, RecBole's atomic files",

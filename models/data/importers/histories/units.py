@@ -10,10 +10,21 @@ from datetime import MAXYEAR, UTC, datetime
 from typing import Literal, cast, get_args
 
 from sidestream.models.errors import DataError
-from sidestream.models.records.times import TimeUnit, is_event_time, published_time_fault, to_ms, unit_of
+from sidestream.models.records.times import (
+    EARLIEST_EVENT_AT,
+    EARLIEST_FACT_AT,
+    LATEST_AT,
+    TimeUnit,
+    describe_at,
+    is_event_time,
+    published_time_fault,
+    to_ms,
+    unit_of,
+)
 
 AtUnit = Literal["auto", "s", "ms", "us", "ns", "iso"]
 DurationUnit = Literal["auto", "s", "ms"]
+_UNITS: tuple[str, ...] = get_args(AtUnit)[1:]
 
 # Share of the first rows that must be valid; no time is valid in two units, so the rest is damage.
 _ENOUGH = 0.5
@@ -21,8 +32,13 @@ _ENOUGH = 0.5
 # a gap. The median would not do: half of all plays may be skips of a few seconds.
 _LONGEST_S = 10_000
 _SHORTEST_MS = 60_000
+# A long play in this many durations of long items is milliseconds that were read as seconds.
+_PLAYS_OF_ITEM = 3
+# Times outside the valid range still tell their unit from here on: no number is in 1980 to 2100 in two units.
+_RECOGNISED_FROM_AT = 315_532_800_000
+DAY_MS = 86_400_000
 # No item and no play is longer than a year; larger numbers are damage, and do not fit into the rows that are sorted.
-MAX_DURATION_MS = 366 * 86_400_000
+MAX_DURATION_MS = 366 * DAY_MS
 
 
 def read_at(value: object, unit: str) -> int:
@@ -108,9 +124,10 @@ def guess_at_unit(values: Sequence[object], latest_at: int, name: str) -> str:
     Raises:
         DataError: No unit fits, or several do.
     """
-    fitting = [unit for unit in get_args(AtUnit)[1:] if values and _share(values, unit, latest_at) >= _ENOUGH]
+    fitting = [unit for unit in _UNITS if values and _share(values, unit, EARLIEST_EVENT_AT, latest_at) >= _ENOUGH]
     if len(fitting) == 1:
-        return str(fitting[0])
+        return fitting[0]
+    _require_range(values, _UNITS, latest_at, name)
     found = ", ".join(repr(value) for value in values[:3]) or "none"
     msg = (
         f"{name}: expected times of which the unit is clear (s, ms, us, ns or ISO 8601, from 2000-01-01 until now), "
@@ -131,25 +148,41 @@ def check_at_unit(values: Sequence[object], unit: str, latest_at: int, name: str
     Raises:
         DataError: Most times are invalid in this unit.
     """
-    if not values or _share(values, unit, latest_at) >= _ENOUGH:
+    if not values or _share(values, unit, EARLIEST_EVENT_AT, latest_at) >= _ENOUGH:
         return
+    _require_range(values, (unit,), latest_at, name)
     try:
         gives = describe_at(read_at(values[0], unit))
     except ValueError as error:
         gives = str(error)
-    better = next((other for other in get_args(AtUnit)[1:] if _share(values, other, latest_at) >= _ENOUGH), None)
+    better = next((other for other in _UNITS if _share(values, other, EARLIEST_EVENT_AT, latest_at) >= _ENOUGH), None)
     advice = f"it looks like --at-unit {better}" if better else "check the column of `at`"
     msg = f"{name}: --at-unit {unit} does not fit: {values[0]!r} gives {gives}; {advice}"
     raise DataError(msg)
 
 
-def duration_unit(values: Sequence[object], unit: str, name: str) -> tuple[str, str | None]:
-    """Detect or check the unit of durations.
+def are_days(values: Sequence[object], unit: str) -> bool:
+    """Return whether times of a sample, two or more, are all at midnight UTC: days, not moments."""
+    ats = []
+    for value in values:
+        try:
+            ats.append(read_at(value, unit))
+        except ValueError:
+            continue
+    return len(ats) > 1 and not any(at % DAY_MS for at in ats)
+
+
+def duration_unit(
+    values: Sequence[object], unit: str, source: str, what: str, item_ms: float | None = None
+) -> tuple[str, str | None]:
+    """Detect or check the unit of a column of durations.
 
     Args:
         values: Durations (or listened times) in the first rows.
         unit: A `DurationUnit`.
-        name: Name of the file, for messages.
+        source: What gave the unit, for the warning; empty for none.
+        what: File and column, for messages.
+        item_ms: A long duration of the items, if these are listened times and it is known.
 
     Returns:
         The unit, and a warning if the given one looks wrong.
@@ -157,23 +190,30 @@ def duration_unit(values: Sequence[object], unit: str, name: str) -> tuple[str, 
     Raises:
         DataError: None was given and the values fit both units.
     """
-    numbers = sorted(number for value in values if (number := as_number(value)) is not None and number > 0)
-    if not numbers:
+    long = long_duration(values)
+    if long is None:
         return ("ms" if unit == "auto" else unit), None
-    long = numbers[int(0.9 * (len(numbers) - 1))]
     likely = "s" if long < _LONGEST_S else "ms" if long >= _SHORTEST_MS else None
     if unit == "auto":
+        if likely == "s" and item_ms is not None and long * 1_000 > _PLAYS_OF_ITEM * item_ms:
+            likely = None
         if likely is None:
             msg = (
-                f"{name}: expected durations of which the unit is clear, got {long:g} for a long one: "
-                f"{long / 3600:.1f} h in seconds, {long / 1000:.0f} s in milliseconds; give --duration-unit"
+                f"{what}: expected durations of which the unit is clear, got {long:g} for a long one: "
+                f"{long / 3600:.1f} h in seconds, {long / 1000:.3g} s in milliseconds; give --duration-unit"
             )
             raise DataError(msg)
         return likely, None
     if likely is not None and likely != unit:
         seconds = long if unit == "s" else long / 1_000
-        return unit, f"{name}: with --duration-unit {unit} a long duration is {seconds:g} s; it looks like {likely}"
+        return unit, f"{what}: with {source} a long duration is {seconds:g} s; it looks like {likely}"
     return unit, None
+
+
+def long_duration(values: Sequence[object]) -> float | None:
+    """Return the 90th percentile of the positive numbers; None without any."""
+    numbers = sorted(number for value in values if (number := as_number(value)) is not None and number > 0)
+    return numbers[int(0.9 * (len(numbers) - 1))] if numbers else None
 
 
 def read_duration_ms(value: object, unit: str, name: str = "a duration") -> int | None:
@@ -193,7 +233,10 @@ def read_duration_ms(value: object, unit: str, name: str = "a duration") -> int 
     if value is None or value == "":
         return None
     number = as_number(value)
-    duration_ms = None if number is None else _converted(number, unit)
+    if number is None:
+        msg = f"expected {name} as a number, such as 210 or 1.5, got {value!r}"
+        raise ValueError(msg)
+    duration_ms = _converted(number, unit)
     if duration_ms is None or not 0 <= duration_ms <= MAX_DURATION_MS:
         msg = f"expected {name} in {unit}, at most a year, got {value!r}"
         raise ValueError(msg)
@@ -212,14 +255,6 @@ def as_number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
-def describe_at(at: int) -> str:
-    """Write a time for people, also one that no calendar holds."""
-    try:
-        return f"{datetime.fromtimestamp(at / 1_000, UTC):%Y-%m-%d %H:%M:%S}"
-    except (ValueError, OverflowError, OSError):
-        return f"{at} ms, {'after' if at > 0 else 'before'} any calendar"
-
-
 def _converted(number: float, unit: str) -> int | None:
     """Convert to milliseconds; None where the number is too large for it."""
     try:
@@ -228,11 +263,27 @@ def _converted(number: float, unit: str) -> int | None:
         return None
 
 
-def _share(values: Sequence[object], unit: str, latest_at: int) -> float:
+def _require_range(values: Sequence[object], units: Sequence[str], latest_at: int, name: str) -> None:
+    """Refuse times of which the unit is clear, but which are too early or in the future."""
+    for unit in units:
+        since = EARLIEST_FACT_AT if unit == "iso" else _RECOGNISED_FROM_AT
+        outside = [value for value in values if not _share([value], unit, EARLIEST_EVENT_AT, latest_at)]
+        known = [value for value in outside if _share([value], unit, since, LATEST_AT)]
+        if known and len(known) >= _ENOUGH * len(values):
+            value = known[0]
+            msg = (
+                f"{name}: expected times from 2000-01-01 until now, got {value!r} ({unit}), which is "
+                f"{describe_at(read_at(value, unit))} UTC, as in most rows; the unit is not the problem: correct the "
+                "times, or leave these rows out"
+            )
+            raise DataError(msg)
+
+
+def _share(values: Sequence[object], unit: str, since: int, until: int) -> float:
     fitting = 0
     for value in values:
         try:
-            fitting += is_event_time(read_at(value, unit), latest_at)
+            fitting += since <= read_at(value, unit) <= until
         except ValueError:
             continue
     return fitting / max(1, len(values))

@@ -60,7 +60,7 @@ def test_csv_with_items_and_a_cut_in_time(tmp_path):
     )  # fmt: skip
     assert log.manifest.cuts == {"valid_from": (S0 + 3600 * 5) * 1_000, "test_from": (S0 + 3600 * 7) * 1_000}
     assert log.manifest.settings["session_gap_ms"] == 540_000
-    assert facts["notes"][0] == "1 rows left out: plays after what is held out"
+    assert facts["notes"][0] == "1 row left out: plays after what is held out"
     done = run(
         "csv", tmp_path / "plays.csv", tmp_path / "other", "--columns", "user,item,at",
         "--items", tmp_path / "items.csv", "--item-map", "item=nr", "--delimiter", ";", "--split", "none",
@@ -107,3 +107,11 @@ def test_units_that_look_wrong_are_warned_of(tmp_path):
     assert done.exit_code == 0
     assert "warning: " in done.stderr
     assert "it looks like ms" in done.stderr
+
+
+def test_days_without_a_time_are_warned_of(tmp_path):
+    (tmp_path / "f").write_text("\n".join(json.dumps({"user": "u", "item": "i", "at": "2026-01-05"}) for _ in range(3)))
+    done = run("jsonl", tmp_path / "f", tmp_path / "log", "--split", "none")
+    assert done.exit_code == 0, done.output
+    assert "warning: " in done.stderr
+    assert "times are whole days" in done.stderr

@@ -96,7 +96,7 @@ def test_items_keep_the_order_of_their_topic_and_removals(clients, topics, send,
     assert set(catalogue_at(folder)) == {"i0"}
     assert done.manifest.counts.removals == 1
     assert [row.item_id for row in folder.listens()] == ["i0"]
-    assert "1 rows left out: their item is not in the catalogue" in done.manifest.notes
+    assert "1 row left out: their item is not in the catalogue" in done.manifest.notes
 
 
 def test_a_range_of_time(clients, topics, send, tmp_path):
@@ -167,7 +167,7 @@ def test_another_run_brings_the_folder_up_to_date(clients, topics, send, tmp_pat
     done, folder = recorded(clients, topics, tmp_path / "log")
     assert dict(done.read) == {"listens": 6}
     assert len(list(folder.listens())) == 17
-    assert "1 rows left out: the same play again" in done.manifest.notes
+    assert "1 row left out: the same play again" in done.manifest.notes
     assert recorded(clients, topics, tmp_path / "new")[1].manifest.identity == folder.manifest.identity
 
 

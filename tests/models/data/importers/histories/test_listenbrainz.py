@@ -163,7 +163,7 @@ def test_odd_but_sound_rows(tmp_path):
         )
     )
     manifest, log = imported(source, tmp_path / "log")
-    assert "1 rows left out: what is playing now, not a play" in manifest.notes
+    assert "1 row left out: what is playing now, not a play" in manifest.notes
     rows = list(log.listens())
     assert [row.duration_ms for row in rows] == [None, None, None, None, 200_000, 200_000, None]
     assert rows[-1].at == (S0 + 600) * 1_000

@@ -1,6 +1,7 @@
 """Import of JSON and CSV files of plays: detected and mapped fields, units, and reporting of damaged rows."""
 
 import json
+import re
 
 import pytest
 
@@ -112,7 +113,13 @@ def test_units_of_times(tmp_path, asked, unit, value, at):
         ("iso", S0, "expected an ISO 8601 time, got 1767571200; it looks like --at-unit s"),
         ("auto", 2026, "expected times of which the unit is clear"),
         ("auto", "yesterday", "got 'yesterday', 'yesterday'"),
-        ("auto", S0 + 400 * 86_400, "until now), got"),
+        ("auto", S0 + 400 * 86_400, "until now, got 1802131200 (s), which is 2027-02-09 00:00:00 UTC, as in most rows"),
+        ("s", S0 + 400 * 86_400, "the unit is not the problem"),
+        ("auto", 880_000_000, "until now, got 880000000 (s), which is 1997-11-20 04:26:40 UTC"),
+        ("s", 880_000_000, "until now, got 880000000 (s), which is 1997-11-20"),
+        ("auto", "880000000000000", "(us), which is 1997-11-20"),
+        ("auto", "1965-01-01", "until now, got '1965-01-01' (iso), which is 1965-01-01 00:00:00 UTC"),
+        ("iso", "2028-03-14T00:00:00Z", "(iso), which is 2028-03-14 00:00:00 UTC"),
     ],
 )
 def test_a_unit_that_does_not_fit_is_refused(tmp_path, unit, value, words):
@@ -132,6 +139,55 @@ def test_units_of_durations(tmp_path, duration, unit, expected):
     _, folder = imported(path, tmp_path / "log", mapping(duration_unit=unit))
     assert {(row.duration_ms, row.listened_ms) for row in folder.listens()} == {(expected, expected // 2)}
     assert catalogue_at(folder)["i0"].duration_ms == expected
+
+
+PLAYED = [
+    {"user_id": f"u{n % 9}", "played_at": S0 + 400 * n, "track_id": f"t{n}", "duration_ms": 210_000 + n % 200,
+     "play_time": 20 + n % 200} for n in range(500)
+]  # fmt: skip
+
+
+def as_csv(values):
+    return "\n".join([",".join(values[0]), *(",".join(map(str, value.values())) for value in values)])
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_each_column_has_its_own_unit(tmp_path, kind):
+    path = written(tmp_path / "f", PLAYED, as_csv(PLAYED) if kind == "csv" else None)
+    history = MappedHistory(path, kind)
+    manifest = import_history(history, tmp_path / "log", NONE, now_ms=lambda: NOW_MS)
+    assert manifest.settings["duration_units"] == {"duration": "ms", "listened": "s"}
+    assert [row.listened_ms for row in LogFolder(tmp_path / "log").listens()] == [
+        (20 + n % 200) * 1_000 for n in range(500)
+    ]
+    assert history.warnings == ()
+
+
+def test_the_unit_of_an_items_file_is_that_of_the_file_alone(tmp_path):
+    items = written(tmp_path / "items", [{"id": f"i{n}", "duration": 210_000} for n in range(6)])
+    path = written(tmp_path / "f", rows(listened=200, duration=210))
+    manifest, folder = imported(path, tmp_path / "log", MappedOptions(items_file=items))
+    assert {(row.duration_ms, row.listened_ms) for row in folder.listens()} == {(210_000, 200_000)}
+    assert {item.duration_ms for item in catalogue_at(folder).values()} == {210_000}
+    assert manifest.settings["duration_units"] == {"duration": "s", "listened": "s"}
+    assert manifest.settings["item_duration_units"] == {"duration": "ms"}
+    path = written(tmp_path / "g", rows(listened=20_000))
+    with pytest.raises(DataError, match=r"g, column listened: expected durations of which the unit is clear"):
+        imported(path, tmp_path / "log2", MappedOptions(items_file=items))
+
+
+def test_listened_times_that_no_item_lasts_are_not_taken_for_seconds(tmp_path):
+    path = written(tmp_path / "f", rows(listened=9_000, duration_ms=210_000))
+    with pytest.raises(DataError, match=r"column listened: .*2\.5 h in seconds, 9 s in milliseconds"):
+        imported(path, tmp_path / "log")
+
+
+def test_a_unit_in_the_name_of_a_column_that_looks_wrong_is_named_as_such(tmp_path):
+    history = MappedHistory(written(tmp_path / "f", rows(duration_ms=210)), "jsonl")
+    import_history(history, tmp_path / "log", NONE, now_ms=lambda: NOW_MS)
+    (warning,) = history.warnings
+    assert "column duration_ms: with the unit ms in its name a long duration is 0.21 s; it looks like s" in warning
+    assert "--duration-unit" not in warning
 
 
 def test_skips_do_not_make_milliseconds_look_like_seconds(tmp_path):
@@ -161,7 +217,9 @@ DAMAGE = [
     ('{"user": {"id": 1}, "item": "i", "at": 1767571200}', "expected a text"),
     ('{"user": "u", "item": "i", "at": 1767571200, "signal": "hum"}', "--signal 'hum=listen'"),
     ('{"user": "u", "item": "i", "at": 1767571200, "kind": "video"}', "expected a kind of track"),
-    ('{"user": "u", "item": "i", "at": 1767571200, "duration": "long"}', "expected a duration in"),
+    ('{"user": "u", "item": "i", "at": 1767571200, "duration": "long"}', "expected a duration as a number"),
+    ('{"user": "u", "item": "i", "at": 1767571200, "duration": "1,5"}', "such as 210 or 1.5, got '1,5'"),
+    ('{"user": "u", "item": "i", "at": 1767571200, "duration": -1}', "expected a duration in s, at most a year"),
     ('{"user": "u", "item": "i", "at": 1767571200, "explicit": "maybe"}', "expected explicit to be true or false"),
 ]
 
@@ -199,7 +257,10 @@ def test_a_wrong_map_ends_the_import_early_and_many_damaged_rows_are_named_up_to
             mapping("user=nobody"),
             "--map user=nobody: expected a column or path of the first row, which has who, item, at",
         ),
-        (MappedOptions(), "expected a column or path for user; give --user NAME"),
+        (
+            MappedOptions(),
+            "for user; give --user NAME for a file of one listener, or --map user=…; the file has who, item, at",
+        ),
         (mapping("user=who", "at=item.x"), "expected times of which the unit is clear"),
     ],
 )
@@ -259,7 +320,7 @@ def test_a_file_of_items_goes_before_what_plays_say(tmp_path):
     assert set(found) == {"i0", "i1", "i2", "never"}
     assert (found["i0"].title, found["i0"].creator, found["i0"].published_at) == ("Told", "C", -315_619_200_000)
     assert (found["i1"].title, found["i1"].published_at) == ("Heard", UNKNOWN_PUBLISHED_AT)
-    assert any("2 items of plays are not in" in note for note in manifest.notes)
+    assert any("2 items of plays not in" in note for note in manifest.notes)
 
 
 def test_duplicate_plays_keep_the_longer_one(tmp_path):
@@ -267,6 +328,93 @@ def test_duplicate_plays_keep_the_longer_one(tmp_path):
     manifest, folder = imported(written(tmp_path / "f", values), tmp_path / "log")
     assert [(row.user_id, row.listened_ms) for row in folder.listens()] == [("u", 90_000), ("v", 90_000), ("u", 90_000)]
     assert "2 rows left out: the same play again" in manifest.notes
+
+
+@pytest.mark.parametrize("day", ["2026-01-05", "2026-01-05T00:00:00Z", S0])
+def test_days_without_a_time_keep_repeats(tmp_path, day):
+    values = [{"user": "u", "item": item, "at": day} for item in "abaab"]
+    history = MappedHistory(written(tmp_path / "f", values), "jsonl")
+    manifest = import_history(history, tmp_path / "log", NONE, now_ms=lambda: NOW_MS)
+    listens = list(LogFolder(tmp_path / "log").listens())
+    assert [row.item_id for row in listens] == list("abaab")
+    assert len({row.event_id for row in listens}) == 5
+    assert any("times are whole days" in note for note in manifest.notes)
+    assert "times are whole days" in history.warnings[0]
+    again, _ = imported(written(tmp_path / "g", values), tmp_path / "log2")
+    assert again.files == manifest.files
+
+
+def test_a_play_at_midnight_is_no_day(tmp_path):
+    values = [{"user": "u", "item": "a", "at": at} for at in (S0, S0, S0 + 7, S0 + 7)]
+    _, folder = imported(written(tmp_path / "f", values), tmp_path / "log")
+    assert len(list(folder.listens())) == 2
+
+
+def test_ids_written_as_decimals_are_those_without(tmp_path):
+    values = [{"user_id": f"{n % 3}.0", "timestamp": S0 + n, "item_id": f"{n % 5}.0"} for n in range(20)]
+    items = written(tmp_path / "items", (), "id,title\n" + "\n".join(f"{n},Song {n}" for n in range(5)))
+    path = written(tmp_path / "f", (), as_csv(values))
+    manifest, folder = imported(path, tmp_path / "log", MappedOptions(items_file=items), kind="csv")
+    assert set(catalogue_at(folder)) == set("01234")
+    assert {row.user_id for row in folder.listens()} == set("012")
+    assert "Ids in user_id, item_id are whole numbers written as decimals: 7.0 is read as 7." in manifest.notes
+    items = written(tmp_path / "items", (), "id,title\n" + "\n".join(f"{n}.0,Song {n}" for n in range(5)))
+    path = written(tmp_path / "f", (), as_csv([{**value, "item_id": n % 5} for n, value in enumerate(values)]))
+    _, folder = imported(path, tmp_path / "log2", MappedOptions(items_file=items), kind="csv")
+    assert set(catalogue_at(folder)) == set("01234")
+
+
+def test_ids_of_which_only_some_are_decimals_stay(tmp_path):
+    values = [{"user": "u", "at": S0 + n, "item": item} for n, item in enumerate(["007", "7", "7.0", "1.0"])]
+    _, folder = imported(written(tmp_path / "f", (), as_csv(values)), tmp_path / "log", kind="csv")
+    assert [row.item_id for row in folder.listens()] == ["007", "7", "7.0", "1.0"]
+
+
+def test_a_start_is_known_by_its_column(tmp_path):
+    values = [{"user": "u", "item": f"i{n}", "started_at": S0 + 300 * n, "ms_played": 200_000} for n in range(4)]
+    manifest, _ = imported(written(tmp_path / "f", values), tmp_path / "log")
+    assert (manifest.settings["map"]["at"], manifest.settings["at_is"]) == ("started_at", "start")
+    manifest, _ = imported(tmp_path / "f", tmp_path / "log2", mapping(at_is="end"))
+    assert manifest.settings["at_is"] == "end"
+
+
+def test_a_table_without_a_header_is_told_what_it_needs(tmp_path):
+    path = written(tmp_path / "f", (), f"u0,{S0},i0\nu1,{S0 + 1},i1\n")
+    with pytest.raises(DataError) as caught:
+        imported(path, tmp_path / "log", kind="csv")
+    assert f"the file has u0, {S0}, i0; --columns names those of a CSV without a header" in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_damaged_rows_are_named_in_the_order_of_the_file(tmp_path, kind):
+    good = as_csv(rows(99)).splitlines() if kind == "csv" else list(map(json.dumps, rows(99)))
+    bad = [",i,1", "short", ",i,1", "short"] if kind == "csv" else ['{"user": ""}', "[", '{"user": ""}', "["]
+    path = written(tmp_path / "f", (), "\n".join([*good[:50], *bad, *good[50:]]))
+    how = HistoryOptions(split=SplitOptions("none"), max_damaged=1.0)
+    manifest, _ = imported(path, tmp_path / "log", how=how, kind=kind)
+    assert [int(line) for line in re.findall(r"/f:(\d+): ", manifest.notes[0])] == [51, 52, 53, 54]
+
+
+def test_a_stray_quote_costs_one_row_of_plays_and_of_items(tmp_path):
+    plays = [f"u{n % 30}\t{S0 + 400 * n}\tArt{n % 5}\tSong {n % 50}\tt{n}" for n in range(2_000)]
+    plays[900] = f'u0\t{S0 + 400 * 900}\tArt4\t"Unfinished\tt900'
+    text = "\n".join(["user\tts\tartist\ttrack\titem", *plays])
+    items = ["id\ttitle", *(f"t{n}\tSong {n}" for n in range(2_000))]
+    items[301] = 't300\t"Unfinished too'
+    options = MappedOptions(items_file=written(tmp_path / "items", (), "\n".join(items)))
+    manifest, folder = imported(written(tmp_path / "f", (), text), tmp_path / "log", options, kind="csv")
+    assert manifest.counts.listens == 1_999
+    assert manifest.counts.items == 2_000
+    assert f"{tmp_path / 'items'}:302: expected a field that begins with a quote" in manifest.notes[0]
+    assert f"{tmp_path / 'f'}:902: expected a field that begins with a quote" in manifest.notes[0]
+    assert catalogue_at(folder)["t300"].title == "Song 0"
+
+
+def test_an_items_file_that_can_be_read_does_not_hide_plays_that_cannot(tmp_path):
+    items = written(tmp_path / "items", [{"id": f"i{n}"} for n in range(20)])
+    path = written(tmp_path / "f", (), "no JSON\n" * 5_000)
+    with pytest.raises(DataError, match="none of the first 1,000 rows can be read"):
+        imported(path, tmp_path / "log", MappedOptions(items_file=items))
 
 
 def test_events_with_ids_are_distinguished_only_by_id(tmp_path):
@@ -320,6 +468,20 @@ def test_a_cut_in_time_binds_listeners_without_a_validation_target_too(tmp_path)
         imported(tmp_path / "f", tmp_path / "log2", how=HistoryOptions(split=SplitOptions("session")))
     with pytest.raises(DataError, match="split time: expected plays before valid_from"):
         imported(tmp_path / "f", tmp_path / "log2", how=HistoryOptions(split=SplitOptions("time", valid_from=1)))
+
+
+def test_cuts_outside_the_data_say_where_the_data_are(tmp_path):
+    path = written(tmp_path / "f", many())
+    late = SplitOptions("time", test_from=(S0 + 300 * 86_400) * 1_000)
+    with pytest.raises(DataError) as caught:
+        imported(path, tmp_path / "log", how=HistoryOptions(split=late))
+    assert "expected plays at or after test_from" in str(caught.value)
+    assert "test_from 1793491200000 (2026-11-01 00:00:00 UTC)" in str(caught.value)
+    last_at = max(row["at"] for row in many()) * 1_000
+    assert f"the last play is at {last_at} (2026-01-18 10:59:07 UTC)" in str(caught.value)
+    early = SplitOptions("time", valid_from=1)
+    with pytest.raises(DataError, match=r"the first play is at 1767571200000 \(2026-01-05 00:00:00 UTC\)"):
+        imported(path, tmp_path / "log", how=HistoryOptions(split=early))
 
 
 def test_memory_does_not_change_the_folder(tmp_path):

@@ -42,7 +42,7 @@ def test_ratings_become_signals_and_items_words(tmp_path):
     item = catalogue_at(log)["1"]
     assert (item.title, item.tags) == ("Toy Story (1995)", ("Animation", "Comedy"))
     assert manifest.events_are == "ratings, not plays"
-    assert "1 items have ratings and no line in small.item." in manifest.notes
+    assert "1 item with ratings, but without a line in small.item." in manifest.notes
     assert imported(raw / "small.inter", tmp_path / "log2", "none")[0].identity == manifest.identity
 
 
@@ -120,7 +120,7 @@ def test_movielens_100k_is_whole(ml100k, tmp_path, split):
     manifest, log = imported(ml100k / "ml-100k.inter", tmp_path / "log", split)
     counts = manifest.counts
     assert (counts.items, counts.listeners) == (1_682, 943 if split == "last" else counts.listeners)
-    left = sum(int(note.split()[0].replace(",", "")) for note in manifest.notes if "rows left out" in note)
+    left = sum(int(note.split()[0].replace(",", "")) for note in manifest.notes if " left out: " in note)
     assert counts.listens + counts.heldout_test + left == 100_000
     sequences = training_sequences(log)
     if split == "last":

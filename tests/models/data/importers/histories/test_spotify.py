@@ -66,7 +66,7 @@ def test_music_podcasts_and_audiobooks(tmp_path):
         "spotify:episode:1": ("episode", "Ep", "Show", "Show"),
         "spotify:episode:c": ("audiobook", "Chapter 1", None, "Book"),
     }
-    assert "1 rows left out: no item is named (gone from the service, or a local file)" in manifest.notes
+    assert "1 row left out: no item is named (gone from the service, or a local file)" in manifest.notes
     text = b"".join(path.read_bytes() for path in (tmp_path / "log").rglob("*.json*"))
     assert b"192.0.2.1" not in text
     assert b'"DE"' not in text
@@ -93,7 +93,7 @@ def test_skips(tmp_path):
     )
     manifest, log = imported(source, tmp_path / "log")
     assert [row.signal for row in log.listens()] == ["skip", "listen", "skip", "listen", "listen"]
-    assert "1 rows left out: nothing was played (0 ms)" in manifest.notes
+    assert "1 row left out: nothing was played (0 ms)" in manifest.notes
 
 
 def test_offline_plays_and_overlapping_files_come_once(tmp_path):
@@ -123,7 +123,7 @@ def test_private_sessions_are_asked_for(tmp_path):
     source = written(tmp_path / "endsong.json", track(1), track(9, "B", incognito_mode=True))
     manifest, _ = imported(source, tmp_path / "log")
     assert manifest.counts.listens == 1
-    assert "1 rows left out: in a private session (--private takes them)" in manifest.notes
+    assert "1 row left out: in a private session (--private takes them)" in manifest.notes
     assert imported(source, tmp_path / "log2", SpotifyOptions(private=True))[0].counts.listens == 2
 
 
