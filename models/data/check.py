@@ -10,8 +10,10 @@ from sidestream.models.data.check_rows import FolderCheck, RowScan
 from sidestream.models.data.log_folder import MANIFEST_FILE, TOPIC_FILES, LogFolder
 from sidestream.models.data.manifest import Clock, Counts, FileEntry, Manifest, Split
 from sidestream.models.data.progress import Progress, ignore_progress
+from sidestream.models.data.quantities import quantity
 from sidestream.models.data.writer import FolderFacts
 from sidestream.models.errors import DataError
+from sidestream.models.records.times import describe_at
 from sidestream.tokenizer.durable import replace_file
 
 CUTS_OF_TIME = ("valid_from", "test_from")
@@ -73,7 +75,8 @@ def seal_folder(path: Path | str, facts: FolderFacts) -> Manifest:
     )
     _compare(check, manifest)
     if not check.is_sound:
-        msg = f"{check.num_problems} problems, the first: {check.problems[0]}; `sidestream log check` lists them all"
+        found = quantity(check.num_problems, "problem")
+        msg = f"{found}, the first: {check.problems[0]}; `sidestream log check` lists them all"
         raise DataError(msg)
     replace_file(check.path / MANIFEST_FILE, manifest.to_json())
     return manifest
@@ -144,5 +147,9 @@ def _compare_split(check: FolderCheck, manifest: Manifest) -> None:
     test_from = manifest.cuts.get("test_from")
     listens = next((file for file in check.files if file.name == TOPIC_FILES["listens"]), None)
     if test_from is not None and listens is not None and (listens.last_at or 0) >= test_from:
-        what = f"expected listens before cuts.test_from {test_from}, got one at {listens.last_at}"
+        before, last_at = describe_at(test_from), listens.last_at or 0
+        what = (
+            f"expected listens before cuts.test_from {test_from} ({before} UTC), got one at {last_at} "
+            f"({describe_at(last_at)} UTC)"
+        )
         check.report(listens.name, None, what)

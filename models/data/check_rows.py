@@ -21,6 +21,7 @@ from sidestream.models.data.rows import (
     foreign_cause,
 )
 from sidestream.models.records import SessionStart
+from sidestream.models.records.signals import is_positive
 
 MAX_NAMED = 100
 
@@ -204,6 +205,10 @@ class RowScan:
     def _heldout(self, name: str, line: int, row: HeldOutRow) -> None:
         self._require_item(name, line, row.item_id)
         self._listeners.add(row.user_id)
+        if not is_positive(row.signal):
+            what = f"expected a positive signal of a held-out listen, got {row.signal}, for which no listener is asked"
+            self._check.report(name, line, what)
+            return
         before = self._roles.setdefault((row.user_id, row.role), line)
         if before != line:
             what = f"expected one {row.role} row of {row.user_id!r}, got a second one (the first is line {before})"

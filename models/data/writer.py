@@ -16,6 +16,7 @@ from sidestream.models.data.manifest import Clock, Counts, FileEntry, Manifest, 
 from sidestream.models.data.rows import HeldOutRow, ListenRow, encode_removal, encode_row
 from sidestream.models.errors import DataError
 from sidestream.models.records import CatalogItem, SessionStart
+from sidestream.models.records.signals import is_positive
 from sidestream.tokenizer.folders import FolderDraft
 
 BLOCK_BYTES = 1 << 18
@@ -118,8 +119,8 @@ class LogFolderWriter:
         self._sessions.append(start.at, start.to_json())
 
     def heldout(self, row: HeldOutRow) -> None:
-        """Append a held-out listen."""
-        self._roles[row.role] += 1
+        """Append a held-out listen; one with a signal that is not positive is no target, and is not counted."""
+        self._roles[row.role] += is_positive(row.signal)
         self._heldout.append(row.at, encode_row(row))
 
     def finish(self, facts: FolderFacts) -> Manifest:

@@ -7,6 +7,7 @@ import typer
 
 from sidestream.models.data.check import check_folder, made_by_hand, seal_folder
 from sidestream.models.data.manifest import Clock, Split
+from sidestream.models.data.quantities import quantity
 from sidestream.streams.cli.options import Json
 from sidestream.streams.cli.output import fail, print_facts, print_json, print_rows, progress_line, say
 from sidestream.streams.cli.training.folder_facts import manifest_facts
@@ -46,7 +47,7 @@ def check(folder: Folder, as_json: Json = False) -> None:
         for problem in found.problems:
             fail(problem)
         more = found.num_problems - len(found.problems)
-        say(f"{found.num_problems:,} problems{f', {more:,} of them not shown' if more else ''}")
+        say(f"{quantity(found.num_problems, 'problem')}{f', {more:,} of them not shown' if more else ''}")
     if not found.is_sound:
         raise typer.Exit(1)
 

@@ -8,9 +8,10 @@ import pytest
 from pydantic import BaseModel
 from typer.testing import CliRunner
 
-from sidestream.models.data import HeldOutRow, ListenRow, LogFolder, Manifest
+from sidestream.models.data import HeldOutRow, ListenRow, LogFolder, Manifest, training_sequences
 from sidestream.models.data.check import check_folder
 from sidestream.models.data.manifest import Clock, Counts, FileEntry, Split
+from sidestream.models.data.quantities import quantity
 from sidestream.models.records import CatalogItem, SessionStart
 from sidestream.streams.cli.main import app
 
@@ -141,6 +142,11 @@ DAMAGE = [
         lambda t: t + t.replace("e3", "e4"),
         "heldout.jsonl:2: expected one test row of 'ann', got a second one",
     ),
+    (
+        "heldout.jsonl",
+        lambda t: t.replace('"role"', '"signal": "dislike", "role"'),
+        "heldout.jsonl:1: expected a positive signal of a held-out listen, got dislike",
+    ),
     ("heldout.jsonl", lambda t: "", "manifest.json: expected test rows in heldout.jsonl for split leave_one_out"),
     (
         "manifest.json",
@@ -174,7 +180,22 @@ def test_every_problem_is_named_with_file_and_line(by_hand, name, change, words)
     assert (done.exit_code, found["is_sound"]) == (1, False)
     assert any(words in problem for problem in found["problems"]), found["problems"]
     printed = run("log", "check", by_hand, "--no-json")
-    assert (printed.exit_code, str(found["num_problems"]) + " problems" in printed.stderr) == (1, True)
+    assert (printed.exit_code, quantity(found["num_problems"], "problem") in printed.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("signal", ["skip", "dislike"])
+def test_check_counts_the_targets_that_the_reader_asks_for(by_hand, signal):
+    path = sealed(by_hand) / "heldout.jsonl"
+    row = json.loads(path.read_text())
+    path.write_text(f"{json.dumps({**row, 'signal': signal})}\n")
+    assert check_folder(by_hand).counts.heldout_test == 0
+    assert training_sequences(LogFolder(by_hand)).test.tolist() == [-1]
+
+
+def test_one_problem_is_no_problems(by_hand):
+    path = sealed(by_hand) / "manifest.json"
+    path.write_text(path.read_text().replace('"listens": 2', '"listens": 3'))
+    assert "\n1 problem\n" in run("log", "check", by_hand, "--no-json").stderr
 
 
 def test_a_missing_file_and_folder_are_problems_not_errors(by_hand):
