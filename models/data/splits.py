@@ -30,6 +30,7 @@ class Sequences:
         is_liked: Which listens of `history` have a positive signal. Shape: n arrays of (h_i,).
         valid: Validation target, -1 for none. Shape: (n,).
         test: Test target, -1 for none. Shape: (n,).
+        liked_until: Time of the last listen in `liked`, UTC epoch ms; None without any.
     """
 
     item_ids: tuple[str, ...]
@@ -39,6 +40,7 @@ class Sequences:
     is_liked: list[Bools]
     valid: Ints
     test: Ints
+    liked_until: int | None = None
 
     @property
     def train_is_liked(self) -> list[Bools]:
@@ -79,6 +81,7 @@ def training_sequences(folder: LogFolder) -> Sequences:
     signals: dict[str, list[str]] = {}
     cut: dict[str, int] = {}
     train_until = _train_until(folder)
+    liked_until: int | None = None
     for line, listen in enumerate(folder.listens(), start=1):
         row = index.get(listen.item_id)
         if row is None:
@@ -86,6 +89,8 @@ def training_sequences(folder: LogFolder) -> Sequences:
         sequence = sequences.setdefault(listen.user_id, [])
         if valid_events.get(listen.event_id) == listen.user_id or listen.at >= train_until:
             cut.setdefault(listen.user_id, len(sequence))
+        if listen.user_id not in cut and is_positive(listen.signal):
+            liked_until = listen.at
         sequence.append(row)
         signals.setdefault(listen.user_id, []).append(listen.signal)
     for user_id in targets["test"]:
@@ -99,6 +104,7 @@ def training_sequences(folder: LogFolder) -> Sequences:
         is_liked=[positive_mask(signals.get(user_id, ())) for user_id in sequences],
         valid=_rows(targets["valid"], sequences, index),
         test=_rows(targets["test"], sequences, index),
+        liked_until=liked_until,
     )
 
 

@@ -87,7 +87,7 @@ def train_tokenizer(
     counts = report_sids(tokenizer.tokenizer, tokenizer.encode_items(items).codes)
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     save_tokenizer(out_dir, tokenizer, counts)
-    report = {"tokenizer_version": tokenizer.version, **asdict(counts), "listens_until": _log_end(folder)}
+    report = {"tokenizer_version": tokenizer.version, **asdict(counts), "listens_until": _moment(sequences.liked_until)}
     if with_cold_start:
         keys = item_keys(sequences.item_ids)
         content = tokenizer.content_vectors(items)
@@ -123,10 +123,9 @@ class _CountingEncoder:
         return np.concatenate(parts) if parts else self._encoder.encode(texts)
 
 
-def _log_end(folder: LogFolder) -> str | None:
+def _moment(at: int | None) -> str | None:
     # Collaborative vectors stay as of this time until another version is trained.
-    last_at = folder.manifest.last_at
-    return None if last_at is None else datetime.fromtimestamp(last_at / 1000, UTC).isoformat(timespec="seconds")
+    return None if at is None else datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="seconds")
 
 
 def train_levels(

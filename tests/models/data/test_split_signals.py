@@ -82,6 +82,20 @@ def test_a_held_out_listen_is_a_target_only_if_it_was_liked(sequences, signal):
     assert [marks.tolist() for marks in cases.is_liked] == [[True, is_positive(signal), True]] * len(cases.targets)
 
 
+def test_the_last_listen_learned_from_is_of_the_training_part_and_liked(tmp_path, signal):
+    with LogFolderWriter(tmp_path / "log") as writer:
+        writer.item(CatalogItem(item_id="a", kind="track", at=AT))
+        for number in range(4):
+            signal_of = signal if number == 1 else "listen"
+            writer.listen(ListenRow(f"e{number}", "u", "a", AT + number, signal=signal_of))
+        writer.heldout(HeldOutRow("e2", "u", "a", AT + 2, role="valid"))
+        writer.heldout(HeldOutRow("e9", "u", "a", AT + 9, role="test"))
+        writer.finish(FACTS)
+    sequences = training_sequences(LogFolder(tmp_path / "log"))
+    assert sequences.liked_until == AT + (1 if is_positive(signal) else 0)
+    assert training_sequences(write(tmp_path / "empty", [], {})).liked_until is None
+
+
 def test_a_validation_listen_that_was_not_liked_cuts_nothing(tmp_path, signal):
     with LogFolderWriter(tmp_path / "log") as writer:
         writer.item(CatalogItem(item_id="a", kind="track", at=AT))

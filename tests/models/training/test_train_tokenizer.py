@@ -3,11 +3,12 @@
 import importlib
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
-from sidestream.models.data import LogFolder
+from sidestream.models.data import LogFolder, training_sequences
 from sidestream.models.errors import TrainingError
 from sidestream.models.training import tokenizer as training
 from sidestream.models.training.tokenizer import next_listens, train_tokenizer
@@ -84,7 +85,9 @@ def test_the_report_has_age_and_quality_of_the_collaborative_half(folder, tmp_pa
     report = train_tokenizer(
         folder, tmp_path / "tokenizer", WordLlamaEncoder(), TokenizerSettings(), with_cold_start=True
     ).report
-    assert report["listens_until"].startswith("20")
+    last_at = training_sequences(folder).liked_until
+    assert report["listens_until"] == datetime.fromtimestamp(last_at / 1_000, UTC).isoformat(timespec="seconds")
+    assert last_at < folder.manifest.last_at
     assert report["unheard"]["num_heard"] > report["unheard"]["num_unheard"] > 0
 
 
