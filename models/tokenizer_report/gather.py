@@ -16,6 +16,7 @@ from sidestream.models.records import CatalogItem
 from sidestream.tokenizer.content import clean_text
 from sidestream.tokenizer.drift import DriftReference, describe_arrivals, residual_norms
 from sidestream.tokenizer.levels import Quantizer
+from sidestream.tokenizer.sid import item_keys
 from sidestream.tokenizer.tokenizer import CatalogTokenizer
 
 MAX_TITLE_CHARS = 80
@@ -43,7 +44,7 @@ class ReportItems:
         encoder: Name of the content encoder.
         reference: Drift reference.
         own_reference: Whether the reference is the tokenizer's; else it was measured on these items.
-        num_heard: Items of the tokenizer with collaborative vectors.
+        num_heard: Items of these that were heard in training: the tokenizer has a collaborative vector of them.
     """
 
     data: str
@@ -105,7 +106,7 @@ def gather(folder: LogFolder, tokenizer: CatalogTokenizer) -> ReportItems:
         encoder=tokenizer.encoder.name,
         reference=tokenizer.reference or describe_arrivals(arrival_codes, levels.sizes, arrival_norms),
         own_reference=tokenizer.reference is not None,
-        num_heard=len(tokenizer.tokenizer.representation.keys),
+        num_heard=int(np.isin(item_keys(known), tokenizer.tokenizer.representation.keys).sum()),
     )
 
 

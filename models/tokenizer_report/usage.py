@@ -28,7 +28,7 @@ def tiles(items: ReportItems, stats: CodeStats) -> str:
     Returns:
         HTML.
     """
-    heard = min(items.num_heard / stats.num_items, 1.0)
+    heard = items.num_heard / stats.num_items
     found = [
         (f"{stats.num_items:,}", f"items, {heard:.0%} of them heard in training"),
         (f"{stats.distinct_sids:,}", "distinct SIDs in use"),

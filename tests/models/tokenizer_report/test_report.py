@@ -1,6 +1,7 @@
 import itertools
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -337,26 +338,26 @@ def test_versions_without_shared_sids_can_be_compared(count):
     assert "newer: no two items share a SID" in against_section(found)
 
 
+FACTS = FolderFacts(
+    name="tiny",
+    source="a test",
+    licence="none",
+    events_are="made up",
+    clock=Clock(kind="synthetic", statement="made up"),
+    split=Split(protocol="none", statement="none"),
+)
 GENRES = ["rain forest sleep calm", "goal match league coach", "crime trial court detective"]
 
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory):
     path = tmp_path_factory.mktemp("report") / "log"
-    facts = FolderFacts(
-        name="tiny",
-        source="a test",
-        licence="none",
-        events_are="made up",
-        clock=Clock(kind="synthetic", statement="made up"),
-        split=Split(protocol="none", statement="none"),
-    )
     with LogFolderWriter(path) as writer:
         for number in range(240):
             writer.item(item_of(number, at=AT + 1_000))
         for number in range(240):
             writer.listen(ListenRow(f"e{number}", f"u{number % 9}", f"i{(number * 7) % 200}", AT + 2_000 + number))
-        writer.finish(facts)
+        writer.finish(FACTS)
     return LogFolder(path)
 
 
@@ -392,6 +393,17 @@ def test_gathering_orders_by_arrival_and_encodes_as_the_tokenizer_does(log, fitt
     unheard = fitted.encode_items(text_items([f"new-{item_id}" for item_id in items.item_ids], texts)).codes
     assert np.array_equal(items.arrival_codes, unheard)
     assert np.all(items.norms[:, -1] <= items.norms[:, 0] + 1e-6)
+
+
+def test_the_share_that_was_heard_is_of_the_items_of_the_log(log, fitted, tmp_path):
+    assert gather(log, fitted).num_heard == 200
+    with LogFolderWriter(tmp_path / "log") as writer:
+        for number in (5, 900, 901, 902):
+            writer.item(item_of(number, at=AT + 1_000 + number))
+        writer.finish(replace(FACTS, name="other"))
+    items = gather(LogFolder(tmp_path / "log"), fitted)
+    assert items.num_heard == 1
+    assert "items, 25% of them heard in training" in render(items, DriftSettings(window=100))
 
 
 def test_the_command_writes_the_page(log, fitted, tmp_path: Path):
