@@ -18,6 +18,8 @@ LINE_EVERY_S = 5.0
 RATE_OVER_S = 30.0
 # Over a shorter time, a rate is meaningless.
 LEAST_RATE_S = 0.5
+# Over a shorter time, a rate does not predict the time left.
+LEAST_LEFT_S = 3.0
 
 
 class Step(Protocol):
@@ -62,7 +64,8 @@ class ProgressLine:
             self._shown_s = now_s
             self._samples.clear()
         self._note = note or self._note
-        if done < self._done:  # the stage processes its input again
+        # The stage processes its input again, or has done its first units, which include its start (imports, warm-up).
+        if done < self._done or (self._done == self._first and done > self._first):
             self._samples.clear()
         self._done, self._total = done, total
         if not self._samples or now_s - self._samples[-1][0] >= REDRAW_S:
@@ -107,7 +110,7 @@ class ProgressLine:
         per_s = (self._done - before) / (now_s - since_s) if now_s - since_s >= LEAST_RATE_S else 0.0
         if per_s > 0:
             parts.append(rate(per_s))
-            if self._total > self._done:
+            if self._total > self._done and now_s - since_s >= LEAST_LEFT_S:
                 parts.append(f"{duration((self._total - self._done) / per_s)} left")
         return self._joined(parts)
 

@@ -68,20 +68,38 @@ def test_work_done_earlier_does_not_raise_the_rate() -> None:
     line.step("replay", 9_000, 10_000)
     clock.now_s = 10.0
     line.step("replay", 9_100, 10_000)
+    clock.now_s = 20.0
+    line.step("replay", 9_200, 10_000)
     line.close()
     assert stream.getvalue().splitlines() == [
-        "replay  9,100 of 10,000  10/s  1:30 left",
-        "replay  9,100 in 10 s  10/s",
+        "replay  9,100 of 10,000",
+        "replay  9,200 of 10,000  10/s  1:20 left",
+        "replay  9,200 in 20 s  10/s",
     ]
+
+
+def test_the_first_unit_does_not_predict_the_time_left() -> None:
+    """The first step of a training takes seconds, those after it milliseconds."""
+    stream = Terminal()
+    line, clock, _ = progress(stream)
+    line.step("train", 0, 1)
+    for step in range(1, 1_001):
+        clock.now_s = 4.0 + step / 50
+        line.step("train", step, 1_000)
+    left = re.findall(r"  (\S+(?: s)?) left", stream.getvalue())
+    assert left[0] == "17 s"
+    assert not [text for text in left if ":" in text]
 
 
 def test_without_a_total_no_time_left_is_shown() -> None:
     stream = io.StringIO()
     line, clock, _ = progress(stream)
     line.step("read the topic", 1, 0)
-    clock.now_s = 6.0
-    line.step("read the topic", 6_001, 0)
-    assert stream.getvalue().splitlines()[-1] == "read the topic  6,001  1,000/s"
+    clock.now_s = 5.0
+    line.step("read the topic", 1_001, 0)
+    clock.now_s = 11.0
+    line.step("read the topic", 7_001, 0)
+    assert stream.getvalue().splitlines()[-1] == "read the topic  7,001  1,000/s"
 
 
 def test_the_rate_is_measured_over_a_recent_window() -> None:
