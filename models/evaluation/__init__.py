@@ -10,7 +10,7 @@ from sidestream.models.evaluation.leave_one_out import (
     ranks_of,
 )
 from sidestream.models.evaluation.metrics import NOT_LISTED, Estimate, ndcg_at, recall_at, summary, target_rank
-from sidestream.models.evaluation.report import report, table
+from sidestream.models.evaluation.report import footer, report, table
 
 __all__ = [
     "Cases",
@@ -28,4 +28,5 @@ __all__ = [
     "target_rank",
     "report",
     "table",
+    "footer",
 ]

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+from sidestream.models.data.quantities import quantity
 from sidestream.models.evaluation.leave_one_out import COLUMNS, Scores
 
 PROTOCOL = (
     "one held-out item a listener, full ranking over the catalogue; `plain` ranks everything, `seen_excluded` leaves "
-    "out the items of the listener's history; +- is one standard error"
+    "out the items of the listener's history; recalls outside of `rankers` are those of `seen_excluded`; +- is one "
+    "standard error"
 )
 _METRICS = ("recall_at_10", "recall_at_30", "ndcg_at_10")
 _HEADS = {"recall_at_10": "R@10", "recall_at_30": "R@30", "ndcg_at_10": "N@10"}
@@ -48,6 +50,23 @@ def table(written: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         for name, found in written["rankers"].items()
     ]
     return heads, rows
+
+
+def footer(written: Mapping[str, Any]) -> str:
+    """Explain the table of a report.
+
+    Args:
+        written: Result of `report`, or read from `metrics.json`.
+
+    Returns:
+        One line: what the columns are, and how many targets those with `x` can never reach.
+    """
+    listeners, repeats = written["num_listeners"], written["num_repeats"]
+    return (
+        f"{quantity(listeners, 'listener')}, one held-out item each, ranked among the whole catalogue; columns with x "
+        "leave out the items of the listener's history, the others nothing; held-out items that are in that history, "
+        f"which x can never find: {repeats:,} of {listeners:,}; ± one standard error"
+    )
 
 
 def _ranker(scores: Scores) -> dict[str, dict[str, dict[str, float]]]:

@@ -12,10 +12,13 @@ from sidestream.models.engine import Engine
 from sidestream.models.errors import DataError
 from sidestream.models.evaluation.catalogue import EvaluationCatalogue, build_catalogue, item_contents
 from sidestream.models.evaluation.generator import GeneratorRanker
-from sidestream.models.evaluation.leave_one_out import Cases, Progress, evaluate_rankers
+from sidestream.models.evaluation.leave_one_out import Cases, Column, Progress, evaluate_rankers
 from sidestream.models.evaluation.report import report
 from sidestream.models.settings import EngineSettings
 from sidestream.tokenizer.tokenizer import CatalogTokenizer
+
+# Of the figures that are named without a column.
+HEADLINE_COLUMN: Column = "seen_excluded"
 
 
 def held_out_cases(sequences: Sequences, role: Role) -> Cases:
@@ -89,7 +92,13 @@ def evaluate(
     )
     rankers = {**baselines(sequences), "generator": generator_ranker(artifact, settings, catalogue)}
     written = report(evaluate_rankers(rankers, cases, progress))
-    return {**_data_set(folder), "model_version": artifact.version, **headline(written), **written}
+    return {
+        **_data_set(folder),
+        "model_version": artifact.version,
+        "headline_column": HEADLINE_COLUMN,
+        **headline(written),
+        **written,
+    }
 
 
 def generator_ranker(
@@ -121,7 +130,7 @@ def headline(written: Mapping[str, Any]) -> dict[str, float]:
     for name, columns in written["rankers"].items():
         prefix = "" if name == "generator" else f"{name}_"
         for metric in ("recall_at_10", "recall_at_30"):
-            figures[f"{prefix}{metric}"] = columns["seen_excluded"][metric]["value"]
+            figures[f"{prefix}{metric}"] = columns[HEADLINE_COLUMN][metric]["value"]
     return figures
 
 

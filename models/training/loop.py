@@ -194,7 +194,11 @@ class _Loop:
 
 
 def _note(point: CurvePoint) -> str:
-    recall = "" if point.validation_recall_at_10 is None else f", validation R@10 {point.validation_recall_at_10:.4f}"
+    recall = (
+        ""
+        if point.validation_recall_at_10 is None
+        else f", validation R@10 x (seen items left out) {point.validation_recall_at_10:.4f}"
+    )
     return f"epoch {point.epoch}: level loss {point.level_loss:.3f}, item loss {point.item_loss:.3f}{recall}"
 
 

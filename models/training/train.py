@@ -18,7 +18,7 @@ from sidestream.models.artifact import ModelArtifact
 from sidestream.models.data import LogFolder, Sequences, training_sequences
 from sidestream.models.evaluation import Cases, evaluate_rankers, report
 from sidestream.models.evaluation.catalogue import EvaluationCatalogue, build_catalogue, item_contents
-from sidestream.models.evaluation.run import baselines, generator_ranker, headline, held_out_cases
+from sidestream.models.evaluation.run import HEADLINE_COLUMN, baselines, generator_ranker, headline, held_out_cases
 from sidestream.models.item_table import ItemTable
 from sidestream.models.settings import EngineSettings
 from sidestream.models.training.diagnostics import dense_scores
@@ -196,6 +196,7 @@ class _Training:
         written = report(scores)
         last = trained.curve[-1]
         return {
+            "headline_column": HEADLINE_COLUMN,
             **headline(written),
             "level_loss": round(last.level_loss, 4),
             "item_loss": round(last.item_loss, 4),

@@ -163,6 +163,8 @@ class Demo:
     def _summary(self, broker: RunningBroker) -> dict[str, Any]:
         figures = {"broker": broker.kind, **self._ledger.figures()}
         metrics = self._programme.metrics
+        if "headline_column" in metrics:
+            figures["headline_column"] = metrics["headline_column"]
         for name in ("recall_at_10", "recall_at_30"):
             for ranker in ("", "popularity_", "item_knn_"):
                 if f"{ranker}{name}" in metrics:

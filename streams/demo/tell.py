@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sidestream.models.evaluation.report import table
+from sidestream.models.evaluation.report import footer, table
 from sidestream.models.records import CatalogItem, ItemSids
 from sidestream.streams.demo.ledger import SHOWN_CANDIDATES
 from sidestream.streams.demo.listener import Seen
@@ -135,12 +135,13 @@ def tell_evaluation(screen: Screen, evaluation: Mapping[str, Any]) -> None:
     """
     heads, rows = table(evaluation)
     screen.gap()
-    screen.text("Held-out next items (x: items of the history left out)", "bold")
+    screen.text("Held-out next items", "bold")
     columns = [
         Column(head, kind="number" if place else "text", priority=max(0, place - 1)) for place, head in enumerate(heads)
     ]
     screen.table(columns, [dict(zip(heads, row, strict=True)) for row in rows], indent=2)
-    screen.text("± one standard error; generator is what serves; dense_head scores every item, no SIDs", indent=2)
+    screen.text(footer(evaluation), indent=2)
+    screen.text("generator is what serves; dense_head scores every item, no SIDs", indent=2)
 
 
 def _shared(sid: Sequence[int], own: Sequence[int]) -> int:

@@ -10,13 +10,14 @@ import typer
 
 from sidestream.models.artifact import load_model_artifact
 from sidestream.models.data import LogFolder
-from sidestream.models.evaluation.report import table
+from sidestream.models.evaluation.report import footer, table
 from sidestream.models.evaluation.run import evaluate as run_evaluation
 from sidestream.streams.cli.context import settings_of
 from sidestream.streams.cli.extras import require_engine, require_training
 from sidestream.streams.cli.options import Json
 from sidestream.streams.cli.output import print_facts, print_json, print_rows, progress_line, say
 from sidestream.streams.cli.train_pair import train_pair_model
+from sidestream.streams.cli.training.parts import require_parts
 from sidestream.streams.terminal import Column
 from sidestream.tokenizer.artifact import load_tokenizer
 
@@ -33,6 +34,7 @@ def model(ctx: typer.Context, log: LogArgument, pair: PairArgument, as_json: Jso
     """
     settings = settings_of(ctx)
     require_training("training")
+    require_parts(pair, "tokenizer")
     with progress_line() as step:
         metrics = train_pair_model(settings, LogFolder(log), pair, step)
     if as_json:
@@ -54,6 +56,7 @@ def evaluate(
     """
     settings = settings_of(ctx)
     require_engine("evaluation")
+    require_parts(pair, "tokenizer", "model")
     items = load_tokenizer(pair / "tokenizer")
     artifact = load_model_artifact(pair / "model", items.version)
     with progress_line() as step:
@@ -71,6 +74,7 @@ def export(ctx: typer.Context, pair: PairArgument, as_json: Json = False) -> Non
     """Write the ONNX graph of PAIR/model anew from its weights."""
     del ctx
     require_training("export")
+    require_parts(pair, "model")
     from sidestream.models.reexport import reexport
 
     print_facts(reexport(pair / "model"), as_json=as_json)
@@ -88,4 +92,4 @@ def print_evaluation(written: dict[str, Any]) -> None:
     columns = [Column(first, kind="id", priority=0, least=9)]
     columns += [Column(head, priority=place, least=METRIC_COLUMNS) for place, head in enumerate(metrics, 1)]
     print_rows([dict(zip(heads, row, strict=True)) for row in rows], columns, as_json=False)
-    say(f"{written['num_listeners']:,} listeners; {written['protocol']}")
+    say(footer(written))

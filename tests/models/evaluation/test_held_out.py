@@ -4,7 +4,7 @@ import numpy as np
 
 from sidestream.models.data import Sequences
 from sidestream.models.evaluation import evaluate_rankers, report
-from sidestream.models.evaluation.run import baselines, headline, held_out_cases
+from sidestream.models.evaluation.run import HEADLINE_COLUMN, baselines, headline, held_out_cases
 
 
 def sequences():
@@ -41,5 +41,7 @@ def test_headline_names_recall_with_seen_items_excluded():
     written = report(evaluate_rankers({"generator": rankers["popularity"], **rankers}, cases))
     figures = headline(written)
 
+    assert HEADLINE_COLUMN == "seen_excluded"
+    assert "recalls outside of `rankers` are those of `seen_excluded`" in written["protocol"]
     assert figures["recall_at_10"] == figures["popularity_recall_at_10"] == 0.5
     assert set(figures) == {f"{name}recall_at_{k}" for name in ("", "popularity_", "item_knn_") for k in (10, 30)}

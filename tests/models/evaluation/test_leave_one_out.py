@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sidestream.models.errors import DataError
-from sidestream.models.evaluation import Cases, evaluate_rankers, ndcg_at, recall_at, report, table, target_rank
+from sidestream.models.evaluation import Cases, evaluate_rankers, footer, ndcg_at, recall_at, report, table, target_rank
 
 
 class Fixed:
@@ -62,6 +62,15 @@ def test_report_is_json_and_lays_out_as_a_table():
     assert heads == ["ranker", "R@10", "R@30", "N@10", "R@10 x", "R@30 x", "N@10 x"]
     assert rows[0][:2] == ["fixed", "0.6667 ±0.3333"]
     assert steps[-1] == ("fixed", 6, 6)
+
+
+def test_the_footer_explains_the_columns_and_counts_what_x_can_never_find():
+    cases = Cases([np.array([1], np.int32)] * 3, np.array([0, 1, 39], np.int32))
+    written = report(evaluate_rankers({"fixed": Fixed(40)}, cases))
+    text = footer(written)
+    assert text.startswith("3 listeners, one held-out item each")
+    assert "columns with x leave out the items of the listener's history, the others nothing" in text
+    assert "held-out items that are in that history, which x can never find: 1 of 3;" in text
 
 
 def test_cases_need_one_target_for_each_history():

@@ -77,6 +77,10 @@ def test_train_model_leaves_a_complete_artifact(trained, tokenizer):
     first, last = (float(line.split(",")[4]) for line in (lines[1], lines[-1]))
     assert last < first, "the item loss falls"
     assert (artifact.folder / "curve.png").read_bytes().startswith(b"\x89PNG")
+    notes = [step.note for step in steps if "validation" in step.note]
+    assert notes
+    assert all("validation R@10 x (seen items left out) 0." in note for note in notes)
+    assert "Recall is that of each listener's held-out item" in (artifact.folder / "README.md").read_text()
     assert {step.stage for step in steps} == {"prepare", "train", "export", "guide", "evaluate"}
 
 
@@ -84,6 +88,7 @@ def test_train_model_reports_all_rankers(trained):
     metrics = trained[0].metrics
     assert json.loads(json.dumps(metrics)) == metrics
     assert set(metrics["evaluation"]["rankers"]) == {"popularity", "item_knn", "generator", "dense_head"}
+    assert metrics["headline_column"] == "seen_excluded"
     chosen = max(metrics["guide"], key=lambda trial: trial["ndcg_at_10"])
     assert trained[0].artifact.config.gamma == chosen["gamma"]
     for name in ("recall_at_10", "popularity_recall_at_10", "item_knn_recall_at_10", "recall_at_30"):
@@ -95,6 +100,7 @@ def test_evaluate_repeats_the_figures_of_the_training(trained, folder, tokenizer
     found = evaluate(folder, tokenizer, result.artifact, EngineSettings())
     for name in ("popularity", "item_knn", "generator"):
         assert found["rankers"][name] == result.metrics["evaluation"]["rankers"][name]
+    assert found["headline_column"] == "seen_excluded"
     assert found["model_version"] == result.artifact.version
 
 

@@ -151,7 +151,7 @@ def _evaluation(text: str) -> None:
     cell = {"value": 0.1234, "standard_error": 0.01}
     metrics = {"recall_at_10": cell, "recall_at_30": cell, "ndcg_at_10": cell}
     ranker = {"plain": metrics, "seen_excluded": metrics}
-    print_evaluation({"rankers": {text: ranker}, "num_listeners": 3, "protocol": text})
+    print_evaluation({"rankers": {text: ranker}, "num_repeats": 7, "num_listeners": 3, "protocol": text})
 
 
 def _log(text: str) -> None:
