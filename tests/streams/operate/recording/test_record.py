@@ -188,6 +188,24 @@ def test_another_run_brings_the_folder_up_to_date(clients, topics, send, tmp_pat
     assert recorded(clients, topics, tmp_path / "new")[1].manifest.identity == folder.manifest.identity
 
 
+def test_a_run_that_came_second_continues_from_what_the_first_left(clients, topics, send, tmp_path, monkeypatch):
+    fill(send, topics)
+    recorded(clients, topics, tmp_path / "log")
+    send(topics.listens, *[listen("u1", n, "i0") for n in range(20, 25)])
+    real = run.locked
+
+    def after_another(target):
+        monkeypatch.setattr(run, "locked", real)
+        assert dict(recorded(clients, topics, target)[0].read) == {"listens": 5}
+        send(topics.listens, listen("u1", 30, "i0"))
+        return real(target)
+
+    monkeypatch.setattr(run, "locked", after_another)
+    done, folder = recorded(clients, topics, tmp_path / "log")
+    assert dict(done.read) == {"listens": 1}
+    assert len(list(folder.listens())) == 18
+
+
 def everything(folder):
     return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
