@@ -36,6 +36,8 @@ _DRIFT_NAME = "drift.json"
 _ARRAYS_FOLDER = "arrays"
 _ENCODER_FOLDER = "encoder"
 _ARTIFACT_KIND = "tokenizer"
+replace_tokenizer = replace_only(_ARTIFACT_KIND)
+"""The check of `save_tokenizer`, also for `require_place`."""
 
 
 class TokenizerConfig(BaseModel):
@@ -69,7 +71,7 @@ def save_tokenizer(folder: Path, tokenizer: Tokenizer | CatalogTokenizer, report
         ArtifactError: The folder exists and is not a tokenizer artifact.
     """
     arrays_of = tokenizer.tokenizer if isinstance(tokenizer, CatalogTokenizer) else tokenizer
-    with publish_folder(folder, replace_only(_ARTIFACT_KIND)) as draft:
+    with publish_folder(folder, replace_tokenizer) as draft:
         (draft / _ARRAYS_FOLDER).mkdir()
         for name, array in arrays_of.arrays().items():
             np.save(draft / _ARRAYS_FOLDER / f"{name}.npy", array, allow_pickle=False)

@@ -5,7 +5,9 @@ forces every file of the draft to disk, then renames it to `NAME`, then forces t
 
 * An existing folder is exchanged with the draft in one system call, so that the destination is always the old version
   or the new one. If the file system cannot exchange, the old version is first renamed to `.NAME.old`. A process killed
-  at that moment leaves the destination missing; the next writer or reader (`recover_folder`) renames it back.
+  at that moment leaves the destination missing; the next writer or reader (`recover_folder`) renames it back. Whoever
+  opens a published folder, or makes one at its destination, therefore calls `recover_folder`, `require_place` or
+  `make_inside` first.
 * Each draft is locked while its writer is alive. The next writer of the same destination removes drafts that no process
   has locked: leftovers of killed writers, and replaced versions that were not yet removed.
 * Writers of one destination do not interfere: each has its own draft, renames happen only under a lock on the parent
@@ -47,6 +49,32 @@ def refuse_any(place: Path) -> None:
     raise ArtifactError(msg)
 
 
+def require_place(place: Path, check: Check = refuse_any) -> None:
+    """Check that a folder can be published at a destination; call it before long work whose result goes there.
+
+    Args:
+        place: Destination; see `FolderDraft`.
+        check: As for `FolderDraft`.
+
+    Raises:
+        ArtifactError: The destination is a mount point, or no draft can be written next to it.
+    """
+    recover_folder(place)
+    place = Path(os.path.realpath(place))
+    # A mount point can be neither renamed nor exchanged.
+    if os.path.ismount(place):
+        msg = f"{place}: expected a folder that can be replaced as a whole, got a mount point; name a folder inside it"
+        raise ArtifactError(msg)
+    parent = next(folder for folder in place.parents if folder.exists())
+    if not os.access(parent, os.W_OK | os.X_OK):
+        msg = (
+            f"{place}: expected a writable parent folder, as it is written next to its destination and then renamed, "
+            f"got no permission to write in {parent}; grant it, or name another folder"
+        )
+        raise ArtifactError(msg)
+    _require_replaceable(place, check)
+
+
 class FolderDraft:
     """A folder under construction; it appears at its destination when published, and otherwise leaves nothing.
 
@@ -61,10 +89,12 @@ class FolderDraft:
         path: The draft: write the files here.
 
     Raises:
+        ArtifactError: The destination is a mount point, or no draft can be written next to it.
         OSError: The draft cannot be created.
     """
 
     def __init__(self, place: Path, check: Check = refuse_any) -> None:
+        require_place(place, check)
         self._place = Path(os.path.realpath(place))
         self._check = check
         parent = self._place.parent
@@ -73,8 +103,7 @@ class FolderDraft:
         # A new folder is durable only once its parent is forced to disk.
         self._changed = [parent, *(folder.parent for folder in made)]
         with _locked(parent):
-            _recover(self._place)
-            self._require_replaceable()
+            self._make_replaceable()
             _remove_leftovers(self._place)
             self.path = _new_draft_path(self._place)
             self.path.mkdir()
@@ -97,8 +126,7 @@ class FolderDraft:
         """
         force_tree_to_disk(self.path)
         with _locked(self._place.parent):
-            _recover(self._place)
-            self._require_replaceable()
+            self._make_replaceable()
             _move_into_place(self.path, self._place)
             for folder in self._changed:
                 force_to_disk(folder)
@@ -114,9 +142,11 @@ class FolderDraft:
             os.close(self._lock)
             self._lock = None
 
-    def _require_replaceable(self) -> None:
-        if not _is_free(self._place):
-            self._check(self._place)
+    def _make_replaceable(self) -> None:
+        _recover(self._place)
+        _require_replaceable(self._place, self._check)
+        # Only now is the folder at the destination known to be one that was published, or a newer one in its place.
+        _remove_backup(self._place)
 
 
 @contextmanager
@@ -143,13 +173,13 @@ def recover_folder(place: Path) -> None:
     """Undo a replacement during which a process was killed; call it before treating a folder as missing.
 
     Args:
-        place: The folder; its old version is renamed back only if the folder is missing.
+        place: The folder; its old version is renamed back only if the folder is missing or empty.
 
     Raises:
         ArtifactError: The old version exists but cannot be renamed.
     """
     place = Path(os.path.realpath(place))
-    if os.path.lexists(place) or not _backup_path(place).is_dir():
+    if not _backup_path(place).is_dir() or not _is_free(place):
         return
     try:
         with _locked(place.parent):
@@ -160,6 +190,25 @@ def recover_folder(place: Path) -> None:
             f"({error.strerror}); rename {_backup_path(place)} to {place}"
         )
         raise ArtifactError(msg) from error
+
+
+def make_inside(place: Path, name: str) -> Path:
+    """Make a folder inside a destination before anything is published there; `mkdir` alone would pass for published.
+
+    Args:
+        place: Destination, recovered first; missing parents are created.
+        name: Name of the folder inside, which may exist.
+
+    Returns:
+        The folder.
+    """
+    place = Path(os.path.realpath(place))
+    place.parent.mkdir(parents=True, exist_ok=True)
+    # Under the lock no other writer is between its two renames.
+    with _locked(place.parent):
+        _recover(place)
+        (place / name).mkdir(parents=True, exist_ok=True)
+    return place / name
 
 
 def recover_folders(parent: Path) -> None:
@@ -178,6 +227,11 @@ def remove_leftovers(parent: Path) -> None:
 def _is_free(place: Path) -> bool:
     """Return whether the path is missing, or an empty folder, which a rename replaces."""
     return not os.path.lexists(place) or (place.is_dir() and not any(place.iterdir()))
+
+
+def _require_replaceable(place: Path, check: Check) -> None:
+    if not _is_free(place):
+        check(place)
 
 
 def _backup_path(place: Path) -> Path:
@@ -223,15 +277,17 @@ def _renameat2() -> Callable[..., Any] | None:
 
 def _recover(place: Path) -> None:
     backup = _backup_path(place)
-    if not backup.is_dir():
-        return
-    if os.path.lexists(place):
+    if backup.is_dir() and _is_free(place):
+        backup.rename(place)
+        force_to_disk(place.parent)
+
+
+def _remove_backup(place: Path) -> None:
+    backup = _backup_path(place)
+    if backup.is_dir():
         draft = _new_draft_path(place)
         backup.rename(draft)
         shutil.rmtree(draft, ignore_errors=True)
-    else:
-        backup.rename(place)
-        force_to_disk(place.parent)
 
 
 def _remove_leftovers(place: Path) -> None:

@@ -15,6 +15,7 @@ from sidestream.models.data.writer import FolderFacts
 from sidestream.models.errors import DataError
 from sidestream.models.records.times import describe_at
 from sidestream.tokenizer.durable import replace_file
+from sidestream.tokenizer.folders import recover_folder
 
 CUTS_OF_TIME = ("valid_from", "test_from")
 
@@ -55,6 +56,7 @@ def seal_folder(path: Path | str, facts: FolderFacts) -> Manifest:
         DataError: A row is invalid, or the rows do not fit the split.
     """
     check = FolderCheck(Path(path))
+    recover_folder(check.path)
     _make_missing(check.path)
     RowScan(check).read()
     times = [at for file in check.files for at in (file.first_at, file.last_at) if at is not None]

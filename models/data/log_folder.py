@@ -11,6 +11,7 @@ Rows are topic values with `at`, sorted by it; the total order over topics is (a
 
 import hashlib
 import heapq
+import os
 from collections.abc import Callable, Iterator, Mapping
 from operator import itemgetter
 from pathlib import Path
@@ -87,7 +88,9 @@ class Cursor:
 
 
 class LogFolder:
-    """A log folder on disk; opening it reads only the manifest.
+    """One version of a log folder on disk; opening it reads only the manifest.
+
+    If the folder is recorded, imported or sealed again meanwhile, reading on raises `DataError`: open it again.
 
     Args:
         path: The folder.
@@ -99,7 +102,7 @@ class LogFolder:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         recover_folder(self.path)
-        self.manifest = _read_manifest(self.path / MANIFEST_FILE)
+        self.manifest, self._version = _read_manifest(self.path / MANIFEST_FILE)
 
     def catalog(self) -> Iterator[CatalogEvent]:
         """Read items and removals.
@@ -235,7 +238,13 @@ class LogFolder:
 
     def _open(self, name: str) -> BinaryIO:
         try:
-            return (self.path / name).open("rb")
+            stream = (self.path / name).open("rb")
+            # After opening: a folder that is replaced in between is noticed too.
+            if self._version == _version((self.path / MANIFEST_FILE).stat()):
+                return stream
+            stream.close()
+            msg = f"{self.path}: expected the folder that was opened, got another version in its place; open it again"
+            raise DataError(msg)
         except OSError as error:
             msg = f"{self.path / name}: expected a readable file, got {error.strerror}; make the folder again"
             raise DataError(msg) from error
@@ -245,14 +254,21 @@ class LogFolder:
         return DataError(msg)
 
 
-def _read_manifest(path: Path) -> Manifest:
+def _version(stat: os.stat_result) -> tuple[int, ...]:
+    """Tell a manifest from one that replaces it: an inode number may be used again, but at another time."""
+    return stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+
+def _read_manifest(path: Path) -> tuple[Manifest, tuple[int, ...]]:
     try:
-        content = path.read_bytes().removeprefix(BOM)
+        with path.open("rb") as stream:
+            version = _version(os.fstat(stream.fileno()))
+            content = stream.read().removeprefix(BOM)
     except OSError as error:
         msg = f"{path}: expected the manifest of a log folder, got {error.strerror}; import or generate one first"
         raise DataError(msg) from error
     try:
-        return Manifest.model_validate_json(content)
+        return Manifest.model_validate_json(content), version
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in fault["loc"]) or "file"

@@ -17,7 +17,7 @@ from sidestream.models.data.rows import HeldOutRow, ListenRow, encode_removal, e
 from sidestream.models.errors import DataError
 from sidestream.models.records import CatalogItem, SessionStart
 from sidestream.models.records.signals import is_positive
-from sidestream.tokenizer.folders import FolderDraft
+from sidestream.tokenizer.folders import FolderDraft, require_place
 
 BLOCK_BYTES = 1 << 18
 
@@ -37,6 +37,20 @@ class FolderFacts:
     settings: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
+def require_target(path: Path | str, *, overwrite: bool = False) -> None:
+    """Check that a log folder can be written, before its source is read.
+
+    Args:
+        path: The folder to create.
+        overwrite: Whether to replace an existing log folder.
+
+    Raises:
+        DataError: `path` exists and may not be replaced.
+        ArtifactError: Nothing can be published there.
+    """
+    require_place(Path(path), partial(_check_place, extra="", overwrite=overwrite))
+
+
 class LogFolderWriter:
     """Writes a draft of the folder and publishes it in `finish`; without `finish` nothing is left.
 
@@ -50,6 +64,7 @@ class LogFolderWriter:
 
     Raises:
         DataError: `path` exists and may not be replaced.
+        ArtifactError: Nothing can be published there.
     """
 
     def __init__(self, path: Path | str, *, overwrite: bool = False, extra: str = "") -> None:

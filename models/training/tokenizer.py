@@ -15,9 +15,10 @@ import numpy.typing as npt
 from sidestream.models.data import LogFolder, training_sequences
 from sidestream.models.errors import DataError, TrainingError
 from sidestream.models.evaluation.catalogue import item_contents
-from sidestream.tokenizer.artifact import save_tokenizer
+from sidestream.tokenizer.artifact import replace_tokenizer, save_tokenizer
 from sidestream.tokenizer.content import ContentEncoder
 from sidestream.tokenizer.fitting import fit_tokenizer, report_sids
+from sidestream.tokenizer.folders import require_place
 from sidestream.tokenizer.levels import Quantizer, level_sizes
 from sidestream.tokenizer.quality.cold_start import measure_cold_start
 from sidestream.tokenizer.settings import TokenizerSettings
@@ -71,8 +72,9 @@ def train_tokenizer(
     Raises:
         DataError: The folder is damaged or publishes no item.
         TrainingError: Levels of kind vq are set, and torch is not installed or the listens give no pairs.
-        ArtifactError: `out_dir` exists and is not a tokenizer artifact.
+        ArtifactError: `out_dir` exists and is not a tokenizer artifact, or nothing can be published there.
     """
+    require_place(out_dir, replace_tokenizer)
     progress("read", 0, 1)
     sequences = training_sequences(folder)
     if not sequences.item_ids:
@@ -85,7 +87,6 @@ def train_tokenizer(
     tokenizer = replace(fitted, encoder=encoder)
     progress("report", 0, 1)
     counts = report_sids(tokenizer.tokenizer, tokenizer.encode_items(items).codes)
-    out_dir.parent.mkdir(parents=True, exist_ok=True)
     save_tokenizer(out_dir, tokenizer, counts)
     report = {"tokenizer_version": tokenizer.version, **asdict(counts), "listens_until": _moment(sequences.liked_until)}
     if with_cold_start:

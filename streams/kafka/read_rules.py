@@ -10,7 +10,10 @@
   first existing offset, with a warning; the offsets in between are counted as lost.
 * **A position past the end, or an end that has moved back**: the topic was recreated or truncated. A follower reads the
   partition again from its beginning, with a warning; so does a read to a fixed end at its start. Later, a read to a
-  fixed end raises `TopicError`, because the records already returned belong to another log.
+  fixed end raises `TopicError`, because the records already returned belong to another log. A topic that was recreated
+  and has grown to the position or beyond before its ends are asked for is not recognised, and what it holds before the
+  position is not read: aiokafka gives consumers no topic ids. Who keeps positions over restarts compares the ids that
+  the admin client reports (`listens/restore/source_check`, `catalogue/disk`, `operate/recording`).
 * **No progress.** A read to an end raises `BrokerError` once no position has moved for `no_progress_s` of waiting; time
   that the caller spends on the records does not count. A follower waits forever: the broker may come back.
 * **New partitions** of a followed topic are read from their beginning.

@@ -1,5 +1,6 @@
 """A published folder is complete or missing, even if publishing processes are killed."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -12,10 +13,13 @@ from sidestream.tokenizer import durable, folders
 from sidestream.tokenizer.errors import ArtifactError
 from sidestream.tokenizer.folders import (
     FolderDraft,
+    make_inside,
     publish_folder,
     recover_folder,
     recover_folders,
+    refuse_any,
     remove_leftovers,
+    require_place,
 )
 from tests.tokenizer.kill_points import check_every_kill, killed
 
@@ -209,6 +213,63 @@ def test_all_interrupted_replacements_of_a_folder_are_undone(tmp_path):
         (tmp_path / name).rename(tmp_path / f".{name}.old")
     recover_folders(tmp_path)
     assert names(tmp_path) == ["one", "two"]
+
+
+@pytest.mark.parametrize("was_made", [False, True], ids=["missing", "made empty by anybody"])
+@pytest.mark.parametrize(
+    "opens",
+    [
+        recover_folder,
+        lambda place: require_place(place, accept_all),
+        lambda place: make_inside(place, "inner"),
+        lambda place: FolderDraft(place, accept_all).discard(),
+    ],
+    ids=["recover_folder", "require_place", "make_inside", "FolderDraft"],
+)
+def test_the_old_version_is_back_before_anyone_opens_its_place(tmp_path, opens, was_made):
+    place = tmp_path / "place"
+    save(place, "old")
+    place.rename(tmp_path / ".place.old")
+    if was_made:
+        place.mkdir()
+    opens(place)
+    assert (load(place), names(tmp_path)) == ("old", ["place"])
+
+
+def test_a_foreign_folder_does_not_pass_for_the_published_one(tmp_path):
+    place = tmp_path / "place"
+    save(place, "old")
+    place.rename(tmp_path / ".place.old")
+    place.mkdir()
+    (place / "diary").write_text("mine")
+    with pytest.raises(ArtifactError, match="missing or an empty folder"):
+        FolderDraft(place)
+    recover_folder(place)
+    assert names(tmp_path) == [".place.old", "place"]
+    (place / "diary").unlink()
+    assert load(place) == "old"
+
+
+def test_a_folder_inside_is_made_with_its_place(tmp_path):
+    for _ in range(2):
+        assert make_inside(tmp_path / "new" / "place", "inner").is_dir()
+
+
+@pytest.mark.parametrize("asks", [require_place, FolderDraft])
+def test_a_place_where_nothing_can_be_published_is_refused_before_the_work(tmp_path, monkeypatch, asks):
+    place = tmp_path / "new" / "place"
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == place)
+    with pytest.raises(ArtifactError, match=f"{place}: .*got a mount point; name a folder inside it"):
+        asks(place, accept_all)
+    monkeypatch.undo()
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
+    with pytest.raises(ArtifactError, match=f"no permission to write in {tmp_path}; grant it"):
+        asks(place, accept_all)
+    assert names(tmp_path) == []
+    monkeypatch.undo()
+    save(place, "old")
+    with pytest.raises(ArtifactError, match="expected a missing or an empty folder"):
+        asks(place, refuse_any)
 
 
 def test_a_reader_that_may_not_rename_says_what_to_do(tmp_path, monkeypatch):

@@ -31,6 +31,8 @@ Codes = npt.NDArray[np.int32]
 
 FORMAT = "sidestream-alignment-1"
 _ARTIFACT_KIND = "alignment"
+replace_alignment = replace_only(_ARTIFACT_KIND)
+"""The check of `Alignment.save`, also for `require_place`."""
 _FACTS_NAME = "alignment.json"
 _ARRAYS_FOLDER = "arrays"
 _GROUPS = ("nodes", "targets", "code_map")
@@ -119,7 +121,7 @@ class Alignment:
             "new_sizes": self.new_sizes,
             "agreement": self.agreement,
         }
-        with publish_folder(folder, replace_only(_ARTIFACT_KIND)) as draft:
+        with publish_folder(folder, replace_alignment) as draft:
             (draft / _ARRAYS_FOLDER).mkdir()
             for name, array in self._arrays().items():
                 np.save(draft / _ARRAYS_FOLDER / f"{name}.npy", array, allow_pickle=False)

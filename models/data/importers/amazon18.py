@@ -18,7 +18,7 @@ from sidestream.models.data.plays.builder import SESSION_LEAD_MS
 from sidestream.models.data.progress import Progress, counted, ignore_progress
 from sidestream.models.data.rows import HeldOutRow, ListenRow, Role
 from sidestream.models.data.settings import ImportSettings
-from sidestream.models.data.writer import FolderFacts, LogFolderWriter
+from sidestream.models.data.writer import FolderFacts, LogFolderWriter, require_target
 from sidestream.models.errors import DataError
 from sidestream.models.records import CatalogItem, SessionStart
 from sidestream.models.records.times import UNKNOWN_PUBLISHED_AT
@@ -106,6 +106,7 @@ def import_amazon18(
         DataError: A file is missing, or a row is damaged or does not continue the listener's previous row.
     """
     folder, chosen = Path(source), settings or ImportSettings()
+    require_target(target, overwrite=overwrite)
     items = read_items(folder / "item.json")
     sequences = join_windows(folder, items, on_progress)
     cuts = Cuts.of(chosen)

@@ -21,7 +21,7 @@ from sidestream.models.data.plays.builder import SESSION_LEAD_MS
 from sidestream.models.data.progress import Progress, counted, ignore_progress
 from sidestream.models.data.rows import HeldOutRow, ListenRow
 from sidestream.models.data.settings import ImportSettings
-from sidestream.models.data.writer import FolderFacts, LogFolderWriter
+from sidestream.models.data.writer import FolderFacts, LogFolderWriter, require_target
 from sidestream.models.errors import DataError
 from sidestream.models.records import SessionStart
 
@@ -81,6 +81,7 @@ def import_lastfm(
         DataError: A file is missing, a line is damaged, or nothing is left after filtering.
     """
     folder, chosen = Path(source), settings or ImportSettings()
+    require_target(target, overwrite=overwrite)
     rows = read_tag_rows(folder / TAGS_FILE, on_progress)
     pairs = core_pairs(rows, chosen.min_events)
     if not pairs:

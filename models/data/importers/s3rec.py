@@ -17,7 +17,7 @@ from sidestream.models.data.plays.builder import SESSION_LEAD_MS
 from sidestream.models.data.progress import Progress, counted, ignore_progress
 from sidestream.models.data.rows import HeldOutRow, ListenRow
 from sidestream.models.data.settings import ImportSettings
-from sidestream.models.data.writer import FolderFacts, LogFolderWriter
+from sidestream.models.data.writer import FolderFacts, LogFolderWriter, require_target
 from sidestream.models.errors import DataError
 from sidestream.models.records import CatalogItem, SessionStart
 from sidestream.models.records.times import UNKNOWN_PUBLISHED_AT
@@ -69,6 +69,7 @@ def import_s3rec(
         DataError: A line is damaged (named with its file), or one of the optional files does not fit.
     """
     path, chosen = Path(source), settings or ImportSettings()
+    require_target(target, overwrite=overwrite)
     users = read_user_lines(path, on_progress)
     words = read_item_words(path)
     name = path.stem

@@ -15,7 +15,7 @@ from sidestream.streams.contracts.decode import Limits
 from sidestream.streams.contracts.topics import build_topics
 from sidestream.streams.operate.deadletters import parse_moment
 from sidestream.streams.operate.recording import Recorded, RecordOptions, record_topics
-from sidestream.streams.operate.recording.spool import FOLDER, Spool
+from sidestream.streams.operate.recording.spool import FOLDER
 from sidestream.streams.runtime.clock import WallClock
 
 
@@ -24,13 +24,19 @@ def record(
     dst: Annotated[Path, typer.Argument(help="Log folder to make, or of an earlier recording to bring up to date.")],
     since: Annotated[
         str | None,
-        typer.Option("--from", help="Events from then on: 7d (ago), 2026-03-01T12:00 (UTC) or epoch ms; default: all."),
+        typer.Option(
+            "--from",
+            help="Events from then on: 7d (before the first run), 2026-03-01T12:00 (UTC) or epoch ms; default: all.",
+        ),
     ] = None,
     until: Annotated[str | None, typer.Option(help="Events before then; default: now.")] = None,
     split: Split = "none",
     session_gap: SessionGap = 30.0,
     valid_from: ValidFrom = None,
     test_from: TestFrom = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Record anew: what an earlier run recorded is replaced.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Record listens, session-starts and items from the topics.
@@ -39,7 +45,9 @@ def record(
     """
     settings, now_ms = settings_of(ctx), WallClock()()
     options = RecordOptions(
-        from_at=_from_at(dst, since, now_ms),
+        from_at=None if since is None else parse_moment(since, now_ms),
+        from_text=since,
+        overwrite=overwrite,
         until=now_ms + 1 if until is None else parse_moment(until, now_ms),
         split=split_options(split, session_gap, valid_from, test_from, now_ms),
         memory_bytes=settings.importing.sort_memory_mb << 20,
@@ -56,14 +64,6 @@ def record(
     print_facts(_facts(done, dst), as_json=as_json)
     for topic, refused in done.refused.items():
         say(f"{topic}: {sum(refused.reasons.values()):,} records are no values of it, such as {refused.named[0]}")
-
-
-def _from_at(dst: Path, since: str | None, now_ms: int) -> int | None:
-    """Return from when on events are recorded: as given, else as in the runs before."""
-    if since is not None:
-        return parse_moment(since, now_ms)
-    before = Spool.open(dst / FOLDER)
-    return None if before is None else before.state.from_at
 
 
 def _facts(done: Recorded, dst: Path) -> dict[str, object]:

@@ -11,6 +11,7 @@ from sidestream.streams.cli.extras import require_broker_library, require_engine
 from sidestream.streams.cli.options import Json
 from sidestream.streams.cli.output import print_json, progress_line, say
 from sidestream.streams.errors import DataError
+from sidestream.tokenizer.folders import recover_folder
 
 if TYPE_CHECKING:
     from sidestream.models.data import LogFolder
@@ -34,6 +35,8 @@ def demo(
     settings = settings_of(ctx)
     require_engine("the demo")
     require_broker_library(settings, "sidestream demo")
+    if data is not None:
+        recover_folder(data)
     if data is not None and not data.exists():
         msg = f"{data}: expected a folder or file with data, found none; check DATA=… or leave it out"
         raise DataError(msg)

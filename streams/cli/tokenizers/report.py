@@ -11,6 +11,7 @@ from sidestream.streams.cli.context import settings_of
 from sidestream.streams.cli.options import Json
 from sidestream.streams.cli.output import print_facts
 from sidestream.tokenizer.artifact import load_tokenizer
+from sidestream.tokenizer.folders import recover_folder
 
 
 def report(
@@ -50,4 +51,5 @@ def tokenizer_folder(path: Path) -> Path:
     Returns:
         The tokenizer artifact.
     """
+    recover_folder(path / "tokenizer")
     return path / "tokenizer" if (path / "tokenizer").is_dir() else path

@@ -15,6 +15,8 @@ from sidestream.streams.cli.output import print_facts, print_json, print_rows, p
 from sidestream.streams.cli.tokenizers.comparison import change_rows, measure_rows
 from sidestream.tokenizer.artifact import load_tokenizer
 from sidestream.tokenizer.encoders import open_encoder
+from sidestream.tokenizer.folders import require_place
+from sidestream.tokenizer.generations.alignment import replace_alignment
 
 
 def train(
@@ -68,10 +70,11 @@ def compare(
 
     They are compared on the items of a log folder.
     """
+    if alignment is not None:
+        require_place(alignment, replace_alignment)
     seed = settings_of(ctx).train.seed
     comparison, made = compare_versions(LogFolder(log), load_tokenizer(old), load_tokenizer(new), seed)
     if alignment is not None:
-        alignment.parent.mkdir(parents=True, exist_ok=True)
         made.save(alignment)
     if as_json:
         print_json(asdict(comparison))

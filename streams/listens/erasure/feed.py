@@ -78,7 +78,8 @@ class ErasureFeed:
         self._commits, self._reading = commits, ReadProgress()
         committed = await host.committed(self._topic, list(tables))
         start = {Place(self._topic, p): offset for p, offset in committed.items() if offset is not None}
-        # A recreated topic is read again completely: requests are idempotent.
+        # Kafka deletes a group's offsets with their topic: a recreated one is read again completely, and requests are
+        # idempotent. One that is recreated later is noticed only while it ends before the position (`read_rules`).
         follower = Follower(self._clients, {self._topic: tables}, start=start)
         await follower.open()
         self._follower = follower

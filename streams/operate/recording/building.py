@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from sidestream.models.data import FolderFacts, LogFolderWriter, Manifest
-from sidestream.models.data.manifest import Clock
+from sidestream.models.data.manifest import Clock as ClockFacts
 from sidestream.models.data.plays import FolderBuilder, Play, RowReport, SplitOptions
 from sidestream.models.data.plays.holdout import split_statement
 from sidestream.models.data.progress import Progress, counted, ignore_progress
@@ -18,6 +18,7 @@ from sidestream.models.records import CatalogItem, SessionStart
 from sidestream.streams.contracts.decode import Limits
 from sidestream.streams.operate.recording.erased import ErasedUsers
 from sidestream.streams.operate.recording.spool import FOLDER, Kind, Refused, Spool, Spooled, SpoolWriter
+from sidestream.streams.runtime.clock import Clock, WallClock
 
 SEGMENT_RECORDS = 20_000
 _decode_row = msgspec.json.Decoder(ListenRow).decode
@@ -28,20 +29,27 @@ class RecordOptions:
     """What is recorded.
 
     Attributes:
-        from_at: Events from then on, UTC epoch ms; None all. Items come from the beginning in any case.
+        from_at: Events from then on, UTC epoch ms; None as in the run before, at first all. Items come from the
+            beginning in any case.
+        from_text: `from_at` as it was given: the same text continues a recording, whatever time it means by now.
+        overwrite: Whether to record anew over an earlier recording or a log folder.
         until: Events before it, UTC epoch ms.
         split: How plays are held out.
         memory_bytes: For sorting.
         limits: What a record must keep, as for workers.
         segment_records: Records between two positions that are kept.
+        clock: Wall clock, UTC epoch ms, which Kafka's retention goes by.
     """
 
     from_at: int | None
     until: int
+    from_text: str | None = None
+    overwrite: bool = False
     split: SplitOptions = field(default_factory=lambda: SplitOptions("none"))
     memory_bytes: int = 256 << 20
     limits: Limits = field(default_factory=Limits)
     segment_records: int = SEGMENT_RECORDS
+    clock: Clock = field(default_factory=WallClock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +172,12 @@ class Building:
             source=f"recorded from the topics {', '.join(state.topics.values())}",
             licence="Your own data: no terms are known.",
             events_are="listens, as published",
-            clock=Clock(kind="real", statement="`at` is what each record says."),
+            clock=ClockFacts(kind="real", statement="`at` is what each record says."),
             split=split_statement(options.split),
             cuts=builder.cuts,
             notes=tuple(notes),
             settings={
-                "from": options.from_at,
+                "from": state.from_at,
                 "until": options.until,
                 "split": options.split.rule,
                 "session_gap_ms": options.split.gap_ms,

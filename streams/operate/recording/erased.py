@@ -1,7 +1,8 @@
 """Which records of a recording belong to erased users, by `user-erasures.v1`, however early they were recorded.
 
 An erasure stands on its topic until a sweep ends it, once the listens topic holds nothing from before it. Of a swept
-erasure the time is no longer known: of that user everything goes that was recorded and is no longer on its topic.
+erasure the time is no longer known, only that of the sweep, which is later: of what the user had up to then, those
+listens go that are no longer on their topic, and all session-starts, which may be kept longer than the listens.
 """
 
 from collections.abc import Mapping
@@ -21,11 +22,11 @@ class ErasedUsers:
 
     Attributes:
         until: User id: all at or before this time goes.
-        swept: Users whose erasure has ended because their topic holds nothing from before it.
+        swept: User id: when the erasure ended because the listens topic holds nothing from before it.
     """
 
     until: dict[str, int] = field(default_factory=dict)
-    swept: set[str] = field(default_factory=set)
+    swept: dict[str, int] = field(default_factory=dict)
 
     def holds(self, record: Spooled, begins: Mapping[tuple[Kind, int], int]) -> bool:
         """Tell whether a record must go.
@@ -40,7 +41,10 @@ class ErasedUsers:
         until = self.until.get(record.key)
         if until is not None and record.at <= until:
             return True
-        return record.key in self.swept and record.offset < begins.get((record.kind, record.partition), 0)
+        swept_at = self.swept.get(record.key)
+        if swept_at is None or record.at > swept_at:
+            return False
+        return record.kind == "sessions" or record.offset < begins.get((record.kind, record.partition), 0)
 
 
 def read_erased(clients: Clients, topic: str, limits: Limits) -> ErasedUsers:
@@ -74,7 +78,7 @@ def _apply(erased: ErasedUsers, record: TopicRecord, limits: Limits) -> None:
         # Workers keep the latest: an earlier one that comes late changes nothing.
         erased.until[user_id] = max(request.at, erased.until.get(user_id, -1))
     elif any(name == SWEPT_HEADER for name, _ in record.headers):
-        erased.swept.add(user_id)
+        erased.swept[user_id] = record.timestamp
         erased.until.pop(user_id, None)
     else:
         erased.until.pop(user_id, None)

@@ -8,6 +8,7 @@ from sidestream.streams.kafka.blocking import BlockingFollower
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.read_rules import Place
 from sidestream.streams.kafka.tail import TopicRecord, topic_record
+from sidestream.streams.operate.recording.spool import ANEW
 
 
 class TopicReader:
@@ -85,7 +86,7 @@ class TopicReader:
             if position > end:
                 msg = (
                     f"{topic}/{number}: expected offset {position}, up to which was recorded, got a partition that "
-                    f"ends at {end}: the topic was made again; record into another folder"
+                    f"ends at {end}: the topic was made again; {ANEW}"
                 )
                 raise DataError(msg)
         firsts = {} if since_ms is None else self._follower.offsets_since(since_ms)

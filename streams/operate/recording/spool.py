@@ -1,6 +1,6 @@
 """What a recording keeps of the topics until the log folder is made, and how far each partition has been read.
 
-    recording/state.json        range, split, next offset of every partition, segments, records that were refused
+    recording/state.json        range, topic ids, next offset of every partition, segments, records that were refused
     recording/segment-000001    records as they were read, each with its length before it
 
 A segment counts once `state.json` names it: a killed recording loses the segment that it was writing and reads those
@@ -18,13 +18,14 @@ from typing import Literal, cast
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sidestream.models.data.plays import SplitRule
 from sidestream.streams.errors import DataError
 from sidestream.tokenizer.durable import replace_file
+from sidestream.tokenizer.folders import make_inside
 
 FOLDER = "recording"
 STATE_FILE = "state.json"
 MAX_NAMED = 20
+ANEW = "record anew with --overwrite, or into another folder"
 _LENGTH = struct.Struct("<I")
 
 Kind = Literal["catalog", "listens", "sessions"]
@@ -84,27 +85,61 @@ class State(BaseModel):
 
     format_version: Literal[1] = 1
     topics: dict[str, str] = Field(description="Name of each topic by kind.")
+    topic_ids: dict[str, str] = Field(
+        default_factory=dict, description="By topic, `user-erasures.v1` too; it differs after a topic was recreated."
+    )
     from_at: int | None = Field(description="Events from then on, UTC epoch ms.")
-    split: SplitRule = "none"
-    session_gap_ms: int = 1_800_000
+    from_text: str | None = Field(default=None, description="`from_at` as it was given, such as 7d.")
+    known_at: int | None = Field(
+        default=None,
+        description="UTC epoch ms at which the last complete run began, or before its end the first: of erasures and "
+        "removals up to then nothing is missed. None in a recording of an earlier release.",
+    )
     next_offsets: dict[str, dict[int, int]] = Field(default_factory=dict, description="By topic and partition.")
     segments: tuple[str, ...] = ()
     refused: dict[str, Refused] = Field(default_factory=dict, description="By topic.")
     lost: int = Field(default=0, description="Offsets that retention took between two runs.")
 
 
-class Spool:
-    """The records of a recording on disk.
+@contextmanager
+def locked(target: Path) -> Iterator[None]:
+    """Keep other recordings out of a log folder; its `recording/` is made where it is missing.
 
     Args:
-        folder: `recording/` of a log folder; made where it is missing.
+        target: The log folder.
+
+    Raises:
+        DataError: One is at work.
+    """
+    folder = make_inside(target, FOLDER)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # The folder that was opened may have been replaced before it was locked.
+        is_current = os.path.samestat(os.fstat(descriptor), folder.stat())
+    except (BlockingIOError, FileNotFoundError):
+        is_current = False
+    if not is_current:
+        os.close(descriptor)
+        msg = f"{folder}: another recording writes there; wait for it, or record into another folder"
+        raise DataError(msg)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+class Spool:
+    """The records of a recording on disk; open it under `locked`.
+
+    Args:
+        folder: `recording/` of a log folder.
         state: What is known so far.
     """
 
     def __init__(self, folder: Path, state: State) -> None:
         self.folder = folder
         self.state = state
-        folder.mkdir(parents=True, exist_ok=True)
 
     @classmethod
     def open(cls, folder: Path) -> "Spool | None":
@@ -155,25 +190,6 @@ class Spool:
         """
         for name in self.state.segments:
             yield from _read(self.folder / name)
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other recordings out of the folder.
-
-        Raises:
-            DataError: One is at work.
-        """
-        descriptor = os.open(self.folder, os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(descriptor)
-            msg = f"{self.folder}: another recording writes there; wait for it, or record into another folder"
-            raise DataError(msg) from error
-        try:
-            yield
-        finally:
-            os.close(descriptor)
 
 
 class SpoolWriter:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from sidestream.streams.errors import ArtifactError, GenerationError
+from sidestream.tokenizer.folders import recover_folder
 from sidestream.tokenizer.manifest import verify_manifest
 
 
@@ -54,6 +55,7 @@ def find_pair(named: str, folder: Path | None) -> tuple[str, str]:
 
 
 def _is_pair(place: Path) -> bool:
+    recover_folder(place / "tokenizer")
     return (place / "tokenizer").is_dir()
 
 

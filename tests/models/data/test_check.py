@@ -225,6 +225,11 @@ def test_a_valid_folder_is_printed_as_a_table(by_hand):
     assert "0 problems" in printed.stderr
 
 
+def test_a_folder_whose_replacement_was_interrupted_is_sealed_all_the_same(by_hand):
+    by_hand.rename(by_hand.with_name(".log.old"))
+    assert check_folder(sealed(by_hand)).is_sound
+
+
 def test_rows_that_are_wrong_are_not_sealed(by_hand):
     done = run("log", "seal", by_hand, "--split", "none")
     assert "expected a split other than none" in str(done.exception)

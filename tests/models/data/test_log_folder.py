@@ -247,6 +247,24 @@ def test_a_folder_inside_that_is_no_part_of_the_log_is_carried(tmp_path: Path) -
         LogFolderWriter(tmp_path / "other", overwrite=True, extra="extra")
 
 
+def test_a_folder_that_is_replaced_while_it_is_open_is_noticed(tmp_path: Path) -> None:
+    folder = write_tiny(tmp_path / "log")
+    rows = folder.merged()
+    first = next(rows)
+    for _ in range(3):
+        with LogFolderWriter(tmp_path / "log", overwrite=True) as writer:
+            writer.item(item("a", T))
+            writer.finish(FACTS)
+        reads = (folder.catalog, folder.listens, folder.sessions, folder.heldout, folder.merged)
+        for read in reads:
+            with pytest.raises(DataError, match="got another version in its place; open it again"):
+                next(read())
+        with pytest.raises(DataError, match="got another version in its place; open it again"):
+            folder.verify()
+    assert [first, *rows][-1].at == T + 30, "what was being read is read to its end"
+    LogFolder(tmp_path / "log").verify()
+
+
 def test_a_folder_without_manifest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"manifest\.json"):
         LogFolder(tmp_path)

@@ -15,7 +15,7 @@ from sidestream.models.training.tokenizer import next_listens, train_tokenizer
 from sidestream.models.world import WorldSettings, generate_world
 from sidestream.tokenizer.artifact import load_tokenizer
 from sidestream.tokenizer.content import WordLlamaEncoder
-from sidestream.tokenizer.errors import TokenizerError
+from sidestream.tokenizer.errors import ArtifactError, TokenizerError
 from sidestream.tokenizer.levels import fit_levels
 from sidestream.tokenizer.settings import TokenizerSettings, VqSettings
 from sidestream.tokenizer.views import ItemContent
@@ -32,6 +32,17 @@ def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("world") / "log"
     generate_world(path, WorldSettings(listeners=50, shows=4, artists=5, books=2, live_per_day=0, days=5))
     return LogFolder(path)
+
+
+def test_a_place_that_cannot_be_replaced_is_refused_before_the_fit(tmp_path, folder):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").touch()
+    stages = []
+    with pytest.raises(ArtifactError, match="not an artifact of kind tokenizer"):
+        train_tokenizer(
+            folder, tmp_path / "mine", WordLlamaEncoder(), VQ, progress=lambda stage, *_: stages.append(stage)
+        )
+    assert stages == []
 
 
 @pytest.mark.train

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from sidestream.models.data import LogFolder, training_sequences
-from sidestream.models.data.importers import import_lastfm, import_s3rec
+from sidestream.models.data.importers import import_amazon18, import_lastfm, import_s3rec
 from sidestream.models.data.settings import ImportSettings
 from sidestream.models.errors import DataError
 from sidestream.models.records.times import UNKNOWN_PUBLISHED_AT
+from sidestream.tokenizer.errors import ArtifactError
 from tests.models.log_catalogue import catalogue_at
 
 REAL = Path(os.environ.get("SIDESTREAM_TEST_DATA", "shared/data"))
@@ -47,6 +48,17 @@ ROWS = [
     (9, 3, 3, 6, 2009),
 ]
 TINY = ImportSettings(min_events=2)
+
+
+@pytest.mark.parametrize("read", [import_amazon18, import_lastfm, import_s3rec])
+def test_a_target_that_cannot_be_made_is_refused_before_the_source_is_read(tmp_path, monkeypatch, read) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").touch()
+    with pytest.raises(DataError, match="expected a new folder"):
+        read(tmp_path / "no such source", tmp_path / "mine")
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == tmp_path / "log")
+    with pytest.raises(ArtifactError, match="got a mount point"):
+        read(tmp_path / "no such source", tmp_path / "log")
 
 
 def test_lastfm_orders_splits_and_names(tmp_path: Path) -> None:

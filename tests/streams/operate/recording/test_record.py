@@ -1,6 +1,8 @@
 """Topics recorded into a log folder: whole, in order, resumable, and without what erased users had."""
 
+import os
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +14,10 @@ from sidestream.streams.errors import DataError
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.listens.erasure.requests import SWEPT_HEADER
 from sidestream.streams.operate.recording import RecordOptions, record_topics, run
-from sidestream.streams.operate.recording.spool import FOLDER, Spool
+from sidestream.streams.operate.recording.spool import FOLDER, Spool, locked
+from sidestream.streams.runtime.clock import LogClock
+from sidestream.tokenizer import folders
+from sidestream.tokenizer.errors import ArtifactError
 from tests.models.log_catalogue import catalogue_at
 
 DAY = 86_400_000
@@ -109,7 +114,19 @@ def test_a_range_of_time(clients, topics, send, tmp_path):
     _, folder = recorded(clients, topics, tmp_path / "log", options(from_at=T0 + 4_000))
     assert len(list(folder.listens())) == 8, "a later end takes what was behind the earlier one"
     with pytest.raises(DataError, match="was recorded from"):
-        record_topics(clients, topics, tmp_path / "log", options())
+        record_topics(clients, topics, tmp_path / "log", options(from_at=T0 + 5_000))
+
+
+def test_a_relative_start_is_that_of_the_first_run(clients, topics, send, tmp_path):
+    fill(send, topics)
+    recorded(clients, topics, tmp_path / "log", options(from_at=T0 + 4_000, from_text="7d"))
+    send(topics.listens, listen("u1", 20, "i0"))
+    for later in (options(from_at=T0 + 7_000, from_text="7d"), options()):
+        _, folder = recorded(clients, topics, tmp_path / "log", later)
+        assert [row.at for row in folder.listens()] == [T0 + 1_000 * n for n in (*range(4, 12), 20)]
+    for other in (options(from_at=T0 + 7_000, from_text="6d"), options(from_at=T0 + 7_000)):
+        with pytest.raises(DataError, match=r"was recorded from .*--from out to go on; else record anew"):
+            record_topics(clients, topics, tmp_path / "log", other)
 
 
 def test_what_is_no_record_is_counted_and_named(clients, topics, send, tmp_path):
@@ -171,6 +188,24 @@ def test_another_run_brings_the_folder_up_to_date(clients, topics, send, tmp_pat
     assert recorded(clients, topics, tmp_path / "new")[1].manifest.identity == folder.manifest.identity
 
 
+def test_a_run_that_came_second_continues_from_what_the_first_left(clients, topics, send, tmp_path, monkeypatch):
+    fill(send, topics)
+    recorded(clients, topics, tmp_path / "log")
+    send(topics.listens, *[listen("u1", n, "i0") for n in range(20, 25)])
+    real = run.locked
+
+    def after_another(target):
+        monkeypatch.setattr(run, "locked", real)
+        assert dict(recorded(clients, topics, target)[0].read) == {"listens": 5}
+        send(topics.listens, listen("u1", 30, "i0"))
+        return real(target)
+
+    monkeypatch.setattr(run, "locked", after_another)
+    done, folder = recorded(clients, topics, tmp_path / "log")
+    assert dict(done.read) == {"listens": 1}
+    assert len(list(folder.listens())) == 18
+
+
 def everything(folder):
     return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
@@ -205,6 +240,133 @@ def test_a_swept_erasure_takes_what_its_topic_no_longer_holds(clients, topics, s
     assert {row.user_id for row in folder.listens()} == {"u1", "u2", "u3"}
 
 
+def test_a_swept_erasure_takes_session_starts_that_are_kept_longer_than_listens(clients, topics, send, tmp_path):
+    fill(send, topics)
+    for target in ("log", "log", "fresh"):
+        _, folder = recorded(clients, topics, tmp_path / target)
+        send(topics.user_erasures, ("u0", None, (SWEPT_HEADER, b"1")))
+    assert {row.user_id for row in folder.sessions()} == {"u1", "u2", "u3"}
+    assert {row.user_id for row in LogFolder(tmp_path / "log").sessions()} == {"u1", "u2", "u3"}
+
+
+def clock_at(now_ms):
+    clock = LogClock()
+    clock.observe(now_ms)
+    return clock
+
+
+def kept_ms(clients, topics, monkeypatch, *, catalog, erasures):
+    """Let tombstones of the two topics be kept for so long."""
+    real = run.describe_topics
+
+    def describe(*args):
+        found = dict(real(*args))
+        for spec, kept in ((topics.catalog_items, catalog), (topics.user_erasures, erasures)):
+            found[spec.name] = replace(found[spec.name], delete_retention_ms=kept)
+        return found
+
+    monkeypatch.setattr(run, "describe_topics", describe)
+
+
+@pytest.mark.parametrize("kept", [{"catalog": 7 * DAY, "erasures": DAY}, {"catalog": DAY, "erasures": 7 * DAY}])
+def test_a_recording_is_refused_once_tombstones_may_be_gone(clients, topics, send, tmp_path, monkeypatch, kept):
+    kept_ms(clients, topics, monkeypatch, **kept)
+    fill(send, topics)
+    now = T0 + DAY
+    first_at = now + 22 * 3_600_000
+    recorded(clients, topics, tmp_path / "log", options(clock=clock_at(now)))
+    recorded(clients, topics, tmp_path / "log", options(clock=clock_at(first_at)))
+    before = everything(tmp_path / "log")
+    late = options(clock=clock_at(first_at + 23 * 3_600_000))
+    with pytest.raises(DataError, match=r"less than 23\.0 h ago, got one of 23\.0 h ago: .*erased.*--overwrite"):
+        record_topics(clients, topics, tmp_path / "log", late)
+    assert everything(tmp_path / "log") == before
+    send(topics.user_erasures, erasure("u0", T0 + 50_000))
+    done, folder = recorded(clients, topics, tmp_path / "log", replace(late, overwrite=True))
+    assert dict(done.read) == {"catalog": 5, "listens": 12, "sessions": 4}
+    assert {row.user_id for row in folder.listens()} == {"u1", "u2", "u3"}
+    recorded(clients, topics, tmp_path / "log", options(clock=clock_at(first_at + 24 * 3_600_000)))
+
+
+def test_the_age_of_a_recording_counts_from_the_begin_of_its_last_complete_run(
+    clients, topics, send, tmp_path, monkeypatch
+):
+    kept_ms(clients, topics, monkeypatch, catalog=DAY, erasures=DAY)
+    fill(send, topics)
+    target, late = tmp_path / "log", options(clock=clock_at(T0 + 23 * 3_600_000))
+
+    def dies(*_):
+        raise Killed
+
+    monkeypatch.setattr(run, "read_erased", dies)
+    with pytest.raises(Killed):
+        record_topics(clients, topics, target, options(clock=clock_at(T0)))
+    with pytest.raises(DataError, match=r"got one of 23\.0 h ago"):
+        record_topics(clients, topics, target, late)
+
+    clock = clock_at(T0 + 22 * 3_600_000)
+
+    def slow(*_):
+        clock.observe(late.clock())
+
+    monkeypatch.setattr(run, "read_erased", slow)
+    with pytest.raises(DataError, match=r"got one of 23\.0 h ago"):
+        record_topics(clients, topics, target, options(clock=clock))
+    assert not (target / "manifest.json").exists()
+
+
+def test_a_recording_of_an_earlier_release_is_refused(clients, topics, send, tmp_path):
+    fill(send, topics)
+    recorded(clients, topics, tmp_path / "log")
+    spool = Spool.open(tmp_path / "log" / FOLDER)
+    old = spool.state.model_dump_json(exclude={"known_at", "topic_ids", "from_text"})
+    (tmp_path / "log" / FOLDER / "state.json").write_text(old[:-1] + ',"split":"last","session_gap_ms":60000}')
+    with pytest.raises(DataError, match=r"got one of an unknown time ago.*record anew with --overwrite"):
+        record_topics(clients, topics, tmp_path / "log", options())
+    recorded(clients, topics, tmp_path / "log", options(overwrite=True))
+
+
+@pytest.mark.parametrize("which", ["catalog_items", "listens", "session_starts", "user_erasures"])
+def test_a_topic_that_was_made_again_is_refused(clients, topics, send, tmp_path, monkeypatch, which):
+    real = run.describe_topics
+    ids = {spec.name: f"id of {spec.name}" for spec in topics}
+
+    def describe(*args):
+        return {name: replace(state, topic_id=ids[name]) for name, state in real(*args).items()}
+
+    monkeypatch.setattr(run, "describe_topics", describe)
+    fill(send, topics)
+    recorded(clients, topics, tmp_path / "log")
+    name = getattr(topics, which).name
+    ids[name] = "another"
+    with pytest.raises(DataError, match=rf"{name}: expected topic id id of .*, got another: the topic was made again"):
+        record_topics(clients, topics, tmp_path / "log", options())
+    ids[name] = None  # a broker that reports none
+    recorded(clients, topics, tmp_path / "log")
+
+
+def test_a_replacement_that_was_interrupted_is_undone_before_the_recording_goes_on(
+    clients, topics, send, tmp_path, monkeypatch
+):
+    fill(send, topics)
+    place = tmp_path / "log"
+    recorded(clients, topics, place)
+    place.rename(tmp_path / ".log.old")
+    send(topics.listens, listen("u1", 20, "i0"))
+    monkeypatch.setattr(folders, "_exchange", lambda *_: False)
+    done, folder = recorded(clients, topics, place)
+    assert dict(done.read) == {"listens": 1}
+    assert len(list(folder.listens())) == 13
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]
+
+
+def test_a_mount_point_is_refused_before_anything_is_read(clients, topics, tmp_path, monkeypatch):
+    monkeypatch.setattr(os.path, "ismount", lambda path: str(path) == str(tmp_path / "log"))
+    with pytest.raises(ArtifactError, match="got a mount point; name a folder inside it"):
+        record_topics(clients, topics, tmp_path / "log", options())
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_split_of_recorded_listens_asks_with_the_recorded_session_starts(clients, topics, send, tmp_path):
     fill(send, topics, users=2, count=20)
     _, folder = recorded(clients, topics, tmp_path / "log", options(split=SplitOptions("last")))
@@ -225,7 +387,7 @@ def test_foreign_folders_and_other_topics_are_refused(clients, topics, send, tmp
         record_topics(clients, topics, tmp_path / "mine", options())
     recorded(clients, topics, tmp_path / "log")
     spool = Spool.open(tmp_path / "log" / FOLDER)
-    with spool.locked(), pytest.raises(DataError, match="another recording"):
+    with locked(tmp_path / "log"), pytest.raises(DataError, match="another recording"):
         record_topics(clients, topics, tmp_path / "log", options())
     ahead = {topics.listens.name: dict.fromkeys(range(3), 999)}
     spool.append([], spool.state.model_copy(update={"next_offsets": ahead}))

@@ -58,6 +58,11 @@ def test_from_files_to_the_topics_and_back(run, tmp_path):
         said(run("record", tmp_path / "part", "--from", T0 + 30_000, "--until", T0 + 35_000, "--json"))["listens"] == 5
     )
     assert said(run("record", tmp_path / "part", "--json"))["listens"] == 10, "it goes on from the same time"
+    for _ in range(2):
+        assert said(run("record", tmp_path / "days", "--from", "7d", "--json"))["listens"] == 40
+    done = run("record", tmp_path / "days", "--from", "6d")
+    assert "record anew with --overwrite" in str(done.exception)
+    assert said(run("record", tmp_path / "days", "--from", T0 + 30_000, "--overwrite", "--json"))["listens"] == 10
     said(run("state", "erase", "u1", "--json"))
     facts = said(run("record", tmp_path / "log", "--json"))
     assert (facts["listens"], facts["erased"]) == (20, 20)
@@ -94,6 +99,7 @@ def test_each_stage_is_shown_and_what_retention_took_between_two_runs_is_counted
 
     send(10, 5)
     state = Spool.open(tmp_path / "log" / FOLDER).state
+    assert set(state.topic_ids) > set(state.topics.values())
     topic = state.topics["listens"]
     admin = Clients(kafka.kafka).admin()
     admin.delete_records(

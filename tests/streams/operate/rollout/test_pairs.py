@@ -24,6 +24,11 @@ def test_a_pair_is_found_by_version_name_or_path(folder):
         assert find_pair(named, folder) == (VERSION, "demo")
 
 
+def test_a_pair_whose_tokenizer_was_being_replaced_is_found(folder):
+    (folder / "demo" / "tokenizer").rename(folder / "demo" / ".tokenizer.old")
+    assert find_pair(VERSION, folder) == (VERSION, "demo")
+
+
 def test_a_name_refers_to_the_folder_of_pairs_even_if_the_working_folder_has_one(folder, tmp_path, monkeypatch):
     """`rollout next` was refused if the working folder had a folder `next`, too, as after training there."""
     shutil.copytree(shipped_pair(), tmp_path / "demo")
