@@ -61,7 +61,7 @@ COMMANDS = (
     Entry(
         "broker status",
         "serving.broker:status",
-        "List the local brokers that run; ends 1 when none answers, or not the one asked for.",
+        "List the running local brokers; exit code 1 if none answers, or not the one asked for.",
     ),
     Entry("broker stop", "serving.broker:stop", "Stop the local Kafka of this folder, or the one that is named."),
     Entry("config show", "serving.config:show", "Show the merged settings with their sources; secrets are masked."),
@@ -72,14 +72,18 @@ COMMANDS = (
     ),
     Entry("topics create", "serving.topics:create", "Create the topics that are missing; existing ones never change."),
     Entry("topics list", "serving.topics:list_topics", "List the topics of the contract beside what the Kafka has."),
-    Entry("topics check", "serving.topics:check", "Compare the Kafka with the contract; ends 1 when anything differs."),
-    Entry("topics asyncapi", "serving.topics:asyncapi", "Print the topics as an AsyncAPI 3.1 document; asks no Kafka."),
+    Entry(
+        "topics check", "serving.topics:check", "Compare the Kafka with the contract; exit code 1 if anything differs."
+    ),
+    Entry(
+        "topics asyncapi", "serving.topics:asyncapi", "Print the topics as an AsyncAPI 3.1 document; needs no Kafka."
+    ),
     Entry("send", "records.send:send", "Publish an event; ids and time are filled in where they are missing.", RECORDS),
     Entry("tail", "records.tail:tail", "Print the records of a topic as they come, until Ctrl-C.", RECORDS),
     Entry("replay", "records.replay:replay", "Play a log folder onto the topics; goes on where it stopped.", RECORDS),
     Entry("live", "records.live_items:show", "List the live items: SIDs, and how often they changed.", RECORDS),
-    Entry("dlq list", "records.deadletters:list_letters", "List dead letters, those that were not replayed yet."),
-    Entry("dlq show", "records.deadletters:show", "Show one dead letter whole."),
+    Entry("dlq list", "records.deadletters:list_letters", "List the dead letters that were not replayed yet."),
+    Entry("dlq show", "records.deadletters:show", "Show all of one dead letter."),
     Entry("dlq replay", "records.deadletters:replay", "Send dead letters to the topics they came from, each once."),
     Entry(
         "catalogue reconcile",

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from sidestream.streams.cli.command_table import COMMANDS, GROUPS, Entry
-from sidestream.streams.cli.options import global_params, prints_json, spare, take_options
+from sidestream.streams.cli.options import global_params, prints_json, show_plainly, spare, take_options
 
 # Where the modules of the table are: the folder of this package, whatever it is called.
 _PACKAGE = __name__.rpartition(".")[0]
@@ -22,6 +22,12 @@ class Command(TyperCommand):
         shared = global_params()
         self._asks_for_json = any(param.name == "as_json" for param in self.params)
         self.params = [*(param for param in self.params if param.name not in shared), *shared.values()]
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return all parameters, `--help` among them."""
+        params = super().get_params(ctx)
+        show_plainly(params)
+        return params
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the line and move the global options out of the command's own parameters."""

@@ -1,7 +1,5 @@
 """The `sidestream` command: the root of all commands, and one line for every error."""
 
-from typing import Annotated
-
 import typer
 
 from sidestream.streams.cli.lazy import RootGroup
@@ -16,29 +14,17 @@ app = typer.Typer(
 )
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
-        from importlib.metadata import version
-
-        typer.echo(f"sidestream {version('sidestream')}")
-        raise typer.Exit
-
-
 @app.callback()
-def root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
-    ] = False,
-) -> None:
-    """Take the options of the root; the global ones are added by its class."""
+def root() -> None:
+    """Take the global options, which are added by its class."""
 
 
 def main() -> None:
-    """Run the command line; our own errors, and those of files, become one line and exit code 1."""
+    """Run the command line; a wrong line, our own errors and those of files become one line each."""
     termination.install_handlers()
     code: str | int | None = 0
     try:
-        app()
+        code = app(standalone_mode=False)
     except SystemExit as exc:
         code = exc.code
     except KeyboardInterrupt:
@@ -48,14 +34,31 @@ def main() -> None:
         from sidestream.streams.cli.output import fail
         from sidestream.streams.errors import SidestreamError
 
+        code = 1
         if isinstance(exc, SidestreamError):
             fail(str(exc))
         elif isinstance(exc, OSError):
             fail(f"{exc.filename or 'system'}: {exc.strerror or exc!r}; check the path and its permissions")
+        elif isinstance(exc, typer.TyperException):
+            code = exc.exit_code
+            # A group without a command has shown its help instead.
+            if message := exc.format_message():
+                fail(_wrong_line(exc, message))
+        elif isinstance(exc, typer.Abort):
+            fail("stopped at the question; nothing was changed")
         else:
             raise
-        code = 1
     termination.exit_process(code)
+
+
+def _wrong_line(exc: typer.TyperException, message: str) -> str:
+    """Say what is wrong with a line that was typed, and where its help is."""
+    if nearest := getattr(exc, "possibilities", None):
+        message = f"{exc.message}. Did you mean {nearest[0]!r}?"
+    message = message.rstrip(".").replace("Value error, ", "")  # pydantic's words for any error of ours
+    ctx = getattr(exc, "ctx", None)
+    command = "sidestream" if ctx is None else ctx.command_path
+    return f"{command}: {message[:1].lower()}{message[1:]} (see {command} --help)"
 
 
 if __name__ == "__main__":

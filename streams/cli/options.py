@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import typer
-from typer.core import TyperOption
+from typer.core import TyperArgument, TyperOption
 
 PANEL = "Global options"
 
@@ -25,6 +25,16 @@ _JSON = typer.Option(
 )
 # A command that prints results takes `as_json: Json = False`; it is given what `prints_json` decided.
 Json = Annotated[bool, _JSON]
+
+
+def _print_version(asked: bool | None) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        from sidestream.streams.cli.output import print_text
+
+        print_text(f"sidestream {version('sidestream')}")
+        raise typer.Exit
 
 
 def _options(
@@ -63,6 +73,16 @@ def _options(
         ),
     ] = None,
     as_json: Annotated[bool | None, _JSON] = None,
+    shows_version: Annotated[
+        bool | None,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version and exit.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None,
 ) -> None:
     """Declare the options: typer reads them from this signature."""
 
@@ -114,7 +134,29 @@ class GlobalOptions:
             self.shorthands[_SHORTHANDS[name]] = str(value)
 
 
-class _SparingOption(TyperOption):
+class _Argument(TyperArgument):
+    """An argument that is called `LOG` in its usage, its help and its errors, as on the pages."""
+
+    @property
+    def display_name_raw(self) -> str:
+        """Return its name."""
+        return super().display_name_raw.upper()
+
+    def get_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return its part of the usage line."""
+        name = self.display_name_raw if self.required else f"[{self.display_name_raw}]"
+        return [name if self.nargs == 1 else f"{name}..."]
+
+
+class _Option(TyperOption):
+    """An option that is shown without a value where it takes none."""
+
+    def display_type_rich(self, ctx: Any) -> str | None:
+        """Return what help shows of its value."""
+        return None if self.is_flag else super().display_type_rich(ctx)
+
+
+class _SparingOption(_Option):
     """An option that costs nothing where it is not given: typer imports pydantic to convert even the absent value."""
 
     def process_value(self, ctx: Any, value: Any) -> Any:
@@ -129,8 +171,21 @@ def spare(params: Iterable[Any]) -> None:
         params: Parameters of a command or group; changed in place.
     """
     for param in params:
-        if type(param) is TyperOption:
+        if type(param) in (TyperOption, _Option):
             param.__class__ = _SparingOption
+
+
+def show_plainly(params: Iterable[Any]) -> None:
+    """Make help show arguments and flags as the pages do.
+
+    Args:
+        params: Parameters of a command; changed in place.
+    """
+    for param in params:
+        if type(param) is TyperOption:
+            param.__class__ = _Option
+        elif type(param) is TyperArgument:
+            param.__class__ = _Argument
 
 
 @functools.cache

@@ -72,3 +72,25 @@ def test_those_in_backticks(files):
     assert len(found) > 2
     for words, path in found:
         require(words, f"{path.relative_to(ROOT)}: {' '.join(words)}")
+
+
+def choices():
+    """The values of every option that has a fixed set of them."""
+    loaded = [one.load() if isinstance(one, LazyCommand) else one for one in every_command(COMMAND)]
+    for param in (param for command in loaded for param in command.params):
+        if param.type_descriptor.is_choice:
+            values = {str(getattr(choice, "value", choice)) for choice in param.type_descriptor.choices}
+            yield from ((option, values) for option in param.opts)
+
+
+def every_command(command):
+    inside = getattr(command, "commands", {}).values()
+    return [command, *(found for one in inside for found in every_command(one))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_values_of_an_option_are_all_named(page):
+    known = list(choices())
+    for option, _, values in (code.partition(" ") for code in inline_code(page.read_text())):
+        if option.startswith("--") and "|" in values:
+            assert (option, set(values.split("|"))) in known, f"{option} {values}"

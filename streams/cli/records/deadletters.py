@@ -25,13 +25,26 @@ from sidestream.streams.operate.deadletters import (
     parse_moment,
 )
 
-Topic = Annotated[list[str] | None, typer.Option("--topic", help="Source topic, without the prefix; may repeat.")]
-Why = Annotated[list[Reason] | None, typer.Option("--reason", help="Reason code; may repeat.")]
-Partition = Annotated[list[int] | None, typer.Option("--partition", min=0, help="Source partition; may repeat.")]
-Since = Annotated[str | None, typer.Option(help="Died since: 2h, 7d, 2026-03-01T12:00 (UTC) or epoch ms.")]
-Until = Annotated[str | None, typer.Option(help="Died before that time.")]
+Topic = Annotated[
+    list[str] | None, typer.Option("--topic", help="Only letters of this source topic, without the prefix; may repeat.")
+]
+Why = Annotated[list[Reason] | None, typer.Option("--reason", help="Only letters with this reason; may repeat.")]
+Partition = Annotated[
+    list[int] | None, typer.Option("--partition", min=0, help="Only letters of this source partition; may repeat.")
+]
+Since = Annotated[
+    str | None,
+    typer.Option(
+        help="Only letters written since then: 2h, 7d (ago), 2026-03-01T12:00 (UTC) or epoch ms; default: all."
+    ),
+]
+Until = Annotated[str | None, typer.Option(help="Only letters written before then; default: all.")]
 MaxAttempt = Annotated[
-    int | None, typer.Option(min=1, help="Delivered at most so often; 1 leaves out what died again after a replay.")
+    int | None,
+    typer.Option(
+        min=1,
+        help="Only letters of at most this attempt; 1 leaves out those that failed again after a replay; default: all.",
+    ),
 ]
 
 
@@ -43,11 +56,11 @@ def list_letters(
     since: Since = None,
     until: Until = None,
     max_attempt: MaxAttempt = None,
-    replayed: Annotated[bool, typer.Option("--replayed", help="Also those that were replayed.")] = False,
-    limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="At most so many rows.")] = 100,
+    replayed: Annotated[bool, typer.Option("--replayed", help="Also list letters that were replayed.")] = False,
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="Largest number of rows.")] = 100,
     as_json: Json = False,
 ) -> None:
-    """List dead letters, those that were not replayed yet."""
+    """List the dead letters that were not replayed yet."""
     _, box = _open(ctx)
     selection = _selection([], topic, reason, partition, since, until, max_attempt)
     rows: list[dict[str, Any]] = []
@@ -68,13 +81,13 @@ def list_letters(
 
 def show(
     ctx: typer.Context,
-    letter: Annotated[str, typer.Argument(help="topic/partition/offset, as `dlq list` prints it.")],
+    letter: Annotated[str, typer.Argument(help="TOPIC/PARTITION/OFFSET, as `dlq list` prints it.")],
     raw: Annotated[
         bool, typer.Option("--raw", help="Print the original value, byte for byte, and nothing else.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show one dead letter whole."""
+    """Show all of one dead letter."""
     _, box = _open(ctx)
     found = box.get(Place.parse(letter))
     if raw:
@@ -85,23 +98,26 @@ def show(
 
 def replay(
     ctx: typer.Context,
-    letters: Annotated[list[str] | None, typer.Argument(help="topic/partition/offset of letters.")] = None,
+    letters: Annotated[
+        list[str] | None, typer.Argument(help="Letters to replay: TOPIC/PARTITION/OFFSET, as `dlq list` prints them.")
+    ] = None,
     topic: Topic = None,
     reason: Why = None,
     partition: Partition = None,
     since: Since = None,
     until: Until = None,
     max_attempt: MaxAttempt = None,
-    everything: Annotated[bool, typer.Option("--everything", help="All that were not replayed yet.")] = False,
+    everything: Annotated[bool, typer.Option("--everything", help="All letters that were not replayed yet.")] = False,
     stamp: Annotated[
-        Literal["now", "original"], typer.Option(help="Kafka timestamp: the present, or the record's own.")
+        Literal["now", "original"],
+        typer.Option(help="Kafka timestamp of the replayed record: the present, or its original one."),
     ] = "now",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be replayed, and send nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be replayed, and send nothing.")] = False,
     as_json: Json = False,
 ) -> None:
     """Send dead letters to the topics they came from, each once.
 
-    However often this is run: a letter that was replayed is not sent again.
+    A letter that was replayed is not sent again, however often this is run.
     """
     selection = _selection(letters or [], topic, reason, partition, since, until, max_attempt)
     if selection.is_everything and not everything:

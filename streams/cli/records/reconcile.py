@@ -21,13 +21,13 @@ from sidestream.streams.runtime.clock import WallClock
 def reconcile(
     ctx: typer.Context,
     dump: Annotated[
-        Path, typer.Argument(help="All items: `catalog-items.v1` values, one a line or an array; - for stdin.")
+        Path, typer.Argument(help="All items: `catalog-items.v1` values, one per line or as an array; - for stdin.")
     ],
-    apply: Annotated[bool, typer.Option("--apply", help="Publish; without it, only tell what would change.")] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="Publish the changes; without it, only show them.")] = False,
     max_removed: Annotated[
-        float, typer.Option(min=0, max=100, help="Refuse to remove more percent of the items than this.")
+        float, typer.Option(min=0, max=100, help="Refuse to remove more than this percentage of the items.")
     ] = 5.0,
-    force: Annotated[bool, typer.Option("--force", help="Remove however many are absent.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Remove absent items whatever their percentage.")] = False,
     taken_at: Annotated[
         str | None,
         typer.Option(

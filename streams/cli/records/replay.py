@@ -19,9 +19,18 @@ from sidestream.streams.replay.publisher import TopicPublisher
 def replay(
     ctx: typer.Context,
     log: Annotated[Path, typer.Argument(help="Log folder.")],
-    speed: Annotated[float | None, typer.Option(help="60 plays an hour in a minute; 0 as fast as possible.")] = None,
-    position: Annotated[Path | None, typer.Option(help="File with the position; default: beside the data.")] = None,
-    restart: Annotated[bool, typer.Option("--restart", help="Start over instead of going on.")] = False,
+    speed: Annotated[
+        float | None,
+        typer.Option(
+            help="Speed: 1 is real time, 60 an hour in a minute, 0 as fast as possible; default: replay.speed (0.0)."
+        ),
+    ] = None,
+    position: Annotated[
+        Path | None, typer.Option(help="File that holds the position; default: one in data_dir.")
+    ] = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Start over instead of going on from the position.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Play a log folder onto the topics; goes on where it stopped."""

@@ -21,9 +21,9 @@ from sidestream.streams.contracts.topics import build_topics
 def send(
     ctx: typer.Context,
     what: Annotated[What, typer.Argument(help="Kind of event.")],
-    value: Annotated[str, typer.Argument(help="JSON object, a file of them, or - for stdin.")],
+    value: Annotated[str, typer.Argument(help="JSON object, a file of JSON objects, or - for stdin.")],
     wait: Annotated[
-        bool, typer.Option("--wait", help="session-start: wait for its candidates and print them.")
+        bool, typer.Option("--wait", help="For a session-start: wait for its candidates and print them.")
     ] = False,
     as_json: Json = False,
 ) -> None:

@@ -18,9 +18,15 @@ from sidestream.streams.kafka.tail import TopicRecord, read_topic
 def tail(
     ctx: typer.Context,
     topic: Annotated[str, typer.Argument(help="Topic without the prefix, such as candidates.v1.")],
-    from_start: Annotated[bool, typer.Option("--from-start", help="Begin with the oldest record.")] = False,
-    limit: Annotated[int | None, typer.Option("-n", "--limit", min=1, help="End after so many records.")] = None,
-    idle_s: Annotated[float | None, typer.Option(help="End after so many seconds without a record.")] = None,
+    from_start: Annotated[
+        bool, typer.Option("--from-start", help="Begin with the oldest record, not with the next one.")
+    ] = False,
+    limit: Annotated[
+        int | None, typer.Option("-n", "--limit", min=1, help="Stop after this many records; default: no limit.")
+    ] = None,
+    idle_s: Annotated[
+        float | None, typer.Option(help="Stop after this many seconds without a record; default: never.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Print the records of a topic as they come, until Ctrl-C."""

@@ -18,7 +18,7 @@ from sidestream.streams.settings import Settings
 
 def start(
     ctx: typer.Context,
-    name: Annotated[str | None, typer.Option(help="What to call it; default: the name of its folder.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the broker; default: that of its folder.")] = None,
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Stay until SIGTERM, SIGHUP or Ctrl-C, then stop it.")
     ] = False,
@@ -43,7 +43,7 @@ def start(
 
 
 def status(ctx: typer.Context, as_json: Json = False) -> None:
-    """List the local brokers that run; ends 1 when none answers, or not the one asked for."""
+    """List the running local brokers; exit code 1 if none answers, or not the one asked for."""
     settings = settings_of(ctx)
     running = all_brokers()
     found = _asked_for(settings, running)
@@ -59,7 +59,7 @@ def status(ctx: typer.Context, as_json: Json = False) -> None:
 
 def stop(
     ctx: typer.Context,
-    name: Annotated[str | None, typer.Argument(help="Which; default: the one of this folder.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Name of the broker; default: the one of this folder.")] = None,
 ) -> None:
     """Stop the local Kafka of this folder, or the one that is named."""
     settings = settings_of(ctx)

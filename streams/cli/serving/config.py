@@ -21,7 +21,7 @@ COLUMNS = (
 
 def show(
     ctx: typer.Context,
-    changed: Annotated[bool, typer.Option("--changed", help="Only what is not at its default.")] = False,
+    changed: Annotated[bool, typer.Option("--changed", help="Only settings that differ from their default.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show the merged settings with their sources; secrets are masked."""

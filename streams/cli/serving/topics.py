@@ -31,7 +31,7 @@ PROBLEM_COLUMNS = (
 def create(ctx: typer.Context) -> None:
     """Create the topics that are missing; existing ones never change.
 
-    Ends 1 where one that exists does not fit the contract.
+    Exit code 1 if one that exists does not fit the contract.
     """
     settings = settings_of(ctx)
     topics = build_topics(settings.topics)
@@ -71,7 +71,7 @@ def list_topics(ctx: typer.Context, as_json: Json = False) -> None:
 
 
 def check(ctx: typer.Context, as_json: Json = False) -> None:
-    """Compare the Kafka with the contract; ends 1 when anything differs."""
+    """Compare the Kafka with the contract; exit code 1 if anything differs."""
     settings = settings_of(ctx)
     admin = KafkaTopicAdmin(clients_of(settings))
     try:
@@ -88,7 +88,7 @@ def check(ctx: typer.Context, as_json: Json = False) -> None:
 
 
 def asyncapi(ctx: typer.Context) -> None:
-    """Print the topics as an AsyncAPI 3.1 document; asks no Kafka.
+    """Print the topics as an AsyncAPI 3.1 document; needs no Kafka.
 
     The document is JSON, wherever it is printed.
     """

@@ -29,7 +29,7 @@ def worker(ctx: typer.Context) -> None:
 
 def up(
     ctx: typer.Context,
-    workers: Annotated[int, typer.Option(min=1, help="How many workers; each has its own port and folder.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Number of workers; each has its own port and folder.")] = 1,
 ) -> None:
     """Start a broker if none is given, make the topics, and run workers.
 

@@ -17,10 +17,12 @@ from sidestream.streams.runtime.clock import WallClock
 
 def erase(
     ctx: typer.Context,
-    user: Annotated[str, typer.Argument(help="Listener.")],
+    user: Annotated[str, typer.Argument(help="User id of the listener.")],
     at: Annotated[
         str | None,
-        typer.Option(help="Erase what happened until then: 2h, 7d (ago), 2026-03-01T12:00 (UTC) or epoch ms; now."),
+        typer.Option(
+            help="Erase listens up to this time: 2h, 7d (ago), 2026-03-01T12:00 (UTC) or epoch ms; default: now."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -60,10 +60,13 @@ def verify(
 def rebase(
     ctx: typer.Context,
     refold: Annotated[
-        bool, typer.Option("--refold", help="Where no state is left, fold anew what the listens topic still holds.")
+        bool, typer.Option("--refold", help="If no state is left, fold again what the listens topic still holds.")
     ] = False,
     leave_unfolded: Annotated[
-        bool, typer.Option("--leave-unfolded", help="Let users move away from listens that nobody has folded.")
+        bool,
+        typer.Option(
+            "--leave-unfolded", help="Move users to other partitions although some of their listens were not folded."
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -79,9 +82,9 @@ def rebase(
 
 def reset(
     ctx: typer.Context,
-    partition: Annotated[list[int] | None, typer.Option(min=0, help="Only these; may repeat.")] = None,
+    partition: Annotated[list[int] | None, typer.Option(min=0, help="Only this partition; may repeat.")] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Also the changelog and the group's offsets: states are folded anew.")
+        bool, typer.Option("--all", help="Also remove the changelog and the group's offsets: states are folded again.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before --all.")] = False,
     as_json: Json = False,

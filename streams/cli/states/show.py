@@ -23,8 +23,8 @@ MISDIRECTED = 421
 
 def get_state(
     ctx: typer.Context,
-    user: Annotated[str, typer.Argument(help="Listener.")],
-    whole: Annotated[bool, typer.Option("--history", help="All listens that are kept, not the recent 50.")] = False,
+    user: Annotated[str, typer.Argument(help="User id of the listener.")],
+    whole: Annotated[bool, typer.Option("--history", help="Show all stored listens, not only the recent 50.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show a listener's state, as the worker that holds it sees it."""

@@ -35,8 +35,11 @@ _SILENT_BEATS = 3
 
 def rollout(
     ctx: typer.Context,
-    version: Annotated[str, typer.Argument(metavar="VERSION|PAIR_FOLDER", help="A pair in generations.folder.")],
-    may_miss: Annotated[int, typer.Option(min=0, help="Items that may have no SID under it.")] = 0,
+    version: Annotated[
+        str,
+        typer.Argument(metavar="VERSION|PAIR_FOLDER", help="Pair in generations.folder: its name, path or version."),
+    ],
+    may_miss: Annotated[int, typer.Option(min=0, help="Number of items that may lack a SID under it.")] = 0,
     timeout_s: Timeout = 3_600.0,
     as_json: Json = False,
 ) -> None:

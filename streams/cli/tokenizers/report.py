@@ -20,9 +20,12 @@ def report(
     log: Annotated[Path, typer.Option("--log", help="Log folder: its items, in order of arrival.")],
     out: Annotated[Path, typer.Option("--out", help="HTML file to write.")] = Path("report.html"),
     against: Annotated[
-        Path | None, typer.Option("--against", help="Another version, set beside it on the same items.")
+        Path | None,
+        typer.Option("--against", help="Tokenizer artifact to compare with, on the same items; default: none."),
     ] = None,
-    item: Annotated[list[str] | None, typer.Option("--item", help="Tell what this item went through.")] = None,
+    item: Annotated[
+        list[str] | None, typer.Option("--item", help="Also show each step from this item to its SID; may repeat.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write one HTML page on a tokenizer.

@@ -24,14 +24,18 @@ def train(
     log: Annotated[Path, typer.Argument(help="Log folder.")],
     dst: Annotated[Path, typer.Argument(help="Tokenizer artifact to write, such as pair/tokenizer.")],
     kinds: Annotated[
-        str | None, typer.Option(help="Kind of each level, as in kmeans,kmeans,fsq or vq,vq,vq; short for level_kinds.")
+        str | None,
+        typer.Option(help="Kind of each level, such as kmeans,kmeans,fsq or vq,vq,vq; default: tokenizer.level_kinds."),
     ] = None,
     sizes: Annotated[
-        str | None, typer.Option(help="Codes of each level, as in 256,128,64; short for codebook_sizes.")
+        str | None,
+        typer.Option(help="Number of codes of each level, such as 256,128,64; default: tokenizer.codebook_sizes."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Same seed and log, same version; default: train.seed.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Random seed: the same seed and log give the same version; default: train.seed.")
+    ] = None,
     unheard: Annotated[
-        bool, typer.Option("--unheard", help="Also tell how well content places items without listens.")
+        bool, typer.Option("--unheard", help="Also measure how well content alone places items without listens.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -58,11 +62,14 @@ def train(
 
 def compare(
     ctx: typer.Context,
-    old: Annotated[Path, typer.Argument(help="Tokenizer artifact that runs.")],
+    old: Annotated[Path, typer.Argument(help="Tokenizer artifact that serves now.")],
     new: Annotated[Path, typer.Argument(help="Tokenizer artifact of the candidate.")],
     log: Annotated[Path, typer.Option("--log", help="Log folder whose items are compared.")],
     alignment: Annotated[
-        Path | None, typer.Option(help="Write the map from old to new SIDs there, such as pair/alignment.")
+        Path | None,
+        typer.Option(
+            help="Folder for the map from old to new SIDs, such as pair/alignment; default: it is not written."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -21,7 +21,10 @@ def lastfm(
     dst: Annotated[Path, typer.Argument(help="Log folder to make.")],
     content_until: Annotated[
         datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], help="Tags count as content only if given before this day."),
+        typer.Option(
+            formats=["%Y-%m-%d"],
+            help="Tags count as content only if given before this day; default: importing.content_until (none).",
+        ),
     ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,

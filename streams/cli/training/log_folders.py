@@ -20,7 +20,7 @@ Protocol = Literal["none", "leave_one_out", "last_session", "global_time"]
 def check(folder: Folder, as_json: Json = False) -> None:
     """Check every row and reference of a log folder.
 
-    Its manifest too; ends 1 where something is wrong.
+    Its manifest too; exit code 1 if something is wrong.
     """
     with progress_line() as step:
         found = check_folder(folder, step)
@@ -55,12 +55,13 @@ def check(folder: Folder, as_json: Json = False) -> None:
 def seal(
     folder: Folder,
     name: Annotated[str, typer.Option(help="Short name of the data.")] = "own",
-    events_are: Annotated[str, typer.Option(help="What one listen is, as in plays.")] = "plays",
+    events_are: Annotated[str, typer.Option(help="What one listen is, such as plays.")] = "plays",
     split: Annotated[Protocol, typer.Option(help="How the rows of heldout.jsonl were chosen.")] = "none",
     cuts: Annotated[
-        list[str] | None, typer.Option("--cut", help="Cut time of global_time: valid_from=MS and test_from=MS.")
+        list[str] | None,
+        typer.Option("--cut", help="With --split global_time: valid_from=MS and test_from=MS; may repeat."),
     ] = None,
-    clock: Annotated[Literal["real", "synthetic"], typer.Option(help="Whether distances in time are real.")] = "real",
+    clock: Annotated[Literal["real", "synthetic"], typer.Option(help="Whether the times are real.")] = "real",
     as_json: Json = False,
 ) -> None:
     """Write the manifest of a log folder that was made by hand.

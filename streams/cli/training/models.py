@@ -47,7 +47,9 @@ def evaluate(
     ctx: typer.Context,
     log: LogArgument,
     pair: PairArgument,
-    listeners: Annotated[int | None, typer.Option(help="Ask a sample of so many listeners.")] = None,
+    listeners: Annotated[
+        int | None, typer.Option(help="Size of a random sample of the listeners; default: all.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Ask a model for the held-out items of a log folder.

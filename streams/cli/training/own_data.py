@@ -36,34 +36,36 @@ Split = Annotated[
     SplitRule,
     typer.Option(
         "--split",
-        help="Held out for evaluation: each listener's last play, the last session, what comes after a time, or none.",
+        help="Hold out for evaluation: each listener's last play, last session, the plays after a time, or none.",
     ),
 ]
 SessionGap = Annotated[
-    float, typer.Option("--session-gap", min=0, help="Minutes without a play that end a session.", show_default=True)
+    float,
+    typer.Option("--session-gap", min=0, help="Minutes without a play after which a session ends.", show_default=True),
 ]
 ValidFrom = Annotated[
     str | None,
     typer.Option(
-        help="--split time: validation from then on: 2026-03-01 (UTC), epoch ms, or 7d: seven days before now; "
-        "default: a tenth of the plays."
+        help="With --split time: start of validation: 2026-03-01 (UTC), epoch ms, or 7d: seven days before now; "
+        "default: after 80 % of the plays."
     ),
 ]
 TestFrom = Annotated[
     str | None,
     typer.Option(
-        help="--split time: test from then on: 2026-03-01 (UTC), epoch ms, or 7d: seven days before now, not before "
-        "the last play; default: behind nine tenths of the plays."
+        help="With --split time: start of the test: 2026-03-01 (UTC), epoch ms, or 7d: seven days before now, not "
+        "before the last play; default: after 90 % of the plays."
     ),
 ]
 MaxDamaged = Annotated[
-    float, typer.Option("--max-damaged", min=0, max=100, help="Refuse files with more percent of damaged rows.")
+    float,
+    typer.Option("--max-damaged", min=0, max=100, help="Refuse files with more than this percentage of damaged rows."),
 ]
 Map = Annotated[
     list[str] | None,
     typer.Option(
         "--map",
-        help=f"FIELD=COLUMN or FIELD=path.in.json, may repeat. Fields: {', '.join(FIELDS)}. Usual names are found.",
+        help=f"FIELD=COLUMN or FIELD=path.in.json; may repeat. Fields: {', '.join(FIELDS)}. Usual names are found.",
     ),
 ]
 Constant = Annotated[
@@ -72,7 +74,9 @@ Constant = Annotated[
 ]
 AtUnitOption = Annotated[
     AtUnit,
-    typer.Option("--at-unit", help="Unit of times; auto refuses what is not clear. Times without a zone are UTC."),
+    typer.Option(
+        "--at-unit", help="Unit of times; auto detects it, and refuses what is ambiguous. Times without a zone are UTC."
+    ),
 ]
 AtIs = Annotated[
     Moment,
@@ -88,14 +92,20 @@ DurationUnitOption = Annotated[
 ]
 Signals = Annotated[
     list[str] | None,
-    typer.Option("--signal", help="WORD=SIGNAL for words that are not ours, as in heart=like; may repeat."),
+    typer.Option("--signal", help="WORD=SIGNAL for other names of signals, such as heart=like; may repeat."),
 ]
 ItemsFile = Annotated[
-    Path | None, typer.Option("--items", help="A file with the items, of the same format, a row for each.")
+    Path | None,
+    typer.Option(
+        "--items",
+        help="File with the items, in the same format, one row each; default: items are taken from the plays.",
+    ),
 ]
 ItemMap = Annotated[list[str] | None, typer.Option("--item-map", help="FIELD=COLUMN of that file; may repeat.")]
-User = Annotated[str | None, typer.Option("--user", help="The listener, where rows name none.")]
-TagsSeparator = Annotated[str, typer.Option("--tags-separator", help="Between tags of one text.")]
+User = Annotated[
+    str | None, typer.Option("--user", help="Listener of rows that name none; default: as the source says.")
+]
+TagsSeparator = Annotated[str, typer.Option("--tags-separator", help="Separator of several tags in one text.")]
 
 
 def jsonl(
@@ -141,9 +151,12 @@ def csv(
     user: User = None,
     tags_separator: TagsSeparator = "|",
     columns: Annotated[
-        str | None, typer.Option(help="Names of the columns of a file without a header: user,item,at.")
+        str | None,
+        typer.Option(help="Column names of a file without a header, such as user,item,at; default: the header."),
     ] = None,
-    delimiter: Annotated[str | None, typer.Option(help="Between fields; default: the one of , tab ; | it has.")] = None,
+    delimiter: Annotated[
+        str | None, typer.Option(help="Character between fields; default: detected among comma, tab, ; and |.")
+    ] = None,
     split: Split = "last",
     session_gap: SessionGap = 30.0,
     valid_from: ValidFrom = None,
@@ -191,7 +204,7 @@ def spotify(
     ],
     dst: Dst,
     user: User = None,
-    private: Annotated[bool, typer.Option("--private", help="Take plays of private sessions too.")] = False,
+    private: Annotated[bool, typer.Option("--private", help="Also import plays of private sessions.")] = False,
     split: Split = "last",
     session_gap: SessionGap = 30.0,
     valid_from: ValidFrom = None,
@@ -212,8 +225,8 @@ def movielens(
     ctx: typer.Context,
     src: Annotated[Path, typer.Argument(help="NAME.inter of RecBole's atomic files, or the folder with it.")],
     dst: Dst,
-    liked_from: Annotated[float, typer.Option(help="Ratings from this one on are likes.")] = 4.0,
-    disliked_until: Annotated[float, typer.Option(help="Ratings up to this one are dislikes.")] = 2.0,
+    liked_from: Annotated[float, typer.Option(help="Lowest rating that is a like.")] = 4.0,
+    disliked_until: Annotated[float, typer.Option(help="Highest rating that is a dislike.")] = 2.0,
     split: Split = "last",
     session_gap: SessionGap = 30.0,
     valid_from: ValidFrom = None,

@@ -15,9 +15,15 @@ from sidestream.streams.cli.training.folder_facts import Overwrite, manifest_fac
 def world(
     ctx: typer.Context,
     dst: Annotated[Path, typer.Argument(help="Log folder to make.")],
-    listeners: Annotated[int | None, typer.Option(help="Listeners; the catalogue grows with them.")] = None,
-    days: Annotated[int | None, typer.Option(help="Days that the world runs.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Same seed and sizes, same bytes.")] = None,
+    listeners: Annotated[
+        int | None,
+        typer.Option(help="Number of listeners; the catalogue grows with them; default: world.listeners (400)."),
+    ] = None,
+    days: Annotated[int | None, typer.Option(help="Number of days; default: world.days (21).")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Random seed: the same seed and sizes give the same bytes; default: world.seed (7)."),
+    ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:

@@ -13,6 +13,7 @@ from sidestream.streams.cli.command_table import COMMANDS, GROUPS
 from sidestream.streams.cli.lazy import Command, LazyCommand, LazyGroup
 from sidestream.streams.cli.main import app
 from sidestream.streams.cli.options import PANEL, global_params
+from sidestream.streams.settings import Settings, walk_settings
 
 ROOT = typer.main.get_command(app)
 PACKAGE = command_table.__name__.rpartition(".")[0]
@@ -95,3 +96,66 @@ def test_folders_stay_narrow():
     assert {
         str(path): count for path in (folder, *folder.iterdir()) if (count := len(list(path.glob("*.py")))) > 14
     } == {}
+
+
+def own_params():
+    """The arguments and options of every command, without the global ones."""
+    for entry in COMMANDS:
+        for param in command(entry.path).load().params:
+            if param.name not in global_params():
+                yield f"{entry.path} {param.opts[0]}", param
+
+
+def test_no_parameter_of_a_command_is_called_like_a_global_one():
+    """A global option takes the place of a parameter of its name."""
+    for entry in COMMANDS:
+        module, _, function = entry.target.partition(":")
+        found = inspect.signature(getattr(importlib.import_module(f"{PACKAGE}.{module}"), function))
+        assert set(found.parameters) & set(global_params()) <= {"as_json"}, entry.path
+
+
+def test_help_names_every_default():
+    named = {name: value for name, value, _ in walk_settings(Settings())}
+    for where, param in own_params():
+        if param.default is None and not param.required and not param.multiple and param.nargs == 1:
+            _, found, default = param.help.partition("default: ")
+            assert found, where
+            if told := re.fullmatch(r"([\w.]+) \((.+)\)\.", default):
+                assert {"none": "None"}.get(told[2], told[2]) == str(named[told[1]]), where
+
+
+@pytest.mark.parametrize("entry", COMMANDS, ids=[entry.path for entry in COMMANDS])
+def test_help_shows_flags_without_a_value_and_arguments_as_the_pages_do(entry, sidestream):
+    shown = sidestream(*entry.path.split(), "--help").out
+    assert "<bool>" not in shown
+    assert "{" not in shown
+    for param in command(entry.path).load().params:
+        if param.param_type_name == "argument":
+            assert re.search(rf"^ Usage: .*\W{param.metavar or param.name.upper()}\b", shown, re.MULTILINE), param.name
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["help"], "sidestream: no such command 'help'"),
+        (["sned"], "sidestream: no such command 'sned'. Did you mean 'send'?"),
+        (["demo", "--verison"], "sidestream demo: no such option: --verison. Did you mean '--version'?"),
+        (["tail"], "sidestream tail: missing argument 'TOPIC'"),
+        (["tail", "a", "b"], "sidestream tail: got unexpected extra argument(s) (b)"),
+        (["send", "song", "x"], "sidestream send: invalid value for 'WHAT': 'song' is not one of 'listen'"),
+        (["tail", "a", "--limit", "x"], "sidestream tail: invalid value for '-n' / '--limit'"),
+        (["tail", "a", "--limit"], "option '--limit' requires an argument"),
+    ],
+)
+def test_a_wrong_line_is_told_in_one_line(sidestream, words, told):
+    shown = sidestream(*words, code=2)
+    assert shown.err.startswith("error: ")
+    assert told in shown.err
+    assert shown.err.endswith(" --help)\n")
+    assert shown.err.count("\n") == 1
+    assert not shown.out
+
+
+@pytest.mark.parametrize("words", [["--version"], ["state", "--version"], ["tokenizer", "rollout", "--version"]])
+def test_the_version_is_told_at_every_place(sidestream, words):
+    assert sidestream(*words).out.startswith("sidestream ")
