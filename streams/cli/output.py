@@ -8,7 +8,7 @@ from typing import Any
 from sidestream.streams.terminal import Column, LiveTable, blocks, exact_json, table_lines
 from sidestream.streams.terminal.progress import ProgressLine, Step
 from sidestream.streams.terminal.screen import Style, notices, results
-from sidestream.streams.terminal.tables import cell, fact_lines
+from sidestream.streams.terminal.tables import cell, cuts_text, fact_lines
 from sidestream.streams.terminal.width import fold
 
 # A row that says a sentence needs so much; below it, each row becomes a block.
@@ -53,14 +53,14 @@ def print_rows(
         columns: In display order, first what a row is called by; JSON shows the rows whole. Numbers under a name that
             ends in `_at` are epoch milliseconds, and dates for people.
         as_json: Print JSON.
-        as_blocks: On a narrow terminal, print each row as a block instead.
+        as_blocks: Print each row as a block instead where the terminal is narrow, or a table would shorten a text.
     """
     rows = list(rows)
     if as_json:
         print_json(rows)
         return
     narrow = results.columns is not None and results.columns < TABLE_COLUMNS
-    draw = blocks if as_blocks and narrow else table_lines
+    draw = blocks if as_blocks and (narrow or cuts_text(results, columns, rows)) else table_lines
     for line in draw(results, columns, rows):
         results.write(line)
 

@@ -11,6 +11,7 @@ from sidestream.streams.demo.listener import Seen
 from sidestream.streams.demo.printing.screen import Screen
 from sidestream.streams.terminal import Column
 from sidestream.streams.terminal.fitting import DAY_AND_TIME
+from sidestream.streams.terminal.wording import familiar, heard
 
 MAX_ROWS = 10
 ItemOf = Callable[[str], CatalogItem | None]
@@ -39,10 +40,8 @@ def tell_state(screen: Screen, item_of: ItemOf, user_id: str, state: Mapping[str
     rows = []
     for entry in history[:MAX_ROWS]:
         title, by = _names(item_of, entry.get("item_id") or "")
-        share = entry.get("share")
-        heard = "" if share is None else f"{share:.0%}"
         sid = entry.get("sid") or "unknown"
-        rows.append({"at": entry["at"], "sid": sid, "item": title, "by": by, "heard": heard})
+        rows.append({"at": entry["at"], "sid": sid, "item": title, "by": by, "heard": heard(entry.get("share"))})
     screen.table(columns, rows)
 
 
@@ -116,8 +115,7 @@ def tell_answer(screen: Screen, item_of: ItemOf, seen: Seen) -> None:
     reserved = [c for c in answer.candidates[SHOWN_CANDIDATES:] if c.reserved]
     for c in (*answer.candidates[:SHOWN_CANDIDATES], *reserved):
         title, by = _names(item_of, c.item_id)
-        kind = "new" if c.reserved else ("yes" if c.familiar else "no")
-        row = {"rank": c.rank, "sid": c.sid, "item": title, "by": by, "familiar": kind}
+        row = {"rank": c.rank, "sid": c.sid, "item": title, "by": by, "familiar": familiar(c.familiar, c.reserved)}
         log_prob = "" if c.log_prob is None else f"{c.log_prob:.2f}"
         rows.append({**row, "score": f"{c.score:.2f}", "log_prob": log_prob})
     screen.table(columns, rows)

@@ -1,7 +1,8 @@
 """Fits columns to a width: drops and shortens them by priority.
 
-In this order: each column gets its least width; while that is too much, the column of lowest priority is dropped; the
-remaining width goes to the columns that are shortened most. On a screen without a width (a pipe, a file) nothing is
+In this order: each column gets its least width; while that is too much, the column of lowest priority is dropped; ids
+get their full width as far as it is there, because an id that is cut cannot be copied; the remaining width goes to the
+columns that are shortened most. On a screen without a width (a pipe, a file) nothing is
 shortened.
 """
 
@@ -93,6 +94,9 @@ def fit(columns: Sequence[Column], naturals: Sequence[int], width: int | None, *
         if not droppable:
             break
         shown.remove(max(droppable, key=lambda i: (columns[i].priority, i)))
+    for i in sorted((i for i in shown if columns[i].kind == "id"), key=lambda i: columns[i].priority):
+        if _total([wanted[i] if j == i else least[j] for j in shown]) <= width:
+            least[i] = wanted[i]
     widths = _share([least[i] for i in shown], [wanted[i] for i in shown], width)
     if fill:
         texts = [place for place, i in enumerate(shown) if columns[i].kind == "text" and columns[i].most is None]

@@ -1,4 +1,4 @@
-"""A table of unlimited length: columns are fitted before the rows are known, and the header is repeated."""
+"""A table of unlimited length: columns are fitted before all rows are known, and the header is repeated."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,8 +24,9 @@ class LiveTable:
         self._screen = screen
         self._columns = columns
         self._fitted: Fitted | None = None
-        self._fitted_to: int | None = None
+        self._basis: tuple[int | None, tuple[int, ...]] | None = None
         self._since_header = 0
+        self._naturals = [max(c.usual, text_width(screen.text(c.heading))) for c in columns]
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Draw one row.
@@ -33,6 +34,7 @@ class LiveTable:
         Args:
             row: Values by key.
         """
+        self._widen_ids(row)
         fitted = self._fit()
         texts = [self._screen.text(cell(row.get(c.key), c.kind)) for c in fitted.columns]
         self._screen.write(row_line(self._screen, fitted, texts))
@@ -42,16 +44,26 @@ class LiveTable:
         """Draw the header at once, so that a table without rows has one, too."""
         self._fit()
 
+    def _widen_ids(self, row: Mapping[str, Any]) -> None:
+        """Make room for ids that are longer than all before; a file has one header, and its ids are never cut."""
+        if self._fitted is not None and self._screen.rows is None:
+            return
+        for place, column in enumerate(self._columns):
+            if column.kind == "id":
+                length = text_width(self._screen.text(cell(row.get(column.key), column.kind)))
+                self._naturals[place] = max(self._naturals[place], min(length, column.most or length))
+
     def _fit(self) -> Fitted:
         width, rows = self._screen.columns, self._screen.rows
-        if self._fitted is None or width != self._fitted_to:
-            naturals = [max(c.usual, text_width(self._screen.text(c.heading))) for c in self._columns]
-            self._fitted, self._fitted_to = fit(self._columns, naturals, width, fill=True), width
-            if self._fitted.hidden:
-                self._screen.write(hidden_line(self._screen, self._fitted))
+        basis, before = (width, tuple(self._naturals)), self._fitted
+        if before is None or basis != self._basis:
+            self._fitted, self._basis = fit(self._columns, self._naturals, width, fill=True), basis
+        fitted = self._fitted
+        is_new = fitted != before
+        if is_new and fitted.hidden:
+            self._screen.write(hidden_line(self._screen, fitted))
         # A file gets one header only: programs may read it.
-        elif rows is None or self._since_header < max(rows - 2, LEAST_ROWS_BETWEEN):
-            return self._fitted
-        self._screen.write(header_line(self._screen, self._fitted))
-        self._since_header = 0
-        return self._fitted
+        if is_new or (rows is not None and self._since_header >= max(rows - 2, LEAST_ROWS_BETWEEN)):
+            self._screen.write(header_line(self._screen, fitted))
+            self._since_header = 0
+        return fitted

@@ -76,6 +76,40 @@ def table_lines(
     Yields:
         Lines, ready to be written.
     """
+    fitted, shown = _fitted(screen, columns, rows, indent)
+    margin = " " * indent
+    yield margin + header_line(screen, fitted)
+    for row in shown:
+        yield margin + row_line(screen, fitted, row)
+    if not shown:
+        yield margin + screen.styled("(none)", "dim")
+    if fitted.hidden:
+        yield hidden_line(screen, fitted)
+
+
+def cuts_text(screen: Screen, columns: Sequence[str | Column], rows: Iterable[Mapping[str, Any]]) -> bool:
+    """Tell whether a table would shorten a text: the end of a sentence may be what it is read for.
+
+    Args:
+        screen: Screen whose width it must fit.
+        columns: Columns to show.
+        rows: Values by key.
+
+    Returns:
+        Whether one is shortened; columns that are dropped do not count.
+    """
+    fitted, shown = _fitted(screen, columns, rows)
+    return any(
+        column.kind == "text" and text_width(text) > width
+        for row in shown
+        for column, width, text in zip(fitted.columns, fitted.widths, row, strict=True)
+    )
+
+
+def _fitted(
+    screen: Screen, columns: Sequence[str | Column], rows: Iterable[Mapping[str, Any]], indent: int = 0
+) -> tuple[Fitted, list[list[str]]]:
+    """Fit columns to rows, and return them with the safe texts of the shown columns."""
     chosen, rows = columns_of(columns), list(rows)
     cells = [[screen.text(cell(row.get(c.key), c.kind)) for c in chosen] for row in rows]
     numeric = [
@@ -87,14 +121,8 @@ def table_lines(
         for place, c in enumerate(chosen)
     ]
     fitted = fit(chosen, naturals, None if screen.columns is None else max(1, screen.columns - indent))
-    places, margin = [chosen.index(column) for column in fitted.columns], " " * indent
-    yield margin + header_line(screen, fitted)
-    for row in cells:
-        yield margin + row_line(screen, fitted, [row[place] for place in places])
-    if not cells:
-        yield margin + screen.styled("(none)", "dim")
-    if fitted.hidden:
-        yield hidden_line(screen, fitted)
+    places = [chosen.index(column) for column in fitted.columns]
+    return fitted, [[row[place] for place in places] for row in cells]
 
 
 def header_line(screen: Screen, fitted: Fitted) -> str:

@@ -1,6 +1,7 @@
 """`sidestream tail`: the records of a topic as they come."""
 
 import json
+import os
 from typing import Annotated, Any
 
 import typer
@@ -21,11 +22,12 @@ def tail(
     from_start: Annotated[
         bool, typer.Option("--from-start", help="Begin with the oldest record, not with the next one.")
     ] = False,
+    key: Annotated[str | None, typer.Option(help="Only records with exactly this key; default: all.")] = None,
     limit: Annotated[
         int | None, typer.Option("-n", "--limit", min=1, help="Stop after this many records; default: no limit.")
     ] = None,
     idle_s: Annotated[
-        float | None, typer.Option(help="Stop after this many seconds without a record; default: never.")
+        float | None, typer.Option(help="Stop after this many seconds without any record; default: never.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -35,7 +37,9 @@ def tail(
     titles = read_titles(clients, build_topics(settings.topics)) if view.wants_titles and not as_json else {}
     table = live_table(view.columns)
     found = read_topic(clients, name, from_start=from_start, follow=True, idle_s=idle_s)
-    for count, record in enumerate(found, start=1):
+    wanted = None if key is None else os.fsencode(key)  # also one that is no UTF-8
+    shown = (record for record in found if wanted is None or record.key == wanted)
+    for count, record in enumerate(shown, start=1):
         if as_json:
             print_json(_as_json(record))
         else:

@@ -5,15 +5,16 @@ from collections.abc import Mapping
 from sidestream.models.records import CandidateSet
 from sidestream.streams.cli.output import print_json, print_rows, say
 from sidestream.streams.terminal import Column
+from sidestream.streams.terminal.wording import counted, familiar
 
 COLUMNS = (
-    Column("rank", kind="number", priority=1),
-    Column("item_id", kind="id", priority=0),
+    Column("rank", kind="number", priority=6),
+    # Imported ids have some 30 characters: whole on a narrow terminal, they would leave no room for the rest.
+    Column("item_id", kind="id", priority=0, least=16),
     Column("title", priority=2, least=10),
     Column("sid", priority=3, least=9),
     Column("score", kind="number", priority=4),
     Column("familiar", priority=5),
-    Column("reserved", priority=6),
 )
 
 
@@ -28,10 +29,13 @@ def print_answer(answer: CandidateSet, titles: Mapping[str, str], *, as_json: bo
     if as_json:
         print_json(answer.model_dump(mode="json", exclude_none=True))
         return
-    rows = [{**c.model_dump(mode="json"), "title": titles.get(c.item_id)} for c in answer.candidates]
+    rows = [
+        {**c.model_dump(mode="json"), "title": titles.get(c.item_id), "familiar": familiar(c.familiar, c.reserved)}
+        for c in answer.candidates
+    ]
     print_rows(rows, COLUMNS, as_json=False)
     origin = f"fallback: {answer.fallback.reason}" if answer.fallback else f"model {answer.model_version}"
     total_ms = answer.timings_ms.get("total")
     say(origin if total_ms is None else f"{origin}, {total_ms:.1f} ms")
     if (missing := answer.listens_missing) is not None:
-        say(f"{missing} listens of this partition were not folded yet")
+        say(f"not folded yet: {counted(missing, 'listen')} of this partition")

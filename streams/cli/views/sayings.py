@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from sidestream.streams.terminal.wording import heard
 from sidestream.tokenizer.sid import format_sid
 
 Titles = Mapping[str, str]
@@ -19,14 +20,14 @@ FIRST_CANDIDATES = 3
 def listen_row(value: Row, titles: Titles) -> Row:
     """Say what a listen holds."""
     listened, duration = value.get("listened_ms"), value.get("duration_ms")
-    share = f"{min(1.0, listened / duration):.0%}" if listened is not None and duration else None
+    share = listened / duration if listened is not None and duration else None
     item = value["item_id"]
     return {
         "user": value["user_id"],
         "item": item,
         "title": titles.get(item),
         "signal": value.get("signal", "listen"),
-        "heard": share,
+        "heard": heard(share),
         "at": value.get("at"),
     }
 

@@ -3,7 +3,7 @@
 import contextlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sidestream.streams.cli.views.sayings import (
     Row,
@@ -114,8 +114,8 @@ def _text(raw: bytes | None) -> str:
 
 _TIME = Column("time", kind="time", priority=2, least=8, usual=19, most=19)
 _PLACE = Column("place", "partition:offset", kind="id", priority=9, usual=16, most=20)
-_USER = Column("user", kind="id", priority=0, usual=18, most=40, least=12)
-_ITEM = Column("item", kind="id", priority=0, usual=18, most=40, least=12)
+_USER = Column("user", kind="id", priority=0, usual=16, most=40, least=12)
+_ITEM = Column("item", kind="id", priority=0, usual=16, most=40, least=16)
 _KEY = Column("key", kind="id", priority=0, usual=20, most=60, least=10)
 _TITLE = Column("title", priority=1, usual=24, least=12)
 _VALUE = Column("value", priority=1, usual=40, least=16)
@@ -138,7 +138,7 @@ _VIEWS = {
         (
             _TIME,
             _USER,
-            _ITEM,
+            replace(_ITEM, least=12),
             _TITLE,
             Column("signal", priority=1, usual=8, most=8),
             Column("heard", kind="number", priority=4, usual=5, most=5),

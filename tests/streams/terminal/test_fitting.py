@@ -41,6 +41,14 @@ def test_a_long_text_does_not_shorten_the_others() -> None:
     assert fitted.widths[2:] == (6, 8, 9)
 
 
+def test_ids_are_whole_before_texts_get_more_than_their_least() -> None:
+    columns = [Column("user", kind="id", priority=0, least=12), Column("item", kind="id", priority=2), Column("title")]
+    assert fit(columns, [18, 20, 200], 60).widths == (18, 20, 60 - 18 - 20 - 2 * GAP)
+    narrow = fit(columns, [18, 20, 200], 18 + 8 + 8 + 2 * GAP)
+    assert narrow.widths[0] == 18
+    assert sum(narrow.widths) + 2 * GAP == 38
+
+
 # Generating columns is slow on a busy machine.
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(

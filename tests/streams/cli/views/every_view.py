@@ -132,7 +132,8 @@ def _answer(text: str) -> None:
 
 def _state(text: str) -> None:
     entry = {"item_id": text, "title": text, "at": AT, "sid": text, "share": 0.5, "signal": text}
-    state = {"user_id": text, "partition": 3, "watermarks": {text: 3}, "erased_at": None, "versions": [text, text]}
+    facts = {"listens_folded": 42, "erased_at": None, "tokenizer_versions": [text, text]}
+    state = {**facts, "watermarks": {text: 3}, "recent_event_ids": [text] * 50}
     unknown = entry | {"item_id": None, "item_key": "0f", "sid": None, "share": None}
     print_state({**state, "history": [entry | {"tokenizer_version": text}, unknown]}, as_json=False)
 

@@ -5,7 +5,9 @@ import io
 
 import pytest
 
-from tests.streams.cli.views.every_view import TABLES
+from sidestream.streams.cli.output import live_table
+from sidestream.streams.cli.views.tail import view_of
+from tests.streams.cli.views.every_view import AT, TABLES, TOPICS
 from tests.streams.cli.views.pseudo_terminal import SGR, WIDTHS, lines_of, save_picture, shown, width_of
 
 NASTY = {
@@ -79,6 +81,63 @@ def test_dead_letters_are_blocks_where_a_row_would_say_nothing(columns, is_table
     assert lines[0].startswith("letter")
     assert ("reason" in lines[0]) == is_table
     assert any(line.startswith("reason") for line in lines) != is_table
+
+
+@pytest.mark.parametrize("columns", [*WIDTHS, 160])
+@pytest.mark.parametrize("name", ["dlq list", "dlq replay --dry-run", "topics check"])
+def test_a_sentence_is_shown_to_its_end(name, columns, monkeypatch) -> None:
+    sentence = "at: expected UTC epoch ms from 2000 to 2100, got 1780000000, which looks like seconds: multiply by 1000"
+    lines = lines_of(shown(lambda: TABLES[name](sentence), monkeypatch, columns))
+    assert sentence in " ".join(" ".join(lines).split())
+
+
+def rows_of(topic: str, *idents: str) -> None:
+    """Rows of a topic whose ids are short enough to be copied, and whose texts are not."""
+    view = view_of(topic)
+    table = live_table(view.columns)
+    for ident in idents:
+        by_kind = {"id": ident, "number": 1_234, "time": AT, "text": "word " * 20}
+        table.add({column.key: by_kind[column.kind] for column in view.columns})
+
+
+IMPORTED = "name:0f3a99c1d2e4b5a60718293a"
+
+
+@pytest.mark.parametrize(("ident", "columns"), [("syn-track-000001", 80), ("syn-track-000001", 120), (IMPORTED, 120)])
+@pytest.mark.parametrize("topic", [topic for topic in TOPICS if not topic.endswith(".dlq")])
+def test_the_ids_of_a_row_can_be_copied(topic, ident, columns, monkeypatch) -> None:
+    lines = lines_of(shown(lambda: rows_of(topic, ident), monkeypatch, columns))
+    shown_ids = sum(column.kind == "id" and not column.priority for column in view_of(topic).columns)
+    assert lines[-1].split().count(ident) >= shown_ids
+    assert max(map(width_of, lines)) <= columns
+
+
+def test_a_longer_id_widens_its_column_below_a_new_heading(monkeypatch) -> None:
+    lines = lines_of(shown(lambda: rows_of("item-sids.v1", "a", "b", IMPORTED, "c"), monkeypatch, 120))
+    heads = [place for place, line in enumerate(lines) if line.startswith("time")]
+    assert len(heads) == 2
+    assert IMPORTED in lines[heads[1] + 1]
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        rows_of("item-sids.v1", "a", "b", IMPORTED, "c")
+    assert sum(line.startswith("time") for line in out.getvalue().splitlines()) == 1
+
+
+def test_long_ids_leave_room_for_what_a_candidate_is(monkeypatch) -> None:
+    lines = lines_of(shown(lambda: TABLES["send --wait"](IMPORTED), monkeypatch, 60))
+    assert {"score", "familiar"} <= set(lines[0].split())
+    assert "yes, new" in lines[1]
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+def test_a_state_is_a_few_facts_and_then_its_listens(columns, monkeypatch) -> None:
+    lines = lines_of(shown(lambda: TABLES["state get"]("listener-000041"), monkeypatch, columns))
+    head = next(place for place, line in enumerate(lines) if line.startswith("item id"))
+    assert head <= 6
+    assert "heard" in lines[head] or columns < 80
+    assert [line.split()[0] for line in lines[head + 1 : head + 3]] == ["listener-000041", "key"]
+    assert len(lines) <= head + 4
+    assert not any("recent event ids" in line for line in lines)
 
 
 def test_nothing_is_cut_in_a_pipe() -> None:
