@@ -2,9 +2,11 @@
 
 import ast
 import re
+from typing import get_args
 
 import pytest
 
+from sidestream.models.records.candidates import FallbackReason
 from tests.repository.pages import ROOT
 
 PAGE = ROOT / "streams" / "README.md"
@@ -39,3 +41,17 @@ def test_the_owner_of_a_rule_exists(row):
     _, path, owner = row.groups()
     assert (ROOT / path).is_file(), path
     assert owner in set(defined(ast.parse((ROOT / path).read_text()).body)), f"{path}:{owner}"
+
+
+def test_every_reason_of_a_fallback_is_named():
+    told = re.search(r"has a `fallback` with its reason:(.*?)\.\n", PAGE.read_text(), re.DOTALL)[1]
+    assert set(re.findall(r"`(\w+)`", told)) == set(get_args(FallbackReason))
+
+
+def test_no_field_of_a_result_owns_a_rule():
+    """A field says what came of a rule; a function decides it."""
+    for rule, path, owner in (row.groups() for row in ROWS):
+        for node in ast.walk(ast.parse((ROOT / path).read_text())):
+            if isinstance(node, ast.ClassDef):
+                fields = [part.target.id for part in node.body if isinstance(part, ast.AnnAssign)]
+                assert owner not in {f"{node.name}.{field}" for field in fields}, rule
