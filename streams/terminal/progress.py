@@ -96,6 +96,8 @@ class ProgressLine:
         took_s = self._seconds() - self._begun_s
         if took_s < LINE_EVERY_S and not self._screen.can_redraw:
             return
+        if self._counts and not self._done:  # an error says more of a stage that did nothing
+            return
         parts = [f"{self._done:,} in {duration(took_s)}" if self._counts else duration(took_s)]
         if self._counts and took_s >= LEAST_RATE_S:
             parts.append(rate((self._done - self._first) / took_s))

@@ -50,7 +50,10 @@ def cell(value: Any, kind: Kind = "text") -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {cell(part)}" for name, part in value.items())
     if isinstance(value, list | tuple | set | frozenset):
-        return ", ".join(map(cell, value))
+        parts = list(map(cell, value))
+        if any("," in part or part.endswith(".") for part in parts):
+            return "; ".join(part.removesuffix(".") for part in parts)
+        return ", ".join(parts)
     return str(value)
 
 

@@ -1,20 +1,6 @@
 """Wording that several views share, so that one thing is written in one way everywhere."""
 
 
-def counted(count: int, one: str, many: str = "") -> str:
-    """Write a count with its noun.
-
-    Args:
-        count: How many.
-        one: The noun for one.
-        many: The noun for any other count; by default with an s.
-
-    Returns:
-        Such as `1 listen` and `1,200 listens`.
-    """
-    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
-
-
 def heard(share: float | None) -> str:
     """Write which part of an item was heard.
 

@@ -1,9 +1,10 @@
-"""Several workers as child processes: output prefixed by worker, and all of them stopped when one fails.
+"""Several workers as child processes: output marked by worker, and all of them stopped when one fails.
 
 When a worker ends with an error, the others are stopped and its exit code becomes the fleet's, so that a supervisor
 restarts the whole fleet. When a worker stops normally (after a SIGTERM sent to it alone), the others keep running.
 """
 
+import json
 import queue
 import signal
 import subprocess
@@ -92,7 +93,7 @@ class Fleet:
             for line in output:
                 # Keep reading even if writing fails: a worker whose pipe is full blocks.
                 with suppress(OSError):
-                    self._write(f"worker {number} | {line.rstrip()}")
+                    self._write(_marked(number, line.rstrip()))
         self._ended.put(number)
 
     def _stop(self) -> bool:
@@ -108,6 +109,14 @@ class Fleet:
                 child.kill()
                 child.wait()
         return all(child.returncode == 0 for child in running)
+
+
+def _marked(number: int, line: str) -> str:
+    """Put the worker into a line: as a field of JSON, which stays JSON, else in front."""
+    if line.startswith("{"):
+        with suppress(ValueError):
+            return json.dumps({"worker_number": number, **json.loads(line)})
+    return f"worker {number} | {line}"
 
 
 def _describe(code: int) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from sidestream.models.data.quantities import quantity
 from sidestream.streams.cli.connection import clients_of
 from sidestream.streams.cli.context import settings_of
 from sidestream.streams.cli.options import Json
@@ -76,7 +77,8 @@ def list_letters(
                 rows.append({**letter_row(letter), "replayed": is_done})
     print_letters(rows, as_json=as_json)
     found = ", ".join(f"{code} {count}" for code, count in reasons.most_common()) or "none"
-    say(f"{reasons.total()} dead letters: {found}" + (f"; the first {limit} shown" if reasons.total() > limit else ""))
+    left_out = f"; the first {limit} shown" if reasons.total() > limit else ""
+    say(f"{quantity(reasons.total(), 'dead letter')}: {found}{left_out}")
 
 
 def show(

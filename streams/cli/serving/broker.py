@@ -49,8 +49,11 @@ def status(ctx: typer.Context, as_json: Json = False) -> None:
     found = _asked_for(settings, running)
     if as_json:
         print_json({**_facts(found), "brokers": [_facts(one) for one in running]})
+    elif found.kind == "none" and not running:
+        asked = f"called {found.name} " if found.name else ""
+        say(f"no local broker {asked}runs; `sidestream broker start` starts one, `sidestream up` one with a worker")
     elif found.kind == "external" or not running:
-        print_facts(_facts(found), as_json=False)
+        print_facts({name: value for name, value in _facts(found).items() if value not in (None, "")}, as_json=False)
     else:
         _print_brokers(running)
     if not found.is_running:

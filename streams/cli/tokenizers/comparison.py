@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 
+from sidestream.models.data.quantities import quantity
 from sidestream.tokenizer.generations import Comparison
 
 Row = dict[str, str]
@@ -56,7 +57,7 @@ def change_rows(compared: Comparison) -> list[Row]:
     churn, agreed = compared.churn, compared.agreement
     rows = [_change("items that share their SID with other items than before", churn.bucket_mates_changed)]
     if churn.neighbours:
-        asked = f"{churn.num_asked:,} items asked"
+        asked = f"{quantity(churn.num_asked, 'item')} asked"
         rows.append(_change(f"of the {churn.neighbours} nearest items, others now ({asked})", churn.neighbours_changed))
     rows += _by_prefix("items sharing {codes}, that still do", churn.prefix_mates_kept)
     rows += _by_prefix("SIDs mapped right, {codes}: items in the map", agreed["seen"])

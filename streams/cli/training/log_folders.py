@@ -42,8 +42,9 @@ def check(folder: Folder, as_json: Json = False) -> None:
             }
         )  # fmt: skip
     else:
-        print_rows(files, ["file", "rows", "bytes", "first_at", "last_at"], as_json=False)
-        print_facts(counts if manifest is None else {**manifest_facts(manifest, folder), **counts}, as_json=False)
+        if any(file.rows for file in found.files):  # nothing is said by a table of zeros
+            print_rows(files, ["file", "rows", "bytes", "first_at", "last_at"], as_json=False)
+            print_facts(counts if manifest is None else {**manifest_facts(manifest, folder), **counts}, as_json=False)
         for problem in found.problems:
             fail(problem)
         more = found.num_problems - len(found.problems)

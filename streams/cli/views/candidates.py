@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
+from sidestream.models.data.quantities import quantity
 from sidestream.models.records import CandidateSet
 from sidestream.streams.cli.output import print_json, print_rows, say
 from sidestream.streams.terminal import Column
-from sidestream.streams.terminal.wording import counted, familiar
+from sidestream.streams.terminal.wording import familiar
 
 COLUMNS = (
     Column("rank", kind="number", priority=6),
@@ -38,4 +39,4 @@ def print_answer(answer: CandidateSet, titles: Mapping[str, str], *, as_json: bo
     total_ms = answer.timings_ms.get("total")
     say(origin if total_ms is None else f"{origin}, {total_ms:.1f} ms")
     if (missing := answer.listens_missing) is not None:
-        say(f"not folded yet: {counted(missing, 'listen')} of this partition")
+        say(f"not folded yet: {quantity(missing, 'listen')} of this partition")

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from sidestream.models.data.quantities import quantity
 from sidestream.streams.cli.views.sayings import (
     Row,
     Say,
@@ -85,7 +86,10 @@ def _of_json(columns: tuple[Column, ...], say: Say, *, wants_titles: bool = Fals
 def _letter(record: TopicRecord, titles: Titles) -> Row:
     del titles
     if (offsets := read_mark(record)) is not None:
-        return _basis(record) | {"reason": "(replayed)", "message": f"{len(offsets)} dead letters of this partition"}
+        return _basis(record) | {
+            "reason": "(replayed)",
+            "message": f"{quantity(len(offsets), 'dead letter')} of this partition",
+        }
     letter = read_letter("", record)
     source = None if letter.source is None else str(letter.source)
     return _basis(record) | {"reason": letter.reason, "message": letter.message, "source": source}
@@ -98,7 +102,7 @@ def _live_state(record: TopicRecord, titles: Titles) -> Row:
     with contextlib.suppress(SidestreamError, ValueError):
         if record.value is not None:
             state = decode_state(record.value)
-            row["value"] = f"revision {state.revision}, {len(state.spans)} segments in its window"
+            row["value"] = f"revision {state.revision}, {quantity(len(state.spans), 'segment')} in its window"
     return row
 
 

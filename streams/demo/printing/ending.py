@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sidestream.models.data.quantities import quantity
 from sidestream.streams.demo.judging import Verdict, busy_machine, judge_run
 from sidestream.streams.demo.ledger import Ledger
 from sidestream.streams.demo.printing.reach import Command, executable, typed
@@ -39,7 +40,7 @@ def tell_verdict(screen: Screen, ledger: Ledger, summary: Mapping[str, Any], pla
         delays = f", p50 {summary['p50_ms']} ms, p99 {summary['p99_ms']} ms from session-start to candidates"
     screen.text(
         f"{summary['candidate_sets']:,} of {summary['sessions']:,} session-starts answered ({by_popularity}), "
-        f"{summary['invalid_candidates']} invalid candidates{delays}"
+        f"{quantity(summary['invalid_candidates'], 'invalid candidate')}{delays}"
     )
     unanswered = ledger.open_sessions()
     verdict = judge_run(summary, ledger.faults, unanswered, busy_machine())

@@ -138,3 +138,19 @@ def test_ctrl_c_while_the_modules_load_is_as_quiet_as_later_on(monkeypatch):
     with pytest.raises(SystemExit) as ended:
         entry.main()
     assert ended.value.code == 130
+
+
+def test_the_check_of_a_folder_without_rows_says_what_is_wrong_alone(sidestream):
+    done = sidestream("log", "check", "nolog", "--no-json", code=1)
+    assert not done.out
+    lines = done.err.splitlines()
+    assert lines[-1] == f"{len(lines) - 1} problems"
+    assert all(line.startswith("error: nolog") for line in lines[:-1])
+
+
+def test_no_broker_is_said_in_one_line(sidestream, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    done = sidestream("broker", "status", "--no-json", code=1)
+    assert not done.out
+    assert done.err.startswith("no local broker runs; ")
+    assert "called radio" in sidestream("--broker", "radio", "broker", "status", "--no-json", code=1).err

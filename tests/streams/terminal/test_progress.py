@@ -139,3 +139,14 @@ def test_short_stages_write_nothing() -> None:
 
 def test_durations_are_short() -> None:
     assert [duration(s) for s in (0.44, 12.2, 65, 8_000)] == ["0.4 s", "12 s", "1:05", "2:13:20"]
+
+
+def test_a_stage_that_did_nothing_leaves_no_line() -> None:
+    stream = Terminal()
+    line, _, _ = progress(stream)
+    for stage in ("read plays", "split"):
+        line.step(stage, 0, 0)
+    line.step("write rows", 3, 3)
+    line.close()
+    assert re.sub(r"\r\x1b\[K[^\r\n]*(?=\r)", "", stream.getvalue()).splitlines()[-1].endswith("write rows  3 in 0.0 s")
+    assert stream.getvalue().count("\n") == 1

@@ -1,5 +1,6 @@
 """Several workers run and stop together."""
 
+import json
 import os
 import signal
 import sys
@@ -75,3 +76,10 @@ def test_ctrl_c_stops_all_workers(run, codes, expected) -> None:
 
 def test_stopping_a_fleet_cannot_be_interrupted() -> None:
     assert fleet.ignore_signals is termination.ignore_signals
+
+
+def test_json_lines_stay_json_and_say_which_worker_wrote_them() -> None:
+    line = '{"event": "jürgen \\u001b", "level": "info"}'
+    assert json.loads(fleet._marked(2, line)) == {"worker_number": 2, **json.loads(line)}
+    assert fleet._marked(2, "{no json") == "worker 2 | {no json"
+    assert fleet._marked(1, "up") == "worker 1 | up"

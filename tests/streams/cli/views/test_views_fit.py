@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from sidestream.streams.cli.output import live_table
+from sidestream.streams.cli.output import live_table, print_facts
 from sidestream.streams.cli.views.tail import view_of
 from tests.streams.cli.views.every_view import AT, TABLES, TOPICS
 from tests.streams.cli.views.pseudo_terminal import SGR, WIDTHS, lines_of, save_picture, shown, width_of
@@ -138,6 +138,14 @@ def test_a_state_is_a_few_facts_and_then_its_listens(columns, monkeypatch) -> No
     assert [line.split()[0] for line in lines[head + 1 : head + 3]] == ["listener-000041", "key"]
     assert len(lines) <= head + 4
     assert not any("recent event ids" in line for line in lines)
+
+
+def test_sentences_in_a_list_are_told_apart(capsys) -> None:
+    print_facts({"notes": ["Some were seen.", "All items, of all kinds."], "languages": ["de", "en"]}, as_json=False)
+    assert capsys.readouterr().out.splitlines() == [
+        "notes      Some were seen; All items, of all kinds",
+        "languages  de, en",
+    ]
 
 
 def test_nothing_is_cut_in_a_pipe() -> None:
