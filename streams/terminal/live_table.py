@@ -55,11 +55,12 @@ class LiveTable:
 
     def _fit(self) -> Fitted:
         width, rows = self._screen.columns, self._screen.rows
-        basis, before = (width, tuple(self._naturals)), self._fitted
-        if before is None or basis != self._basis:
-            self._fitted, self._basis = fit(self._columns, self._naturals, width, fill=True), basis
-        fitted = self._fitted
-        is_new = fitted != before
+        basis = (width, tuple(self._naturals))
+        fitted, is_new = self._fitted, False
+        if fitted is None or basis != self._basis:
+            before, fitted = fitted, fit(self._columns, self._naturals, width, fill=True)
+            is_new = fitted != before
+            self._fitted, self._basis = fitted, basis
         if is_new and fitted.hidden:
             self._screen.write(hidden_line(self._screen, fitted))
         # A file gets one header only: programs may read it.
