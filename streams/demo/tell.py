@@ -135,7 +135,7 @@ def tell_evaluation(screen: Screen, evaluation: Mapping[str, Any]) -> None:
     screen.gap()
     screen.text("Held-out next items", "bold")
     columns = [
-        Column(head, kind="number" if place else "text", priority=max(0, place - 1)) for place, head in enumerate(heads)
+        Column(head, kind="number" if place else "id", priority=max(0, place - 1)) for place, head in enumerate(heads)
     ]
     screen.table(columns, [dict(zip(heads, row, strict=True)) for row in rows], indent=2)
     screen.text(footer(evaluation), indent=2)

@@ -8,6 +8,8 @@ import pytest
 from markdown_it import MarkdownIt
 
 from sidestream.streams.cli.serving.settings_page import EVERYDAY
+from sidestream.streams.cli.views import candidates, state
+from sidestream.streams.cli.views.tail import view_of
 from sidestream.streams.settings import Settings, env_name, walk_settings
 from sidestream.streams.worker.watch.watchdog import ExitCode
 from tests.repository.pages import PAGES, README, ROOT, anchors, blocks, inline_code, links
@@ -88,3 +90,31 @@ def test_the_readme_is_the_long_description_and_renders():
     assert "<h1>Sidestream</h1>" in html
     assert "<p>|" not in html, "a table that does not render"
     assert "```" not in re.sub(r"<pre>.*?</pre>", "", html, flags=re.DOTALL), "a block that is not closed"
+
+
+@pytest.mark.parametrize(
+    ("command", "columns"),
+    [
+        ("sidestream state get", state.COLUMNS),
+        ("sidestream send session-start", candidates.COLUMNS),
+        ("sidestream tail item-sids.v1", view_of("item-sids.v1").columns),
+    ],
+)
+def test_the_samples_have_the_columns_of_their_views(command, columns):
+    shown = "".join(block.text for block in blocks(README.read_text()) if block.language == "console")
+    sample = next(part for part in shown.split("$ ") if part.startswith(command)).splitlines()[1:]
+    headings = [column.heading for column in columns]
+    head = next(place for place, line in enumerate(sample) if line.split("  ")[0] in headings)
+    told = re.split(r"\s{2,}", sample[head])
+    assert set(told) <= set(headings)
+    assert all(len(re.split(r"\s{2,}", line.strip())) == len(told) for line in sample[head + 1 :])
+    facts = [line.split()[0] for line in sample[:head] if line]
+    assert facts == [fact for fact in state.FACTS if fact in facts]
+
+
+def test_the_tour_leaves_nothing_in_a_checkout():
+    ignored = [f"{line.strip('/')}/" for line in (ROOT / ".gitignore").read_text().splitlines() if line.startswith("/")]
+    for block in blocks(README.read_text()):
+        if block.section in ("Start", "Tour"):
+            made = [command.split()[-1] for command in block.commands if command.startswith("sidestream world")]
+            assert all(folder.startswith(tuple(ignored)) for folder in made)
