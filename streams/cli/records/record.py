@@ -26,8 +26,8 @@ def record(
         str | None,
         typer.Option(
             "--from",
-            help="Only events from this time on: 7d (before the first run), 2026-03-01T12:00 (UTC) or epoch ms; default: "
-            "all.",
+            help="Only events from this time on: 7d (before the first run), 2026-03-01T12:00 (UTC) or epoch ms; "
+            "default: all.",
         ),
     ] = None,
     until: Annotated[str | None, typer.Option(help="Only events before this time; default: now.")] = None,
