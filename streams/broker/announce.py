@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from sidestream.streams.broker import local
 from sidestream.streams.broker.local import LocalKafka
 from sidestream.streams.broker.settings import BrokerSettings
 from sidestream.streams.running.brokers import BrokerEntry, broker_registry, free_name, make_entry, name_of_folder
@@ -23,13 +24,12 @@ def entry_of(settings: BrokerSettings) -> BrokerEntry | None:
     return next((entry for entry in running_brokers() if entry.data_dir == folder), None)
 
 
-def announce_kafka(settings: BrokerSettings, node: LocalKafka, started_at: int) -> tuple[str, str]:
+def announce_kafka(settings: BrokerSettings, node: LocalKafka) -> tuple[str, str]:
     """Register a local Kafka, unless it already was when it started.
 
     Args:
         settings: Data folder, and optionally the broker's name.
         node: The running node.
-        started_at: UTC epoch ms.
 
     Returns:
         Its name, and a note for the user; usually empty.
@@ -39,6 +39,7 @@ def announce_kafka(settings: BrokerSettings, node: LocalKafka, started_at: int) 
         return known.name, ""
     name = _name(settings)
     folder = data_folder(settings)
+    started_at = local.started_at(settings)
     return _put(make_entry(name, "kafka", node.bootstrap, node.pid, folder, started_at, node.log))
 
 

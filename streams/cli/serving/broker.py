@@ -79,7 +79,12 @@ def stop(
     if entry.kind == "embedded":
         msg = f"broker {wanted} is embedded: it lives inside process {entry.pid} and ends with it; end that process"
         raise BrokerError(msg)
-    stop_broker(with_values(settings.broker, "broker", {"data_dir": entry.data_dir}))
+    if not stop_broker(with_values(settings.broker, "broker", {"data_dir": entry.data_dir})):
+        msg = (
+            f"broker {wanted}: nothing was stopped: process {entry.pid} has ended by now, or its command line is not that "
+            f"of the Kafka of {entry.data_dir}; see `sidestream broker status`"
+        )
+        raise BrokerError(msg)
     say(f"stopped {wanted}")
 
 
