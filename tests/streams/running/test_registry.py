@@ -124,6 +124,8 @@ def test_a_folder_keeps_its_own_name() -> None:
     assert free_name("demo", Path("/c"), running) == "demo-3"
     assert free_name("demo", Path("/a"), running) == "demo"
     assert free_name("other", Path("/c"), running) == "other"
+    # `--broker` takes no longer one.
+    assert free_name("n" * 64, Path("/c"), [entry_of("n" * 64)]) == "n" * 62 + "-2"
 
 
 @pytest.mark.parametrize(
