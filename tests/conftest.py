@@ -12,6 +12,7 @@ from sidestream.streams.broker.jars import ensure_jars, require_kafka
 from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.contracts.topics import Topics, build_topics, create_topics
 from sidestream.streams.errors import BrokerError
+from sidestream.streams.runtime import termination
 
 MakeTopics = Callable[..., Topics]
 _NUMBERS = itertools.count(1)
@@ -74,6 +75,11 @@ def make_topics(kafka: RunningBroker, topic_prefix: Callable[[], str]) -> MakeTo
         return topics
 
     return make
+
+
+def pytest_configure() -> None:
+    """Make SIGTERM and SIGHUP end the run as Ctrl-C does: fixtures are torn down, and their Kafka is stopped."""
+    termination.install_handlers()
 
 
 def pytest_unconfigure() -> None:

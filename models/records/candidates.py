@@ -44,7 +44,9 @@ class Fallback(Record):
 class CandidateSet(Record):
     """The candidates of one session-start, with everything needed to evaluate and reproduce them."""
 
-    candidate_set_id: str
+    candidate_set_id: str = Field(
+        description="UUIDv5 of user, session and page: the same in every delivery. Not checked when a set is read."
+    )
     session_id: Id
     user_id: Id
     page: int = 0

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from sidestream.streams.broker import local
 from sidestream.streams.broker.local import LocalKafka
 from sidestream.streams.broker.settings import BrokerSettings
 from sidestream.streams.running.brokers import BrokerEntry, broker_registry, free_name, make_entry, name_of_folder
@@ -23,13 +24,18 @@ def entry_of(settings: BrokerSettings) -> BrokerEntry | None:
     return next((entry for entry in running_brokers() if entry.data_dir == folder), None)
 
 
-def announce_kafka(settings: BrokerSettings, node: LocalKafka, started_at: int) -> tuple[str, str]:
+def name_for(settings: BrokerSettings) -> str:
+    """Choose the name of this data folder's broker: the given one or the folder's, numbered where another has it."""
+    folder = data_folder(settings)
+    return free_name(settings.name or name_of_folder(folder), folder, running_brokers())
+
+
+def announce_kafka(settings: BrokerSettings, node: LocalKafka) -> tuple[str, str]:
     """Register a local Kafka, unless it already was when it started.
 
     Args:
         settings: Data folder, and optionally the broker's name.
         node: The running node.
-        started_at: UTC epoch ms.
 
     Returns:
         Its name, and a note for the user; usually empty.
@@ -37,8 +43,8 @@ def announce_kafka(settings: BrokerSettings, node: LocalKafka, started_at: int) 
     known = entry_of(settings)
     if known is not None and known.pid == node.pid:
         return known.name, ""
-    name = _name(settings)
-    folder = data_folder(settings)
+    name, folder = name_for(settings), data_folder(settings)
+    started_at = local.started_at(settings)
     return _put(make_entry(name, "kafka", node.bootstrap, node.pid, folder, started_at, node.log))
 
 
@@ -54,7 +60,7 @@ def announce_embedded(settings: BrokerSettings, bootstrap: str, pid: int, starte
     Returns:
         Its name, and a note for the user; usually empty.
     """
-    return _put(make_entry(_name(settings), "embedded", bootstrap, pid, data_folder(settings), started_at))
+    return _put(make_entry(name_for(settings), "embedded", bootstrap, pid, data_folder(settings), started_at))
 
 
 def withdraw(settings: BrokerSettings) -> None:
@@ -62,11 +68,6 @@ def withdraw(settings: BrokerSettings) -> None:
     entry = entry_of(settings)
     if entry is not None:
         broker_registry().remove(entry)
-
-
-def _name(settings: BrokerSettings) -> str:
-    folder = data_folder(settings)
-    return free_name(settings.name or name_of_folder(folder), folder, running_brokers())
 
 
 def _put(entry: BrokerEntry) -> tuple[str, str]:

@@ -28,6 +28,10 @@ MAX_LOG_BYTES = 8 << 20
 MAX_PORT_RACES = 3
 FORMAT_TIMEOUT_S = 60.0
 LOG_CONFIGURATION = "log4j2.properties"
+# In the data folder.
+STATE_FILE = "broker.json"
+PROPERTIES_FILE = "server.properties"
+LOG_FILE = "kafka.log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +61,9 @@ class LocalKafka:
 
 
 def find(settings: BrokerSettings) -> LocalKafka | None:
-    """Find the running node of this data folder; `None` if it was never started or has ended."""
-    try:
-        kafka = LocalKafka(**json.loads(_state_file(settings).read_text()))
-    except (OSError, ValueError, TypeError):
-        return None
-    return kafka if kafka.is_running else None
+    """Find the running node of this data folder, by the folder's file or by the registry; `None` if there is none."""
+    found = (read(_folder(settings)) for read in (_stored, _registered))
+    return next((kafka for kafka in found if kafka is not None and kafka.is_running), None)
 
 
 def start(settings: BrokerSettings) -> tuple[LocalKafka, bool]:
@@ -124,6 +125,23 @@ def stop(settings: BrokerSettings) -> bool:
     return True
 
 
+def _stored(folder: Path) -> LocalKafka | None:
+    try:
+        return LocalKafka(**json.loads((folder / STATE_FILE).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _registered(folder: Path) -> LocalKafka | None:
+    """Describe this folder's node from the registry: its file may be lost, or be that of an earlier node."""
+    for entry in broker_registry().running():
+        if entry.kind == "kafka" and entry.data_dir == str(folder):
+            port = int(entry.bootstrap.rpartition(":")[2])
+            log = entry.log or str(folder / LOG_FILE)
+            return LocalKafka(entry.pid, port, str(folder / PROPERTIES_FILE), log)
+    return None
+
+
 def _folder(settings: BrokerSettings) -> Path:
     return settings.data_dir.expanduser().resolve()
 
@@ -137,7 +155,7 @@ def _require_utf8(folder: Path) -> None:
 
 
 def _state_file(settings: BrokerSettings) -> Path:
-    return _folder(settings) / "broker.json"
+    return _folder(settings) / STATE_FILE
 
 
 def started_at(settings: BrokerSettings) -> int:
@@ -149,7 +167,7 @@ def _launch(settings: BrokerSettings, folder: Path) -> LocalKafka:
     java, lib = jars.find_java(settings), jars.ensure_jars(settings)
     free_port, controller_port = probe.free_ports(2)
     port = _port(settings) or free_port
-    properties, log = _write_files(settings, folder, port, controller_port), folder / "kafka.log"
+    properties, log = _write_files(settings, folder, port, controller_port), folder / LOG_FILE
     if log.exists() and log.stat().st_size > MAX_LOG_BYTES:
         log.replace(log.with_suffix(".log.1"))
     archive = jars.class_archive(settings, java)
@@ -212,11 +230,11 @@ def _write_files(settings: BrokerSettings, folder: Path, port: int, controller_p
     files = jars.kafka_files(settings)
     # A copy: log4j may split the package's path or parse it as a URL.
     (folder / LOG_CONFIGURATION).write_bytes((files / LOG_CONFIGURATION).read_bytes())
-    template = Template((files / "server.properties").read_text(encoding="utf-8"))
+    template = Template((files / PROPERTIES_FILE).read_text(encoding="utf-8"))
     data = folder / "topics"
     # Kafka splits its list of data folders at commas: a path with a comma is written relative to the working folder.
     named = data.name if "," in str(data) else str(data)
-    properties = folder / "server.properties"
+    properties = folder / PROPERTIES_FILE
     text = template.substitute(port=port, controller_port=controller_port, data=escaped(named))
     properties.write_text(text, encoding="utf-8")
     return properties

@@ -105,7 +105,7 @@ def start_broker(settings: BrokerSettings, kafka: KafkaSettings | None = None) -
             return _embedded(settings, kafka, f"{EMBEDDED_NOTE} ({error})")
     node, started = local.start(settings)
     connection = kafka.model_copy(update={"bootstrap": node.bootstrap, "kind": "kafka"})
-    name, note = announce_kafka(settings, node, local.started_at(settings))
+    name, note = announce_kafka(settings, node)
     return RunningBroker(connection, is_ours=started, note=note, settings=settings, name=name)
 
 

@@ -96,6 +96,7 @@ class Ledger:
     _items: dict[str, _Known] = field(default_factory=dict)
     _open: dict[str, _Sent] = field(default_factory=dict)
     _unjudged: list[tuple[_Sent, CandidateSet]] = field(default_factory=list)
+    _latest_at: int = 0
     _delays_ms: list[float] = field(default_factory=list)
     _fallbacks: Counter[str] = field(default_factory=Counter)
     _history: CatalogueHistory = field(default_factory=CatalogueHistory)
@@ -116,8 +117,7 @@ class Ledger:
             for row in rows:
                 record = row.record
                 if isinstance(record, SessionStart):
-                    start = SessionStart.from_json(row.value or b"")
-                    self._open[candidate_set_id(start.user_id, start.session_id, start.page)] = _Sent(start, now_s)
+                    self._note_start(SessionStart.from_json(row.value or b""), now_s)
                 elif isinstance(record, CatalogEvent):
                     self._note_item(row, now_s)
                 else:
@@ -129,14 +129,14 @@ class Ledger:
         Args:
             start: It.
         """
-        name = candidate_set_id(start.user_id, start.session_id, start.page)
         with self._lock:
-            self._open[name] = _Sent(start, self.seconds())
+            self._note_start(start, self.seconds())
 
-    def reading_from(self, starts: dict[int, int]) -> None:
-        """Note where reading `item-sids.v1` begins: first offset by partition."""
+    def reading_from(self, items: dict[int, int], listens: dict[int, int]) -> None:
+        """Note where reading `item-sids.v1` and `listen-events.v1` begins: first offset by partition."""
         with self._lock:
-            self._history.begin(starts)
+            self._history.begin(items)
+            self._listens.begin(listens)
 
     def published(self, records: Iterable[TopicRecord]) -> None:
         """Take what came on `item-sids.v1`, and judge the sets that waited for it.
@@ -258,6 +258,10 @@ class Ledger:
     def _percentile_ms(self, percent: int) -> float | None:
         return round(float(np.percentile(self._delays_ms, percent)), 2) if self._delays_ms else None
 
+    def _note_start(self, start: SessionStart, now_s: float) -> None:
+        self._open[candidate_set_id(start.user_id, start.session_id, start.page)] = _Sent(start, now_s)
+        self._latest_at = max(self._latest_at, start.at)
+
     def _note_item(self, row: LogRow, now_s: float) -> None:
         if row.value is not None:
             self._items[row.key] = _Known(CatalogItem.from_json(row.value))
@@ -285,12 +289,14 @@ class Ledger:
             self._judge(sent, answer)
 
     def _judge(self, sent: _Sent, answer: CandidateSet) -> None:
-        listener = (answer.user_id, answer.state_watermark)
+        listener = (sent.start.user_id, answer.state_watermark)
         if not (self._history.covers(answer.catalogue_offsets) and self._listens.covers(*listener)):
             self._unjudged.append((sent, answer))
             return
         excludes = self.exclude_seen and sent.start.discovery != "familiar"
-        faults = faults_of(sent.start, answer, self._history, self._listens.recent(*listener) if excludes else ())
+        seen = self._listens.recent(*listener) if excludes else ()
+        is_own, latest_at = self._listens.is_own(*listener), self._latest_at
+        faults = faults_of(sent.start, answer, self._history, seen, is_own_state=is_own, latest_at=latest_at)
         if faults:
             self._keep(sent, answer, faults)
 

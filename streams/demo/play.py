@@ -39,7 +39,7 @@ class AnswerReader:
         self._listens = RecordFollower(clients, of_topics.listens.name)
         self._erasures = RecordFollower(clients, of_topics.user_erasures.name)
         self._ledger = ledger
-        ledger.reading_from(self._items.starts)
+        ledger.reading_from(self._items.starts, self._listens.starts)
         self._stop = threading.Event()
         self._failure: Exception | None = None
         self._threads = [

@@ -94,5 +94,6 @@ def free_name(wanted: str, data_dir: Path, running: list[BrokerEntry]) -> str:
     number, name = 1, wanted
     while name in taken:
         number += 1
-        name = f"{wanted}-{number}"
+        suffix = f"-{number}"
+        name = wanted[: MAX_NAME - len(suffix)] + suffix
     return name

@@ -70,7 +70,8 @@ class Registry(Generic[AnEntry]):
             entry = self._read(file)
             if entry is None or entry.host != platform.node():
                 continue
-            if birth(entry.pid) == entry.birth:
+            # An empty birth is that of an ended process, or of one that was never seen.
+            if entry.birth and birth(entry.pid) == entry.birth:
                 found.append(entry)
             else:
                 # Even if the registry is read-only, an ended process is not returned.

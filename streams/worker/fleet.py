@@ -2,6 +2,7 @@
 
 When a worker ends with an error, the others are stopped and its exit code becomes the fleet's, so that a supervisor
 restarts the whole fleet. When a worker stops normally (after a SIGTERM sent to it alone), the others keep running.
+When this process is killed, all of them stop normally.
 """
 
 import json
@@ -15,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+from sidestream.streams.runtime.parent import lifeline
 from sidestream.streams.runtime.termination import ignore_signals
 from sidestream.streams.worker.process import worker_command
 
@@ -76,7 +78,7 @@ class Fleet:
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
+            stdin=lifeline(),
             env=dict(env),
             encoding="utf-8",
             errors="replace",

@@ -1,4 +1,7 @@
-"""A worker as a child process: started with given settings, awaited until ready, stopped or killed."""
+"""A worker as a child process: started with given settings, awaited until ready, stopped or killed.
+
+It ends with its parent.
+"""
 
 import json
 import os
@@ -16,6 +19,7 @@ from typing import Any, Self
 from pydantic import SecretStr
 
 from sidestream.streams.errors import SettingsError, SidestreamError
+from sidestream.streams.runtime.parent import lifeline
 from sidestream.streams.settings import env_name, given_secrets
 
 POLL_S = 0.05
@@ -45,7 +49,7 @@ class WorkerProcess:
                 command,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
+                stdin=lifeline(),
                 env=env,
                 start_new_session=True,
             )
@@ -158,7 +162,7 @@ class WorkerProcess:
 
 
 def worker_command(flags: Mapping[str, Any], config: Path | str | None = None) -> tuple[list[str], dict[str, str]]:
-    """Build the command that runs one worker.
+    """Build the command that runs one worker; its standard input must be `lifeline`.
 
     Args:
         flags: Settings by dotted name, as `--set` takes them; secrets are passed in the environment.
@@ -170,7 +174,7 @@ def worker_command(flags: Mapping[str, Any], config: Path | str | None = None) -
     Raises:
         SettingsError: A secret is given inside a group instead of under its own name.
     """
-    command = [sys.executable, "-m", "sidestream.streams.cli.entry"]
+    command = [sys.executable, "-m", "sidestream.streams.cli.child"]
     if config is not None:
         command += ["--config", str(config)]
     secrets = _secrets_of(flags)

@@ -31,6 +31,53 @@ def ids(candidate_set):
     return [candidate.item_id for candidate in candidate_set.candidates]
 
 
+def creator_of(item_id):
+    return f"c{int(item_id[1:]) // 4}"
+
+
+def require_own_history(answer, heard, last_offset):
+    """The answer rests on all listens of its own listener, and on nobody else's."""
+    assert answer.state_watermark == last_offset
+    assert not set(heard) & set(ids(answer))
+    makers = set(map(creator_of, heard))
+    assert [c.familiar for c in answer.candidates] == [creator_of(item_id) in makers for item_id in ids(answer)]
+
+
+def test_each_answer_is_made_from_the_listens_of_its_listener(rig):
+    loop = rig()
+    for number in range(20):
+        loop.item(f"i{number}", creator=creator_of(f"i{number}"))
+    heard = {"u": ("i0", "i5"), "v": ("i8",), "w": ("i12", "i16", "i17"), "x": ("i1",), "nobody": (), "stranger": ()}
+    offsets = {
+        user: [loop.listen(user, item_id, 2_000 + at).get(10).offset for at, item_id in enumerate(items)]
+        for user, items in heard.items()
+    }
+    loop.flush()
+    loop.start().ready()
+    wait_until(lambda: loop.metric("sidestream_catalogue_items") == 20, what="items")
+
+    def folded(user):
+        return (loop.get(f"/v1/users/{user}/state")[1] or {}).get("listens_folded", 0)
+
+    for user, items in heard.items():
+        wait_until(lambda user=user, items=items: folded(user) == len(items), what=f"listens of {user}")
+
+    def ask(*sessions):
+        for user, name in sessions:
+            loop.session(f"{user}-{name}", user_id=user)
+        loop.flush()
+        for user, name in sessions:
+            answer = loop.answer(f"{user}-{name}")
+            assert answer.user_id == user
+            require_own_history(answer, heard[user], max(offsets[user], default=-1))
+
+    # Many at once, and one after the other.
+    ask(*((user, f"batch{number}") for number in range(5) for user in heard))
+    for user in (*heard, *reversed(heard)):
+        ask((user, f"single{len(loop.sets())}"))
+    assert loop.end() == 0
+
+
 def test_the_loop_from_items_and_listens_to_candidates(rig):
     loop = rig()
     for number in range(20):

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from sidestream.streams.broker import BrokerStatus, all_brokers, broker_status, start_broker, stop_broker
-from sidestream.streams.broker.announce import running_brokers
+from sidestream.streams.broker.announce import name_for, running_brokers
 from sidestream.streams.broker.foreground import run_until_ended
 from sidestream.streams.broker.status import describe_brokers
 from sidestream.streams.cli.context import settings_of, with_values
@@ -32,8 +32,15 @@ def start(
             "use `sidestream up` or `sidestream demo`"
         )
         raise BrokerError(msg)
+    if foreground and settings.kafka.bootstrap:
+        msg = (
+            f"--foreground: expected a local Kafka, got kafka.bootstrap={settings.kafka.bootstrap}; omit one of the two"
+        )
+        raise BrokerError(msg)
     # Apache Kafka or nothing: an embedded broker would end with this command.
     group = with_values(settings.broker, "broker", {"kind": "kafka", "name": name})
+    # A name that another folder's broker has gets a number: this command never uses that one.
+    group = with_values(group, "broker", {"name": name_for(group)})
     broker = start_broker(group, settings.kafka)
     if broker.note:
         say(broker.note)
@@ -82,7 +89,12 @@ def stop(
     if entry.kind == "embedded":
         msg = f"broker {wanted} is embedded: it lives inside process {entry.pid} and ends with it; end that process"
         raise BrokerError(msg)
-    stop_broker(with_values(settings.broker, "broker", {"data_dir": entry.data_dir}))
+    if not stop_broker(with_values(settings.broker, "broker", {"data_dir": entry.data_dir})):
+        msg = (
+            f"broker {wanted}: nothing was stopped: process {entry.pid} has ended by now, or its command line is not "
+            f"that of the Kafka of {entry.data_dir}; see `sidestream broker status`"
+        )
+        raise BrokerError(msg)
     say(f"stopped {wanted}")
 
 

@@ -2,7 +2,7 @@
 
 import itertools
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -33,7 +33,8 @@ def up(
 ) -> None:
     """Start a broker if none is given, make the topics, and run workers.
 
-    SIGTERM, SIGHUP or Ctrl-C ends all of it; so does the failure of one of several workers.
+    SIGTERM, SIGHUP or Ctrl-C ends all of it; so does the failure of one of several workers. Where this process is
+    killed, its workers end, and a local Kafka runs on.
     """
     from sidestream.streams.broker import start_broker
     from sidestream.streams.contracts.topics import build_topics, create_topics
@@ -78,10 +79,10 @@ def _run_fleet(context: Context, settings: Settings, count: int) -> int:
     say("Ctrl-C ends all of them")
     if settings.log.format == "auto":
         shared["log.format"] = "text" if sys.stderr.isatty() else "json"
-    first = settings.worker.instance or 1
-    flags = [
-        {**shared, "web.port": port, "worker.instance": instance} for instance, port in enumerate(ports, start=first)
-    ]
+    flags: list[dict[str, Any]] = [{**shared, "web.port": port} for port in ports]
+    if (first := settings.worker.instance) is not None:
+        for instance, worker in enumerate(flags, start=first):
+            worker["worker.instance"] = instance
     return Fleet(flags, context.file, settings.worker.watchdog.shutdown_s).run()
 
 

@@ -2,10 +2,11 @@
 
 A candidate is invalid if its item was not in the named snapshot, had expired by the named time, has another SID there,
 breaks a rule of its session-start, was in the history that was to be left out, has a higher score than the one before
-it or stands in the set twice. A set is invalid if it is empty although an item was eligible, or if the model found no
-candidate although popularity did. What was published after the snapshot was taken, and how late a busy machine answers,
-plays no part. A set of an older worker names neither: its candidates are invalid only if no state of the item that was
-ever published allows them.
+it or stands in the set twice. A set is invalid if it is empty although an item was eligible, if the model found no
+candidate although popularity did, if it repeats another session-start than its id names, if it was made from the state
+of another listener, or if it was judged at a time that the log's clock cannot have shown. What was published after the
+snapshot was taken, and how late a busy machine answers, plays no part. A set of an older worker names neither: its
+candidates are invalid only if no state of the item that was ever published allows them.
 """
 
 from collections import Counter
@@ -15,6 +16,7 @@ from itertools import pairwise
 from typing import Any
 
 from sidestream.models.records import Candidate, CandidateSet, ItemSids, SessionStart
+from sidestream.models.records.times import LATEST_AT
 from sidestream.streams.demo.judging.history import CatalogueHistory, Published
 
 
@@ -45,8 +47,24 @@ class Fault:
         return asdict(self)
 
 
+# Fields of a set that repeat the session-start's.
+_REPEATED = {
+    "session_id": "session_id",
+    "user_id": "user_id",
+    "page": "page",
+    "requested_at": "at",
+    "discovery": "discovery",
+}
+
+
 def faults_of(
-    start: SessionStart, answer: CandidateSet, history: CatalogueHistory, seen: Collection[str] = ()
+    start: SessionStart,
+    answer: CandidateSet,
+    history: CatalogueHistory,
+    seen: Collection[str] = (),
+    *,
+    is_own_state: bool = True,
+    latest_at: int | None = None,
 ) -> list[Fault]:
     """Judge one answer.
 
@@ -55,11 +73,13 @@ def faults_of(
         answer: What came.
         history: Must cover the offsets that the answer names.
         seen: Items of the listener's state that were to be left out.
+        is_own_state: Whether the watermark is that of a state of the listener.
+        latest_at: Time of the latest session-start so far; None where it is not known.
 
     Returns:
         Every fault; empty for a valid set.
     """
-    found: list[tuple[str | None, str]] = []
+    found: list[tuple[str | None, str]] = [(None, why) for why in _foreign(start, answer, is_own_state, latest_at)]
     if len(answer.candidates) > start.num_candidates:
         found.append((None, f"{len(answer.candidates)} candidates, asked for {start.num_candidates}"))
     if not answer.candidates:
@@ -81,6 +101,21 @@ def faults_of(
     for candidate in answer.candidates:
         found += [(candidate.item_id, why) for why in _broken(start, answer, candidate, history)]
     return [Fault(answer.candidate_set_id, answer.session_id, answer.user_id, item_id, why) for item_id, why in found]
+
+
+def _foreign(start: SessionStart, answer: CandidateSet, is_own_state: bool, latest_at: int | None) -> Iterator[str]:
+    """Say what in the set is not of this session-start, listener and time."""
+    for name, source in _REPEATED.items():
+        found, asked = getattr(answer, name), getattr(start, source)
+        if found != asked:
+            yield f"has {name}={found}, asked for {asked}"
+    if not is_own_state:
+        yield f"was made from a state at offset {answer.state_watermark}, which is no listen of {start.user_id}"
+    # The log's clock has been turned to this session-start, and never beyond the latest one. Others who talk with the
+    # demo send theirs with the time of the machine.
+    latest = max(start.at, answer.produced_at, latest_at or LATEST_AT)
+    if answer.judged_at is not None and not start.at <= answer.judged_at <= latest:
+        yield f"was judged at {answer.judged_at}, expected between {start.at} and {latest}"
 
 
 def _broken(

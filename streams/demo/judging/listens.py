@@ -1,16 +1,19 @@
 """The listens as published on `listen-events.v1`, by offset: what a listener's state held at a watermark.
 
 The same rules as the worker's fold: the latest listens by time, then offset, without repeated event ids, and without
-what an erasure removed.
+what an erasure removed. A listener's watermark is the offset of one of the listener's own listens.
 """
 
+from bisect import bisect_left
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from sidestream.models.history import MAX_RING
 from sidestream.streams.contracts.decode import Limits, decode_listen, decode_user_erasure
 from sidestream.streams.errors import BadRecord
 from sidestream.streams.kafka.tail import TopicRecord
+from sidestream.streams.listens.restore.source_check import partition_of
 
 
 class _Heard(NamedTuple):
@@ -30,8 +33,19 @@ class ListenHistory:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._heard: dict[str, list[_Heard]] = defaultdict(list)
-        self._last: dict[str, int] = {}
+        # All of them, also repeats and erased ones: each moves the watermark.
+        self._offsets: dict[str, list[int]] = defaultdict(list)
+        self._judged: dict[str, int] = {}
+        self._ends: dict[int, int] = {}
         self._erased_at: dict[str, int] = {}
+
+    def begin(self, starts: Mapping[int, int]) -> None:
+        """Note where reading begins.
+
+        Args:
+            starts: First offset of each partition.
+        """
+        self._ends |= starts
 
     def take(self, record: TopicRecord) -> None:
         """Add the next record of `listen-events.v1`.
@@ -39,11 +53,12 @@ class ListenHistory:
         Args:
             record: It.
         """
+        self._ends[record.partition] = record.offset + 1
         try:
             listen = decode_listen(record.key, record.value, record.timestamp, self._limits)
         except BadRecord:
             return
-        self._last[listen.user_id] = record.offset
+        self._offsets[listen.user_id].append(record.offset)
         heard = self._heard[listen.user_id]
         if all(listen.event_id != before.event_id for before in heard):
             heard.append(_Heard(listen.at, record.offset, listen.item_id, listen.event_id))
@@ -69,9 +84,27 @@ class ListenHistory:
             watermark: Highest offset of the state; -1 for none.
 
         Returns:
-            Whether `recent` knows what that state held.
+            Whether `is_own` and `recent` know that state.
         """
-        return self._last.get(user_id, -1) >= watermark
+        if watermark < 0 or not self._ends:
+            return watermark < 0
+        return self._ends.get(partition_of(user_id.encode(), len(self._ends)), 0) > watermark
+
+    def is_own(self, user_id: str, watermark: int) -> bool:
+        """Judge whether a state can be the listener's; later ones are no older.
+
+        Args:
+            user_id: Listener.
+            watermark: Highest offset of the state; -1 for none.
+
+        Returns:
+            Whether the offset is that of one of the listener's listens, or there is no state.
+        """
+        offsets = self._offsets.get(user_id, [])
+        if watermark >= 0 and watermark not in offsets[bisect_left(offsets, watermark) :][:1]:
+            return False
+        self._judged[user_id] = max(watermark, self._judged.get(user_id, -1))
+        return True
 
     def recent(self, user_id: str, watermark: int) -> frozenset[str]:
         """Look up the items of a state.
@@ -91,3 +124,5 @@ class ListenHistory:
         """Keep only the latest listens of each listener: no set of an older state will be judged any more."""
         for user_id, heard in self._heard.items():
             self._heard[user_id] = sorted(heard)[-MAX_RING:]
+        for user_id, offsets in self._offsets.items():
+            del offsets[: bisect_left(offsets, self._judged.get(user_id, -1))]

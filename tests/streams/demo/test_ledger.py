@@ -117,6 +117,30 @@ def test_an_item_of_the_history_is_no_fault_where_the_worker_keeps_those(clock):
     assert (ledger.unjudged, ledger.faults) == (0, [])
 
 
+def test_an_answer_from_the_state_of_another_listener_is_a_fault(ledger):
+    """Also of one who has listened after all that this listener has, or where this one has not listened at all."""
+    ledger.listened([heard("a", 4, user="other"), heard("b", 5), heard("a", 6, user="other")])
+    for number, (watermark, count) in enumerate(((5, 0), (-1, 0), (4, 1), (6, 2))):
+        start = ask(ledger, f"s{number}")
+        ledger.received(answer_of("a", start=start, offsets=(2,), state_watermark=watermark))
+        assert (ledger.unjudged, len(ledger.faults)) == (0, count)
+    assert "no listen of u" in str(ledger.faults[0])
+
+
+def test_an_answer_that_names_another_listener_is_judged_by_who_asked(ledger):
+    ledger.listened([heard("a", 5, user="other")])
+    start = ask(ledger)
+    ledger.received(answer_of("b", start=start, offsets=(2,), state_watermark=5, user_id="other"))
+    assert [fault.why.split()[0] for fault in ledger.faults] == ["has", "was"]
+
+
+def test_an_answer_is_not_judged_at_a_time_after_all_session_starts(ledger):
+    start = ask(ledger)
+    ask(ledger, "later", at=T + 200)
+    ledger.received(answer_of("a", start=start, offsets=(2,), judged_at=T + 201, produced_at=0))
+    assert "was judged at" in str(ledger.faults[0])
+
+
 def test_an_answer_waits_until_a_slow_reader_has_seen_its_history(ledger):
     start = ask(ledger)
     ledger.received(answer_of("a", start=start, offsets=(2,), state_watermark=5))

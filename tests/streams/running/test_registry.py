@@ -55,6 +55,14 @@ def test_the_entry_of_an_ended_process_is_removed() -> None:
     assert list(registry.folder.glob("*.json")) == []
 
 
+@pytest.mark.parametrize("pid", [0, -1, 2**22 + 1], ids=["none", "negative", "ended"])
+def test_an_entry_without_a_birth_runs_no_longer(pid: int) -> None:
+    registry = broker_registry()
+    registry.put(entry_of("born-dead", pid=pid, birth=birth(pid)))
+    assert registry.running() == []
+    assert list(registry.folder.glob("*.json")) == []
+
+
 def test_a_reused_process_id_is_another_process() -> None:
     registry = broker_registry()
     registry.put(entry_of("before", birth="an-earlier-boot/1"))
@@ -116,6 +124,8 @@ def test_a_folder_keeps_its_own_name() -> None:
     assert free_name("demo", Path("/c"), running) == "demo-3"
     assert free_name("demo", Path("/a"), running) == "demo"
     assert free_name("other", Path("/c"), running) == "other"
+    # `--broker` takes no longer one.
+    assert free_name("n" * 64, Path("/c"), [entry_of("n" * 64)]) == "n" * 62 + "-2"
 
 
 @pytest.mark.parametrize(

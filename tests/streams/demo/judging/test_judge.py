@@ -88,6 +88,31 @@ def test_scores_are_judged_by_rank(history):
     assert whys(history, start_of(), backwards) == []
 
 
+@pytest.mark.parametrize(
+    "change", [{"session_id": "t"}, {"user_id": "v"}, {"page": 1}, {"requested_at": T}, {"discovery": "familiar"}]
+)
+def test_a_set_that_repeats_another_session_start_is_a_fault(history, change):
+    answer = answer_of("a").model_copy(update=change)
+    ((name, value),) = change.items()
+    (fault,) = faults_of(start_of(), answer, history)
+    assert fault.why.startswith(f"has {name}={value}, asked for ")
+
+
+@pytest.mark.parametrize(
+    ("judged_at", "produced_at", "is_fault"),
+    [(99, 0, True), (100, 0, False), (150, 0, False), (151, 0, True), (151, 151, False), (152, 151, True)],
+)
+def test_a_time_that_the_clock_cannot_have_shown_is_a_fault(history, judged_at, produced_at, is_fault):
+    answer = answer_of("a", judged_at=T + judged_at, produced_at=T + produced_at)
+    whys = [fault.why for fault in faults_of(start_of(), answer, history, latest_at=T + 150)]
+    assert [why.startswith(f"was judged at {T + judged_at}, expected between") for why in whys] == [True] * is_fault
+
+
+def test_a_state_of_another_listener_is_a_fault(history):
+    (fault,) = faults_of(start_of(), answer_of("a", state_watermark=7), history, is_own_state=False)
+    assert fault.why == "was made from a state at offset 7, which is no listen of u"
+
+
 def test_a_variety_of_a_language_passes(history):
     history.take(upsert("british", 5, language="en-GB"))
     assert whys(history, start_of(languages=("EN",)), answer_of("british")) == []
@@ -100,8 +125,9 @@ def test_what_is_removed_after_the_snapshot_was_taken_is_no_fault(history):
 
 
 def test_what_expires_after_it_was_judged_is_no_fault(history):
-    assert whys(history, start_of(), answer_of("ended", judged_at=T + 49)) == []
-    assert len(whys(history, start_of(), answer_of("ended", judged_at=T + 50))) == 1
+    start = start_of(at=T + 40)
+    assert whys(history, start, answer_of("ended", start=start, judged_at=T + 49)) == []
+    assert len(whys(history, start, answer_of("ended", start=start, judged_at=T + 50))) == 1
 
 
 def test_facts_are_those_of_the_snapshot_not_of_a_later_one(history):

@@ -24,7 +24,36 @@ def test_a_state_holds_what_was_published_up_to_its_watermark():
     assert found == [set(), set(), {"a"}, {"a"}, {"a", "b"}]
     assert [history.covers("u", watermark) for watermark in (-1, 3, 7, 8)] == [True, True, True, False]
     assert history.covers("unknown", -1)
-    assert not history.covers("unknown", 0)
+    # Its partition was read up to there, and holds no listen of it.
+    assert history.covers("unknown", 0)
+    assert not ListenHistory(Limits()).covers("unknown", 0)
+
+
+def test_a_listener_is_covered_by_its_own_partition():
+    history = history_of()
+    history.begin({partition: 10 for partition in range(8)})
+    # By the default partitioner `a` is in 4 of 8, and `user-1` too; `u42` is in 7.
+    history.take(heard("i", 12, user="a", partition=4))
+    assert [history.covers(user, 12) for user in ("a", "user-1", "u42")] == [True, True, False]
+    assert [history.covers("u42", watermark) for watermark in (9, 10)] == [True, False]
+
+
+def test_a_state_is_the_listeners_own_at_each_of_its_listens():
+    repeat, bad = heard("b", 6, event="e3"), TopicRecord(0, 7, -1, b"u", b"{}", ())
+    history = history_of(heard("a", 3), heard("x", 4, user="other"), heard("b", 5), repeat, bad)
+    history.erase(erasure(T + 4))
+    own = [watermark for watermark in range(-1, 10) if history.is_own("u", watermark)]
+    assert own == [-1, 3, 5, 6]
+    assert [watermark for watermark in range(-1, 10) if history.is_own("stranger", watermark)] == [-1]
+
+
+def test_offsets_of_states_that_may_come_again_are_kept():
+    history = history_of(*(heard("a", n, user=user) for n, user in enumerate("uvuvuv")))
+    assert history.is_own("u", 2)
+    assert not history.is_own("u", 5)
+    history.forget_past()
+    assert [watermark for watermark in range(6) if history.is_own("u", watermark)] == [2, 4]
+    assert [watermark for watermark in range(6) if history.is_own("v", watermark)] == [1, 3, 5]
 
 
 def test_a_dead_letter_and_a_repeat_are_in_no_state():
