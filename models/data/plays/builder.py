@@ -137,14 +137,19 @@ class FolderBuilder:
         rows = ((key[: -len(_PLAY) - 16], row) for key, row in sorted_rows)
         for _, group in groupby(rows, key=itemgetter(0)):
             plays: list[Play] = []
-            starts: list[SessionStart] = []
+            # Producers may send a session-start again: the first counts, as with its answers.
+            starts: dict[tuple[str, int], SessionStart] = {}
+            num_starts = 0
             for _, row in group:
                 if row[:1] == _PLAY:
                     plays.append(_decode_play(row[1:]))
                 else:
-                    starts.append(SessionStart.from_json(row[1:]))
-            user_id = plays[0].user_id if plays else starts[0].user_id
-            yield user_id, self._known(self._once(plays)), starts
+                    start = SessionStart.from_json(row[1:])
+                    starts.setdefault((start.session_id, start.page), start)
+                    num_starts += 1
+            self._report.leave_out("the same session-start again", num_starts - len(starts))
+            user_id = plays[0].user_id if plays else next(iter(starts.values())).user_id
+            yield user_id, self._known(self._once(plays)), list(starts.values())
 
     def _once(self, plays: list[Play]) -> list[Play]:
         """Remove duplicates; of plays that differ only in length the longest is kept."""
@@ -192,13 +197,14 @@ class FolderBuilder:
         begins = session_begins(plays, self._options.gap_ms)
         held = hold_out(plays, begins, self._options, self.cuts)
         self._report.leave_out("plays after what is held out", len(plays) - held.kept - (0 if held.test is None else 1))
+        ids = _session_ids(plays, begins)
         if self._derive_sessions:
-            starts = [self._start(user_id, plays, begin) for begin in begins if begin < held.kept]
+            starts = [self._start(plays, begin, ids[begin]) for begin in begins if begin < held.kept]
             for begin, end in zip(begins, [*begins[1:], len(plays)], strict=True):
                 for play in plays[begin:end]:
-                    play.session_id = play.session_id or _session_id(user_id, plays[begin])
+                    play.session_id = play.session_id or ids[begin]
         if held.test is not None:
-            asked = self._asking(user_id, plays, held, begins, starts)
+            asked = self._asking(plays, held, ids, starts)
             if asked not in starts:
                 starts.append(asked)
             test = plays[held.test]
@@ -211,17 +217,17 @@ class FolderBuilder:
         for start in starts:
             yield start.at, _SESSIONS + start.to_json()
 
-    def _start(self, user_id: str, plays: list[Play], begin: int) -> SessionStart:
+    def _start(self, plays: list[Play], begin: int, session_id: str) -> SessionStart:
         first = plays[begin]
         # Never before the last play of the previous session, which must be in the state that is read.
         after = plays[begin - 1].at if begin else 0
         at = max(EARLIEST_EVENT_AT, after, min(first.started_at, first.at) - SESSION_LEAD_MS)
         return SessionStart(
-            session_id=_session_id(user_id, first), user_id=user_id, at=at, surface=first.surface, device=first.device
+            session_id=session_id, user_id=first.user_id, at=at, surface=first.surface, device=first.device
         )
 
     def _asking(
-        self, user_id: str, plays: list[Play], held: HeldOut, begins: list[int], starts: list[SessionStart]
+        self, plays: list[Play], held: HeldOut, ids: dict[int, str], starts: list[SessionStart]
     ) -> SessionStart:
         """Return the session-start of the test target: after all kept plays, before the target."""
         test_index = held.test if held.test is not None else len(plays) - 1
@@ -231,16 +237,12 @@ class FolderBuilder:
             fitting = [start for start in starts if after <= start.at <= test.at]
             if fitting:
                 return fitting[-1]
-        elif held.kept in begins and not self._crosses(begins, held.kept, test_index):
-            return self._start(user_id, plays, held.kept)
+        elif held.kept in ids and not any(held.kept < begin <= test_index for begin in ids):
+            return self._start(plays, held.kept, ids[held.kept])
         earliest = max(EARLIEST_EVENT_AT, after, self.cuts.get("test_from", 0))
         at = max(earliest, min(test.started_at, test.at) - SESSION_LEAD_MS)
-        session_id = f"{_session_id(user_id, test)}-test"
-        return SessionStart(session_id=session_id, user_id=user_id, at=min(at, test.at), device=test.device)
-
-    def _crosses(self, begins: list[int], first: int, last: int) -> bool:
-        """Return whether another session starts between two plays."""
-        return any(first < begin <= last for begin in begins)
+        session_id = f"{_session_id(test)}-test"
+        return SessionStart(session_id=session_id, user_id=test.user_id, at=min(at, test.at), device=test.device)
 
     def _find_cuts(self) -> dict[str, int]:
         options = self._options
@@ -308,10 +310,22 @@ def _moment(at: int) -> str:
     return f"{at} ({describe_at(at)} UTC)"
 
 
-def _session_id(user_id: str, first: Play) -> str:
+def _session_ids(plays: list[Play], begins: list[int]) -> dict[int, str]:
+    """Return the id of each session by its first play; one that the source takes up again later gets another id."""
+    ids: dict[int, str] = {}
+    taken: set[str] = set()
+    for begin in begins:
+        ids[begin] = _session_id(plays[begin])
+        if ids[begin] in taken:
+            ids[begin] = _digest("session", plays[begin].user_id, str(plays[begin].at), str(begin))
+        taken.add(ids[begin])
+    return ids
+
+
+def _session_id(first: Play) -> str:
     if first.session_id is not None and len(first.session_id) <= MAX_ID_CHARS - len("-test"):
         return first.session_id
-    return _digest("session", user_id, str(first.at))
+    return _digest("session", first.user_id, str(first.at))
 
 
 def _digest(kind: str, *parts: str) -> str:
