@@ -22,6 +22,7 @@ from sidestream.models.data import LogFolder
 from sidestream.models.history import view_of_items
 from sidestream.models.recommend import Recommender as RecommenderCore
 from sidestream.models.records import CandidateSet, CatalogItem, SessionStart
+from sidestream.models.records.faults import fault_of
 from sidestream.models.records.times import UNKNOWN_PUBLISHED_AT
 from sidestream.streams.catalogue.decode import UpdateDecoder
 from sidestream.streams.contracts.decode import Limits
@@ -251,7 +252,7 @@ class Recommender:
         try:
             start = SessionStart(**{"session_id": "library", "user_id": "library", "at": now_ms, **fields})
         except ValidationError as exc:
-            msg = f"session-start: {_first_fault(exc)}"
+            msg = f"session-start: {fault_of(exc)}"
             raise DataError(msg) from exc
         snapshot = self._catalogue.snapshot(now_ms=now_ms)
         unknown = tuple(item_id for item_id in item_ids if snapshot.stored_sid(item_key(item_id)) is None)
@@ -317,14 +318,8 @@ def _checked(item: object, place: int, now_ms: int) -> CatalogItem:
     try:
         return CatalogItem.model_validate(fields)
     except ValidationError as exc:
-        msg = f"item {item.get('item_id')!r}: {_first_fault(exc)}"
+        msg = f"item {item.get('item_id')!r}: {fault_of(exc)}"
         raise DataError(msg) from exc
-
-
-def _first_fault(exc: ValidationError) -> str:
-    fault = exc.errors(include_url=False)[0]
-    got = "" if fault["type"] == "missing" else f", got {_short(fault['input'])}"
-    return f"{'.'.join(map(str, fault['loc'])) or 'value'}: {fault['msg']}{got}"
 
 
 def _short(value: object) -> str:

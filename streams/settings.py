@@ -28,6 +28,7 @@ from pydantic_settings import (
 
 from sidestream.models.data.settings import ImportSettings
 from sidestream.models.recommend.settings import RecommendSettings
+from sidestream.models.records.faults import told
 from sidestream.models.settings import EngineSettings
 from sidestream.models.training.settings import TrainSettings
 from sidestream.models.world.settings import WorldSettings
@@ -269,18 +270,14 @@ def explain(exc: ValidationError, prefix: str = "") -> str:
         name = (prefix + ".".join(place)).rstrip(".")
         # A whole group may contain a secret.
         is_shown = name not in secrets and not isinstance(error["input"], Mapping | BaseModel)
-        got = f", got {error['input']!r}" if is_shown and error["type"] not in ("extra_forbidden", "missing") else ""
-        fault = _fault(error["type"], error["msg"], name)
-        lines.append(f"setting {name} (--set {name}=…, {env_name(name)}): {fault}{got}")
+        fault = _unknown(name) if error["type"] == "extra_forbidden" else told(error, shows_value=is_shown)
+        lines.append(f"setting {name} (--set {name}=…, {env_name(name)}): {fault}")
     return "; ".join(lines) + "; `sidestream config show` lists all settings"
 
 
-def _fault(kind: str, message: str, name: str) -> str:
-    if kind == "extra_forbidden":
-        near = nearest_setting(name)
-        return "unknown setting" + (f", did you mean {near}?" if near else "")
-    text = message.removeprefix("Value error, ")
-    return text[:1].lower() + text[1:]
+def _unknown(name: str) -> str:
+    near = nearest_setting(name)
+    return "unknown setting" + (f", did you mean {near}?" if near else "")
 
 
 def nearest_setting(name: str) -> str | None:

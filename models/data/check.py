@@ -6,7 +6,7 @@ can be sealed: its manifest is written from the counts.
 
 from pathlib import Path
 
-from sidestream.models.data.check_rows import FolderCheck, RowScan
+from sidestream.models.data.check_rows import FolderCheck, RowScan, files_alike
 from sidestream.models.data.log_folder import MANIFEST_FILE, TOPIC_FILES, LogFolder
 from sidestream.models.data.manifest import Clock, Counts, FileEntry, Manifest, Split
 from sidestream.models.data.progress import Progress, ignore_progress
@@ -36,9 +36,11 @@ def check_folder(path: Path | str, on_progress: Progress = ignore_progress) -> F
     except DataError as error:
         check.num_problems += 1
         check.problems.append(f"{error} (`sidestream log seal` writes the manifest of a folder made by hand)")
-    RowScan(check, on_progress).read()
+    scan = RowScan(check, on_progress)
+    scan.read()
     if check.manifest is not None:
         _compare(check, check.manifest)
+        scan.heldout.compare(check.manifest)
     return check
 
 
@@ -58,7 +60,8 @@ def seal_folder(path: Path | str, facts: FolderFacts) -> Manifest:
     check = FolderCheck(Path(path))
     recover_folder(check.path)
     _make_missing(check.path)
-    RowScan(check).read()
+    scan = RowScan(check)
+    scan.read()
     times = [at for file in check.files for at in (file.first_at, file.last_at) if at is not None]
     manifest = Manifest(
         name=facts.name,
@@ -76,6 +79,7 @@ def seal_folder(path: Path | str, facts: FolderFacts) -> Manifest:
         settings=dict(facts.settings),
     )
     _compare(check, manifest)
+    scan.heldout.compare(manifest)
     if not check.is_sound:
         found = quantity(check.num_problems, "problem")
         msg = f"{found}, the first: {check.problems[0]}; `sidestream log check` lists them all"
@@ -89,6 +93,13 @@ def _make_missing(folder: Path) -> None:
     if not (folder / TOPIC_FILES["catalog"]).is_file():
         msg = f"{folder / TOPIC_FILES['catalog']}: expected the items, one a line, got no such file"
         raise DataError(msg)
+    for name in TOPIC_FILES.values():
+        if not (folder / name).exists() and (alike := files_alike(folder, name)):
+            msg = (
+                f"{folder / name}: expected the rows in this file, got {' and '.join(alike)}; decompress or rename it, "
+                f"or move it away to make an empty {name}"
+            )
+            raise DataError(msg)
     for name in TOPIC_FILES.values():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).touch()
@@ -124,6 +135,10 @@ def _compare(check: FolderCheck, manifest: Manifest) -> None:
             got = f"{file.sha256[:12]}… of {file.rows:,}"
             what = f"expected sha256 {entry.sha256[:12]}… of {entry.lines:,} rows, got {got}"
             check.report(name, None, what)
+        elif (file.bytes, file.rows) != (entry.bytes, entry.lines):
+            got = f"{entry.bytes:,} bytes and {entry.lines:,} lines"
+            what = f"expected {file.bytes:,} bytes and {file.rows:,} lines of {name} as in the file, got {got}"
+            check.report(MANIFEST_FILE, None, what)
     for name in Counts.model_fields:
         said, counted = getattr(manifest.counts, name), getattr(check.counts, name)
         if said != counted:
@@ -146,7 +161,10 @@ def _compare_split(check: FolderCheck, manifest: Manifest) -> None:
     for name in CUTS_OF_TIME:
         if name not in manifest.cuts:
             check.report(MANIFEST_FILE, None, f"expected cuts.{name} for split global_time, got none")
-    test_from = manifest.cuts.get("test_from")
+    valid_from, test_from = (manifest.cuts.get(name) for name in CUTS_OF_TIME)
+    if valid_from is not None and test_from is not None and valid_from > test_from:
+        what = f"expected cuts.valid_from <= cuts.test_from, got {valid_from} and {test_from}"
+        check.report(MANIFEST_FILE, None, what)
     listens = next((file for file in check.files if file.name == TOPIC_FILES["listens"]), None)
     if test_from is not None and listens is not None and (listens.last_at or 0) >= test_from:
         before, last_at = describe_at(test_from), listens.last_at or 0

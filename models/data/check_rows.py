@@ -1,10 +1,12 @@
-"""Check of all rows of a log folder: damaged rows, dangling references, and counts."""
+"""Check of all rows of a log folder: damaged rows, ids that repeat, dangling references, and counts."""
 
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sidestream.models.data.check_heldout import HeldOutCheck
+from sidestream.models.data.check_repeats import Keys, repeats
 from sidestream.models.data.log_folder import TOPIC_FILES
 from sidestream.models.data.manifest import Counts, Manifest
 from sidestream.models.data.progress import Progress, counted, ignore_progress
@@ -17,11 +19,12 @@ from sidestream.models.data.rows import (
     decode_catalog,
     decode_heldout,
     decode_listen,
+    decode_row,
     decode_session,
     foreign_cause,
+    refusal,
 )
 from sidestream.models.records import SessionStart
-from sidestream.models.records.signals import is_positive
 
 MAX_NAMED = 100
 
@@ -31,6 +34,10 @@ _DECODERS: dict[TopicName, Callable[[bytes], AnyRow]] = {
     "listens": decode_listen,
     "sessions": decode_session,
     "heldout": decode_heldout,
+}
+_UNIQUE: dict[TopicName, str] = {
+    "listens": "an event_id that is unique for its user",
+    "sessions": "user_id, session_id and page that identify one session-start",
 }
 
 
@@ -109,32 +116,27 @@ class RowScan:
         self._published: set[str] = set()
         self._listeners: set[str] = set()
         self._removals = 0
-        # Held-out rows by (user, event), with their line and whether their references were found.
-        self._valid: dict[tuple[str, str], int] = {}
-        self._test: dict[tuple[str, str], int] = {}
-        self._roles: dict[tuple[str, str], int] = {}
-        self._sessions_of_tests: dict[tuple[str, str], int] = {}
+        self._keys: dict[TopicName, Keys] = {"listens": Keys(), "sessions": Keys()}
+        self.heldout = HeldOutCheck(check)
 
     def read(self) -> None:
         """Check every row."""
         for topic in ("catalog", "heldout", "listens", "sessions"):
             self._file(topic)
-        heldout = TOPIC_FILES["heldout"]
-        for (user_id, event_id), line in self._valid.items():
-            what = f"a validation row repeats a line of {TOPIC_FILES['listens']}, got none of {user_id!r}, {event_id!r}"
-            self._check.report(heldout, line, f"expected that {what}")
-        for (user_id, session_id), line in self._sessions_of_tests.items():
-            what = f"expected session {session_id!r} of {user_id!r} in {TOPIC_FILES['sessions']}, got none"
-            self._check.report(heldout, line, what)
+        self.heldout.finish()
+        for topic, keys in self._keys.items():
+            self._report_repeats(topic, keys.repeated())
         rows = {file.name: file.rows for file in self._check.files}
+        if rows.get(TOPIC_FILES["catalog"]) == 0:
+            self._check.report(TOPIC_FILES["catalog"], None, "expected one item or more, got an empty file")
         self._check.counts = Counts(
             items=len(self._published),
             removals=self._removals,
             listens=rows.get(TOPIC_FILES["listens"], 0),
             sessions=rows.get(TOPIC_FILES["sessions"], 0),
             listeners=len(self._listeners),
-            heldout_test=sum(role == "test" for _, role in self._roles),
-            heldout_valid=sum(role == "valid" for _, role in self._roles),
+            heldout_test=self.heldout.num("test"),
+            heldout_valid=self.heldout.num("valid"),
         )
 
     def _file(self, topic: TopicName) -> None:
@@ -145,12 +147,18 @@ class RowScan:
             if isinstance(row, CatalogEvent):
                 self._catalog(name, line, row)
             elif isinstance(row, HeldOutRow):
-                self._heldout(name, line, row)
+                self._require_item(name, line, row.item_id)
+                self._listeners.add(row.user_id)
+                self.heldout.heldout(line, row)
             elif isinstance(row, ListenRow):
-                self._listen(name, line, row)
+                self._require_item(name, line, row.item_id)
+                self._listeners.add(row.user_id)
+                self._keys["listens"].add(_key(row))
+                self.heldout.listen(line, row)
             else:
                 self._listeners.add(row.user_id)
-                self._sessions_of_tests.pop((row.user_id, row.session_id), None)
+                self._keys["sessions"].add(_key(row))
+                self.heldout.session(row)
 
     def _num_rows(self, name: str) -> int:
         entry = None if self._check.manifest is None else self._check.manifest.files.get(name)
@@ -162,12 +170,17 @@ class RowScan:
             stream = (self._check.path / found.name).open("rb")
         except OSError as error:
             self._check.report(found.name, None, f"expected a file of rows (it may be empty), got {error.strerror}")
+            self._report_alike(found.name)
             return
+        has_carriage_returns = False
         with stream:
             for raw in stream:
                 digest.update(raw)
                 found.rows += 1
                 found.bytes += len(raw)
+                if not has_carriage_returns and raw.endswith(b"\r\n"):
+                    has_carriage_returns = True
+                    self._check.report(found.name, found.rows, "expected LF line ends, got CR LF; convert the file")
                 row = self._decode(topic, found.name, found.rows, raw)
                 if row is None:
                     continue
@@ -179,17 +192,21 @@ class RowScan:
                 yield found.rows, row
         found.sha256 = digest.hexdigest()
         self._check.files.append(found)
+        if not found.rows:
+            self._report_alike(found.name)
+
+    def _report_alike(self, name: str) -> None:
+        for other in files_alike(self._check.path, name):
+            what = f"expected the rows in {name}, got another file of this name; decompress or rename it"
+            self._check.report(other, None, what)
 
     def _decode(self, topic: TopicName, name: str, line: int, raw: bytes) -> AnyRow | None:
-        if cause := foreign_cause(raw):
-            self._check.report(name, line, f"expected a row of {name}, got {cause}")
-            return None
-        if not raw.endswith(b"\n"):
+        if not raw.endswith(b"\n") and foreign_cause(raw) is None:
             self._check.report(name, line, "expected a line end behind the last row, got the end of the file")
         try:
-            return _DECODERS[topic](raw)
+            return decode_row(_DECODERS[topic], raw)[0]
         except RowError as error:
-            self._check.report(name, line, f"expected a row of {name}, got {error}: {raw[:80]!r}")
+            self._check.report(name, line, refusal(name, raw, error))
             return None
 
     def _catalog(self, name: str, line: int, row: CatalogEvent) -> None:
@@ -202,30 +219,45 @@ class RowScan:
             self._check.report(name, line, f"expected an item to remove, got {row.item_id!r}, which is not there")
         self._items.discard(row.item_id)
 
-    def _heldout(self, name: str, line: int, row: HeldOutRow) -> None:
-        self._require_item(name, line, row.item_id)
-        self._listeners.add(row.user_id)
-        if not is_positive(row.signal):
-            what = f"expected a positive signal of a held-out listen, got {row.signal}, for which no listener is asked"
-            self._check.report(name, line, what)
+    def _report_repeats(self, topic: TopicName, hashes: frozenset[int]) -> None:
+        if not hashes:
             return
-        before = self._roles.setdefault((row.user_id, row.role), line)
-        if before != line:
-            what = f"expected one {row.role} row of {row.user_id!r}, got a second one (the first is line {before})"
-            self._check.report(name, line, what)
-        (self._test if row.role == "test" else self._valid)[row.user_id, row.event_id] = line
-        if row.role == "test" and row.session_id is not None:
-            self._sessions_of_tests[row.user_id, row.session_id] = line
+        name = TOPIC_FILES[topic]
+        for line, key, first in repeats(self._keys_again(topic), hashes):
+            parts = ", ".join(map(repr, key))
+            self._check.report(name, line, f"expected {_UNIQUE[topic]}, got {parts} again (the first is line {first})")
 
-    def _listen(self, name: str, line: int, row: ListenRow) -> None:
-        self._require_item(name, line, row.item_id)
-        self._listeners.add(row.user_id)
-        key = (row.user_id, row.event_id)
-        self._valid.pop(key, None)
-        if key in self._test:
-            what = f"expected test events in heldout.jsonl alone, got {row.event_id!r} of its line {self._test[key]}"
-            self._check.report(name, line, what)
+    def _keys_again(self, topic: TopicName) -> Iterator[tuple[int, tuple[object, ...]]]:
+        with (self._check.path / TOPIC_FILES[topic]).open("rb") as stream:
+            for line, raw in enumerate(stream, start=1):
+                try:
+                    row, _ = decode_row(_DECODERS[topic], raw)
+                except RowError:
+                    continue
+                yield line, _key(row)
 
     def _require_item(self, name: str, line: int, item_id: str) -> None:
         if item_id not in self._published:
             self._check.report(name, line, f"expected an item of {TOPIC_FILES['catalog']}, got {item_id!r}")
+
+
+def files_alike(folder: Path, name: str) -> list[str]:
+    """Find files that are named like a row file, and that nothing reads: compressed, misplaced, with another ending.
+
+    Args:
+        folder: Log folder.
+        name: Path of the row file inside the folder.
+
+    Returns:
+        Their paths inside the folder.
+    """
+    stem = name.rpartition("/")[2].partition(".")[0]
+    inside = sorted(path for place in (folder, folder / "events") for path in place.glob("*"))
+    found = [path.relative_to(folder).as_posix() for path in inside if path.is_file()]
+    return [other for other in found if other != name and other.rpartition("/")[2].lower().partition(".")[0] == stem]
+
+
+def _key(row: AnyRow) -> tuple[object, ...]:
+    if isinstance(row, SessionStart):
+        return row.user_id, row.session_id, row.page
+    return (row.user_id, row.event_id) if isinstance(row, ListenRow) else (row.item_id,)

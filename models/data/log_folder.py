@@ -31,12 +31,15 @@ from sidestream.models.data.rows import (
     decode_catalog,
     decode_heldout,
     decode_listen,
+    decode_row,
     decode_session,
     encode_row,
     foreign_cause,
+    refusal,
 )
 from sidestream.models.errors import DataError
 from sidestream.models.records import SessionStart
+from sidestream.models.records.faults import fault_of
 from sidestream.tokenizer.folders import recover_folder
 
 MANIFEST_FILE = "manifest.json"
@@ -214,16 +217,17 @@ class LogFolder:
                 end += len(raw)
                 # A file cut short by a crash or a full disk ends inside a line.
                 if raw[-1:] != b"\n" and foreign_cause(raw) is None:
-                    raise self._damage(name, line, "a line end", f"the end of the file after {len(raw)} bytes")
+                    what = f"expected a line end, got the end of the file after {len(raw)} bytes"
+                    raise self._damage(name, line, what)
                 try:
-                    row = decode(raw)
+                    row, value = decode_row(decode, raw)
                 except RowError as error:
-                    cause = foreign_cause(raw) or f"{error}: {raw[:80]!r}"
-                    raise self._damage(name, line, f"a row of {name}", cause) from error
+                    raise self._damage(name, line, refusal(name, raw, error)) from error
                 if row.at < latest:
-                    raise self._damage(name, line, f"`at` >= {latest} as in the line before", str(row.at))
+                    what = f"expected `at` >= {latest} as in the line before, got {row.at}"
+                    raise self._damage(name, line, what)
                 latest = row.at
-                yield row, raw[:-1], line, end
+                yield row, value, line, end
 
     def _seek(self, stream: BinaryIO, name: str, end: int) -> None:
         if end == 0:
@@ -249,9 +253,8 @@ class LogFolder:
             msg = f"{self.path / name}: expected a readable file, got {error.strerror}; make the folder again"
             raise DataError(msg) from error
 
-    def _damage(self, name: str, line: int, expected: str, got: str) -> DataError:
-        msg = f"{self.path / name}:{line}: expected {expected}, got {got}; restore the file or remove the line"
-        return DataError(msg)
+    def _damage(self, name: str, line: int, what: str) -> DataError:
+        return DataError(f"{self.path / name}:{line}: {what}; restore the file or remove the line")
 
 
 def _version(stat: os.stat_result) -> tuple[int, ...]:
@@ -270,7 +273,5 @@ def _read_manifest(path: Path) -> tuple[Manifest, tuple[int, ...]]:
     try:
         return Manifest.model_validate_json(content), version
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in fault["loc"]) or "file"
-        msg = f"{path}: expected layout {FORMAT_VERSION}, got {where}: {fault['msg']}; make the folder again"
+        msg = f"{path}: expected a manifest of layout {FORMAT_VERSION} ({fault_of(error)}); make the folder again"
         raise DataError(msg) from error

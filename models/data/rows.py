@@ -1,24 +1,37 @@
 """Rows of a log folder: their types, and decoding of the lines of each file.
 
 Listens are the hot path (a training reads millions), so they decode into a msgspec struct with the fields of
-`models.records.Listen`; a test keeps the two in step. Catalogue rows and session-starts are pydantic records. A struct
-checks only the bounds of a time: why a time is refused is found by decoding it again (`time_fault`).
+`models.records.Listen`; a test keeps the two in step. Catalogue rows and session-starts are pydantic records. What is
+wrong with a line that a struct refused is found by decoding it again with the pydantic model.
 """
 
-from typing import Annotated, Literal, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Annotated, Final, Literal, NamedTuple, TypeVar
 
 import msgspec
 from pydantic import ValidationError
 
-from sidestream.models.records import CatalogItem, SessionStart, Signal
-from sidestream.models.records.base import MAX_ID_CHARS
-from sidestream.models.records.times import EARLIEST_EVENT_AT, LATEST_AT, event_time_fault
+from sidestream.models.records import CatalogItem, Listen, Record, SessionStart, Signal
+from sidestream.models.records.base import MAX_ID_CHARS, Id
+from sidestream.models.records.faults import MAX_SHOWN_CHARS, fault_of
+from sidestream.models.records.times import EARLIEST_EVENT_AT, LATEST_AT, EventAt, event_time_fault
 
 BOM = b"\xef\xbb\xbf"
+_FOREIGN_STARTS: Final[Mapping[bytes, str]] = {
+    BOM: "a BOM before it; log folders are plain UTF-8",
+    b"\xff\xfe": "UTF-16 text; log folders are UTF-8, save the file as UTF-8",
+    b"\xfe\xff": "UTF-16 text; log folders are UTF-8, save the file as UTF-8",
+    b"\x1f\x8b": "a gzip file; log folders are not compressed, decompress it",
+    b"BZh": "a bzip2 file; log folders are not compressed, decompress it",
+    b"\xfd7zXZ\0": "an xz file; log folders are not compressed, decompress it",
+    b"\x28\xb5\x2f\xfd": "a zstd file; log folders are not compressed, decompress it",
+    b"PK\x03\x04": "a zip file; log folders are not compressed, decompress it",
+}
 
 TopicName = Literal["catalog", "listens", "sessions", "heldout"]
 Role = Literal["test", "valid"]
 
+RecordT = TypeVar("RecordT", bound=Record)
 IdText = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_CHARS)]
 EventAtInt = Annotated[int, msgspec.Meta(ge=EARLIEST_EVENT_AT, le=LATEST_AT)]
 
@@ -93,11 +106,47 @@ class _TimeAlone(msgspec.Struct, frozen=True, gc=False):
     at: int
 
 
+# The rows of two files as pydantic models, which say what is wrong with a row that a struct refused.
+class _HeldOut(Listen):
+    role: Role
+
+
+class _Removal(Record):
+    item_id: Id
+    at: EventAt
+    removed: bool = False
+
+
 _listen_decoder = msgspec.json.Decoder(ListenRow)
 _heldout_decoder = msgspec.json.Decoder(HeldOutRow)
 _head_decoder = msgspec.json.Decoder(_CatalogHead)
 _time_decoder = msgspec.json.Decoder(_TimeAlone)
+_json_decoder = msgspec.json.Decoder()
 _encoder = msgspec.json.Encoder()
+
+Decoded = TypeVar("Decoded", bound=CatalogEvent | ListenRow | SessionStart)
+
+
+def decode_row(decode: Callable[[bytes], Decoded], line: bytes) -> tuple[Decoded, bytes]:
+    """Decode one line, where null in an optional field means that the field is missing.
+
+    Args:
+        decode: The decoder of its file.
+        line: JSON text, UTF-8, with its line end.
+
+    Returns:
+        The row, and the line without its line end and without nulls that workers would refuse.
+
+    Raises:
+        RowError: The line is not a row of its file.
+    """
+    try:
+        return decode(line), line.rstrip(b"\r\n")
+    except RowError:
+        filled = _without_nulls(line)
+        if filled is None:
+            raise
+        return decode(filled), filled
 
 
 def decode_listen(line: bytes) -> ListenRow:
@@ -114,8 +163,8 @@ def decode_listen(line: bytes) -> ListenRow:
     """
     try:
         return _listen_decoder.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise RowError(time_fault(line, error) or str(error)) from error
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise _refusal(Listen, line, error) from error
 
 
 def decode_heldout(line: bytes) -> HeldOutRow:
@@ -132,8 +181,8 @@ def decode_heldout(line: bytes) -> HeldOutRow:
     """
     try:
         return _heldout_decoder.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise RowError(time_fault(line, error) or str(error)) from error
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise _refusal(_HeldOut, line, error) from error
 
 
 def decode_catalog(line: bytes) -> CatalogEvent:
@@ -150,11 +199,9 @@ def decode_catalog(line: bytes) -> CatalogEvent:
     """
     try:
         head = _head_decoder.decode(line)
-        item = None if head.removed else CatalogItem.from_json(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise RowError(time_fault(line, error) or str(error)) from error
-    except ValidationError as error:
-        raise RowError(_first_fault(error)) from error
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise _refusal(_Removal, line, error) from error
+    item = None if head.removed else _decode_model(CatalogItem, line)
     return CatalogEvent(head.item_id, head.at, item)
 
 
@@ -171,9 +218,10 @@ def decode_session(line: bytes) -> SessionStart:
         RowError: The line is not a session-start.
     """
     try:
-        return SessionStart.from_json(line)
-    except ValidationError as error:
-        raise RowError(_first_fault(error)) from error
+        _json_decoder.decode(line)  # pydantic alone would let NaN and Infinity pass
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise _refusal(SessionStart, line, error) from error
+    return _decode_model(SessionStart, line)
 
 
 def foreign_cause(line: bytes) -> str | None:
@@ -185,11 +233,28 @@ def foreign_cause(line: bytes) -> str | None:
     Returns:
         What it is; None where only its content is wrong.
     """
-    if line.startswith(BOM):
-        return "a BOM before it; log folders are plain UTF-8"
-    if line.startswith(b"\x1f\x8b"):
-        return "a gzip file; log folders are not compressed, decompress it"
+    for start, what in _FOREIGN_STARTS.items():
+        if line.startswith(start):
+            return what
     return "an empty line" if line.isspace() else None
+
+
+def refusal(name: str, line: bytes, error: RowError) -> str:
+    """Say what was expected of a line, and what came.
+
+    Args:
+        name: Path of the file inside the folder.
+        line: A line that is no row.
+        error: What is wrong with its content.
+
+    Returns:
+        The message without file and line number.
+    """
+    if cause := foreign_cause(line):
+        return f"expected a row of {name}, got {cause}"
+    text = line.rstrip(b"\r\n").decode(errors="backslashreplace")
+    beginning = text if len(text) <= MAX_SHOWN_CHARS else text[: MAX_SHOWN_CHARS - 1] + "…"
+    return f"expected a row of {name} ({error}), got {beginning}"
 
 
 def time_fault(value: bytes, error: Exception) -> str | None:
@@ -222,7 +287,29 @@ def encode_removal(item_id: str, at: int) -> bytes:
     return _encoder.encode({"item_id": item_id, "at": at, "removed": True})
 
 
-def _first_fault(error: ValidationError) -> str:
-    fault = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in fault["loc"]) or "value"
-    return f"{where}: {fault['msg']}"
+def _decode_model(model: type[RecordT], line: bytes) -> RecordT:
+    try:
+        return model.model_validate_json(line, strict=True)
+    except ValidationError as error:
+        raise RowError(fault_of(error)) from error
+
+
+def _refusal(model: type[Record], line: bytes, error: Exception) -> RowError:
+    """Create the error of a line that a struct refused, in the words of the model with the same fields."""
+    try:
+        model.model_validate_json(line, strict=True)
+    except ValidationError as fault:
+        return RowError(fault_of(fault))
+    # What msgspec refuses and pydantic does not: NaN, bytes that are not UTF-8 in an unknown field, deep nesting.
+    return RowError(f"expected one JSON object in UTF-8, got {error}")
+
+
+def _without_nulls(line: bytes) -> bytes | None:
+    """Drop fields that are null; returns None if there are none."""
+    try:
+        fields = _json_decoder.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    if not isinstance(fields, dict) or None not in fields.values():
+        return None
+    return _encoder.encode({name: value for name, value in fields.items() if value is not None})

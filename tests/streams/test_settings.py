@@ -40,7 +40,7 @@ def test_a_wrong_setting_is_named_with_its_flag_and_variable(flags, parts):
 
 
 def test_choices_are_listed_as_they_must_be_written():
-    with pytest.raises(SettingsError, match=r"'SASL_SSL'.*got 'TLS'"):
+    with pytest.raises(SettingsError, match=r"'SASL_SSL'.*got \"TLS\""):
         load_settings({"kafka.security.protocol": "TLS"}, env={})
 
 

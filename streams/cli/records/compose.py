@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from sidestream.models.data.texts import content_of
 from sidestream.models.records import CatalogItem, Listen, LiveSegment, Record, SessionStart
+from sidestream.models.records.faults import faults_of
 from sidestream.streams.contracts.decode import Limits, decode_catalog_item, decode_listen, decode_session_start
 from sidestream.streams.errors import BadRecord, SettingsError, TokenizerError
 from sidestream.streams.settings import Settings
@@ -50,8 +51,7 @@ def parse_event(what: What, line: str, settings: Settings) -> Record:
         record = _MODELS[what].model_validate_json(json.dumps(fields))
         _judge(record, now_ms, settings)
     except ValidationError as exc:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'value'}: {e['msg']}" for e in exc.errors())
-        msg = f"{what}: {faults}; got {line.strip()[:200]}"
+        msg = f"{what}: {faults_of(exc)}; in {line.strip()[:200]}"
     except ValueError as exc:
         msg = f"{what}: expected a JSON object, got {line.strip()[:200]!r} ({exc})"
     except (BadRecord, TokenizerError) as exc:

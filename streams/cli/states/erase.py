@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
+from sidestream.models.records.faults import faults_of
 from sidestream.streams.cli.connection import reach
 from sidestream.streams.cli.context import settings_of
 from sidestream.streams.cli.options import Json
@@ -36,8 +37,7 @@ def erase(
         try:
             future = client.erase_user(user, at_ms)
         except ValidationError as exc:
-            faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors())
-            msg = f"erase: {faults}; got {user!r} at {at_ms}"
+            msg = f"erase: {faults_of(exc)}"
             raise SettingsError(msg) from exc
         client.flush()
         place = future.get(timeout=1)

@@ -125,7 +125,11 @@ def test_a_position_of_another_folder_is_refused(tmp_path: Path) -> None:
 DAMAGE = {
     "cut": (lambda text: text[:-4], 4, "a line end"),
     "not json": (lambda text: text.replace('{"event_id":"e2"', '{"event_id":', 1), 2, "malformed"),
-    "wrong type": (lambda text: text.replace(f'"at":{T + 10}', f'"at":"{T + 10}"', 1), 1, "Expected `int`"),
+    "wrong type": (
+        lambda text: text.replace(f'"at":{T + 10}', f'"at":"{T + 10}"', 1),
+        1,
+        'at: expected a whole number, got "',
+    ),
     "missing": (lambda text: text.replace('"user_id":"v",', "", 1), 3, "user_id"),
     "unsorted": (lambda text: text.replace(f'"at":{T + 20}', f'"at":{T + 9}', 1), 2, f"`at` >= {T + 10}"),
     "empty line": (lambda text: text.replace("\n", "\n\n", 1), 2, "an empty line"),

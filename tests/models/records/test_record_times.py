@@ -102,9 +102,10 @@ def test_no_row_of_a_log_folder_holds_an_absurd_time(at, words):
         assert decode(json.dumps({**fields, "at": MS}).encode()).at == MS
 
 
-def test_other_faults_of_a_row_are_reported_unchanged():
+def test_other_faults_of_a_row_are_reported_in_the_same_form():
     for change in ({"listened_ms": -1}, {"at": "x"}, {"at": 1.5}, {"at": None}):
-        with pytest.raises(RowError, match="Expected"):
+        (name,) = change
+        with pytest.raises(RowError, match=f"^{name}: expected .*, got "):
             decode_listen(json.dumps({**EVENTS[0][1], "at": MS, **change}).encode())
 
 

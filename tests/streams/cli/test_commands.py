@@ -24,7 +24,7 @@ def test_config_show_speaks_json_and_knows_the_source(sidestream):
         (["--set", "lane.batch_ms=0", "config", "show"], "lane.batch_ms"),
         (["--set", "nonsense", "config", "show"], "expected name=value"),
         (["--set", "lane=5", "--set", "lane.batch_ms=1", "config", "show"], "lane"),
-        (["--set", "lane.batch_ms=[/x]", "config", "show"], "got '[/x]'"),
+        (["--set", "lane.batch_ms=[/x]", "config", "show"], 'got "[/x]"'),
         (["--set", "lane.batchms=1", "config", "show"], "unknown setting, did you mean lane.batch_ms?"),
         (["export", "absent", "--set", "lane.batchms=1"], "unknown setting"),
         (["config", "show", "--config", "absent.toml"], "absent.toml"),
@@ -63,7 +63,7 @@ def test_brackets_in_values_are_shown_as_they_are(capsys):
         as_json=False,
     )
     print_facts({"name": "[/x] [red]"}, as_json=False)
-    fail("got '[/x]'")
+    fail('got "[/x]"')
     say("[a] of [/b]")
     shown = capsys.readouterr()
     for part in ("[bold]Live[/bold] [/x] :smile:", "12.935", "yes", "[/x] [red]"):

@@ -57,7 +57,9 @@ BAD = LINES.replace('{"user_id": "u", "item_id": "i2"}', '\n{"user_id": "u"}')
 def test_a_bad_line_of_a_file_publishes_nothing(tmp_path):
     (tmp_path / "events").write_text(BAD)
     published = []
-    with pytest.raises(SettingsError, match=r"events:4: listen: item_id: Field required; .*; nothing was published"):
+    with pytest.raises(
+        SettingsError, match=r"events:4: listen: item_id: expected a value, got none; .*; nothing was published"
+    ):
         published.extend(events_of("listen", str(tmp_path / "events"), SETTINGS))
     assert published == []
 
