@@ -63,7 +63,7 @@ def test_brackets_in_values_are_shown_as_they_are(capsys):
         as_json=False,
     )
     print_facts({"name": "[/x] [red]"}, as_json=False)
-    fail('got "[/x]"')
+    fail("got '[/x]'")
     say("[a] of [/b]")
     shown = capsys.readouterr()
     for part in ("[bold]Live[/bold] [/x] :smile:", "12.935", "yes", "[/x] [red]"):
