@@ -1,8 +1,28 @@
-"""Durable files: atomic replacement, and fsync of files and folders."""
+"""Durable files: atomic replacement, fsync of files and folders, and errors of a disk that name the place."""
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+_OF_DISKS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS))
+
+
+def name_place(error: BaseException | None, place: Path) -> None:
+    """Add a path to the error of a full or broken disk: unlike those of opening, errors of writing name no file."""
+    if isinstance(error, OSError) and error.filename is None and error.errno in _OF_DISKS:
+        error.filename = str(place)
+
+
+@contextmanager
+def naming(place: Path) -> Iterator[None]:
+    """Add a path to errors of a full or broken disk inside the block."""
+    try:
+        yield
+    except OSError as error:
+        name_place(error, place)
+        raise
 
 
 def replace_file(path: Path, content: bytes, *, durable: bool = True) -> None:
@@ -14,14 +34,15 @@ def replace_file(path: Path, content: bytes, *, durable: bool = True) -> None:
         durable: Whether to force it to disk. Without it, a killed process loses nothing but a power failure may.
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as stream:
-        stream.write(content)
+    with naming(path):
+        with partial.open("wb") as stream:
+            stream.write(content)
+            if durable:
+                stream.flush()
+                os.fsync(stream.fileno())
+        partial.replace(path)
         if durable:
-            stream.flush()
-            os.fsync(stream.fileno())
-    partial.replace(path)
-    if durable:
-        force_to_disk(path.parent)
+            force_to_disk(path.parent)
 
 
 def force_to_disk(path: Path) -> None:

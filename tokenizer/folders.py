@@ -31,7 +31,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sidestream.tokenizer.durable import force_to_disk, force_tree_to_disk
+from sidestream.tokenizer.durable import force_to_disk, force_tree_to_disk, name_place
 from sidestream.tokenizer.errors import ArtifactError
 
 # Called with a destination that is not free; raises to refuse replacing it.
@@ -116,7 +116,7 @@ class FolderDraft:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.discard()
+        self.discard(error)
 
     def publish(self) -> None:
         """Force the draft to disk and move it to its destination.
@@ -132,8 +132,13 @@ class FolderDraft:
                 force_to_disk(folder)
         self.discard()
 
-    def discard(self) -> None:
-        """Remove the draft; after `publish` that is the replaced version."""
+    def discard(self, error: BaseException | None = None) -> None:
+        """Remove the draft; after `publish` that is the replaced version.
+
+        Args:
+            error: What ended the writing; an error of the disk is given the name of the destination.
+        """
+        name_place(error, self._place)
         if self._lock is None:
             return
         try:

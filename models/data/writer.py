@@ -17,6 +17,7 @@ from sidestream.models.data.rows import HeldOutRow, ListenRow, encode_removal, e
 from sidestream.models.errors import DataError
 from sidestream.models.records import CatalogItem, SessionStart
 from sidestream.models.records.signals import is_positive
+from sidestream.tokenizer.durable import naming
 from sidestream.tokenizer.folders import FolderDraft, require_place
 
 BLOCK_BYTES = 1 << 18
@@ -94,10 +95,11 @@ class LogFolderWriter:
     ) -> None:
         try:
             # A full disk refuses the last rows too; nothing may be left all the same.
-            for sink in self._sinks.values():
-                sink.discard()
+            with naming(self.path):
+                for sink in self._sinks.values():
+                    sink.discard()
         finally:
-            self._draft.discard()
+            self._draft.discard(error)
 
     @property
     def scratch(self) -> Path:

@@ -68,7 +68,7 @@ class DraftArtifact:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._draft.discard()
+        self._draft.discard(error)
 
     def write(self, trained: TrainedGenerator, item_table: ItemTable) -> ModelArtifact:
         """Write weights, curve, graph and item table.

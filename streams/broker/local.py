@@ -22,6 +22,7 @@ from sidestream.streams.broker.properties import escaped
 from sidestream.streams.broker.settings import BrokerSettings
 from sidestream.streams.errors import BrokerError
 from sidestream.streams.running.brokers import broker_registry
+from sidestream.tokenizer.durable import naming
 
 HOST = "127.0.0.1"
 MAX_LOG_BYTES = 8 << 20
@@ -82,7 +83,7 @@ def start(settings: BrokerSettings) -> tuple[LocalKafka, bool]:
     _require_utf8(folder)
     jars.kafka_home(settings)
     folder.mkdir(parents=True, exist_ok=True)
-    with process.exclusive(folder / "start.lock"):
+    with process.exclusive(folder / "start.lock"), naming(folder):
         running = find(settings)
         if running is not None:
             _wait_answering(running, settings)

@@ -4,6 +4,7 @@ import typer
 
 from sidestream.streams.cli.lazy import RootGroup
 from sidestream.streams.runtime import termination
+from sidestream.streams.runtime.standard_streams import prepare_standard_streams
 
 app = typer.Typer(
     cls=RootGroup,
@@ -20,25 +21,35 @@ def root() -> None:
 
 
 def main() -> None:
-    """Run the command line; a wrong line, our own errors and those of files become one line each."""
+    """Run the command line; a wrong line, our own errors and those of files become one line each.
+
+    Where nothing reads the output any more, as in `sidestream … | head`, the process ends by SIGPIPE as other programs.
+    """
+    prepare_standard_streams()
     termination.install_handlers()
     code: str | int | None = 0
     try:
         code = app(standalone_mode=False)
     except SystemExit as exc:
         code = exc.code
+        # typer and rich make exit code 1 of it.
+        if isinstance(exc.__context__, BrokenPipeError):
+            termination.end_by_closed_output()
     except KeyboardInterrupt:
         code = termination.INTERRUPTED
+    except BrokenPipeError:
+        termination.end_by_closed_output()
     except Exception as exc:
-        # Not at the top: a command that goes well needs neither.
+        # Not at the top: a command that goes well needs none of them.
         from sidestream.streams.cli.output import fail
+        from sidestream.streams.cli.system_errors import explain_os_error
         from sidestream.streams.errors import SidestreamError
 
         code = 1
         if isinstance(exc, SidestreamError):
             fail(str(exc))
         elif isinstance(exc, OSError):
-            fail(f"{exc.filename or 'system'}: {exc.strerror or exc!r}; check the path and its permissions")
+            fail(explain_os_error(exc))
         elif isinstance(exc, typer.TyperException):
             code = exc.exit_code
             # A group without a command has shown its help instead.

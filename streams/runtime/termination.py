@@ -12,6 +12,7 @@ import signal
 import stat
 import sys
 from types import FrameType
+from typing import NoReturn
 
 INTERRUPTED = 130
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -56,6 +57,13 @@ def exit_process(code: str | int | None) -> None:
         signal.signal(_received[0], signal.SIG_DFL)
         os.kill(os.getpid(), _received[0])
     sys.exit(code)
+
+
+def end_by_closed_output() -> NoReturn:
+    """End the process by SIGPIPE: nothing reads its output any more. Python itself ignores that signal."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGPIPE)
+    sys.exit(1)  # not reached: the signal is not blocked
 
 
 def redirect_lost_terminal() -> None:

@@ -22,11 +22,15 @@ class Screen:
     Args:
         stream: Returns the stream.
         environ: `COLUMNS`, `NO_COLOR` and `TERM` are read.
+        may_fail: Whether lines may be lost, for example on a full disk, rather than end the command.
     """
 
-    def __init__(self, stream: Callable[[], TextIO], environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self, stream: Callable[[], TextIO], environ: Mapping[str, str] = os.environ, *, may_fail: bool = False
+    ) -> None:
         self._stream = stream
         self._environ = environ
+        self._may_fail = may_fail
         self._live = ""
 
     @property
@@ -116,8 +120,13 @@ class Screen:
     def _put(self, text: str) -> None:
         stream = self._stream()
         encoding = self._encoding()
-        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        stream.flush()
+        try:
+            stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+            stream.flush()
+        except OSError as error:
+            if isinstance(error, BrokenPipeError) or not self._may_fail:
+                error.filename = stream.name
+                raise
 
     def _size(self) -> tuple[int, int]:
         try:
@@ -142,4 +151,4 @@ class Screen:
 
 # Results go to stdout and all messages to stderr: `--json | jq` must always work.
 results = Screen(lambda: sys.stdout)
-notices = Screen(lambda: sys.stderr)
+notices = Screen(lambda: sys.stderr, may_fail=True)

@@ -19,7 +19,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sidestream.streams.errors import DataError
-from sidestream.tokenizer.durable import replace_file
+from sidestream.tokenizer.durable import naming, replace_file
 from sidestream.tokenizer.folders import make_inside
 
 FOLDER = "recording"
@@ -235,7 +235,7 @@ _decode = msgspec.msgpack.Decoder(Spooled).decode
 
 
 def _write(path: Path, rows: Iterable[Spooled]) -> None:
-    with path.open("wb") as stream:
+    with naming(path), path.open("wb") as stream:
         for row in rows:
             content = _encode(row)
             stream.write(_LENGTH.pack(len(content)))

@@ -8,8 +8,12 @@ from dataclasses import dataclass
 
 import pytest
 
+from sidestream.streams.broker.embedded import EmbeddedBroker
 from sidestream.streams.cli.main import main
+from sidestream.streams.contracts.topics import build_topics, create_topics
+from sidestream.streams.kafka.clients import Clients, KafkaSettings
 from sidestream.streams.runtime import termination
+from sidestream.streams.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -66,3 +70,31 @@ def sidestream_process(request, tmp_path):
                     process.kill()
 
     return start
+
+
+@dataclass(frozen=True)
+class EmbeddedTopics:
+    """The topics on an embedded broker of this process."""
+
+    bootstrap: str
+
+    @property
+    def flags(self):
+        """Settings of a command that is to use them."""
+        return ["--set", f"kafka.bootstrap={self.bootstrap}", "--set", "kafka.kind=embedded"]
+
+    def send(self, topic, value, key=b"u"):
+        """Publish a record, and wait for its acknowledgement."""
+        producer = Clients(KafkaSettings(bootstrap=self.bootstrap, kind="embedded")).producer()
+        try:
+            producer.send(topic, key=key, value=value, partition=0).get(20)
+        finally:
+            producer.close()
+
+
+@pytest.fixture
+def embedded_topics():
+    pytest.importorskip("confluent_kafka")
+    with EmbeddedBroker() as broker:
+        create_topics(broker, build_topics(Settings().topics))
+        yield EmbeddedTopics(broker.bootstrap)
