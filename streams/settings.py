@@ -32,7 +32,7 @@ from sidestream.models.records.faults import told
 from sidestream.models.settings import EngineSettings
 from sidestream.models.training.settings import TrainSettings
 from sidestream.models.world.settings import WorldSettings
-from sidestream.streams.broker.settings import BrokerSettings
+from sidestream.streams.broker.settings import KAFKA_FOLDER, BrokerSettings
 from sidestream.streams.catalogue.settings import CatalogueSettings
 from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.demo.settings import DemoSettings
@@ -143,6 +143,7 @@ def load_settings(
     merged: dict[str, Any] = {}
     for _, layer in reversed(layers):
         merge(merged, layer)
+    _put_broker_into_data_dir(merged)
     try:
         settings = Settings(**merged)
     except ValidationError as exc:
@@ -152,6 +153,12 @@ def load_settings(
         found = [origin for origin, layer in layers if holds(layer, name.split("."))]
         origins[name] = found[0] if found else "default"
     return settings, origins
+
+
+def _put_broker_into_data_dir(merged: dict[str, Any]) -> None:
+    data_dir, broker = merged.get("data_dir"), merged.get("broker", {})
+    if isinstance(data_dir, str | Path) and isinstance(broker, dict):
+        merged["broker"] = {"data_dir": Path(data_dir) / KAFKA_FOLDER, **broker}
 
 
 def walk_settings(group: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any, str]]:

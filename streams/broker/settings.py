@@ -5,6 +5,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+# Inside the folder `data_dir`, unless `broker.data_dir` names another.
+KAFKA_FOLDER = "kafka"
+
 
 class BrokerSettings(BaseModel):
     """Which broker to start if no address of a Kafka is given, and where its files are."""
@@ -22,7 +25,8 @@ class BrokerSettings(BaseModel):
     )
     port: int = Field(default=9092, ge=0, le=65_535, description="Loopback port of the local Kafka; 0: any free one.")
     data_dir: Path = Field(
-        default=Path("var/kafka"), description="Topic data, log file and pid file of the local Kafka."
+        default=Path("var") / KAFKA_FOLDER,
+        description="Topic data, log file and pid file of the local Kafka. Unset: the folder kafka inside data_dir.",
     )
     cache_dir: Path = Field(
         default=Path("~/.cache/sidestream"), description="Cache of Kafka's jars, shared by all checkouts."

@@ -7,9 +7,17 @@ broker, with the reason in a note. A Kafka that is available but does not start 
 import os
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from sidestream.streams.broker import jars, local
-from sidestream.streams.broker.announce import announce_embedded, announce_kafka, data_folder, running_brokers, withdraw
+from sidestream.streams.broker.announce import (
+    announce_embedded,
+    announce_kafka,
+    data_folder,
+    entry_of,
+    running_brokers,
+    withdraw,
+)
 from sidestream.streams.broker.embedded import EmbeddedBroker, has_library
 from sidestream.streams.broker.reach import refuse_security, require_answer
 from sidestream.streams.broker.settings import BrokerSettings
@@ -70,6 +78,7 @@ def start_broker(settings: BrokerSettings, kafka: KafkaSettings | None = None) -
     """Find or start a broker; a local Kafka keeps running when this process ends, unless `stop` is called.
 
     A running broker is used if there is one: that at the address, the one named `broker.name`, or this data folder's.
+    With `broker.name`, a broker of this data folder that has another name is never used.
 
     Args:
         settings: Which broker to start and where its files are.
@@ -89,6 +98,7 @@ def start_broker(settings: BrokerSettings, kafka: KafkaSettings | None = None) -
     found = _running_under_name(settings, kafka)
     if found is not None:
         return found
+    _refuse_other_name(settings)
     if settings.kind == "embedded":
         return _embedded(settings, kafka, "")
     if settings.kind == "auto":
@@ -137,8 +147,22 @@ def _running_under_name(settings: BrokerSettings, kafka: KafkaSettings) -> Runni
             connection = kafka.model_copy(update={"bootstrap": entry.bootstrap, "kind": entry.kind})
             require_answer(connection)
             note = f"using the running broker {entry.name} of {entry.data_dir}"
-            return RunningBroker(connection, is_ours=False, note=note, settings=settings, name=entry.name)
+            its_own = settings.model_copy(update={"data_dir": Path(entry.data_dir)})
+            return RunningBroker(connection, is_ours=False, note=note, settings=its_own, name=entry.name)
     return None
+
+
+def _refuse_other_name(settings: BrokerSettings) -> None:
+    """Reject a name if a broker with another one runs in this data folder: two cannot share it."""
+    entry = entry_of(settings)
+    if settings.name is None or entry is None or entry.name == settings.name:
+        return
+    msg = (
+        f"broker.name: expected no broker or one named {settings.name!r} in {entry.data_dir}, got {entry.name!r}, "
+        f"which runs there; use --broker {entry.name}, stop it (`sidestream broker stop {entry.name}`), or give "
+        f"{settings.name} a folder of its own (--data-dir)"
+    )
+    raise BrokerError(msg)
 
 
 def _embedded(settings: BrokerSettings, kafka: KafkaSettings, note: str) -> RunningBroker:

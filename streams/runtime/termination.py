@@ -46,6 +46,11 @@ def ignore_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+def forget_signal() -> None:
+    """Let the process end with its exit code: what it did because of the signal is its ordinary end."""
+    _received.clear()
+
+
 def exit_process(code: str | int | None) -> None:
     """End the process: with the signal that it received, if any, else with the exit code."""
     if _received:

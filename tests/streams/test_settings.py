@@ -79,3 +79,29 @@ def test_secrets_are_masked():
 
 def test_every_setting_has_a_description():
     assert [name for name, _, description in walk_settings(Settings()) if not description] == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "env", "text", "expected"),
+    [
+        ({}, {}, "", "var/kafka"),
+        ({"data_dir": "other"}, {}, "", "other/kafka"),
+        ({"broker.name": "radio"}, {"SIDESTREAM_DATA_DIR": "/srv/data"}, "", "/srv/data/kafka"),
+        ({}, {}, 'data_dir = "/srv"', "/srv/kafka"),
+        ({"data_dir": "other"}, {}, '[broker]\ndata_dir = "mine"', "mine"),
+        ({"data_dir": "other", "broker.data_dir": "mine"}, {}, "", "mine"),
+        ({"broker.data_dir": "mine"}, {}, "", "mine"),
+    ],
+)
+def test_kafka_has_its_data_in_the_data_folder_unless_it_is_told_otherwise(tmp_path, flags, env, text, expected):
+    (tmp_path / "f.toml").write_text(text)
+    settings, origins = load_settings(flags, tmp_path / "f.toml", env)
+    assert str(settings.broker.data_dir) == expected
+    told = "broker.data_dir" in flags or "[broker]" in text
+    assert (origins["broker.data_dir"] == "default") != told
+
+
+def test_a_data_folder_of_the_wrong_type_is_named():
+    for flags in ({"data_dir": 5}, {"data_dir": "x", "broker": 5}):
+        with pytest.raises(SettingsError, match=r"setting (data_dir|broker) .*: expected"):
+            load_settings(flags, env={})

@@ -8,10 +8,11 @@ import typer
 
 from sidestream.streams.broker.probe import free_ports, is_port_free
 from sidestream.streams.cli.connection import reach
-from sidestream.streams.cli.context import Context, context_of, settings_of
+from sidestream.streams.cli.context import Context, context_of, settings_of, with_values
 from sidestream.streams.cli.extras import require_broker_library, require_engine
 from sidestream.streams.cli.output import say
 from sidestream.streams.demo.shipped import shipped_pair
+from sidestream.streams.running.workers import web_url
 from sidestream.streams.runtime import termination
 from sidestream.streams.settings import Settings, flags_of
 
@@ -60,7 +61,10 @@ def up(
         if workers > 1:
             del pair
             sys.exit(_run_fleet(context_of(ctx), settings, workers))
-        say(f"worker: http://{settings.web.host}:{settings.web.port}/readyz tells when it is ready; Ctrl-C ends it")
+        if not settings.web.port:
+            settings = settings.model_copy(update={"web": with_values(settings.web, "web", {"port": free_ports(1)[0]})})
+        url = web_url(settings.web.host, settings.web.port)
+        say(f"worker: {url}/readyz tells when it is ready; Ctrl-C ends it")
         _run_worker(settings, pair)
     finally:
         termination.ignore_signals()
@@ -75,7 +79,7 @@ def _run_fleet(context: Context, settings: Settings, count: int) -> int:
     shared |= flags_of(settings.kafka, "kafka.")
     ports = _web_ports(settings, count)
     for number, port in enumerate(ports, start=1):
-        say(f"worker {number}: http://{settings.web.host}:{port}/readyz tells when it is ready")
+        say(f"worker {number}: {web_url(settings.web.host, port)}/readyz tells when it is ready")
     say("Ctrl-C ends all of them")
     if settings.log.format == "auto":
         shared["log.format"] = "text" if sys.stderr.isatty() else "json"

@@ -102,9 +102,11 @@ def _bind_next_free(settings: WebSettings) -> socket.socket:
                 "choose another with --set web.port=… (SIDESTREAM_WEB__PORT), 0 takes a free one"
             )
             raise SettingsError(msg) from exc
+        url = f"{web_url(settings.host, int(listener.getsockname()[1]))}/readyz"
         if port != settings.port:
-            url = f"{web_url(settings.host, port)}/readyz"
             _log.info("another worker uses the default port; serving on another", url=url, taken=default)
+        elif port == 0:
+            _log.info("serving on a free port", url=url)
         return listener
     msg = (
         f"web server: other workers use all ports from {settings.port} to {port}; choose another with --set web.port=…"

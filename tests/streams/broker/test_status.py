@@ -90,6 +90,37 @@ def test_a_broker_of_another_folder_is_used_by_its_name_and_left_running(runs, t
     assert [one.name for one in all_brokers()] == ["radio"]
 
 
+def test_a_broker_that_is_found_by_its_name_has_its_own_folder(runs, tmp_path: Path, monkeypatch) -> None:
+    """`broker start --name radio` in another folder called it `not started`."""
+    runs("radio", tmp_path / "radio", port=10, kind="embedded")
+    monkeypatch.setattr(start, "require_answer", lambda kafka: None)
+    broker = start_broker(settings_in(tmp_path, name="radio"))
+    found = broker_status(broker.settings)
+    assert (found.name, found.is_running, found.bootstrap) == ("radio", True, "127.0.0.1:10")
+
+
+@pytest.mark.parametrize("kind", ["kafka", "embedded"])
+def test_a_name_is_never_given_to_the_broker_that_runs_in_the_folder(runs, tmp_path: Path, kind) -> None:
+    """`up --broker second` joined the broker of the folder, whatever its name, without a word."""
+    folder = runs("first", tmp_path / "first", port=10, kind=kind)
+    with pytest.raises(BrokerError, match=r"named 'second' in .*var/kafka, got 'first', .*--broker first.*--data-dir"):
+        start_broker(settings_in(folder, name="second"))
+    assert [one.name for one in all_brokers()] == ["first"]
+
+
+def test_a_name_that_no_broker_has_is_that_of_the_one_to_start(runs, tmp_path: Path) -> None:
+    pytest.importorskip("confluent_kafka")
+    runs("first", tmp_path / "first", port=10)
+    broker = start_broker(settings_in(tmp_path / "other", name="second", kind="embedded"))
+    try:
+        assert {one.name: one.data_dir for one in all_brokers()} == {
+            "first": str(tmp_path / "first" / "var" / "kafka"),
+            "second": str(tmp_path / "other" / "var" / "kafka"),
+        }
+    finally:
+        broker.stop()
+
+
 def test_the_default_port_is_given_up_for_another_local_broker_only(runs, tmp_path: Path, monkeypatch) -> None:
     runs("radio", tmp_path / "radio", port=9092)
     runs("other", tmp_path / "other", port=9999)
