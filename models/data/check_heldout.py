@@ -1,16 +1,13 @@
 """Check of held-out rows: their references to the other files, and the rules of the split in the manifest."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from sidestream.models.data.log_folder import HELDOUT_FILE, TOPIC_FILES
 from sidestream.models.data.manifest import Manifest
 from sidestream.models.data.rows import HeldOutRow, ListenRow, Role
 from sidestream.models.records import SessionStart
 from sidestream.models.records.signals import is_positive
-
-if TYPE_CHECKING:
-    from sidestream.models.data.check_rows import FolderCheck
 
 _LISTENS, _SESSIONS = TOPIC_FILES["listens"], TOPIC_FILES["sessions"]
 
@@ -42,11 +39,11 @@ class HeldOutCheck:
     """Compares held-out rows with listens and session-starts; takes all rows of the one, then of the others.
 
     Args:
-        check: Takes the problems.
+        report: Called with each problem: path inside the folder, line, and what was expected and found.
     """
 
-    def __init__(self, check: "FolderCheck") -> None:
-        self._check = check
+    def __init__(self, report: Callable[[str, int | None, str], None]) -> None:
+        self._report_in = report
         self._held: dict[Role, dict[str, _Held]] = {"test": {}, "valid": {}}
 
     def num(self, role: Role) -> int:
@@ -80,7 +77,7 @@ class HeldOutCheck:
                     f"({HELDOUT_FILE}:{test.line}), got one at {row.at}; remove what follows a test row"
                 )
             if what is not None:
-                self._check.report(_LISTENS, line, what)
+                self._report_in(_LISTENS, line, what)
         if valid is None:
             return
         if row.event_id == valid.row.event_id:
@@ -138,4 +135,4 @@ class HeldOutCheck:
         return f"{what} {first}to the test row at {row.at}, got it at {held.started_at}"
 
     def _report(self, line: int, what: str) -> None:
-        self._check.report(HELDOUT_FILE, line, what)
+        self._report_in(HELDOUT_FILE, line, what)

@@ -117,7 +117,7 @@ class RowScan:
         self._listeners: set[str] = set()
         self._removals = 0
         self._keys: dict[TopicName, Keys] = {"listens": Keys(), "sessions": Keys()}
-        self.heldout = HeldOutCheck(check)
+        self.heldout = HeldOutCheck(check.report)
 
     def read(self) -> None:
         """Check every row."""
