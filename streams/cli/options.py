@@ -9,6 +9,7 @@ Rules where they disagree, in this order:
 """
 
 import functools
+import math
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -35,6 +36,22 @@ def _print_version(asked: bool | None) -> None:
 
         print_text(f"sidestream {version('sidestream')}")
         raise typer.Exit
+
+
+def finite(value: float | None) -> float | None:
+    """Refuse infinity and NaN: the callback of options that take a float and have no bound above."""
+    if value is not None and not math.isfinite(value):
+        msg = f"expected a finite number, got {value}"
+        raise typer.BadParameter(msg)
+    return value
+
+
+def not_empty(value: str | None) -> str | None:
+    """Refuse an empty text: the callback of options that name something."""
+    if value is not None and not value.strip():
+        msg = f"expected a text with a visible character, got {value!r}"
+        raise typer.BadParameter(msg)
+    return value
 
 
 def _options(

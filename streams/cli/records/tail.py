@@ -8,7 +8,7 @@ import typer
 
 from sidestream.streams.cli.connection import clients_of
 from sidestream.streams.cli.context import settings_of
-from sidestream.streams.cli.options import Json
+from sidestream.streams.cli.options import Json, finite
 from sidestream.streams.cli.output import live_table, print_json
 from sidestream.streams.cli.views.tail import view_of
 from sidestream.streams.cli.views.titles import read_titles
@@ -27,7 +27,8 @@ def tail(
         int | None, typer.Option("-n", "--limit", min=1, help="Stop after this many records; default: no limit.")
     ] = None,
     idle_s: Annotated[
-        float | None, typer.Option(help="Stop after this many seconds without any record; default: never.")
+        float | None,
+        typer.Option(min=0, callback=finite, help="Stop after this many seconds without any record; default: never."),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -8,7 +8,7 @@ import typer
 
 from sidestream.streams.cli.connection import clients_of
 from sidestream.streams.cli.context import settings_of
-from sidestream.streams.cli.options import Json
+from sidestream.streams.cli.options import Json, finite
 from sidestream.streams.cli.output import print_facts, print_rows, say
 from sidestream.streams.contracts.topics import build_topics
 from sidestream.streams.generations.orders import Orders
@@ -18,7 +18,9 @@ from sidestream.streams.operate.rollout.watch import ControlWatch
 from sidestream.streams.settings import Settings
 from sidestream.streams.terminal import Column
 
-Timeout = Annotated[float, typer.Option("--timeout", min=1, help="Longest wait for the workers, in seconds.")]
+Timeout = Annotated[
+    float, typer.Option("--timeout", min=1, callback=finite, help="Longest wait for the workers, in seconds.")
+]
 
 COLUMNS = (
     Column("version", kind="id", priority=0),

@@ -32,7 +32,8 @@ def train(
         typer.Option(help="Number of codes of each level, such as 256,128,64; default: tokenizer.codebook_sizes."),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Random seed: the same seed and log give the same version; default: train.seed.")
+        int | None,
+        typer.Option(min=0, help="Random seed: the same seed and log give the same version; default: train.seed."),
     ] = None,
     unheard: Annotated[
         bool, typer.Option("--unheard", help="Also measure how well content alone places items without listens.")

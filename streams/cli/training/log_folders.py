@@ -1,18 +1,21 @@
 """`sidestream log check | seal`: log folders as such."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from sidestream.models.data.check import check_folder, made_by_hand, seal_folder
+from sidestream.models.data.check import CUTS_OF_TIME, check_folder, made_by_hand, seal_folder
 from sidestream.models.data.manifest import Clock, Split
 from sidestream.models.data.quantities import quantity
-from sidestream.streams.cli.options import Json
+from sidestream.models.records.times import event_time_fault
+from sidestream.streams.cli.options import Json, not_empty
 from sidestream.streams.cli.output import fail, print_facts, print_json, print_rows, progress_line, say
 from sidestream.streams.cli.training.folder_facts import manifest_facts
 from sidestream.streams.errors import SettingsError
 
+_MS = re.compile(r"\d{1,20}")
 Folder = Annotated[Path, typer.Argument(help="Log folder.")]
 Protocol = Literal["none", "leave_one_out", "last_session", "global_time"]
 
@@ -55,8 +58,8 @@ def check(folder: Folder, as_json: Json = False) -> None:
 
 def seal(
     folder: Folder,
-    name: Annotated[str, typer.Option(help="Short name of the data.")] = "own",
-    events_are: Annotated[str, typer.Option(help="What one listen is, such as plays.")] = "plays",
+    name: Annotated[str, typer.Option(callback=not_empty, help="Short name of the data.")] = "own",
+    events_are: Annotated[str, typer.Option(callback=not_empty, help="What one listen is, such as plays.")] = "plays",
     split: Annotated[Protocol, typer.Option(help="How the rows of heldout.jsonl were chosen.")] = "none",
     cuts: Annotated[
         list[str] | None,
@@ -83,8 +86,11 @@ def _cuts(given: list[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     for assignment in given:
         name, _, value = assignment.partition("=")
-        if not value.isdecimal():
+        if name not in CUTS_OF_TIME or not _MS.fullmatch(value):
             msg = f"--cut {assignment}: expected NAME=MS, such as test_from=1767571200000"
+            raise SettingsError(msg)
+        if fault := event_time_fault(int(value)):
+            msg = f"--cut {assignment}: {fault}"
             raise SettingsError(msg)
         found[name] = int(value)
     return found

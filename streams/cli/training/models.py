@@ -48,7 +48,7 @@ def evaluate(
     log: LogArgument,
     pair: PairArgument,
     listeners: Annotated[
-        int | None, typer.Option(help="Size of a random sample of the listeners; default: all.")
+        int | None, typer.Option(min=1, help="Size of a random sample of the listeners; default: all.")
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -4,11 +4,13 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from sidestream.models.records.times import event_time_fault
 from sidestream.streams.errors import SettingsError
 from sidestream.streams.operate.deadletters.letter import Letter, Place
 
 _UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_AGO = re.compile(r"(\d+)([smhd])")
+_AGO = re.compile(r"(\d{1,15})([smhd])")
+_EPOCH_MS = re.compile(r"\d{1,20}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +64,19 @@ def parse_moment(text: str, now_ms: int) -> int:
         UTC epoch milliseconds.
 
     Raises:
-        SettingsError: The text has none of these forms.
+        SettingsError: The text has none of these forms, or no event can be of that time.
     """
+    at_ms = _parsed(text, now_ms)
+    if fault := event_time_fault(at_ms):
+        msg = f"{text}: {fault}"
+        raise SettingsError(msg)
+    return at_ms
+
+
+def _parsed(text: str, now_ms: int) -> int:
     if found := _AGO.fullmatch(text):
         return now_ms - int(found[1]) * _UNITS_MS[found[2]]
-    if text.isdecimal():
+    if _EPOCH_MS.fullmatch(text):
         return int(text)
     try:
         moment = datetime.fromisoformat(text)

@@ -108,10 +108,31 @@ def test_places_and_times_are_parsed() -> None:
     for text in ("t", "t/1", "t/1/x", "/1/2", "t/-1/2"):
         with pytest.raises(SettingsError, match="topic/partition/offset"):
             Place.parse(text)
-    now = 1_000_000_000
+    now = 1_700_000_000_000
     assert parse_moment("90m", now) == now - 5_400_000
     assert parse_moment("2d", now) == now - 172_800_000
-    assert parse_moment("123456", now) == 123_456
+    assert parse_moment("1700000000123", now) == 1_700_000_000_123
     assert parse_moment("2026-03-01T12:00", now) == parse_moment("2026-03-01T13:00+01:00", now) == 1_772_366_400_000
     with pytest.raises(SettingsError, match="2h, 7d"):
         parse_moment("yesterday", now)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("99999999999d", "is before 2000-01-01"),
+        ("40000d", "is before 2000-01-01"),
+        ("99999999999999999999d", "expected a time, for example"),
+        ("9" * 5_000, "expected a time, for example"),
+        ("123456", "is before 2000-01-01"),
+        ("1767225600", "looks like seconds"),
+        ("99999999999999999999", "is after 2100-01-01"),
+        ("1969-12-31", "is before 2000-01-01"),
+        ("2101-01-01", "is after 2100-01-01"),
+        ("", "expected a time, for example"),
+    ],
+)
+def test_a_time_at_which_nothing_can_have_happened_is_refused(text, words):
+    """`--valid-from 99999999999d` was -8639998203855247490."""
+    with pytest.raises(SettingsError, match=words):
+        parse_moment(text, 1_700_000_000_000)
