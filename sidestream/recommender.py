@@ -22,7 +22,7 @@ from sidestream.models.data import LogFolder
 from sidestream.models.history import view_of_items
 from sidestream.models.recommend import Recommender as RecommenderCore
 from sidestream.models.records import CandidateSet, CatalogItem, SessionStart
-from sidestream.models.records.faults import fault_of
+from sidestream.models.records.faults import fault_of, unknown_fields
 from sidestream.models.records.times import UNKNOWN_PUBLISHED_AT
 from sidestream.streams.catalogue.decode import UpdateDecoder
 from sidestream.streams.contracts.decode import Limits
@@ -246,8 +246,8 @@ class Recommender:
         """Compute the candidate set, and list the ids of the history that are unknown."""
         now_ms = self._clock()
         item_ids = _ids("history", history)
-        if wrong := sorted(fields.keys() - SessionStart.model_fields.keys()):
-            msg = f"session-start: no such field: {', '.join(wrong)}; there are {', '.join(SessionStart.model_fields)}"
+        if fault := unknown_fields(SessionStart, fields):
+            msg = f"session-start: {fault}"
             raise DataError(msg)
         try:
             start = SessionStart(**{"session_id": "library", "user_id": "library", "at": now_ms, **fields})

@@ -23,9 +23,10 @@ from typing import Any, Self
 
 from sidestream.models.data import LogFolder, LogFolderWriter
 from sidestream.models.data.manifest import Clock, Split
-from sidestream.models.data.rows import ListenRow
+from sidestream.models.data.rows import Decoded, RowError, decode_catalog, decode_listen, decode_session, row_of
 from sidestream.models.data.writer import FolderFacts
-from sidestream.models.records import CandidateSet, CatalogItem, SessionStart
+from sidestream.models.errors import DataError
+from sidestream.models.records import CandidateSet, CatalogItem, Listen, Record, SessionStart
 from sidestream.streams.demo.shipped import shipped_pair
 from sidestream.streams.replay.driver import ReplayDriver
 from sidestream.streams.settings import Settings
@@ -39,11 +40,14 @@ class LogFolderBuilder:
     """Collects events of all topics and writes them as a log folder.
 
     Each event is a minute after the previous one, unless `at` (UTC epoch ms) is given. All methods except `write`
-    return the builder.
+    return the builder, and refuse a field that does not exist and a value that readers of the folder would refuse.
 
     Args:
         path: The folder to create; it must not exist.
         start_at: Time of the first event, UTC epoch ms.
+
+    Raises:
+        DataError: By the methods: a field or a value is wrong.
     """
 
     def __init__(self, path: Path, start_at: int = START_AT) -> None:
@@ -63,28 +67,29 @@ class LogFolderBuilder:
         Returns:
             This builder.
         """
-        at = self._at(at)
-        item = CatalogItem(**{"item_id": item_id, "kind": "track", "title": item_id, "at": at, **fields})
-        return self._add(at, lambda writer: writer.item(item))
+        given = {"item_id": item_id, "kind": "track", "title": item_id, "at": self._at(at), **fields}
+        item = self._row(CatalogItem, decode_catalog, given).item
+        return self if item is None else self._add(item.at, lambda writer: writer.item(item))
 
     def removal(self, item_id: str, at: int | None = None) -> Self:
         """Add the removal of an item."""
         at = self._at(at)
+        self._row(CatalogItem, decode_catalog, {"item_id": item_id, "kind": "track", "at": at})
         return self._add(at, lambda writer: writer.removal(item_id, at))
 
     def listen(self, user_id: str, item_id: str, at: int | None = None, **fields: Any) -> Self:
         """Add a listen; `**fields` are fields of `listen-events.v1`."""
-        at = self._at(at)
-        given = {"event_id": f"event-{self._num_events}", "user_id": user_id, "item_id": item_id, "at": at, **fields}
-        row = ListenRow(**given)
-        return self._add(at, lambda writer: writer.listen(row))
+        at, event_id = self._at(at), f"event-{self._num_events}"
+        given = {"event_id": event_id, "user_id": user_id, "item_id": item_id, "at": at, **fields}
+        row = self._row(Listen, decode_listen, given)
+        return self._add(row.at, lambda writer: writer.listen(row))
 
     def session(self, user_id: str, at: int | None = None, **fields: Any) -> Self:
         """Add a session-start; `**fields` are fields of `session-starts.v1`."""
         at = self._at(at)
         given = {"session_id": f"session-{self._num_events}", "user_id": user_id, "at": at, "num_candidates": 10}
-        start = SessionStart(**{**given, **fields})
-        return self._add(at, lambda writer: writer.session(start))
+        start = self._row(SessionStart, decode_session, {**given, **fields})
+        return self._add(start.at, lambda writer: writer.session(start))
 
     def write(self) -> LogFolder:
         """Write the folder.
@@ -110,11 +115,18 @@ class LogFolderBuilder:
         return LogFolder(self.path)
 
     def _at(self, at: int | None) -> int:
-        at = self._next_at if at is None else at
-        self._next_at = at + STEP_MS
-        return at
+        return self._next_at if at is None else at
+
+    def _row(self, model: type[Record], decode: Callable[[bytes], Decoded], given: dict[str, Any]) -> Decoded:
+        try:
+            return row_of(model, decode, given)
+        except RowError as error:
+            fields = ", ".join(f"{name}={value!r}" for name, value in given.items())
+            msg = f"{model.__name__}({fields}): {error}"
+            raise DataError(msg) from error
 
     def _add(self, at: int, put: Callable[[LogFolderWriter], None]) -> Self:
+        self._next_at = at + STEP_MS
         self._rows.append((at, self._num_events, put))
         self._num_events += 1
         return self

@@ -6,14 +6,14 @@ wrong with a line that a struct refused is found by decoding it again with the p
 """
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Final, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 
 import msgspec
 from pydantic import ValidationError
 
 from sidestream.models.records import CatalogItem, Listen, Record, SessionStart, Signal
 from sidestream.models.records.base import MAX_ID_CHARS, Id
-from sidestream.models.records.faults import MAX_SHOWN_CHARS, fault_of
+from sidestream.models.records.faults import MAX_SHOWN_CHARS, fault_of, unknown_fields
 from sidestream.models.records.times import EARLIEST_EVENT_AT, LATEST_AT, EventAt, event_time_fault
 
 BOM = b"\xef\xbb\xbf"
@@ -222,6 +222,28 @@ def decode_session(line: bytes) -> SessionStart:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _refusal(SessionStart, line, error) from error
     return _decode_model(SessionStart, line)
+
+
+def row_of(model: type[Record], decode: Callable[[bytes], Decoded], fields: Mapping[str, Any]) -> Decoded:
+    """Make a row of its fields.
+
+    Args:
+        model: Record of its topic.
+        decode: The decoder of its file.
+        fields: Values by name.
+
+    Returns:
+        The row as readers of the file get it.
+
+    Raises:
+        RowError: A field is unknown, or readers would refuse its value.
+    """
+    if fault := unknown_fields(model, fields):
+        raise RowError(fault)
+    try:
+        return decode(model(**fields).to_json())
+    except ValidationError as error:
+        raise RowError(fault_of(error)) from error
 
 
 def foreign_cause(line: bytes) -> str | None:

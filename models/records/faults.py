@@ -2,10 +2,10 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 MAX_SHOWN_CHARS: Final = 80
@@ -59,6 +59,20 @@ def faults_of(error: ValidationError) -> str:
     """Describe all faults, in one line."""
     found = error.errors(include_url=False)
     return "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'value'}: {told(fault)}" for fault in found)
+
+
+def unknown_fields(model: type[BaseModel], fields: Iterable[str]) -> str | None:
+    """Name the fields that a model does not have; readers ignore them, but whoever writes one has mistyped it.
+
+    Args:
+        model: The model.
+        fields: Names that were given.
+
+    Returns:
+        The unknown names and the fields that there are; None if all are known.
+    """
+    unknown = sorted(set(fields) - model.model_fields.keys())
+    return f"no such field: {', '.join(unknown)}; there are {', '.join(model.model_fields)}" if unknown else None
 
 
 def told(details: ErrorDetails, *, shows_value: bool = True) -> str:

@@ -3,7 +3,11 @@
 import subprocess
 import sys
 
-from sidestream.testing import STEP_MS
+import pytest
+
+from sidestream.models.errors import DataError
+from sidestream.models.records import Segment
+from sidestream.testing import START_AT, STEP_MS
 
 PROJECT = """
 def test_a_new_episode_is_recommended(log_folder, replay, demo_pair):
@@ -52,3 +56,42 @@ def test_the_same_log_is_answered_alike_twice(log_folder, replay, demo_pair):
         log.item(f"e{number}", kind="episode", description="rain and wind")
     folder = log.listen("ann", "e1").session("ann").session("bob").write()
     assert replay(folder, demo_pair) == replay(folder, demo_pair)
+
+
+@pytest.mark.parametrize(
+    ("add", "words"),
+    [
+        (lambda log: log.item("a", titel="x"), "no such field: titel; there are .*title"),
+        (lambda log: log.listen("u", "a", listened=5), "no such field: listened; there are .*listened_ms"),
+        (lambda log: log.session("u", candidates=5), "no such field: candidates"),
+        (lambda log: log.item("a", kind="song"), "kind: expected 'track'.*got \"song\""),
+        (lambda log: log.item("", at=START_AT), "item_id: expected text of 1 or more characters"),
+        (lambda log: log.item("a", at=5), "at: 5 is before 2000-01-01"),
+        (lambda log: log.item("a", views={"text": [float("nan")]}), "views.text.0: expected a number, got null"),
+        (lambda log: log.removal("a", at=5), "at: 5 is before"),
+        (lambda log: log.removal("x" * 257), "item_id: expected text of at most 256"),
+        (lambda log: log.listen("u", "a", at=5), "at: 5 is before 2000-01-01"),
+        (lambda log: log.listen("u", "a", at=START_AT // 1_000), "looks like seconds"),
+        (lambda log: log.listen("u", "a", signal="hum"), "signal: expected 'listen'"),
+        (lambda log: log.listen("u", "a", listened_ms=-1), "listened_ms: expected 0 or more, got -1"),
+        (lambda log: log.listen("u", 7), "item_id: expected text, got 7"),
+        (lambda log: log.listen("", "a"), "user_id: expected text of 1 or more"),
+        (lambda log: log.session("u", num_candidates=0), "num_candidates: expected 1 or more, got 0"),
+        (lambda log: log.session("u", at=5), "at: 5 is before"),
+    ],
+)
+def test_what_a_reader_would_refuse_is_refused_where_it_is_added(log_folder, add, words):
+    """A misspelt field was ignored, and `at=5` was written: only reading the folder failed."""
+    log = log_folder().item("first")
+    with pytest.raises(DataError, match=words):
+        add(log)
+    # What was refused leaves nothing behind.
+    folder = log.item("last").write()
+    assert [(row.key, row.at) for row in folder.merged()] == [("first", START_AT), ("last", START_AT + STEP_MS)]
+
+
+def test_values_that_are_no_json_are_taken_like_before(log_folder):
+    segment = Segment(start_ms=0, end_ms=5, text="rain")
+    folder = log_folder().item("a", tags=("x", "y"), segments=[segment], creator=None).write()
+    (event,) = folder.catalog()
+    assert (event.item.tags, event.item.segments) == (("x", "y"), (segment,))

@@ -1,5 +1,6 @@
 """`sidestream state get`: a listener's state, asked of the worker that holds it."""
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -57,11 +58,16 @@ def _ask(urls: Sequence[str]) -> dict[str, Any]:
             msg = f"{url}: {_told(exc.read()) or exc.reason}"
             if exc.code != MISDIRECTED:
                 break
-        except ValueError:
+        except (ValueError, http.client.HTTPException):
             msg = f"{url}: expected JSON from a worker, something else answers there; set web.port to the worker's"
         except OSError as exc:
-            msg = f"{url}: no worker answers there ({exc}); start one, or set web.host and web.port to its own"
+            msg = f"{url}: no worker answers there ({_reason(exc)}); start one, or set web.host and web.port to its own"
     raise BrokerError(msg)
+
+
+def _reason(error: OSError) -> str:
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    return (cause.strerror if isinstance(cause, OSError) else None) or str(cause)
 
 
 def _told(body: bytes) -> str:
