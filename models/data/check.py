@@ -6,7 +6,7 @@ can be sealed: its manifest is written from the counts.
 
 from pathlib import Path
 
-from sidestream.models.data.check_rows import FolderCheck, RowScan, files_alike
+from sidestream.models.data.checks.rows import FolderCheck, RowScan, files_alike
 from sidestream.models.data.log_folder import MANIFEST_FILE, TOPIC_FILES, LogFolder
 from sidestream.models.data.manifest import Clock, Counts, FileEntry, Manifest, Split
 from sidestream.models.data.progress import Progress, ignore_progress

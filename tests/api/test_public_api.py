@@ -151,7 +151,7 @@ def test_rules_of_a_session_hold(recommender):
         (None, {}, "history: expected an iterable of item ids, got None"),
         (["jazz-1", 2], {}, r"history\[1\]: expected an item id as text, got 2"),
         ([None], {}, r"history\[0\]: expected an item id as text, got None"),
-        (["jazz-1"], {"exclude": ["x"] * 1_001}, r"exclude: .* 1000 .*, got \['x', .{1,90}…$"),
+        (["jazz-1"], {"exclude": ["x"] * 1_001}, r"exclude: .* 1000 .*, got \[\"x\", .{1,90}…$"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(recommender, history, rules, message):
@@ -175,8 +175,8 @@ def test_the_catalogue_changes_while_it_serves(demo_pair):
     ("given", "message"),
     [
         ([{"item_id": "x", "kind": "film"}], "item 'x': kind: "),
-        ([{"item_id": "x"}], "item 'x': kind: Field required$"),
-        ([{"kind": "track", 5: 1}], "item None: item_id: Field required$"),
+        ([{"item_id": "x"}], "item 'x': kind: expected a value, got none$"),
+        ([{"kind": "track", 5: 1}], "item None: item_id: expected a value, got none$"),
         ([{"item_id": "x", "kind": "track", "title": ["long"] * 100}], r"item 'x': title: .{1,150}…$"),
         (["a"], r"items\[0\]: expected a CatalogItem or a mapping of its fields, got 'a'"),
         ([{"item_id": "x", "kind": "track"}, None], r"items\[1\]: expected a CatalogItem .*, got None"),

@@ -56,7 +56,7 @@ def write_file(place):
 
 
 def write_state(place):
-    Spool(place, State(topics={"x" * 10_000: "y"}, from_at=None)).append([], State(topics={}, from_at=None))
+    place.mkdir()
     Spool(place, State(topics={}, from_at=None)).append([], State(topics={"x" * 10_000: "y"}, from_at=None))
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sidestream.models.data.check_heldout import HeldOutCheck
-from sidestream.models.data.check_repeats import Keys, repeats
+from sidestream.models.data.checks.heldout import HeldOutCheck
+from sidestream.models.data.checks.repeats import Keys, repeats
 from sidestream.models.data.log_folder import TOPIC_FILES
 from sidestream.models.data.manifest import Counts, Manifest
 from sidestream.models.data.progress import Progress, counted, ignore_progress

@@ -1,0 +1,1 @@
+"""Parts of the check of a log folder: rows, ids that repeat, held-out rows."""
