@@ -27,18 +27,26 @@ def main() -> None:
     """
     prepare_standard_streams()
     termination.install_handlers()
+    try:
+        code = _run()
+    except BrokenPipeError:
+        termination.end_by_closed_output()
+    termination.exit_process(code)
+
+
+def _run() -> str | int | None:
     code: str | int | None = 0
     try:
         code = app(standalone_mode=False)
     except SystemExit as exc:
-        code = exc.code
         # typer and rich make exit code 1 of it.
         if isinstance(exc.__context__, BrokenPipeError):
-            termination.end_by_closed_output()
+            raise exc.__context__ from None
+        code = exc.code
     except KeyboardInterrupt:
         code = termination.INTERRUPTED
     except BrokenPipeError:
-        termination.end_by_closed_output()
+        raise
     except Exception as exc:
         # Not at the top: a command that goes well needs none of them.
         from sidestream.streams.cli.output import fail
@@ -59,7 +67,7 @@ def main() -> None:
             fail("stopped at the question; nothing was changed")
         else:
             raise
-    termination.exit_process(code)
+    return code
 
 
 def _wrong_line(exc: typer.TyperException, message: str) -> str:

@@ -39,8 +39,9 @@ def start(
         raise BrokerError(msg)
     # Apache Kafka or nothing: an embedded broker would end with this command.
     group = with_values(settings.broker, "broker", {"kind": "kafka", "name": name})
-    # A name that another folder's broker has gets a number: this command never uses that one.
-    group = with_values(group, "broker", {"name": name_for(group)})
+    if group.name is not None:
+        # A name that another folder's broker has gets a number: this command never uses that one.
+        group = with_values(group, "broker", {"name": name_for(group)})
     broker = start_broker(group, settings.kafka)
     if broker.note:
         say(broker.note)

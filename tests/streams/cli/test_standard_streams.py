@@ -84,7 +84,7 @@ def test_messages_that_cannot_be_written_do_not_stop_the_work(run, tmp_path):
 
 @pytest.mark.parametrize(
     "args",
-    [["config", "show"], ["log", "check", "nowhere", "--no-json"], ["--help"], ["config"]],
+    [["config", "show"], ["config", "show", "--no-json"], ["--help"], ["config"]],
     ids=" ".join,
 )
 def test_a_command_whose_output_is_read_no_longer_ends_by_sigpipe(run, args):
@@ -95,6 +95,16 @@ def test_a_command_whose_output_is_read_no_longer_ends_by_sigpipe(run, args):
     finally:
         os.close(writes)
     assert (code, err) == (-signal.SIGPIPE, "")
+
+
+def test_an_error_that_nothing_reads_is_no_traceback(run):
+    reads, writes = os.pipe()
+    os.close(reads)
+    try:
+        code, _, _ = run("nonsense", stderr=writes)
+    finally:
+        os.close(writes)
+    assert code == -signal.SIGPIPE
 
 
 def test_head_ends_a_command_that_goes_on_without_end(sidestream_process, embedded_topics):
