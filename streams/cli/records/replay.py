@@ -62,7 +62,7 @@ def replay(
         facts = asyncio.run(play())
     if not facts["sent"]:
         say(
-            f"nothing was sent: all {facts['published']} rows were published there before, by {file}; "
-            "--restart publishes them again"
+            f"nothing was sent: all {facts['published']} rows were published to this Kafka before, by the position in "
+            f"{file}; --restart publishes them again"
         )
     print_facts(facts, as_json=as_json)

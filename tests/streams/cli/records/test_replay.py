@@ -22,5 +22,5 @@ def test_the_position_counts_for_one_kafka(sidestream, tmp_path):
             facts = json.loads(first.out)
             assert facts["sent"] == facts["published"] == facts["total"] > 0
             second = sidestream("replay", "w", *to)
-            assert f"all {facts['total']} rows were published there before" in second.err
+            assert f"all {facts['total']} rows were published to this Kafka before" in second.err
             assert json.loads(second.out) == {"sent": 0, "published": facts["total"], "total": facts["total"]}
