@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sidestream.streams.errors import SettingsError
-from sidestream.streams.generations.pair import Pair, load_pair
+from sidestream.streams.generations.pair import SETTING, Pair, load_pair
 from sidestream.streams.generations.pair_loader import LoadPair
 from sidestream.streams.runtime.logs.log import set_up_logging
 from sidestream.streams.runtime.metrics import Metrics
@@ -46,7 +46,9 @@ def create_app(
                 "--set artifacts=… (SIDESTREAM_ARTIFACTS), or use that of the demo"
             )
             raise SettingsError(msg)
-        pair = load_pair(settings.artifacts, settings.engine, with_model=settings.worker.role != "tokenize")
+        pair = load_pair(
+            settings.artifacts, settings.engine, with_model=settings.worker.role != "tokenize", named=SETTING
+        )
     return WorkerParts(settings, pair, metrics if metrics is not None else Metrics(), load)
 
 

@@ -100,12 +100,12 @@ def _require_extras(settings: Settings) -> None:
 
 # Faust and ONNX Runtime take a second to import: only for the commands that run them.
 def _load(settings: Settings) -> "Pair":
-    from sidestream.streams.generations.pair import load_pair
+    from sidestream.streams.generations.pair import SETTING, load_pair
 
     if settings.artifacts is None:
         say(f"artifacts: none given, serving the shipped demo pair ({shipped_pair()})")
     with_model = settings.worker.role != "tokenize"
-    return load_pair(settings.artifacts or shipped_pair(), settings.engine, with_model=with_model)
+    return load_pair(settings.artifacts or shipped_pair(), settings.engine, with_model=with_model, named=SETTING)
 
 
 def _run_worker(settings: Settings, pair: "Pair", on_listening: Callable[[str], None] = lambda url: None) -> None:

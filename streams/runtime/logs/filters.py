@@ -73,8 +73,8 @@ class RepeatFilter(logging.Filter):
 class RetryFilter(logging.Filter):
     """Suppresses records about failures that a library retries, until the failure has lasted for a while.
 
-    A healthy Kafka answers a transaction with `NotEnoughReplicasError` while the partition's leader has no connection to
-    the transaction's coordinator yet; the retry succeeds. A failure of one partition that lasts seconds is real.
+    A healthy Kafka answers a transaction with `NotEnoughReplicasError` while the partition's leader has no connection
+    to the transaction's coordinator yet; the retry succeeds. A failure of one partition that lasts seconds is real.
 
     Args:
         patience_s: How long a failure may last before it is logged.
