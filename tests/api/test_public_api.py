@@ -12,7 +12,7 @@ import sidestream
 from sidestream import Recommender
 from sidestream.models.records import CatalogItem
 from sidestream.models.settings import EngineSettings
-from sidestream.streams.errors import DataError
+from sidestream.streams.errors import ArtifactError, DataError
 from sidestream.streams.generations.pair import load_pair
 
 HEAVY = ("numpy", "pydantic", "faust", "kafka", "onnxruntime")
@@ -211,6 +211,12 @@ def test_what_else_an_item_holds_is_left_out(demo_pair):
     recommender = Recommender.load(demo_pair, [{"item_id": "x", "kind": "track", "removed": False}])
     recommender.add([CatalogItem.from_json('{"item_id": "y", "kind": "episode", "at": 1767225600000, "mood": 1}')])
     assert len(recommender) == 2
+
+
+def test_a_missing_pair_is_told_without_settings_of_the_command_line(tmp_path):
+    with pytest.raises(ArtifactError, match=r"pair folder .*nopair: expected a tokenizer in") as refused:
+        Recommender.load(tmp_path / "nopair", [])
+    assert "--set" not in str(refused.value)
 
 
 def test_a_catalogue_is_a_log_folder_or_a_file_of_items(demo_pair, log_folder, tmp_path):
