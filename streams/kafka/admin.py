@@ -60,7 +60,10 @@ class KafkaTopicAdmin:
         return states
 
     def cluster_id(self) -> str:
-        """Fetch the id of the cluster; of an embedded broker, one that no other start of it has.
+        """Fetch the id of the cluster.
+
+        Returns:
+            The id; of an embedded broker, one that no other start of it has.
 
         Raises:
             TopicError: The broker did not answer.
