@@ -1,5 +1,6 @@
 """Where a log is played: told apart from another cluster, another prefix, and topics that were created anew."""
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -27,8 +28,13 @@ def test_topics_that_were_created_anew_are_another_target(kafka: RunningBroker, 
     admin.delete_topics([topics.listens.name])
     admin.close()
     topic_admin = kafka.topic_admin()
-    create_topics(topic_admin, topics)
-    topic_admin.close()
+    try:
+        deadline = time.monotonic() + 30
+        while topic_admin.describe([topics.listens.name]):
+            assert time.monotonic() < deadline, "the topic is still there"
+        create_topics(topic_admin, topics)
+    finally:
+        topic_admin.close()
     assert not before.is_same(read_target(clients, topics))
 
 
