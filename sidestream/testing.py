@@ -64,7 +64,9 @@ class LogFolderBuilder:
             This builder.
         """
         at = self._at(at)
-        item = CatalogItem(**{"item_id": item_id, "kind": "track", "title": item_id, "at": at, **fields})
+        item = CatalogItem.model_validate(
+            {"item_id": item_id, "kind": "track", "title": item_id, "at": at, **fields}, extra="forbid"
+        )
         return self._add(at, lambda writer: writer.item(item))
 
     def removal(self, item_id: str, at: int | None = None) -> Self:
@@ -83,7 +85,7 @@ class LogFolderBuilder:
         """Add a session-start; `**fields` are fields of `session-starts.v1`."""
         at = self._at(at)
         given = {"session_id": f"session-{self._num_events}", "user_id": user_id, "at": at, "num_candidates": 10}
-        start = SessionStart(**{**given, **fields})
+        start = SessionStart.model_validate({**given, **fields}, extra="forbid")
         return self._add(at, lambda writer: writer.session(start))
 
     def write(self) -> LogFolder:

@@ -3,6 +3,9 @@
 import subprocess
 import sys
 
+import pytest
+from pydantic import ValidationError
+
 from sidestream.testing import STEP_MS
 
 PROJECT = """
@@ -44,6 +47,14 @@ def test_events_follow_one_another_and_may_be_given_in_any_order(log_folder):
     assert [row.topic for row in rows] == ["catalog", "listens", "listens"]
     assert [row.at for row in rows] == [first, first + STEP_MS, first + 10 * STEP_MS]
     assert [row.record.item_id for row in rows[1:]] == ["c", "b"]
+
+
+@pytest.mark.parametrize(
+    "add", [lambda log: log.item("b", titel="B"), lambda log: log.session("ann", kind=("episode",))]
+)
+def test_a_misspelt_field_is_refused(log_folder, add):
+    with pytest.raises(ValidationError, match=r"titel|kind"):
+        add(log_folder())
 
 
 def test_the_same_log_is_answered_alike_twice(log_folder, replay, demo_pair):

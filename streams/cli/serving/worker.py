@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +13,7 @@ from sidestream.streams.cli.context import Context, context_of, settings_of
 from sidestream.streams.cli.extras import require_broker_library, require_engine
 from sidestream.streams.cli.output import say
 from sidestream.streams.demo.shipped import shipped_pair
+from sidestream.streams.running.workers import web_url
 from sidestream.streams.runtime import termination
 from sidestream.streams.settings import Settings, flags_of
 
@@ -60,8 +62,7 @@ def up(
         if workers > 1:
             del pair
             sys.exit(_run_fleet(context_of(ctx), settings, workers))
-        say(f"worker: http://{settings.web.host}:{settings.web.port}/readyz tells when it is ready; Ctrl-C ends it")
-        _run_worker(settings, pair)
+        _run_worker(settings, pair, lambda url: say(f"worker: {url}/readyz tells when it is ready; Ctrl-C ends it"))
     finally:
         termination.ignore_signals()
         broker.stop()
@@ -75,7 +76,7 @@ def _run_fleet(context: Context, settings: Settings, count: int) -> int:
     shared |= flags_of(settings.kafka, "kafka.")
     ports = _web_ports(settings, count)
     for number, port in enumerate(ports, start=1):
-        say(f"worker {number}: http://{settings.web.host}:{port}/readyz tells when it is ready")
+        say(f"worker {number}: {web_url(settings.web.host, port)}/readyz tells when it is ready")
     say("Ctrl-C ends all of them")
     if settings.log.format == "auto":
         shared["log.format"] = "text" if sys.stderr.isatty() else "json"
@@ -100,15 +101,15 @@ def _require_extras(settings: Settings) -> None:
 
 # Faust and ONNX Runtime take a second to import: only for the commands that run them.
 def _load(settings: Settings) -> "Pair":
-    from sidestream.streams.generations.pair import load_pair
+    from sidestream.streams.generations.pair import SETTING, load_pair
 
     if settings.artifacts is None:
         say(f"artifacts: none given, serving the shipped demo pair ({shipped_pair()})")
     with_model = settings.worker.role != "tokenize"
-    return load_pair(settings.artifacts or shipped_pair(), settings.engine, with_model=with_model)
+    return load_pair(settings.artifacts or shipped_pair(), settings.engine, with_model=with_model, named=SETTING)
 
 
-def _run_worker(settings: Settings, pair: "Pair") -> None:
+def _run_worker(settings: Settings, pair: "Pair", on_listening: Callable[[str], None] = lambda url: None) -> None:
     from sidestream.streams.app import run_worker
 
-    sys.exit(run_worker(settings, pair))
+    sys.exit(run_worker(settings, pair, on_listening=on_listening))
