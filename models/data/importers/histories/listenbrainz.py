@@ -14,12 +14,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import msgspec
-
 from sidestream.models.data.importers.archives import Member, members
 from sidestream.models.data.importers.histories.fields import as_text, at_path
 from sidestream.models.data.importers.histories.run import HistoryFacts
 from sidestream.models.data.importers.histories.units import as_number, read_at, require_at
+from sidestream.models.data.importers.json_objects import decode_object, read_objects
 from sidestream.models.data.importers.json_values import read_json
 from sidestream.models.data.importers.lines import STDIN
 from sidestream.models.data.plays import Items, Play, RowReport, Words
@@ -30,7 +29,6 @@ LISTEN_SUFFIXES = (".listens", ".jsonl", ".json")
 # Files of an export without listens.
 OTHER_FILES = frozenset({"user.json", "feedback.jsonl", "pinned_recording_feedback.jsonl", "pinned_recordings.jsonl"})
 MAX_TRACK_S = 86_400
-_decode = msgspec.json.Decoder().decode
 
 
 class ListenBrainzHistory:
@@ -90,10 +88,10 @@ class ListenBrainzHistory:
                 return None
             for _, text in read_json(member.source):
                 try:
-                    found = _decode(text)
-                except msgspec.MsgspecError:
+                    found = decode_object(text)
+                except ValueError:
                     return None
-                name = found.get("username") or found.get("user_name") if isinstance(found, dict) else None
+                name = found.get("username") or found.get("user_name")
                 return name if isinstance(name, str) and fits_id(name) else None
         return None
 
@@ -137,15 +135,10 @@ def _has_listens(path: PurePosixPath) -> bool:
 
 def _rows(member: Member, report: RowReport) -> Iterator[tuple[int, Mapping[str, Any]]]:
     name = member.source.name
-    for line, text in read_json(member.source):
+    for line, row in read_objects(member.source, "a listen as a JSON object"):
         report.rows += 1
-        try:
-            row = _decode(text)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            report.damage(name, line, f"expected a listen as a JSON object, got {text[:60]!r} ({error})")
-            continue
-        if not isinstance(row, dict):
-            report.damage(name, line, f"expected a listen as a JSON object, got {text[:60]!r}")
+        if isinstance(row, str):
+            report.damage(name, line, row)
         elif isinstance(payload := row.get("payload"), list):
             # A client's submission with several listens.
             report.rows += len(payload) - 1

@@ -6,7 +6,6 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-import msgspec
 from pydantic import JsonValue
 
 from sidestream.models.data.importers.csv_rows import CsvRows
@@ -23,7 +22,7 @@ from sidestream.models.data.importers.histories.units import (
     require_at,
 )
 from sidestream.models.data.importers.histories.words import item_words
-from sidestream.models.data.importers.json_values import read_json
+from sidestream.models.data.importers.json_objects import read_objects, whole
 from sidestream.models.data.importers.lines import source_of
 from sidestream.models.data.plays import Items, Play, RowReport, Words
 from sidestream.models.data.plays.items import fits_id
@@ -36,7 +35,6 @@ FileFormat = Literal["jsonl", "csv"]
 Moment = Literal["auto", "start", "end"]
 # Rows from which units are detected.
 SAMPLE_ROWS = 1_000
-_decode = msgspec.json.Decoder().decode
 
 Row = Mapping[str, Any]
 # A row with its line, or what is wrong with it.
@@ -111,12 +109,12 @@ class MappedHistory:
         report.begin_file()
         rows = self._rows(self._path, self._options.columns)
         sample = list(islice(rows, SAMPLE_ROWS))
-        if whole := [row for _, row in sample if not isinstance(row, str)]:
-            self._settle(whole, latest_at)
+        if sound := [row for _, row in sample if not isinstance(row, str)]:
+            self._settle(sound, latest_at)
         for line, row in chain(sample, rows):
             report.rows += 1
             try:
-                yield self._play(_whole(row), items, latest_at)
+                yield self._play(whole(row), items, latest_at)
             except ValueError as error:
                 report.damage(self._name, line, str(error))
         if self._known_items is not None and len(items) > self._known_items:
@@ -157,13 +155,7 @@ class MappedHistory:
             for line, texts, fault in table:
                 yield line, fault or dict(zip(table.columns, texts, strict=True))
             return
-        for line, text in read_json(path):
-            try:
-                row = _decode(text)
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-                yield line, f"expected a JSON object, got {text[:60]!r} ({error})"
-                continue
-            yield line, row if isinstance(row, dict) else f"expected a JSON object, got {text[:60]!r}"
+        yield from read_objects(path)
 
     def _settle(self, sample: Sequence[Row], latest_at: int) -> None:
         """Complete the mapping and detect the units, from the first rows."""
@@ -259,7 +251,7 @@ class MappedHistory:
         for line, row in chain(sample, rows):
             report.rows += 1
             try:
-                item = _whole(row)
+                item = whole(row)
                 item_id = layout.id_of(item, "item")
                 if not fits_id(item_id):
                     raise ValueError(_expected_id("item", item_id))
@@ -293,12 +285,6 @@ class MappedHistory:
             )
             raise ValueError(msg)
         return cast(Signal, ours)
-
-
-def _whole(row: Row | str) -> Row:
-    if isinstance(row, str):
-        raise ValueError(row)
-    return row
 
 
 def _required(value: Any, name: str) -> Any:

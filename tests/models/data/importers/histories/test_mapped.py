@@ -206,8 +206,20 @@ def test_unclear_durations_are_refused_and_unlikely_ones_warned_of(tmp_path):
 
 
 DAMAGE = [
-    ("{broken", "expected a JSON object"),
-    ("[1]", "expected a JSON object, got b'[1]'"),
+    ("{broken", "expected a JSON object, got '{broken' at character 2 (JSON is malformed"),
+    (
+        '{"user": "u", "item": "i", "at": 1767571200, "rating": NaN, "title": "%s"}' % ("x" * 99),
+        """: NaN, "title": "xxxxxxxxxxxxxxx'… at character 56 (NaN is not JSON; write null""",
+    ),
+    ("{'user': 'u', 'item': 'i'}", "at character 2 (looks like the printed form of a Python dict; expected JSON)"),
+    ('{"user": "u", "explicit": True}', "True}' at character 27 (looks like the printed form of a Python dict"),
+    ('{"user": "u", "item": "i", "at": 1767571200},', "(a comma after the JSON value; expected values without commas"),
+    ('{"user": "u", "item": "i", "at": 1767571200,}', "at character 44 (a comma after the last value of an object"),
+    ('{"user": "u", "tags": ["a",]}', "(a comma after the last value of an object or a list is not JSON)"),
+    ('{"user": "\\ud83d"}', "(a lone surrogate (\\ud83d) is not valid UTF-8 text)"),
+    ("<row/>", "(looks like XML; expected JSON)"),
+    ("u,i,1767571200", "(looks like CSV; expected JSON)"),
+    ("[1]", "expected a JSON object, got '[1]'"),
     ('{"user": "u", "item": "i"}', "expected a value for at, got none"),
     ('{"user": "", "item": "i", "at": 1767571200}', "expected user to have 1 to 256 characters, got 0"),
     ('{"user": "%s", "item": "i", "at": 1767571200}' % ("x" * 257), "got 257"),
@@ -238,6 +250,28 @@ def test_a_damaged_row_is_named_counted_and_left_out(tmp_path, line, words):
     manifest, _ = imported(path, tmp_path / "log", how=HistoryOptions(split=SplitOptions("none"), max_damaged=0.25))
     assert manifest.counts.listens == 3
     assert manifest.notes[0].startswith(f"1 of 4 rows are damaged and left out: {path}:3: ")
+
+
+def test_a_row_that_is_not_utf8_is_damaged_with_its_place(tmp_path):
+    lines = [json.dumps(row).encode() for row in rows(3)]
+    bad = b'{"user": "u", "item": "i", "title": "Bj\xf6rk"}'
+    how = HistoryOptions(split=SplitOptions("none"), max_damaged=0.5)
+    for joined in (b"\n".join([*lines, bad]), b"[" + b",\n".join([*lines, bad]) + b"]"):
+        (tmp_path / "f").write_bytes(joined)
+        manifest, _ = imported(tmp_path / "f", tmp_path / f"log{len(joined)}", how=how)
+        assert f'{tmp_path / "f"}:4: expected UTF-8, got byte f6 in \'{{"user": "u"' in manifest.notes[0]
+        assert "(looks like ISO 8859-1 or Windows-1252 text; save the file as UTF-8)" in manifest.notes[0]
+
+
+@pytest.mark.parametrize("text", ["user,item,at\nu,i,1767571200\n", "u\ti\t1767571200\n", "\nuser;item\nu;i\n"])
+def test_csv_as_json_is_named_as_csv(tmp_path, text):
+    path = written(tmp_path / "f", (), text)
+    words = "expected JSON, not CSV \\(`sidestream import csv`\\), got 'u"
+    with pytest.raises(DataError, match=words):
+        imported(path, tmp_path / "log")
+    plays = written(tmp_path / "plays", rows(3))
+    with pytest.raises(DataError, match=words):
+        imported(plays, tmp_path / "log", MappedOptions(items_file=path))
 
 
 def test_a_wrong_map_ends_the_import_early_and_many_damaged_rows_are_named_up_to_twenty(tmp_path):
