@@ -66,8 +66,8 @@ class CsvRows:
             Rows, also damaged ones.
 
         Raises:
-            DataError: The file cannot be read or is empty, or its header is not UTF-8, has a column twice or a quote that
-                does not end.
+            DataError: The file cannot be read or is empty, or its header is not UTF-8, has a column twice or a quote
+                that does not end.
         """
         with open_source(self._source) as stream:
             lines = _Lines(self._texts(lines_of(stream, self._source.name)))

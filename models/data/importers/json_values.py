@@ -37,7 +37,7 @@ def read_json(path: Path | str | Source) -> Iterator[tuple[int, bytes]]:
         path: The file; one value and one block of the file are held in memory.
 
     Yields:
-        Line number of the start of the value, from 1, and its JSON text. Bytes that are not UTF-8 are given as they are.
+        Line number of the start of the value, from 1, and its JSON text, with bytes that are not UTF-8 as they are.
 
     Raises:
         DataError: The file cannot be read, or a file that is not line by line is not valid JSON; names file and line.

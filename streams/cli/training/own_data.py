@@ -31,6 +31,8 @@ from sidestream.streams.errors import SettingsError
 from sidestream.streams.operate.deadletters import parse_moment
 from sidestream.streams.runtime.clock import WallClock
 
+# A year; infinity is no number of milliseconds.
+MAX_GAP_MINUTES = 366 * 24 * 60
 Dst = Annotated[Path, typer.Argument(help="Log folder to make.")]
 Split = Annotated[
     SplitRule,
@@ -41,7 +43,13 @@ Split = Annotated[
 ]
 SessionGap = Annotated[
     float,
-    typer.Option("--session-gap", min=0, help="Minutes without a play after which a session ends.", show_default=True),
+    typer.Option(
+        "--session-gap",
+        min=0,
+        max=MAX_GAP_MINUTES,
+        help="Minutes without a play after which a session ends.",
+        show_default=True,
+    ),
 ]
 ValidFrom = Annotated[
     str | None,

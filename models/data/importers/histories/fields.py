@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from sidestream.models.data.importers.shown import shown
 from sidestream.models.errors import DataError
 
 Field = Literal[
@@ -195,7 +196,7 @@ def as_text(value: Any) -> str:
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, (bool, Mapping)):
-        msg = f"expected a text, got {str(value)[:60]}"
+        msg = f"expected a text, got {shown(value)}"
         raise ValueError(msg)
     if isinstance(value, list):
         return ", ".join(text for part in value if (text := as_text(part)))

@@ -21,6 +21,7 @@ from sidestream.models.data.importers.histories.units import as_number, read_at,
 from sidestream.models.data.importers.json_objects import decode_object, read_objects
 from sidestream.models.data.importers.json_values import read_json
 from sidestream.models.data.importers.lines import STDIN
+from sidestream.models.data.importers.shown import shown
 from sidestream.models.data.plays import Items, Play, RowReport, Words
 from sidestream.models.data.plays.items import fits_id
 from sidestream.models.errors import DataError
@@ -100,14 +101,14 @@ class ListenBrainzHistory:
         if given is None and (row.get("listen_type") == "playing_now" or row.get("playing_now") is True):
             return None
         if given is None or given == 0:
-            msg = f"expected listened_at in seconds, got {given!r}"
+            msg = f"expected listened_at in seconds, got {shown(given)}"
             raise ValueError(msg)
         is_text = isinstance(given, str) and as_number(given) is None
         at = read_at(given, "iso" if is_text else "s")
         require_at(at, latest_at)
         track = row.get("track_metadata")
         if not isinstance(track, Mapping):
-            msg = f"expected track_metadata, got {str(track)[:60]!r}"
+            msg = f"expected track_metadata, got {shown(track)}"
             raise ValueError(msg)
         extra = track.get("additional_info")
         info: Mapping[str, Any] = extra if isinstance(extra, Mapping) else {}
@@ -146,7 +147,7 @@ def _rows(member: Member, report: RowReport) -> Iterator[tuple[int, Mapping[str,
                 if isinstance(listen, dict):
                     yield line, {**listen, "listen_type": row.get("listen_type")}
                 else:
-                    report.damage(name, line, f"expected listens in payload, got {str(listen)[:60]!r}")
+                    report.damage(name, line, f"expected listens in payload, got {shown(listen)}")
         else:
             yield line, row
 

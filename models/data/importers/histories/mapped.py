@@ -24,6 +24,7 @@ from sidestream.models.data.importers.histories.units import (
 from sidestream.models.data.importers.histories.words import item_words
 from sidestream.models.data.importers.json_objects import read_objects, whole
 from sidestream.models.data.importers.lines import source_of
+from sidestream.models.data.importers.shown import shown
 from sidestream.models.data.plays import Items, Play, RowReport, Words
 from sidestream.models.data.plays.items import fits_id
 from sidestream.models.data.quantities import quantity
@@ -97,9 +98,10 @@ class MappedHistory:
         self._notes: list[str] = []
         self._warnings: list[str] = []
         self._known_items: int | None = None
-        if unknown := next((ours for ours in self._options.signals.values() if ours not in get_args(Signal)), None):
-            msg = f"--signal …={unknown}: expected one of {', '.join(get_args(Signal))}, got {unknown!r}"
-            raise DataError(msg)
+        for word, ours in self._options.signals.items():
+            if ours not in get_args(Signal):
+                msg = f"--signal {word}={ours}: expected one of {', '.join(get_args(Signal))}, got {ours!r}"
+                raise DataError(msg)
 
     def plays(self, items: Items, report: RowReport, latest_at: int) -> Iterator[Play]:
         """Read the plays; see `History`."""
@@ -280,8 +282,8 @@ class MappedHistory:
         ours = self._options.signals.get(word, word) or "listen"
         if ours not in get_args(Signal):
             msg = (
-                f"expected a signal of {', '.join(get_args(Signal))}, got {word!r} "
-                f"(map it with --signal '{word}=listen')"
+                f"expected a signal of {', '.join(get_args(Signal))}, got {shown(word)} "
+                f"(map it with --signal {shown(f'{word}=listen')})"
             )
             raise ValueError(msg)
         return cast(Signal, ours)

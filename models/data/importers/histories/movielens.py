@@ -17,6 +17,7 @@ from sidestream.models.data.importers.histories.fields import as_text
 from sidestream.models.data.importers.histories.run import HistoryFacts
 from sidestream.models.data.importers.histories.units import as_number, read_at
 from sidestream.models.data.importers.lines import decode_text, line_error, read_lines
+from sidestream.models.data.importers.shown import shown
 from sidestream.models.data.plays import Items, Play, RowReport, Words
 from sidestream.models.data.plays.items import fits_id
 from sidestream.models.data.quantities import quantity
@@ -41,6 +42,19 @@ class RatingOptions:
 
     liked_from: float = 4.0
     disliked_until: float = 2.0
+
+    def __post_init__(self) -> None:
+        """Check the ratings.
+
+        Raises:
+            DataError: They are no numbers, or a rating would be both a like and a dislike.
+        """
+        if not self.disliked_until < self.liked_from:
+            msg = (
+                "--disliked-until and --liked-from: expected a rating below which nothing is liked, got "
+                f"--disliked-until {self.disliked_until:g} and --liked-from {self.liked_from:g}"
+            )
+            raise DataError(msg)
 
 
 class MovieLensHistory:
@@ -105,7 +119,7 @@ class MovieLensHistory:
                 raise ValueError(msg)
         at = read_at(row["timestamp"], "s") + self._shift_ms
         if not is_event_time(at, latest_at):
-            msg = f"expected a timestamp in seconds, got {row['timestamp']!r}, {describe_at(at)}"
+            msg = f"expected a timestamp in seconds, got {shown(row['timestamp'])}, {describe_at(at)}"
             raise ValueError(msg)
         return Play(
             user_id=user_id,
@@ -121,7 +135,7 @@ class MovieLensHistory:
             return "listen"
         number = as_number(rating)
         if number is None:
-            msg = f"expected a number as rating, got {rating!r}"
+            msg = f"expected a number as rating, got {shown(rating)}"
             raise ValueError(msg)
         if number >= self._options.liked_from:
             return "like"

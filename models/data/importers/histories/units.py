@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import MAXYEAR, UTC, datetime
 from typing import Literal, cast, get_args
 
+from sidestream.models.data.importers.shown import shown
 from sidestream.models.errors import DataError
 from sidestream.models.records.times import (
     EARLIEST_EVENT_AT,
@@ -56,13 +57,13 @@ def read_at(value: object, unit: str) -> int:
     """
     if unit == "iso":
         if not isinstance(value, str):
-            msg = f"expected an ISO 8601 time, got {value!r}"
+            msg = f"expected an ISO 8601 time, got {shown(value)}"
             raise ValueError(msg)
         return _read_iso(value)
     number = as_number(value)
     at = None if number is None else _converted(number, unit)
     if at is None:
-        msg = f"expected a time in {unit}, got {value!r}"
+        msg = f"expected a time in {unit}, got {shown(value)}"
         raise ValueError(msg)
     return at
 
@@ -87,7 +88,7 @@ def read_published_at(value: object) -> int | None:
     except ValueError:
         at = None
     if at is None:
-        msg = f"expected published to be a year, a day or epoch ms, got {str(value)[:40]!r}"
+        msg = f"expected published to be a year, a day or epoch ms, got {shown(value)}"
         raise ValueError(msg)
     if published_time_fault(at) is None:
         return at
@@ -128,7 +129,7 @@ def guess_at_unit(values: Sequence[object], latest_at: int, name: str) -> str:
     if len(fitting) == 1:
         return fitting[0]
     _require_range(values, _UNITS, latest_at, name)
-    found = ", ".join(repr(value) for value in values[:3]) or "none"
+    found = ", ".join(map(shown, values[:3])) or "none"
     msg = (
         f"{name}: expected times of which the unit is clear (s, ms, us, ns or ISO 8601, from 2000-01-01 until now), "
         f"got {found}; check the column of `at`, and say --at-unit"
@@ -157,7 +158,7 @@ def check_at_unit(values: Sequence[object], unit: str, latest_at: int, name: str
         gives = str(error)
     better = next((other for other in _UNITS if _share(values, other, EARLIEST_EVENT_AT, latest_at) >= _ENOUGH), None)
     advice = f"it looks like --at-unit {better}" if better else "check the column of `at`"
-    msg = f"{name}: --at-unit {unit} does not fit: {values[0]!r} gives {gives}; {advice}"
+    msg = f"{name}: --at-unit {unit} does not fit: {shown(values[0])} gives {gives}; {advice}"
     raise DataError(msg)
 
 
@@ -234,11 +235,11 @@ def read_duration_ms(value: object, unit: str, name: str = "a duration") -> int 
         return None
     number = as_number(value)
     if number is None:
-        msg = f"expected {name} as a number, such as 210 or 1.5, got {value!r}"
+        msg = f"expected {name} as a number, such as 210 or 1.5, got {shown(value)}"
         raise ValueError(msg)
     duration_ms = _converted(number, unit)
     if duration_ms is None or not 0 <= duration_ms <= MAX_DURATION_MS:
-        msg = f"expected {name} in {unit}, at most a year, got {value!r}"
+        msg = f"expected {name} in {unit}, at most a year, got {shown(value)}"
         raise ValueError(msg)
     return duration_ms
 
@@ -252,7 +253,11 @@ def as_number(value: object) -> float | None:
             value = float(value.strip())
         except ValueError:
             return None
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    try:
+        return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    except OverflowError:
+        # JSON has whole numbers of any length.
+        return None
 
 
 def _converted(number: float, unit: str) -> int | None:
@@ -272,7 +277,7 @@ def _require_range(values: Sequence[object], units: Sequence[str], latest_at: in
         if known and len(known) >= _ENOUGH * len(values):
             value = known[0]
             msg = (
-                f"{name}: expected times from 2000-01-01 until now, got {value!r} ({unit}), which is "
+                f"{name}: expected times from 2000-01-01 until now, got {shown(value)} ({unit}), which is "
                 f"{describe_at(read_at(value, unit))} UTC, as in most rows; the unit is not the problem: correct the "
                 "times, or leave these rows out"
             )
@@ -293,12 +298,12 @@ def _read_iso(value: str) -> int:
     text = value.strip().removesuffix(" UTC")
     # The standard library accepts a plain number as ISO 8601's basic form of a date, which is never intended here.
     if as_number(text) is not None:
-        msg = f"expected an ISO 8601 time, got {value!r}"
+        msg = f"expected an ISO 8601 time, got {shown(value)}"
         raise ValueError(msg)
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        msg = f"expected an ISO 8601 time such as 2026-03-01T12:00:00Z, got {value!r}"
+        msg = f"expected an ISO 8601 time such as 2026-03-01T12:00:00Z, got {shown(value)}"
         raise ValueError(msg) from error
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return round(aware.timestamp() * 1_000)

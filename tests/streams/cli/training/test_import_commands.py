@@ -91,6 +91,8 @@ def test_the_other_formats(tmp_path):
         (["--signal", "heart=love"], "expected one of listen"),
         (["--map", "when"], "--map when: expected field=value"),
         (["--item-map", "item=x"], "--item-map: expected --items FILE"),
+        (["--split", "time", "--test-from", "9" * 400], "99: expected a time, for example"),
+        (["--split", "time", "--test-from", "9" * 5_000 + "d"], "99: expected a time, for example"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(tmp_path, options, words):
@@ -99,6 +101,15 @@ def test_options_that_mean_nothing_are_refused(tmp_path, options, words):
     assert isinstance(done.exception, SidestreamError)
     assert words in str(done.exception)
     assert [path.name for path in tmp_path.iterdir()] == ["f"]
+
+
+@pytest.mark.parametrize("option", ["--session-gap", "--max-damaged"])
+@pytest.mark.parametrize("number", ["nan", "inf", "1e300", "-1"])
+def test_options_that_are_no_number_in_range_are_refused(tmp_path, option, number):
+    (tmp_path / "f").write_text("\n".join(map(json.dumps, rows())))
+    done = run("jsonl", tmp_path / "f", tmp_path / "log", *MAPPED, option, number)
+    assert done.exit_code == 2
+    assert "Invalid value for" in done.output
 
 
 def test_units_that_look_wrong_are_warned_of(tmp_path):

@@ -125,6 +125,7 @@ def test_the_same_listen_twice_is_one(tmp_path):
         (listen(None), "expected listened_at in seconds, got None"),
         (listen(S0 * 1_000), "any calendar"),
         (listen("soon"), "expected an ISO 8601 time"),
+        (listen(10**400), "expected a time in s, got 1000"),
         (listen(900_000_000), "got 1998-07-09"),
         (listen(S0, title=""), "expected a track_name"),
         (listen(S0, title=None), "expected a track_name"),
@@ -159,7 +160,7 @@ def test_odd_but_sound_rows(tmp_path):
             listen(S0 + 180, "D", None, recording_msid="msid"),
             listen(S0 + 240, "E", duration=200, tags=["rock", None, "rock"]),
             listen(S0 + 300, "F", duration=200_000, duration_ms="", media_player="VLC"),
-            listen("2026-01-05T00:10:00+00:00", "G"),
+            listen("2026-01-05T00:10:00+00:00", "G", duration_ms=10**400),
         )
     )
     manifest, log = imported(source, tmp_path / "log")

@@ -311,7 +311,7 @@ def test_assignments_that_mean_nothing_are_refused(given):
         FieldMap.parse([given], [])
     with pytest.raises(DataError, match="twice"):
         FieldMap.parse(["user=a", "user=b"], [])
-    with pytest.raises(DataError, match="expected one of listen"):
+    with pytest.raises(DataError, match="--signal heart=love: expected one of listen"):
         MappedHistory("f", "jsonl", mapping(signals={"heart": "love"}))
 
 
@@ -547,16 +547,46 @@ def test_units_of_publications_are_told_by_their_size(tmp_path, value, at):
     assert catalogue_at(folder)["i0"].published_at == at
 
 
+HUGE = 10**400
+
+
 @pytest.mark.parametrize(
     "row",
-    [{"at": 1e306}, {"at": S0, "duration": 1e306}, {"at": S0, "duration": 1e18}, {"at": S0, "published_at": "soon"}],
+    [
+        {"at": 1e306},
+        {"at": S0, "duration": 1e306},
+        {"at": S0, "duration": 1e18},
+        {"at": S0, "published_at": "soon"},
+        {"at": HUGE},
+        {"at": str(HUGE)},
+        {"at": S0, "duration": HUGE},
+        {"at": S0, "listened": HUGE},
+        {"at": S0, "published_at": HUGE},
+        {"at": S0, "signal": HUGE},
+        {"at": S0, "kind": HUGE},
+        {"at": S0, "explicit": HUGE},
+        {"at": S0, "user": HUGE},
+        {"at": S0, "user": {"id": HUGE}},
+        {"at": S0, "session": HUGE},
+    ],
 )
 def test_numbers_beyond_all_measure_are_damage(tmp_path, row):
-    path = written(tmp_path / "f", [*rows(3, duration=200), {"user": "u", "item": "i", **row}])
+    known = {"published_at": 2020, "signal": "like", "kind": "track", "explicit": False, "session": 1, "listened": 100}
+    path = written(tmp_path / "f", [*rows(3, duration=200, **known), {"user": "u", "item": "i", **row}])
     how = HistoryOptions(split=SplitOptions("none"), max_damaged=0.5)
     manifest, _ = imported(path, tmp_path / "log", how=how)
     assert manifest.counts.listens == 3
     assert f"{path}:4: expected" in manifest.notes[0]
+    assert len(manifest.notes[0]) < 300 + len(str(path))
+
+
+@pytest.mark.parametrize("unit", ["auto", "s", "iso"])
+@pytest.mark.parametrize("value", [HUGE, str(HUGE), 1e300, "x" * 400])
+def test_long_values_are_not_echoed_whole(tmp_path, unit, value):
+    path = written(tmp_path / "f", [{"user": "u", "item": "i", "at": value}] * 3)
+    with pytest.raises(DataError) as caught:
+        imported(path, tmp_path / "log", mapping(at_unit=unit))
+    assert len(str(caught.value)) < 500 + len(str(path))
 
 
 def test_plays_from_the_first_moment_that_records_take(tmp_path):
