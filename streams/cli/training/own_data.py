@@ -1,5 +1,6 @@
 """`sidestream import jsonl | csv | listenbrainz | spotify | movielens`: one's own listening history as a log folder."""
 
+from collections.abc import Set
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from sidestream.models.data.importers.histories import (
     SpotifyOptions,
     import_history,
 )
+from sidestream.models.data.importers.histories.fields import MISSING_WORDS
 from sidestream.models.data.importers.histories.mapped import FileFormat, Moment
 from sidestream.models.data.importers.histories.run import History
 from sidestream.models.data.importers.histories.units import AtUnit, DurationUnit
@@ -165,6 +167,13 @@ def csv(
     delimiter: Annotated[
         str | None, typer.Option(help="Character between fields; default: detected among comma, tab, ; and |.")
     ] = None,
+    missing: Annotated[
+        str | None,
+        typer.Option(
+            help="Words that mean no value, such as NULL,- ('': no word does); default: those of pandas (NaN, None, "
+            "NULL, N/A, …), \\N and -."
+        ),
+    ] = None,
     split: Split = "last",
     session_gap: SessionGap = 30.0,
     valid_from: ValidFrom = None,
@@ -181,6 +190,7 @@ def csv(
         paths, constants, at_unit, at_is, unit, signals, items, item_map, user, tags_separator,
         tuple(name.strip() for name in columns.split(",")) if columns else (),
         delimiter and delimiter.replace("\\t", "\t"),
+        MISSING_WORDS if missing is None else frozenset(word.strip() for word in missing.split(",")),
     )  # fmt: skip
     options = _options(ctx, split, session_gap, valid_from, test_from, max_damaged, overwrite=overwrite)
     _import_mapped(src, "csv", how, dst, options, as_json=as_json)
@@ -311,6 +321,7 @@ def _mapped(
     tags_separator: str,
     columns: tuple[str, ...] = (),
     delimiter: str | None = None,
+    missing: Set[str] = MISSING_WORDS,
 ) -> MappedOptions:
     words: dict[str, str] = {}
     for assignment in signals or ():
@@ -324,7 +335,7 @@ def _mapped(
         raise SettingsError(msg)
     return MappedOptions(
         FieldMap.parse(paths or (), constants or ()), items, FieldMap.parse(item_map or (), ()), at_unit, at_is, unit,
-        words, tags_separator, columns, delimiter, user,
+        words, tags_separator, columns, delimiter, user, missing,
     )  # fmt: skip
 
 

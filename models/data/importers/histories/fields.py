@@ -1,7 +1,7 @@
 """Mapping of columns or JSON paths to the fields of plays and items, given or detected by common names."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from sidestream.models.data.importers.shown import shown
@@ -66,6 +66,30 @@ USUAL_NAMES: Mapping[Field, tuple[str, ...]] = {
     "session": ("session", "session_id"),
     "event": ("event_id",),
 }
+# Words of tables that mean no value: those that pandas reads as such, `\N` of MySQL and PostgreSQL, and a dash.
+MISSING_WORDS = frozenset(
+    [
+        "#N/A",
+        "#NA",
+        "-1.#IND",
+        "-1.#QNAN",
+        "-NaN",
+        "-nan",
+        "1.#IND",
+        "1.#QNAN",
+        "<NA>",
+        "N/A",
+        "NA",
+        "NULL",
+        "NaN",
+        "None",
+        "n/a",
+        "nan",
+        "null",
+        "\\N",
+        "-",
+    ]
+) | {"#N/A N/A"}
 # Names of `at` that say that it is the start of a play.
 STARTS = frozenset({"started_at", "start_time"})
 # Columns that an error lists.
@@ -82,10 +106,12 @@ class FieldMap:
     Attributes:
         paths: Column or JSON path by field; parts are separated by dots, list indices are numbers: `artists.0.name`.
         constants: Default values by field.
+        missing: Words that mean no value, as an empty text does.
     """
 
     paths: Mapping[str, str] = field(default_factory=dict)
     constants: Mapping[str, str] = field(default_factory=dict)
+    missing: Set[str] = frozenset()
 
     @classmethod
     def parse(cls, paths: Sequence[str], constants: Sequence[str]) -> "FieldMap":
@@ -136,7 +162,7 @@ class FieldMap:
                 if found is not None:
                     paths[name] = found
                     used.add(found)
-        return FieldMap(paths, self.constants)
+        return replace(self, paths=paths)
 
     def value(self, row: Mapping[str, Any], name: Field) -> Any:
         """Extract a field from a row.
@@ -148,9 +174,20 @@ class FieldMap:
         Returns:
             Its value, else its default value, else None.
         """
+        found = self.given(row, name)
+        is_missing = found is None or (isinstance(found, str) and (not found or found.strip() in self.missing))
+        return self.constants.get(name) if is_missing else found
+
+    def given(self, row: Mapping[str, Any], name: Field) -> Any:
+        """Extract a field as it is in the row, also a word that means no value."""
         path = self.paths.get(name)
-        found = None if path is None else at_path(row, path)
-        return self.constants.get(name) if found is None or found == "" else found
+        return None if path is None else at_path(row, path)
+
+    def absence(self, row: Mapping[str, Any], name: Field) -> str:
+        """Say for a message what a row has instead of a field."""
+        found = self.given(row, name)
+        is_word = isinstance(found, str) and found.strip() in self.missing
+        return f"{shown(found)}, a word for no value (--missing says which are)" if is_word else "none"
 
     def unit_named(self, name: Field) -> str | None:
         """Return the unit in the name of the duration's column, such as `duration_ms`."""

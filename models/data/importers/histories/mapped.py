@@ -1,7 +1,7 @@
 """Importer of any JSON or CSV file of plays, with a mapping of fields, and units that are given or detected."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -9,7 +9,14 @@ from typing import Any, Literal, cast, get_args
 from pydantic import JsonValue
 
 from sidestream.models.data.importers.csv_rows import CsvRows
-from sidestream.models.data.importers.histories.fields import MAX_SHOWN, OF_PLAYS, STARTS, FieldMap, as_text
+from sidestream.models.data.importers.histories.fields import (
+    MAX_SHOWN,
+    MISSING_WORDS,
+    OF_PLAYS,
+    STARTS,
+    FieldMap,
+    as_text,
+)
 from sidestream.models.data.importers.histories.layout import Layout
 from sidestream.models.data.importers.histories.run import HistoryFacts
 from sidestream.models.data.importers.histories.units import (
@@ -58,6 +65,7 @@ class MappedOptions:
         columns: Names of the columns of a CSV file without a header.
         delimiter: Delimiter of a CSV file; None detects it.
         user: The listener if rows have none.
+        missing: Words of a CSV file that mean no value.
     """
 
     fields: FieldMap = field(default_factory=FieldMap)
@@ -71,6 +79,7 @@ class MappedOptions:
     columns: tuple[str, ...] = ()
     delimiter: str | None = None
     user: str | None = None
+    missing: Set[str] = MISSING_WORDS
 
 
 class MappedHistory:
@@ -90,6 +99,8 @@ class MappedHistory:
         self._path = path
         self._format = file_format
         self._options = options or MappedOptions()
+        # JSON has null.
+        self._missing = self._options.missing if file_format == "csv" else frozenset[str]()
         self._layout = Layout(self._options.fields, {}, frozenset())
         self._item_layout: Layout | None = None
         self._at_unit = self._options.at_unit
@@ -163,7 +174,7 @@ class MappedHistory:
         """Complete the mapping and detect the units, from the first rows."""
         options = self._options
         everything = {name: value for row in reversed(sample) for name, value in row.items()}
-        fields = options.fields.completed(everything)
+        fields = replace(options.fields.completed(everything), missing=self._missing)
         self._require_fields(fields, everything)
         ats = [value for row in sample if (value := fields.value(row, "at")) is not None]
         if options.at_unit == "auto":
@@ -202,8 +213,12 @@ class MappedHistory:
         layout, fields = self._layout, self._layout.fields
         user_id = layout.id_of(row, "user") or self._options.user or ""
         if not fits_id(user_id):
-            raise ValueError(_expected_id("user", user_id))
-        at = read_at(_required(fields.value(row, "at"), "at"), self._at_unit)
+            raise ValueError(_expected_id("user", user_id, fields.absence(row, "user")))
+        given_at = fields.value(row, "at")
+        if given_at is None:
+            msg = f"expected a value for at, got {fields.absence(row, 'at')}"
+            raise ValueError(msg)
+        at = read_at(given_at, self._at_unit)
         require_at(at, latest_at)
         words = self._words(row, layout)
         listened_ms = read_duration_ms(fields.value(row, "listened"), layout.units.get("listened", "ms"))
@@ -213,7 +228,7 @@ class MappedHistory:
         for name, text in (("session", session_id), ("event", event_id)):
             if text and not fits_id(text):
                 raise ValueError(_expected_id(name, text))
-        signal = self._signal(fields.value(row, "signal"))
+        signal = self._signal(row)
         return Play(
             user_id=user_id,
             item=self._item(row, words, items, at),
@@ -239,7 +254,8 @@ class MappedHistory:
             # With a file of items, plays only fill in what it does not have.
             return items.of_id(item_id, words, at if self._known_items is None else -1)
         if "item" in fields.paths or not words.title:
-            msg = f"expected an item id{'' if 'item' in fields.paths else ' or a title'}, got none"
+            what, name = ("an item id", "item") if "item" in fields.paths else ("a title", "title")
+            msg = f"expected {what}, got {fields.absence(row, name)}"
             raise ValueError(msg)
         return items.of_name((), words, at)
 
@@ -256,7 +272,7 @@ class MappedHistory:
                 item = whole(row)
                 item_id = layout.id_of(item, "item")
                 if not fits_id(item_id):
-                    raise ValueError(_expected_id("item", item_id))
+                    raise ValueError(_expected_id("item", item_id, layout.fields.absence(item, "item")))
                 items.of_id(item_id, self._words(item, layout), LATEST_AT)
             except ValueError as error:
                 report.damage(str(path), line, str(error))
@@ -265,9 +281,10 @@ class MappedHistory:
         everything = {name: value for row in reversed(sample) for name, value in row.items()}
         wanted = self._options.item_fields.completed(everything) if sample else self._options.item_fields
         if "item" not in wanted.paths and "id" in everything:
-            wanted = FieldMap({"item": "id", **wanted.paths}, wanted.constants)
+            wanted = replace(wanted, paths={"item": "id", **wanted.paths})
         # `at` or `user` of an item file do not belong to a play.
-        fields = FieldMap({name: at for name, at in wanted.paths.items() if name not in OF_PLAYS}, wanted.constants)
+        paths = {name: at for name, at in wanted.paths.items() if name not in OF_PLAYS}
+        fields = replace(wanted, paths=paths, missing=self._missing)
         if sample and "item" not in {*fields.paths, *fields.constants}:
             got = ", ".join(map(str, list(everything)[:MAX_SHOWN]))
             msg = f"{path}: expected a column or path with the item's id; --item-map item=…; the file has {got}"
@@ -277,9 +294,13 @@ class MappedHistory:
     def _words(self, row: Row, layout: Layout) -> Words:
         return item_words(row, layout.fields, layout.units.get("duration", "ms"), self._options.tags_separator)
 
-    def _signal(self, value: Any) -> Signal:
-        word = as_text(value)
-        ours = self._options.signals.get(word, word) or "listen"
+    def _signal(self, row: Row) -> Signal:
+        fields, signals = self._layout.fields, self._options.signals
+        word = as_text(fields.given(row, "signal"))
+        if word not in signals:
+            # A word that is mapped means something, whatever it means in other columns.
+            word = as_text(fields.value(row, "signal"))
+        ours = signals.get(word, word) or "listen"
         if ours not in get_args(Signal):
             msg = (
                 f"expected a signal of {', '.join(get_args(Signal))}, got {shown(word)} "
@@ -289,12 +310,5 @@ class MappedHistory:
         return cast(Signal, ours)
 
 
-def _required(value: Any, name: str) -> Any:
-    if value is None:
-        msg = f"expected a value for {name}, got none"
-        raise ValueError(msg)
-    return value
-
-
-def _expected_id(name: str, text: str) -> str:
-    return f"expected {name} to have 1 to 256 characters, got {len(text)}"
+def _expected_id(name: str, text: str, absence: str = "none") -> str:
+    return f"expected {name} to have 1 to 256 characters, got {len(text) or absence}"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sidestream.models.data.importers.csv_rows import row_fault
-from sidestream.models.data.importers.histories.fields import as_text
+from sidestream.models.data.importers.histories.fields import MISSING_WORDS, as_text
 from sidestream.models.data.importers.histories.run import HistoryFacts
 from sidestream.models.data.importers.histories.units import as_number, read_at
 from sidestream.models.data.importers.lines import decode_text, line_error, read_lines
@@ -114,8 +114,9 @@ class MovieLensHistory:
     def _play(self, row: Mapping[str, str], items: Items, latest_at: int) -> Play:
         user_id, item_id = row["user_id"].strip(), row["item_id"].strip()
         for name, text in (("user_id", user_id), ("item_id", item_id)):
-            if not fits_id(text):
-                msg = f"expected {name} to have 1 to 256 characters, got {len(text)}"
+            if not fits_id(text) or text in MISSING_WORDS:
+                got = shown(text) if text in MISSING_WORDS else len(text)
+                msg = f"expected {name} to have 1 to 256 characters, got {got}"
                 raise ValueError(msg)
         at = read_at(row["timestamp"], "s") + self._shift_ms
         if not is_event_time(at, latest_at):
@@ -164,8 +165,8 @@ class MovieLensHistory:
         found: dict[str, Words] = {}
         for line, row in _rows(path, ("item_id",), report):
             item_id = row["item_id"].strip()
-            if not fits_id(item_id):
-                report.damage(str(path), line, "expected an item_id, got none")
+            if not fits_id(item_id) or item_id in MISSING_WORDS:
+                report.damage(str(path), line, f"expected an item_id, got {shown(item_id)}")
                 continue
             year = row.get("release_year", "").strip()
             title = _first(row, _TITLES)
@@ -189,7 +190,8 @@ def _inter_file(path: Path) -> Path:
 
 
 def _first(row: Mapping[str, str], names: tuple[str, ...]) -> str:
-    return next((text for name in names if (text := as_text(row.get(name)))), "")
+    texts = (as_text(row.get(name)) for name in names)
+    return next((text for text in texts if text and text not in MISSING_WORDS), "")
 
 
 def _rows(path: Path, wanted: tuple[str, ...], report: RowReport) -> Iterator[tuple[int, Mapping[str, str]]]:

@@ -68,6 +68,18 @@ def test_csv_with_items_and_a_cut_in_time(tmp_path):
     assert "expected 3 fields as in the header, got 1" in str(done.exception)
 
 
+@pytest.mark.parametrize(
+    ("given", "listeners"),
+    [((), {"u"}), (("--missing", "NaN,-"), {"u", "None"}), (("--missing", ""), {"u", "None", "-"})],
+)
+def test_words_that_mean_no_value(tmp_path, given, listeners):
+    (tmp_path / "f").write_text("user,item,at\n" + "".join(f"{user},i,{S0}\n" for user in ("u", "None", "-")))
+    _, log = imported(
+        tmp_path, "csv", tmp_path / "f", tmp_path / "log", "--split", "none", "--max-damaged", 100, *given
+    )
+    assert {row.user_id for row in log.listens()} == listeners
+
+
 def test_the_other_formats(tmp_path):
     listen = {"listened_at": S0, "track_metadata": {"artist_name": "A", "track_name": "T"}}
     (tmp_path / "lb").write_text(json.dumps(listen))

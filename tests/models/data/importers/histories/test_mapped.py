@@ -221,7 +221,7 @@ DAMAGE = [
     ("u,i,1767571200", "(looks like CSV; expected JSON)"),
     ("[1]", "expected a JSON object, got '[1]'"),
     ('{"user": "u", "item": "i"}', "expected a value for at, got none"),
-    ('{"user": "", "item": "i", "at": 1767571200}', "expected user to have 1 to 256 characters, got 0"),
+    ('{"user": "", "item": "i", "at": 1767571200}', "expected user to have 1 to 256 characters, got none"),
     ('{"user": "%s", "item": "i", "at": 1767571200}' % ("x" * 257), "got 257"),
     ('{"user": "u", "item": null, "at": 1767571200}', "expected an item id, got none"),
     ('{"user": "u", "item": "i", "at": 0}', "expected a time from 2000-01-01 until now, got 1970-01-01"),
@@ -410,6 +410,58 @@ def test_a_start_is_known_by_its_column(tmp_path):
     assert (manifest.settings["map"]["at"], manifest.settings["at_is"]) == ("started_at", "start")
     manifest, _ = imported(tmp_path / "f", tmp_path / "log2", mapping(at_is="end"))
     assert manifest.settings["at_is"] == "end"
+
+
+WORDS = ["NaN", "nan", "None", "null", "NULL", "\\N", "N/A", "#N/A", "-", " NA ", "<NA>"]
+
+
+@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize("name", ["user", "item", "at", "title"])
+def test_a_word_for_no_value_is_no_listener_and_no_item(tmp_path, word, name):
+    values = [{"user": "u", "item": f"i{n}", "at": S0 + n} for n in range(3)]
+    if name == "title":
+        values = [{"user": "u", "title": f"Song {n}", "artist": "A", "at": S0 + n} for n in range(3)]
+    path = written(tmp_path / "f", (), as_csv([*values, {**values[0], name: word}]))
+    how = HistoryOptions(split=SplitOptions("none"), max_damaged=0.5)
+    manifest, _ = imported(path, tmp_path / "log", how=how, kind="csv")
+    assert (manifest.counts.listens, manifest.counts.listeners, manifest.counts.items) == (3, 1, 3)
+    assert f"{path}:5: expected" in manifest.notes[0]
+    assert f"got {word!r}, a word for no value (--missing says which are)" in manifest.notes[0]
+
+
+def test_a_word_for_no_value_is_absent_where_a_field_may_be(tmp_path):
+    values = [
+        {"user": f"{n}.0", "item": f"i{n}", "at": S0 + n, "title": "NaN", "artist": "None", "tags": "null",
+         "session": "N/A", "duration": "NaN", "signal": "-", "published_at": "\\N", "explicit": "NA"} for n in range(3)
+    ]  # fmt: skip
+    path = written(tmp_path / "f", (), as_csv([*values, {**values[0], "user": "NaN"}]))
+    how = HistoryOptions(split=SplitOptions("none"), max_damaged=0.5)
+    options = mapping("creator=artist", constants=["creator=Nobody"], signals={"-": "skip"})
+    _, folder = imported(path, tmp_path / "log", options, how=how, kind="csv")
+    item = catalogue_at(folder)["i0"]
+    assert (item.title, item.creator, item.tags, item.duration_ms) == ("", "Nobody", (), None)
+    assert item.published_at == UNKNOWN_PUBLISHED_AT
+    assert {row.session_id.split("-")[0] for row in folder.listens()} == {"session"}
+    assert [(row.user_id, row.signal) for row in folder.listens()] == [(f"{n}", "skip") for n in range(3)]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_a_listener_called_none_is_possible(tmp_path, kind):
+    values = [{"user": "None", "item": "NULL", "at": S0 + n} for n in range(3)]
+    path = written(tmp_path / "f", values, as_csv(values) if kind == "csv" else None)
+    options = MappedOptions(missing=frozenset({"NaN"})) if kind == "csv" else None
+    _, folder = imported(path, tmp_path / "log", options, kind=kind)
+    assert {(row.user_id, row.item_id) for row in folder.listens()} == {("None", "NULL")}
+
+
+def test_a_word_for_no_value_in_a_file_of_items(tmp_path):
+    items = written(tmp_path / "items", (), "id,title\ni0,NaN\nNaN,Song\n")
+    path = written(tmp_path / "f", (), as_csv(rows(3)))
+    how = HistoryOptions(split=SplitOptions("none"), max_damaged=0.5)
+    manifest, folder = imported(path, tmp_path / "log", MappedOptions(items_file=items), how=how, kind="csv")
+    assert set(catalogue_at(folder)) == {"i0", "i1", "i2"}
+    assert catalogue_at(folder)["i0"].title == ""
+    assert f"{items}:3: expected item to have 1 to 256 characters, got 'NaN', a word for no value" in manifest.notes[0]
 
 
 def test_a_table_without_a_header_is_told_what_it_needs(tmp_path):
