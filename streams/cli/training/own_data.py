@@ -22,7 +22,7 @@ from sidestream.models.data.importers.histories import (
 from sidestream.models.data.importers.histories.fields import MISSING_WORDS
 from sidestream.models.data.importers.histories.mapped import FileFormat, Moment
 from sidestream.models.data.importers.histories.run import History
-from sidestream.models.data.importers.histories.units import AtUnit, DurationUnit
+from sidestream.models.data.importers.histories.units import AtUnit, DurationUnit, is_format
 from sidestream.models.data.plays import SplitOptions, SplitRule
 from sidestream.models.data.plays.holdout import MINUTE_MS
 from sidestream.streams.cli.context import settings_of
@@ -88,6 +88,14 @@ AtUnitOption = Annotated[
         "--at-unit", help="Unit of times; auto detects it, and refuses what is ambiguous. Times without a zone are UTC."
     ),
 ]
+AtFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--at-format",
+        help="Format of times for Python's strptime, such as '%d.%m.%Y %H:%M', where they are neither numbers nor ISO "
+        "8601 nor have the name of the month.",
+    ),
+]
 AtIs = Annotated[
     Moment,
     typer.Option(
@@ -125,6 +133,7 @@ def jsonl(
     paths: Map = None,
     constants: Constant = None,
     at_unit: AtUnitOption = "auto",
+    at_format: AtFormat = None,
     at_is: AtIs = "auto",
     unit: DurationUnitOption = "auto",
     signals: Signals = None,
@@ -141,7 +150,7 @@ def jsonl(
     as_json: Json = False,
 ) -> None:
     """Import plays from JSON: one object a play, fields by name or path."""
-    how = _mapped(paths, constants, at_unit, at_is, unit, signals, items, item_map, user, tags_separator)
+    how = _mapped(paths, constants, at_unit, at_format, at_is, unit, signals, items, item_map, user, tags_separator)
     options = _options(ctx, split, session_gap, valid_from, test_from, max_damaged, overwrite=overwrite)
     _import_mapped(src, "jsonl", how, dst, options, as_json=as_json)
 
@@ -153,6 +162,7 @@ def csv(
     paths: Map = None,
     constants: Constant = None,
     at_unit: AtUnitOption = "auto",
+    at_format: AtFormat = None,
     at_is: AtIs = "auto",
     unit: DurationUnitOption = "auto",
     signals: Signals = None,
@@ -187,7 +197,7 @@ def csv(
         msg = f"--delimiter: expected one character, got {delimiter!r}"
         raise SettingsError(msg)
     how = _mapped(
-        paths, constants, at_unit, at_is, unit, signals, items, item_map, user, tags_separator,
+        paths, constants, at_unit, at_format, at_is, unit, signals, items, item_map, user, tags_separator,
         tuple(name.strip() for name in columns.split(",")) if columns else (),
         delimiter and delimiter.replace("\\t", "\t"),
         MISSING_WORDS if missing is None else frozenset(word.strip() for word in missing.split(",")),
@@ -312,6 +322,7 @@ def _mapped(
     paths: list[str] | None,
     constants: list[str] | None,
     at_unit: AtUnit,
+    at_format: str | None,
     at_is: Moment,
     unit: DurationUnit,
     signals: list[str] | None,
@@ -330,12 +341,15 @@ def _mapped(
             msg = f"--signal {assignment}: expected WORD=SIGNAL, such as heart=like"
             raise SettingsError(msg)
         words[word] = ours
+    if at_format is not None and (at_unit != "auto" or not is_format(at_format)):
+        msg = f"--at-format: expected a format such as '%d.%m.%Y %H:%M', without --at-unit, got {at_format!r}"
+        raise SettingsError(msg)
     if item_map and items is None:
         msg = "--item-map: expected --items FILE with it, got none"
         raise SettingsError(msg)
     return MappedOptions(
-        FieldMap.parse(paths or (), constants or ()), items, FieldMap.parse(item_map or (), ()), at_unit, at_is, unit,
-        words, tags_separator, columns, delimiter, user, missing,
+        FieldMap.parse(paths or (), constants or ()), items, FieldMap.parse(item_map or (), ()), at_format or at_unit,
+        at_is, unit, words, tags_separator, columns, delimiter, user, missing,
     )  # fmt: skip
 
 

@@ -38,6 +38,7 @@ USUAL_NAMES: Mapping[Field, tuple[str, ...]] = {
         "at",
         "timestamp",
         "ts",
+        "uts",
         "time",
         "played_at",
         "listened_at",
@@ -48,6 +49,7 @@ USUAL_NAMES: Mapping[Field, tuple[str, ...]] = {
         "ended_at",
         "end_time",
         "endTime",
+        "utc_time",
     ),
     "title": ("title", "track_name", "trackName", "track", "song", "name", "episode_name"),
     "creator": ("creator", "artist", "artist_name", "artistName", "artists", "author", "channel"),
@@ -67,29 +69,10 @@ USUAL_NAMES: Mapping[Field, tuple[str, ...]] = {
     "event": ("event_id",),
 }
 # Words of tables that mean no value: those that pandas reads as such, `\N` of MySQL and PostgreSQL, and a dash.
-MISSING_WORDS = frozenset(
-    [
-        "#N/A",
-        "#NA",
-        "-1.#IND",
-        "-1.#QNAN",
-        "-NaN",
-        "-nan",
-        "1.#IND",
-        "1.#QNAN",
-        "<NA>",
-        "N/A",
-        "NA",
-        "NULL",
-        "NaN",
-        "None",
-        "n/a",
-        "nan",
-        "null",
-        "\\N",
-        "-",
-    ]
-) | {"#N/A N/A"}
+MISSING_WORDS = frozenset({
+    "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL",
+    "NaN", "None", "n/a", "nan", "null", "\\N", "-",
+})  # fmt: skip
 # Names of `at` that say that it is the start of a play.
 STARTS = frozenset({"started_at", "start_time"})
 # Columns that an error lists.

@@ -17,7 +17,7 @@ from typing import Any
 from sidestream.models.data.importers.archives import Member, members
 from sidestream.models.data.importers.histories.fields import as_text, at_path
 from sidestream.models.data.importers.histories.run import HistoryFacts
-from sidestream.models.data.importers.histories.units import as_number, read_at, require_at
+from sidestream.models.data.importers.histories.units import as_number, read_event_at
 from sidestream.models.data.importers.json_objects import decode_object, read_objects
 from sidestream.models.data.importers.json_values import read_json
 from sidestream.models.data.importers.lines import STDIN
@@ -104,8 +104,7 @@ class ListenBrainzHistory:
             msg = f"expected listened_at in seconds, got {shown(given)}"
             raise ValueError(msg)
         is_text = isinstance(given, str) and as_number(given) is None
-        at = read_at(given, "iso" if is_text else "s")
-        require_at(at, latest_at)
+        at = read_event_at(given, "iso" if is_text else "s", latest_at)
         track = row.get("track_metadata")
         if not isinstance(track, Mapping):
             msg = f"expected track_metadata, got {shown(track)}"

@@ -14,19 +14,21 @@ from sidestream.models.data.importers.histories.fields import (
     MISSING_WORDS,
     OF_PLAYS,
     STARTS,
+    Field,
     FieldMap,
     as_text,
 )
 from sidestream.models.data.importers.histories.layout import Layout
 from sidestream.models.data.importers.histories.run import HistoryFacts
+from sidestream.models.data.importers.histories.time_texts import check_format
 from sidestream.models.data.importers.histories.units import (
     DAY_MS,
     are_days,
     check_at_unit,
     guess_at_unit,
-    read_at,
+    is_format,
     read_duration_ms,
-    require_at,
+    read_event_at,
 )
 from sidestream.models.data.importers.histories.words import item_words
 from sidestream.models.data.importers.json_objects import read_objects, whole
@@ -57,7 +59,7 @@ class MappedOptions:
         fields: Mapping of the fields of a play.
         items_file: A file with the items, of the same format; None if the plays have all item data.
         item_fields: Mapping of the fields of an item in that file.
-        at_unit: Unit of times.
+        at_unit: Unit of times, or their format for `strptime`.
         at_is: Whether a time is the start or the end of a play; auto: the end, unless its column is named otherwise.
         duration_unit: Unit of durations and listened times.
         signals: Signal by the word in the file; words that are valid signals need no entry.
@@ -91,7 +93,7 @@ class MappedHistory:
         options: Options of the import.
 
     Raises:
-        DataError: A mapped signal is unknown.
+        DataError: A mapped signal is unknown, or the format of times gives no moment.
     """
 
     def __init__(self, path: Path | str, file_format: FileFormat, options: MappedOptions | None = None) -> None:
@@ -109,6 +111,8 @@ class MappedHistory:
         self._notes: list[str] = []
         self._warnings: list[str] = []
         self._known_items: int | None = None
+        if is_format(self._at_unit):
+            check_format(self._at_unit)
         for word, ours in self._options.signals.items():
             if ours not in get_args(Signal):
                 msg = f"--signal {word}={ours}: expected one of {', '.join(get_args(Signal))}, got {ours!r}"
@@ -218,8 +222,7 @@ class MappedHistory:
         if given_at is None:
             msg = f"expected a value for at, got {fields.absence(row, 'at')}"
             raise ValueError(msg)
-        at = read_at(given_at, self._at_unit)
-        require_at(at, latest_at)
+        at = read_event_at(given_at, self._at_unit, latest_at)
         words = self._words(row, layout)
         listened_ms = read_duration_ms(fields.value(row, "listened"), layout.units.get("listened", "ms"))
         heard_ms = listened_ms if listened_ms is not None else words.duration_ms or 0
@@ -254,8 +257,8 @@ class MappedHistory:
             # With a file of items, plays only fill in what it does not have.
             return items.of_id(item_id, words, at if self._known_items is None else -1)
         if "item" in fields.paths or not words.title:
-            what, name = ("an item id", "item") if "item" in fields.paths else ("a title", "title")
-            msg = f"expected {what}, got {fields.absence(row, name)}"
+            name: Field = "item" if "item" in fields.paths else "title"
+            msg = f"expected {'an item id' if name == 'item' else 'a title'}, got {fields.absence(row, name)}"
             raise ValueError(msg)
         return items.of_name((), words, at)
 

@@ -20,7 +20,7 @@ from typing import Any
 from sidestream.models.data.importers.archives import Member, members
 from sidestream.models.data.importers.histories.fields import as_text
 from sidestream.models.data.importers.histories.run import HistoryFacts
-from sidestream.models.data.importers.histories.units import as_number, read_at, read_duration_ms, require_at
+from sidestream.models.data.importers.histories.units import as_number, read_duration_ms, read_event_at
 from sidestream.models.data.importers.json_objects import read_objects, whole
 from sidestream.models.data.importers.lines import STDIN
 from sidestream.models.data.plays import Items, Play, RowReport, Words
@@ -127,8 +127,7 @@ class SpotifyHistory:
         if row.keys() >= _ACCOUNT_DATA:
             msg = "expected the extended streaming history, got the account data: ask Spotify for the other package"
             raise ValueError(msg)
-        at = read_at(_required(row, "ts"), "iso")
-        require_at(at, latest_at)
+        at = read_event_at(_required(row, "ts"), "iso", latest_at)
         listened_ms = read_duration_ms(_required(row, "ms_played"), "ms", "ms_played")
         if not listened_ms:
             report.leave_out("nothing was played (0 ms)")

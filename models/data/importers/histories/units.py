@@ -6,9 +6,10 @@ So a given unit is checked against the first rows, and a unit is guessed only if
 
 import math
 from collections.abc import Sequence
-from datetime import MAXYEAR, UTC, datetime
+from datetime import MAXYEAR
 from typing import Literal, cast, get_args
 
+from sidestream.models.data.importers.histories.time_texts import is_rounded, read_format, read_text, time_fault
 from sidestream.models.data.importers.shown import shown
 from sidestream.models.errors import DataError
 from sidestream.models.records.times import (
@@ -46,8 +47,8 @@ def read_at(value: object, unit: str) -> int:
     """Parse a time.
 
     Args:
-        value: A number, a number as text, or ISO 8601 (UTC if it has no zone).
-        unit: Any `AtUnit` but auto.
+        value: A number, a number as text, or a text as `read_text` reads it.
+        unit: Any `AtUnit` but auto, or a format of `strptime`.
 
     Returns:
         UTC epoch ms.
@@ -55,15 +56,39 @@ def read_at(value: object, unit: str) -> int:
     Raises:
         ValueError: It is not a time in the unit; says what was expected and what was found.
     """
-    if unit == "iso":
-        if not isinstance(value, str):
-            msg = f"expected an ISO 8601 time, got {shown(value)}"
-            raise ValueError(msg)
-        return _read_iso(value)
-    number = as_number(value)
-    at = None if number is None else _converted(number, unit)
+    at = _parsed(value, unit)
     if at is None:
-        msg = f"expected a time in {unit}, got {shown(value)}"
+        expected = "an ISO 8601 time such as 2026-03-01T12:00:00Z" if unit == "iso" else f"a time in {unit}"
+        fault = time_fault(value)
+        msg = f"expected {expected}, got {shown(value)}{f': {fault}' if fault else ''}"
+        raise ValueError(msg)
+    return at
+
+
+def is_format(unit: str) -> bool:
+    """Return whether a unit of times is a format of `strptime`."""
+    return "%" in unit
+
+
+def read_event_at(value: object, unit: str, latest_at: int) -> int:
+    """Parse the time of a play.
+
+    Args:
+        value: See `read_at`.
+        unit: See `read_at`.
+        latest_at: The current time, plus a tolerance for clocks.
+
+    Returns:
+        UTC epoch ms.
+
+    Raises:
+        ValueError: It is not a time in the unit, or one at which nothing can have been played.
+    """
+    at = read_at(value, unit)
+    if not is_event_time(at, latest_at):
+        other = None if (number := as_number(value)) is None else unit_of(number)
+        hint = f"; {shown(value)} looks like {other}, not {unit}" if other not in (None, unit) else ""
+        msg = f"expected a time from 2000-01-01 until now, got {describe_at(at)}{hint}"
         raise ValueError(msg)
     return at
 
@@ -96,21 +121,6 @@ def read_published_at(value: object) -> int | None:
     return None if number is None or unit is None else to_ms(number, unit)
 
 
-def require_at(at: int, latest_at: int) -> None:
-    """Refuse a time at which nothing can have been played.
-
-    Args:
-        at: UTC epoch ms.
-        latest_at: The current time, plus a tolerance for clocks.
-
-    Raises:
-        ValueError: It is outside the valid range.
-    """
-    if not is_event_time(at, latest_at):
-        msg = f"expected a time from 2000-01-01 until now, got {describe_at(at)}"
-        raise ValueError(msg)
-
-
 def guess_at_unit(values: Sequence[object], latest_at: int, name: str) -> str:
     """Detect the unit in which the times of a sample are between 2000 and now.
 
@@ -130,9 +140,10 @@ def guess_at_unit(values: Sequence[object], latest_at: int, name: str) -> str:
         return fitting[0]
     _require_range(values, _UNITS, latest_at, name)
     found = ", ".join(map(shown, values[:3])) or "none"
+    cause = time_fault(values[0]) if values else None
     msg = (
         f"{name}: expected times of which the unit is clear (s, ms, us, ns or ISO 8601, from 2000-01-01 until now), "
-        f"got {found}; check the column of `at`, and say --at-unit"
+        f"got {found}; {cause or 'check the column of `at`, and say --at-unit or --at-format'}"
     )
     raise DataError(msg)
 
@@ -152,13 +163,12 @@ def check_at_unit(values: Sequence[object], unit: str, latest_at: int, name: str
     if not values or _share(values, unit, EARLIEST_EVENT_AT, latest_at) >= _ENOUGH:
         return
     _require_range(values, (unit,), latest_at, name)
-    try:
-        gives = describe_at(read_at(values[0], unit))
-    except ValueError as error:
-        gives = str(error)
+    parsed = _parsed(values[0], unit)
+    gives = "no time" if parsed is None else describe_at(parsed)
     better = next((other for other in _UNITS if _share(values, other, EARLIEST_EVENT_AT, latest_at) >= _ENOUGH), None)
-    advice = f"it looks like --at-unit {better}" if better else "check the column of `at`"
-    msg = f"{name}: --at-unit {unit} does not fit: {shown(values[0])} gives {gives}; {advice}"
+    advice = f"it looks like --at-unit {better}" if better else time_fault(values[0]) or "check the column of `at`"
+    option = "--at-format" if is_format(unit) else "--at-unit"
+    msg = f"{name}: {option} {unit} does not fit: {shown(values[0])} gives {gives}; {advice}"
     raise DataError(msg)
 
 
@@ -260,6 +270,18 @@ def as_number(value: object) -> float | None:
         return None
 
 
+def _parsed(value: object, unit: str) -> int | None:
+    if is_format(unit):
+        return read_format(str(value).strip(), unit)
+    number = as_number(value)
+    if unit == "iso":
+        # The standard library accepts a plain number as ISO 8601's basic form of a date, which is never intended here.
+        return read_text(value.strip()) if isinstance(value, str) and number is None else None
+    if number is None or (isinstance(value, str) and is_rounded(value, cast(TimeUnit, unit))):
+        return None
+    return _converted(number, unit)
+
+
 def _converted(number: float, unit: str) -> int | None:
     """Convert to milliseconds; None where the number is too large for it."""
     try:
@@ -271,7 +293,7 @@ def _converted(number: float, unit: str) -> int | None:
 def _require_range(values: Sequence[object], units: Sequence[str], latest_at: int, name: str) -> None:
     """Refuse times of which the unit is clear, but which are too early or in the future."""
     for unit in units:
-        since = EARLIEST_FACT_AT if unit == "iso" else _RECOGNISED_FROM_AT
+        since = EARLIEST_FACT_AT if unit == "iso" or is_format(unit) else _RECOGNISED_FROM_AT
         outside = [value for value in values if not _share([value], unit, EARLIEST_EVENT_AT, latest_at)]
         known = [value for value in outside if _share([value], unit, since, LATEST_AT)]
         if known and len(known) >= _ENOUGH * len(values):
@@ -292,18 +314,3 @@ def _share(values: Sequence[object], unit: str, since: int, until: int) -> float
         except ValueError:
             continue
     return fitting / max(1, len(values))
-
-
-def _read_iso(value: str) -> int:
-    text = value.strip().removesuffix(" UTC")
-    # The standard library accepts a plain number as ISO 8601's basic form of a date, which is never intended here.
-    if as_number(text) is not None:
-        msg = f"expected an ISO 8601 time, got {shown(value)}"
-        raise ValueError(msg)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        msg = f"expected an ISO 8601 time such as 2026-03-01T12:00:00Z, got {shown(value)}"
-        raise ValueError(msg) from error
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return round(aware.timestamp() * 1_000)

@@ -80,6 +80,16 @@ def test_words_that_mean_no_value(tmp_path, given, listeners):
     assert {row.user_id for row in log.listens()} == listeners
 
 
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_times_in_a_format_of_their_own(tmp_path, kind):
+    values = [{"user": "u", "item": "i", "at": f"05.01.2026 00:0{n}"} for n in range(3)]
+    lines = ["user,item,at", *(",".join(value.values()) for value in values)]
+    (tmp_path / "f").write_text("\n".join(lines if kind == "csv" else map(json.dumps, values)))
+    given = ("--split", "none", "--at-format", "%d.%m.%Y %H:%M")
+    _, log = imported(tmp_path, kind, tmp_path / "f", tmp_path / "log", *given)
+    assert [row.at for row in log.listens()] == [(S0 + 60 * n) * 1_000 for n in range(3)]
+
+
 def test_the_other_formats(tmp_path):
     listen = {"listened_at": S0, "track_metadata": {"artist_name": "A", "track_name": "T"}}
     (tmp_path / "lb").write_text(json.dumps(listen))
@@ -103,6 +113,11 @@ def test_the_other_formats(tmp_path):
         (["--signal", "heart=love"], "expected one of listen"),
         (["--map", "when"], "--map when: expected field=value"),
         (["--item-map", "item=x"], "--item-map: expected --items FILE"),
+        (
+            ["--at-format", "day"],
+            "--at-format: expected a format such as '%d.%m.%Y %H:%M', without --at-unit, got 'day'",
+        ),
+        (["--at-format", "%d.%m.%Y", "--at-unit", "s"], "--at-format: expected a format such as"),
         (["--split", "time", "--test-from", "9" * 400], "99: expected a time, for example"),
         (["--split", "time", "--test-from", "9" * 5_000 + "d"], "99: expected a time, for example"),
     ],

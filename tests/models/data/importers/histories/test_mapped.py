@@ -109,8 +109,12 @@ def test_units_of_times(tmp_path, asked, unit, value, at):
     [
         ("ms", S0, "--at-unit ms does not fit: 1767571200 gives 1970-01-21 10:59:31; it looks like --at-unit s"),
         ("s", S0 * 1_000, "any calendar; it looks like --at-unit ms"),
-        ("s", "2026-01-05", "expected a time in s, got '2026-01-05'; it looks like --at-unit iso"),
-        ("iso", S0, "expected an ISO 8601 time, got 1767571200; it looks like --at-unit s"),
+        ("s", "2026-01-05", "'2026-01-05' gives no time; it looks like --at-unit iso"),
+        (
+            "iso",
+            S0,
+            "--at-unit iso does not fit: 1767571200 gives no time; it looks like --at-unit s",
+        ),
         ("auto", 2026, "expected times of which the unit is clear"),
         ("auto", "yesterday", "got 'yesterday', 'yesterday'"),
         ("auto", S0 + 400 * 86_400, "until now, got 1802131200 (s), which is 2027-02-09 00:00:00 UTC, as in most rows"),
