@@ -217,3 +217,8 @@ def _refuse_foreign(source: Source, stream: io.BufferedReader) -> None:
         if head.startswith(magic):
             msg = f"{source.name}: expected text, got {what}"
             raise DataError(msg)
+    # Every other byte of Latin text in UTF-16 is zero.
+    for even, odd in ((head[::2], head[1::2]), (head[1::2], head[::2])):
+        if odd and not any(odd) and all(even):
+            msg = f"{source.name}: expected text, got UTF-16 text without a byte order mark; save it as UTF-8"
+            raise DataError(msg)

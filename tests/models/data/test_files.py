@@ -116,6 +116,8 @@ def test_an_array_larger_than_a_block_is_read_in_pieces(tmp_path):
         (b'[{"a": 1}] {"b": 1}', "f:1: expected nothing after the array"),
         (b'{\n "a": 1,\n "b": oops\n}', "f:3: expected JSON"),
         ("{}".encode("utf-16"), "f: expected text, got UTF-16 text; save it as UTF-8"),
+        ("{}\n{}".encode("utf-16-le"), "f: expected text, got UTF-16 text without a byte order mark; save it as UTF-8"),
+        ("user,item".encode("utf-16-be"), "f: expected text, got UTF-16 text without a byte order mark"),
         (b"PK\x03\x04rest", "f: expected text, got a zip archive"),
         (b"\x28\xb5\x2f\xfdrest", "f: expected text, got a file compressed with zstd"),
         (gzip.compress(b'{"a": 1}\n' * 9_000)[:-200], "f: expected a whole compressed file"),

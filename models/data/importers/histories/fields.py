@@ -1,10 +1,12 @@
 """Mapping of columns or JSON paths to the fields of plays and items, given or detected by common names."""
 
+import re
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from sidestream.models.data.importers.shown import shown
+from sidestream.models.data.importers.histories.time_texts import read_text
+from sidestream.models.data.importers.shown import MAX_CHARS, shown
 from sidestream.models.errors import DataError
 
 Field = Literal[
@@ -79,6 +81,7 @@ STARTS = frozenset({"started_at", "start_time"})
 MAX_SHOWN = 20
 # Fields of plays only, and fields of items only.
 OF_PLAYS: tuple[Field, ...] = ("user", "at", "listened", "signal", "surface", "device", "session", "event")
+_NUMBER = re.compile(r"\d+(\.\d*)?")
 _NAMED_UNITS = {"duration_ms": "ms", "listened_ms": "ms", "ms_played": "ms", "msPlayed": "ms", "duration_s": "s"}
 
 
@@ -127,8 +130,7 @@ class FieldMap:
         paths = dict(self.paths)
         for name, path in paths.items():
             if path not in row and path.split(".")[0] not in row:
-                known = ", ".join(map(str, list(row)[:MAX_SHOWN]))
-                msg = f"--map {name}={path}: expected a column or path of the first row, which has {known}"
+                msg = f"--map {name}={path}: expected a column or path of the first row, which has {columns_of(row)}"
                 raise DataError(msg)
         used = set(paths.values())
         for name, usual in USUAL_NAMES.items():
@@ -175,6 +177,27 @@ class FieldMap:
     def unit_named(self, name: Field) -> str | None:
         """Return the unit in the name of the duration's column, such as `duration_ms`."""
         return _NAMED_UNITS.get(self.paths.get(name, "").split(".")[-1])
+
+
+def columns_of(row: Mapping[str, Any]) -> str:
+    """List the columns of a row for a message about one that it lacks.
+
+    Args:
+        row: The row.
+
+    Returns:
+        The columns, and what to do if they are none: the first row of a table without a header, or an object around
+        the rows.
+    """
+    listed = ", ".join(str(column)[:MAX_CHARS] for column in list(row)[:MAX_SHOWN])
+    if any(read_text(str(column)) is not None or _NUMBER.fullmatch(str(column)) for column in row):
+        return (
+            f"{listed}: a row and no names, if the file has no header; name the columns, as --columns user,item,at does"
+        )
+    lists = (name for name, value in row.items() if isinstance(value, list) and len(value) > len(row))
+    if (inner := next((name for name in lists if isinstance(row[name][0], Mapping)), None)) is not None:
+        return f"{listed}; the rows are inside {inner}: write them to a file, as `jq -c '.{inner}[]' FILE` does"
+    return listed
 
 
 def at_path(row: Any, path: str) -> Any:

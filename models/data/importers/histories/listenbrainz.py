@@ -7,6 +7,8 @@ Content of the files in practice, and its treatment:
 - `mbid_mapping` is null if a listen could not be matched. If it names the recording, its spelling is used.
 - `listened_at` is the start of a play in seconds, in old dumps called `timestamp`; 0 or missing in damaged rows.
 - `duration_ms` is a number or a text; `duration` is in seconds, from some clients in milliseconds.
+- An object around many listens is a client's submission (`payload` is the list) or an answer of the public API
+  (`payload.listens`).
 - Listens of `playing_now` have no time and are not plays.
 """
 
@@ -139,16 +141,29 @@ def _rows(member: Member, report: RowReport) -> Iterator[tuple[int, Mapping[str,
         report.rows += 1
         if isinstance(row, str):
             report.damage(name, line, row)
-        elif isinstance(payload := row.get("payload"), list):
-            # A client's submission with several listens.
-            report.rows += len(payload) - 1
-            for listen in payload:
+        elif (listens := _listens_in(row)) is not None:
+            report.rows += len(listens) - 1
+            for listen in listens:
                 if isinstance(listen, dict):
-                    yield line, {**listen, "listen_type": row.get("listen_type")}
+                    yield line, {**_common(row), **listen}
                 else:
                     report.damage(name, line, f"expected listens in payload, got {shown(listen)}")
         else:
             yield line, row
+
+
+def _listens_in(row: Mapping[str, Any]) -> list[Any] | None:
+    """Return the listens of a client's submission, or of an answer of the public API; None for a single listen."""
+    payload = row.get("payload")
+    found = payload.get("listens") if isinstance(payload, Mapping) else payload
+    return found if isinstance(found, list) else None
+
+
+def _common(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what an object around listens says of all of them."""
+    payload = row["payload"]
+    around = payload if isinstance(payload, Mapping) else row
+    return {name: around[name] for name in ("listen_type", "playing_now", "user_id") if name in around}
 
 
 def _item(

@@ -10,13 +10,13 @@ from pydantic import JsonValue
 
 from sidestream.models.data.importers.csv_rows import CsvRows
 from sidestream.models.data.importers.histories.fields import (
-    MAX_SHOWN,
     MISSING_WORDS,
     OF_PLAYS,
     STARTS,
     Field,
     FieldMap,
     as_text,
+    columns_of,
 )
 from sidestream.models.data.importers.histories.layout import Layout
 from sidestream.models.data.importers.histories.run import HistoryFacts
@@ -205,11 +205,9 @@ class MappedHistory:
         if not missing and not known & {"item", "title"}:
             missing, what = ["item"], "item (an id) or title"
         if missing:
-            got = ", ".join(map(str, list(everything)[:MAX_SHOWN]))
-            header = "; --columns names those of a CSV without a header" if self._format == "csv" else ""
             msg = (
                 f"{self._name}: expected a column or path for {what}; {hint}--map {missing[0]}=…; "
-                f"the file has {got}{header}"
+                f"the file has {columns_of(everything)}"
             )
             raise DataError(msg)
 
@@ -289,8 +287,10 @@ class MappedHistory:
         paths = {name: at for name, at in wanted.paths.items() if name not in OF_PLAYS}
         fields = replace(wanted, paths=paths, missing=self._missing)
         if sample and "item" not in {*fields.paths, *fields.constants}:
-            got = ", ".join(map(str, list(everything)[:MAX_SHOWN]))
-            msg = f"{path}: expected a column or path with the item's id; --item-map item=…; the file has {got}"
+            msg = (
+                f"{path}: expected a column or path with the item's id; --item-map item=…; the file has "
+                f"{columns_of(everything)}"
+            )
             raise DataError(msg)
         return Layout.found_in(sample, fields, self._options.duration_unit, str(path))
 

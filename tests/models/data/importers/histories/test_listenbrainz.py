@@ -173,6 +173,18 @@ def test_odd_but_sound_rows(tmp_path):
     assert catalogue_at(log)[rows[4].item_id].tags == ("rock",)
 
 
+@pytest.mark.parametrize("indent", [None, 2])
+def test_answers_of_the_public_api(tmp_path, indent):
+    """`/1/user/NAME/listens`, one answer a file or several one after another, and `/1/user/NAME/playing-now`."""
+    named = {"payload": {"count": 2, "user_id": "ann", "listens": [listen(S0), listen(S0 + 60, "B", user="bob")]}}
+    now = {"payload": {"playing_now": True, "user_id": "ann", "listens": [{"track_metadata": {"track_name": "x"}}]}}
+    source = tmp_path / "f.json"
+    source.write_text("\n".join(json.dumps(answer, indent=indent) for answer in (named, now)))
+    manifest, log = imported(source, tmp_path / "log", user="me")
+    assert [row.user_id for row in log.listens()] == ["ann", "bob"]
+    assert "1 row left out: what is playing now, not a play" in manifest.notes
+
+
 def test_a_folder_without_listens_is_refused(tmp_path):
     (tmp_path / "raw").mkdir()
     with pytest.raises(DataError, match="expected files of listens"):

@@ -468,11 +468,37 @@ def test_a_word_for_no_value_in_a_file_of_items(tmp_path):
     assert f"{items}:3: expected item to have 1 to 256 characters, got 'NaN', a word for no value" in manifest.notes[0]
 
 
-def test_a_table_without_a_header_is_told_what_it_needs(tmp_path):
-    path = written(tmp_path / "f", (), f"u0,{S0},i0\nu1,{S0 + 1},i1\n")
+@pytest.mark.parametrize("first", [f"u0,{S0},i0", "A,B,Song,05 Jan 2026 00:58", "A,B,2026-01-05T00:58:00Z"])
+@pytest.mark.parametrize("options", [MappedOptions(), mapping("user=who")])
+def test_a_table_without_a_header_is_told_what_it_needs(tmp_path, first, options):
+    path = written(tmp_path / "f", (), f"{first}\n{first}\n")
     with pytest.raises(DataError) as caught:
-        imported(path, tmp_path / "log", kind="csv")
-    assert f"the file has u0, {S0}, i0; --columns names those of a CSV without a header" in str(caught.value)
+        imported(path, tmp_path / "log", options, kind="csv")
+    columns = first.replace(",", ", ")
+    assert f"has {columns}: a row and no names, if the file has no header; name the columns, as --columns" in str(
+        caught.value
+    )
+
+
+@pytest.mark.parametrize("name", ["data", "items"])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_an_object_around_the_rows_is_named(tmp_path, name, indent):
+    path = written(tmp_path / "f", (), json.dumps({name: rows(9), "next": None}, indent=indent))
+    words = f"has {name}, next; the rows are inside {name}: write them to a file, as `jq -c '.{name}[]' FILE` does"
+    plays = written(tmp_path / "plays", rows(3))
+    tries = [
+        (path, MappedOptions()), (path, mapping("user=user_id")), (plays, MappedOptions(items_file=path)),
+    ]  # fmt: skip
+    for source, options in tries:
+        with pytest.raises(DataError) as caught:
+            imported(source, tmp_path / "log", options)
+        assert words in str(caught.value)
+
+
+def test_the_columns_found_are_listed_without_a_hint_where_there_is_none(tmp_path):
+    path = written(tmp_path / "f", [{"who": "u", "tracks": [{"id": 1}, {"id": 2}], "when": S0}])
+    with pytest.raises(DataError, match=r"--map user=…; the file has who, tracks, when$"):
+        imported(path, tmp_path / "log")
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
