@@ -539,6 +539,18 @@ def test_events_with_ids_are_distinguished_only_by_id(tmp_path):
     assert [row.event_id for row in folder.listens()] == ["a", "b"]
 
 
+def test_ids_that_differ_only_by_normalization_are_two_listeners_and_a_note(tmp_path):
+    ids = ["J\u00f6rg", "Jo\u0308rg", "Ren\u00e9", "ann", "Ann"]
+    values = [{"user": user, "item": f"i{n}", "at": S0 + n} for n, user in enumerate([*ids, *ids])]
+    manifest, folder = imported(written(tmp_path / "f", values), tmp_path / "log")
+    assert {row.user_id for row in folder.listens()} == set(ids)
+    (note,) = (note for note in manifest.notes if "normalization" in note)
+    assert note.startswith("1 listener kept apart from another whose id differs only by Unicode normalization")
+    assert "rg" in note
+    manifest, _ = imported(written(tmp_path / "g", [row for row in values if row["user"] != ids[1]]), tmp_path / "log2")
+    assert not any("normalization" in note for note in manifest.notes)
+
+
 def many(users=12, plays=40):
     return [
         {
