@@ -27,8 +27,8 @@ _SURROGATE = re.compile(rb"\\u(d[89ab][0-9a-f]{2})(\\u(d[c-f][0-9a-f]{2}))?|\\u(
 _SURROGATE_BYTES = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
 _NOT_A_NUMBER = re.compile(r"[:\[,]\s*-?(NaN|Infinity)\b")
 _BARE_WORD = re.compile(r"[:\[,]\s*(None|True|False)\b")
-# Words and numbers between delimiters, and nothing that JSON begins with.
-_CSV = re.compile(r"[^\[\]{}:<>]*[,;\t|][^\[\]{}<>]*")
+_BRACKETS = re.compile(r"[\[\]{}<>]")
+_DELIMITERS = re.compile(r"[,;\t|]")
 EIGHT_BIT = "looks like ISO 8859-1 or Windows-1252 text"
 CSV_GUESS = "looks like CSV; expected JSON"
 _LONE_SURROGATE = "is not valid UTF-8 text"
@@ -122,7 +122,8 @@ def _of_text(text: str, at: int | None) -> Malformed:
     except (ValueError, RecursionError):
         if at is not None and (comma := _trailing_comma(text, at)) is not None:
             return Malformed("a comma after the last value of an object or a list is not JSON", comma)
-        return Malformed(CSV_GUESS if _CSV.fullmatch(text) else "", at)
+        is_csv = _DELIMITERS.search(text) and not _BRACKETS.search(text)
+        return Malformed(CSV_GUESS if is_csv else "", at)
     rest = start[end:].strip()
     if rest == ",":
         return Malformed("a comma after the JSON value; expected values without commas between them", at)

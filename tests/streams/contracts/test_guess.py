@@ -41,6 +41,7 @@ GUESSES = [
     (b'{"at": [1, -Infinity]}', "Infinity is not JSON"),
     (b"<listen/>", "XML"),
     (b"u,i,1796045950471", "looks like CSV"),
+    (b"u," * 300_000 + b"}", ""),
     (value() + b",", "a comma after the JSON value"),
     (b'{"user_id": "u",}', "a comma after the last value"),
     (b'{"tags": ["a", ]}', "a comma after the last value"),
