@@ -92,8 +92,8 @@ AtFormat = Annotated[
     str | None,
     typer.Option(
         "--at-format",
-        help="Format of times for Python's strptime, such as '%d.%m.%Y %H:%M', where they are neither numbers nor ISO "
-        "8601 nor have the name of the month.",
+        help="Format of times for Python's strptime, such as '%d.%m.%Y %H:%M'; default: numbers, ISO 8601, and dates "
+        "with the English name of the month.",
     ),
 ]
 AtIs = Annotated[
