@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sidestream.models.data.importers.json_values import read_json
 from sidestream.models.data.importers.lines import STDIN
+from sidestream.models.data.importers.shown import utf8_fault
 from sidestream.models.records import Record
 from sidestream.streams.cli.records.compose import What, parse_event
 from sidestream.streams.errors import BrokerError, DataError, SettingsError
@@ -105,9 +106,12 @@ def _of_stream(parse: Parse) -> Iterator[Record]:
 
 
 def _parse(parse: Parse, place: str, text: bytes, outcome: str) -> Record:
+    if (fault := utf8_fault(text)) is not None:
+        msg = f"{place}: {fault}; {outcome}"
+        raise SettingsError(msg)
     try:
         return parse(text.decode())
-    except (SettingsError, UnicodeDecodeError) as error:
+    except SettingsError as error:
         msg = f"{place}: {error}; {outcome}"
         raise SettingsError(msg) from error
 
