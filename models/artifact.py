@@ -23,10 +23,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from sidestream.models.errors import TrainingError
 from sidestream.models.item_table import ItemTable
 from sidestream.models.network_config import NetworkConfig
 from sidestream.tokenizer.errors import ArtifactError
-from sidestream.tokenizer.manifest import Manifest, verify_manifest, write_manifest
+from sidestream.tokenizer.manifest import Manifest, replace_only, verify_manifest, write_manifest
 
 FORMAT_VERSION = 1
 ONNX_NAME = "model.onnx"
@@ -35,6 +36,9 @@ METRICS_NAME = "metrics.json"
 CARD_NAME = "README.md"
 WEIGHTS_NAME = "weights.safetensors"
 ITEM_TABLE_NAME = "item_table"
+_ARTIFACT_KIND = "model"
+replace_model = replace_only(_ARTIFACT_KIND)
+"""The check of a training that writes a model, also for `require_place`."""
 _VERSION_DIGITS = 12
 
 
@@ -124,6 +128,25 @@ def load_model_artifact(folder: Path, tokenizer_version: str | None = None) -> M
     return ModelArtifact(folder, model_version(manifest), config, table, metrics)
 
 
+def require_weights(artifact: ModelArtifact) -> Path:
+    """Find the weights of a model.
+
+    Args:
+        artifact: The model.
+
+    Returns:
+        The file.
+
+    Raises:
+        TrainingError: It has none.
+    """
+    weights = artifact.folder / WEIGHTS_NAME
+    if not weights.exists():
+        msg = f"{artifact.folder}: expected {WEIGHTS_NAME}, got a model shipped without weights; train it again"
+        raise TrainingError(msg)
+    return weights
+
+
 def write_model_files(folder: Path, config: ModelConfig, item_table: ItemTable, metrics: Mapping[str, Any]) -> None:
     """Write all files of an artifact that need no torch, except the manifest.
 
@@ -142,7 +165,7 @@ def write_model_files(folder: Path, config: ModelConfig, item_table: ItemTable, 
 
 def seal(folder: Path) -> Manifest:
     """Write the manifest of an artifact whose other files are complete."""
-    return write_manifest(folder, {"kind": "model", "tokenizer_version": _read_config(folder).tokenizer_version})
+    return write_manifest(folder, {"kind": _ARTIFACT_KIND, "tokenizer_version": _read_config(folder).tokenizer_version})
 
 
 def model_version(manifest: Manifest) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from sidestream.models.artifact import ONNX_NAME, WEIGHTS_NAME, load_model_artifact, seal
+from sidestream.models.artifact import ONNX_NAME, load_model_artifact, require_weights, seal
 from sidestream.models.errors import TrainingError
 from sidestream.models.export import ITEM_VECTORS_TENSOR, export_onnx
 from sidestream.models.network import GenModel
@@ -29,10 +29,7 @@ def reexport(folder: Path) -> dict[str, Any]:
             artifact meanwhile.
     """
     artifact = load_model_artifact(folder)
-    weights = folder / WEIGHTS_NAME
-    if not weights.exists():
-        msg = f"{folder}: expected {WEIGHTS_NAME}, got a model shipped without weights; train it again"
-        raise TrainingError(msg)
+    weights = require_weights(artifact)
     model = GenModel(artifact.config.network)
     tensors = load_file(weights)
     # The weights also contain the learned item vectors, which serving reads from the item table.

@@ -22,7 +22,7 @@ from sidestream.models.data import LogFolder
 from sidestream.models.history import view_of_items
 from sidestream.models.recommend import Recommender as RecommenderCore
 from sidestream.models.records import CandidateSet, CatalogItem, SessionStart
-from sidestream.models.records.faults import fault_of, unknown_fields
+from sidestream.models.records.faults import fault_of
 from sidestream.models.records.times import UNKNOWN_PUBLISHED_AT
 from sidestream.streams.catalogue.decode import UpdateDecoder
 from sidestream.streams.contracts.decode import Limits
@@ -165,7 +165,7 @@ class Recommender:
 
         Args:
             items: Values of `catalog-items.v1`. `at` may be omitted from mappings; an item without `at` and
-                `published_at` does not count as new.
+                `published_at` does not count as new. Mappings may hold no other fields; `CatalogItem` ignores those.
 
         Raises:
             DataError: An item does not fit the contract; items of earlier batches have been added.
@@ -246,13 +246,11 @@ class Recommender:
         """Compute the candidate set, and list the ids of the history that are unknown."""
         now_ms = self._clock()
         item_ids = _ids("history", history)
-        if fault := unknown_fields(SessionStart, fields):
-            msg = f"session-start: {fault}"
-            raise DataError(msg)
+        given = {"session_id": "library", "user_id": "library", "at": now_ms, **fields}
         try:
-            start = SessionStart(**{"session_id": "library", "user_id": "library", "at": now_ms, **fields})
+            start = SessionStart.model_validate(given, extra="forbid")
         except ValidationError as exc:
-            msg = f"session-start: {fault_of(exc)}"
+            msg = f"session-start: {fault_of(exc, SessionStart)}"
             raise DataError(msg) from exc
         snapshot = self._catalogue.snapshot(now_ms=now_ms)
         unknown = tuple(item_id for item_id in item_ids if snapshot.stored_sid(item_key(item_id)) is None)
@@ -312,13 +310,14 @@ def _checked(item: object, place: int, now_ms: int) -> CatalogItem:
         msg = f"item {item.get('item_id')!r}: expected an item, got a removal; leave it out, or call `remove`"
         raise DataError(msg)
     fields = {"at": now_ms, **item}
+    fields.pop("removed", None)
     if "at" not in item and item.get("published_at") is None:
         # The item must not count as new, as it would with a publication at the time of this call.
         fields["published_at"] = UNKNOWN_PUBLISHED_AT
     try:
-        return CatalogItem.model_validate(fields)
+        return CatalogItem.model_validate(fields, extra="forbid")
     except ValidationError as exc:
-        msg = f"item {item.get('item_id')!r}: {fault_of(exc)}"
+        msg = f"item {item.get('item_id')!r}: {fault_of(exc, CatalogItem)}"
         raise DataError(msg) from exc
 
 

@@ -5,10 +5,11 @@ the settings file.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from sidestream.streams.errors import SettingsError
-from sidestream.streams.generations.pair import Pair, load_pair
+from sidestream.streams.generations.pair import SETTING, Pair, load_pair
 from sidestream.streams.generations.pair_loader import LoadPair
 from sidestream.streams.runtime.logs.log import set_up_logging
 from sidestream.streams.runtime.metrics import Metrics
@@ -45,17 +46,25 @@ def create_app(
                 "--set artifacts=… (SIDESTREAM_ARTIFACTS), or use that of the demo"
             )
             raise SettingsError(msg)
-        pair = load_pair(settings.artifacts, settings.engine, with_model=settings.worker.role != "tokenize")
+        pair = load_pair(
+            settings.artifacts, settings.engine, with_model=settings.worker.role != "tokenize", named=SETTING
+        )
     return WorkerParts(settings, pair, metrics if metrics is not None else Metrics(), load)
 
 
-def run_worker(settings: Settings, pair: Pair | None = None, load: LoadPair | None = None) -> int:
+def run_worker(
+    settings: Settings,
+    pair: Pair | None = None,
+    load: LoadPair | None = None,
+    on_listening: Callable[[str], None] = lambda url: None,
+) -> int:
     """Build a worker and run it until a signal stops it or it fails.
 
     Args:
         settings: All settings.
         pair: The pair to serve; loaded from `settings.artifacts` by default.
         load: Loads the pair folders of other generations; `load_pair` by default.
+        on_listening: Called with the URL of its pages as soon as they can be asked for.
 
     Returns:
         Exit code: 0 after SIGTERM or SIGINT, otherwise non-zero with the reason in the log.
@@ -67,7 +76,9 @@ def run_worker(settings: Settings, pair: Pair | None = None, load: LoadPair | No
     set_up_logging(settings.log)
     asyncio.set_event_loop(asyncio.new_event_loop())
     with own_folder(settings) as held:
-        return run(create_app(held, pair, load=load))
+        parts = create_app(held, pair, load=load)
+        parts.web.on_listening = on_listening
+        return run(parts)
 
 
 def __getattr__(name: str) -> Any:

@@ -169,7 +169,7 @@ def _read_manifest(folder: Path) -> Manifest:
 def _require_folder(folder: Path) -> None:
     recover_folder(folder)
     if not folder.is_dir():
-        msg = f"artifact folder {folder} is missing; check the path in the settings, or train and export it"
+        msg = f"artifact folder {folder} is missing; check the path, or train and export it"
         raise ArtifactError(msg)
 
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from sidestream.models.records import CatalogItem, Listen, Record, SessionStart, Signal
 from sidestream.models.records.base import MAX_ID_CHARS, Id
-from sidestream.models.records.faults import MAX_SHOWN_CHARS, fault_of, unknown_fields
+from sidestream.models.records.faults import MAX_SHOWN_CHARS, fault_of
 from sidestream.models.records.times import EARLIEST_EVENT_AT, LATEST_AT, EventAt, event_time_fault
 
 BOM = b"\xef\xbb\xbf"
@@ -238,12 +238,10 @@ def row_of(model: type[Record], decode: Callable[[bytes], Decoded], fields: Mapp
     Raises:
         RowError: A field is unknown, or readers would refuse its value.
     """
-    if fault := unknown_fields(model, fields):
-        raise RowError(fault)
     try:
-        return decode(model(**fields).to_json())
+        return decode(model.model_validate(fields, extra="forbid").to_json())
     except ValidationError as error:
-        raise RowError(fault_of(error)) from error
+        raise RowError(fault_of(error, model)) from error
 
 
 def foreign_cause(line: bytes) -> str | None:

@@ -2,11 +2,13 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+
+from sidestream.models.records.unknown_fields import unknown_field
 
 MAX_SHOWN_CHARS: Final = 80
 
@@ -41,51 +43,49 @@ _KINDS: Final[Mapping[str, str]] = {
 _PLACE_IN_JSON = re.compile(r" at line \d+ column (\d+)$")
 
 
-def fault_of(error: ValidationError) -> str:
+def fault_of(error: ValidationError, model: type[BaseModel] | None = None) -> str:
     """Describe the first fault.
 
     Args:
         error: What pydantic found in a record.
+        model: The model, if unknown fields were refused.
 
     Returns:
         Field, what was expected and what came, in one line.
     """
     details = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in details["loc"])
-    return f"{where}: {told(details)}" if where else told(details)
+    where = ".".join(map(str, details["loc"]))
+    return f"{where}: {told(details, model)}" if where else told(details, model)
 
 
-def faults_of(error: ValidationError) -> str:
-    """Describe all faults, in one line."""
-    found = error.errors(include_url=False)
-    return "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'value'}: {told(fault)}" for fault in found)
-
-
-def unknown_fields(model: type[BaseModel], fields: Iterable[str]) -> str | None:
-    """Name the fields that a model does not have; readers ignore them, but whoever writes one has mistyped it.
+def faults(error: ValidationError, model: type[BaseModel] | None = None) -> list[str]:
+    """Describe what does not fit a model.
 
     Args:
-        model: The model.
-        fields: Names that were given.
+        error: Of its validation.
+        model: The model, if unknown fields were refused.
 
     Returns:
-        The unknown names and the fields that there are; None if all are known.
+        One text per fault, each beginning with the place.
     """
-    unknown = sorted(set(fields) - model.model_fields.keys())
-    return f"no such field: {', '.join(unknown)}; there are {', '.join(model.model_fields)}" if unknown else None
+    found = error.errors(include_url=False)
+    return [f"{'.'.join(map(str, fault['loc'])) or 'value'}: {told(fault, model)}" for fault in found]
 
 
-def told(details: ErrorDetails, *, shows_value: bool = True) -> str:
+def told(details: ErrorDetails, model: type[BaseModel] | None = None, *, shows_value: bool = True) -> str:
     """Describe one fault.
 
     Args:
         details: One of pydantic's faults.
+        model: The model, if unknown fields were refused.
         shows_value: Whether the message may contain the value; not if it may be a secret.
 
     Returns:
         What was expected, and what came.
     """
     kind = details["type"]
+    if kind == "extra_forbidden" and model is not None:
+        return unknown_field(details["loc"], model)
     if kind == "json_invalid":
         cause = _PLACE_IN_JSON.sub(r" at column \1", str(details.get("ctx", {}).get("error", "no JSON")))
         return f"expected one JSON object in UTF-8, got malformed JSON: {cause}"

@@ -10,6 +10,7 @@ refused after 2100.
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
@@ -83,7 +84,9 @@ def describe_at(at: int) -> str:
     try:
         return f"{datetime.fromtimestamp(at / 1_000, UTC):%Y-%m-%d %H:%M:%S}"
     except (ValueError, OverflowError, OSError):
-        return f"{at} ms, {'after' if at > 0 else 'before'} any calendar"
+        # As a power of ten where it has more digits than anyone reads.
+        number = f"{at}" if abs(at) < 10**20 else f"{Decimal(at):.2E}"
+        return f"{number} ms, {'after' if at > 0 else 'before'} any calendar"
 
 
 def event_time_fault(at: float) -> str | None:

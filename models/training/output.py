@@ -14,6 +14,7 @@ from sidestream.models.artifact import (
     ModelArtifact,
     ModelConfig,
     load_model_artifact,
+    replace_model,
     seal,
     write_model_files,
 )
@@ -25,12 +26,10 @@ from sidestream.models.training.loop import TrainedGenerator
 from sidestream.models.training.settings import TrainSettings
 from sidestream.tokenizer.errors import ArtifactError
 from sidestream.tokenizer.folders import FolderDraft
-from sidestream.tokenizer.manifest import replace_only
 from sidestream.tokenizer.tokenizer import CatalogTokenizer
 
 CURVE_TABLE_NAME = "curve.csv"
 CURVE_PICTURE_NAME = "curve.png"
-_ARTIFACT_KIND = "model"
 
 
 class DraftArtifact:
@@ -59,7 +58,7 @@ class DraftArtifact:
         )
         self.network = self._config.network
         self._place = place
-        self._draft = FolderDraft(place, replace_only(_ARTIFACT_KIND))
+        self._draft = FolderDraft(place, replace_model)
         self._folder = self._draft.path
 
     def __enter__(self) -> Self:

@@ -1,12 +1,11 @@
 """Fitting of a tokenizer on a log folder; needs torch only for levels of kind vq."""
 
-import importlib
+import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -74,6 +73,8 @@ def train_tokenizer(
         TrainingError: Levels of kind vq are set, and torch is not installed or the listens give no pairs.
         ArtifactError: `out_dir` exists and is not a tokenizer artifact, or nothing can be published there.
     """
+    if "vq" in settings.kinds:
+        _require_torch()
     require_place(out_dir, replace_tokenizer)
     progress("read", 0, 1)
     sequences = training_sequences(folder)
@@ -153,7 +154,10 @@ def train_levels(
     Raises:
         TrainingError: Torch is not installed, or there are no pairs of items for the contrastive loss.
     """
-    vq = _needs_torch("sidestream.models.training.vq")
+    _require_torch()
+    progress("load PyTorch", 0, 1)
+    from sidestream.models.training import vq
+
     pairs = next_listens(sequences) if settings.vq.contrastive_weight > 0 else None
     seed = int(rng.integers(1 << 31))
     trained = vq.train_vq(
@@ -180,11 +184,7 @@ def next_listens(sequences: Sequence[npt.NDArray[np.integer]]) -> npt.NDArray[np
     return pairs[changes]
 
 
-def _needs_torch(module: str) -> ModuleType:
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
+def _require_torch() -> None:
+    if importlib.util.find_spec("torch") is None:
         msg = "training levels of kind vq needs torch; run pip install 'sidestream[train]', or choose kmeans levels"
-        raise TrainingError(msg) from error
+        raise TrainingError(msg)

@@ -38,6 +38,18 @@ def require_training(what: str) -> None:
     _require(what, _TRAINING | _ENGINE)
 
 
+def require_torch(what: str) -> None:
+    """Refuse what torch alone is needed for.
+
+    Args:
+        what: What needs it.
+
+    Raises:
+        MissingPackage: It is not installed.
+    """
+    _require(what, {"torch": _TRAINING["torch"]})
+
+
 def require_broker_library(settings: "Settings", what: str) -> None:
     """Refuse to start an embedded broker, where one is asked for, without its library.
 

@@ -81,7 +81,9 @@ def print_facts(facts: Mapping[str, Any], *, as_json: bool) -> None:
 
 
 def _fact(name: str, value: Any) -> str:
-    return "-" if value is None else cell(value, "time" if name.endswith("_at") else "text")
+    # Zero and false are values; nothing at all would leave the line empty.
+    is_empty = value is None or (isinstance(value, str | Mapping | Sequence) and not value)
+    return "-" if is_empty else cell(value, "time" if name.endswith("_at") else "text")
 
 
 def print_text(text: str, *, folded: bool = True, indent: int = 0) -> None:

@@ -4,9 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sidestream.models.artifact import replace_model
 from sidestream.models.data import LogFolder
+from sidestream.streams.cli.output import say
+from sidestream.streams.generations.pair import pair_part
 from sidestream.streams.settings import Settings
 from sidestream.tokenizer.artifact import load_tokenizer
+from sidestream.tokenizer.folders import require_place
 
 
 def train_pair_model(
@@ -22,11 +26,16 @@ def train_pair_model(
 
     Returns:
         The model's metrics, with the seconds of each stage.
+
+    Raises:
+        ArtifactError: The pair has no tokenizer, or its `model/` is something else; before torch is loaded.
     """
-    # Imports torch, which only training needs.
+    items = load_tokenizer(pair_part(pair, "tokenizer"))
+    require_place(pair / "model", replace_model)
+    # Only training needs it; loading takes up to 20 s.
+    say("loading PyTorch …")
     from sidestream.models.training.train import train_model
 
-    items = load_tokenizer(pair / "tokenizer")
     result = train_model(
         folder, items, pair / "model", settings.train,
         lambda at: on_step(*at.line),

@@ -1,35 +1,18 @@
-r"""Hints about malformed records, so that operators see a producer's mistake without decoding bytes by hand.
+"""Hints about malformed records, so that operators see a producer's mistake without decoding bytes by hand.
 
-A hint decides nothing: the reason code remains the decoder's. Hints depend on the bytes alone and never raise.
+A hint decides nothing: the reason code remains the decoder's. Hints depend on the bytes alone and never raise. What is
+not JSON at all is recognised by `models/records/malformed.py`, for files too.
 """
 
 import json
-import re
 from collections.abc import Callable
 from typing import Any
 
+from sidestream.models.records.malformed import MAX_PARSED_BYTES, malformed, schema_id
 from sidestream.models.records.times import event_time_fault, expiry_time_fault, published_time_fault
 
-# Of larger values only the beginning is examined.
-MAX_PARSED_BYTES = 1 << 20
 MAX_NAMED_FIELDS = 3
 
-_FRAME_BYTES = 5  # magic byte and schema id
-_MAGIC = (
-    (b"\xef\xbb\xbf", "begins with a UTF-8 byte order mark"),
-    (b"\xff\xfe", "looks like UTF-16 text; expected UTF-8"),
-    (b"\xfe\xff", "looks like UTF-16 text; expected UTF-8"),
-    (b"\x1f\x8b", "looks like gzip; expected JSON (compress with the producer's compression.type instead)"),
-    (b"\x28\xb5\x2f\xfd", "looks like zstd; expected JSON (compress with the producer's compression.type instead)"),
-    (b"Obj\x01", "looks like an Avro file; expected JSON"),
-    (b"\xac\xed\x00\x05", "looks like a serialized Java object; expected JSON"),
-    (b"\x80\x04\x95", "looks like a Python pickle; expected JSON"),
-    (b"\x80\x05\x95", "looks like a Python pickle; expected JSON"),
-)
-_SURROGATE = re.compile(rb"\\u(d[89ab][0-9a-f]{2})(\\u(d[c-f][0-9a-f]{2}))?|\\u(d[c-f][0-9a-f]{2})", re.IGNORECASE)
-_SURROGATE_BYTES = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
-_NOT_A_NUMBER = re.compile(rb"[:\[,]\s*-?(NaN|Infinity)\b")
-_BARE_WORD = re.compile(rb"[:\[,]\s*(None|True|False)\b")
 _TIMES: dict[str, Callable[[Any], str | None]] = {
     "at": event_time_fault,
     "published_at": published_time_fault,
@@ -54,68 +37,12 @@ def guess(key: bytes | None, value: bytes | None, message: str = "") -> str:
 
 
 def _of_value(value: bytes) -> list[str]:
-    if (schema := _schema_id(value)) is not None:
-        inside = f"; the JSON begins at byte {_FRAME_BYTES}" if value[_FRAME_BYTES] == ord("{") else ""
-        return [f"looks like a Schema-Registry frame (magic byte 0, schema id {schema}){inside}"]
-    for magic, words in _MAGIC:
-        if value.startswith(magic):
-            return [words]
-    head = value[:MAX_PARSED_BYTES]
+    if found := malformed(value).guess:
+        return [found]
     try:
-        text = head.decode()
-    except UnicodeDecodeError as error:
-        return _of_bytes(head, error)
-    if lone := _lone_surrogate(head):
-        return [f"a lone surrogate ({lone}) is not valid UTF-8 text"]
-    try:
-        found = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        return _of_text(text)
-    return _of_json(found)
-
-
-def _schema_id(raw: bytes) -> int | None:
-    """Read the schema id of a frame; ids start at 1."""
-    if raw[:1] != b"\x00" or len(raw) <= _FRAME_BYTES:
-        return None
-    return int.from_bytes(raw[1:_FRAME_BYTES]) or None
-
-
-def _of_bytes(value: bytes, error: UnicodeDecodeError) -> list[str]:
-    if _SURROGATE_BYTES.match(value, error.start):
-        return ["a lone surrogate is not valid UTF-8 text"]
-    # A single invalid byte in text: the producer writes an 8-bit character set.
-    if value[:1] in (b"{", b"[") and b"\x00" not in value:
-        return ["looks like ISO 8859-1 or Windows-1252 text; expected UTF-8"]
-    return ["looks like binary data; expected JSON"] if b"\x00" in value else []
-
-
-def _lone_surrogate(value: bytes) -> str:
-    for found in _SURROGATE.finditer(value):
-        escaped = len(value[: found.start()]) - len(value[: found.start()].rstrip(b"\\"))
-        if found[2] is None and escaped % 2 == 0:
-            return f"\\u{(found[1] or found[4]).decode().lower()}"
-    return ""
-
-
-def _refuse_constant(name: str) -> Any:
-    msg = f"{name} is not JSON"
-    raise ValueError(msg)
-
-
-def _of_text(text: str) -> list[str]:
-    raw = text.encode()
-    if found := _NOT_A_NUMBER.search(raw):
-        return [f"{found[1].decode()} is not JSON; write null or leave the field out"]
-    if text.lstrip().startswith("{'") or (text.lstrip().startswith("{") and _BARE_WORD.search(raw)):
-        return ["looks like the printed form of a Python dict; expected JSON"]
-    if text.lstrip().startswith("<"):
-        return ["looks like XML; expected JSON"]
-    try:
-        _, end = json.JSONDecoder().raw_decode(text.lstrip())
+        return _of_json(json.loads(value[:MAX_PARSED_BYTES]))
     except (ValueError, RecursionError):
         return []
-    return ["several JSON values in one record; expected one"] if text.lstrip()[end:].strip() else []
 
 
 def _of_json(found: Any) -> list[str]:
@@ -163,7 +90,7 @@ def _times(found: dict[str, Any]) -> list[str]:
 
 
 def _of_key(key: bytes) -> list[str]:
-    if (schema := _schema_id(key)) is not None:
+    if (schema := schema_id(key)) is not None:
         return [f"the key looks like a Schema-Registry frame (magic byte 0, schema id {schema})"]
     if len(key) > 1 and key[:1] == key[-1:] == b'"':
         return ["the key is JSON-quoted; expected the bare id"]

@@ -4,7 +4,7 @@ import time
 
 from sidestream.models.records import CatalogItem, ItemSids
 from sidestream.streams.client import SidestreamClient
-from sidestream.streams.examples.connecting import open_client
+from sidestream.streams.examples.connecting import run
 
 POLL_S = 0.1
 
@@ -44,5 +44,4 @@ def tell(new: ItemSids, catalogue: dict[str, ItemSids]) -> None:
 
 
 if __name__ == "__main__":
-    with open_client() as sidestream:
-        main(sidestream)
+    run(main)

@@ -5,7 +5,7 @@ import uuid
 
 from sidestream.models.records import CandidateSet, SessionStart
 from sidestream.streams.client import SidestreamClient
-from sidestream.streams.examples.connecting import open_client
+from sidestream.streams.examples.connecting import run
 
 
 def main(client: SidestreamClient, user_id: str = "ada", timeout_s: float = 30.0) -> None:
@@ -33,5 +33,4 @@ def is_stranger(answer: CandidateSet) -> bool:
 
 
 if __name__ == "__main__":
-    with open_client() as sidestream:
-        main(sidestream)
+    run(main)

@@ -7,6 +7,7 @@ from sidestream import Recommender
 from sidestream.models.data import LogFolder
 from sidestream.models.world import WorldSettings, generate_world
 from sidestream.streams.demo.shipped import shipped_pair
+from sidestream.streams.examples.ending import ended_quietly
 
 
 def main(folder: Path) -> None:
@@ -20,5 +21,5 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as scratch:
+    with ended_quietly(), tempfile.TemporaryDirectory() as scratch:
         main(Path(scratch) / "world")

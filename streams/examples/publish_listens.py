@@ -6,7 +6,7 @@ from collections import defaultdict
 
 from sidestream.models.records import ItemSids, Listen
 from sidestream.streams.client import SidestreamClient
-from sidestream.streams.examples.connecting import open_client
+from sidestream.streams.examples.connecting import run
 
 HALF_AN_HOUR_MS = 1_800_000
 
@@ -39,5 +39,4 @@ def main(client: SidestreamClient, user_id: str = "ada") -> None:
 
 
 if __name__ == "__main__":
-    with open_client() as sidestream:
-        main(sidestream)
+    run(main)

@@ -2,7 +2,7 @@
 
 from sidestream.models.records import Candidate, CandidateSet
 from sidestream.streams.client import SidestreamClient
-from sidestream.streams.examples.connecting import open_client
+from sidestream.streams.examples.connecting import run
 
 
 def rank(found: CandidateSet) -> list[Candidate]:
@@ -22,5 +22,4 @@ def main(client: SidestreamClient, timeout_s: float = 60.0) -> None:
 
 
 if __name__ == "__main__":
-    with open_client() as sidestream:
-        main(sidestream)
+    run(main)

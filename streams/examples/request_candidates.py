@@ -5,7 +5,7 @@ import uuid
 
 from sidestream.models.records import SessionStart
 from sidestream.streams.client import SidestreamClient
-from sidestream.streams.examples.connecting import open_client
+from sidestream.streams.examples.connecting import run
 
 
 def main(client: SidestreamClient, user_id: str = "ada", timeout_s: float = 10.0) -> None:
@@ -24,5 +24,4 @@ def main(client: SidestreamClient, user_id: str = "ada", timeout_s: float = 10.0
 
 
 if __name__ == "__main__":
-    with open_client() as sidestream:
-        main(sidestream)
+    run(main)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from sidestream.models.artifact import load_model_artifact
 from sidestream.models.engine import Engine
@@ -62,7 +62,38 @@ class Pair:
     alignments: tuple[Alignment, ...] = ()
 
 
-def load_pair(folder: Path, settings: EngineSettings, *, with_model: bool = True) -> Pair:
+_MADE_BY = {
+    "tokenizer": "sidestream tokenizer train LOG {folder}/tokenizer",
+    "model": "sidestream train model LOG {folder}",
+}
+SETTING = "artifacts (--set artifacts=…, SIDESTREAM_ARTIFACTS)"
+
+
+def pair_part(folder: Path, part: Literal["tokenizer", "model"], named: str = "pair folder") -> Path:
+    """Find a part of a pair folder.
+
+    Args:
+        folder: The pair.
+        part: Which part.
+        named: What the folder is called in the message of an error.
+
+    Returns:
+        The part's folder; its content is not checked.
+
+    Raises:
+        ArtifactError: There is no such part.
+    """
+    recover_folders(folder)
+    if not (folder / part).is_dir():
+        msg = (
+            f"{named} {folder}: expected a {part} in {folder / part}, found none; make one with "
+            f"`{_MADE_BY[part].format(folder=folder)}`, or name another folder"
+        )
+        raise ArtifactError(msg)
+    return folder / part
+
+
+def load_pair(folder: Path, settings: EngineSettings, *, with_model: bool = True, named: str = "pair folder") -> Pair:
     """Load and verify a pair folder.
 
     Args:
@@ -70,6 +101,7 @@ def load_pair(folder: Path, settings: EngineSettings, *, with_model: bool = True
             to be read.
         settings: Engine settings.
         with_model: False loads the tokenizer alone.
+        named: What the folder is called in the message of an error.
 
     Returns:
         The pair.
@@ -77,21 +109,13 @@ def load_pair(folder: Path, settings: EngineSettings, *, with_model: bool = True
     Raises:
         ArtifactError: A part is missing or damaged, or the two do not belong together.
     """
-    recover_folders(folder)
-    commands = {"tokenizer": "`sidestream tokenizer train`", "model": "`sidestream train model`"}
-    for part in commands if with_model else ("tokenizer",):
-        if not (folder / part).is_dir():
-            msg = (
-                f"artifacts: expected a {part} in {folder / part}, found none; train one with "
-                f"{commands[part]}, or point --set artifacts=… (SIDESTREAM_ARTIFACTS) to a folder with "
-                "`tokenizer/` and `model/`"
-            )
-            raise ArtifactError(msg)
-    tokenizer = load_tokenizer(folder / "tokenizer")
+    tokenizer_folder = pair_part(folder, "tokenizer", named)
     if not with_model:
-        return Pair(tokenizer, None, None, 0, "none")
+        return Pair(load_tokenizer(tokenizer_folder), None, None, 0, "none")
+    model_folder = pair_part(folder, "model", named)
+    tokenizer = load_tokenizer(tokenizer_folder)
     aligned = sorted(path for path in folder.glob("alignment*") if path.is_dir())
-    artifact = load_model_artifact(folder / "model", tokenizer.version)
+    artifact = load_model_artifact(model_folder, tokenizer.version)
     return Pair(
         tokenizer=tokenizer,
         engine=Engine(artifact, settings),

@@ -59,6 +59,25 @@ class KafkaTopicAdmin:
             states[name] = TopicState(count, policy, ids[name], delete_retention_ms)
         return states
 
+    def cluster_id(self) -> str:
+        """Fetch the id of the cluster.
+
+        Returns:
+            The id; of an embedded broker, one that no other start of it has.
+
+        Raises:
+            TopicError: The broker did not answer.
+        """
+        try:
+            found = self._admin.describe_cluster()["cluster_id"]
+        except KafkaError as error:
+            msg = (
+                f"the cluster at {self._clients.bootstrap} cannot be described: {error!r}; check that the broker is up"
+            )
+            raise TopicError(msg) from error
+        # The embedded broker's id is an address in memory, which may come again; its port is chosen anew at each start.
+        return f"{found} {self._clients.bootstrap}" if self._clients.is_embedded else str(found)
+
     def create(self, specs: Sequence[TopicSpec], replication_factor: int) -> None:
         """Create topics and wait until every partition has a leader.
 

@@ -86,6 +86,11 @@ class ReplayDriver:
         folder: The log.
         core: The parts to run.
         on_row: Called with each row after it is processed; for progress bars.
+
+    Example:
+        >>> from sidestream import ReplayDriver
+        >>> answers = list(ReplayDriver.load("log", "pair").run())
+        >>> best = [candidate.item_id for candidate in answers[-1].candidates[:3]]
     """
 
     def __init__(self, folder: LogFolder, core: ReplayCore, *, on_row: Callable[[LogRow], None] | None = None) -> None:
@@ -98,6 +103,8 @@ class ReplayDriver:
     @classmethod
     def load(cls, folder: LogFolder | Path | str, pair: Path | str, settings: "Settings | None" = None) -> Self:
         """Create a driver from a pair folder.
+
+        The log comes first, as in the constructor; `Recommender.load` takes the pair first.
 
         Args:
             folder: The log.

@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from sidestream.models.data import Cursor, LogFolder, LogRow
@@ -59,7 +58,7 @@ class Player:
         folder: The log.
         publisher: Sends the rows.
         settings: Speed and batches.
-        position_file: File for the position; None stores none and starts at the beginning.
+        position: Where the position is kept; None keeps none and starts at the beginning.
         on_progress: Called after every batch.
         seconds: Monotonic clock in seconds.
         sleep: Sleeps for a number of seconds.
@@ -71,7 +70,7 @@ class Player:
         publisher: Publisher,
         settings: ReplaySettings | None = None,
         *,
-        position_file: Path | None = None,
+        position: PositionFile | None = None,
         on_progress: Callable[[Progress], None] | None = None,
         seconds: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -79,7 +78,7 @@ class Player:
         self._folder = folder
         self._publisher = publisher
         self._settings = settings or ReplaySettings()
-        self._position = PositionFile(position_file, folder)
+        self._position = position
         self._on_progress = on_progress
         self._seconds = seconds
         self._sleep = sleep
@@ -123,7 +122,8 @@ class Player:
             DataError: A line is malformed, or the position belongs to another folder. Rows acknowledged before the
                 error stay acknowledged.
         """
-        self._cursor = self._position.load()
+        if self._position is not None:
+            self._cursor = self._position.load()
         batch: list[LogRow] = []
         listens: Counter[str] = Counter()
         for row in self._folder.merged(self._cursor, heldout=self._settings.heldout):
@@ -138,7 +138,7 @@ class Player:
                 listens[row.key] += 1
         if batch:
             await self._flush(batch)
-        self._position.save(self._cursor, durable=True)
+        self._save(durable=True)
         return self.progress
 
     def _is_full(self, batch: Sequence[LogRow], listens: Counter[str], row: LogRow) -> bool:
@@ -178,9 +178,13 @@ class Player:
             self._cursor.advance(row)
         self._sent.update(row.topic for row in outgoing)
         self._at = batch[-1].at
-        self._position.save(self._cursor, durable=False)
+        self._save(durable=False)
         if self._on_progress is not None:
             self._on_progress(self.progress)
+
+    def _save(self, *, durable: bool) -> None:
+        if self._position is not None:
+            self._position.save(self._cursor, durable=durable)
 
     def _outgoing(self, batch: Sequence[LogRow]) -> Iterator[LogRow]:
         for row in batch:

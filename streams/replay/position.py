@@ -1,4 +1,8 @@
-"""The replay position of a log folder, stored in a small file that is replaced atomically after each batch."""
+"""The replay position of a log folder, stored in a small file that is replaced atomically after each batch.
+
+It counts for the topics that the log was played onto: on another cluster, or on topics that were created anew, nothing
+of the log is there, and the replay starts over.
+"""
 
 from pathlib import Path
 from typing import Literal
@@ -7,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sidestream.models.data import Cursor, LogFolder
 from sidestream.streams.errors import DataError
+from sidestream.streams.replay.target import Target
 from sidestream.tokenizer.durable import replace_file
 
 
@@ -16,34 +21,56 @@ class _StoredPosition(BaseModel):
     format_version: Literal[1] = 1
     folder: str = Field(description="Identity of the folder's content.")
     cursor: dict[str, list[int]] = Field(description="[lines, bytes] by topic.")
+    target: Target | None = Field(default=None, description="Where it counts; unknown in files of older releases.")
 
 
 class PositionFile:
     """The file with a replay position.
 
     Args:
-        path: The file; None stores nothing.
+        path: The file.
         folder: The folder that is played.
+        target: Where it is played; None if that cannot differ.
     """
 
-    def __init__(self, path: Path | None, folder: LogFolder) -> None:
+    def __init__(self, path: Path, folder: LogFolder, target: Target | None = None) -> None:
         self._path = path
         self._identity = folder.manifest.identity
+        self._target = target
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the stored position belongs to another target, and is not used.
+
+        Raises:
+            DataError: The file is damaged or belongs to another folder.
+        """
+        stored = self._read()
+        return (
+            stored is not None
+            and stored.target is not None
+            and self._target is not None
+            and not stored.target.is_same(self._target)
+        )
 
     def load(self) -> Cursor:
         """Read the position.
 
         Returns:
-            The stored position; the beginning if there is no file.
+            The stored position; the beginning if there is none for this target.
 
         Raises:
             DataError: The file is damaged or belongs to another folder.
         """
-        if self._path is None or not self._path.exists():
-            return Cursor()
+        stored = self._read()
+        return Cursor() if stored is None or self.is_elsewhere else Cursor.from_json(stored.cursor)
+
+    def _read(self) -> _StoredPosition | None:
+        if not self._path.exists():
+            return None
         try:
             stored = _StoredPosition.model_validate_json(self._path.read_bytes())
-            cursor = Cursor.from_json(stored.cursor)
+            Cursor.from_json(stored.cursor)
         except (ValidationError, IndexError) as error:
             msg = f"{self._path}: expected a replay position, got damaged content; remove it to start over"
             raise DataError(msg) from error
@@ -53,7 +80,7 @@ class PositionFile:
                 "remove it to start over"
             )
             raise DataError(msg)
-        return cursor
+        return stored
 
     def save(self, cursor: Cursor, *, durable: bool) -> None:
         """Store a position whose rows are all acknowledged.
@@ -62,6 +89,5 @@ class PositionFile:
             cursor: The position.
             durable: Whether to survive a power failure; a killed process never loses it.
         """
-        if self._path is not None:
-            stored = _StoredPosition(folder=self._identity, cursor=cursor.to_json())
-            replace_file(self._path, stored.model_dump_json().encode() + b"\n", durable=durable)
+        stored = _StoredPosition(folder=self._identity, cursor=cursor.to_json(), target=self._target)
+        replace_file(self._path, stored.model_dump_json().encode() + b"\n", durable=durable)

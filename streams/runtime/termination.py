@@ -46,13 +46,13 @@ def ignore_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def forget_signal() -> None:
-    """Let the process end with its exit code: what it did because of the signal is its ordinary end."""
+def end_by_exit_code() -> None:
+    """Let the process end with its exit code: what the signal asked for has been done, as in a single worker."""
     _received.clear()
 
 
 def exit_process(code: str | int | None) -> None:
-    """End the process: with the signal that it received, if any, else with the exit code."""
+    """End the process: by the signal that it received, unless that was dealt with, else with the exit code."""
     if _received:
         for stream in (sys.stdout, sys.stderr):
             try:

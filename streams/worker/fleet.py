@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from sidestream.streams.runtime.parent import lifeline
-from sidestream.streams.runtime.termination import forget_signal, ignore_signals
+from sidestream.streams.runtime.termination import end_by_exit_code, ignore_signals
 from sidestream.streams.worker.process import worker_command
 
 # A worker ends itself `worker.watchdog.shutdown_s` after SIGTERM; this margin is for one that cannot even do that.
@@ -66,9 +66,9 @@ class Fleet:
                     return 128 - code if code < 0 else code
                 self._write(f"worker {number} stopped")
         except KeyboardInterrupt:
-            is_clean = self._stop()
-            forget_signal()
-            return 0 if is_clean else 1
+            has_stopped = self._stop()
+            end_by_exit_code()
+            return 0 if has_stopped else 1
         finally:
             self._stop()
             for reader in self._readers:

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from aiokafka.partitioner import murmur2
 
 from sidestream.models.history import describe
+from sidestream.streams.contracts.partitioner import partition_of
 from sidestream.streams.listens.lane import ListenLane
 from sidestream.tokenizer.catalogue import CatalogueSnapshot
 
@@ -26,11 +26,8 @@ class LaneStates:
         self._snapshot = snapshot
 
     def partition_of(self, user_id: str) -> int:
-        """Return the partition of a listener.
-
-        Source: Kafka's default partitioner, murmur2 of the key with the sign bit cleared.
-        """
-        return int((murmur2(user_id.encode()) & 0x7FFFFFFF) % self._num_partitions)
+        """Return the partition of a listener."""
+        return partition_of(user_id.encode(), self._num_partitions)
 
     def owns(self, partition: int) -> bool:
         """Whether this worker owns the partition and has restored it."""

@@ -12,7 +12,7 @@ import sidestream
 from sidestream import Recommender
 from sidestream.models.records import CatalogItem
 from sidestream.models.settings import EngineSettings
-from sidestream.streams.errors import DataError
+from sidestream.streams.errors import ArtifactError, DataError
 from sidestream.streams.generations.pair import load_pair
 
 HEAVY = ("numpy", "pydantic", "faust", "kafka", "onnxruntime")
@@ -145,7 +145,7 @@ def test_rules_of_a_session_hold(recommender):
     [
         (["jazz-1"], {"num_candidates": 0}, "num_candidates"),
         (["jazz-1"], {"discovery": "new"}, "discovery"),
-        (["jazz-1"], {"kind": "episode"}, "no such field: kind; there are .*session_id, .*kinds"),
+        (["jazz-1"], {"kind": "episode"}, r"kind: unknown field, did you mean kinds\?, got 'episode'$"),
         ("jazz-1", {}, "history: expected an iterable of item ids, got 'jazz-1'; put a single id into a list"),
         (b"jazz-1", {}, "history: expected an iterable of item ids, got b'jazz-1'"),
         (None, {}, "history: expected an iterable of item ids, got None"),
@@ -176,6 +176,7 @@ def test_the_catalogue_changes_while_it_serves(demo_pair):
     [
         ([{"item_id": "x", "kind": "film"}], "item 'x': kind: "),
         ([{"item_id": "x"}], "item 'x': kind: expected a value, got none$"),
+        ([{"item_id": "x", "kind": "episode", "titel": "X"}], r"item 'x': titel: unknown field, did you mean title\?"),
         ([{"kind": "track", 5: 1}], "item None: item_id: expected a value, got none$"),
         ([{"item_id": "x", "kind": "track", "title": ["long"] * 100}], r"item 'x': title: .{1,150}…$"),
         (["a"], r"items\[0\]: expected a CatalogItem or a mapping of its fields, got 'a'"),
@@ -204,6 +205,18 @@ def test_nothing_is_removed_by_what_is_no_list_of_ids(demo_pair, given):
     assert len(recommender) == 3
     recommender.remove(name for name in "de")
     assert len(recommender) == 1
+
+
+def test_what_else_an_item_holds_is_left_out(demo_pair):
+    recommender = Recommender.load(demo_pair, [{"item_id": "x", "kind": "track", "removed": False}])
+    recommender.add([CatalogItem.from_json('{"item_id": "y", "kind": "episode", "at": 1767225600000, "mood": 1}')])
+    assert len(recommender) == 2
+
+
+def test_a_missing_pair_is_told_without_settings_of_the_command_line(tmp_path):
+    with pytest.raises(ArtifactError, match=r"pair folder .*nopair: expected a tokenizer in") as refused:
+        Recommender.load(tmp_path / "nopair", [])
+    assert "--set" not in str(refused.value)
 
 
 def test_a_catalogue_is_a_log_folder_or_a_file_of_items(demo_pair, log_folder, tmp_path):

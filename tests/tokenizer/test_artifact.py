@@ -174,7 +174,7 @@ def test_another_encoder_is_refused(folder, bundle, encoder):
 
 
 def test_missing_folder_says_what_to_do(tmp_path):
-    with pytest.raises(ArtifactError, match="check the path in the settings"):
+    with pytest.raises(ArtifactError, match="check the path"):
         load_tokenizer(tmp_path / "none")
 
 

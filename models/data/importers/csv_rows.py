@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from sidestream.models.data.importers.csv_quotes import MAX_ROW_LINES, STRAY_QUOTE, is_one_row
 from sidestream.models.data.importers.lines import Source, line_error, lines_of, open_source, source_of
+from sidestream.models.data.importers.shown import utf8_fault
 from sidestream.models.errors import DataError
 
 DELIMITERS = (",", "\t", ";", "|")
@@ -29,6 +30,12 @@ class CsvRow(NamedTuple):
 
     line: int
     fields: list[str]
+    fault: str | None = None
+
+
+class _Line(NamedTuple):
+    number: int
+    text: str
     fault: str | None = None
 
 
@@ -59,8 +66,8 @@ class CsvRows:
             Rows, also damaged ones.
 
         Raises:
-            DataError: The file cannot be read, is empty, is not UTF-8, or its header has a column twice or a quote that
-                does not end.
+            DataError: The file cannot be read or is empty, or its header is not UTF-8, has a column twice or a quote
+                that does not end.
         """
         with open_source(self._source) as stream:
             lines = _Lines(self._texts(lines_of(stream, self._source.name)))
@@ -71,11 +78,12 @@ class CsvRows:
                     fields = next(reader)
                 except csv.Error:
                     fields = []
-                line, text = lines.taken[0]
+                line, text, first_fault = lines.taken[0]
+                fault = next((one.fault for one in lines.taken if one.fault), None)
                 width = len(self.columns) or text.count(delimiter) + 1
-                fault = None
-                if not fields or not is_one_row(fields, [one for _, one in lines.taken], width, delimiter):
+                if not fields or not is_one_row(fields, [one.text for one in lines.taken], width, delimiter):
                     fields, fault = _alone(text, delimiter)
+                    fault = first_fault or fault
                     lines.go_back()
                 if not self.columns:
                     self.columns = self._header(line, fields, fault)
@@ -85,9 +93,10 @@ class CsvRows:
     def _start(self, lines: "_Lines") -> str:
         """Return the delimiter, and leave the first row to be read."""
         name = self._source.name
-        number, first = lines.peek() or (1, None)
-        if first is None:
-            raise line_error(name, number, "a header of column names", "an empty file")
+        found = lines.peek()
+        if found is None:
+            raise line_error(name, 1, "a header of column names", "an empty file")
+        number, first, _ = found
         if named := _SEPARATOR_LINE.fullmatch(first):
             lines.skip()
             return self._delimiter or named[1]
@@ -96,14 +105,13 @@ class CsvRows:
             raise line_error(name, number, expected, first[:60].strip())
         return self._delimiter or max(DELIMITERS, key=first.count)
 
-    def _texts(self, lines: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, str]]:
+    def _texts(self, lines: Iterator[tuple[int, bytes]]) -> Iterator[_Line]:
         for number, line in lines:
+            # The reader joins the lines of a quoted field.
             try:
-                # The reader joins the lines of a quoted field.
-                yield number, line.decode() + "\n"
-            except UnicodeDecodeError as error:
-                got = line[error.start : error.start + 8]
-                raise line_error(self._source.name, number, "UTF-8 (save the file as UTF-8)", got) from error
+                yield _Line(number, line.decode() + "\n")
+            except UnicodeDecodeError:
+                yield _Line(number, line.decode(errors="replace") + "\n", utf8_fault(line))
 
     def _header(self, line: int, fields: list[str], fault: str | None) -> tuple[str, ...]:
         columns = tuple(field.strip() for field in fields)
@@ -119,10 +127,10 @@ class CsvRows:
 class _Lines:
     """Lines for `csv.reader`, which can return to the second line of a row."""
 
-    def __init__(self, lines: Iterator[tuple[int, str]]) -> None:
+    def __init__(self, lines: Iterator[_Line]) -> None:
         self._lines = lines
-        self._waiting: deque[tuple[int, str]] = deque()
-        self.taken: list[tuple[int, str]] = []
+        self._waiting: deque[_Line] = deque()
+        self.taken: list[_Line] = []
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -132,9 +140,9 @@ class _Lines:
         if len(self.taken) == MAX_ROW_LINES:
             raise StopIteration
         self.taken.append(self._waiting.popleft() if self._waiting else next(self._lines))
-        return self.taken[-1][1]
+        return self.taken[-1].text
 
-    def peek(self) -> tuple[int, str] | None:
+    def peek(self) -> _Line | None:
         if not self._waiting:
             self._waiting.extend(islice(self._lines, 1))
         return self._waiting[0] if self._waiting else None

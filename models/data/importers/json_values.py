@@ -17,9 +17,12 @@ from sidestream.models.data.importers.lines import (
     source_of,
 )
 from sidestream.models.errors import DataError
+from sidestream.models.records.malformed import malformed
 
 CHUNK_BYTES = 1 << 18
-_BLANK = " \t\r\n"
+# Files that were joined (cat a b) have the BOM of each.
+_BLANK = " \t\r\n\ufeff"
+_KEEP = "surrogateescape"
 _decoder = json.JSONDecoder()
 
 
@@ -34,7 +37,7 @@ def read_json(path: Path | str | Source) -> Iterator[tuple[int, bytes]]:
         path: The file; one value and one block of the file are held in memory.
 
     Yields:
-        Line number of the start of the value, from 1, and its JSON text, UTF-8.
+        Line number of the start of the value, from 1, and its JSON text, with bytes that are not UTF-8 as they are.
 
     Raises:
         DataError: The file cannot be read, or a file that is not line by line is not valid JSON; names file and line.
@@ -78,7 +81,8 @@ class _Values:
     def __init__(self, chunks: Iterator[bytes], name: str) -> None:
         self._chunks = chunks
         self._name = name
-        self._utf8 = codecs.getincrementaldecoder("utf-8")()
+        # A byte that is not UTF-8 damages its value, not the file.
+        self._utf8 = codecs.getincrementaldecoder("utf-8")(errors=_KEEP)
         self._text = ""
         self._at = 0
         self._line = 1
@@ -94,6 +98,8 @@ class _Values:
                 yield self._value()
                 if self._expect(",]") == "]":
                     break
+                if self._next() == "]":
+                    raise self._error(self._at, "a JSON value after the comma; JSON has none after the last value")
         if self._next():
             raise self._error(self._at, "nothing after the array")
 
@@ -128,13 +134,13 @@ class _Values:
                 _, end = _decoder.raw_decode(self._text, self._at)
             except json.JSONDecodeError as error:
                 # Cut off by the end of the block, or malformed: more of the file must be read to decide.
-                fault = error
+                fault, offset = error.msg, error.pos - self._at
             except RecursionError as error:
                 raise self._error(self._at, "JSON that is not nested so deeply") from error
             else:
                 # A number at the end of the block may continue.
                 if end < len(self._text) or not self._more():
-                    value = self._text[self._at : end].encode()
+                    value = self._text[self._at : end].encode(errors=_KEEP)
                     self._at = end
                     return line, value
                 continue
@@ -142,7 +148,8 @@ class _Values:
             while len(self._text) - self._at < held + asked and self._more():
                 pass
             if len(self._text) - self._at == held or held > MAX_LINE_BYTES:
-                raise self._error(fault.pos, f"JSON ({fault.msg})") from fault
+                guess = malformed(self._text[self._at :].encode(errors=_KEEP)).guess
+                raise self._error(self._at + offset, f"JSON ({guess or fault})")
             asked *= 2
 
     def _more(self) -> bool:
@@ -151,11 +158,7 @@ class _Values:
             return False
         chunk = next(self._chunks, b"")
         self._line_at(self._at)
-        try:
-            more = self._utf8.decode(chunk, final=not chunk)
-        except UnicodeDecodeError as error:
-            line = self._line + self._text.count("\n", self._at) + chunk[: error.start].count(b"\n")
-            raise line_error(self._name, line, "UTF-8", chunk[error.start : error.start + 8]) from error
+        more = self._utf8.decode(chunk, final=not chunk)
         self._text = self._text[self._at :] + more
         self._at = self._counted = 0
         self._is_end = not chunk
@@ -168,5 +171,5 @@ class _Values:
 
     def _error(self, at: int, expected: str) -> DataError:
         line = self._line_at(self._at) + self._text.count("\n", self._at, at)
-        got = self._text[at : at + 40] or "the end of the file"
+        got = self._text[at : at + 40].encode(errors=_KEEP) or "the end of the file"
         return line_error(self._name, line, expected, got)

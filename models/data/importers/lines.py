@@ -2,7 +2,8 @@
 
 Every command that reads an external file uses this module, so that all accept the same files and report the same
 errors. The format is detected from the first bytes, never from the name: gzip, bzip2 and xz are decompressed, a UTF-8
-BOM is dropped. Lines end in LF or CRLF, CR alone is refused; blank lines are skipped, but counted.
+BOM is dropped, also before a later line. Lines end in LF or CRLF, CR alone is refused; blank lines are skipped, but
+counted.
 """
 
 import bz2
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from sidestream.models.data.importers.shown import shown
 from sidestream.models.data.rows import BOM
 from sidestream.models.errors import DataError
 
@@ -156,7 +158,8 @@ def lines_of(stream: BinaryIO, name: str) -> Iterator[tuple[int, bytes]]:
         number += 1
         if len(line) > MAX_LINE_BYTES:
             raise line_error(name, number, f"a line of {MAX_LINE_BYTES >> 20} MiB at most", line[:40])
-        if (text := line.rstrip(b"\r\n")) and not text.isspace():
+        # Files that were joined (cat a b) have the BOM of each.
+        if (text := line.removeprefix(BOM).rstrip(b"\r\n")) and not text.isspace():
             if number == 1:
                 require_line_ends(text, name)
             yield number, text
@@ -190,7 +193,7 @@ def decode_text(raw: bytes) -> str:
 
 def line_error(path: Path | str, line: int, expected: str, got: object) -> DataError:
     """Create the error for an invalid line (numbered from 1) of a file, given by path or display name."""
-    return DataError(f"{path}:{line}: expected {expected}, got {got!r}; correct the line or restore the file")
+    return DataError(f"{path}:{line}: expected {expected}, got {shown(got)}; correct the line or restore the file")
 
 
 def _buffered(raw: BinaryIO) -> io.BufferedReader:
@@ -213,4 +216,9 @@ def _refuse_foreign(source: Source, stream: io.BufferedReader) -> None:
     for magic, what in _REFUSED.items():
         if head.startswith(magic):
             msg = f"{source.name}: expected text, got {what}"
+            raise DataError(msg)
+    # Every other byte of Latin text in UTF-16 is zero.
+    for even, odd in ((head[::2], head[1::2]), (head[1::2], head[::2])):
+        if odd and not any(odd) and all(even):
+            msg = f"{source.name}: expected text, got UTF-16 text without a byte order mark; save it as UTF-8"
             raise DataError(msg)

@@ -6,6 +6,7 @@ items and some 100 bytes per listener.
 """
 
 import hashlib
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import groupby
@@ -70,6 +71,8 @@ class FolderBuilder:
         self._first_at: int | None = None
         self._last_at = 0
         self._item_id: Callable[[str], str | None] = lambda item: item
+        # Only of ids that are not ASCII.
+        self._normal_ids: dict[str, str] = {}
         self.cuts: dict[str, int] = {}
 
     @property
@@ -149,7 +152,16 @@ class FolderBuilder:
                     num_starts += 1
             self._report.leave_out("the same session-start again", num_starts - len(starts))
             user_id = plays[0].user_id if plays else next(iter(starts.values())).user_id
+            self._compare(user_id)
             yield user_id, self._known(self._once(plays)), list(starts.values())
+
+    def _compare(self, user_id: str) -> None:
+        """Report an id that looks like another; ids are bytes, so they stay two listeners."""
+        if user_id.isascii():
+            return
+        normal = unicodedata.normalize("NFC", user_id)
+        if self._normal_ids.setdefault(normal, user_id) != user_id:
+            self._report.alike.append(user_id)
 
     def _once(self, plays: list[Play]) -> list[Play]:
         """Remove duplicates; of plays that differ only in length the longest is kept."""

@@ -7,6 +7,7 @@ from sidestream.models.errors import DataError
 
 # Rows that are listed individually; the rest is only counted.
 MAX_NAMED = 20
+MAX_SHOWN_ALIKE = 3
 # This many damaged rows from the first one on indicate a wrong mapping, not damage.
 HOPELESS = 1_000
 
@@ -22,6 +23,7 @@ class RowReport:
         damaged: Number of invalid rows.
         named: The first invalid rows, as `file:line: what`.
         left_out: Valid but omitted rows, by reason.
+        alike: Listeners whose ids differ from another's only by Unicode normalization.
     """
 
     def __init__(self, max_damaged: float = 0.01) -> None:
@@ -30,6 +32,7 @@ class RowReport:
         self.damaged = 0
         self.named: list[str] = []
         self.left_out: Counter[str] = Counter()
+        self.alike: list[str] = []
         self._rows_before = self._damaged_before = 0
 
     def begin_file(self) -> None:
@@ -76,6 +79,12 @@ class RowReport:
         if self.damaged:
             notes.insert(
                 0, f"{self.damaged:,} of {self.rows:,} rows are damaged and left out: {self._listed(MAX_NAMED)}"
+            )
+        if self.alike:
+            some = ", ".join(map(repr, self.alike[:MAX_SHOWN_ALIKE]))
+            notes.append(
+                f"{quantity(len(self.alike), 'listener')} kept apart from another whose id differs only by Unicode "
+                f"normalization (composed or decomposed letters): {some}"
             )
         return tuple(notes)
 

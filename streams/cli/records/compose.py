@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from sidestream.models.data.texts import content_of
 from sidestream.models.records import CatalogItem, Listen, LiveSegment, Record, SessionStart
-from sidestream.models.records.faults import faults_of
+from sidestream.models.records.faults import faults
 from sidestream.streams.contracts.decode import Limits, decode_catalog_item, decode_listen, decode_session_start
 from sidestream.streams.errors import BadRecord, SettingsError, TokenizerError
 from sidestream.streams.settings import Settings
@@ -27,13 +27,16 @@ _MODELS: dict[str, type[Record]] = {
 _IDS = {"listen": "event_id", "session-start": "session_id"}
 
 
-def parse_event(what: What, line: str, settings: Settings) -> Record:
+def parse_event(what: What, line: str, settings: Settings, *, ignore_unknown: bool = False) -> Record:
     """Read one event from JSON, with ids and time filled in where they are missing.
+
+    The contract ignores unknown fields, which for a person who mistypes one would be silence.
 
     Args:
         what: Kind of event.
         line: JSON object.
         settings: What workers take.
+        ignore_unknown: Leave out unknown fields instead of refusing them.
 
     Returns:
         The record.
@@ -48,10 +51,13 @@ def parse_event(what: What, line: str, settings: Settings) -> Record:
             fields.setdefault("at", now_ms)
             if what in _IDS:
                 fields.setdefault(_IDS[what], str(uuid.uuid4()))
-        record = _MODELS[what].model_validate_json(json.dumps(fields))
+        extra: Literal["ignore", "forbid"] = "ignore" if ignore_unknown else "forbid"
+        record = _MODELS[what].model_validate_json(json.dumps(fields), extra=extra)
         _judge(record, now_ms, settings)
     except ValidationError as exc:
-        msg = f"{what}: {faults_of(exc)}; in {line.strip()[:200]}"
+        has_unknown = any(error["type"] == "extra_forbidden" for error in exc.errors())
+        way_out = "; --ignore-unknown leaves unknown fields out" if has_unknown else ""
+        msg = f"{what}: {'; '.join(faults(exc, _MODELS[what]))}{way_out}; in {line.strip()[:200]}"
     except ValueError as exc:
         msg = f"{what}: expected a JSON object, got {line.strip()[:200]!r} ({exc})"
     except (BadRecord, TokenizerError) as exc:

@@ -131,7 +131,11 @@ def replay(
         report = Replayer(clients, box, stamp, lambda letter: rows.append(letter_row(letter))).preview(selection)
         if not as_json:
             print_letters(rows, as_json=False, with_replayed=False)
-        print_facts({**_facts(report), "dry_run": True, **({"letters": rows} if as_json else {})}, as_json=as_json)
+        facts = {**_facts(report), "dry_run": True}
+        if as_json:
+            print_facts({**facts, "letters": rows}, as_json=True)
+        else:
+            print_facts({"would_replay": facts.pop("replayed"), **facts}, as_json=False)
         return
 
     async def run() -> ReplayReport:

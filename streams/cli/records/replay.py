@@ -13,7 +13,9 @@ from sidestream.streams.cli.options import Json
 from sidestream.streams.cli.output import print_facts, progress_line, say
 from sidestream.streams.contracts.topics import build_topics
 from sidestream.streams.replay import Player
+from sidestream.streams.replay.position import PositionFile
 from sidestream.streams.replay.publisher import TopicPublisher
+from sidestream.streams.replay.target import read_target
 
 
 def replay(
@@ -37,22 +39,30 @@ def replay(
     settings = settings_of(ctx)
     folder = LogFolder(log)
     file = position or settings.data_dir / "replay" / f"{folder.manifest.identity}.json"
+    how = with_values(settings.replay, "replay", {"speed": speed})
+    clients, topics = clients_of(settings), build_topics(settings.topics)
+    place = PositionFile(file, folder, read_target(clients, topics))
     if restart:
         file.unlink(missing_ok=True)
+    elif place.is_elsewhere:
+        say(f"the position in {file} is that of another Kafka, or of topics since created anew: starting over")
     file.parent.mkdir(parents=True, exist_ok=True)
-    how = with_values(settings.replay, "replay", {"speed": speed})
     with progress_line() as step:
 
         async def play() -> dict[str, Any]:
-            async with TopicPublisher(clients_of(settings), build_topics(settings.topics), how.stamp) as publisher:
+            async with TopicPublisher(clients, topics, how.stamp) as publisher:
                 player = Player(
-                    folder, publisher, how, position_file=file,
+                    folder, publisher, how, position=place,
                     on_progress=lambda at: step("replay", at.published, at.total, ""),
                 )  # fmt: skip
                 progress = await player.play()
-                return {"published": progress.published, "total": progress.total, **progress.sent}
+                sent = sum(progress.sent.values())
+                return {"sent": sent, "published": progress.published, "total": progress.total, **progress.sent}
 
         facts = asyncio.run(play())
-    if len(facts) == len(("published", "total")):
-        say(f"nothing was sent: by {file} the whole log has been played; --restart plays it again")
+    if not facts["sent"]:
+        say(
+            f"nothing was sent: all {facts['published']} rows were published to this Kafka before, by the position in "
+            f"{file}; --restart publishes them again"
+        )
     print_facts(facts, as_json=as_json)

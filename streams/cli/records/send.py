@@ -25,6 +25,9 @@ def send(
     wait: Annotated[
         bool, typer.Option("--wait", help="For a session-start: wait for its candidates and print them.")
     ] = False,
+    ignore_unknown: Annotated[
+        bool, typer.Option("--ignore-unknown", help="Leave out unknown fields instead of refusing them.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Publish an event; ids and time are filled in where they are missing.
@@ -32,7 +35,7 @@ def send(
     These are `event_id`, `session_id` and `at`.
     """
     settings = settings_of(ctx)
-    records = events_of(what, value, settings)
+    records = events_of(what, value, settings, ignore_unknown=ignore_unknown)
     # What is wrong with the first event, or anywhere in a file, is reported before any Kafka is asked for.
     first = next(records, None)
     with SidestreamClient(reach(settings), settings.topics) as client:

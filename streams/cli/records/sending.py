@@ -5,15 +5,18 @@ be read twice, so a bad line there says how many events before it were published
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from sidestream.models.data.importers.json_values import read_json
 from sidestream.models.data.importers.lines import STDIN
+from sidestream.models.data.importers.shown import utf8_fault
 from sidestream.models.records import Record
 from sidestream.streams.cli.records.compose import What, parse_event
 from sidestream.streams.errors import BrokerError, DataError, SettingsError
 from sidestream.streams.settings import Settings
 
+Parse = Callable[[str], Record]
 # Bounds what waits for its acknowledgement.
 FLUSH_EVERY = 1_000
 
@@ -53,13 +56,14 @@ def publish_all(records: Iterable[Record], publish: Callable[[Record], object], 
     return sent
 
 
-def events_of(what: What, value: str, settings: Settings) -> Iterator[Record]:
+def events_of(what: What, value: str, settings: Settings, *, ignore_unknown: bool = False) -> Iterator[Record]:
     """Read the events that an argument stands for.
 
     Args:
         what: Kind of event.
         value: A JSON object, a file, or `-` for standard input.
         settings: What workers take.
+        ignore_unknown: Leave out unknown fields instead of refusing them.
 
     Yields:
         Events; those of a file once all of it is known to be sound.
@@ -68,20 +72,21 @@ def events_of(what: What, value: str, settings: Settings) -> Iterator[Record]:
         SettingsError: An event is malformed or a worker would not take it; names file and line.
         DataError: The file cannot be read.
     """
+    parse = partial(parse_event, what, settings=settings, ignore_unknown=ignore_unknown)
     if value == STDIN:
-        yield from _of_stream(what, settings)
+        yield from _of_stream(parse)
     elif not is_file(value):
-        yield parse_event(what, value, settings)
+        yield parse(value)
     else:
-        for _ in _of_file(what, Path(value), settings):
+        for _ in _of_file(what, Path(value), parse):
             pass
-        yield from _of_file(what, Path(value), settings)
+        yield from _of_file(what, Path(value), parse)
 
 
-def _of_file(what: What, path: Path, settings: Settings) -> Iterator[Record]:
+def _of_file(what: What, path: Path, parse: Parse) -> Iterator[Record]:
     try:
         for line, text in read_json(path):
-            yield _parse(what, f"{path}:{line}", text, settings, "nothing was published")
+            yield _parse(parse, f"{path}:{line}", text, "nothing was published")
     except DataError as error:
         if not path.exists():
             msg = f"{what}: expected a JSON object, a file or - for stdin, got {str(path)[:200]!r}, which is no file"
@@ -89,21 +94,24 @@ def _of_file(what: What, path: Path, settings: Settings) -> Iterator[Record]:
         raise
 
 
-def _of_stream(what: What, settings: Settings) -> Iterator[Record]:
+def _of_stream(parse: Parse) -> Iterator[Record]:
     published = 0
     try:
         for line, text in read_json(STDIN):
-            yield _parse(what, f"stdin:{line}", text, settings, _so_far(published))
+            yield _parse(parse, f"stdin:{line}", text, _so_far(published))
             published += 1
     except DataError as error:
         msg = f"{error}; {_so_far(published)}"
         raise DataError(msg) from error
 
 
-def _parse(what: What, place: str, text: bytes, settings: Settings, outcome: str) -> Record:
+def _parse(parse: Parse, place: str, text: bytes, outcome: str) -> Record:
+    if (fault := utf8_fault(text)) is not None:
+        msg = f"{place}: {fault}; {outcome}"
+        raise SettingsError(msg)
     try:
-        return parse_event(what, text.decode(), settings)
-    except (SettingsError, UnicodeDecodeError) as error:
+        return parse(text.decode())
+    except SettingsError as error:
         msg = f"{place}: {error}; {outcome}"
         raise SettingsError(msg) from error
 

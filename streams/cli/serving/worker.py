@@ -2,13 +2,14 @@
 
 import itertools
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sidestream.streams.broker.probe import free_ports, is_port_free
 from sidestream.streams.cli.connection import reach
-from sidestream.streams.cli.context import Context, context_of, settings_of, with_values
+from sidestream.streams.cli.context import Context, context_of, settings_of
 from sidestream.streams.cli.extras import require_broker_library, require_engine
 from sidestream.streams.cli.output import say
 from sidestream.streams.demo.shipped import shipped_pair
@@ -61,11 +62,7 @@ def up(
         if workers > 1:
             del pair
             sys.exit(_run_fleet(context_of(ctx), settings, workers))
-        if not settings.web.port:
-            settings = settings.model_copy(update={"web": with_values(settings.web, "web", {"port": free_ports(1)[0]})})
-        url = web_url(settings.web.host, settings.web.port)
-        say(f"worker: {url}/readyz tells when it is ready; Ctrl-C ends it")
-        _run_worker(settings, pair)
+        _run_worker(settings, pair, lambda url: say(f"worker: {url}/readyz tells when it is ready; Ctrl-C ends it"))
     finally:
         termination.ignore_signals()
         broker.stop()
@@ -104,15 +101,15 @@ def _require_extras(settings: Settings) -> None:
 
 # Faust and ONNX Runtime take a second to import: only for the commands that run them.
 def _load(settings: Settings) -> "Pair":
-    from sidestream.streams.generations.pair import load_pair
+    from sidestream.streams.generations.pair import SETTING, load_pair
 
     if settings.artifacts is None:
         say(f"artifacts: none given, serving the shipped demo pair ({shipped_pair()})")
     with_model = settings.worker.role != "tokenize"
-    return load_pair(settings.artifacts or shipped_pair(), settings.engine, with_model=with_model)
+    return load_pair(settings.artifacts or shipped_pair(), settings.engine, with_model=with_model, named=SETTING)
 
 
-def _run_worker(settings: Settings, pair: "Pair") -> None:
+def _run_worker(settings: Settings, pair: "Pair", on_listening: Callable[[str], None] = lambda url: None) -> None:
     from sidestream.streams.app import run_worker
 
-    sys.exit(run_worker(settings, pair))
+    sys.exit(run_worker(settings, pair, on_listening=on_listening))

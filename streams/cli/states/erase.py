@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from sidestream.models.records.faults import faults_of
+from sidestream.models.records.faults import faults
 from sidestream.streams.cli.connection import reach
 from sidestream.streams.cli.context import settings_of
 from sidestream.streams.cli.options import Json
@@ -37,7 +37,7 @@ def erase(
         try:
             future = client.erase_user(user, at_ms)
         except ValidationError as exc:
-            msg = f"erase: {faults_of(exc)}"
+            msg = f"erase: {'; '.join(faults(exc))}"
             raise SettingsError(msg) from exc
         client.flush()
         place = future.get(timeout=1)

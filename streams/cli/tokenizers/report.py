@@ -10,6 +10,7 @@ from sidestream.models.tokenizer_report import write_report
 from sidestream.streams.cli.context import settings_of
 from sidestream.streams.cli.options import Json
 from sidestream.streams.cli.output import print_facts
+from sidestream.streams.errors import SettingsError
 from sidestream.tokenizer.artifact import load_tokenizer
 from sidestream.tokenizer.folders import recover_folder
 
@@ -33,6 +34,9 @@ def report(
     Code usage, shared SIDs, drift, prefixes with titles, single items.
     """
     settings = settings_of(ctx)
+    if out.is_dir():
+        msg = f"--out {out}: expected a file to write, got a folder; name a file, such as {out / 'report.html'}"
+        raise SettingsError(msg)
     facts = write_report(
         LogFolder(log),
         load_tokenizer(tokenizer_folder(tokenizer)),

@@ -10,6 +10,7 @@ from sidestream.models.data import LogFolder
 from sidestream.models.evaluation.versions import compare_versions
 from sidestream.models.training.tokenizer import train_tokenizer
 from sidestream.streams.cli.context import settings_of, with_values
+from sidestream.streams.cli.extras import require_torch
 from sidestream.streams.cli.options import Json
 from sidestream.streams.cli.output import print_facts, print_json, print_rows, progress_line
 from sidestream.streams.cli.tokenizers.comparison import change_rows, measure_rows
@@ -48,6 +49,8 @@ def train(
     given = {"level_kinds": kinds and kinds.split(","), "codebook_sizes": sizes and sizes.split(",")}
     longest = max((len(value) for value in given.values() if value), default=None)
     chosen = with_values(settings.tokenizer, "tokenizer", {**given, "num_levels": longest})
+    if "vq" in chosen.kinds:
+        require_torch("training levels of kind vq")
     with progress_line() as step:
         fitted = train_tokenizer(
             LogFolder(log),

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sidestream.models.artifact import load_model_artifact
+from sidestream.models.artifact import load_model_artifact, require_weights
 from sidestream.models.data import LogFolder
 from sidestream.models.evaluation.report import footer, table
 from sidestream.models.evaluation.run import evaluate as run_evaluation
@@ -17,7 +17,7 @@ from sidestream.streams.cli.extras import require_engine, require_training
 from sidestream.streams.cli.options import Json
 from sidestream.streams.cli.output import print_facts, print_json, print_rows, progress_line, say
 from sidestream.streams.cli.train_pair import train_pair_model
-from sidestream.streams.cli.training.parts import require_parts
+from sidestream.streams.generations.pair import pair_part
 from sidestream.streams.terminal import Column
 from sidestream.tokenizer.artifact import load_tokenizer
 
@@ -34,7 +34,6 @@ def model(ctx: typer.Context, log: LogArgument, pair: PairArgument, as_json: Jso
     """
     settings = settings_of(ctx)
     require_training("training")
-    require_parts(pair, "tokenizer")
     with progress_line() as step:
         metrics = train_pair_model(settings, LogFolder(log), pair, step)
     if as_json:
@@ -58,12 +57,13 @@ def evaluate(
     """
     settings = settings_of(ctx)
     require_engine("evaluation")
-    require_parts(pair, "tokenizer", "model")
-    items = load_tokenizer(pair / "tokenizer")
-    artifact = load_model_artifact(pair / "model", items.version)
+    folder = LogFolder(log)
+    tokenizer_folder, model_folder = pair_part(pair, "tokenizer"), pair_part(pair, "model")
+    items = load_tokenizer(tokenizer_folder)
+    artifact = load_model_artifact(model_folder, items.version)
     with progress_line() as step:
         written = run_evaluation(
-            LogFolder(log), items, artifact, settings.engine, listeners,
+            folder, items, artifact, settings.engine, listeners,
             lambda name, done, total: step(name, done, total, ""),
         )  # fmt: skip
     if as_json:
@@ -76,10 +76,12 @@ def export(ctx: typer.Context, pair: PairArgument, as_json: Json = False) -> Non
     """Write the ONNX graph of PAIR/model anew from its weights."""
     del ctx
     require_training("export")
-    require_parts(pair, "model")
+    folder = pair_part(pair, "model")
+    require_weights(load_model_artifact(folder))
+    say("loading PyTorch …")
     from sidestream.models.reexport import reexport
 
-    print_facts(reexport(pair / "model"), as_json=as_json)
+    print_facts(reexport(folder), as_json=as_json)
 
 
 def print_evaluation(written: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """`sidestream import jsonl | csv | listenbrainz | spotify | movielens`: one's own listening history as a log folder."""
 
+from collections.abc import Set
 from pathlib import Path
 from typing import Annotated
 
@@ -18,9 +19,10 @@ from sidestream.models.data.importers.histories import (
     SpotifyOptions,
     import_history,
 )
+from sidestream.models.data.importers.histories.fields import MISSING_WORDS
 from sidestream.models.data.importers.histories.mapped import FileFormat, Moment
 from sidestream.models.data.importers.histories.run import History
-from sidestream.models.data.importers.histories.units import AtUnit, DurationUnit
+from sidestream.models.data.importers.histories.units import AtUnit, DurationUnit, is_format
 from sidestream.models.data.plays import SplitOptions, SplitRule
 from sidestream.models.data.plays.holdout import MINUTE_MS
 from sidestream.streams.cli.context import settings_of
@@ -31,6 +33,8 @@ from sidestream.streams.errors import SettingsError
 from sidestream.streams.operate.deadletters import parse_moment
 from sidestream.streams.runtime.clock import WallClock
 
+# A year; infinity is no number of milliseconds.
+MAX_GAP_MINUTES = 366 * 24 * 60
 Dst = Annotated[Path, typer.Argument(help="Log folder to make.")]
 Split = Annotated[
     SplitRule,
@@ -41,7 +45,13 @@ Split = Annotated[
 ]
 SessionGap = Annotated[
     float,
-    typer.Option("--session-gap", min=0, help="Minutes without a play after which a session ends.", show_default=True),
+    typer.Option(
+        "--session-gap",
+        min=0,
+        max=MAX_GAP_MINUTES,
+        help="Minutes without a play after which a session ends.",
+        show_default=True,
+    ),
 ]
 ValidFrom = Annotated[
     str | None,
@@ -76,6 +86,14 @@ AtUnitOption = Annotated[
     AtUnit,
     typer.Option(
         "--at-unit", help="Unit of times; auto detects it, and refuses what is ambiguous. Times without a zone are UTC."
+    ),
+]
+AtFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--at-format",
+        help="Format of times for Python's strptime, such as '%d.%m.%Y %H:%M'; default: numbers, ISO 8601, and dates "
+        "with the English name of the month.",
     ),
 ]
 AtIs = Annotated[
@@ -115,6 +133,7 @@ def jsonl(
     paths: Map = None,
     constants: Constant = None,
     at_unit: AtUnitOption = "auto",
+    at_format: AtFormat = None,
     at_is: AtIs = "auto",
     unit: DurationUnitOption = "auto",
     signals: Signals = None,
@@ -131,7 +150,7 @@ def jsonl(
     as_json: Json = False,
 ) -> None:
     """Import plays from JSON: one object a play, fields by name or path."""
-    how = _mapped(paths, constants, at_unit, at_is, unit, signals, items, item_map, user, tags_separator)
+    how = _mapped(paths, constants, at_unit, at_format, at_is, unit, signals, items, item_map, user, tags_separator)
     options = _options(ctx, split, session_gap, valid_from, test_from, max_damaged, overwrite=overwrite)
     _import_mapped(src, "jsonl", how, dst, options, as_json=as_json)
 
@@ -143,6 +162,7 @@ def csv(
     paths: Map = None,
     constants: Constant = None,
     at_unit: AtUnitOption = "auto",
+    at_format: AtFormat = None,
     at_is: AtIs = "auto",
     unit: DurationUnitOption = "auto",
     signals: Signals = None,
@@ -157,6 +177,13 @@ def csv(
     delimiter: Annotated[
         str | None, typer.Option(help="Character between fields; default: detected among comma, tab, ; and |.")
     ] = None,
+    missing: Annotated[
+        str | None,
+        typer.Option(
+            help="Words that mean no value, such as NULL,- ('': no word does); default: those of pandas (NaN, None, "
+            "NULL, N/A, …), \\N and -."
+        ),
+    ] = None,
     split: Split = "last",
     session_gap: SessionGap = 30.0,
     valid_from: ValidFrom = None,
@@ -170,9 +197,10 @@ def csv(
         msg = f"--delimiter: expected one character, got {delimiter!r}"
         raise SettingsError(msg)
     how = _mapped(
-        paths, constants, at_unit, at_is, unit, signals, items, item_map, user, tags_separator,
+        paths, constants, at_unit, at_format, at_is, unit, signals, items, item_map, user, tags_separator,
         tuple(name.strip() for name in columns.split(",")) if columns else (),
         delimiter and delimiter.replace("\\t", "\t"),
+        MISSING_WORDS if missing is None else frozenset(word.strip() for word in missing.split(",")),
     )  # fmt: skip
     options = _options(ctx, split, session_gap, valid_from, test_from, max_damaged, overwrite=overwrite)
     _import_mapped(src, "csv", how, dst, options, as_json=as_json)
@@ -294,6 +322,7 @@ def _mapped(
     paths: list[str] | None,
     constants: list[str] | None,
     at_unit: AtUnit,
+    at_format: str | None,
     at_is: Moment,
     unit: DurationUnit,
     signals: list[str] | None,
@@ -303,6 +332,7 @@ def _mapped(
     tags_separator: str,
     columns: tuple[str, ...] = (),
     delimiter: str | None = None,
+    missing: Set[str] = MISSING_WORDS,
 ) -> MappedOptions:
     words: dict[str, str] = {}
     for assignment in signals or ():
@@ -311,12 +341,15 @@ def _mapped(
             msg = f"--signal {assignment}: expected WORD=SIGNAL, such as heart=like"
             raise SettingsError(msg)
         words[word] = ours
+    if at_format is not None and (at_unit != "auto" or not is_format(at_format)):
+        msg = f"--at-format: expected a format such as '%d.%m.%Y %H:%M', without --at-unit, got {at_format!r}"
+        raise SettingsError(msg)
     if item_map and items is None:
         msg = "--item-map: expected --items FILE with it, got none"
         raise SettingsError(msg)
     return MappedOptions(
-        FieldMap.parse(paths or (), constants or ()), items, FieldMap.parse(item_map or (), ()), at_unit, at_is, unit,
-        words, tags_separator, columns, delimiter, user,
+        FieldMap.parse(paths or (), constants or ()), items, FieldMap.parse(item_map or (), ()), at_format or at_unit,
+        at_is, unit, words, tags_separator, columns, delimiter, user, missing,
     )  # fmt: skip
 
 

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from sidestream.models.history import MAX_RING
 from sidestream.streams.contracts.decode import Limits, decode_listen, decode_user_erasure
+from sidestream.streams.contracts.partitioner import partition_of
 from sidestream.streams.errors import BadRecord
 from sidestream.streams.kafka.tail import TopicRecord
-from sidestream.streams.listens.restore.source_check import partition_of
 
 
 class _Heard(NamedTuple):

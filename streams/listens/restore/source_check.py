@@ -16,8 +16,7 @@ a rebase that ran on another machine.
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from aiokafka.partitioner import murmur2
-
+from sidestream.streams.contracts.partitioner import partition_of
 from sidestream.streams.errors import LaneError
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.reading import read_to_end
@@ -144,18 +143,3 @@ class SourceCheck:
             for record in batch.records:
                 found = record.value if record.key == ORIGIN_KEY else found
         return None if found is None else Origin.from_bytes(found)
-
-
-def partition_of(key: bytes, num_partitions: int) -> int:
-    """Compute the partition of a key.
-
-    Args:
-        key: User id in UTF-8.
-        num_partitions: Partition count of the topic.
-
-    Returns:
-        The partition.
-
-    Source: Kafka's default partitioner, murmur2 of the key with the sign bit cleared.
-    """
-    return int((murmur2(key) & 0x7FFFFFFF) % num_partitions)

@@ -9,8 +9,9 @@ from sidestream.streams.errors import SettingsError
 from sidestream.streams.operate.deadletters.letter import Letter, Place
 
 _UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_AGO = re.compile(r"(\d{1,15})([smhd])")
-_EPOCH_MS = re.compile(r"\d{1,20}")
+# Not longer than a time in milliseconds.
+_AGO = re.compile(r"(\d{1,13})([smhd])")
+_EPOCH_MS = re.compile(r"\d{1,13}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def _parsed(text: str, now_ms: int) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        msg = f"{text}: expected a time, for example 2h, 7d, 2026-03-01T12:00 or epoch milliseconds"
+        msg = f"{text[:40]}: expected a time, for example 2h, 7d, 2026-03-01T12:00 or epoch milliseconds"
         raise SettingsError(msg) from error
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return round(aware.timestamp() * 1_000)

@@ -15,10 +15,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from sidestream.models.history import rebase
+from sidestream.streams.contracts.partitioner import partition_of
 from sidestream.streams.errors import LaneError
 from sidestream.streams.listens.durable.writer import ChangelogWriter
 from sidestream.streams.listens.restore.origin import ORIGIN_KEY, Origin, is_reserved
-from sidestream.streams.listens.restore.source_check import partition_of
 from sidestream.streams.operate.states.offline import OfflineStates, publish_all
 from sidestream.streams.operate.states.requests import carry_requests
 

@@ -9,8 +9,8 @@ import asyncio
 from collections.abc import Mapping
 
 from sidestream.streams.contracts.deadletters import DeadLetter
+from sidestream.streams.contracts.partitioner import partition_of
 from sidestream.streams.listens.durable.writer import ChangelogWriter, FoldedBatch
-from sidestream.streams.listens.restore.source_check import partition_of
 from sidestream.streams.operate.states.offline import OfflineStates
 
 

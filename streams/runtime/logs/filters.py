@@ -11,12 +11,18 @@ _REPEAT_S = 10.0
 # Failures that a library retries are not logged before this; a broker that has just started needs some seconds to find
 # its own coordinators, and reports errors until then.
 _PATIENCE_S = 5.0
-# After this long without a line, the next one counts as a new failure.
-_FORGIVEN_S = 30.0
+# What is retried comes back within the library's back-off, heartbeats within 3 s: after this long without a line, the
+# next one is a new failure.
+_FORGIVEN_S = 5.0
+# By then it has lasted for the request's limit, 30 s by default.
+_TIMED_OUT = re.compile(r"RequestTimedOut|TimeoutError|timed out", re.IGNORECASE)
+# How a member learns that another one joins or leaves.
+_REBALANCING = "because it is rebalancing"
 _RETRIED = re.compile(r"retrying\b|Coordinator Request failed|will retry", re.IGNORECASE)
 
+_PARTITION = re.compile(r"TopicPartition\(topic=['\"]([^'\"]*)['\"], partition=(\d+)\)")
 _REPRS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"TopicPartition\(topic=['\"]([^'\"]*)['\"], partition=(\d+)\)"), r"\1/\2"),
+    (_PARTITION, r"\1/\2"),
     (re.compile(r"<class '(?:[\w.]*\.)?(\w+)'>"), r"\1"),
     (re.compile(r"<AIOKafkaConnection host=([^\s>]+) port=(\d+)>"), r"\1:\2"),
     (re.compile(r"<(?:[\w.]*\.)?(\w+)(?: object)? at 0x[0-9a-f]+>"), r"\1"),
@@ -67,8 +73,8 @@ class RepeatFilter(logging.Filter):
 class RetryFilter(logging.Filter):
     """Suppresses records about failures that a library retries, until the failure has lasted for a while.
 
-    A healthy one-node Kafka answers the first transaction with `NotEnoughReplicasError`, because the partition's leader
-    has no connection to the transaction's coordinator yet; the retry succeeds. A failure that lasts seconds is real.
+    A healthy Kafka answers a transaction with `NotEnoughReplicasError` while the partition's leader has no connection
+    to the transaction's coordinator yet; the retry succeeds. A failure of one partition that lasts seconds is real.
 
     Args:
         patience_s: How long a failure may last before it is logged.
@@ -79,18 +85,25 @@ class RetryFilter(logging.Filter):
         super().__init__()
         self._patience_s = patience_s
         self._seconds = seconds
-        self._troubles: dict[tuple[str, int], tuple[float, float]] = {}
+        self._troubles: dict[tuple[str, int, frozenset[str]], tuple[float, float]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Decide on one record; only a library's records about retries are suppressed."""
-        if not is_library_record(record) or record.exc_info or not _RETRIED.search(record.getMessage()):
+        text = record.getMessage()
+        if not is_library_record(record) or record.exc_info or not _RETRIED.search(text) or _TIMED_OUT.search(text):
             return True
-        place, now_s = (record.name, record.lineno), self._seconds()
+        partitions = frozenset(found.group() for found in _PARTITION.finditer(text))
+        place, now_s = (record.name, record.lineno, partitions), self._seconds()
         begun_s, last_s = self._troubles.get(place, (now_s, now_s))
         if now_s - last_s > _FORGIVEN_S:
             begun_s = now_s
         self._troubles[place] = (begun_s, now_s)
         return now_s - begun_s >= self._patience_s
+
+
+def drop_rebalances(record: logging.LogRecord) -> bool:
+    """Suppress the warning that the group rebalances, which is how it takes in a new member."""
+    return not (is_library_record(record) and _REBALANCING in record.getMessage())
 
 
 def shorten_reprs(record: logging.LogRecord) -> bool:

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 import structlog
 
 from sidestream.streams.errors import SidestreamError
-from sidestream.streams.runtime.logs.filters import LIBRARIES, RepeatFilter, RetryFilter, shorten_reprs
+from sidestream.streams.runtime.logs.filters import LIBRARIES, RepeatFilter, RetryFilter, drop_rebalances, shorten_reprs
 from sidestream.streams.runtime.logs.settings import LogSettings
 from sidestream.streams.terminal.printable import printable
 from sidestream.streams.terminal.screen import Screen
@@ -58,6 +58,7 @@ def set_up_logging(settings: LogSettings, stream: TextIO | None = None) -> None:
         ]
     )
     handler = logging.StreamHandler(stream)
+    handler.addFilter(drop_rebalances)
     handler.addFilter(RetryFilter())
     handler.addFilter(RepeatFilter())
     handler.addFilter(shorten_reprs)

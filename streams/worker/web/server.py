@@ -10,7 +10,7 @@ import json
 import socket
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import uvicorn
 from fastapi import FastAPI
@@ -49,12 +49,16 @@ class WebServer(Service):
     Args:
         web: The application.
         settings: Host and port.
+
+    Attributes:
+        on_listening: Called with the URL of the pages as soon as they can be asked for.
     """
 
     mundane_level = "debug"
 
     def __init__(self, web: FastAPI, settings: WebSettings) -> None:
         super().__init__()
+        self.on_listening: Callable[[str], None] = lambda url: None
         self._settings = settings
         self._socket: socket.socket | None = None
         self._server = _Uvicorn(
@@ -78,6 +82,7 @@ class WebServer(Service):
         waiting = asyncio.create_task(self._server.up.wait())
         await asyncio.wait({self._serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
+        self.on_listening(web_url(self._settings.host, self.port))
 
     async def on_stop(self) -> None:
         """Stop serving; open connections get one second."""

@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 from aiokafka import TopicPartition
-from aiokafka.partitioner import murmur2
 
 from sidestream.models.history import block_key, fold
 from sidestream.streams.broker import BrokerSettings, RunningBroker, start_broker
+from sidestream.streams.contracts import partitioner
 from sidestream.streams.contracts.topics import TopicSpec
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
 from tests.bench.support.work import NUM_ITEMS, lookup, read
@@ -34,13 +34,10 @@ Records = list[tuple[bytes, bytes]]
 Log = list[Records]
 """Keys and values by partition, in offset order."""
 
+partition_of = cache(partitioner.partition_of)
+
 
 @cache
-def partition_of(key: bytes, partitions: int) -> int:
-    """Kafka's default partitioner. Source: murmur2 of the key with the sign bit cleared."""
-    return int((murmur2(key) & 0x7FFFFFFF) % partitions)
-
-
 def make_log(listens: int, users: int, partitions: int, seed: int, ended_ms_ago: int = 0) -> Log:
     """Make up listens: some users listen much more than others, items are popular unevenly, one in 1,000 is unreadable.
 

@@ -105,10 +105,19 @@ def test_an_array_larger_than_a_block_is_read_in_pieces(tmp_path):
         (b'[{"a": 1},\n {"a": }]', "f:2: expected JSON"),
         (b'[{"a": 1}\n {"a": 2}]', "f:2: expected , or ]"),
         (b'[{"a": 1},\n', "f:2: expected a JSON value, got 'the end of the file'"),
+        (
+            b'[{"a": 1},\n{"b": 2},\n]\n',
+            "f:3: expected a JSON value after the comma; JSON has none after the last value",
+        ),
+        (b'[{"a": 1},\n{"b": 2},\n]', "got ']'"),
+        (b'[{"a": 1},\n{"b": 2,\n}]\n', "a comma after the last value of an object or a list is not JSON), got '"),
+        (b"[{'a': 1}]", "f:1: expected JSON (looks like the printed form of a Python dict; expected JSON), got \"'a'"),
+        (b'[{"a": "x', "got '\"x'"),
         (b'[{"a": 1}] {"b": 1}', "f:1: expected nothing after the array"),
-        (b'[{"a": 1},\n{"t": "\xff"}]', "f:2: expected UTF-8"),
         (b'{\n "a": 1,\n "b": oops\n}', "f:3: expected JSON"),
         ("{}".encode("utf-16"), "f: expected text, got UTF-16 text; save it as UTF-8"),
+        ("{}\n{}".encode("utf-16-le"), "f: expected text, got UTF-16 text without a byte order mark; save it as UTF-8"),
+        ("user,item".encode("utf-16-be"), "f: expected text, got UTF-16 text without a byte order mark"),
         (b"PK\x03\x04rest", "f: expected text, got a zip archive"),
         (b"\x28\xb5\x2f\xfdrest", "f: expected text, got a file compressed with zstd"),
         (gzip.compress(b'{"a": 1}\n' * 9_000)[:-200], "f: expected a whole compressed file"),
@@ -149,7 +158,7 @@ def test_csv_in_any_packing(tmp_path, packing, delimiter):
     [
         (b"", "f:1: expected a header"),
         (b"a,b,a\n1,2,3\n", "f:1: expected every column once in the header (--columns"),
-        (b"a,b\n1,\xff\n", "f:2: expected UTF-8"),
+        (b"a,\xff\n1,2\n", "f:1: expected a header of column names; expected UTF-8, got byte ff in 'a,\ufffd' at"),
         (b'a,"b\n' + b"1,2\n" * 9, "f:1: expected a header of column names; expected a field that begins with a quote"),
         (b'{"a": 1}\n', "f:1: expected CSV with a header, not JSON (`sidestream import jsonl`)"),
         (b'[\n{"a": 1}]\n', "f:1: expected CSV with a header, not JSON"),
@@ -236,6 +245,38 @@ def test_json_with_the_line_ends_of_old_macs(tmp_path):
         list(read_json(tmp_path / "f"))
     (tmp_path / "f").write_bytes(b'[{"a": 1},\r{"a": 2}]\r')
     assert len(list(read_json(tmp_path / "f"))) == 2
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 1 << 18])
+def test_a_byte_that_is_not_utf8_damages_its_value_alone(tmp_path, monkeypatch, chunk_bytes):
+    monkeypatch.setattr(json_values, "CHUNK_BYTES", chunk_bytes)
+    values = [b'{"t": "\xc3\xb6"}', b'{"t": "Bj\xf6rk"}', b'{"t": 3}']
+    for joined in (b"[" + b",".join(values) + b"]", b"{\n" + b"\n".join(values)[1:], b"\n".join(values)):
+        (tmp_path / "f").write_bytes(joined)
+        assert [b"".join(text.split(b"\n")) for _, text in read_json(tmp_path / "f")] == values
+
+
+def test_a_byte_that_is_not_utf8_damages_its_row_of_a_table_alone(tmp_path):
+    (tmp_path / "f").write_bytes(b'a,b\n1,\xc3\xb6\n2,Bj\xf6rk\n"3\n4",\xf6\n5,"\xf6\n6,x\n')
+    first, second, third, fourth, last = CsvRows(tmp_path / "f")
+    assert (first, last) == ((2, ["1", "\u00f6"], None), (7, ["6", "x"], None))
+    assert second.fault == (
+        "expected UTF-8, got byte f6 in '2,Bj\ufffdrk' at character 5 (looks like ISO 8859-1 or Windows-1252 text; "
+        "save the file as UTF-8)"
+    )
+    assert [(row.line, "byte f6" in row.fault) for row in (third, fourth)] == [(4, True), (6, True)]
+
+
+@pytest.mark.parametrize("joint", [b"", b"\n", b"\r\n"])
+def test_joined_files_have_a_bom_inside(tmp_path, joint):
+    part = codecs.BOM_UTF8 + b'{"a": 1}\n'
+    (tmp_path / "f").write_bytes(part + joint + part)
+    assert [text for _, text in read_json(tmp_path / "f")] == [b'{"a": 1}'] * 2
+    part = codecs.BOM_UTF8 + b'{\n"a": 1}\n'
+    (tmp_path / "f").write_bytes(part + joint + part)
+    assert [text for _, text in read_json(tmp_path / "f")] == [b'{\n"a": 1}'] * 2
+    (tmp_path / "f").write_bytes(codecs.BOM_UTF8 + b"a,b\n" + codecs.BOM_UTF8 + b"u,1\n" + codecs.BOM_UTF8 + b"\n")
+    assert [row.fields for row in CsvRows(tmp_path / "f")] == [["u", "1"]]
 
 
 def test_folders_and_archives_give_the_same_members(tmp_path):

@@ -5,7 +5,7 @@ import json
 import pytest
 from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
 
-from sidestream.models.records.faults import MAX_SHOWN_CHARS, fault_of, faults_of, told
+from sidestream.models.records.faults import MAX_SHOWN_CHARS, fault_of, faults, told
 
 
 class Part(BaseModel):
@@ -69,7 +69,7 @@ def test_json_that_is_malformed_says_where():
 def test_several_faults_are_one_line_and_long_values_are_shortened():
     with pytest.raises(ValidationError) as caught:
         Thing(text="y" * 500, number=0)
-    first, second = faults_of(caught.value).split("; ")
+    first, second = faults(caught.value)
     assert first == "text: expected text of at most 3 characters, got " + '"' + "y" * (MAX_SHOWN_CHARS - 2) + "…"
     assert second == "number: expected 1 or more, got 0"
 

@@ -36,6 +36,7 @@ def without(monkeypatch):
         ("torch", ["train", "model", "log", "pair"], TRAINING),
         ("onnxruntime", ["train", "model", "log", "pair"], ENGINE),
         ("onnxscript", ["export", "pair"], TRAINING),
+        ("torch", ["tokenizer", "train", "log", "dst", "--kinds", "vq,vq,vq"], TRAINING),
         ("onnx", ["export-encoder", "dst"], TRAINING),
         ("torch", ["demo", "--data", "data.txt"], TRAINING),
         ("confluent_kafka", ["up", "--set", "broker.kind=embedded"], BROKER),

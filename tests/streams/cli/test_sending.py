@@ -74,7 +74,7 @@ def test_a_bad_line_of_standard_input_says_what_was_published(monkeypatch):
     with pytest.raises(DataError, match=r"stdin:5: expected JSON .*; the 4 events before it were published"):
         list(events_of("listen", "-", SETTINGS))
     stdin(monkeypatch, b'{"user_id": "\xff"}\n')
-    with pytest.raises(SettingsError, match=r"stdin:1: .*utf-8.*; nothing was published"):
+    with pytest.raises(SettingsError, match=r"stdin:1: expected UTF-8, got byte ff in .*; nothing was published"):
         list(events_of("listen", "-", SETTINGS))
 
 

@@ -5,7 +5,6 @@ import json
 from types import SimpleNamespace
 
 import pytest
-from aiokafka.partitioner import murmur2
 
 from sidestream.models.history import describe
 from sidestream.models.records import CandidateSet, Generation, GenerationReport
@@ -173,12 +172,6 @@ def test_channels_whose_partition_follows_from_the_key_say_how(document):
             assert "murmur2" in channel["description"]
             assert int(rule["seed"], 16) == 0x9747B28C
     assert "murmur2" in document["info"]["description"]
-
-
-@pytest.mark.parametrize(("key", "partition"), [("user-1", 4), ("user-2", 0), ("jürgen", 7), ("漢字", 1), ("a", 4)])
-def test_the_rule_gives_the_partitions_that_other_clients_choose(key, partition):
-    """Of eight; kafkajs 2.2.4 and Java's producer come to the same."""
-    assert (murmur2(key.encode()) & 0x7FFFFFFF) % 8 == partition
 
 
 def test_the_document_is_of_3_1_and_holds_nothing_but_plain_values(document):

@@ -20,6 +20,7 @@ from sidestream.models.records import CatalogItem, Listen, SessionStart
 from sidestream.models.world import WorldSettings, generate_world
 from sidestream.streams.errors import DataError
 from sidestream.streams.replay import Player, Progress, ReplaySettings
+from sidestream.streams.replay.position import PositionFile
 
 T = 1_700_000_000_000
 FACTS = FolderFacts(
@@ -90,7 +91,7 @@ def tiny(path: Path) -> LogFolder:
 
 def test_plays_everything_in_order_and_reports(world: LogFolder, tmp_path: Path) -> None:
     keeper, seen = Keeper(), list[Progress]()
-    player = Player(world, keeper, position_file=tmp_path / "position.json", on_progress=seen.append)
+    player = Player(world, keeper, position=PositionFile(tmp_path / "position.json", world), on_progress=seen.append)
     last = asyncio.run(player.play())
     assert keeper.rows == list(world.merged())
     assert last.done
@@ -98,7 +99,7 @@ def test_plays_everything_in_order_and_reports(world: LogFolder, tmp_path: Path)
     assert last.sent["listens"] == world.manifest.counts.listens
     assert [progress.published for progress in seen] == sorted({progress.published for progress in seen})
     again = Keeper()
-    assert asyncio.run(Player(world, again, position_file=tmp_path / "position.json").play()).done
+    assert asyncio.run(Player(world, again, position=PositionFile(tmp_path / "position.json", world)).play()).done
     assert not again.rows
 
 
@@ -118,9 +119,9 @@ def test_a_crash_repeats_one_batch_and_the_fold_is_the_same(world: LogFolder, tm
     position = tmp_path / "position.json"
     first = Keeper(fail_at=fail_at)
     with pytest.raises(ConnectionError):
-        asyncio.run(Player(world, first, position_file=position).play())
+        asyncio.run(Player(world, first, position=PositionFile(position, world)).play())
     second = Keeper()
-    last = asyncio.run(Player(world, second, position_file=position).play())
+    last = asyncio.run(Player(world, second, position=PositionFile(position, world)).play())
     assert second.batches[0] == first.batches[-1]
     assert last.done
     whole = list(world.merged())
@@ -171,7 +172,7 @@ def test_stop_and_go_on(world: LogFolder, tmp_path: Path) -> None:
     rows: list[LogRow] = []
     for _ in range(1_000):
         keeper = Keeper()
-        player = Player(world, keeper, ReplaySettings(max_batch=50), position_file=position)
+        player = Player(world, keeper, ReplaySettings(max_batch=50), position=PositionFile(position, world))
         player._on_progress = lambda progress, player=player: player.stop()
         last = asyncio.run(player.play())
         assert len(keeper.batches) <= 2
@@ -194,7 +195,9 @@ def test_shift_moves_every_time(tmp_path: Path) -> None:
 def test_held_out_listens_and_a_session_after_them(tmp_path: Path) -> None:
     folder, keeper = tiny(tmp_path / "log"), Keeper()
     settings = ReplaySettings(heldout=True, session_after_heldout=True)
-    last = asyncio.run(Player(folder, keeper, settings, position_file=tmp_path / "position.json").play())
+    last = asyncio.run(
+        Player(folder, keeper, settings, position=PositionFile(tmp_path / "position.json", folder)).play()
+    )
     assert last.done
     listen, start = keeper.rows[-2:]
     assert json.loads(listen.value or b"") == {"event_id": "e3", "user_id": "u", "item_id": "a", "at": T + 200_000}
@@ -204,13 +207,13 @@ def test_held_out_listens_and_a_session_after_them(tmp_path: Path) -> None:
 
 
 def test_a_position_of_another_log_is_refused(world: LogFolder, tmp_path: Path) -> None:
-    position = tmp_path / "position.json"
-    asyncio.run(Player(world, Keeper(), position_file=position).play())
+    position, other = tmp_path / "position.json", tiny(tmp_path / "log")
+    asyncio.run(Player(world, Keeper(), position=PositionFile(position, world)).play())
     with pytest.raises(DataError, match="remove it to start over"):
-        asyncio.run(Player(tiny(tmp_path / "log"), Keeper(), position_file=position).play())
+        asyncio.run(Player(other, Keeper(), position=PositionFile(position, other)).play())
     position.write_text('{"folder": "x"')
     with pytest.raises(DataError, match="damaged"):
-        asyncio.run(Player(world, Keeper(), position_file=position).play())
+        asyncio.run(Player(world, Keeper(), position=PositionFile(position, world)).play())
 
 
 def test_a_malformed_line_ends_the_replay_with_file_and_line(tmp_path: Path) -> None:
@@ -219,4 +222,4 @@ def test_a_malformed_line_ends_the_replay_with_file_and_line(tmp_path: Path) -> 
     path.write_text(path.read_text().replace('"e2"', "2"))
     keeper = Keeper()
     with pytest.raises(DataError, match=r"listens\.jsonl:2:"):
-        asyncio.run(Player(folder, keeper, position_file=tmp_path / "position.json").play())
+        asyncio.run(Player(folder, keeper, position=PositionFile(tmp_path / "position.json", folder)).play())

@@ -12,6 +12,7 @@ from sidestream.streams.contracts.topics import Topics, build_topics
 from sidestream.streams.errors import BrokerError
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.replay import Player, ReplaySettings
+from sidestream.streams.replay.position import PositionFile
 from sidestream.streams.replay.publisher import TopicPublisher
 from tests.streams.topic_reading import read
 
@@ -23,8 +24,9 @@ async def test_a_folder_reaches_the_topics(broker: RunningBroker, topics: Topics
     generate_world(tmp_path / "log", WorldSettings(seed=2, listeners=20, days=4))
     folder = LogFolder(tmp_path / "log")
     settings = ReplaySettings(stamp=stamp)
+    position = PositionFile(tmp_path / "position.json", folder)
     async with TopicPublisher(Clients(broker.kafka), topics, settings.stamp) as publisher:
-        last = await Player(folder, publisher, settings, position_file=tmp_path / "position.json").play()
+        last = await Player(folder, publisher, settings, position=position).play()
     assert last.done
     for name, topic in (("listens", topics.listens), ("sessions", topics.session_starts)):
         rows = [row for row in folder.merged() if row.topic == name]

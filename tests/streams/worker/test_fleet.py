@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 
@@ -72,6 +73,29 @@ def test_a_worker_that_stops_normally_leaves_the_others_running(run) -> None:
 def test_ctrl_c_stops_all_workers(run, codes, expected) -> None:
     code, _ = run(*(("wait", code) for code in codes), on_up=lambda made: os.kill(os.getpid(), signal.SIGINT))
     assert code == expected
+
+
+PROGRAM = """
+import os, sys
+from sidestream.streams.runtime import termination
+from sidestream.streams.worker import fleet
+
+termination.install_handlers()
+commands = iter([sys.executable, "-c", sys.argv[1], "wait", code] for code in sys.argv[2:])
+fleet.worker_command = lambda flags, config: (next(commands), os.environ)
+termination.exit_process(fleet.Fleet([{} for _ in sys.argv[2:]]).run())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize(("codes", "expected"), [(("0", "0"), 0), (("0", "71"), 1)])
+def test_a_signal_stops_all_workers_and_the_exit_code_is_the_fleets(number, codes, expected) -> None:
+    command = [sys.executable, "-c", PROGRAM, WORKER, *codes]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        for _ in codes:
+            assert process.stderr.readline().endswith("| up\n")
+        process.send_signal(number)
+        assert process.wait(60) == expected
 
 
 def test_stopping_a_fleet_cannot_be_interrupted() -> None:

@@ -130,6 +130,14 @@ def test_a_worker_without_artifacts_is_refused(tmp_path):
         create_app(settings_of(tmp_path))
 
 
+def test_a_worker_with_wrong_artifacts_names_the_setting(tmp_path):
+    settings = settings_of(tmp_path).model_copy(update={"artifacts": tmp_path / "nopair"})
+    with pytest.raises(
+        ArtifactError, match=r"artifacts \(--set artifacts=…, SIDESTREAM_ARTIFACTS\) .*nopair: expected"
+    ):
+        create_app(settings)
+
+
 @pytest.mark.parametrize("command", ["tokenizer train", "train model"])
 def test_a_missing_part_of_the_pair_is_named_with_its_command(tmp_path, command):
     if command == "train model":

@@ -1,9 +1,12 @@
 """Mapping of columns or JSON paths to the fields of plays and items, given or detected by common names."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
+from sidestream.models.data.importers.histories.time_texts import read_text
+from sidestream.models.data.importers.shown import MAX_CHARS, shown
 from sidestream.models.errors import DataError
 
 Field = Literal[
@@ -37,6 +40,7 @@ USUAL_NAMES: Mapping[Field, tuple[str, ...]] = {
         "at",
         "timestamp",
         "ts",
+        "uts",
         "time",
         "played_at",
         "listened_at",
@@ -47,6 +51,7 @@ USUAL_NAMES: Mapping[Field, tuple[str, ...]] = {
         "ended_at",
         "end_time",
         "endTime",
+        "utc_time",
     ),
     "title": ("title", "track_name", "trackName", "track", "song", "name", "episode_name"),
     "creator": ("creator", "artist", "artist_name", "artistName", "artists", "author", "channel"),
@@ -65,12 +70,18 @@ USUAL_NAMES: Mapping[Field, tuple[str, ...]] = {
     "session": ("session", "session_id"),
     "event": ("event_id",),
 }
+# Words of tables that mean no value: those that pandas reads as such, `\N` of MySQL and PostgreSQL, and a dash.
+MISSING_WORDS = frozenset({
+    "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL",
+    "NaN", "None", "n/a", "nan", "null", "\\N", "-",
+})  # fmt: skip
 # Names of `at` that say that it is the start of a play.
 STARTS = frozenset({"started_at", "start_time"})
 # Columns that an error lists.
 MAX_SHOWN = 20
 # Fields of plays only, and fields of items only.
 OF_PLAYS: tuple[Field, ...] = ("user", "at", "listened", "signal", "surface", "device", "session", "event")
+_NUMBER = re.compile(r"\d+(\.\d*)?")
 _NAMED_UNITS = {"duration_ms": "ms", "listened_ms": "ms", "ms_played": "ms", "msPlayed": "ms", "duration_s": "s"}
 
 
@@ -81,10 +92,12 @@ class FieldMap:
     Attributes:
         paths: Column or JSON path by field; parts are separated by dots, list indices are numbers: `artists.0.name`.
         constants: Default values by field.
+        missing: Words that mean no value, as an empty text does.
     """
 
     paths: Mapping[str, str] = field(default_factory=dict)
     constants: Mapping[str, str] = field(default_factory=dict)
+    missing: Set[str] = frozenset()
 
     @classmethod
     def parse(cls, paths: Sequence[str], constants: Sequence[str]) -> "FieldMap":
@@ -117,8 +130,7 @@ class FieldMap:
         paths = dict(self.paths)
         for name, path in paths.items():
             if path not in row and path.split(".")[0] not in row:
-                known = ", ".join(map(str, list(row)[:MAX_SHOWN]))
-                msg = f"--map {name}={path}: expected a column or path of the first row, which has {known}"
+                msg = f"--map {name}={path}: expected a column or path of the first row, which has {columns_of(row)}"
                 raise DataError(msg)
         used = set(paths.values())
         for name, usual in USUAL_NAMES.items():
@@ -135,7 +147,7 @@ class FieldMap:
                 if found is not None:
                     paths[name] = found
                     used.add(found)
-        return FieldMap(paths, self.constants)
+        return replace(self, paths=paths)
 
     def value(self, row: Mapping[str, Any], name: Field) -> Any:
         """Extract a field from a row.
@@ -147,13 +159,45 @@ class FieldMap:
         Returns:
             Its value, else its default value, else None.
         """
+        found = self.given(row, name)
+        is_missing = found is None or (isinstance(found, str) and (not found or found.strip() in self.missing))
+        return self.constants.get(name) if is_missing else found
+
+    def given(self, row: Mapping[str, Any], name: Field) -> Any:
+        """Extract a field as it is in the row, also a word that means no value."""
         path = self.paths.get(name)
-        found = None if path is None else at_path(row, path)
-        return self.constants.get(name) if found is None or found == "" else found
+        return None if path is None else at_path(row, path)
+
+    def absence(self, row: Mapping[str, Any], name: Field) -> str:
+        """Say for a message what a row has instead of a field."""
+        found = self.given(row, name)
+        is_word = isinstance(found, str) and found.strip() in self.missing
+        return f"{shown(found)}, a word for no value (--missing says which are)" if is_word else "none"
 
     def unit_named(self, name: Field) -> str | None:
         """Return the unit in the name of the duration's column, such as `duration_ms`."""
         return _NAMED_UNITS.get(self.paths.get(name, "").split(".")[-1])
+
+
+def columns_of(row: Mapping[str, Any]) -> str:
+    """List the columns of a row for a message about one that it lacks.
+
+    Args:
+        row: The row.
+
+    Returns:
+        The columns, and what to do if they are none: the first row of a table without a header, or an object around
+        the rows.
+    """
+    listed = ", ".join(str(column)[:MAX_CHARS] for column in list(row)[:MAX_SHOWN])
+    if any(read_text(str(column)) is not None or _NUMBER.fullmatch(str(column)) for column in row):
+        return (
+            f"{listed}: a row and no names, if the file has no header; name the columns, as --columns user,item,at does"
+        )
+    lists = (name for name, value in row.items() if isinstance(value, list) and len(value) > len(row))
+    if (inner := next((name for name in lists if isinstance(row[name][0], Mapping)), None)) is not None:
+        return f"{listed}; the rows are inside {inner}: write them to a file, as `jq -c '.{inner}[]' FILE` does"
+    return listed
 
 
 def at_path(row: Any, path: str) -> Any:
@@ -195,7 +239,7 @@ def as_text(value: Any) -> str:
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, (bool, Mapping)):
-        msg = f"expected a text, got {str(value)[:60]}"
+        msg = f"expected a text, got {shown(value)}"
         raise ValueError(msg)
     if isinstance(value, list):
         return ", ".join(text for part in value if (text := as_text(part)))

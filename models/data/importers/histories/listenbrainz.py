@@ -7,6 +7,8 @@ Content of the files in practice, and its treatment:
 - `mbid_mapping` is null if a listen could not be matched. If it names the recording, its spelling is used.
 - `listened_at` is the start of a play in seconds, in old dumps called `timestamp`; 0 or missing in damaged rows.
 - `duration_ms` is a number or a text; `duration` is in seconds, from some clients in milliseconds.
+- An object around many listens is a client's submission (`payload` is the list) or an answer of the public API
+  (`payload.listens`).
 - Listens of `playing_now` have no time and are not plays.
 """
 
@@ -14,14 +16,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import msgspec
-
 from sidestream.models.data.importers.archives import Member, members
 from sidestream.models.data.importers.histories.fields import as_text, at_path
 from sidestream.models.data.importers.histories.run import HistoryFacts
-from sidestream.models.data.importers.histories.units import as_number, read_at, require_at
+from sidestream.models.data.importers.histories.units import as_number, read_event_at
+from sidestream.models.data.importers.json_objects import decode_object, read_objects
 from sidestream.models.data.importers.json_values import read_json
 from sidestream.models.data.importers.lines import STDIN
+from sidestream.models.data.importers.shown import shown
 from sidestream.models.data.plays import Items, Play, RowReport, Words
 from sidestream.models.data.plays.items import fits_id
 from sidestream.models.errors import DataError
@@ -30,7 +32,6 @@ LISTEN_SUFFIXES = (".listens", ".jsonl", ".json")
 # Files of an export without listens.
 OTHER_FILES = frozenset({"user.json", "feedback.jsonl", "pinned_recording_feedback.jsonl", "pinned_recordings.jsonl"})
 MAX_TRACK_S = 86_400
-_decode = msgspec.json.Decoder().decode
 
 
 class ListenBrainzHistory:
@@ -90,10 +91,10 @@ class ListenBrainzHistory:
                 return None
             for _, text in read_json(member.source):
                 try:
-                    found = _decode(text)
-                except msgspec.MsgspecError:
+                    found = decode_object(text)
+                except ValueError:
                     return None
-                name = found.get("username") or found.get("user_name") if isinstance(found, dict) else None
+                name = found.get("username") or found.get("user_name")
                 return name if isinstance(name, str) and fits_id(name) else None
         return None
 
@@ -102,14 +103,13 @@ class ListenBrainzHistory:
         if given is None and (row.get("listen_type") == "playing_now" or row.get("playing_now") is True):
             return None
         if given is None or given == 0:
-            msg = f"expected listened_at in seconds, got {given!r}"
+            msg = f"expected listened_at in seconds, got {shown(given)}"
             raise ValueError(msg)
         is_text = isinstance(given, str) and as_number(given) is None
-        at = read_at(given, "iso" if is_text else "s")
-        require_at(at, latest_at)
+        at = read_event_at(given, "iso" if is_text else "s", latest_at)
         track = row.get("track_metadata")
         if not isinstance(track, Mapping):
-            msg = f"expected track_metadata, got {str(track)[:60]!r}"
+            msg = f"expected track_metadata, got {shown(track)}"
             raise ValueError(msg)
         extra = track.get("additional_info")
         info: Mapping[str, Any] = extra if isinstance(extra, Mapping) else {}
@@ -137,25 +137,33 @@ def _has_listens(path: PurePosixPath) -> bool:
 
 def _rows(member: Member, report: RowReport) -> Iterator[tuple[int, Mapping[str, Any]]]:
     name = member.source.name
-    for line, text in read_json(member.source):
+    for line, row in read_objects(member.source, "a listen as a JSON object"):
         report.rows += 1
-        try:
-            row = _decode(text)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            report.damage(name, line, f"expected a listen as a JSON object, got {text[:60]!r} ({error})")
-            continue
-        if not isinstance(row, dict):
-            report.damage(name, line, f"expected a listen as a JSON object, got {text[:60]!r}")
-        elif isinstance(payload := row.get("payload"), list):
-            # A client's submission with several listens.
-            report.rows += len(payload) - 1
-            for listen in payload:
+        if isinstance(row, str):
+            report.damage(name, line, row)
+        elif (listens := _listens_in(row)) is not None:
+            report.rows += len(listens) - 1
+            for listen in listens:
                 if isinstance(listen, dict):
-                    yield line, {**listen, "listen_type": row.get("listen_type")}
+                    yield line, {**_common(row), **listen}
                 else:
-                    report.damage(name, line, f"expected listens in payload, got {str(listen)[:60]!r}")
+                    report.damage(name, line, f"expected listens in payload, got {shown(listen)}")
         else:
             yield line, row
+
+
+def _listens_in(row: Mapping[str, Any]) -> list[Any] | None:
+    """Return the listens of a client's submission, or of an answer of the public API; None for a single listen."""
+    payload = row.get("payload")
+    found = payload.get("listens") if isinstance(payload, Mapping) else payload
+    return found if isinstance(found, list) else None
+
+
+def _common(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what an object around listens says of all of them."""
+    payload = row["payload"]
+    around = payload if isinstance(payload, Mapping) else row
+    return {name: around[name] for name in ("listen_type", "playing_now", "user_id") if name in around}
 
 
 def _item(

@@ -1,30 +1,39 @@
 """Importer of any JSON or CSV file of plays, with a mapping of fields, and units that are given or detected."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-import msgspec
 from pydantic import JsonValue
 
 from sidestream.models.data.importers.csv_rows import CsvRows
-from sidestream.models.data.importers.histories.fields import MAX_SHOWN, OF_PLAYS, STARTS, FieldMap, as_text
+from sidestream.models.data.importers.histories.fields import (
+    MISSING_WORDS,
+    OF_PLAYS,
+    STARTS,
+    Field,
+    FieldMap,
+    as_text,
+    columns_of,
+)
 from sidestream.models.data.importers.histories.layout import Layout
 from sidestream.models.data.importers.histories.run import HistoryFacts
+from sidestream.models.data.importers.histories.time_texts import check_format
 from sidestream.models.data.importers.histories.units import (
     DAY_MS,
     are_days,
     check_at_unit,
     guess_at_unit,
-    read_at,
+    is_format,
     read_duration_ms,
-    require_at,
+    read_event_at,
 )
 from sidestream.models.data.importers.histories.words import item_words
-from sidestream.models.data.importers.json_values import read_json
+from sidestream.models.data.importers.json_objects import read_objects, whole
 from sidestream.models.data.importers.lines import source_of
+from sidestream.models.data.importers.shown import shown
 from sidestream.models.data.plays import Items, Play, RowReport, Words
 from sidestream.models.data.plays.items import fits_id
 from sidestream.models.data.quantities import quantity
@@ -36,7 +45,6 @@ FileFormat = Literal["jsonl", "csv"]
 Moment = Literal["auto", "start", "end"]
 # Rows from which units are detected.
 SAMPLE_ROWS = 1_000
-_decode = msgspec.json.Decoder().decode
 
 Row = Mapping[str, Any]
 # A row with its line, or what is wrong with it.
@@ -51,7 +59,7 @@ class MappedOptions:
         fields: Mapping of the fields of a play.
         items_file: A file with the items, of the same format; None if the plays have all item data.
         item_fields: Mapping of the fields of an item in that file.
-        at_unit: Unit of times.
+        at_unit: Unit of times, or their format for `strptime`.
         at_is: Whether a time is the start or the end of a play; auto: the end, unless its column is named otherwise.
         duration_unit: Unit of durations and listened times.
         signals: Signal by the word in the file; words that are valid signals need no entry.
@@ -59,6 +67,7 @@ class MappedOptions:
         columns: Names of the columns of a CSV file without a header.
         delimiter: Delimiter of a CSV file; None detects it.
         user: The listener if rows have none.
+        missing: Words of a CSV file that mean no value.
     """
 
     fields: FieldMap = field(default_factory=FieldMap)
@@ -72,6 +81,7 @@ class MappedOptions:
     columns: tuple[str, ...] = ()
     delimiter: str | None = None
     user: str | None = None
+    missing: Set[str] = MISSING_WORDS
 
 
 class MappedHistory:
@@ -83,7 +93,7 @@ class MappedHistory:
         options: Options of the import.
 
     Raises:
-        DataError: A mapped signal is unknown.
+        DataError: A mapped signal is unknown, or the format of times gives no moment.
     """
 
     def __init__(self, path: Path | str, file_format: FileFormat, options: MappedOptions | None = None) -> None:
@@ -91,6 +101,8 @@ class MappedHistory:
         self._path = path
         self._format = file_format
         self._options = options or MappedOptions()
+        # JSON has null.
+        self._missing = self._options.missing if file_format == "csv" else frozenset[str]()
         self._layout = Layout(self._options.fields, {}, frozenset())
         self._item_layout: Layout | None = None
         self._at_unit = self._options.at_unit
@@ -99,9 +111,12 @@ class MappedHistory:
         self._notes: list[str] = []
         self._warnings: list[str] = []
         self._known_items: int | None = None
-        if unknown := next((ours for ours in self._options.signals.values() if ours not in get_args(Signal)), None):
-            msg = f"--signal …={unknown}: expected one of {', '.join(get_args(Signal))}, got {unknown!r}"
-            raise DataError(msg)
+        if is_format(self._at_unit):
+            check_format(self._at_unit)
+        for word, ours in self._options.signals.items():
+            if ours not in get_args(Signal):
+                msg = f"--signal {word}={ours}: expected one of {', '.join(get_args(Signal))}, got {ours!r}"
+                raise DataError(msg)
 
     def plays(self, items: Items, report: RowReport, latest_at: int) -> Iterator[Play]:
         """Read the plays; see `History`."""
@@ -111,12 +126,12 @@ class MappedHistory:
         report.begin_file()
         rows = self._rows(self._path, self._options.columns)
         sample = list(islice(rows, SAMPLE_ROWS))
-        if whole := [row for _, row in sample if not isinstance(row, str)]:
-            self._settle(whole, latest_at)
+        if sound := [row for _, row in sample if not isinstance(row, str)]:
+            self._settle(sound, latest_at)
         for line, row in chain(sample, rows):
             report.rows += 1
             try:
-                yield self._play(_whole(row), items, latest_at)
+                yield self._play(whole(row), items, latest_at)
             except ValueError as error:
                 report.damage(self._name, line, str(error))
         if self._known_items is not None and len(items) > self._known_items:
@@ -157,19 +172,13 @@ class MappedHistory:
             for line, texts, fault in table:
                 yield line, fault or dict(zip(table.columns, texts, strict=True))
             return
-        for line, text in read_json(path):
-            try:
-                row = _decode(text)
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-                yield line, f"expected a JSON object, got {text[:60]!r} ({error})"
-                continue
-            yield line, row if isinstance(row, dict) else f"expected a JSON object, got {text[:60]!r}"
+        yield from read_objects(path)
 
     def _settle(self, sample: Sequence[Row], latest_at: int) -> None:
         """Complete the mapping and detect the units, from the first rows."""
         options = self._options
         everything = {name: value for row in reversed(sample) for name, value in row.items()}
-        fields = options.fields.completed(everything)
+        fields = replace(options.fields.completed(everything), missing=self._missing)
         self._require_fields(fields, everything)
         ats = [value for row in sample if (value := fields.value(row, "at")) is not None]
         if options.at_unit == "auto":
@@ -196,11 +205,9 @@ class MappedHistory:
         if not missing and not known & {"item", "title"}:
             missing, what = ["item"], "item (an id) or title"
         if missing:
-            got = ", ".join(map(str, list(everything)[:MAX_SHOWN]))
-            header = "; --columns names those of a CSV without a header" if self._format == "csv" else ""
             msg = (
                 f"{self._name}: expected a column or path for {what}; {hint}--map {missing[0]}=…; "
-                f"the file has {got}{header}"
+                f"the file has {columns_of(everything)}"
             )
             raise DataError(msg)
 
@@ -208,9 +215,12 @@ class MappedHistory:
         layout, fields = self._layout, self._layout.fields
         user_id = layout.id_of(row, "user") or self._options.user or ""
         if not fits_id(user_id):
-            raise ValueError(_expected_id("user", user_id))
-        at = read_at(_required(fields.value(row, "at"), "at"), self._at_unit)
-        require_at(at, latest_at)
+            raise ValueError(_expected_id("user", user_id, fields.absence(row, "user")))
+        given_at = fields.value(row, "at")
+        if given_at is None:
+            msg = f"expected a value for at, got {fields.absence(row, 'at')}"
+            raise ValueError(msg)
+        at = read_event_at(given_at, self._at_unit, latest_at)
         words = self._words(row, layout)
         listened_ms = read_duration_ms(fields.value(row, "listened"), layout.units.get("listened", "ms"))
         heard_ms = listened_ms if listened_ms is not None else words.duration_ms or 0
@@ -219,7 +229,7 @@ class MappedHistory:
         for name, text in (("session", session_id), ("event", event_id)):
             if text and not fits_id(text):
                 raise ValueError(_expected_id(name, text))
-        signal = self._signal(fields.value(row, "signal"))
+        signal = self._signal(row)
         return Play(
             user_id=user_id,
             item=self._item(row, words, items, at),
@@ -245,7 +255,8 @@ class MappedHistory:
             # With a file of items, plays only fill in what it does not have.
             return items.of_id(item_id, words, at if self._known_items is None else -1)
         if "item" in fields.paths or not words.title:
-            msg = f"expected an item id{'' if 'item' in fields.paths else ' or a title'}, got none"
+            name: Field = "item" if "item" in fields.paths else "title"
+            msg = f"expected {'an item id' if name == 'item' else 'a title'}, got {fields.absence(row, name)}"
             raise ValueError(msg)
         return items.of_name((), words, at)
 
@@ -259,10 +270,10 @@ class MappedHistory:
         for line, row in chain(sample, rows):
             report.rows += 1
             try:
-                item = _whole(row)
+                item = whole(row)
                 item_id = layout.id_of(item, "item")
                 if not fits_id(item_id):
-                    raise ValueError(_expected_id("item", item_id))
+                    raise ValueError(_expected_id("item", item_id, layout.fields.absence(item, "item")))
                 items.of_id(item_id, self._words(item, layout), LATEST_AT)
             except ValueError as error:
                 report.damage(str(path), line, str(error))
@@ -271,42 +282,36 @@ class MappedHistory:
         everything = {name: value for row in reversed(sample) for name, value in row.items()}
         wanted = self._options.item_fields.completed(everything) if sample else self._options.item_fields
         if "item" not in wanted.paths and "id" in everything:
-            wanted = FieldMap({"item": "id", **wanted.paths}, wanted.constants)
+            wanted = replace(wanted, paths={"item": "id", **wanted.paths})
         # `at` or `user` of an item file do not belong to a play.
-        fields = FieldMap({name: at for name, at in wanted.paths.items() if name not in OF_PLAYS}, wanted.constants)
+        paths = {name: at for name, at in wanted.paths.items() if name not in OF_PLAYS}
+        fields = replace(wanted, paths=paths, missing=self._missing)
         if sample and "item" not in {*fields.paths, *fields.constants}:
-            got = ", ".join(map(str, list(everything)[:MAX_SHOWN]))
-            msg = f"{path}: expected a column or path with the item's id; --item-map item=…; the file has {got}"
+            msg = (
+                f"{path}: expected a column or path with the item's id; --item-map item=…; the file has "
+                f"{columns_of(everything)}"
+            )
             raise DataError(msg)
         return Layout.found_in(sample, fields, self._options.duration_unit, str(path))
 
     def _words(self, row: Row, layout: Layout) -> Words:
         return item_words(row, layout.fields, layout.units.get("duration", "ms"), self._options.tags_separator)
 
-    def _signal(self, value: Any) -> Signal:
-        word = as_text(value)
-        ours = self._options.signals.get(word, word) or "listen"
+    def _signal(self, row: Row) -> Signal:
+        fields, signals = self._layout.fields, self._options.signals
+        word = as_text(fields.given(row, "signal"))
+        if word not in signals:
+            # A word that is mapped means something, whatever it means in other columns.
+            word = as_text(fields.value(row, "signal"))
+        ours = signals.get(word, word) or "listen"
         if ours not in get_args(Signal):
             msg = (
-                f"expected a signal of {', '.join(get_args(Signal))}, got {word!r} "
-                f"(map it with --signal '{word}=listen')"
+                f"expected a signal of {', '.join(get_args(Signal))}, got {shown(word)} "
+                f"(map it with --signal {shown(f'{word}=listen')})"
             )
             raise ValueError(msg)
         return cast(Signal, ours)
 
 
-def _whole(row: Row | str) -> Row:
-    if isinstance(row, str):
-        raise ValueError(row)
-    return row
-
-
-def _required(value: Any, name: str) -> Any:
-    if value is None:
-        msg = f"expected a value for {name}, got none"
-        raise ValueError(msg)
-    return value
-
-
-def _expected_id(name: str, text: str) -> str:
-    return f"expected {name} to have 1 to 256 characters, got {len(text)}"
+def _expected_id(name: str, text: str, absence: str = "none") -> str:
+    return f"expected {name} to have 1 to 256 characters, got {len(text) or absence}"

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sidestream.models.data.importers.csv_rows import row_fault
-from sidestream.models.data.importers.histories.fields import as_text
+from sidestream.models.data.importers.histories.fields import MISSING_WORDS, as_text
 from sidestream.models.data.importers.histories.run import HistoryFacts
 from sidestream.models.data.importers.histories.units import as_number, read_at
 from sidestream.models.data.importers.lines import decode_text, line_error, read_lines
+from sidestream.models.data.importers.shown import shown
 from sidestream.models.data.plays import Items, Play, RowReport, Words
 from sidestream.models.data.plays.items import fits_id
 from sidestream.models.data.quantities import quantity
@@ -41,6 +42,19 @@ class RatingOptions:
 
     liked_from: float = 4.0
     disliked_until: float = 2.0
+
+    def __post_init__(self) -> None:
+        """Check the ratings.
+
+        Raises:
+            DataError: They are no numbers, or a rating would be both a like and a dislike.
+        """
+        if not self.disliked_until < self.liked_from:
+            msg = (
+                "--disliked-until and --liked-from: expected a rating below which nothing is liked, got "
+                f"--disliked-until {self.disliked_until:g} and --liked-from {self.liked_from:g}"
+            )
+            raise DataError(msg)
 
 
 class MovieLensHistory:
@@ -100,12 +114,13 @@ class MovieLensHistory:
     def _play(self, row: Mapping[str, str], items: Items, latest_at: int) -> Play:
         user_id, item_id = row["user_id"].strip(), row["item_id"].strip()
         for name, text in (("user_id", user_id), ("item_id", item_id)):
-            if not fits_id(text):
-                msg = f"expected {name} to have 1 to 256 characters, got {len(text)}"
+            if not fits_id(text) or text in MISSING_WORDS:
+                got = shown(text) if text in MISSING_WORDS else len(text)
+                msg = f"expected {name} to have 1 to 256 characters, got {got}"
                 raise ValueError(msg)
         at = read_at(row["timestamp"], "s") + self._shift_ms
         if not is_event_time(at, latest_at):
-            msg = f"expected a timestamp in seconds, got {row['timestamp']!r}, {describe_at(at)}"
+            msg = f"expected a timestamp in seconds, got {shown(row['timestamp'])}, {describe_at(at)}"
             raise ValueError(msg)
         return Play(
             user_id=user_id,
@@ -121,7 +136,7 @@ class MovieLensHistory:
             return "listen"
         number = as_number(rating)
         if number is None:
-            msg = f"expected a number as rating, got {rating!r}"
+            msg = f"expected a number as rating, got {shown(rating)}"
             raise ValueError(msg)
         if number >= self._options.liked_from:
             return "like"
@@ -150,8 +165,8 @@ class MovieLensHistory:
         found: dict[str, Words] = {}
         for line, row in _rows(path, ("item_id",), report):
             item_id = row["item_id"].strip()
-            if not fits_id(item_id):
-                report.damage(str(path), line, "expected an item_id, got none")
+            if not fits_id(item_id) or item_id in MISSING_WORDS:
+                report.damage(str(path), line, f"expected an item_id, got {shown(item_id)}")
                 continue
             year = row.get("release_year", "").strip()
             title = _first(row, _TITLES)
@@ -175,7 +190,8 @@ def _inter_file(path: Path) -> Path:
 
 
 def _first(row: Mapping[str, str], names: tuple[str, ...]) -> str:
-    return next((text for name in names if (text := as_text(row.get(name)))), "")
+    texts = (as_text(row.get(name)) for name in names)
+    return next((text for text in texts if text and text not in MISSING_WORDS), "")
 
 
 def _rows(path: Path, wanted: tuple[str, ...], report: RowReport) -> Iterator[tuple[int, Mapping[str, str]]]:

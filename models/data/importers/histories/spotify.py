@@ -17,13 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import msgspec
-
 from sidestream.models.data.importers.archives import Member, members
 from sidestream.models.data.importers.histories.fields import as_text
 from sidestream.models.data.importers.histories.run import HistoryFacts
-from sidestream.models.data.importers.histories.units import as_number, read_at, read_duration_ms, require_at
-from sidestream.models.data.importers.json_values import read_json
+from sidestream.models.data.importers.histories.units import as_number, read_duration_ms, read_event_at
+from sidestream.models.data.importers.json_objects import read_objects, whole
 from sidestream.models.data.importers.lines import STDIN
 from sidestream.models.data.plays import Items, Play, RowReport, Words
 from sidestream.models.data.plays.items import fits_id
@@ -36,7 +34,6 @@ PREFIXES = ("Streaming_History_Audio", "Streaming_History_Video", "Streaming_His
 SKIPPED_BELOW_MS = 30_000
 _ENDED_BY_LISTENER = frozenset({"fwdbtn", "backbtn", "nextbtn", "clickrow", "playbtn"})
 _ACCOUNT_DATA = frozenset({"endTime", "msPlayed"})
-_decode = msgspec.json.Decoder().decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +69,11 @@ class SpotifyHistory:
             self._files += 1
             self._accounts.add(user_id)
             name = member.source.name
-            for line, text in read_json(member.source):
+            for line, row in read_objects(member.source, "a play as a JSON object"):
                 report.rows += 1
                 try:
-                    row = _decode(text)
-                    if not isinstance(row, dict):
-                        msg = f"expected a play as a JSON object, got {text[:60]!r}"
-                        raise ValueError(msg)
-                    play = self._play(row, user_id, items, report, latest_at)
-                except (msgspec.DecodeError, ValueError, RecursionError) as error:
-                    if isinstance(error, msgspec.DecodeError):
-                        error = ValueError(f"expected a play as a JSON object, got {text[:60]!r} ({error})")
+                    play = self._play(whole(row), user_id, items, report, latest_at)
+                except ValueError as error:
                     report.damage(name, line, str(error))
                     continue
                 if play is not None:
@@ -136,8 +127,7 @@ class SpotifyHistory:
         if row.keys() >= _ACCOUNT_DATA:
             msg = "expected the extended streaming history, got the account data: ask Spotify for the other package"
             raise ValueError(msg)
-        at = read_at(_required(row, "ts"), "iso")
-        require_at(at, latest_at)
+        at = read_event_at(_required(row, "ts"), "iso", latest_at)
         listened_ms = read_duration_ms(_required(row, "ms_played"), "ms", "ms_played")
         if not listened_ms:
             report.leave_out("nothing was played (0 ms)")

@@ -6,9 +6,11 @@ So a given unit is checked against the first rows, and a unit is guessed only if
 
 import math
 from collections.abc import Sequence
-from datetime import MAXYEAR, UTC, datetime
+from datetime import MAXYEAR
 from typing import Literal, cast, get_args
 
+from sidestream.models.data.importers.histories.time_texts import is_rounded, read_format, read_text, time_fault
+from sidestream.models.data.importers.shown import shown
 from sidestream.models.errors import DataError
 from sidestream.models.records.times import (
     EARLIEST_EVENT_AT,
@@ -45,8 +47,8 @@ def read_at(value: object, unit: str) -> int:
     """Parse a time.
 
     Args:
-        value: A number, a number as text, or ISO 8601 (UTC if it has no zone).
-        unit: Any `AtUnit` but auto.
+        value: A number, a number as text, or a text as `read_text` reads it.
+        unit: Any `AtUnit` but auto, or a format of `strptime`.
 
     Returns:
         UTC epoch ms.
@@ -54,15 +56,39 @@ def read_at(value: object, unit: str) -> int:
     Raises:
         ValueError: It is not a time in the unit; says what was expected and what was found.
     """
-    if unit == "iso":
-        if not isinstance(value, str):
-            msg = f"expected an ISO 8601 time, got {value!r}"
-            raise ValueError(msg)
-        return _read_iso(value)
-    number = as_number(value)
-    at = None if number is None else _converted(number, unit)
+    at = _parsed(value, unit)
     if at is None:
-        msg = f"expected a time in {unit}, got {value!r}"
+        expected = "an ISO 8601 time such as 2026-03-01T12:00:00Z" if unit == "iso" else f"a time in {unit}"
+        fault = time_fault(value)
+        msg = f"expected {expected}, got {shown(value)}{f': {fault}' if fault else ''}"
+        raise ValueError(msg)
+    return at
+
+
+def is_format(unit: str) -> bool:
+    """Return whether a unit of times is a format of `strptime`."""
+    return "%" in unit
+
+
+def read_event_at(value: object, unit: str, latest_at: int) -> int:
+    """Parse the time of a play.
+
+    Args:
+        value: See `read_at`.
+        unit: See `read_at`.
+        latest_at: The current time, plus a tolerance for clocks.
+
+    Returns:
+        UTC epoch ms.
+
+    Raises:
+        ValueError: It is not a time in the unit, or one at which nothing can have been played.
+    """
+    at = read_at(value, unit)
+    if not is_event_time(at, latest_at):
+        other = None if (number := as_number(value)) is None else unit_of(number)
+        hint = f"; {shown(value)} looks like {other}, not {unit}" if other not in (None, unit) else ""
+        msg = f"expected a time from 2000-01-01 until now, got {describe_at(at)}{hint}"
         raise ValueError(msg)
     return at
 
@@ -87,27 +113,12 @@ def read_published_at(value: object) -> int | None:
     except ValueError:
         at = None
     if at is None:
-        msg = f"expected published to be a year, a day or epoch ms, got {str(value)[:40]!r}"
+        msg = f"expected published to be a year, a day or epoch ms, got {shown(value)}"
         raise ValueError(msg)
     if published_time_fault(at) is None:
         return at
     unit = None if number is None else unit_of(number)
     return None if number is None or unit is None else to_ms(number, unit)
-
-
-def require_at(at: int, latest_at: int) -> None:
-    """Refuse a time at which nothing can have been played.
-
-    Args:
-        at: UTC epoch ms.
-        latest_at: The current time, plus a tolerance for clocks.
-
-    Raises:
-        ValueError: It is outside the valid range.
-    """
-    if not is_event_time(at, latest_at):
-        msg = f"expected a time from 2000-01-01 until now, got {describe_at(at)}"
-        raise ValueError(msg)
 
 
 def guess_at_unit(values: Sequence[object], latest_at: int, name: str) -> str:
@@ -128,10 +139,11 @@ def guess_at_unit(values: Sequence[object], latest_at: int, name: str) -> str:
     if len(fitting) == 1:
         return fitting[0]
     _require_range(values, _UNITS, latest_at, name)
-    found = ", ".join(repr(value) for value in values[:3]) or "none"
+    found = ", ".join(map(shown, values[:3])) or "none"
+    cause = time_fault(values[0]) if values else None
     msg = (
         f"{name}: expected times of which the unit is clear (s, ms, us, ns or ISO 8601, from 2000-01-01 until now), "
-        f"got {found}; check the column of `at`, and say --at-unit"
+        f"got {found}; {cause or 'check the column of `at`, and say --at-unit or --at-format'}"
     )
     raise DataError(msg)
 
@@ -151,13 +163,12 @@ def check_at_unit(values: Sequence[object], unit: str, latest_at: int, name: str
     if not values or _share(values, unit, EARLIEST_EVENT_AT, latest_at) >= _ENOUGH:
         return
     _require_range(values, (unit,), latest_at, name)
-    try:
-        gives = describe_at(read_at(values[0], unit))
-    except ValueError as error:
-        gives = str(error)
+    parsed = _parsed(values[0], unit)
+    gives = "no time" if parsed is None else describe_at(parsed)
     better = next((other for other in _UNITS if _share(values, other, EARLIEST_EVENT_AT, latest_at) >= _ENOUGH), None)
-    advice = f"it looks like --at-unit {better}" if better else "check the column of `at`"
-    msg = f"{name}: --at-unit {unit} does not fit: {values[0]!r} gives {gives}; {advice}"
+    advice = f"it looks like --at-unit {better}" if better else time_fault(values[0]) or "check the column of `at`"
+    option = "--at-format" if is_format(unit) else "--at-unit"
+    msg = f"{name}: {option} {unit} does not fit: {shown(values[0])} gives {gives}; {advice}"
     raise DataError(msg)
 
 
@@ -234,11 +245,11 @@ def read_duration_ms(value: object, unit: str, name: str = "a duration") -> int 
         return None
     number = as_number(value)
     if number is None:
-        msg = f"expected {name} as a number, such as 210 or 1.5, got {value!r}"
+        msg = f"expected {name} as a number, such as 210 or 1.5, got {shown(value)}"
         raise ValueError(msg)
     duration_ms = _converted(number, unit)
     if duration_ms is None or not 0 <= duration_ms <= MAX_DURATION_MS:
-        msg = f"expected {name} in {unit}, at most a year, got {value!r}"
+        msg = f"expected {name} in {unit}, at most a year, got {shown(value)}"
         raise ValueError(msg)
     return duration_ms
 
@@ -252,7 +263,23 @@ def as_number(value: object) -> float | None:
             value = float(value.strip())
         except ValueError:
             return None
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    try:
+        return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    except OverflowError:
+        # JSON has whole numbers of any length.
+        return None
+
+
+def _parsed(value: object, unit: str) -> int | None:
+    if is_format(unit):
+        return read_format(str(value).strip(), unit)
+    number = as_number(value)
+    if unit == "iso":
+        # The standard library accepts a plain number as ISO 8601's basic form of a date, which is never intended here.
+        return read_text(value.strip()) if isinstance(value, str) and number is None else None
+    if number is None or (isinstance(value, str) and is_rounded(value, cast(TimeUnit, unit))):
+        return None
+    return _converted(number, unit)
 
 
 def _converted(number: float, unit: str) -> int | None:
@@ -266,13 +293,13 @@ def _converted(number: float, unit: str) -> int | None:
 def _require_range(values: Sequence[object], units: Sequence[str], latest_at: int, name: str) -> None:
     """Refuse times of which the unit is clear, but which are too early or in the future."""
     for unit in units:
-        since = EARLIEST_FACT_AT if unit == "iso" else _RECOGNISED_FROM_AT
+        since = EARLIEST_FACT_AT if unit == "iso" or is_format(unit) else _RECOGNISED_FROM_AT
         outside = [value for value in values if not _share([value], unit, EARLIEST_EVENT_AT, latest_at)]
         known = [value for value in outside if _share([value], unit, since, LATEST_AT)]
         if known and len(known) >= _ENOUGH * len(values):
             value = known[0]
             msg = (
-                f"{name}: expected times from 2000-01-01 until now, got {value!r} ({unit}), which is "
+                f"{name}: expected times from 2000-01-01 until now, got {shown(value)} ({unit}), which is "
                 f"{describe_at(read_at(value, unit))} UTC, as in most rows; the unit is not the problem: correct the "
                 "times, or leave these rows out"
             )
@@ -287,18 +314,3 @@ def _share(values: Sequence[object], unit: str, since: int, until: int) -> float
         except ValueError:
             continue
     return fitting / max(1, len(values))
-
-
-def _read_iso(value: str) -> int:
-    text = value.strip().removesuffix(" UTC")
-    # The standard library accepts a plain number as ISO 8601's basic form of a date, which is never intended here.
-    if as_number(text) is not None:
-        msg = f"expected an ISO 8601 time, got {value!r}"
-        raise ValueError(msg)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        msg = f"expected an ISO 8601 time such as 2026-03-01T12:00:00Z, got {value!r}"
-        raise ValueError(msg) from error
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return round(aware.timestamp() * 1_000)

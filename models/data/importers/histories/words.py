@@ -5,6 +5,7 @@ from typing import Any, cast, get_args
 
 from sidestream.models.data.importers.histories.fields import FieldMap, as_tags, as_text
 from sidestream.models.data.importers.histories.units import read_duration_ms, read_published_at
+from sidestream.models.data.importers.shown import shown
 from sidestream.models.data.plays import Words
 from sidestream.models.records.catalog import Kind
 
@@ -28,7 +29,7 @@ def item_words(row: Mapping[str, Any], fields: FieldMap, duration_unit: str, tag
     """
     kind = as_text(fields.value(row, "kind")).lower() or "track"
     if kind not in get_args(Kind):
-        msg = f"expected a kind of {', '.join(get_args(Kind))}, got {kind!r}"
+        msg = f"expected a kind of {', '.join(get_args(Kind))}, got {shown(kind)}"
         raise ValueError(msg)
     published = fields.value(row, "published")
     return Words(
@@ -50,6 +51,6 @@ def _as_bool(value: Any) -> bool:
         return value
     word = as_text(value).lower()
     if word not in _TRUE | _FALSE:
-        msg = f"expected explicit to be true or false, got {word[:40]!r}"
+        msg = f"expected explicit to be true or false, got {shown(word)}"
         raise ValueError(msg)
     return word in _TRUE

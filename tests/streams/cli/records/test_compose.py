@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from sidestream.models.records import Listen, LiveSegment
@@ -46,6 +48,46 @@ def test_events_are_completed():
 def test_what_workers_would_bury_is_refused(what, line, part):
     with pytest.raises(SettingsError, match=part):
         parse_event(what, line, SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("what", "line", "part"),
+    [
+        ("session-start", '{"user_id": "u", "kind": ["track"]}', "kind: unknown field, did you mean kinds?"),
+        ("item", '{"item_id": "i", "kind": "track", "titel": "T"}', "titel: unknown field, did you mean title?"),
+        ("listen", '{"user_id": "u", "itemId": "i"}', "itemId: unknown field, did you mean item_id?"),
+        (
+            "segment",
+            '{"item_id": "i", "start": 0, "end_ms": 5, "text": "t"}',
+            "start: unknown field, did you mean start_ms?",
+        ),
+        (
+            "item",
+            '{"item_id": "i", "kind": "track", "segments": [{"start_ms": 0, "end_ms": 9, "text": "t", "feild": "x"}]}',
+            "segments.0.feild: unknown field, did you mean field?",
+        ),
+        (
+            "listen",
+            '{"user_id": "u", "item_id": "i", "mood": 1}',
+            "mood: unknown field; there are schema_version, event_id",
+        ),
+    ],
+)
+def test_a_misspelt_field_is_told_with_what_was_meant(what, line, part):
+    with pytest.raises(SettingsError, match=re.escape(part)) as refused:
+        parse_event(what, line, SETTINGS)
+    assert "--ignore-unknown" in str(refused.value)
+
+
+def test_unknown_fields_are_left_out_if_asked_for():
+    line = '{"user_id": "u", "item_id": "i", "mood": 1}'
+    assert b"mood" not in parse_event("listen", line, SETTINGS, ignore_unknown=True).to_json()
+
+
+def test_the_option_of_send_leaves_unknown_fields_out(sidestream, tmp_path):
+    (tmp_path / "listens").write_text('{"user_id": "u", "item_id": "i", "mood": 1}\n')
+    assert "listens:1: listen: mood: unknown field" in sidestream("send", "listen", "listens", code=1).err
+    assert "no Kafka answers" in sidestream("send", "listen", "listens", "--ignore-unknown", code=1).err
 
 
 def test_items_of_any_year_that_never_expire_are_taken():

@@ -1,4 +1,9 @@
-"""`sidestream up --workers N`: what its workers are told."""
+"""`sidestream up`: what its workers are told, and the address that it prints."""
+
+import re
+import signal
+import urllib.error
+import urllib.request
 
 import pytest
 
@@ -34,3 +39,23 @@ def test_workers_take_the_next_free_folders_beside_those_that_run(told):
 
 def test_a_given_instance_is_the_first_ones(told):
     assert told(3, **{"worker.instance": 4}) == [4, 5, 6]
+
+
+def status(url):
+    try:
+        with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - loopback
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_the_address_that_is_told_is_the_workers_own(sidestream_process):
+    pytest.importorskip("confluent_kafka")
+    given = ["--set", "broker.kind=embedded", "--set", "web.port=0"]
+    with sidestream_process("up", *given) as process:
+        lines = iter(process.stdout.readline, "")
+        url = next(found.group() for line in lines if (found := re.search(r"http://\S+/readyz", line)))
+        assert status(url) in (200, 503)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+        assert process.returncode == 0

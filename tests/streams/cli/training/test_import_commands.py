@@ -68,6 +68,28 @@ def test_csv_with_items_and_a_cut_in_time(tmp_path):
     assert "expected 3 fields as in the header, got 1" in str(done.exception)
 
 
+@pytest.mark.parametrize(
+    ("given", "listeners"),
+    [((), {"u"}), (("--missing", "NaN,-"), {"u", "None"}), (("--missing", ""), {"u", "None", "-"})],
+)
+def test_words_that_mean_no_value(tmp_path, given, listeners):
+    (tmp_path / "f").write_text("user,item,at\n" + "".join(f"{user},i,{S0}\n" for user in ("u", "None", "-")))
+    _, log = imported(
+        tmp_path, "csv", tmp_path / "f", tmp_path / "log", "--split", "none", "--max-damaged", 100, *given
+    )
+    assert {row.user_id for row in log.listens()} == listeners
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_times_in_a_format_of_their_own(tmp_path, kind):
+    values = [{"user": "u", "item": "i", "at": f"05.01.2026 00:0{n}"} for n in range(3)]
+    lines = ["user,item,at", *(",".join(value.values()) for value in values)]
+    (tmp_path / "f").write_text("\n".join(lines if kind == "csv" else map(json.dumps, values)))
+    given = ("--split", "none", "--at-format", "%d.%m.%Y %H:%M")
+    _, log = imported(tmp_path, kind, tmp_path / "f", tmp_path / "log", *given)
+    assert [row.at for row in log.listens()] == [(S0 + 60 * n) * 1_000 for n in range(3)]
+
+
 def test_the_other_formats(tmp_path):
     listen = {"listened_at": S0, "track_metadata": {"artist_name": "A", "track_name": "T"}}
     (tmp_path / "lb").write_text(json.dumps(listen))
@@ -91,6 +113,13 @@ def test_the_other_formats(tmp_path):
         (["--signal", "heart=love"], "expected one of listen"),
         (["--map", "when"], "--map when: expected field=value"),
         (["--item-map", "item=x"], "--item-map: expected --items FILE"),
+        (
+            ["--at-format", "day"],
+            "--at-format: expected a format such as '%d.%m.%Y %H:%M', without --at-unit, got 'day'",
+        ),
+        (["--at-format", "%d.%m.%Y", "--at-unit", "s"], "--at-format: expected a format such as"),
+        (["--split", "time", "--test-from", "9" * 400], "99: expected a time, for example"),
+        (["--split", "time", "--test-from", "9" * 5_000 + "d"], "99: expected a time, for example"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(tmp_path, options, words):
@@ -99,6 +128,15 @@ def test_options_that_mean_nothing_are_refused(tmp_path, options, words):
     assert isinstance(done.exception, SidestreamError)
     assert words in str(done.exception)
     assert [path.name for path in tmp_path.iterdir()] == ["f"]
+
+
+@pytest.mark.parametrize("option", ["--session-gap", "--max-damaged"])
+@pytest.mark.parametrize("number", ["nan", "inf", "1e300", "-1"])
+def test_options_that_are_no_number_in_range_are_refused(tmp_path, option, number):
+    (tmp_path / "f").write_text("\n".join(map(json.dumps, rows())))
+    done = run("jsonl", tmp_path / "f", tmp_path / "log", *MAPPED, option, number)
+    assert done.exit_code == 2
+    assert "Invalid value for" in done.output
 
 
 def test_units_that_look_wrong_are_warned_of(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from sidestream.models.history import describe, erase
 from sidestream.models.history.layout import LAYOUT_VERSION
-from sidestream.streams.listens.restore.source_check import partition_of
+from sidestream.streams.contracts.partitioner import partition_of
 from tests.streams.listens.fake_kafka import NOW_MS, FakeKafka
 from tests.streams.listens.lane_scenes import changelog, run_to_end
 

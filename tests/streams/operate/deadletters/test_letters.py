@@ -126,7 +126,7 @@ def test_places_and_times_are_parsed() -> None:
         ("9" * 5_000, "expected a time, for example"),
         ("123456", "is before 2000-01-01"),
         ("1767225600", "looks like seconds"),
-        ("99999999999999999999", "is after 2100-01-01"),
+        ("9999999999999", "is after 2100-01-01"),
         ("1969-12-31", "is before 2000-01-01"),
         ("2101-01-01", "is after 2100-01-01"),
         ("", "expected a time, for example"),

@@ -4,6 +4,8 @@ import logging
 
 import pytest
 import structlog
+from aiokafka import TopicPartition
+from aiokafka.errors import NotEnoughReplicasError, RequestTimedOutError
 
 from sidestream.streams.errors import TopicError
 from sidestream.streams.runtime.logs.filters import RetryFilter
@@ -108,8 +110,9 @@ def test_repeated_library_lines_are_logged_once_per_interval():
 NOT_ENOUGH = "Got error produce response on topic-partition %s, retrying. Error: %r"
 
 
-def retried(text=NOT_ENOUGH, name="aiokafka.producer.sender", line=1):
-    return logging.LogRecord(name, logging.WARNING, "f.py", line, text, ("t/0", "NotEnoughReplicasError"), None)
+def retried(text=NOT_ENOUGH, name="aiokafka.producer.sender", line=1, partition=0, error=NotEnoughReplicasError):
+    args = (TopicPartition("t", partition), error)
+    return logging.LogRecord(name, logging.WARNING, "f.py", line, text, args, None)
 
 
 def test_retried_failures_are_logged_only_when_they_last():
@@ -124,6 +127,34 @@ def test_retried_failures_are_logged_only_when_they_last():
     assert not patient.filter(retried()), "another trouble"
     coordinator = "Group Coordinator Request failed: %s %s"
     assert not patient.filter(retried(coordinator, "aiokafka.consumer.group_coordinator"))
+
+
+def test_short_failures_of_several_partitions_are_not_one_that_lasts():
+    now_s = [0.0]
+    patient = RetryFilter(5.0, seconds=lambda: now_s[0])
+    for second in range(20):
+        now_s[0] = float(second)
+        assert not patient.filter(retried(partition=second))
+    assert not patient.filter(retried(partition=0)), "the first partition again, 19 s later"
+    now_s[0] += 3.0
+    assert not patient.filter(retried(partition=0))
+    now_s[0] += 3.0
+    assert patient.filter(retried(partition=0)), "one partition for 6 s"
+
+
+def test_a_request_that_timed_out_has_lasted():
+    patient = RetryFilter(5.0, seconds=lambda: 0.0)
+    assert patient.filter(retried(error=RequestTimedOutError))
+
+
+def test_a_rebalance_is_no_warning():
+    stream = io.StringIO()
+    set_up_logging(LogSettings(), stream)
+    log = logging.getLogger("aiokafka.consumer.group_coordinator")
+    log.warning("Heartbeat failed for group %s because it is rebalancing", "sidestream")
+    log.warning("Heartbeat failed for group %s: generation id is not  current.", "sidestream")
+    (line,) = lines(stream)
+    assert "generation" in line["event"]
 
 
 def test_other_lines_are_logged_at_once():

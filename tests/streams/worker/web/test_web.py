@@ -134,6 +134,19 @@ async def test_the_server_runs_on_our_loop_and_ends_with_it():
         await fetch(port, "/livez")
 
 
+async def test_where_it_listens_is_told_once_it_does():
+    metrics, told = Metrics(), []
+    settings = WebSettings(port=0, host="0.0.0.0")  # noqa: S104 - what is told must be an address to ask
+    server = WebServer(create_web(Health(metrics), metrics, None, dict), settings)
+    server.on_listening = told.append
+    await server.start()
+    try:
+        assert told == [f"http://127.0.0.1:{server.port}"]
+        assert "200" in await fetch(server.port, "/livez")
+    finally:
+        await server.stop()
+
+
 async def test_a_port_in_use_is_refused_with_a_remedy():
     metrics = Metrics()
     with socket.socket() as taken:

@@ -123,8 +123,9 @@ def test_the_same_listen_twice_is_one(tmp_path):
     [
         (listen(0), "expected listened_at in seconds, got 0"),
         (listen(None), "expected listened_at in seconds, got None"),
-        (listen(S0 * 1_000), "any calendar"),
+        (listen(S0 * 1_000), f"any calendar; {S0 * 1_000} looks like ms, not s"),
         (listen("soon"), "expected an ISO 8601 time"),
+        (listen(10**400), "expected a time in s, got 1000"),
         (listen(900_000_000), "got 1998-07-09"),
         (listen(S0, title=""), "expected a track_name"),
         (listen(S0, title=None), "expected a track_name"),
@@ -159,7 +160,7 @@ def test_odd_but_sound_rows(tmp_path):
             listen(S0 + 180, "D", None, recording_msid="msid"),
             listen(S0 + 240, "E", duration=200, tags=["rock", None, "rock"]),
             listen(S0 + 300, "F", duration=200_000, duration_ms="", media_player="VLC"),
-            listen("2026-01-05T00:10:00+00:00", "G"),
+            listen("2026-01-05T00:10:00+00:00", "G", duration_ms=10**400),
         )
     )
     manifest, log = imported(source, tmp_path / "log")
@@ -170,6 +171,18 @@ def test_odd_but_sound_rows(tmp_path):
     assert rows[3].item_id == "msid:msid"
     assert rows[5].device == "VLC"
     assert catalogue_at(log)[rows[4].item_id].tags == ("rock",)
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_answers_of_the_public_api(tmp_path, indent):
+    """`/1/user/NAME/listens`, one answer a file or several one after another, and `/1/user/NAME/playing-now`."""
+    named = {"payload": {"count": 2, "user_id": "ann", "listens": [listen(S0), listen(S0 + 60, "B", user="bob")]}}
+    now = {"payload": {"playing_now": True, "user_id": "ann", "listens": [{"track_metadata": {"track_name": "x"}}]}}
+    source = tmp_path / "f.json"
+    source.write_text("\n".join(json.dumps(answer, indent=indent) for answer in (named, now)))
+    manifest, log = imported(source, tmp_path / "log", user="me")
+    assert [row.user_id for row in log.listens()] == ["ann", "bob"]
+    assert "1 row left out: what is playing now, not a play" in manifest.notes
 
 
 def test_a_folder_without_listens_is_refused(tmp_path):

@@ -109,8 +109,12 @@ def test_units_of_times(tmp_path, asked, unit, value, at):
     [
         ("ms", S0, "--at-unit ms does not fit: 1767571200 gives 1970-01-21 10:59:31; it looks like --at-unit s"),
         ("s", S0 * 1_000, "any calendar; it looks like --at-unit ms"),
-        ("s", "2026-01-05", "expected a time in s, got '2026-01-05'; it looks like --at-unit iso"),
-        ("iso", S0, "expected an ISO 8601 time, got 1767571200; it looks like --at-unit s"),
+        ("s", "2026-01-05", "'2026-01-05' gives no time; it looks like --at-unit iso"),
+        (
+            "iso",
+            S0,
+            "--at-unit iso does not fit: 1767571200 gives no time; it looks like --at-unit s",
+        ),
         ("auto", 2026, "expected times of which the unit is clear"),
         ("auto", "yesterday", "got 'yesterday', 'yesterday'"),
         ("auto", S0 + 400 * 86_400, "until now, got 1802131200 (s), which is 2027-02-09 00:00:00 UTC, as in most rows"),
@@ -206,10 +210,22 @@ def test_unclear_durations_are_refused_and_unlikely_ones_warned_of(tmp_path):
 
 
 DAMAGE = [
-    ("{broken", "expected a JSON object"),
-    ("[1]", "expected a JSON object, got b'[1]'"),
+    ("{broken", "expected a JSON object, got '{broken' at character 2 (JSON is malformed"),
+    (
+        '{"user": "u", "item": "i", "at": 1767571200, "rating": NaN, "title": "%s"}' % ("x" * 99),
+        """: NaN, "title": "xxxxxxxxxxxxxxx'… at character 56 (NaN is not JSON; write null""",
+    ),
+    ("{'user': 'u', 'item': 'i'}", "at character 2 (looks like the printed form of a Python dict; expected JSON)"),
+    ('{"user": "u", "explicit": True}', "True}' at character 27 (looks like the printed form of a Python dict"),
+    ('{"user": "u", "item": "i", "at": 1767571200},', "(a comma after the JSON value; expected values without commas"),
+    ('{"user": "u", "item": "i", "at": 1767571200,}', "at character 44 (a comma after the last value of an object"),
+    ('{"user": "u", "tags": ["a",]}', "(a comma after the last value of an object or a list is not JSON)"),
+    ('{"user": "\\ud83d"}', "(a lone surrogate (\\ud83d) is not valid UTF-8 text)"),
+    ("<row/>", "(looks like XML; expected JSON)"),
+    ("u,i,1767571200", "(looks like CSV; expected JSON)"),
+    ("[1]", "expected a JSON object, got '[1]'"),
     ('{"user": "u", "item": "i"}', "expected a value for at, got none"),
-    ('{"user": "", "item": "i", "at": 1767571200}', "expected user to have 1 to 256 characters, got 0"),
+    ('{"user": "", "item": "i", "at": 1767571200}', "expected user to have 1 to 256 characters, got none"),
     ('{"user": "%s", "item": "i", "at": 1767571200}' % ("x" * 257), "got 257"),
     ('{"user": "u", "item": null, "at": 1767571200}', "expected an item id, got none"),
     ('{"user": "u", "item": "i", "at": 0}', "expected a time from 2000-01-01 until now, got 1970-01-01"),
@@ -238,6 +254,28 @@ def test_a_damaged_row_is_named_counted_and_left_out(tmp_path, line, words):
     manifest, _ = imported(path, tmp_path / "log", how=HistoryOptions(split=SplitOptions("none"), max_damaged=0.25))
     assert manifest.counts.listens == 3
     assert manifest.notes[0].startswith(f"1 of 4 rows are damaged and left out: {path}:3: ")
+
+
+def test_a_row_that_is_not_utf8_is_damaged_with_its_place(tmp_path):
+    lines = [json.dumps(row).encode() for row in rows(3)]
+    bad = b'{"user": "u", "item": "i", "title": "Bj\xf6rk"}'
+    how = HistoryOptions(split=SplitOptions("none"), max_damaged=0.5)
+    for joined in (b"\n".join([*lines, bad]), b"[" + b",\n".join([*lines, bad]) + b"]"):
+        (tmp_path / "f").write_bytes(joined)
+        manifest, _ = imported(tmp_path / "f", tmp_path / f"log{len(joined)}", how=how)
+        assert f'{tmp_path / "f"}:4: expected UTF-8, got byte f6 in \'{{"user": "u"' in manifest.notes[0]
+        assert "(looks like ISO 8859-1 or Windows-1252 text; save the file as UTF-8)" in manifest.notes[0]
+
+
+@pytest.mark.parametrize("text", ["user,item,at\nu,i,1767571200\n", "u\ti\t1767571200\n", "\nuser;item\nu;i\n"])
+def test_csv_as_json_is_named_as_csv(tmp_path, text):
+    path = written(tmp_path / "f", (), text)
+    words = "expected JSON, not CSV \\(`sidestream import csv`\\), got 'u"
+    with pytest.raises(DataError, match=words):
+        imported(path, tmp_path / "log")
+    plays = written(tmp_path / "plays", rows(3))
+    with pytest.raises(DataError, match=words):
+        imported(plays, tmp_path / "log", MappedOptions(items_file=path))
 
 
 def test_a_wrong_map_ends_the_import_early_and_many_damaged_rows_are_named_up_to_twenty(tmp_path):
@@ -277,7 +315,7 @@ def test_assignments_that_mean_nothing_are_refused(given):
         FieldMap.parse([given], [])
     with pytest.raises(DataError, match="twice"):
         FieldMap.parse(["user=a", "user=b"], [])
-    with pytest.raises(DataError, match="expected one of listen"):
+    with pytest.raises(DataError, match="--signal heart=love: expected one of listen"):
         MappedHistory("f", "jsonl", mapping(signals={"heart": "love"}))
 
 
@@ -378,11 +416,89 @@ def test_a_start_is_known_by_its_column(tmp_path):
     assert manifest.settings["at_is"] == "end"
 
 
-def test_a_table_without_a_header_is_told_what_it_needs(tmp_path):
-    path = written(tmp_path / "f", (), f"u0,{S0},i0\nu1,{S0 + 1},i1\n")
+WORDS = ["NaN", "nan", "None", "null", "NULL", "\\N", "N/A", "#N/A", "-", " NA ", "<NA>"]
+
+
+@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize("name", ["user", "item", "at", "title"])
+def test_a_word_for_no_value_is_no_listener_and_no_item(tmp_path, word, name):
+    values = [{"user": "u", "item": f"i{n}", "at": S0 + n} for n in range(3)]
+    if name == "title":
+        values = [{"user": "u", "title": f"Song {n}", "artist": "A", "at": S0 + n} for n in range(3)]
+    path = written(tmp_path / "f", (), as_csv([*values, {**values[0], name: word}]))
+    how = HistoryOptions(split=SplitOptions("none"), max_damaged=0.5)
+    manifest, _ = imported(path, tmp_path / "log", how=how, kind="csv")
+    assert (manifest.counts.listens, manifest.counts.listeners, manifest.counts.items) == (3, 1, 3)
+    assert f"{path}:5: expected" in manifest.notes[0]
+    assert f"got {word!r}, a word for no value (--missing says which are)" in manifest.notes[0]
+
+
+def test_a_word_for_no_value_is_absent_where_a_field_may_be(tmp_path):
+    values = [
+        {"user": f"{n}.0", "item": f"i{n}", "at": S0 + n, "title": "NaN", "artist": "None", "tags": "null",
+         "session": "N/A", "duration": "NaN", "signal": "-", "published_at": "\\N", "explicit": "NA"} for n in range(3)
+    ]  # fmt: skip
+    path = written(tmp_path / "f", (), as_csv([*values, {**values[0], "user": "NaN"}]))
+    how = HistoryOptions(split=SplitOptions("none"), max_damaged=0.5)
+    options = mapping("creator=artist", constants=["creator=Nobody"], signals={"-": "skip"})
+    _, folder = imported(path, tmp_path / "log", options, how=how, kind="csv")
+    item = catalogue_at(folder)["i0"]
+    assert (item.title, item.creator, item.tags, item.duration_ms) == ("", "Nobody", (), None)
+    assert item.published_at == UNKNOWN_PUBLISHED_AT
+    assert {row.session_id.split("-")[0] for row in folder.listens()} == {"session"}
+    assert [(row.user_id, row.signal) for row in folder.listens()] == [(f"{n}", "skip") for n in range(3)]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_a_listener_called_none_is_possible(tmp_path, kind):
+    values = [{"user": "None", "item": "NULL", "at": S0 + n} for n in range(3)]
+    path = written(tmp_path / "f", values, as_csv(values) if kind == "csv" else None)
+    options = MappedOptions(missing=frozenset({"NaN"})) if kind == "csv" else None
+    _, folder = imported(path, tmp_path / "log", options, kind=kind)
+    assert {(row.user_id, row.item_id) for row in folder.listens()} == {("None", "NULL")}
+
+
+def test_a_word_for_no_value_in_a_file_of_items(tmp_path):
+    items = written(tmp_path / "items", (), "id,title\ni0,NaN\nNaN,Song\n")
+    path = written(tmp_path / "f", (), as_csv(rows(3)))
+    how = HistoryOptions(split=SplitOptions("none"), max_damaged=0.5)
+    manifest, folder = imported(path, tmp_path / "log", MappedOptions(items_file=items), how=how, kind="csv")
+    assert set(catalogue_at(folder)) == {"i0", "i1", "i2"}
+    assert catalogue_at(folder)["i0"].title == ""
+    assert f"{items}:3: expected item to have 1 to 256 characters, got 'NaN', a word for no value" in manifest.notes[0]
+
+
+@pytest.mark.parametrize("first", [f"u0,{S0},i0", "A,B,Song,05 Jan 2026 00:58", "A,B,2026-01-05T00:58:00Z"])
+@pytest.mark.parametrize("options", [MappedOptions(), mapping("user=who")])
+def test_a_table_without_a_header_is_told_what_it_needs(tmp_path, first, options):
+    path = written(tmp_path / "f", (), f"{first}\n{first}\n")
     with pytest.raises(DataError) as caught:
-        imported(path, tmp_path / "log", kind="csv")
-    assert f"the file has u0, {S0}, i0; --columns names those of a CSV without a header" in str(caught.value)
+        imported(path, tmp_path / "log", options, kind="csv")
+    columns = first.replace(",", ", ")
+    assert f"has {columns}: a row and no names, if the file has no header; name the columns, as --columns" in str(
+        caught.value
+    )
+
+
+@pytest.mark.parametrize("name", ["data", "items"])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_an_object_around_the_rows_is_named(tmp_path, name, indent):
+    path = written(tmp_path / "f", (), json.dumps({name: rows(9), "next": None}, indent=indent))
+    words = f"has {name}, next; the rows are inside {name}: write them to a file, as `jq -c '.{name}[]' FILE` does"
+    plays = written(tmp_path / "plays", rows(3))
+    tries = [
+        (path, MappedOptions()), (path, mapping("user=user_id")), (plays, MappedOptions(items_file=path)),
+    ]  # fmt: skip
+    for source, options in tries:
+        with pytest.raises(DataError) as caught:
+            imported(source, tmp_path / "log", options)
+        assert words in str(caught.value)
+
+
+def test_the_columns_found_are_listed_without_a_hint_where_there_is_none(tmp_path):
+    path = written(tmp_path / "f", [{"who": "u", "tracks": [{"id": 1}, {"id": 2}], "when": S0}])
+    with pytest.raises(DataError, match=r"--map user=…; the file has who, tracks, when$"):
+        imported(path, tmp_path / "log")
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
@@ -421,6 +537,18 @@ def test_events_with_ids_are_distinguished_only_by_id(tmp_path):
     values = [{**rows(1)[0], "event_id": name} for name in ("a", "b", "a")]
     _, folder = imported(written(tmp_path / "f", values), tmp_path / "log")
     assert [row.event_id for row in folder.listens()] == ["a", "b"]
+
+
+def test_ids_that_differ_only_by_normalization_are_two_listeners_and_a_note(tmp_path):
+    ids = ["J\u00f6rg", "Jo\u0308rg", "Ren\u00e9", "ann", "Ann"]
+    values = [{"user": user, "item": f"i{n}", "at": S0 + n} for n, user in enumerate([*ids, *ids])]
+    manifest, folder = imported(written(tmp_path / "f", values), tmp_path / "log")
+    assert {row.user_id for row in folder.listens()} == set(ids)
+    (note,) = (note for note in manifest.notes if "normalization" in note)
+    assert note.startswith("1 listener kept apart from another whose id differs only by Unicode normalization")
+    assert "rg" in note
+    manifest, _ = imported(written(tmp_path / "g", [row for row in values if row["user"] != ids[1]]), tmp_path / "log2")
+    assert not any("normalization" in note for note in manifest.notes)
 
 
 def many(users=12, plays=40):
@@ -513,16 +641,46 @@ def test_units_of_publications_are_told_by_their_size(tmp_path, value, at):
     assert catalogue_at(folder)["i0"].published_at == at
 
 
+HUGE = 10**400
+
+
 @pytest.mark.parametrize(
     "row",
-    [{"at": 1e306}, {"at": S0, "duration": 1e306}, {"at": S0, "duration": 1e18}, {"at": S0, "published_at": "soon"}],
+    [
+        {"at": 1e306},
+        {"at": S0, "duration": 1e306},
+        {"at": S0, "duration": 1e18},
+        {"at": S0, "published_at": "soon"},
+        {"at": HUGE},
+        {"at": str(HUGE)},
+        {"at": S0, "duration": HUGE},
+        {"at": S0, "listened": HUGE},
+        {"at": S0, "published_at": HUGE},
+        {"at": S0, "signal": HUGE},
+        {"at": S0, "kind": HUGE},
+        {"at": S0, "explicit": HUGE},
+        {"at": S0, "user": HUGE},
+        {"at": S0, "user": {"id": HUGE}},
+        {"at": S0, "session": HUGE},
+    ],
 )
 def test_numbers_beyond_all_measure_are_damage(tmp_path, row):
-    path = written(tmp_path / "f", [*rows(3, duration=200), {"user": "u", "item": "i", **row}])
+    known = {"published_at": 2020, "signal": "like", "kind": "track", "explicit": False, "session": 1, "listened": 100}
+    path = written(tmp_path / "f", [*rows(3, duration=200, **known), {"user": "u", "item": "i", **row}])
     how = HistoryOptions(split=SplitOptions("none"), max_damaged=0.5)
     manifest, _ = imported(path, tmp_path / "log", how=how)
     assert manifest.counts.listens == 3
     assert f"{path}:4: expected" in manifest.notes[0]
+    assert len(manifest.notes[0]) < 300 + len(str(path))
+
+
+@pytest.mark.parametrize("unit", ["auto", "s", "iso"])
+@pytest.mark.parametrize("value", [HUGE, str(HUGE), 1e300, "x" * 400])
+def test_long_values_are_not_echoed_whole(tmp_path, unit, value):
+    path = written(tmp_path / "f", [{"user": "u", "item": "i", "at": value}] * 3)
+    with pytest.raises(DataError) as caught:
+        imported(path, tmp_path / "log", mapping(at_unit=unit))
+    assert len(str(caught.value)) < 500 + len(str(path))
 
 
 def test_plays_from_the_first_moment_that_records_take(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 from sidestream.models.data import LogFolder, training_sequences
 from sidestream.models.data.check import check_folder
-from sidestream.models.data.importers.histories import HistoryOptions, MovieLensHistory, import_history
+from sidestream.models.data.importers.histories import HistoryOptions, MovieLensHistory, RatingOptions, import_history
 from sidestream.models.data.plays import SplitOptions
 from sidestream.models.errors import DataError
 from tests.models.log_catalogue import catalogue_at
@@ -127,3 +127,18 @@ def test_movielens_100k_is_whole(ml100k, tmp_path, split):
         assert (sequences.test >= 0).sum() == 943
     else:
         assert sum(map(len, sequences.train)) == pytest.approx(80_000, abs=600)
+
+
+@pytest.mark.parametrize(("liked", "disliked"), [(float("nan"), 2.0), (4.0, float("nan")), (1.0, 5.0), (3.0, 3.0)])
+def test_a_rating_is_not_both_a_like_and_a_dislike(liked, disliked):
+    with pytest.raises(DataError, match=f"got --disliked-until {disliked:g} and --liked-from {liked:g}"):
+        RatingOptions(liked, disliked)
+
+
+def test_a_word_for_no_value_is_no_user_and_no_item(tmp_path):
+    items = "1\tnan\t1995\tDrama\nnan\tFilm\t1995\tDrama\n"
+    source = written(tmp_path / "raw", [("u", "1", 3, S0), ("nan", "1", 3, S0), ("u", "nan", 3, S0)], items)
+    manifest, log = imported(source, tmp_path / "log", "none", max_damaged=1.0)
+    assert [(row.user_id, row.item_id) for row in log.listens()] == [("u", "1")]
+    assert catalogue_at(log)["1"].title == ""
+    assert "expected user_id to have 1 to 256 characters, got 'nan'" in manifest.notes[0]

@@ -107,6 +107,12 @@ def test_offline_plays_and_overlapping_files_come_once(tmp_path):
     assert "2 rows left out: the same play again" in manifest.notes
 
 
+def test_an_offline_time_that_is_no_time_tells_nothing(tmp_path):
+    rows = [track(n, f"Song {n}", offline=True, offline_timestamp=10**400) for n in range(3)]
+    _, log = imported(written(tmp_path / "endsong.json", *rows), tmp_path / "log")
+    assert len(list(log.listens())) == 3
+
+
 def test_one_song_under_several_uris_is_one_item(tmp_path):
     source = written(
         tmp_path / "endsong.json",
@@ -153,6 +159,7 @@ def test_accounts_are_folders_or_zips(tmp_path):
         (track(1, ts="1999-01-01T00:00:00Z"), "got 1999-01-01"),
         (track(1, ms_played="long"), "expected ms_played"),
         (track(1, ms_played=-5), "expected ms_played"),
+        (track(1, ms_played=10**400), "expected ms_played as a number"),
         ({"endTime": "2026-01-01 10:00", "msPlayed": 1}, "got the account data: ask Spotify for the other package"),
         ([1], "expected a play as a JSON object"),
     ],

@@ -1,0 +1,137 @@
+r"""What bytes that are not JSON look like, for dead letters, imports and `sidestream send`: one rule.
+
+A guess decides nothing: it names the mistake of a producer or an exporter, so that nobody has to decode bytes by hand.
+It depends on the bytes alone and never raises.
+"""
+
+import json
+import re
+from typing import Any, NamedTuple
+
+# Of larger values only the beginning is examined.
+MAX_PARSED_BYTES = 1 << 20
+FRAME_BYTES = 5  # magic byte and schema id
+
+_MAGIC = (
+    (b"\xef\xbb\xbf", "begins with a UTF-8 byte order mark"),
+    (b"\xff\xfe", "looks like UTF-16 text; expected UTF-8"),
+    (b"\xfe\xff", "looks like UTF-16 text; expected UTF-8"),
+    (b"\x1f\x8b", "looks like gzip; expected JSON (compress with the producer's compression.type instead)"),
+    (b"\x28\xb5\x2f\xfd", "looks like zstd; expected JSON (compress with the producer's compression.type instead)"),
+    (b"Obj\x01", "looks like an Avro file; expected JSON"),
+    (b"\xac\xed\x00\x05", "looks like a serialized Java object; expected JSON"),
+    (b"\x80\x04\x95", "looks like a Python pickle; expected JSON"),
+    (b"\x80\x05\x95", "looks like a Python pickle; expected JSON"),
+)
+_SURROGATE = re.compile(rb"\\u(d[89ab][0-9a-f]{2})(\\u(d[c-f][0-9a-f]{2}))?|\\u(d[c-f][0-9a-f]{2})", re.IGNORECASE)
+_SURROGATE_BYTES = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
+_NOT_A_NUMBER = re.compile(r"[:\[,]\s*-?(NaN|Infinity)\b")
+_BARE_WORD = re.compile(r"[:\[,]\s*(None|True|False)\b")
+_BRACKETS = re.compile(r"[\[\]{}<>]")
+_DELIMITERS = re.compile(r"[,;\t|]")
+EIGHT_BIT = "looks like ISO 8859-1 or Windows-1252 text"
+CSV_GUESS = "looks like CSV; expected JSON"
+_LONE_SURROGATE = "is not valid UTF-8 text"
+
+
+class Malformed(NamedTuple):
+    """What is wrong with bytes that are not JSON.
+
+    Attributes:
+        guess: One line; "" if nothing is recognised.
+        at: Character at which it is, from 0; None if unknown.
+    """
+
+    guess: str = ""
+    at: int | None = None
+
+
+def malformed(value: bytes) -> Malformed:
+    """Guess what is wrong with a value.
+
+    Args:
+        value: The value.
+
+    Returns:
+        The guess; empty for sound JSON.
+    """
+    if (schema := schema_id(value)) is not None:
+        inside = f"; the JSON begins at byte {FRAME_BYTES}" if value[FRAME_BYTES] == ord("{") else ""
+        return Malformed(f"looks like a Schema-Registry frame (magic byte 0, schema id {schema}){inside}")
+    for magic, words in _MAGIC:
+        if value.startswith(magic):
+            return Malformed(words, 0)
+    head = value[:MAX_PARSED_BYTES]
+    try:
+        text = head.decode()
+    except UnicodeDecodeError as error:
+        return Malformed(_of_bytes(head, error), len(head[: error.start].decode()))
+    if (lone := _lone_surrogate(head)) is not None:
+        guess = f"a lone surrogate ({lone[0].decode().lower()}) {_LONE_SURROGATE}"
+        return Malformed(guess, len(head[: lone.start()].decode()))
+    try:
+        json.loads(text, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        return _of_text(text, error.pos)
+    except (ValueError, RecursionError):
+        return _of_text(text, None)
+    return Malformed()
+
+
+def schema_id(raw: bytes) -> int | None:
+    """Read the schema id of a Schema-Registry frame; ids start at 1."""
+    if raw[:1] != b"\x00" or len(raw) <= FRAME_BYTES:
+        return None
+    return int.from_bytes(raw[1:FRAME_BYTES]) or None
+
+
+def _of_bytes(value: bytes, error: UnicodeDecodeError) -> str:
+    if _SURROGATE_BYTES.match(value, error.start):
+        return f"a lone surrogate {_LONE_SURROGATE}"
+    if b"\x00" in value:
+        return "looks like binary data; expected JSON"
+    # A single invalid byte in text: the producer writes an 8-bit character set.
+    return f"{EIGHT_BIT}; expected UTF-8" if value[:1] in (b"{", b"[") else ""
+
+
+def _lone_surrogate(value: bytes) -> re.Match[bytes] | None:
+    for found in _SURROGATE.finditer(value):
+        escaped = len(value[: found.start()]) - len(value[: found.start()].rstrip(b"\\"))
+        if found[2] is None and escaped % 2 == 0:
+            return found
+    return None
+
+
+def _refuse_constant(name: str) -> Any:
+    msg = f"{name} is not JSON"
+    raise ValueError(msg)
+
+
+def _of_text(text: str, at: int | None) -> Malformed:
+    if found := _NOT_A_NUMBER.search(text):
+        return Malformed(f"{found[1]} is not JSON; write null or leave the field out", found.start(1))
+    start = text.lstrip()
+    if start.startswith("{'"):
+        return Malformed("looks like the printed form of a Python dict; expected JSON", at)
+    if start.startswith("{") and (found := _BARE_WORD.search(text)):
+        return Malformed("looks like the printed form of a Python dict; expected JSON", found.start(1))
+    if start.startswith("<"):
+        return Malformed("looks like XML; expected JSON", at)
+    try:
+        _, end = json.JSONDecoder().raw_decode(start)
+    except (ValueError, RecursionError):
+        if at is not None and (comma := _trailing_comma(text, at)) is not None:
+            return Malformed("a comma after the last value of an object or a list is not JSON", comma)
+        is_csv = _DELIMITERS.search(text) and not _BRACKETS.search(text)
+        return Malformed(CSV_GUESS if is_csv else "", at)
+    rest = start[end:].strip()
+    if rest == ",":
+        return Malformed("a comma after the JSON value; expected values without commas between them", at)
+    return Malformed("several JSON values in one record; expected one" if rest else "", at)
+
+
+def _trailing_comma(text: str, at: int) -> int | None:
+    """Return where a comma before a closing bracket is, if it is what the decoder found at or behind it."""
+    comma = at if text[at : at + 1] == "," else len(text[:at].rstrip()) - 1
+    is_last = text[comma + 1 :].lstrip()[:1] in ("}", "]")
+    return comma if comma >= 0 and text[comma] == "," and is_last else None
