@@ -145,7 +145,7 @@ def test_rules_of_a_session_hold(recommender):
     [
         (["jazz-1"], {"num_candidates": 0}, "num_candidates"),
         (["jazz-1"], {"discovery": "new"}, "discovery"),
-        (["jazz-1"], {"kind": "episode"}, r"kind: unknown field, did you mean kinds\?, got 'episode'$"),
+        (["jazz-1"], {"kind": "episode"}, r"kind: unknown field, did you mean kinds\?$"),
         ("jazz-1", {}, "history: expected an iterable of item ids, got 'jazz-1'; put a single id into a list"),
         (b"jazz-1", {}, "history: expected an iterable of item ids, got b'jazz-1'"),
         (None, {}, "history: expected an iterable of item ids, got None"),

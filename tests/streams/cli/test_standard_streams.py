@@ -127,4 +127,5 @@ def test_help_is_shown_in_any_encoding(run, monkeypatch, encoding, args):
     assert (code in (0, 2), err) == (True, "")
     assert "Usage: " in out
     assert "kafka.bootstrap=..." in out
-    assert "\\" not in out
+    assert "\\u" not in out
+    assert "\\x" not in out
