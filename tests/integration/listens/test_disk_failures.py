@@ -57,7 +57,8 @@ def recovers(loop, failure, what):
     wait_until(lambda: state_size(loop) == 2, what="the next listen is folded")
 
 
-@pytest.mark.parametrize("how", ["manifest", pytest.param("tables", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["manifest", "tables"])
 def test_corrupt_database(rig, limits, failure, how):
     loop = restarted_with_tables_on_disk(ready_with_items(rig()), users=20)
     assert loop.end() == 0
