@@ -3,6 +3,8 @@
 import errno
 import os
 import resource
+import subprocess
+import sys
 
 import pytest
 
@@ -60,28 +62,46 @@ def write_state(place):
     Spool(place, State(topics={}, from_at=None)).append([], State(topics={"x" * 10_000: "y"}, from_at=None))
 
 
-@pytest.fixture
-def small_files():
-    """Writes beyond 1,000 bytes fail in this process, as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+WRITES = {"log": write_log, "folder": write_folder, "file": write_file, "state": write_state}
 
 
-@pytest.mark.parametrize("write", [write_log, write_folder, write_file, write_state])
-def test_what_cannot_be_written_is_named(tmp_path, small_files, write):
-    with pytest.raises(OSError) as caught:
-        write(tmp_path / "place")
-    assert str(tmp_path / "place") in explain_os_error(caught.value)
-    assert "limit of file sizes" in explain_os_error(caught.value)
+def limit_files():
+    """Let writes beyond 1,000 bytes fail in this process, as on a full disk."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+
+def explain_failure(kind, place):
+    """Print how the failure of a write is explained; runs in a process of its own, which prints into a pipe."""
+    try:
+        WRITES[kind](place)
+    except OSError as error:
+        print(explain_os_error(error))
+
+
+@pytest.mark.parametrize("kind", WRITES)
+def test_what_cannot_be_written_is_named(request, tmp_path, kind):
+    code = f"from {__name__} import explain_failure; from pathlib import Path; explain_failure({kind!r}, Path('place'))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(request.config.rootpath)},
+        preexec_fn=limit_files,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "place" in done.stdout
+    assert "limit of file sizes" in done.stdout
 
 
 @pytest.mark.parametrize("args", [["world", "w"], ["import", "csv", "plays.csv", "w"]], ids=" ".join)
-def test_a_command_names_the_folder_that_it_could_not_write(sidestream, tmp_path, args, small_files):
+def test_a_command_names_the_folder_that_it_could_not_write(sidestream_process, tmp_path, args):
     rows = "".join(f"u{n % 3},2026-01-05 10:{n:02},a{n % 4},t{n % 4}\n" for n in range(30))
     (tmp_path / "plays.csv").write_text("user,at,artist,title\n" + rows)
-    line = sidestream(*args, code=1).err.strip().splitlines()[-1]
+    with sidestream_process(*args, preexec_fn=limit_files) as process:
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    line = out.strip().splitlines()[-1]
     assert line.startswith((f"error: {tmp_path / 'w'}", "error: w: "))
     assert "File too large" in line
     assert not list(tmp_path.glob("*w*"))
