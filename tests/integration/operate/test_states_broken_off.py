@@ -24,7 +24,7 @@ from tests.integration.rigs.lane_rig import ROOT, Rig, make_listens, open_rig, w
 from tests.integration.rigs.lane_worker import LANE, static_lookup
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
-PROCESS = Path(__file__).with_name("offline_process.py")
+PROCESS = Path(__file__).parents[1] / "rigs" / "offline_process.py"
 KILLED = -9
 # In the first transaction, between two, in later ones; earlier work is found again each time.
 FAULTS = [("sent", 1), ("committed", 1), ("offsets", 3), ("committed", 4), ("committed", 5), ("begin", 4), ("sent", 3)]
