@@ -7,11 +7,10 @@ import zipfile
 
 import pytest
 
-from sidestream.models.data import LogFolder
-from sidestream.models.data.check import check_folder
-from sidestream.models.data.importers.histories import HistoryOptions, ListenBrainzHistory, import_history
+from sidestream.models.data.importers.histories import HistoryOptions, ListenBrainzHistory
 from sidestream.models.data.plays import SplitOptions
 from sidestream.models.errors import DataError
+from tests.models.data.importers.histories.sound import import_sound
 from tests.models.log_catalogue import catalogue_at
 
 S0 = 1_767_571_200
@@ -35,10 +34,7 @@ def lines(*values):
 
 def imported(source, target, user=None, max_damaged=0.0):
     how = HistoryOptions(SplitOptions("none"), max_damaged)
-    manifest = import_history(ListenBrainzHistory(source, user), target, how, now_ms=lambda: NOW_MS)
-    found = check_folder(target)
-    assert found.is_sound, found.problems
-    return manifest, LogFolder(target)
+    return import_sound(ListenBrainzHistory(source, user), target, how, NOW_MS)
 
 
 DUMP = {

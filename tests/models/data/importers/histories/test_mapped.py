@@ -6,7 +6,6 @@ import re
 import pytest
 
 from sidestream.models.data import LogFolder, training_sequences
-from sidestream.models.data.check import check_folder
 from sidestream.models.data.importers.histories import (
     FieldMap,
     HistoryOptions,
@@ -17,6 +16,7 @@ from sidestream.models.data.importers.histories import (
 from sidestream.models.data.plays import SplitOptions
 from sidestream.models.errors import DataError
 from sidestream.models.records.times import UNKNOWN_PUBLISHED_AT
+from tests.models.data.importers.histories.sound import import_sound
 from tests.models.log_catalogue import catalogue_at
 
 S0 = 1_767_571_200  # 2026-01-05
@@ -34,10 +34,7 @@ def written(path, values, text=None):
 
 
 def imported(path, target, options=None, how=NONE, kind="jsonl"):
-    manifest = import_history(MappedHistory(path, kind, options), target, how, now_ms=lambda: NOW_MS)
-    found = check_folder(target)
-    assert found.is_sound, found.problems
-    return manifest, LogFolder(target)
+    return import_sound(MappedHistory(path, kind, options), target, how, NOW_MS)
 
 
 def mapping(*paths, constants=(), **more):

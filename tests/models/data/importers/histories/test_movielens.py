@@ -6,11 +6,11 @@ import zipfile
 
 import pytest
 
-from sidestream.models.data import LogFolder, training_sequences
-from sidestream.models.data.check import check_folder
-from sidestream.models.data.importers.histories import HistoryOptions, MovieLensHistory, RatingOptions, import_history
+from sidestream.models.data import training_sequences
+from sidestream.models.data.importers.histories import HistoryOptions, MovieLensHistory, RatingOptions
 from sidestream.models.data.plays import SplitOptions
 from sidestream.models.errors import DataError
+from tests.models.data.importers.histories.sound import import_sound
 from tests.models.log_catalogue import catalogue_at
 
 S0 = 1_767_571_200
@@ -19,10 +19,7 @@ NOW_MS = (S0 + 90 * 86_400) * 1_000
 
 def imported(source, target, split="last", max_damaged=0.0):
     how = HistoryOptions(SplitOptions(split), max_damaged)
-    manifest = import_history(MovieLensHistory(source), target, how, now_ms=lambda: NOW_MS)
-    found = check_folder(target)
-    assert found.is_sound, found.problems
-    return manifest, LogFolder(target)
+    return import_sound(MovieLensHistory(source), target, how, NOW_MS)
 
 
 def written(folder, rows, items="1\tToy Story\t1995\tAnimation Comedy\n"):

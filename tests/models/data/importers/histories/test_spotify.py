@@ -5,11 +5,10 @@ import zipfile
 
 import pytest
 
-from sidestream.models.data import LogFolder
-from sidestream.models.data.check import check_folder
-from sidestream.models.data.importers.histories import HistoryOptions, SpotifyHistory, SpotifyOptions, import_history
+from sidestream.models.data.importers.histories import HistoryOptions, SpotifyHistory, SpotifyOptions
 from sidestream.models.data.plays import SplitOptions
 from sidestream.models.errors import DataError
+from tests.models.data.importers.histories.sound import import_sound
 from tests.models.log_catalogue import catalogue_at
 
 NOW_MS = 1_775_000_000_000
@@ -44,10 +43,7 @@ def written(path, *rows):
 
 def imported(source, target, options=None, max_damaged=0.0):
     how = HistoryOptions(SplitOptions("none"), max_damaged)
-    manifest = import_history(SpotifyHistory(source, options), target, how, now_ms=lambda: NOW_MS)
-    found = check_folder(target)
-    assert found.is_sound, found.problems
-    return manifest, LogFolder(target)
+    return import_sound(SpotifyHistory(source, options), target, how, NOW_MS)
 
 
 def test_music_podcasts_and_audiobooks(tmp_path):
