@@ -10,7 +10,6 @@ import stat
 import sys
 import termios
 import time
-import urllib.request
 
 import pytest
 
@@ -23,6 +22,7 @@ from sidestream.streams.broker.process import command_line
 from sidestream.streams.contracts.topics import build_topics, create_topics
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
 from sidestream.streams.settings import Settings
+from tests.streams.cli.pages import answers
 
 DEADLINE_S = 60
 BOTH = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["SIGTERM", "SIGHUP"])
@@ -41,16 +41,6 @@ def ended(process, number):
     out, _ = process.communicate(timeout=DEADLINE_S)
     assert "Traceback" not in out
     return process.returncode
-
-
-def answers(url):
-    try:
-        with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - loopback
-            return True
-    except urllib.error.HTTPError:
-        return True
-    except OSError:
-        return False
 
 
 @pytest.fixture

@@ -3,12 +3,11 @@
 import itertools
 import re
 import time
-import urllib.error
-import urllib.request
 
 import pytest
 
 from sidestream.streams.running.brokers import broker_registry
+from tests.streams.cli.pages import answers
 
 DEADLINE_S = 60
 
@@ -26,7 +25,7 @@ def test_name_folder_and_port_are_those_that_were_asked_for(sidestream_process, 
         assert (broker.name, broker.data_dir) == ("second", str(tmp_path / "data" / "kafka"))
         for url in urls:
             assert not url.endswith(":0/readyz")
-            assert answers(url)
+            assert answers_in_time(url)
         process.terminate()
         process.communicate(timeout=DEADLINE_S)
         assert process.returncode == 0
@@ -34,14 +33,8 @@ def test_name_folder_and_port_are_those_that_were_asked_for(sidestream_process, 
     assert not (tmp_path / "var").exists()
 
 
-def answers(url):
+def answers_in_time(url):
     deadline = time.monotonic() + DEADLINE_S
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - loopback
-                return True
-        except urllib.error.HTTPError:
-            return True
-        except OSError:
-            time.sleep(0.05)
-    return False
+    while not (found := answers(url)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
