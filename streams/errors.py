@@ -12,6 +12,7 @@
   x MissingPackage           an optional package that a command needs is not installed
   x BrokerError              the local broker cannot be started, reached or stopped
     + AccessError            a broker answers, but its certificate or our credentials are not accepted
+    + NotAcknowledged        a producer's records were not acknowledged in time, or its sender ended
   x TopicError               topics missing, wrong partition counts, not compacted
   x GenerationError          a tokenizer version cannot be rolled out, rolled back or retired
   x LaneError                a lane cannot continue without risking the state
@@ -37,6 +38,7 @@ __all__ = [
     "MissingPackage",
     "BrokerError",
     "AccessError",
+    "NotAcknowledged",
     "TopicError",
     "GenerationError",
     "LaneError",
@@ -72,6 +74,13 @@ class AccessError(BrokerError):
     """A broker answers, but its certificate is not trusted, or it rejects our credentials; retrying does not help.
 
     Operator action: correct the settings under `kafka.security`, or the user on the broker.
+    """
+
+
+class NotAcknowledged(BrokerError):
+    """A producer's records were not acknowledged in time, or its sender ended; whether they are written is unknown.
+
+    Operator action: none while brokers restart, the worker replaces the producer; else check that the brokers are up.
     """
 
 
