@@ -17,6 +17,7 @@
   x GenerationError          a tokenizer version cannot be rolled out, rolled back or retired
   x LaneError                a lane cannot continue without risking the state
     + LaneFenced             another worker owns the partition by now; the broker fenced this one
+    + LaneInterrupted        Kafka did not answer as needed; the partition is opened again in the same process
     + RestoreError           a table cannot be rebuilt from its changelog
     + TableDamaged           the files of a table are damaged; the next start rebuilds it
   x BadRecord                a malformed record (sent to the dead letters, never stops a stream)
@@ -43,6 +44,7 @@ __all__ = [
     "GenerationError",
     "LaneError",
     "LaneFenced",
+    "LaneInterrupted",
     "RestoreError",
     "TableDamaged",
     "BadRecord",
@@ -110,6 +112,13 @@ class LaneFenced(LaneError):
 
     Operator action: restart the worker. If it happens often, increase `lane.transaction_timeout_ms`, or find out what
     pauses the process.
+    """
+
+
+class LaneInterrupted(LaneError):
+    """Kafka did not answer as needed, or what it did is not known; the lane opens the partition again by itself.
+
+    Operator action: none while it lasts a few seconds; otherwise check the broker that the message names.
     """
 
 

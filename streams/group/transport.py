@@ -36,6 +36,7 @@ from sidestream.streams.runtime.lane_protocol import LaneHost, PartitionLane
 
 # How often to check whether the group has rejected this worker.
 _REJECTED_CHECK_S = 0.5
+_NO_MEMBER = ""
 # Messages handed over without yielding to the event loop; one takes some 50 µs.
 _MAX_AT_ONCE = 16
 
@@ -237,6 +238,21 @@ class FaustHost:
     async def committed(self, topic: str, partitions: Collection[int]) -> dict[int, int | None]:
         """Read the group's committed offsets from the broker."""
         return await committed(self._app, topic, partitions)
+
+    def standbys(self, topic: str) -> frozenset[int]:
+        """Read the standbys of the last assignment from Faust's assignor."""
+        standbys = cast(PartitionAssignor, self._app.assignor).assigned_standbys()
+        return frozenset(tp.partition for tp in standbys if tp.topic == topic)
+
+    async def confirm_member(self) -> bool:
+        """Send a heartbeat through Faust's own consumer, until the group's coordinator answers."""
+        thread = cast(_Consumer, self._app.consumer)._thread
+        coordinator = thread._ensure_consumer()._coordinator
+        while coordinator.member_id != _NO_MEMBER:
+            if await thread.call_thread(coordinator._do_heartbeat):
+                return True
+            await asyncio.sleep(_REJECTED_CHECK_S)
+        return False
 
     async def crash(self, reason: BaseException) -> None:
         """End the worker with a non-zero exit code."""

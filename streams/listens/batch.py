@@ -1,7 +1,7 @@
 """One batch of listens of one partition: turns records and old states into new states and dead letters. No I/O."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from sidestream.models.data.rows import ListenRow
 from sidestream.models.history import SidLookup, block_key, fold
@@ -10,6 +10,15 @@ from sidestream.streams.errors import BadRecord
 from sidestream.streams.listens.durable.writer import FoldedBatch
 from sidestream.streams.listens.erasure.requests import Requests, erasure_changes
 from sidestream.streams.runtime.lane_metrics import LaneMetrics
+
+
+class Piece(NamedTuple):
+    """Some listens of one user: those from `first` to before `stop`; equal for a user with erasures alone."""
+
+    user: bytes
+    first: int
+    stop: int
+
 
 Decode = Callable[[bytes | None, bytes | None, int], ListenRow]
 Values = dict[bytes, bytes | None]
@@ -48,6 +57,31 @@ class ListenBatch:
     def users(self) -> list[bytes]:
         """Keys of the users with listens or erasures in this batch, in order of first occurrence."""
         return list(dict.fromkeys((*self._listens, *self._erasures)))
+
+    def pieces(self, max_users: int, max_listens: int) -> Iterator[list[Piece]]:
+        """Split the batch for `fold`, in the order in which the pieces must be folded.
+
+        Args:
+            max_users: Limit of users at a time, for their states are read together.
+            max_listens: Limit of listens at a time; a user with more is folded in several steps.
+
+        Yields:
+            Users, each with the range of its listens.
+        """
+        together: list[Piece] = []
+        count = 0
+        for user in self.users:
+            total = len(self._listens.get(user, ()))
+            for first in range(0, max(1, total), max_listens):
+                piece = Piece(user, first, min(total, first + max_listens))
+                size = piece.stop - piece.first
+                if together and (first or len(together) == max_users or count + size > max_listens):
+                    yield together
+                    together, count = [], 0
+                together.append(piece)
+                count += size
+        if together:
+            yield together
 
     @property
     def listens(self) -> Listens:
@@ -94,12 +128,12 @@ class ListenBatch:
         self.num_records += len(records)
         self.next_offset = next_offset
 
-    def fold(self, users: Sequence[bytes], states: Sequence[bytes | None], lookup: SidLookup) -> Values:
+    def fold(self, pieces: Sequence[Piece], states: Sequence[bytes | None], lookup: SidLookup) -> Values:
         """Fold the erasures and listens of some users.
 
         Args:
-            users: Keys from `users`.
-            states: Their previous states, in the same order.
+            pieces: From `pieces`.
+            states: Their users' previous states, in the same order; not used for a further piece of the same user.
             lookup: Maps an item key to its current SID.
 
         Returns:
@@ -109,17 +143,18 @@ class ListenBatch:
             StateError: A stored state is invalid.
         """
         changed: Values = {}
-        for user, state in zip(users, states, strict=True):
-            if (asked := self._erasures.get(user)) is not None:
+        for (user, first, stop), stored in zip(pieces, states, strict=True):
+            state = self._values.get(user, stored) if first else stored
+            if not first and (asked := self._erasures.get(user)) is not None:
                 changes = erasure_changes(user, state, self._blocks[user], asked)
                 if user in changes:
                     state = changed[user] = changes.pop(user)
                     self.erased += 1
                 # Before the fold, which may write to the same slots.
                 self._values.update(changes)
-                if user not in self._listens:
-                    continue
-            result = fold(state, self._listens[user], lookup, self._history_events)
+            if first == stop:
+                continue
+            result = fold(state, self._listens[user][first:stop], lookup, self._history_events)
             self.refused += result.erased
             self.applied += result.applied
             self.repeats += result.repeats
@@ -128,6 +163,7 @@ class ListenBatch:
             if result.state != state:
                 changed[user] = result.state
                 # Before the state, which counts them: if a batch is published only in part, no block is missing.
+                self._values.pop(user, None)
                 for slot, block in result.blocks.items():
                     self._values[block_key(user, slot)] = block
         self._values.update(changed)

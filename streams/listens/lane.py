@@ -1,16 +1,11 @@
-"""Listen lane: folds the listens of the assigned partitions into user state, in timed batches.
+"""Listen lane: folds the listens of the assigned partitions into user state, each partition by itself.
 
-One assignment is one run of `_serve`, in this order (each step depends on the one before):
-1. open the writer, which with transactions fences older owners and ends their open transactions, 2. read the group's
-committed source offsets, 3. open the tables, restore them to the changelog's end as of now, and reject states of
-another source (`source_check`), 4. seek the source to the first listen that is not folded, and the erasures likewise,
-5. fold until revoked.
+The lane owns what the partitions share: the writer, the reader of listens and erasures, the restorer, and the standbys.
+`partition_fold` says what happens to one partition. Readers see folded values at once (overlay), before they are
+durable: an answer may use a fold that a crash then undoes.
 
-One batch: decode, read states, erase, fold, publish values and dead letters and wait until they are durable, then one
-RocksDB WriteBatch. Offsets are part of the transaction, or committed by Faust after the write (see `writer`). Readers
-see folded values at once (overlay), before they are durable: an answer may use a fold that a crash then undoes.
-
-Every failure stops the worker: a restart restores a consistent state, continuing might not.
+Kafka that does not answer interrupts a partition, which is then opened again. Every other failure stops the worker: a
+restart restores a consistent state, continuing might not.
 """
 
 import asyncio
@@ -18,23 +13,24 @@ import logging
 import time
 from collections.abc import Callable, Collection, Mapping
 
-from aiokafka import AIOKafkaConsumer
 from rocksdict import DbClosedError
 
 from sidestream.models.history import SidLookup
-from sidestream.streams.errors import LaneError, SidestreamError, TableDamaged
+from sidestream.streams.errors import LaneError, LaneInterrupted, SidestreamError, TableDamaged
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.listens.batch import Decode, OnDurable
-from sidestream.streams.listens.derived import DerivedOutput, open_derived
+from sidestream.streams.listens.derived import DerivedOutput
 from sidestream.streams.listens.durable.guarantee import Guarantee, make_writer
 from sidestream.streams.listens.durable.writer import ChangelogWriter
 from sidestream.streams.listens.erasure.feed import ErasureFeed
-from sidestream.streams.listens.folding import Folding
-from sidestream.streams.listens.restore.positions import source_consumer, start_positions, write_origins
+from sidestream.streams.listens.folding import FoldParts, Slots
+from sidestream.streams.listens.partition_fold import LONGEST_PAUSE_S, PartitionFold
 from sidestream.streams.listens.restore.progress import RestoreProgress
 from sidestream.streams.listens.restore.restorer import Restorer
 from sidestream.streams.listens.restore.source_check import SourceCheck
 from sidestream.streams.listens.settings import LaneSettings
+from sidestream.streams.listens.source import ListenSource, unread
+from sidestream.streams.listens.standbys import Standbys
 from sidestream.streams.listens.table.users import UserTable
 from sidestream.streams.runtime.garbage_collection import collect_and_freeze
 from sidestream.streams.runtime.lane_metrics import LaneMetrics
@@ -82,27 +78,45 @@ class ListenLane:
         on_durable: OnDurable | None = None,
         derived: DerivedOutput | None = None,
     ) -> None:
-        self._host, self._clients, self._table = host, clients, table
-        self._decode, self._lookup, self._settings = decode, lookup, settings
-        self._metrics, self._erasures, self._derived = metrics, erasures, derived
-        self._folding_parts = erasures, on_durable, derived
-        self._pacer = pacer or Pacer(settings.slice_ms, settings.listen_share)
-        self._writer = writer or make_writer(settings, clients, table.identity, host.group_id, self._pacer)
-        side_topics = [part.topic for part in (erasures, derived) if part is not None]
-        self._source_check = SourceCheck(table.identity, clients, side_topics)
-        self._restorer = Restorer(table.identity.changelog_topic, clients, settings.restore_batch_records, metrics)
+        self._host, self._clients, self._table, self._derived = host, clients, table, derived
+        pacer = pacer or Pacer(settings.slice_ms, settings.listen_share)
+        self._writer = writer or make_writer(settings, clients, table.identity, host.group_id, pacer)
         self._session_s = clients.settings.session_timeout_ms / 1000
         # A process paused past its session may have been replaced; brokers fence it only if it uses transactions.
-        self._stall = (
+        stall = (
             None
             if self._writer.commits_source
             else StallGuard(table.identity.source_topic, clients.settings.session_timeout_ms, clock)
         )
+        self._parts = FoldParts(
+            table.identity.source_topic,
+            decode,
+            lookup,
+            self._writer,
+            settings,
+            metrics,
+            pacer,
+            Slots(),
+            stall,
+            erasures,
+            on_durable,
+        )
+        self._check = SourceCheck(
+            table.identity,
+            clients,
+            [] if erasures is None else [erasures.topic],
+            () if derived is None else derived.topics,
+        )
+        self._restorer = Restorer(table.identity, clients, settings.restore_batch_records, metrics)
+        self._standbys = Standbys(table, self._restorer, self._check)
         self._task: asyncio.Task[None] | None = None
         self._crashing: asyncio.Task[None] | None = None
-        self._stop, self._ready = asyncio.Event(), asyncio.Event()
+        self._stop, self._all_ready = asyncio.Event(), asyncio.Event()
         self._assigned: frozenset[int] = frozenset()
-        self._folding = self._new_folding()
+        self._folds: dict[int, PartitionFold] = {}
+        self._committable: dict[int, int] = {}
+        self._source: ListenSource | None = None
+        self._num_openings = 0
 
     @property
     def topic(self) -> str:
@@ -120,33 +134,65 @@ class ListenLane:
         return self._assigned
 
     @property
+    def tables_in_use(self) -> frozenset[int]:
+        """Partitions whose local tables this worker needs: owned ones and standbys."""
+        return self._assigned | self._standbys.partitions
+
+    @property
+    def standby_lags(self) -> Mapping[int, tuple[int | None, int | None]]:
+        """Changelog offsets that each standby is behind, and ms since it was last complete; None if not known."""
+        return self._standbys.lags()
+
+    @property
     def restore_progress(self) -> Mapping[int, RestoreProgress]:
         """Restore progress of each owned partition; empty before the restore begins."""
         return self._restorer.progress
 
+    @property
+    def troubles(self) -> Mapping[int, str]:
+        """Why owned partitions cannot be folded now, by partition."""
+        return {p: fold.trouble for p, fold in self._folds.items() if fold.trouble is not None}
+
     def work(self, ends: Mapping[int, int]) -> Work:
-        """Return the pending work: a restore, or listens not fetched or not durable; `ends` are recent end offsets."""
+        """Return the pending work: partitions not open, and listens not fetched or not durable.
+
+        Args:
+            ends: Recent end offsets of the topic, by partition.
+
+        Returns:
+            The work; attempts to open a partition are progress: the lane waits for Kafka, and a restart would too.
+        """
         if self._task is None:
             return IDLE
-        if not self._ready.is_set():
-            return Work(1, tuple((p, progress.position) for p, progress in self.restore_progress.items()))
-        return self._folding.work(ends)
+        waiting, done = 0 if self._folds else 1, [self._num_openings]
+        missing = self.unread(ends)
+        for partition, fold in self._folds.items():
+            done.append(fold.num_attempts)
+            if fold.is_open and fold.folding is not None:
+                waiting += missing.get(partition, 0) + fold.folding.num_in_flight
+                done.append(fold.folding.next_offset)
+            else:
+                waiting += 1
+        done += [progress.position for progress in self.restore_progress.values()]
+        positions = {} if self._source is None else self._source.positions
+        return Work(waiting, (*done, *positions.items()))
 
     def unread(self, ends: Mapping[int, int]) -> Mapping[int, int]:
         """Count the listens that are not fetched, by owned partition; `ends` are recent end offsets."""
-        return self._folding.unread(ends) if self._ready.is_set() else {}
+        return {} if self._source is None else unread(self._source.positions, ends)
 
     def folded_to(self, partition: int) -> int | None:
         """Return the offset of the first listen that `read` does not include; None if the partition is not ready."""
-        return self._folding.folded_to.get(partition) if self.is_ready(partition) else None
+        fold = self._folds.get(partition)
+        return None if fold is None or not fold.is_ready or fold.folding is None else fold.folding.folded_to
 
     def is_ready(self, partition: int) -> bool:
         """Return whether a partition's table is restored, so that `read` works for it."""
-        return self._ready.is_set() and partition in self._assigned
+        return (fold := self._folds.get(partition)) is not None and fold.is_ready
 
     async def wait_ready(self) -> None:
         """Wait until all owned partitions are ready."""
-        await self._ready.wait()
+        await self._all_ready.wait()
 
     def read(self, partition: int, user_id: str) -> bytes | None:
         """Read a user's state, including listens whose write is still in flight.
@@ -163,17 +209,17 @@ class ListenLane:
             TableDamaged: The database is damaged; the worker stops.
         """
         key = user_id.encode()
-        pending = self._folding.pending(partition)
-        if key in pending:
-            return pending[key]
-        if (table := self._table.get(partition)) is not None:
-            try:
-                return table.get(key)
-            except DbClosedError:  # a revocation has closed it in the meantime
-                pass
-            except TableDamaged as exc:
-                self._crashing = asyncio.create_task(self._crash(exc))
-                raise
+        if (fold := self._folds.get(partition)) is not None and fold.folding is not None:
+            if key in fold.folding.overlay:
+                return fold.folding.overlay[key]
+            if (table := self._table.get(partition)) is not None:
+                try:
+                    return table.get(key)
+                except DbClosedError:  # a revocation has closed it in the meantime
+                    pass
+                except TableDamaged as exc:
+                    self._crashing = asyncio.create_task(self._crash(exc))
+                    raise
         raise self._not_open(partition)
 
     def history(self, partition: int, user_id: str) -> tuple[bytes | None, dict[int, bytes]]:
@@ -189,7 +235,7 @@ class ListenLane:
         Raises:
             LaneError: The partition is not owned, or not open yet.
         """
-        if (table := self._table.get(partition)) is not None:
+        if partition in self._assigned and (table := self._table.get(partition)) is not None:
             try:
                 return table.history(user_id.encode())
             except DbClosedError:  # a revocation has closed it in the meantime
@@ -198,7 +244,10 @@ class ListenLane:
 
     def committable(self) -> Mapping[int, int]:
         """Next source offset by partition; empty if the writer commits them itself."""
-        return {} if self._writer.commits_source else dict(self._folding.next_offsets)
+        if self._writer.commits_source:
+            return {}
+        self._note_committable()
+        return dict(self._committable)
 
     async def on_assigned(self, partitions: Collection[int]) -> None:
         """Take over partitions; restoring and folding run in the background.
@@ -207,7 +256,9 @@ class ListenLane:
             partitions: All partitions that this worker now owns.
         """
         await self.on_revoked(self._assigned)
-        self._assigned, self._folding = frozenset(partitions), self._new_folding()
+        self._assigned, self._committable = frozenset(partitions), {}
+        replicas = self._parts.settings.standby_replicas
+        self._standbys.keep(self._host.standbys(self.topic) if replicas else frozenset(), self._assigned)
         if not partitions:
             return
         self._stop = asyncio.Event()
@@ -215,89 +266,104 @@ class ListenLane:
         self._task.add_done_callback(self._on_done)
 
     async def on_revoked(self, partitions: Collection[int]) -> None:
-        """Stop after finishing the batch in flight.
+        """Stop after finishing the batches in flight; standbys go on.
 
         Args:
             partitions: All partitions that this worker owned.
 
         Raises:
-            LaneError: The batch in flight did not end within half the session timeout.
+            LaneError: A batch in flight did not end within half the session timeout, and nothing fences this worker.
         """
         del partitions  # eager rebalances revoke all partitions
         self._stop.set()
-        self._ready.clear()
+        self._all_ready.clear()
         task, self._task = self._task, None
         if task is None:
             return
         limit_s = self._session_s / 2
         done, _ = await asyncio.wait({task}, timeout=limit_s)
-        if not done:
-            task.cancel()
-            msg = (
-                f"{self.topic}: the batch in flight did not end within {limit_s:.1f} s of the revocation; the worker "
-                "must restart, because another one may own its partitions by now"
-            )
-            raise LaneError(msg)
+        if done:
+            return
+        task.cancel()
+        if self._writer.commits_source:
+            # The next owner's writer ends the transactions in flight, and nothing of them is kept.
+            logger.warning("%s: batches in flight are given up after %.1f s of a revocation", self.topic, limit_s)
+            await asyncio.wait({task})
+            return
+        msg = (
+            f"{self.topic}: the batch in flight did not end within {limit_s:.1f} s of the revocation; the worker "
+            "must restart, because another one may own its partitions by now"
+        )
+        raise LaneError(msg)
+
+    async def close(self) -> None:
+        """Stop everything, standbys included."""
+        await self.on_revoked(self._assigned)
+        self._assigned = frozenset()
+        await self._standbys.close()
 
     def _not_open(self, partition: int) -> LaneError:
         return LaneError(f"{self.topic}/{partition}: the user-state table is not open here; ask its owner")
 
-    def _new_folding(self) -> Folding:
-        return Folding(
-            self.topic,
-            self._decode,
-            self._lookup,
-            self._writer,
-            self._settings,
-            self._metrics,
-            self._pacer,
-            self._stall,
-            *self._folding_parts,
-        )
-
     def _on_done(self, task: "asyncio.Task[None]") -> None:
-        self._ready.clear()
         if not task.cancelled() and (reason := task.exception()) is not None:
             logger.error("listen lane ended", exc_info=reason)
             self._crashing = asyncio.create_task(self._crash(reason))
 
     async def _serve(self, partitions: list[int], stop: asyncio.Event) -> None:
-        source: AIOKafkaConsumer | None = None
+        """Fold the partitions of an assignment; opens all consumers again when they are interrupted."""
+        collect_and_freeze()  # no session-start is waiting yet
         try:
-            # No work to finish yet: a revocation need not wait for a broker that does not answer.
-            if not await run_until(
-                stop, run_concurrently((self._writer.open(partitions), self._source_check.read_topics()))
-            ):
-                return
-            committed = await self._host.committed(self.topic, partitions)
-            tables = await asyncio.to_thread(self._table.open, partitions)
-            await self._source_check.before_restore(tables)
-            await self._restorer.restore(tables, stop.is_set, self._source_check.removals_kept_ms)
-            if stop.is_set():
-                return
-            unrecorded = self._source_check.after_restore(tables, committed)
-            self._writer.set_changelog_ends({p: table.positions.changelog_offset + 1 for p, table in tables.items()})
-            source = source_consumer(self._clients, self._settings, len(partitions))
-            await source.start()
-            positions = await start_positions(source, self.topic, tables, committed)
-            await write_origins(self._writer, tables, positions, unrecorded)
-            if self._erasures is not None:
-                await self._erasures.open(self._host, tables, commits=not self._writer.commits_source)
-            await run_until(stop, open_derived(self._derived, self._writer, positions))
-            self._folding.begin(tables, positions)
-            collect_and_freeze()  # no session-start is waiting yet
-            if not stop.is_set():
-                self._ready.set()
-            await self._folding.run(source, stop)
+            while not stop.is_set():
+                try:
+                    await self._fold_all(partitions, stop)
+                except LaneInterrupted as exc:
+                    logger.warning("%s: interrupted: %s", self.topic, exc)
+                    await run_until(stop, asyncio.sleep(LONGEST_PAUSE_S))
         finally:
-            self._ready.clear()
-            if source is not None:
-                await source.stop()
-            if self._erasures is not None:
-                await self._erasures.close()
-            await self._writer.close()
-            self._folding.end()
-            await asyncio.to_thread(self._table.close)
+            self._folds = {}
+
+    async def _fold_all(self, partitions: list[int], stop: asyncio.Event) -> None:
+        self._num_openings += 1
+        source = ListenSource(self._clients, self._parts, partitions)
+        try:
+            try:
+                opening = source.open(commits_erasures=not self._writer.commits_source)
+                if not await run_until(stop, opening):
+                    return
+            except SidestreamError as exc:
+                msg = f"its consumers cannot be opened ({exc})"
+                raise LaneInterrupted(msg) from exc
+            self._source = source
+            self._folds = {partition: self._new_fold(partition, source) for partition in partitions}
+            folds = [fold.run(stop, self._on_ready) for fold in self._folds.values()]
+            reading = asyncio.create_task(source.run(lambda partition: self._folds[partition].position_lost()))
+            folding = asyncio.create_task(run_concurrently(folds))
+            try:
+                await asyncio.wait({reading, folding}, return_when=asyncio.FIRST_COMPLETED)
+                for task in (folding, reading):
+                    if task.done():
+                        task.result()
+            finally:
+                for task in (folding, reading):
+                    task.cancel()
+                await asyncio.gather(folding, reading, return_exceptions=True)
+        finally:
+            self._note_committable()
+            self._source = None
+            await source.close()
+
+    def _new_fold(self, partition: int, source: ListenSource) -> PartitionFold:
+        return PartitionFold(
+            partition, self._parts, self._host, self._table, self._restorer, self._check, source, self._derived
+        )
+
+    def _on_ready(self) -> None:
+        if all(fold.is_ready for fold in self._folds.values()) and not self._stop.is_set():
+            self._all_ready.set()
+
+    def _note_committable(self) -> None:
+        self._committable.update({p: f.folding.next_offset for p, f in self._folds.items() if f.folding is not None})
 
     async def _crash(self, reason: BaseException) -> None:
         if not isinstance(reason, SidestreamError):

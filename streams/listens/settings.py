@@ -76,9 +76,21 @@ class LaneSettings(BaseModel):
         ),
     )
     transaction_timeout_ms: int = Field(
-        default=10_000,
+        default=30_000,
         ge=1_000,
-        description="The broker aborts a transaction that is open for longer and fences its worker.",
+        description=(
+            "The broker aborts a transaction that is open for longer; a transaction is up to five requests, each of "
+            "which a busy broker may take seconds to answer."
+        ),
+    )
+    standby_replicas: int = Field(
+        default=0,
+        ge=0,
+        le=1,
+        description=(
+            "1: another worker keeps a copy of each partition's table current, so that a dead worker's users are "
+            "answered again without a full restore; doubles disk use and changelog reads."
+        ),
     )
     restore_batch_records: int = Field(default=5_000, ge=1, description="Changelog records in one bulk write.")
     commit_interval_ms: int = Field(

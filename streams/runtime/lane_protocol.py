@@ -45,5 +45,11 @@ class LaneHost(Protocol):
     async def committed(self, topic: str, partitions: Collection[int]) -> dict[int, int | None]:
         """Read the group's committed offsets from the broker; None where the group never committed."""
 
+    def standbys(self, topic: str) -> frozenset[int]:
+        """Return the partitions of a topic whose state this worker should keep current for their owners' failure."""
+
+    async def confirm_member(self) -> bool:
+        """Ask the group whether this worker is still a member; waits for the group's coordinator."""
+
     async def crash(self, reason: BaseException) -> None:
         """Stop the worker with a non-zero exit code; `reason` is logged."""

@@ -1,7 +1,7 @@
-"""Helpers to await coroutines: all of several concurrently, or one until a stop event."""
+"""Helpers to await: several coroutines concurrently, one until a stop event, or a thread to its end."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -52,3 +52,23 @@ async def run_until(stop: asyncio.Event, coroutine: Coroutine[Any, Any, object],
         work.cancel()
         stopped.cancel()
         await asyncio.gather(work, stopped, return_exceptions=True)
+
+
+async def run_in_thread(function: Callable[..., T], *args: Any) -> T:
+    """Run a function in a thread, and wait for its end even when cancelled: a thread goes on.
+
+    Args:
+        function: Blocking function.
+        *args: Its arguments.
+
+    Returns:
+        Its result.
+    """
+    running = asyncio.ensure_future(asyncio.to_thread(function, *args))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait({running})
+        if not running.cancelled():
+            running.exception()  # read, or asyncio would log it
+        raise

@@ -23,7 +23,7 @@ from sidestream.streams.generations.pair_loader import LoadPair
 from sidestream.streams.generations.serving import Serving
 from sidestream.streams.group.faust_app import make_faust_app
 from sidestream.streams.group.transport import FaustHost, register
-from sidestream.streams.kafka.clients import TRANSACTION_TIMEOUT_MS, Clients
+from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.listens.durable.guarantee import Guarantee
 from sidestream.streams.listens.erasure.feed import ErasureFeed
 from sidestream.streams.listens.erasure.sweep import Sweep
@@ -274,7 +274,7 @@ class WorkerParts:
 def _no_progress_s(settings: Settings) -> float:
     if settings.worker.watchdog.no_progress_s is not None:
         return settings.worker.watchdog.no_progress_s
-    return (settings.kafka.session_timeout_ms + TRANSACTION_TIMEOUT_MS) / 1e3 + _NO_PROGRESS_MARGIN_S
+    return (settings.kafka.session_timeout_ms + settings.lane.transaction_timeout_ms) / 1e3 + _NO_PROGRESS_MARGIN_S
 
 
 def _work_of(lane: ListenLane | ErasureFeed | SessionLane, backlog: Backlog) -> Work:

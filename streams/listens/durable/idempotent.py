@@ -1,13 +1,13 @@
 """At-least-once writer: an idempotent producer, with source offsets committed later through the group."""
 
 import asyncio
-from collections.abc import Collection, Mapping
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from sidestream.streams.errors import LaneError
+from sidestream.streams.errors import LaneError, LaneInterrupted, NotAcknowledged
 from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.producing import acknowledged
 from sidestream.streams.listens.durable.sending import (
     MAX_REQUEST_BYTES,
     queue_batch,
@@ -16,6 +16,9 @@ from sidestream.streams.listens.durable.sending import (
 )
 from sidestream.streams.listens.durable.writer import FoldedBatch
 from sidestream.streams.runtime.pacing import Pacer
+
+# Limit of one batch; the producer itself retries until its request timeout.
+PUBLISH_S = 30.0
 
 
 class IdempotentWriter:
@@ -36,23 +39,44 @@ class IdempotentWriter:
         self._clients = clients
         self._batch_bytes = batch_bytes
         self._producer: AIOKafkaProducer | None = None
+        self._is_broken = False
+        self._starting = asyncio.Lock()
+        self._open: set[int] = set()
         self._next: dict[int, int] = {}
 
-    async def open(self, partitions: Collection[int]) -> None:
-        """Start the producer.
+    async def open(self, partition: int) -> None:
+        """Start the producer, which serves all partitions, unless it works.
 
         Args:
-            partitions: All partitions that this worker now owns.
-        """
-        del partitions  # one producer serves all partitions
-        self._producer = self._clients.async_producer(
-            max_batch_bytes=self._batch_bytes, max_request_bytes=MAX_REQUEST_BYTES
-        )
-        await self._producer.start()
+            partition: A partition that this worker owns.
 
-    def set_changelog_ends(self, changelog_next: Mapping[int, int]) -> None:
-        """Set the expected offsets of our first records."""
-        self._next = dict(changelog_next)
+        Raises:
+            LaneInterrupted: The broker does not answer.
+        """
+        self._open.add(partition)
+        async with self._starting:
+            if self._producer is not None and not self._is_broken:
+                return
+            await self._stop()
+            producer = self._clients.async_producer(
+                max_batch_bytes=self._batch_bytes, max_request_bytes=MAX_REQUEST_BYTES
+            )
+            is_open = False
+            try:
+                async with asyncio.timeout(PUBLISH_S):
+                    await producer.start()
+                is_open = True
+            except (KafkaError, TimeoutError) as exc:
+                msg = f"changelog {self.topic}: the producer cannot be started ({exc!r}); check the broker"
+                raise LaneInterrupted(msg) from exc
+            finally:
+                if not is_open:
+                    await stop_producer(producer, self.topic)
+            self._producer, self._is_broken = producer, False
+
+    def set_changelog_end(self, partition: int, next_offset: int) -> None:
+        """Set the expected offset of our first record."""
+        self._next[partition] = next_offset
 
     async def publish(self, batch: FoldedBatch) -> int | None:
         """Write values and dead letters and wait for all acks.
@@ -64,25 +88,36 @@ class IdempotentWriter:
             Offset of the last changelog record that was written; None if there was nothing to write.
 
         Raises:
-            LaneError: The broker rejected a record, or another process writes to this changelog partition.
+            LaneInterrupted: The batch is not known to be durable.
+            LaneError: Another process writes to this changelog partition.
         """
         if self._producer is None:
             raise writer_closed_error(self.topic)
         try:
-            queued = await queue_batch(self._producer, self.topic, batch, self._pacer)
-            for count, future in queued.values:
-                self._check_contiguous(batch.partition, (await future).offset, count)
-            await asyncio.gather(*(future for _, future in queued.others))
-        except KafkaError as exc:
+            has_values = await acknowledged(self._send(self._producer, batch), self._producer, PUBLISH_S)
+        except (KafkaError, NotAcknowledged) as exc:
+            self._is_broken = True
             msg = (
                 f"changelog {self.topic}/{batch.partition}: a batch before source offset {batch.next_offset} was not "
-                f"acknowledged ({exc!r}); check the broker; the worker restarts and folds it again"
+                f"acknowledged ({exc!r}); it is folded again; check the broker"
             )
-            raise LaneError(msg) from exc
-        return self._next[batch.partition] - 1 if queued.values else None
+            raise LaneInterrupted(msg) from exc
+        return self._next[batch.partition] - 1 if has_values else None
 
-    async def close(self) -> None:
-        """Stop the producer."""
+    async def close(self, partition: int) -> None:
+        """Stop writing for a partition; the producer stops with the last one."""
+        self._open.discard(partition)
+        if not self._open:
+            await self._stop()
+
+    async def _send(self, producer: AIOKafkaProducer, batch: FoldedBatch) -> bool:
+        queued = await queue_batch(producer, self.topic, batch, self._pacer)
+        for count, future in queued.values:
+            self._check_contiguous(batch.partition, (await future).offset, count)
+        await asyncio.gather(*(future for _, future in queued.others))
+        return bool(queued.values)
+
+    async def _stop(self) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
             await stop_producer(producer, self.topic)

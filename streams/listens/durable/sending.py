@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaProducer
 
 from sidestream.streams.errors import LaneError
+from sidestream.streams.kafka.producing import close_producer
 from sidestream.streams.listens.durable.writer import FoldedBatch
 from sidestream.streams.runtime.pacing import Pacer
 
@@ -51,13 +52,13 @@ async def queue_batch(producer: AIOKafkaProducer, changelog: str, batch: FoldedB
         KafkaError: The producer accepts no more records.
     """
     queued = Queued([], [])
-    for topic, rows in _by_topic(changelog, batch):
+    for (topic, partition), rows in _by_place(changelog, batch):
         async with pacer.working:
             builders = await _build(producer, rows, pacer)
         acks = queued.values if topic == changelog else queued.others
         for builder in builders:
             builder.close()
-            future = await producer.send_batch(builder, topic, partition=batch.partition)
+            future = await producer.send_batch(builder, topic, partition=partition)
             acks.append((builder.record_count(), future))
     return queued
 
@@ -69,11 +70,8 @@ async def stop_producer(producer: AIOKafkaProducer, topic: str) -> None:
         producer: The producer.
         topic: What it writes for, used in the log.
     """
-    try:
-        async with asyncio.timeout(CLOSE_S):
-            await producer.stop()
-    except TimeoutError:
-        logger.warning("%s: its producer did not stop in %.1f s", topic, CLOSE_S)
+    if not await close_producer(producer, CLOSE_S):
+        logger.warning("%s: its producer was closed before everything was sent", topic)
 
 
 def writer_closed_error(changelog: str) -> LaneError:
@@ -81,12 +79,14 @@ def writer_closed_error(changelog: str) -> LaneError:
     return LaneError(f"changelog {changelog}: expected an open writer, got a closed one; restart the worker")
 
 
-def _by_topic(changelog: str, batch: FoldedBatch) -> Iterator[tuple[str, Iterable[_Row]]]:
-    yield changelog, ((key, value, []) for key, value in batch.values.items())
-    for topic in {letter.topic for letter in batch.dead_letters}:
-        yield topic, [(x.key, x.value, x.headers) for x in batch.dead_letters if x.topic == topic]
-    for topic, values in batch.derived.items():
-        yield topic, ((key, value, []) for key, value in values.items())
+def _by_place(changelog: str, batch: FoldedBatch) -> Iterator[tuple[tuple[str, int], Iterable[_Row]]]:
+    yield (changelog, batch.partition), ((key, value, []) for key, value in batch.values.items())
+    others: dict[tuple[str, int], list[_Row]] = {}
+    for letter in batch.dead_letters:
+        others.setdefault((letter.topic, batch.partition), []).append((letter.key, letter.value, letter.headers))
+    for topic, partition, key, value in batch.derived:
+        others.setdefault((topic, partition), []).append((key, value, []))
+    yield from others.items()
 
 
 async def _build(producer: AIOKafkaProducer, rows: Iterable[_Row], pacer: Pacer) -> list[Any]:

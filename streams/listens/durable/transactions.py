@@ -13,21 +13,31 @@ Fencing relies on the transactional id and not on the group: aiokafka's TxnOffse
 broker accepts it from a member of an old generation. That is why `open` must come before any position is read.
 
 A retriable error is handled by abort and retry, which is safe as long as the abort itself is accepted: only the owner
-can abort. A producer is never restarted within an assignment: that would fence the rightful owner. A producer whose
-transactional id has expired on the broker (7 days without a listen) fails its next batch, and the worker restarts.
+can abort. After any other failure, and where a transaction takes longer than the broker keeps it, its outcome is not
+known: the lane opens the partition again, which is as safe as a restart of the process (`partition_fold`). The same
+holds for a producer whose transactional id has expired on the broker (7 days without a listen).
 
 Source: KIP-98 (transactions); KIP-447 (why a group generation would be the other fence).
 """
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError, ProducerFenced, TransactionalIdAuthorizationFailed
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    InvalidTopicError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    ProducerFenced,
+    RecordListTooLargeError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+)
 
-from sidestream.streams.errors import LaneError, LaneFenced
+from sidestream.streams.errors import LaneError, LaneFenced, LaneInterrupted, NotAcknowledged
 from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.producing import acknowledged
 from sidestream.streams.listens.durable.sending import (
     MAX_REQUEST_BYTES,
     queue_batch,
@@ -36,10 +46,18 @@ from sidestream.streams.listens.durable.sending import (
 )
 from sidestream.streams.listens.durable.writer import FoldedBatch
 from sidestream.streams.runtime.pacing import Pacer
-from sidestream.streams.runtime.waiting import run_concurrently
 
 logger = logging.getLogger(__name__)
 
+# Errors that would meet the same batch again.
+_BATCH_REFUSED = (
+    GroupAuthorizationFailedError,
+    InvalidTopicError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+)
 # Attempts per batch; each abort costs about 5 ms.
 ATTEMPTS = 5
 RETRY_S = 0.05
@@ -75,7 +93,7 @@ class TransactionalWriter:
         self.source_topic, self.changelog_topic, self.group_id = source_topic, changelog_topic, group_id
         self._clients = clients
         self._batch_bytes = batch_bytes
-        self._timeout_ms = transaction_timeout_ms
+        self._timeout_ms, self._limit_s = transaction_timeout_ms, transaction_timeout_ms / 1e3
         self._pacer = pacer or Pacer()
         self._producers: dict[int, AIOKafkaProducer] = {}
 
@@ -83,25 +101,29 @@ class TransactionalWriter:
         """Transactional id of a source partition; the same for every worker of the group, which makes fencing work."""
         return f"{self.group_id}-{self.source_topic}-{partition}"
 
-    async def open(self, partitions: Collection[int]) -> None:
-        """Start all producers concurrently, which fences older owners; takes 20 to 60 ms.
+    async def open(self, partition: int) -> None:
+        """Start the partition's producer, which fences older owners; takes 20 to 60 ms.
 
         Args:
-            partitions: All partitions that this worker now owns.
+            partition: A partition that this worker owns.
 
         Raises:
+            LaneInterrupted: The broker does not answer.
             LaneError: The broker does not permit transactions.
         """
-        for partition in partitions:
-            self._producers[partition] = self._clients.async_producer(
-                transactional_id=self.transactional_id(partition),
-                transaction_timeout_ms=self._timeout_ms,
-                max_batch_bytes=self._batch_bytes,
-                max_request_bytes=MAX_REQUEST_BYTES,
-                retry_backoff_ms=RETRY_BACKOFF_MS,
-            )
+        await self.close(partition)
+        producer = self._clients.async_producer(
+            transactional_id=self.transactional_id(partition),
+            transaction_timeout_ms=self._timeout_ms,
+            max_batch_bytes=self._batch_bytes,
+            max_request_bytes=MAX_REQUEST_BYTES,
+            retry_backoff_ms=RETRY_BACKOFF_MS,
+        )
+        where, is_open = f"{self.source_topic}/{partition}", False
         try:
-            await run_concurrently(producer.start() for producer in self._producers.values())
+            async with asyncio.timeout(self._limit_s):
+                await producer.start()
+            is_open = True
         except TransactionalIdAuthorizationFailed as exc:
             msg = (
                 f"{self.source_topic}: the broker does not permit transactions; allow WRITE and DESCRIBE on "
@@ -109,14 +131,15 @@ class TransactionalWriter:
                 "lane.guarantee = at_least_once for all workers of this group"
             )
             raise LaneError(msg) from exc
-        except KafkaError as exc:
-            msg = (
-                f"{self.source_topic}: the transactional producers cannot be started ({exc!r}); check the broker, then "
-                "restart the worker"
-            )
-            raise LaneError(msg) from exc
+        except (KafkaError, TimeoutError) as exc:
+            msg = f"{where}: the transactional producer cannot be started ({exc!r}); check the broker"
+            raise LaneInterrupted(msg) from exc
+        finally:
+            if not is_open:
+                await stop_producer(producer, where)
+        self._producers[partition] = producer
 
-    def set_changelog_ends(self, changelog_next: Mapping[int, int]) -> None:
+    def set_changelog_end(self, partition: int, next_offset: int) -> None:
         """Do nothing: no other process can write, and transactions leave gaps in the offsets anyway."""
 
     async def publish(self, batch: FoldedBatch) -> int | None:
@@ -129,12 +152,26 @@ class TransactionalWriter:
             Offset of the last changelog record that was written; None if there was nothing to write.
 
         Raises:
+            LaneInterrupted: The batch is not known to be durable.
             LaneFenced: Another worker owns the partition, or the transaction was open for too long.
-            LaneError: The broker rejected the transaction for another reason.
+            LaneError: The broker rejected the batch itself.
         """
         producer = self._producers.get(batch.partition)
         if producer is None:
             raise writer_closed_error(self.changelog_topic)
+        try:
+            return await acknowledged(self._transaction(producer, batch), producer, self._limit_s)
+        except NotAcknowledged as exc:
+            raise self._interrupted(batch, exc) from exc
+        except KafkaError as exc:
+            raise self._refused(batch, exc) from exc
+
+    async def close(self, partition: int) -> None:
+        """Stop the partition's producer."""
+        if (producer := self._producers.pop(partition, None)) is not None:
+            await stop_producer(producer, f"{self.source_topic}/{partition}")
+
+    async def _transaction(self, producer: AIOKafkaProducer, batch: FoldedBatch) -> int | None:
         attempt = 1
         while True:
             try:
@@ -142,23 +179,13 @@ class TransactionalWriter:
                 break
             except KafkaError as exc:
                 if not exc.retriable or attempt == ATTEMPTS:
-                    raise self._refused(batch, exc) from exc
+                    raise
                 logger.warning("%s/%d: transaction aborted, retrying", self.source_topic, batch.partition)
-                await self._abort(producer, batch)
-                await asyncio.sleep(RETRY_S)
+            await producer.abort_transaction()
+            await asyncio.sleep(RETRY_S)
             attempt += 1
-        try:
-            await producer.commit_transaction()
-        except KafkaError as exc:  # never retried: it may have been committed
-            raise self._refused(batch, exc) from exc
+        await producer.commit_transaction()  # never retried: it may have been committed
         return last
-
-    async def close(self) -> None:
-        """Stop all producers."""
-        producers, self._producers = self._producers, {}
-        await asyncio.gather(
-            *(stop_producer(producer, f"{self.source_topic}/{partition}") for partition, producer in producers.items())
-        )
 
     async def _send(self, producer: AIOKafkaProducer, batch: FoldedBatch) -> int | None:
         """Begin a transaction and wait for all acks; aiokafka would commit it without the rejected records."""
@@ -175,12 +202,6 @@ class TransactionalWriter:
         last = len(values) - 1
         return int(acks[last].offset) + values[last][0] - 1
 
-    async def _abort(self, producer: AIOKafkaProducer, batch: FoldedBatch) -> None:
-        try:
-            await producer.abort_transaction()
-        except KafkaError as exc:
-            raise self._refused(batch, exc) from exc
-
     def _refused(self, batch: FoldedBatch, exc: KafkaError) -> LaneError:
         where = f"{self.source_topic}/{batch.partition}"
         if isinstance(exc, ProducerFenced):
@@ -190,8 +211,16 @@ class TransactionalWriter:
                 f"{self._timeout_ms} ms (lane.transaction_timeout_ms); this worker must restart"
             )
             return LaneFenced(msg)
+        if not isinstance(exc, _BATCH_REFUSED):
+            return self._interrupted(batch, exc)
         msg = (
-            f"{where}: the transaction of the batch before source offset {batch.next_offset} failed ({exc!r}); check "
-            "the broker; the worker restarts, and folds it again if it was not kept"
+            f"{where}: Kafka refuses the batch before source offset {batch.next_offset} ({exc!r}); nothing of it is "
+            "kept; compare the limits and permissions of the topics, then restart the worker"
         )
         return LaneError(msg)
+
+    def _interrupted(self, batch: FoldedBatch, exc: Exception) -> LaneInterrupted:
+        return LaneInterrupted(
+            f"{self.source_topic}/{batch.partition}: the transaction of the batch before source offset "
+            f"{batch.next_offset} failed ({exc!r}); it is folded again if it was not kept; check the broker"
+        )

@@ -8,46 +8,54 @@ their dead-letter topic. They differ in the source offset:
 * transactional (`transactions`): it is part of the same transaction, so `commits_source` is true. Exactly once.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from sidestream.streams.contracts.deadletters import DeadLetter
 
 
+class DerivedRecord(NamedTuple):
+    """Record of another topic that is durable together with the batch; see `derived`."""
+
+    topic: str
+    partition: int
+    key: bytes
+    value: bytes | None
+
+
 @dataclass(frozen=True, slots=True)
 class FoldedBatch:
-    """Changes of one batch of one partition; side offsets and derived records are by topic, for the same partition."""
+    """Changes of one batch of one partition; side offsets are by topic, for the same partition."""
 
     partition: int
     values: Mapping[bytes, bytes | None]
     dead_letters: Sequence[DeadLetter]
     next_offset: int
     side_offsets: Mapping[str, int] = field(default_factory=dict)
-    derived: Mapping[str, Mapping[bytes, bytes]] = field(default_factory=dict)
+    derived: Sequence[DerivedRecord] = ()
 
 
 class ChangelogWriter(Protocol):
-    """Publishes folded batches."""
+    """Publishes folded batches; each partition is opened and closed by itself."""
 
     commits_source: bool
 
-    async def open(self, partitions: Collection[int]) -> None:
-        """Prepare for these partitions, before any position is read; fences older writers if supported.
+    async def open(self, partition: int) -> None:
+        """Prepare for a partition, before any position of it is read; fences older writers if supported.
+
+        A partition that is open is opened again, which ends what is in flight for it.
 
         Args:
-            partitions: All partitions that this worker now owns.
+            partition: A partition that this worker owns.
 
         Raises:
-            LaneError: The writer cannot write to them.
+            LaneInterrupted: Kafka does not answer.
+            LaneError: The writer cannot write to it.
         """
 
-    def set_changelog_ends(self, changelog_next: Mapping[int, int]) -> None:
-        """Set the ends of the changelogs; called once after `open`, before the first batch.
-
-        Args:
-            changelog_next: Next free changelog offset by partition.
-        """
+    def set_changelog_end(self, partition: int, next_offset: int) -> None:
+        """Set the next free changelog offset of a partition; called after `open`, before its first batch."""
 
     async def publish(self, batch: FoldedBatch) -> int | None:
         """Make one batch durable.
@@ -59,8 +67,10 @@ class ChangelogWriter(Protocol):
             Offset of the last changelog record that was written; None if there was nothing to write.
 
         Raises:
-            LaneError: The batch is not known to be durable; the worker must restart.
+            LaneInterrupted: The batch is not known to be durable; the partition must be opened again.
+            LaneFenced: Another writer has opened the partition, or the broker has given up this one.
+            LaneError: The batch cannot be made durable.
         """
 
-    async def close(self) -> None:
-        """Stop writing for all partitions."""
+    async def close(self, partition: int) -> None:
+        """Stop writing for a partition; idempotent."""

@@ -7,15 +7,17 @@ and applies the requests.
 
 from collections.abc import Collection, Mapping
 
+from sidestream.streams.errors import BrokerError
 from sidestream.streams.kafka.clients import Clients
-from sidestream.streams.kafka.follower import Follower
-from sidestream.streams.kafka.read_rules import Place
+from sidestream.streams.kafka.partition_reader import PartitionReader
 from sidestream.streams.listens.durable.writer import FoldedBatch
 from sidestream.streams.listens.erasure.requests import Decode, Requests, read_requests
 from sidestream.streams.listens.erasure.sweep import Sweep
 from sidestream.streams.listens.table.partition import PartitionTable
-from sidestream.streams.runtime.lane_protocol import LaneHost
-from sidestream.streams.runtime.progress import IDLE, ReadProgress, Work
+from sidestream.streams.runtime.logs.log import get_log
+from sidestream.streams.runtime.progress import Work
+
+_log = get_log(__name__)
 
 # Bounds the growth of one batch.
 MAX_REQUESTS = 500
@@ -38,8 +40,10 @@ class ErasureFeed:
         self.next_offsets: dict[int, int] = {}
         self._topic, self._clients, self._decode = topic, clients, decode
         self._sweep = sweep
-        self._follower: Follower | None = None
-        self._reading = ReadProgress()
+        self._reader: PartitionReader | None = None
+        # Read positions of the partitions that are read, and requests that are not applied.
+        self._positions: dict[int, int] = {}
+        self._in_flight: dict[int, int] = {}
         self._commits = False
 
     @property
@@ -59,61 +63,118 @@ class ErasureFeed:
 
     def work(self, ends: Mapping[int, int]) -> Work:
         """Return the pending requests, not read or not durable; `ends` are recent end offsets of the topic."""
-        if self._follower is None:
-            return IDLE
-        return self._reading.work(ends, tuple(self.next_offsets.items()))
+        pending = sum(self.unread(ends).values()) + sum(self._in_flight.values())
+        return Work(pending, (tuple(self._positions.items()), tuple(self.next_offsets.items())))
 
     def unread(self, ends: Mapping[int, int]) -> dict[int, int]:
         """Count the requests that are not read, by partition; `ends` are recent end offsets of the topic."""
-        return {} if self._follower is None else self._reading.unread(ends)
+        return {p: max(0, ends.get(p, 0) - position) for p, position in self._positions.items()}
 
-    async def open(self, host: LaneHost, tables: Mapping[int, PartitionTable], *, commits: bool) -> None:
-        """Start reading and sweeping.
+    async def open(self, partitions: Collection[int], *, commits: bool) -> None:
+        """Connect for an assignment; nothing is read before `begin`.
 
         Args:
-            host: Source of the group's offsets; partitions without one are read from their beginning.
-            tables: Restored tables by partition.
+            partitions: All partitions of the assignment.
             commits: Whether Faust commits the offsets.
+
+        Raises:
+            BrokerError: Kafka does not answer.
         """
-        self._commits, self._reading = commits, ReadProgress()
-        committed = await host.committed(self._topic, list(tables))
-        start = {Place(self._topic, p): offset for p, offset in committed.items() if offset is not None}
+        self._commits, self.next_offsets = commits, {}
+        reader = PartitionReader(self._clients, self._topic, partitions)
+        await reader.open()
+        self._reader = reader
+
+    async def begin(self, partition: int, table: PartitionTable, committed: int | None) -> None:
+        """Read the requests of a partition from now on, and sweep its table.
+
+        Args:
+            partition: Partition number.
+            table: Its restored table.
+            committed: The group's offset; None to read from the beginning.
+
+        Raises:
+            BrokerError: Kafka does not answer.
+        """
+        reader = self._opened()
+        begin, end = await reader.bounds(partition)
         # Kafka deletes a group's offsets with their topic: a recreated one is read again completely, and requests are
-        # idempotent. One that is recreated later is noticed only while it ends before the position (`read_rules`).
-        follower = Follower(self._clients, {self._topic: tables}, start=start)
-        await follower.open()
-        self._follower = follower
-        self.next_offsets = _by_partition(follower)
-        self._sweep.begin(tables)
+        # idempotent.
+        position = committed if committed is not None and begin <= committed <= end else begin
+        if committed is not None and position != committed:
+            _log.warning(
+                "committed offset of erasures is not in the log, read from its beginning",
+                topic=self._topic,
+                partition=partition,
+                committed=committed,
+                begin=begin,
+                end=end,
+            )
+        self.next_offsets[partition] = self._positions[partition] = position
+        self._in_flight[partition] = 0
+        reader.begin(partition, position)
+        self._sweep.add(partition, table)
 
-    async def fetch(self) -> dict[int, Requests]:
-        """Fetch the requests that are available now, by partition; partitions without requests are left out."""
-        follower = self._follower
-        if follower is None:
-            return {}
-        batches = await follower.poll(0, MAX_REQUESTS)
-        fetched = {batch.place.partition: batch.records for batch in batches}
-        self._reading.in_flight = sum(map(len, fetched.values()))
-        self._reading.positions = _by_partition(follower)
-        return {partition: read_requests(self._topic, records, self._decode) for partition, records in fetched.items()}
+    def pause(self, partition: int) -> None:
+        """Stop reading and sweeping a partition; `committable` stays as it is."""
+        if self._reader is not None:
+            self._reader.pause(partition)
+        self._sweep.remove(partition)
+        self._positions.pop(partition, None)
+        self._in_flight.pop(partition, None)
 
-    def mark_applied(self, applied: Mapping[int, Requests]) -> None:
+    async def fetch(self, timeout_ms: int, partitions: Collection[int]) -> dict[int, Requests]:
+        """Fetch the next requests.
+
+        Args:
+            timeout_ms: How long to wait if there are none.
+            partitions: Partitions to take requests of.
+
+        Returns:
+            Requests by partition; partitions without requests are left out.
+
+        Raises:
+            BrokerError: Kafka refuses the request.
+        """
+        reader, fetched = self._opened(), dict[int, Requests]()
+        found = await reader.fetch(timeout_ms, MAX_REQUESTS, partitions)
+        for partition in found.lost:
+            position = (await reader.bounds(partition)).begin
+            _log.warning("erasures were deleted before they were read", partition=partition, position=position)
+            reader.begin(partition, position)
+        for partition, records in found.records.items():
+            if partition in self._positions:  # otherwise it was paused in the meantime
+                self._in_flight[partition] += len(records)
+                fetched[partition] = read_requests(self._topic, records, self._decode)
+        for partition in list(self._positions):
+            self._positions[partition] = await reader.position(partition)
+        return fetched
+
+    def mark_applied(self, partition: int, requests: Requests) -> None:
         """Note that requests are durably applied."""
-        for partition, requests in applied.items():
-            self.next_offsets[partition] = requests.next_offset
-        self._reading.in_flight = 0
+        self.next_offsets[partition] = requests.next_offset
+        if partition in self._in_flight:
+            self._in_flight[partition] -= requests.num_records
 
-    def sweep(self, next_offsets: Mapping[int, int], positions: Mapping[int, int]) -> list[FoldedBatch]:
-        """Return the removals of one page of the tables at most, see `Sweep.step`."""
-        return self._sweep.step(next_offsets, positions)
+    def has_page(self, partition: int) -> bool:
+        """Return whether `sweep` may have something to do."""
+        return self._sweep.has_page(partition)
+
+    def sweep(self, partition: int, next_offset: int, position: int) -> list[FoldedBatch]:
+        """Return the removals of one page of a table at most, see `Sweep.step`."""
+        return self._sweep.step(partition, next_offset, position)
 
     async def close(self) -> None:
         """Stop reading and sweeping; `committable` stays as it is."""
         await self._sweep.close()
-        follower, self._follower = self._follower, None
-        if follower is not None:
-            await follower.close()
+        reader, self._reader = self._reader, None
+        for partition in list(self._positions):
+            self.pause(partition)
+        if reader is not None:
+            await reader.close()
 
-
-def _by_partition(follower: Follower) -> dict[int, int]:
-    return {place.partition: position for place, position in follower.positions.items()}
+    def _opened(self) -> PartitionReader:
+        if self._reader is None:
+            msg = f"{self._topic}: expected an open reader, got a closed one"
+            raise BrokerError(msg)
+        return self._reader

@@ -25,6 +25,7 @@ class Requests:
         by_user: By key, in offset order: time up to which everything is erased; None ends the erasures of the user.
         dead_letters: Dead letters of malformed records.
         bad_reasons: Their reason codes, in the same order.
+        num_records: Number of records read, all kinds.
     """
 
     topic: str
@@ -32,6 +33,7 @@ class Requests:
     by_user: dict[bytes, list[int | None]] = field(default_factory=dict)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     bad_reasons: list[str] = field(default_factory=list)
+    num_records: int = 0
 
 
 def read_requests(topic: str, records: Iterable[Any], decode: Decode) -> Requests:
@@ -39,6 +41,7 @@ def read_requests(topic: str, records: Iterable[Any], decode: Decode) -> Request
     requests = Requests(topic, 0)
     for record in records:
         requests.next_offset = record.offset + 1
+        requests.num_records += 1
         if record.value is None and any(name == SWEPT_HEADER for name, _ in record.headers):
             continue
         try:

@@ -9,8 +9,7 @@ the watermarks still exist.
 import asyncio
 import itertools
 import logging
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiokafka import TopicPartition
@@ -66,57 +65,62 @@ class Sweep:
     ) -> None:
         self._source_topic, self._erasures_topic = source_topic, erasures_topic
         self._clients, self._settings, self._now_ms, self._clock = clients, settings, now_ms, clock
-        self._tables: Mapping[int, PartitionTable] = {}
+        self._tables: dict[int, PartitionTable] = {}
         self._source_task: asyncio.Task[dict[int, Source]] | None = None
         self._sources: dict[int, Source] = {}
-        # Partition, and first key that was not examined.
-        self._pages: deque[tuple[int, bytes]] = deque()
+        # First key that was not examined, by partition.
+        self._pages: dict[int, bytes] = {}
         self._due_s = 0.0
 
-    def begin(self, tables: Mapping[int, PartitionTable]) -> None:
-        """Set the restored tables of an assignment, by partition."""
-        self._tables, self._due_s = tables, self._clock()
-        self._pages.clear()
+    def add(self, partition: int, table: PartitionTable) -> None:
+        """Sweep a restored table from now on."""
+        self._tables[partition], self._due_s = table, self._clock()
+
+    def remove(self, partition: int) -> None:
+        """Release a table."""
+        self._tables.pop(partition, None)
+        self._pages.pop(partition, None)
 
     async def close(self) -> None:
-        """Release the tables."""
-        self._tables = {}
-        self._pages.clear()
+        """End the reading of a round."""
         source_task, self._source_task = self._source_task, None
         if source_task is not None:
             source_task.cancel()
             await asyncio.gather(source_task, return_exceptions=True)
 
-    def step(self, next_offsets: Mapping[int, int], positions: Mapping[int, int]) -> list[FoldedBatch]:
+    def has_page(self, partition: int) -> bool:
+        """Return whether `step` may have something to do."""
+        self._start_round()
+        return partition in self._pages
+
+    def step(self, partition: int, next_offset: int, position: int) -> list[FoldedBatch]:
         """Examine one page of a table at most.
 
         Args:
-            next_offsets: Next source offsets by partition, which do not change.
-            positions: Offsets up to which the source was read and folded, by partition.
+            partition: Partition number.
+            next_offset: Its next source offset, which does not change.
+            position: Offset up to which the source was read and folded.
 
         Returns:
             Removals, to be made durable in this order.
         """
-        if not self._pages:
-            self._start_round()
+        from_key = self._pages.get(partition)
+        if from_key is None:
             return []
-        partition, from_key = self._pages[0]
         source = self._sources[partition]
-        if positions.get(partition, 0) < source.end:  # pending listens may be from before an erasure
+        if position < source.end:  # pending listens may be from before an erasure
             return []
-        self._pages.popleft()
         rows = list(itertools.islice(self._tables[partition].items(from_key), PAGE_ROWS))
         if len(rows) == PAGE_ROWS:
-            self._pages.appendleft((partition, rows[-1][0] + b"\0"))
+            self._pages[partition] = rows[-1][0] + b"\0"
+        else:
+            del self._pages[partition]
         gone: dict[bytes, bytes | None] = {user: forget(state) for user, state in rows if _is_removable(state, source)}
         if not gone:
             return []
         swept = [(SWEPT_HEADER, b"1")]
         ends = [DeadLetter(self._erasures_topic, user, None, swept) for user in gone]
-        return [
-            FoldedBatch(partition, {}, ends, next_offsets[partition]),
-            FoldedBatch(partition, gone, [], next_offsets[partition]),
-        ]
+        return [FoldedBatch(partition, {}, ends, next_offset), FoldedBatch(partition, gone, [], next_offset)]
 
     def _start_round(self) -> None:
         if self._source_task is None:
@@ -134,7 +138,8 @@ class Sweep:
         except (KafkaError, TimeoutError) as exc:
             logger.warning("%s: erasures are swept later (%r)", self._source_topic, exc)
         else:
-            self._pages.extend((partition, b"") for partition in sorted(self._sources))
+            for partition in self._sources.keys() & self._tables.keys():
+                self._pages.setdefault(partition, b"")
 
     async def _read_sources(self, partitions: list[int]) -> dict[int, Source]:
         """Read the current contents of the source partitions."""

@@ -1,22 +1,22 @@
-"""Start of an assignment: explicit source positions, checked against the log, and the origin records."""
+"""Start of a partition: an explicit source position, checked against the log, and the origin record."""
 
-import asyncio
-import logging
-from collections.abc import Mapping
-
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from collections.abc import Collection
 
 from sidestream.streams.errors import LaneError
 from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.partition_reader import PartitionReader
 from sidestream.streams.listens.durable.writer import ChangelogWriter, FoldedBatch
 from sidestream.streams.listens.restore.origin import ORIGIN_KEY, Origin
 from sidestream.streams.listens.restore.source_check import REBASE
 from sidestream.streams.listens.settings import LaneSettings
 from sidestream.streams.listens.table.meta import Positions
 from sidestream.streams.listens.table.partition import PartitionTable
+from sidestream.streams.runtime.waiting import run_in_thread
 
-logger = logging.getLogger(__name__)
-
+SKIP_LOST = (
+    "nothing was folded or changed; to go on without them, stop all workers of the group and run `sidestream state "
+    "skip-lost`, then start the workers again"
+)
 # The broker holds a fetch until this much is available or the batch time is over: one wake-up per batch, not one
 # per listen.
 FETCH_MIN_BYTES = 65_536
@@ -25,83 +25,70 @@ FETCH_MIN_BYTES = 65_536
 PARTITION_MS = 12.5
 
 
-def source_consumer(clients: Clients, settings: LaneSettings, num_partitions: int) -> AIOKafkaConsumer:
-    """Create the consumer for the listens of an assignment; it is not started."""
-    return clients.async_consumer(
-        auto_offset_reset="none",
+def source_reader(clients: Clients, topic: str, settings: LaneSettings, partitions: Collection[int]) -> PartitionReader:
+    """Create the reader of the listens of an assignment; it is not open."""
+    return PartitionReader(
+        clients,
+        topic,
+        partitions,
         max_partition_fetch_bytes=settings.fetch_bytes,
         fetch_min_bytes=FETCH_MIN_BYTES,
-        fetch_max_wait_ms=max(settings.batch_ms, round(PARTITION_MS * num_partitions)),
+        fetch_max_wait_ms=max(settings.batch_ms, round(PARTITION_MS * len(partitions))),
     )
 
 
-async def start_positions(
-    source: AIOKafkaConsumer, topic: str, tables: Mapping[int, PartitionTable], committed: Mapping[int, int | None]
-) -> dict[int, int]:
-    """Assign partitions to a consumer and seek each to its first listen that is not folded yet.
+async def start_position(source: PartitionReader, partition: int, table: PartitionTable, committed: int | None) -> int:
+    """Find the first listen of a partition that is not folded yet.
 
     The larger of the committed offset and the position stored with the table is used: both mean that everything before
     is folded, and the commit lags behind the table.
 
     Args:
-        source: Started consumer without a group.
-        topic: Source topic.
-        tables: Restored tables by partition.
-        committed: The group's offsets by partition; None where it never committed.
+        source: Open reader of the listens.
+        partition: Partition number.
+        table: Its restored table.
+        committed: The group's offset; None where it never committed.
 
     Returns:
-        The positions by partition.
+        Its offset.
 
     Raises:
-        LaneError: The source ends before the offset that was already folded: it is not the source of the states.
+        LaneError: The source ends before the offset that was already folded: it is not the source of the states. Or
+            listens were deleted before they were folded.
+        BrokerError: Kafka does not answer.
     """
-    tps = {partition: TopicPartition(topic, partition) for partition in tables}
-    source.assign(list(tps.values()))
-    begins = await source.beginning_offsets(list(tps.values()))
-    ends = await source.end_offsets(list(tps.values()))
-    positions: dict[int, int] = {}
-    for partition, tp in tps.items():
-        wanted = max(committed[partition] or 0, tables[partition].positions.source_next, 0)
-        if wanted > ends[tp]:
-            msg = (
-                f"{topic}/{partition}: source topic recreated or truncated: expected it to reach offset {wanted}, "
-                f"before which all is folded, got an end of {ends[tp]}; its first listens would be taken for "
-                f"duplicates; {REBASE}"
-            )
-            raise LaneError(msg)
-        if wanted < begins[tp] and (committed[partition] is not None or tables[partition].positions.source_next >= 0):
-            logger.warning(
-                "%s/%d: listens %d to %d were deleted by retention before they were folded",
-                topic,
-                partition,
-                wanted,
-                begins[tp] - 1,
-            )
-        positions[partition] = max(wanted, begins[tp])
-        source.seek(tp, positions[partition])
-    return positions
+    begin, end = await source.bounds(partition)
+    stored = table.positions.source_next
+    wanted = max(committed or 0, stored, 0)
+    where = f"{source.topic}/{partition}"
+    if wanted > end:
+        msg = (
+            f"{where}: source topic recreated or truncated: expected it to reach offset {wanted}, before which all is "
+            f"folded, got an end of {end}; its first listens would be taken for duplicates; {REBASE}"
+        )
+        raise LaneError(msg)
+    if wanted < begin and (committed is not None or stored >= 0):
+        msg = f"{where}: listens {wanted} to {begin - 1} were deleted by retention before they were folded; {SKIP_LOST}"
+        raise LaneError(msg)
+    return max(wanted, begin)
 
 
-async def write_origins(
-    writer: ChangelogWriter,
-    tables: Mapping[int, PartitionTable],
-    positions: Mapping[int, int],
-    origins: Mapping[int, Origin],
+async def write_origin(
+    writer: ChangelogWriter, partition: int, table: PartitionTable, position: int, origin: Origin
 ) -> None:
-    """Write origin records before the first listen is folded.
+    """Write the origin record of a partition before its first listen is folded.
 
     Args:
-        writer: Open writer that knows the ends of the changelogs.
-        tables: Restored tables by partition.
-        positions: First source offset that is not folded, by partition.
-        origins: Records to write; without the partitions that already have one.
+        writer: Open writer that knows the end of the changelog.
+        partition: Partition number.
+        table: Its restored table.
+        position: First source offset that is not folded.
+        origin: The record.
 
     Raises:
-        LaneError: A record is not known to be durable.
+        LaneError: The record is not known to be durable.
     """
-    for partition, origin in origins.items():
-        values = {ORIGIN_KEY: origin.to_bytes()}
-        offset = await writer.publish(FoldedBatch(partition, values, (), positions[partition]))
-        stored = tables[partition].positions
-        changelog_offset = stored.changelog_offset if offset is None else offset
-        await asyncio.to_thread(tables[partition].write, values, Positions(changelog_offset, positions[partition]))
+    values = {ORIGIN_KEY: origin.to_bytes()}
+    offset = await writer.publish(FoldedBatch(partition, values, (), position))
+    changelog_offset = table.positions.changelog_offset if offset is None else offset
+    await run_in_thread(table.write, values, Positions(changelog_offset, position))

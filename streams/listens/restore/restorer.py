@@ -1,8 +1,8 @@
-"""Restore of local tables from their changelog, with our own consumer and explicit positions.
+"""Restore of local tables from their changelog, each partition by itself, with our own consumer and explicit positions.
 
 The rules that make it safe, each learned from lost events:
 
-* no group and no inherited position: every partition is sought to `stored + 1` before the first fetch;
+* no group and no inherited position: every partition is sought to `stored + 1` before its first fetch;
 * the end is fetched once, after the committed source offset and when no transaction is open before it, and reading
   stops by position, not by record: the last offsets of a transactional changelog are control records that are never
   delivered, and compaction leaves gaps;
@@ -11,6 +11,9 @@ The rules that make it safe, each learned from lost events:
 * so is a database that was offline for longer than `delete.retention.ms`: it would miss tombstones that compaction
   has removed in the meantime, and restore erased users.
 
+A partition that is followed keeps its table current until it is restored or released: a standby's table needs only the
+tail of the changelog when its partition is taken over.
+
 While one bulk of a partition is written in a thread, the next one is fetched and parsed: with two cores this dominates
 the wall time. One bulk in flight per partition bounds the memory and preserves the order.
 """
@@ -18,148 +21,336 @@ the wall time. One bulk in flight per partition bounds the memory and preserves 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sidestream.streams.errors import BrokerError, RestoreError, TopicError
+from sidestream.streams.errors import BrokerError, LaneInterrupted, RestoreError
 from sidestream.streams.kafka.clients import Clients
-from sidestream.streams.kafka.follower import Follower
+from sidestream.streams.kafka.partition_reader import PartitionReader
 from sidestream.streams.kafka.read_rules import POLL_MS, Place
 from sidestream.streams.listens.restore.origin import ORIGIN_KEY
 from sidestream.streams.listens.restore.progress import ProgressLog, RestoreProgress
-from sidestream.streams.listens.table.meta import Positions
+from sidestream.streams.listens.restore.rebuild import rebuild_reason, reset
+from sidestream.streams.listens.table.meta import Positions, TableIdentity
 from sidestream.streams.listens.table.partition import PartitionTable
 from sidestream.streams.runtime.garbage_collection import collection_paused
 from sidestream.streams.runtime.lane_metrics import LaneMetrics
+from sidestream.streams.runtime.waiting import run_in_thread
 
 logger = logging.getLogger(__name__)
 
-# Fencing ends the transactions of the changelog's own writers; only another program's transaction may still be open,
-# for as long as its timeout allows.
-STABLE_S = 60.0
+# Fencing ends the transactions of the changelog's own writers; only another program's transaction may still be open.
+# Shorter than the watchdog's limit, so that the message names what must be done.
+STABLE_S = 20.0
 STABLE_POLL_S = 0.02
+# Without progress for this long, the partition is opened again: its leader may have moved, or be gone.
+STALLED_S = 20.0
+# Pause after a request that Kafka refused.
+FAILED_S = 0.5
+# Of partitions that are only followed.
+FOLLOW_POLL_MS = 500
 # If nothing else has to be written, the time at which a table was last complete is updated only when it is older than
 # this: a newer one is not worth a flush.
 _STAMP_MS = 3_600_000
 
 
-class Restorer:
-    """Rebuilds the tables of one assignment.
+@dataclass(slots=True, eq=False)
+class _Followed:
+    """One partition that is read.
 
-    Args:
-        topic: Changelog topic.
-        clients: Kafka client factory.
-        batch_records: Records in one bulk write.
-        metrics: Counts the records that were read.
+    Attributes:
+        table: Its table.
+        bulk: The last bulk, running or done.
+        restored: Set when the restore's end is reached; None while nobody waits for it.
+        moved_s: When the position last changed, monotonic.
+        current_s: When the table was last seen complete, monotonic; None if it never was.
+        failure: Why it is no longer followed.
     """
 
-    def __init__(self, topic: str, clients: Clients, batch_records: int, metrics: LaneMetrics) -> None:
-        self.topic = topic
-        self.progress: dict[int, RestoreProgress] = {}
-        self._clients = clients
-        self._batch_records = batch_records
-        self._metrics = metrics
+    table: PartitionTable
+    bulk: "asyncio.Task[None] | None" = None
+    restored: asyncio.Event | None = None
+    position: int = -1
+    moved_s: float = 0.0
+    current_s: float | None = None
+    failure: BaseException | None = None
+    stopped: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def restore(
-        self, tables: Mapping[int, PartitionTable], is_stopped: Callable[[], bool], removals_kept_ms: int | None = None
+
+class Restorer:
+    """Restores tables, and keeps the tables of standbys current.
+
+    Args:
+        identity: Names the changelog, and the number of its partitions.
+        clients: Kafka client factory.
+        batch_records: Records in one bulk write.
+        metrics: Counters.
+        seconds: Monotonic clock.
+
+    Attributes:
+        progress: Progress by partition; replaced by each restore.
+    """
+
+    def __init__(
+        self,
+        identity: TableIdentity,
+        clients: Clients,
+        batch_records: int,
+        metrics: LaneMetrics,
+        seconds: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Bring tables up to the current end of their changelog.
+        self.topic = identity.changelog_topic
+        self.progress: dict[int, RestoreProgress] = {}
+        self._partitions = range(identity.num_partitions)
+        self._clients, self._batch_records = clients, batch_records
+        self._metrics, self._seconds = metrics, seconds
+        self._log = ProgressLog(self.topic, self.progress)
+        self._opening = asyncio.Lock()
+        self._users = 0
+        self._reader: PartitionReader | None = None
+        self._uncommitted: PartitionReader | None = None
+        self._pumping: asyncio.Task[None] | None = None
+        self._followed: dict[int, _Followed] = {}
+
+    async def restore(self, partition: int, table: PartitionTable, removals_kept_ms: int | None = None) -> None:
+        """Bring a table up to the current end of its changelog, and stop following it.
 
         Args:
-            tables: Open databases by partition.
-            is_stopped: Called between reads; once true, the restore stops early in a consistent state.
+            partition: Partition number.
+            table: Its open table; the one that is followed, if it is.
             removals_kept_ms: Minimum retention of tombstones in the changelog; None to skip the check of table ages.
 
         Raises:
-            RestoreError: The changelog cannot be read.
+            LaneInterrupted: The changelog cannot be read now.
+            RestoreError: The changelog does not fit the table, or holds what cannot be read.
         """
-        self.progress = {}
-        if not tables:
+        async with self._open():
+            followed = self._followed.get(partition)
+            try:
+                end = await self._stable_end(partition)
+                if followed is None:
+                    followed = await self._follow(partition, table, removals_kept_ms)
+                start = followed.position
+                self.progress[partition] = RestoreProgress(partition, start, start, end)
+                followed.restored, followed.moved_s = asyncio.Event(), self._seconds()
+                await self._until_restored(partition, followed)
+            finally:
+                await self.release(partition)
+            if followed.failure is not None:
+                raise followed.failure
+            # Concurrent flushes of several partitions take half as long: they wait for the disk.
+            await run_in_thread(self._finish, partition, table)
+        if not any(progress.remaining for progress in self.progress.values()):
+            self._log.end()
+
+    async def follow(self, partition: int, table: PartitionTable, removals_kept_ms: int | None = None) -> None:
+        """Keep a table current until it is restored or released.
+
+        Args:
+            partition: Partition number.
+            table: Its open table.
+            removals_kept_ms: See `restore`.
+
+        Raises:
+            LaneInterrupted: The changelog cannot be read now.
+            RestoreError: The changelog holds what cannot be read.
+        """
+        async with self._open():
+            followed = await self._follow(partition, table, removals_kept_ms)
+            try:
+                await followed.stopped.wait()
+            finally:
+                if self._followed.get(partition) is followed:
+                    await self.release(partition)
+        if followed.failure is not None:
+            raise followed.failure
+
+    async def release(self, partition: int) -> None:
+        """Stop following a partition; its table is at rest afterwards."""
+        followed = self._followed.pop(partition, None)
+        if followed is None:
             return
-        try:
-            async with Follower(self._clients, {self.topic: tables}, start=None, restarts=False) as follower:
-                await self._seek(follower, tables, is_stopped, removals_kept_ms)
-                with collection_paused():
-                    await self._read(follower, tables, is_stopped)
-        except (BrokerError, TopicError) as exc:
-            msg = (
-                f"changelog {self.topic}: cannot be read ({exc}); check the broker and `sidestream topics check`, "
-                "then restart the worker"
-            )
-            raise RestoreError(msg) from exc
+        if self._reader is not None:
+            self._reader.pause(partition)
+        if followed.bulk is not None:  # a thread cannot be cancelled, and its table must not be closed meanwhile
+            await asyncio.wait({followed.bulk})
+            if followed.failure is None and not followed.bulk.cancelled():
+                followed.failure = followed.bulk.exception()
+        followed.stopped.set()
 
-    async def _read(
-        self, follower: Follower, tables: Mapping[int, PartitionTable], is_stopped: Callable[[], bool]
-    ) -> None:
-        log = ProgressLog(self.topic, self.progress)
-        bulks: dict[int, asyncio.Task[None]] = {}
+    def behind(self, partition: int) -> int | None:
+        """Return how many offsets a followed table is behind its changelog; None if that is not known."""
+        followed = self._followed.get(partition)
+        end = None if followed is None or self._reader is None else self._reader.end_seen(partition)
+        return None if followed is None or end is None else max(0, end - followed.position)
+
+    def lag_ms(self, partition: int) -> int | None:
+        """Return how long ago a followed table was last seen complete, in ms; None if it never was."""
+        followed = self._followed.get(partition)
+        if followed is None or followed.current_s is None:
+            return None
+        return 0 if self.behind(partition) == 0 else round(1e3 * (self._seconds() - followed.current_s))
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[None]:
+        """Keep the consumers open while somebody uses them."""
+        async with self._opening:
+            if not self._users:
+                await self._connect()
+            self._users += 1
         try:
-            while not is_stopped() and any(progress.remaining for progress in self.progress.values()):
-                for place, records in await follower.poll(POLL_MS, self._batch_records):
-                    partition = place.partition
-                    if (before := bulks.get(partition)) is not None:
-                        await before
-                    bulks[partition] = asyncio.create_task(self._apply(tables[partition], records))
-                for partition, progress in self.progress.items():
-                    progress.position = follower.positions[Place(self.topic, partition)]
-                log.note()
+            yield
         finally:
-            # A thread cannot be cancelled, and its table must not be closed meanwhile.
-            await asyncio.gather(*bulks.values(), return_exceptions=True)
-        for bulk in bulks.values():
-            bulk.result()
-        # Flushes wait for the disk: concurrently they take half as long. None is left running when one fails.
-        finished = [asyncio.to_thread(self._finish, *entry) for entry in tables.items()]
-        for outcome in await asyncio.gather(*finished, return_exceptions=True):
-            if outcome is not None:
-                raise outcome
-        log.end()
+            self._users -= 1
+            if not self._users:
+                await self._disconnect()
 
-    async def _seek(
-        self,
-        follower: Follower,
-        tables: Mapping[int, PartitionTable],
-        is_stopped: Callable[[], bool],
-        removals_kept_ms: int | None,
-    ) -> None:
-        ends = await self._stable_ends(follower, tables, is_stopped)
-        for partition, table in tables.items():
-            place = Place(self.topic, partition)
-            begin, end = follower.bounds[place].begin, ends[place]
-            reason = _rebuild_reason(table, begin, end, removals_kept_ms)
-            if reason is not None:
-                await asyncio.to_thread(_reset, table, reason, begin, end)
-            if reason is not None or table.was_damaged:
-                self._metrics.rebuilt(reason or "damaged")
-            start = max(begin, table.positions.changelog_offset + 1)
-            follower.seek({place: start})
-            self.progress[partition] = RestoreProgress(partition, start, start, end)
+    async def _connect(self) -> None:
+        self.progress.clear()
+        self._log = ProgressLog(self.topic, self.progress)
+        reader = PartitionReader(self._clients, self.topic, self._partitions)
+        uncommitted = PartitionReader(self._clients, self.topic, self._partitions, read_committed=False)
+        try:
+            await reader.open()
+            if not self._clients.is_embedded:  # no transaction isolation
+                await uncommitted.open()
+                self._uncommitted = uncommitted
+        except BrokerError as exc:
+            await reader.close()
+            raise self._unreadable(exc) from exc
+        self._reader = reader
+        self._pumping = asyncio.create_task(self._pump(reader), name=f"reader of {self.topic}")
 
-    async def _stable_ends(
-        self, follower: Follower, tables: Mapping[int, PartitionTable], is_stopped: Callable[[], bool]
-    ) -> Mapping[Place, int]:
-        """Fetch the ends once all transactions before them have ended: last stable offset = high watermark."""
-        if self._clients.is_embedded:  # no transaction isolation
-            return {place: end for place, (_, end) in follower.bounds.items()}
-        until_s = time.monotonic() + STABLE_S
-        async with Follower(self._clients, {self.topic: tables}, start=None, read_committed=False) as log:
-            highs = {place: end for place, (_, end) in log.bounds.items()}
-            while True:
-                ends = await follower.ends()
-                still_open = [place for place, high in highs.items() if ends[place] < high]
-                if not still_open or is_stopped():
-                    return ends
-                if time.monotonic() > until_s:
-                    place = still_open[0]
+    async def _disconnect(self) -> None:
+        pumping, self._pumping = self._pumping, None
+        readers, self._reader, self._uncommitted = (self._reader, self._uncommitted), None, None
+        if pumping is not None:
+            pumping.cancel()
+            await asyncio.wait({pumping})
+        for reader in readers:
+            if reader is not None:
+                await reader.close()
+
+    async def _follow(self, partition: int, table: PartitionTable, removals_kept_ms: int | None) -> _Followed:
+        """Start to read a partition after what its table holds; a table that does not fit is rebuilt."""
+        reader = self._opened()
+        try:
+            begin, end = await reader.bounds(partition)
+        except BrokerError as exc:
+            raise self._unreadable(exc) from exc
+        reason = rebuild_reason(table, begin, end, removals_kept_ms)
+        if reason is not None:
+            await run_in_thread(reset, table, reason, begin, end)
+        if reason is not None or table.was_damaged:
+            self._metrics.rebuilt(reason or "damaged")
+        start = max(begin, table.positions.changelog_offset + 1)
+        followed = self._followed[partition] = _Followed(table, position=start, moved_s=self._seconds())
+        reader.begin(partition, start)
+        return followed
+
+    async def _until_restored(self, partition: int, followed: _Followed) -> None:
+        progress, restored = self.progress[partition], followed.restored
+        if restored is None or followed.position >= progress.end:
+            return
+        while not restored.is_set():
+            try:
+                async with asyncio.timeout(STALLED_S / 4):
+                    await restored.wait()
+            except TimeoutError:
+                if self._seconds() - followed.moved_s > STALLED_S:
                     msg = (
-                        f"changelog {place}: expected no open transaction, got one since offset {ends[place]} for "
-                        f"{STABLE_S:.0f} s; only workers may write there: find it with `kafka-transactions.sh "
-                        "find-hanging`, abort it, then restart the worker"
+                        f"changelog {self.topic}/{partition}: expected to reach offset {progress.end}, got no further "
+                        f"than {followed.position} for {STALLED_S:.0f} s; check that the partition has a leader"
                     )
-                    raise RestoreError(msg)
+                    raise LaneInterrupted(msg) from None
+        if followed.failure is not None:
+            raise followed.failure
+
+    async def _pump(self, reader: PartitionReader) -> None:
+        """Read all followed partitions, until cancelled."""
+        while True:
+            try:
+                await self._read_once(reader)
+            except Exception as exc:  # noqa: BLE001 - whoever waits for a partition gets it
+                error = self._unreadable(exc) if isinstance(exc, BrokerError) else exc
+                for partition in list(self._followed):
+                    self._fail(partition, error)
+                await asyncio.sleep(FAILED_S)
+
+    async def _read_once(self, reader: PartitionReader) -> None:
+        is_restoring = any(followed.restored is not None for followed in self._followed.values())
+        with collection_paused():
+            fetched = await reader.fetch(POLL_MS if is_restoring else FOLLOW_POLL_MS, self._batch_records)
+            for partition, records in fetched.records.items():
+                await self._take(partition, records)
+        for partition in fetched.lost:
+            msg = f"changelog {self.topic}/{partition}: records were deleted while they were read"
+            self._fail(partition, LaneInterrupted(msg))
+        for partition, followed in list(self._followed.items()):
+            await self._note(reader, partition, followed)
+        if is_restoring:
+            self._log.note()
+
+    async def _take(self, partition: int, records: Sequence[Any]) -> None:
+        followed = self._followed.get(partition)
+        if followed is None:
+            return
+        if followed.bulk is not None:
+            await asyncio.wait({followed.bulk})
+            if (error := followed.bulk.exception()) is not None:
+                self._fail(partition, error)
+        if self._followed.get(partition) is followed and followed.failure is None:
+            followed.bulk = asyncio.create_task(self._apply(followed.table, records))
+
+    async def _note(self, reader: PartitionReader, partition: int, followed: _Followed) -> None:
+        position, now_s = await reader.position(partition), self._seconds()
+        if self._followed.get(partition) is not followed:
+            return
+        if position != followed.position:
+            followed.position, followed.moved_s = position, now_s
+        if self.behind(partition) == 0:
+            followed.current_s = now_s
+        progress = self.progress.get(partition)
+        if followed.restored is not None and progress is not None:
+            progress.position = position
+            if not progress.remaining:
+                followed.restored.set()
+        elif followed.current_s == now_s and (followed.bulk is None or followed.bulk.done()):
+            self._stamp(followed.table)
+
+    def _fail(self, partition: int, error: BaseException) -> None:
+        followed = self._followed.get(partition)
+        if followed is not None and followed.failure is None:
+            followed.failure = error
+            if followed.restored is not None:
+                followed.restored.set()
+            followed.stopped.set()
+
+    async def _stable_end(self, partition: int) -> int:
+        """Fetch the end once all transactions before it have ended: last stable offset = high watermark."""
+        reader, place = self._opened(), Place(self.topic, partition)
+        try:
+            if self._uncommitted is None:
+                return (await reader.bounds(partition)).end
+            until_s = self._seconds() + STABLE_S
+            high = (await self._uncommitted.bounds(partition)).end
+            while True:
+                end = (await reader.bounds(partition)).end
+                if end >= high:
+                    return end
+                if self._seconds() > until_s:
+                    msg = (
+                        f"changelog {place}: expected no open transaction, got one since offset {end} for "
+                        f"{STABLE_S:.0f} s; only workers may write there: find it with `kafka-transactions.sh "
+                        "find-hanging` and abort it"
+                    )
+                    raise LaneInterrupted(msg)
                 await asyncio.sleep(STABLE_POLL_S)
-                highs = await log.ends()
+                high = (await self._uncommitted.bounds(partition)).end
+        except BrokerError as exc:
+            raise self._unreadable(exc) from exc
 
     async def _apply(self, table: PartitionTable, records: Sequence[Any]) -> None:
         last = records[-1].offset
@@ -174,45 +365,29 @@ class Restorer:
         positions = replace(table.positions, changelog_offset=last)
         if ORIGIN_KEY in values:  # the states start over, and so does the source
             positions = Positions(last)
-        await asyncio.to_thread(table.load, values, positions)
+        await run_in_thread(table.load, values, positions)
         self._metrics.restored(len(records))
 
     def _finish(self, partition: int, table: PartitionTable) -> None:
         progress = self.progress[partition]
         # Control records and compacted offsets before the position were skipped: they hold no data.
         last = max(progress.position - 1, table.positions.changelog_offset)
-        is_complete, age_ms = not progress.remaining, table.age_ms()
-        is_stamp_due = is_complete and last >= 0 and (age_ms is None or age_ms >= _STAMP_MS)
+        age_ms = table.age_ms()
+        is_stamp_due = last >= 0 and (age_ms is None or age_ms >= _STAMP_MS)
         if last > table.positions.changelog_offset or is_stamp_due:
-            table.load({}, replace(table.positions, changelog_offset=last), is_complete=is_complete)
+            table.load({}, replace(table.positions, changelog_offset=last), is_complete=True)
         table.flush()
 
+    def _stamp(self, table: PartitionTable) -> None:
+        age_ms = table.age_ms()
+        if age_ms is None or age_ms >= _STAMP_MS:
+            table.load({}, table.positions, is_complete=True)
 
-def _rebuild_reason(table: PartitionTable, begin: int, end: int, removals_kept_ms: int | None) -> str | None:
-    """Return the reason (one word) why a database cannot continue from its offset; None if it can."""
-    next_offset, age_ms = table.positions.changelog_offset + 1, table.age_ms()
-    if next_offset == 0:
-        return None
-    if next_offset > end:
-        return "ahead"
-    if next_offset < begin:
-        return "behind"
-    # Without new records there were no tombstones either.
-    is_old = removals_kept_ms is not None and age_ms is not None and age_ms >= removals_kept_ms
-    return "old" if is_old and next_offset < end else None
+    def _opened(self) -> PartitionReader:
+        if self._reader is None:
+            msg = f"changelog {self.topic}: its reader was closed; the partition is opened again"
+            raise LaneInterrupted(msg)
+        return self._reader
 
-
-def _reset(table: PartitionTable, reason: str, begin: int, end: int) -> None:
-    age_ms = table.age_ms()
-    logger.warning(
-        "user-state table %s holds changelog offset %d, last complete %s, the changelog has %d to %d (%s): "
-        "rebuilding it from the changelog",
-        table.path,
-        table.positions.changelog_offset,
-        "at an unknown time" if age_ms is None else f"{age_ms / 3_600_000:.1f} h ago",
-        begin,
-        end,
-        reason,
-    )
-    table.clear()
-    table.write({}, Positions())
+    def _unreadable(self, exc: BaseException) -> LaneInterrupted:
+        return LaneInterrupted(f"changelog {self.topic}: cannot be read now ({exc}); check the broker")

@@ -14,10 +14,11 @@ a rebase that ran on another machine.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Sequence
 
 from sidestream.streams.contracts.partitioner import partition_of
-from sidestream.streams.errors import LaneError
+from sidestream.streams.errors import LaneError, LaneInterrupted, TopicError
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.reading import read_to_end
 from sidestream.streams.listens.restore.origin import ORIGIN_KEY, Origin, describe_topics
@@ -29,6 +30,8 @@ REBASE = (
     "states over, then start the workers again"
 )
 CREATE = "nothing was folded or changed; run `sidestream topics create`, then start the worker again"
+# How long a description is used for further partitions.
+_FRESH_S = 2.0
 
 
 class SourceCheck:
@@ -38,14 +41,25 @@ class SourceCheck:
         identity: Topic names and partition count configured for the lane.
         clients: Kafka client factory.
         side_topics: Other topics that the lane reads or writes, with the partitions of the listens.
+        other_topics: Other topics that it writes, with any number of partitions.
+        seconds: Monotonic clock.
 
     Attributes:
         removals_kept_ms: Minimum retention of tombstones in the changelog; None before `read_topics`.
     """
 
-    def __init__(self, identity: TableIdentity, clients: Clients, side_topics: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        identity: TableIdentity,
+        clients: Clients,
+        side_topics: Sequence[str] = (),
+        other_topics: Sequence[str] = (),
+        seconds: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._identity, self._clients, self._side_topics = identity, clients, tuple(side_topics)
+        self._other_topics, self._seconds = tuple(other_topics), seconds
         self._topics = TableTopics()
+        self._reading, self._fresh_until_s = asyncio.Lock(), 0.0
         self.removals_kept_ms: int | None = None
 
     @property
@@ -54,74 +68,85 @@ class SourceCheck:
         return Origin(self._identity.source_topic, self._topics.source_id, self._identity.num_partitions)
 
     async def read_topics(self) -> None:
-        """Describe the topics of this assignment.
+        """Describe the topics; partitions that are opened at the same time share one request.
 
         Raises:
             LaneError: A topic is missing, or its partition count differs from the lane's settings.
-            TopicError: Kafka does not answer.
+            LaneInterrupted: Kafka does not answer.
         """
+        async with self._reading:
+            if self._seconds() >= self._fresh_until_s:
+                await self._describe()
+                self._fresh_until_s = self._seconds() + _FRESH_S
+
+    async def _describe(self) -> None:
         names, count = (self._identity.source_topic, self._identity.changelog_topic), self._identity.num_partitions
-        found = await asyncio.to_thread(describe_topics, self._clients, *names, *self._side_topics)
-        for name in (*names, *self._side_topics):
+        co_partitioned = (*names, *self._side_topics)
+        try:
+            found = await asyncio.to_thread(describe_topics, self._clients, *co_partitioned, *self._other_topics)
+        except TopicError as exc:
+            msg = f"{names[0]}: its topics cannot be described now ({exc}); check the broker"
+            raise LaneInterrupted(msg) from exc
+        for name in co_partitioned:
             state = found.get(name)
             if state is None or state.partitions != count:
                 got = "no such topic" if state is None else str(state.partitions)
                 then = CREATE if state is None and name in self._side_topics else REBASE
                 msg = f"{name}: expected {count} partitions (topics.user_partitions), got {got}; {then}"
                 raise LaneError(msg)
+        for name in self._other_topics:
+            if name not in found:
+                msg = f"{name}: expected the topic, got none; {CREATE}"
+                raise LaneError(msg)
         source, changelog = (found[name] for name in names)
         self._topics = TableTopics(source.topic_id, changelog.topic_id)
         self.removals_kept_ms = changelog.removals_kept_ms
 
-    async def before_restore(self, tables: Mapping[int, PartitionTable]) -> None:
-        """Check that every database is restored from its own changelog.
+    async def before_restore(self, partition: int, table: PartitionTable) -> None:
+        """Check that a database is restored from its own changelog.
 
         Args:
-            tables: Open databases by partition.
+            partition: Partition number.
+            table: Its open database.
 
         Raises:
             LaneError: The changelog was recreated, and has no origin record of this source.
         """
-        for partition, table in tables.items():
-            stored, now = table.topics.changelog_id, self._topics.changelog_id
-            if stored and now and stored != now:
-                origin = await self._recorded_origin(partition)
-                if origin is None or origin.differences(self.origin):
-                    msg = (
-                        f"{self._identity.changelog_topic}/{partition}: changelog recreated: expected topic id "
-                        f"{stored}, got {now}; the only copy of the states is in {table.path}; {REBASE}"
-                    )
-                    raise LaneError(msg)
-                table.clear()
-            table.set_topics(self._topics)
+        stored, now = table.topics.changelog_id, self._topics.changelog_id
+        if stored and now and stored != now:
+            origin = await self._recorded_origin(partition)
+            if origin is None or origin.differences(self.origin):
+                msg = (
+                    f"{self._identity.changelog_topic}/{partition}: changelog recreated: expected topic id "
+                    f"{stored}, got {now}; the only copy of the states is in {table.path}; {REBASE}"
+                )
+                raise LaneError(msg)
+            table.clear()
+        table.set_topics(self._topics)
 
-    def after_restore(
-        self, tables: Mapping[int, PartitionTable], committed: Mapping[int, int | None]
-    ) -> dict[int, Origin]:
+    def after_restore(self, partition: int, table: PartitionTable, committed: int | None) -> Origin | None:
         """Check that the restored states come from this source.
 
         Args:
-            tables: Restored databases by partition.
-            committed: The group's source offsets.
+            partition: Partition number.
+            table: Its restored database.
+            committed: The group's source offset.
 
         Returns:
-            Origin records to write, for changelog partitions without one.
+            Origin record to write; None if the changelog has one.
 
         Raises:
             LaneError: The states come from another source, or are lost.
         """
-        missing = {}
-        for partition, table in tables.items():
-            record = table.get(ORIGIN_KEY)
-            if record is not None:
-                differences = Origin.from_bytes(record).differences(self.origin)
-            else:
-                differences = self._problems_without_record(partition, table, committed[partition] or 0)
-                missing[partition] = self.origin
-            if differences:
-                msg = f"{self._identity.source_topic}/{partition}: {'; '.join(differences)}; {REBASE}"
-                raise LaneError(msg)
-        return missing
+        record = table.get(ORIGIN_KEY)
+        if record is not None:
+            differences = Origin.from_bytes(record).differences(self.origin)
+        else:
+            differences = self._problems_without_record(partition, table, committed or 0)
+        if differences:
+            msg = f"{self._identity.source_topic}/{partition}: {'; '.join(differences)}; {REBASE}"
+            raise LaneError(msg)
+        return self.origin if record is None else None
 
     def _problems_without_record(self, partition: int, table: PartitionTable, committed: int) -> list[str]:
         """Check a changelog without an origin record: of an earlier release, or new."""

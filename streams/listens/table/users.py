@@ -1,7 +1,7 @@
 """User-state tables of one worker: opened on assignment, closed on revocation, rebuilt if damaged."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -61,9 +61,14 @@ class UserTable:
         """Return the database of a partition; None if it is not open."""
         return self._open.get(partition)
 
-    def close(self) -> None:
-        """Close all databases concurrently; blocking, about 20 ms each, but 1 s each if the disk is full."""
-        tables, self._open = list(self._open.values()), {}
+    def close(self, partitions: Collection[int] | None = None) -> None:
+        """Close databases concurrently; blocking, about 20 ms each, but 1 s each if the disk is full.
+
+        Args:
+            partitions: Their partitions; None for all.
+        """
+        closing = list(self._open) if partitions is None else partitions
+        tables = [self._open.pop(partition) for partition in closing if partition in self._open]
         with ThreadPoolExecutor(max(1, len(tables)), thread_name_prefix="table") as closers:
             list(closers.map(PartitionTable.close, tables))
 

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from sidestream.streams.listens.settings import LaneSettings
 from sidestream.streams.listens.table.meta import META_KEY, Positions, TableIdentity, TableTopics
 from sidestream.streams.listens.table.users import UserTable
 from sidestream.streams.runtime.pacing import Pacer
+from sidestream.streams.runtime.waiting import run_concurrently
 
 _IDLE = ("Empty", "Dead")
 # A broker that has just started needs some time to load its groups.
@@ -179,14 +180,19 @@ class OfflineStates:
         finally:
             admin.close()
 
-    async def open_writer(self) -> ChangelogWriter:
+    @asynccontextmanager
+    async def writer(self) -> AsyncIterator[ChangelogWriter]:
         """Open the lane's writer, which aborts the open transactions of a worker and fences it."""
+        partitions = range(self.identity.num_partitions)
         pacer = Pacer(self.lane.slice_ms, self.lane.listen_share)
         writer = make_writer(self.lane, self.clients, self.identity, self.group_id, pacer)
-        await writer.open(range(self.identity.num_partitions))
-        bounds = await self.bounds(self.identity.changelog_topic)
-        writer.set_changelog_ends({partition: end for partition, (_, end) in bounds.items()})
-        return writer
+        try:
+            await run_concurrently(writer.open(partition) for partition in partitions)
+            for partition, (_, end) in (await self.bounds(self.identity.changelog_topic)).items():
+                writer.set_changelog_end(partition, end)
+            yield writer
+        finally:
+            await run_concurrently(writer.close(partition) for partition in partitions)
 
     def local_path(self, partition: int) -> Path:
         """Return the folder of a local database; if none exists, the one that the first worker would create."""

@@ -77,11 +77,8 @@ async def rebase_states(offline: OfflineStates, *, refold: bool = False, leave_u
     now = await asyncio.to_thread(_origin_now, offline)
     committed = await asyncio.to_thread(offline.committed)
     changelog_id = offline.existing_topics()[offline.identity.changelog_topic].topic_id
-    writer = await offline.open_writer()
-    try:
+    async with offline.writer() as writer:
         return await _Rebase(offline, now, changelog_id, writer, committed, refold, leave_unfolded).run()
-    finally:
-        await writer.close()
 
 
 def _origin_now(offline: OfflineStates) -> Origin:

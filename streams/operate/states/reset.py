@@ -48,16 +48,13 @@ async def reset_states(offline: OfflineStates, partitions: Sequence[int], *, eve
 async def _empty(offline: OfflineStates, partitions: Sequence[int]) -> int:
     await asyncio.to_thread(offline.delete_offsets, partitions)
     removed = 0
-    writer = await offline.open_writer()
-    try:
+    async with offline.writer() as writer:
         for partition in partitions:
             # Records of a compacted topic cannot be deleted directly: write a tombstone for each key.
             found = await offline.changelog(partition)
             # The origin first: without it, tables on other machines are no longer valid for the source.
             await publish_all(writer, partition, dict.fromkeys((ORIGIN_KEY, *found)), 0)
             removed += len(found)
-    finally:
-        await writer.close()
     # The transactions of the tombstones committed the source's first offset.
     await asyncio.to_thread(offline.delete_offsets, partitions)
     return removed

@@ -8,6 +8,7 @@ transaction leaves a control record, which is never delivered, in every partitio
 import asyncio
 import json
 from collections import defaultdict, namedtuple
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -38,6 +39,11 @@ class FakeKafka:
         self.offsets: dict[int, int] = {}
         self.erasure_offsets: dict[int, int] = {}
         self.crashes: list[BaseException] = []
+        self.standby_partitions: frozenset[int] = frozenset()
+        # What the group answers to a worker whose producer was fenced.
+        self.is_member = False
+        # Partitions without a leader: nobody answers for them.
+        self.leaderless: set[tuple[str, int]] = set()
         # Producer steps that are still done before the process crashes.
         self.acks_left: int | None = None
         # Responses of the next transactions to their offsets.
@@ -110,6 +116,12 @@ class FakeKafka:
         offsets = self.erasure_offsets if topic == "erasures" else self.offsets
         return {partition: offsets.get(partition) for partition in partitions}
 
+    def standbys(self, topic: str) -> frozenset[int]:
+        return self.standby_partitions
+
+    async def confirm_member(self) -> bool:
+        return self.is_member
+
     async def crash(self, reason: BaseException) -> None:
         self.crashes.append(reason)
 
@@ -134,6 +146,7 @@ class FakeConsumer:
     def __init__(self, kafka: FakeKafka, read_committed: bool) -> None:
         self.kafka = kafka
         self.positions: dict[TopicPartition, int] = {}
+        self.paused: set[TopicPartition] = set()
         self.end = kafka.stable_end if read_committed else kafka.end
 
     async def start(self) -> None: ...
@@ -147,7 +160,13 @@ class FakeConsumer:
         return set(range(self.kafka.topics[topic].partitions))
 
     def assign(self, tps: list[TopicPartition]) -> None:
-        self.positions = {}
+        self.positions, self.paused = {}, set()
+
+    def pause(self, *tps: TopicPartition) -> None:
+        self.paused |= set(tps)
+
+    def resume(self, *tps: TopicPartition) -> None:
+        self.paused -= set(tps)
 
     def seek(self, tp: TopicPartition, offset: int) -> None:
         self.positions[tp] = offset
@@ -156,14 +175,23 @@ class FakeConsumer:
         return self.positions[tp]
 
     async def beginning_offsets(self, tps: list[TopicPartition]) -> dict[TopicPartition, int]:
+        await self._leaders(tps)
         return {tp: self.kafka.log_starts[tuple(tp)] for tp in tps}
 
     async def end_offsets(self, tps: list[TopicPartition]) -> dict[TopicPartition, int]:
+        await self._leaders(tps)
         self.kafka.steps.append("end of " + tps[0].topic)
         return {tp: self.end(*tp) for tp in tps}
 
     def highwater(self, tp: TopicPartition) -> int:
         return self.kafka.end(*tp)
+
+    def last_stable_offset(self, tp: TopicPartition) -> int:
+        return self.kafka.stable_end(*tp)
+
+    async def _leaders(self, tps: list[TopicPartition]) -> None:
+        while any(tuple(tp) in self.kafka.leaderless for tp in tps):
+            await asyncio.sleep(0.001)
 
     async def getmany(
         self, *only: TopicPartition, timeout_ms: int = 0, max_records: int | None = 100
@@ -172,6 +200,8 @@ class FakeConsumer:
         max_records = max_records or 100
         fetched = {}
         for tp in only or tuple(self.positions):
+            if tp in self.paused or tuple(tp) in self.kafka.leaderless:
+                continue
             position = self.positions[tp]
             records = [record for record in self.kafka.visible(*tp) if record.offset >= position]
             if records[:max_records]:
@@ -201,6 +231,11 @@ class FakeBatch:
 
 
 class FakeProducer:
+    # What waits for acknowledgements looks at.
+    _sender = SimpleNamespace(sender_task=None)
+    client = SimpleNamespace(_sync_task=None)
+    _closed = True
+
     def __init__(self, kafka: FakeKafka, transactional_id: str | None) -> None:
         self.kafka = kafka
         self.id = transactional_id

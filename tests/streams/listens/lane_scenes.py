@@ -69,15 +69,18 @@ def done(kafka: FakeKafka, lane: ListenLane) -> dict[int, int]:
     return dict(lane.committable()) or kafka.offsets
 
 
+def has_overlay(lane: ListenLane) -> bool:
+    """Whether folded values may not be in a table yet."""
+    return any(fold.folding is None or fold.folding.overlay for fold in lane._folds.values())
+
+
 async def drain(kafka: FakeKafka, lane: ListenLane) -> None:
     """Wait until everything is folded or the lane has stopped."""
     async with asyncio.timeout(20):
         while not kafka.crashes and not (
-            lane._ready.is_set()
-            and all(
-                done(kafka, lane).get(p, 0) == kafka.end("listens", p) and not lane._folding._overlay.get(p)
-                for p in PARTITIONS
-            )
+            lane._all_ready.is_set()
+            and all(done(kafka, lane).get(p, 0) == kafka.end("listens", p) for p in PARTITIONS)
+            and not has_overlay(lane)
         ):
             await asyncio.sleep(0.001)
 
@@ -93,7 +96,7 @@ async def run_to_end(kafka: FakeKafka, folder: Path, guarantee: str = "exactly_o
         for user, partition in itertools.product(users, PARTITIONS):
             _, blocks = lane.history(partition, user.decode())
             states.update((block_key(user, slot), block) for slot, block in blocks.items())
-    await lane.on_revoked(PARTITIONS)
+    await lane.close()
     kafka.offsets.update(lane.committable())
     return states
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sidestream.models.history import block_key, fold, split_block_key
 from sidestream.streams.contracts.decode import decode_listen
-from sidestream.streams.listens.batch import ListenBatch
+from sidestream.streams.listens.batch import ListenBatch, Piece
 from sidestream.tokenizer.catalogue import StoredSid
 from tests.streams.listens.lane_counts import LaneCounts
 
@@ -33,6 +33,12 @@ def make_record(offset: int, user: int, event: int = -1, at: int | None = None, 
     return Record("listens", 0, offset, NOW_MS, f"u{user}".encode(), value, ())
 
 
+def fold_all(batch: ListenBatch, states: dict[bytes, bytes], max_users: int = 3, max_listens: int = 5) -> list[dict]:
+    """Fold in pieces, and return what each changes."""
+    pieces = batch.pieces(max_users, max_listens)
+    return [batch.fold(some, [states.get(piece.user) for piece in some], lookup) for some in pieces]
+
+
 def run(
     records: list[Record], cuts: list[int], step: int = 3, history_events: int = 0
 ) -> tuple[dict[bytes, bytes], LaneCounts, int]:
@@ -43,10 +49,7 @@ def run(
         batch = ListenBatch(0, next_offset, decode_listen, history_events)
         for start in range(first, last, step):
             batch.add(records[start : min(start + step, last)])
-        users = batch.users
-        for start in range(0, len(users), step):
-            some = users[start : start + step]
-            batch.fold(some, [states.get(user) for user in some], lookup)
+        fold_all(batch, states, step)
         result = batch.result()
         states.update({key: value for key, value in result.values.items() if value is not None})
         next_offset = result.next_offset
@@ -102,7 +105,7 @@ def test_blocks_are_values_of_the_batch_and_come_before_their_state(data):
     assert any(split_block_key(key) for key in values)
     batch = ListenBatch(0, 0, decode_listen, 40)
     batch.add(records)
-    batch.fold(batch.users, [None] * len(batch.users), lookup)
+    fold_all(batch, {})
     keys = list(batch.result().values)
     for key in keys:
         if (of := split_block_key(key)) is not None:
@@ -127,7 +130,7 @@ def test_records_delivered_twice_are_dropped():
     batch.add([make_record(8, 1), make_record(9, 1), make_record(10, 1)])
     batch.add([make_record(10, 1)])
     assert batch.result().next_offset == 11
-    batch.fold(batch.users, [None], lookup)
+    fold_all(batch, {})
     assert batch.applied == 1
 
 
@@ -136,7 +139,7 @@ def test_replayed_records_change_nothing():
     states, _, _ = run(records, [])
     batch = ListenBatch(0, 0, decode_listen)
     batch.add(records)
-    assert batch.fold(batch.users, [states[user] for user in batch.users], lookup) == {}
+    assert not any(fold_all(batch, states))
     assert batch.stale == len(records)
     assert batch.result().values == {}
 
@@ -154,4 +157,25 @@ def test_user_that_does_not_match_the_key_is_malformed():
     batch.add([make_record(0, 1)._replace(key=b"u2"), make_record(1, 1)._replace(key=None)])
     assert batch.bad_reasons == ["key_mismatch"] * 2
     with pytest.raises(KeyError):
-        batch.fold([b"u1"], [None], lookup)
+        batch.fold([Piece(b"u1", 0, 1)], [None], lookup)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    counts=st.lists(st.integers(1, 60), min_size=1, max_size=12),
+    max_users=st.integers(1, 5),
+    max_listens=st.integers(1, 40),
+)
+def test_pieces_hold_every_listen_once_in_order_and_keep_to_their_bounds(counts, max_users, max_listens):
+    batch, offset = ListenBatch(0, 0, decode_listen), 0
+    for user, count in enumerate(counts):
+        batch.add([make_record(offset + number, user) for number in range(count)])
+        offset += count
+    groups = list(batch.pieces(max_users, max_listens))
+    assert all(len(group) <= max_users for group in groups)
+    assert all(sum(piece.stop - piece.first for piece in group) <= max_listens for group in groups)
+    found: dict[bytes, list[int]] = {}
+    for group in groups:
+        for user, first, stop in group:
+            found.setdefault(user, []).extend(range(first, stop))
+    assert found == {f"u{user}".encode(): list(range(count)) for user, count in enumerate(counts)}

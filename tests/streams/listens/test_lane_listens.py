@@ -9,15 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidestream.models.history import split_block_key
-from sidestream.streams.errors import LaneError, RestoreError
+from sidestream.streams.errors import LaneError
 from sidestream.streams.listens.durable.idempotent import IdempotentWriter
-from sidestream.streams.listens.durable.writer import FoldedBatch
+from sidestream.streams.listens.durable.writer import DerivedRecord, FoldedBatch
 from sidestream.streams.listens.restore.origin import ORIGIN_KEY, Origin
-from sidestream.streams.listens.restore.restorer import Restorer
 from sidestream.streams.listens.table.meta import Positions
 from sidestream.streams.listens.table.users import UserTable
 from tests.streams.listens.fake_kafka import Crash, FakeKafka
-from tests.streams.listens.lane_counts import LaneCounts
 from tests.streams.listens.lane_scenes import (
     GUARANTEES,
     IDENTITY,
@@ -122,15 +120,21 @@ async def test_recreated_source_topic_is_rejected(tmp_path):
     assert "source topic recreated or truncated: expected" in str(kafka.crashes[0])
 
 
-async def test_listens_deleted_by_retention_are_skipped(tmp_path, caplog):
+async def test_listens_deleted_before_they_were_folded_stop_the_worker(tmp_path):
+    """Until an operator has decided: users would silently miss what they heard."""
     kafka = FakeKafka()
     kafka.log_starts["listens", 0] = 100
     kafka.offsets = {0: 20}
     kafka.append("changelog", 0, ORIGIN_KEY, Origin("listens", None, 2).to_bytes())
     for number in range(5):
         kafka.listen(0, "u", number)
+    await run_to_end(kafka, tmp_path)
+    assert "listens 20 to 99 were deleted" in str(kafka.crashes[0])
+    assert "state skip-lost" in str(kafka.crashes[0])
+    assert kafka.offsets[0] == 20
+    kafka.crashes.clear()
+    kafka.offsets[0] = 100
     assert await run_to_end(kafka, tmp_path) == expected(kafka)
-    assert "listens 20 to 99 were deleted" in caplog.text
 
 
 @pytest.mark.parametrize("guarantee", GUARANTEES)
@@ -175,21 +179,29 @@ async def test_only_owned_and_restored_partitions_are_read(tmp_path):
         lane.read(0, "u")
 
 
-async def test_a_batch_that_does_not_end_fails_the_revocation(tmp_path):
-    kafka = FakeKafka(session_timeout_ms=100)
-    lane = make_lane(kafka, tmp_path)
-    waiting = asyncio.Event()
+@pytest.mark.parametrize("guarantee", GUARANTEES)
+async def test_a_revocation_does_not_wait_long_for_a_batch_in_flight(tmp_path, guarantee):
+    """The next owner fences a transaction; without one, this process must end."""
+    kafka = FakeKafka(session_timeout_ms=1_000)
+    lane = make_lane(kafka, tmp_path, guarantee)
+    publish, waiting = lane._writer.publish, asyncio.Event()
 
     async def never(batch: FoldedBatch) -> int | None:
+        if ORIGIN_KEY in batch.values:
+            return await publish(batch)
         waiting.set()
-        await asyncio.Event().wait()
+        return await asyncio.Event().wait()
 
     lane._writer.publish = never  # type: ignore[method-assign]
     kafka.listen(0, "u", 1)
     await lane.on_assigned(PARTITIONS)
     await waiting.wait()
-    with pytest.raises(LaneError, match="did not end within"):
+    if guarantee == "exactly_once":
         await lane.on_revoked(PARTITIONS)
+        assert not kafka.crashes
+    else:
+        with pytest.raises(LaneError, match="did not end within"):
+            await lane.on_revoked(PARTITIONS)
 
 
 async def test_a_revocation_does_not_wait_for_derived_output(tmp_path):
@@ -214,21 +226,28 @@ async def test_a_revocation_does_not_wait_for_derived_output(tmp_path):
 
 
 class Derived:
-    """Publishes one record after each batch."""
+    """Has a record to publish at any time."""
 
-    topic = "counts"
+    topics = ("counts",)
+    RECORDS = (DerivedRecord("counts", 1, b"k", b"v"),)
 
-    def __init__(self):
-        self.by_partition = {p: self for p in PARTITIONS}
+    async def resume(self, partition, position):
+        return self
+
+    async def catch_up(self, stop):
+        pass
 
     def add(self, by_user, next_offset):
         pass
 
-    async def open(self, positions):
-        return {}
-
     def due(self):
-        yield 0, {b"k": b"v"}
+        return self.RECORDS
+
+    def everything(self):
+        return self.RECORDS
+
+    def published(self):
+        pass
 
 
 async def test_a_process_paused_past_its_session_writes_nothing(tmp_path):
@@ -246,44 +265,16 @@ async def test_a_process_paused_past_its_session_writes_nothing(tmp_path):
 async def test_foreign_writes_to_the_changelog_are_detected():
     kafka = FakeKafka()
     writer = IdempotentWriter("changelog", kafka, 1_000)
-    await writer.open({0})
-    writer.set_changelog_ends({0: 0})
+    await writer.open(0)
+    writer.set_changelog_end(0, 0)
     assert await writer.publish(FoldedBatch(0, {bytes([n]): b"v" for n in range(7)}, [], 7)) == 6
     assert await writer.publish(FoldedBatch(0, {}, [], 9)) is None
     kafka.append("changelog", 0, b"theirs", b"v")
     with pytest.raises(LaneError, match="expected our batch at offset 7, got 8: another worker"):
         await writer.publish(FoldedBatch(0, {b"ours": b"v"}, [], 10))
-    await writer.close()
+    await writer.close(0)
     with pytest.raises(LaneError, match="closed"):
         await writer.publish(FoldedBatch(0, {b"ours": b"v"}, [], 10))
-
-
-async def test_a_stopped_restore_resumes_from_its_position(tmp_path):
-    kafka = FakeKafka()
-    for number in range(50):
-        kafka.append("changelog", 0, b"u%d" % (number % 20), b"%d" % number if number % 5 else None)
-    tables = UserTable(tmp_path, IDENTITY, TABLE)
-    table = tables.open([0])[0]
-    restorer = Restorer("changelog", kafka, 7, LaneCounts())
-    asked = iter([False, False, True])
-    await restorer.restore({0: table}, lambda: next(asked))
-    assert table.positions.changelog_offset == 13
-    assert restorer.progress[0].remaining == 36
-    await restorer.restore({0: table}, lambda: False)
-    assert table.positions.changelog_offset == 49
-    assert dict(table.items()) == {k: v for k, v in changelog(kafka).items() if v is not None}
-    tables.close()
-
-
-async def test_restore_rejects_records_before_its_position(tmp_path):
-    kafka = FakeKafka()
-    kafka.append("changelog", 0, b"u", b"1")
-    tables = UserTable(tmp_path, IDENTITY, TABLE)
-    table = tables.open([0])[0]
-    table.write({}, Positions(5, 5))
-    with pytest.raises(RestoreError, match="expected records after offset 5"):
-        await Restorer("changelog", kafka, 7, LaneCounts())._apply(table, kafka.logs["changelog", 0])
-    tables.close()
 
 
 async def test_folded_to_is_the_offset_visible_in_states(tmp_path):

@@ -5,15 +5,22 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, NotEnoughReplicasError, ProducerFenced
+from aiokafka.errors import (
+    KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    NotEnoughReplicasError,
+    OutOfOrderSequenceNumber,
+    ProducerFenced,
+)
 from aiokafka.errors import TransactionalIdAuthorizationFailed as NotGranted
 from aiokafka.producer import sender as aiokafka_sender
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidestream.streams.errors import LaneError, LaneFenced, RestoreError, SettingsError
+from sidestream.streams.errors import LaneError, LaneFenced, LaneInterrupted, SettingsError
 from sidestream.streams.kafka.clients import TRANSACTION_BACKOFF_S, Clients, KafkaSettings
-from sidestream.streams.listens.durable import sending, transactions
+from sidestream.streams.listens.durable import transactions
 from sidestream.streams.listens.durable.guarantee import choose_guarantee, make_writer
 from sidestream.streams.listens.durable.idempotent import IdempotentWriter
 from sidestream.streams.listens.durable.transactions import ATTEMPTS, TransactionalWriter
@@ -39,6 +46,10 @@ from tests.streams.listens.lane_scenes import (
 )
 
 
+def changelog_keys(kafka: FakeKafka) -> set[str]:
+    return {key.decode(errors="replace") for key in changelog(kafka)}
+
+
 def make_writer_on(kafka: FakeKafka) -> TransactionalWriter:
     return TransactionalWriter("listens", "changelog", "group", kafka, 1_000, 10_000)
 
@@ -54,12 +65,16 @@ async def test_assignment_fences_before_it_reads_the_committed_offset_and_then_t
 async def test_one_batch_is_one_transaction_and_written_after_its_commit(tmp_path):
     kafka = FakeKafka()
     fill(kafka, 6, users=1)
-    await run_to_end(kafka, tmp_path)
+    lane = make_lane(kafka, tmp_path)
+    await lane.on_assigned({0})
+    async with asyncio.timeout(20):
+        while kafka.offsets.get(0) != kafka.end("listens", 0):
+            await asyncio.sleep(0.001)
+    await lane.close()
     begun = kafka.steps.index("end of listens")
     steps = [step for step in kafka.steps[begun + 1 :] if not step.startswith("end of")]
     origin = ["send to changelog", "send offsets", "commit", "commit acknowledged"]
     assert steps == [
-        *origin,
         *origin,
         "send to changelog",
         "send to listens.dlq",
@@ -98,10 +113,10 @@ def test_crashes_at_any_step_neither_lose_nor_duplicate_a_listen_or_a_dead_lette
 async def test_zombie_is_fenced_wherever_it_was_paused(tmp_path, monkeypatch, step):
     kafka = FakeKafka()
     fill(kafka, 30)
-    paused, go_on, real = asyncio.Event(), asyncio.Event(), getattr(FakeProducer, step)
+    paused, go_on, real = asyncio.Semaphore(0), asyncio.Event(), getattr(FakeProducer, step)
 
     async def pause(producer: FakeProducer, *args) -> None:
-        paused.set()
+        paused.release()
         await go_on.wait()
         await real(producer, *args)
 
@@ -109,7 +124,8 @@ async def test_zombie_is_fenced_wherever_it_was_paused(tmp_path, monkeypatch, st
     with monkeypatch.context() as patch:
         patch.setattr(FakeProducer, step, pause)
         await zombie.on_assigned(PARTITIONS)
-        await paused.wait()
+        for _ in PARTITIONS:
+            await paused.acquire()
     # Its session has expired: another worker got the partitions, and the zombie does not know.
     assert await run_to_end(kafka, tmp_path / "new-owner") == expected(kafka)
     go_on.set()
@@ -142,18 +158,72 @@ async def test_retriable_error_is_aborted_and_retried(tmp_path):
     assert await run_to_end(kafka, tmp_path / "rebuilt") == expected(kafka)
 
 
-@pytest.mark.parametrize("refusals", [[NotEnoughReplicasError()] * 2 * ATTEMPTS, [MessageSizeTooLargeError()] * 2])
-async def test_persistent_error_stops_the_lane_and_keeps_nothing(tmp_path, refusals):
+async def test_a_refused_batch_stops_the_lane_and_keeps_nothing(tmp_path):
     kafka = FakeKafka()
-    kafka.refusals = list(refusals)
+    kafka.refusals = [MessageSizeTooLargeError()] * 2
     fill(kafka, 30)
     await run_to_end(kafka, tmp_path)
     assert type(kafka.crashes[0]) is LaneError
-    assert type(refusals[0]).__name__ in str(kafka.crashes[0])
+    assert "MessageSizeTooLargeError" in str(kafka.crashes[0])
     assert changelog(kafka) == kafka.offsets == {}
     kafka.crashes.clear()
     kafka.refusals.clear()
     assert await run_to_end(kafka, tmp_path) == expected(kafka)
+
+
+@pytest.mark.parametrize(
+    ("error", "count"), [(NotEnoughReplicasError, 2 * ATTEMPTS), (OutOfOrderSequenceNumber, 4), (KafkaError, 4)]
+)
+async def test_a_lasting_error_of_the_broker_is_outlived_in_the_process(tmp_path, error, count):
+    kafka = FakeKafka()
+    kafka.refusals = [error() for _ in range(count)]
+    fill(kafka, 30)
+    assert await run_to_end(kafka, tmp_path) == expected(kafka) == changelog(kafka)
+    assert not kafka.crashes
+    assert dead_letters(kafka) == bad_records(kafka)
+    assert kafka.steps.count("fence group-listens-0") + kafka.steps.count("fence group-listens-1") > len(PARTITIONS)
+
+
+@pytest.mark.parametrize("step", ["send_offsets_to_transaction", "commit_transaction"])
+async def test_a_batch_whose_outcome_is_unknown_is_folded_once(tmp_path, monkeypatch, step):
+    """The broker may or may not have done what was not answered; the fence decides, and the restore shows it."""
+    kafka, counts = FakeKafka(), LaneCounts()
+    fill(kafka, 60)
+    real, left = getattr(FakeProducer, step), [3]
+
+    async def unanswered(producer: FakeProducer, *args) -> None:
+        await real(producer, *args)
+        if left[0] and "u1" in changelog_keys(kafka):
+            left[0] -= 1
+            raise KafkaTimeoutError
+
+    monkeypatch.setattr(FakeProducer, step, unanswered)
+    assert await run_to_end(kafka, tmp_path, metrics=counts) == expected(kafka) == changelog(kafka)
+    assert dead_letters(kafka) == bad_records(kafka)
+    assert (left, counts.stale, kafka.crashes) == ([0], 0, [])
+
+
+async def test_a_fenced_member_opens_its_partition_again(tmp_path):
+    """The broker fences a transaction that was open for too long; the group knows that nobody else is the owner."""
+    kafka = FakeKafka()
+    kafka.is_member = True
+    kafka.refusals = [ProducerFenced()]
+    fill(kafka, 30)
+    assert await run_to_end(kafka, tmp_path) == expected(kafka) == changelog(kafka)
+    assert not kafka.crashes
+
+
+async def test_a_publish_without_an_answer_ends_at_its_deadline(tmp_path, monkeypatch):
+    kafka = FakeKafka()
+    writer = TransactionalWriter("listens", "changelog", "group", kafka, 1_000, 50)
+    await writer.open(0)
+
+    async def never(producer: FakeProducer) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(FakeProducer, "commit_transaction", never)
+    with pytest.raises(LaneInterrupted, match="folded again"):
+        await writer.publish(FoldedBatch(0, {b"u": b"v"}, [], 1))
 
 
 async def test_failed_commit_is_never_retried(monkeypatch):
@@ -166,8 +236,8 @@ async def test_failed_commit_is_never_retried(monkeypatch):
 
     monkeypatch.setattr(FakeProducer, "commit_transaction", commit)
     writer = make_writer_on(kafka)
-    await writer.open({0})
-    with pytest.raises(LaneError, match="if it was not kept"):
+    await writer.open(0)
+    with pytest.raises(LaneInterrupted, match="if it was not kept"):
         await writer.publish(FoldedBatch(0, {b"u": b"v"}, [], 1))
     assert len(tried) == 1
 
@@ -175,27 +245,40 @@ async def test_failed_commit_is_never_retried(monkeypatch):
 async def test_offset_of_the_last_record_is_returned_and_offsets_alone_are_committed():
     kafka = FakeKafka()
     writer = make_writer_on(kafka)
-    await writer.open({0, 1})
+    await writer.open(0)
+    await writer.open(1)
     assert await writer.publish(FoldedBatch(0, {bytes([n]): b"v" for n in range(7)}, [], 7)) == 6
     assert await writer.publish(FoldedBatch(0, {}, [], 9)) is None
     assert await writer.publish(FoldedBatch(0, {b"u": b"v"}, [], 10)) == 8  # 7 is the control record
     assert kafka.offsets == {0: 10}
-    await writer.close()
+    await writer.close(0)
     with pytest.raises(LaneError, match="closed"):
         await writer.publish(FoldedBatch(0, {b"u": b"v"}, [], 11))
 
 
-@pytest.mark.parametrize(
-    ("error", "message"), [(NotGranted(), "lane.guarantee = at_least_once"), (KafkaError("no"), "cannot be started")]
-)
-async def test_missing_transaction_permission_is_reported_with_a_remedy(tmp_path, monkeypatch, error, message):
+async def test_missing_transaction_permission_is_reported_with_a_remedy(tmp_path, monkeypatch):
     async def start(producer: FakeProducer) -> None:
-        raise error
+        raise NotGranted
 
     monkeypatch.setattr(FakeProducer, "start", start)
     kafka = FakeKafka()
     await run_to_end(kafka, tmp_path)
-    assert message in str(kafka.crashes[0])
+    assert "lane.guarantee = at_least_once" in str(kafka.crashes[0])
+
+
+async def test_a_producer_that_cannot_be_started_is_started_again(tmp_path, monkeypatch):
+    real, failures = FakeProducer.start, [KafkaError("no")] * 3
+
+    async def start(producer: FakeProducer) -> None:
+        if failures:
+            raise failures.pop()
+        await real(producer)
+
+    monkeypatch.setattr(FakeProducer, "start", start)
+    kafka = FakeKafka()
+    fill(kafka, 10)
+    assert await run_to_end(kafka, tmp_path) == expected(kafka)
+    assert not kafka.crashes
 
 
 async def test_revocation_does_not_wait_for_unanswered_fencing(tmp_path, monkeypatch):
@@ -215,19 +298,6 @@ async def test_revocation_does_not_wait_for_unanswered_fencing(tmp_path, monkeyp
     assert not kafka.crashes
 
 
-@pytest.mark.parametrize("make", [make_writer_on, lambda kafka: IdempotentWriter("changelog", kafka, 1 << 16)])
-async def test_producer_that_does_not_stop_does_not_block(monkeypatch, caplog, make):
-    async def stop(producer: FakeProducer) -> None:
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr(FakeProducer, "stop", stop)
-    monkeypatch.setattr(sending, "CLOSE_S", 0.01)
-    writer = make(FakeKafka())
-    await writer.open({0})
-    await writer.close()
-    assert "did not stop" in caplog.text
-
-
 async def test_restore_waits_for_open_transactions(tmp_path, monkeypatch):
     kafka = FakeKafka()
     kafka.append("changelog", 0, b"before", b"1")
@@ -239,12 +309,12 @@ async def test_restore_waits_for_open_transactions(tmp_path, monkeypatch):
     await stranger.send_batch(batch, "changelog", partition=0)
     tables = UserTable(tmp_path, IDENTITY, TABLE)
     table = tables.open([0])[0]
-    restorer = Restorer("changelog", kafka, 7, LaneCounts())
+    restorer = Restorer(IDENTITY, kafka, 7, LaneCounts())
     with monkeypatch.context() as patch:
         patch.setattr(restoring, "STABLE_S", 0.0)
-        with pytest.raises(RestoreError, match="expected no open transaction"):
-            await restorer.restore({0: table}, lambda: False)
-    waiting = asyncio.create_task(restorer.restore({0: table}, lambda: False))
+        with pytest.raises(LaneInterrupted, match="expected no open transaction"):
+            await restorer.restore(0, table)
+    waiting = asyncio.create_task(restorer.restore(0, table))
     await asyncio.sleep(0.05)
     assert not waiting.done()
     await stranger.commit_transaction()

@@ -25,7 +25,17 @@ from sidestream.streams.listens.lane import ListenLane
 from sidestream.streams.listens.table.users import UserTable
 from tests.streams.listens.fake_kafka import NOW_MS, FakeConsumer, FakeKafka
 from tests.streams.listens.lane_counts import LaneCounts
-from tests.streams.listens.lane_scenes import GUARANTEES, IDENTITY, LANE, PARTITIONS, TABLE, changelog, done, lookup
+from tests.streams.listens.lane_scenes import (
+    GUARANTEES,
+    IDENTITY,
+    LANE,
+    PARTITIONS,
+    TABLE,
+    changelog,
+    done,
+    has_overlay,
+    lookup,
+)
 
 FIRST_AT = NOW_MS - 10_000  # of listen 0; `FakeKafka.listen` puts a millisecond between two
 DAY_MS = 86_400_000
@@ -71,10 +81,10 @@ class Scene:
         asked = [(p, r.offset) for p in PARTITIONS for r in self.kafka.visible("erasures", p)]
         applied = self.feed.next_offsets
         return (
-            self.lane._ready.is_set()
+            self.lane._all_ready.is_set()
             and all(done(self.kafka, self.lane).get(p, 0) == self.kafka.end("listens", p) for p in PARTITIONS)
             and all(applied.get(p, 0) > offset for p, offset in asked)
-            and not any(self.lane._folding.pending(p) for p in PARTITIONS)
+            and not has_overlay(self.lane)
         )
 
     async def drained(self) -> None:
@@ -330,7 +340,7 @@ async def test_requests_of_a_recreated_topic_are_read_from_its_beginning(tmp_pat
             await scene.drained()
             assert is_erased(scene.lane.read(0, "u"))
     (line,) = [line for line in lines if line["log_level"] == "warning"]
-    assert (line["topic"], line["position"], line["end"]) == ("erasures", 40, 1)
+    assert (line["topic"], line["committed"], line["end"]) == ("erasures", 40, 1)
 
 
 @pytest.mark.parametrize("guarantee", GUARANTEES)
@@ -370,7 +380,8 @@ def test_blocks_are_removed_before_the_state_and_rewritten_in_the_same_batch():
     batch.erase(Requests("erasures", 1, {b"u": [FIRST_AT + 89]}), {b"u": folded.blocks})
     values = [at_time(n) for n in range(90, 180)]
     batch._listens[b"u"] = list(enumerate(values, start=90))
-    batch.fold([b"u"], [folded.state], lookup)
+    for pieces in batch.pieces(32, 20):
+        batch.fold(pieces, [folded.state] * len(pieces), lookup)
     changes = batch.result().values
     assert list(changes)[-1] == b"u"
     slots = {slot: value for slot in folded.blocks if (value := changes[block_key(b"u", slot)]) is not None}
