@@ -29,7 +29,7 @@ def lookup(key: int) -> StoredSid | None:
 
 def make_lane(kafka: FakeKafka, folder: Path, guarantee: str = "exactly_once", **options) -> ListenLane:
     table = UserTable(folder, IDENTITY, TABLE, options.pop("wall", WallClock()))
-    lane_settings = LANE.model_copy(update={"guarantee": guarantee})
+    lane_settings = LANE.model_copy(update={"guarantee": guarantee, **options.pop("lane", {})})
     metrics = options.pop("metrics", None) or LaneCounts()
     return ListenLane(kafka, kafka, table, decode_listen, lookup, lane_settings, metrics, **options)
 
