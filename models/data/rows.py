@@ -12,7 +12,7 @@ import msgspec
 from pydantic import ValidationError
 
 from sidestream.models.records import CatalogItem, Listen, Record, SessionStart, Signal
-from sidestream.models.records.base import MAX_ID_CHARS, Id
+from sidestream.models.records.base import MAX_ID_CHARS, Id, without_nulls
 from sidestream.models.records.faults import MAX_SHOWN_CHARS, fault_of
 from sidestream.models.records.times import EARLIEST_EVENT_AT, LATEST_AT, EventAt, event_time_fault
 
@@ -44,7 +44,7 @@ class ListenRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     item_id: IdText
     at: EventAtInt
     listened_ms: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    duration_ms: Annotated[int, msgspec.Meta(gt=0)] | None = None
+    duration_ms: Annotated[int, msgspec.Meta(ge=0)] | None = None
     signal: Signal = "listen"
     surface: str | None = None
     device: str | None = None
@@ -143,7 +143,7 @@ def decode_row(decode: Callable[[bytes], Decoded], line: bytes) -> tuple[Decoded
     try:
         return decode(line), line.rstrip(b"\r\n")
     except RowError:
-        filled = _without_nulls(line)
+        filled = without_nulls(line)
         if filled is None:
             raise
         return decode(filled), filled
@@ -322,14 +322,3 @@ def _refusal(model: type[Record], line: bytes, error: Exception) -> RowError:
         return RowError(fault_of(fault))
     # What msgspec refuses and pydantic does not: NaN, bytes that are not UTF-8 in an unknown field, deep nesting.
     return RowError(f"expected one JSON object in UTF-8, got {error}")
-
-
-def _without_nulls(line: bytes) -> bytes | None:
-    """Drop fields that are null; returns None if there are none."""
-    try:
-        fields = _json_decoder.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
-    if not isinstance(fields, dict) or None not in fields.values():
-        return None
-    return _encoder.encode({name: value for name, value in fields.items() if value is not None})

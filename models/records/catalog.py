@@ -5,7 +5,7 @@ Both topics are compacted and keyed by `item_id`; a null value removes the item.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from sidestream.models.records.base import AtMs, Id, Record
 from sidestream.models.records.times import EARLIEST_FACT_AT, LATEST_AT, EventAt, ExpiresAt, PublishedAt
@@ -17,6 +17,10 @@ _PUBLISHED = "When it was published; negative before 1970. Epoch milliseconds UT
 _EXPIRES = (
     "From then on it is no candidate; null means never, and times after 2100 become 2100-01-01. Epoch milliseconds UTC."
 )
+
+
+def _known(duration_ms: int) -> int | None:
+    return duration_ms or None
 
 
 class Segment(Record):
@@ -56,7 +60,9 @@ class CatalogItem(ItemFacts):
 
     at: EventAt = Field(description="When this version of the item was written. Epoch milliseconds UTC.")
     description: str = ""
-    duration_ms: int | None = Field(default=None, gt=0, description="Duration in milliseconds.")
+    duration_ms: Annotated[int, Field(ge=0), AfterValidator(_known)] | None = Field(
+        default=None, description="Duration in milliseconds; null or 0 if unknown."
+    )
     published_at: PublishedAt | None = Field(default=None, description=_PUBLISHED)
     expires_at: ExpiresAt | None = Field(default=None, description=_EXPIRES)
     views: dict[str, tuple[float, ...]] | None = Field(

@@ -19,7 +19,7 @@ class Listen(Record):
     at: EventAt = Field(description="When it happened. Epoch milliseconds UTC.")
     listened_ms: int | None = Field(default=None, ge=0, description="Listened time in milliseconds; null if unknown.")
     duration_ms: int | None = Field(
-        default=None, gt=0, description="Duration of the item in milliseconds; null if unknown."
+        default=None, ge=0, description="Duration of the item in milliseconds; null or 0 if unknown."
     )
     signal: Signal = "listen"
     surface: str | None = Field(default=None, description="Part of the product: home, search, library, autoplay, …")

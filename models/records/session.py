@@ -1,14 +1,18 @@
 """`session-starts.v1`: requests for candidates when a listener starts a session; the key is `user_id`."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from sidestream.models.records.base import Id, Record
 from sidestream.models.records.catalog import Kind
 from sidestream.models.records.times import EventAt
 
 Discovery = Literal["any", "familiar", "unfamiliar"]
+
+
+def _rule(allowed: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    return allowed or None
 
 
 class SessionStart(Record):
@@ -21,14 +25,13 @@ class SessionStart(Record):
     device: str | None = None
     locale: str | None = None
     market: str | None = Field(default=None, description="Only items that may be played there; null means no rule.")
-    languages: tuple[str, ...] | None = Field(
+    languages: Annotated[tuple[str, ...], Field(max_length=50), AfterValidator(_rule)] | None = Field(
         default=None,
-        min_length=1,
-        max_length=50,
-        description="Only items in one of these languages, or of unknown language; null means no rule.",
+        description="Only items in one of these languages, or of unknown language; null or an empty list means no "
+        "rule.",
     )
-    kinds: tuple[Kind, ...] | None = Field(
-        default=None, min_length=1, description="Only items of these kinds; null means no rule."
+    kinds: Annotated[tuple[Kind, ...], AfterValidator(_rule)] | None = Field(
+        default=None, description="Only items of these kinds; null or an empty list means no rule."
     )
     allow_explicit: bool | None = Field(default=None, description="False excludes explicit items.")
     live_now: bool | None = Field(

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from sidestream.models.data.rows import ListenRow, time_fault
 from sidestream.models.records import CatalogItem, LiveListeners, LiveSegment, Record, SessionStart, UserErasure, times
-from sidestream.models.records.base import MAX_ID_CHARS
+from sidestream.models.records.base import MAX_ID_CHARS, decode_or_without_nulls
 from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.errors import BadRecord
 
@@ -41,6 +41,7 @@ class Reason(StrEnum):
     BAD_VALUE = "bad_value"
     KEY_MISMATCH = "key_mismatch"
     ABSURD_TIME = times.ABSURD_TIME
+    WRONG_PARTITION = "wrong_partition"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class Limits:
 
 DEFAULT_LIMITS = Limits()
 
+_LISTEN_REQUIRED = tuple(field.name for field in msgspec.structs.fields(ListenRow) if field.required)
 _listen_decoder = msgspec.json.Decoder(ListenRow)
 _json_decoder = msgspec.json.Decoder()
 
@@ -84,7 +86,7 @@ def decode_listen(
     try:
         if not value.isascii():
             value.decode()  # msgspec skips unknown fields without checking their bytes
-        listen = _listen_decoder.decode(value)
+        listen = decode_or_without_nulls(_listen_decoder.decode, value, msgspec.ValidationError, _LISTEN_REQUIRED)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         fault = time_fault(value, error)
         raise _msgspec_fault(error) if fault is None else BadRecord(Reason.ABSURD_TIME, fault) from error
@@ -232,7 +234,7 @@ def _decode_model(model: type[RecordT], value: bytes) -> RecordT:
     try:
         value.decode()
         _json_decoder.decode(value)  # pydantic alone would let NaN, Infinity and 1e999 pass
-        return model.model_validate_json(value, strict=True)
+        return model.from_json(value, strict=True)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _msgspec_fault(error) from error
     except ValidationError as error:

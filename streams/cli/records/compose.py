@@ -48,6 +48,7 @@ def parse_event(what: What, line: str, settings: Settings, *, ignore_unknown: bo
     try:
         fields = json.loads(line)
         if isinstance(fields, dict):
+            fields = {name: content for name, content in fields.items() if content is not None}
             fields.setdefault("at", now_ms)
             if what in _IDS:
                 fields.setdefault(_IDS[what], str(uuid.uuid4()))

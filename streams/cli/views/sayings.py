@@ -26,7 +26,7 @@ def listen_row(value: Row, titles: Titles) -> Row:
         "user": value["user_id"],
         "item": item,
         "title": titles.get(item),
-        "signal": value.get("signal", "listen"),
+        "signal": value.get("signal") or "listen",
         "heard": heard(share),
         "at": value.get("at"),
     }
@@ -38,9 +38,9 @@ def session_row(value: Row, _: Titles) -> Row:
     return {
         "user": value["user_id"],
         "session": value["session_id"],
-        "wants": value.get("num_candidates", 30),
-        "discovery": value.get("discovery", "any"),
-        "rules": {name: value[name] for name in rules if value.get(name) is not None} or None,
+        "wants": value.get("num_candidates") or 30,
+        "discovery": value.get("discovery") or "any",
+        "rules": {name: value[name] for name in rules if value.get(name) not in (None, [])} or None,
     }
 
 

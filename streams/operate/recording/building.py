@@ -12,7 +12,7 @@ from sidestream.models.data.plays import FolderBuilder, Play, RowReport, SplitOp
 from sidestream.models.data.plays.holdout import split_statement
 from sidestream.models.data.progress import Progress, counted, ignore_progress
 from sidestream.models.data.quantities import quantity
-from sidestream.models.data.rows import ListenRow
+from sidestream.models.data.rows import ListenRow, decode_listen, decode_row
 from sidestream.models.data.sorting import ExternalSort, number_key
 from sidestream.models.records import CatalogItem, SessionStart
 from sidestream.streams.contracts.decode import Limits
@@ -21,7 +21,6 @@ from sidestream.streams.operate.recording.spool import FOLDER, Kind, Refused, Sp
 from sidestream.streams.runtime.clock import Clock, WallClock
 
 SEGMENT_RECORDS = 20_000
-_decode_row = msgspec.json.Decoder(ListenRow).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +142,7 @@ class Building:
         elif record.kind == "sessions":
             builder.add_start(SessionStart.from_json(record.value or b""))
         else:
-            builder.add(_play(_decode_row(record.value or b"")))
+            builder.add(_play(decode_row(decode_listen, record.value or b"")[0]))
 
     def _write_item(self, writer: LogFolderWriter, record: Spooled) -> None:
         if record.value is not None:

@@ -312,7 +312,7 @@ def test_listen_row_and_record_read_each_other(listen: Listen) -> None:
         {"at": EARLIEST_EVENT_AT - 1},
         {"item_id": ""},
         {"user_id": "x" * 257},
-        {"duration_ms": 0},
+        {"duration_ms": -1},
         {"listened_ms": -1},
         {"signal": "hum"},
         {"schema_version": 0},
