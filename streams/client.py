@@ -1,7 +1,7 @@
 """The client for users of Sidestream: publish listens, items and session-starts, consume candidates.
 
-A thin layer over kafka-python: correct topics and keys, murmur2 partitioner, idempotent acks=all producer, and one
-candidate set per request although delivery is at least once. It needs a Kafka and nothing else of Sidestream.
+A thin layer over kafka-python: correct topics, keys and partitions, idempotent acks=all producer, and one candidate set
+per request although delivery is at least once. It needs a Kafka and nothing else of Sidestream.
 """
 
 import time
@@ -127,7 +127,7 @@ class SidestreamClient:
 
     Args:
         kafka: Address (`host:port`), or connection settings.
-        topics: Names of the topics; must be those of the workers.
+        topics: Names of the topics and their partitioner; must be those of the workers.
         linger_ms: How long records wait to be sent in a batch; 0 sends each at once.
     """
 
@@ -282,7 +282,9 @@ class SidestreamClient:
 
     def _send(self, topic: TopicSpec, key: str, value: Record | None) -> FutureRecordMetadata:
         if self._lazy_producer is None:
-            self._lazy_producer = self._clients.producer(linger_ms=self._linger_ms)
+            self._lazy_producer = self._clients.producer(
+                linger_ms=self._linger_ms, partitioner=self.topics.listens.partitioner
+            )
         payload = None if value is None else value.to_json()
         try:
             future = self._lazy_producer.send(topic.name, key=key.encode(), value=payload)

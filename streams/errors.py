@@ -141,7 +141,7 @@ class BadRecord(SidestreamError):
 
     Args:
         reason: Short code for counters and headers: not_json, wrong_type, missing_field, bad_value, key_mismatch,
-            absurd_time, oversize, null_value.
+            absurd_time, oversize, null_value, wrong_partition.
         detail: Expected and actual content, in one line.
     """
 

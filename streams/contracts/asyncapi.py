@@ -33,29 +33,36 @@ from sidestream.streams.contracts.examples import (
     dead_letter_example,
     record_example,
 )
+from sidestream.streams.contracts.settings import PartitionerName
 from sidestream.streams.contracts.topics import DEAD_LETTER_SUFFIX, KeyField, Topics, TopicSpec
 
 _BINDING = {"bindingVersion": "0.5.0"}
 _DEAD_LETTER = "DeadLetter"
 _KEYS: dict[KeyField, str] = {
-    "user_id": "The value's user_id, UTF-8; its murmur2 hash gives the partition.",
-    "item_id": "The value's item_id, UTF-8; its murmur2 hash gives the partition.",
+    "user_id": "The value's user_id, UTF-8; its {} hash gives the partition.",
+    "item_id": "The value's item_id, UTF-8; its {} hash gives the partition.",
     "version": "The tokenizer version.",
     "worker": "worker/NAME, or partition/VERSION/NUMBER.",
     "count_part": "PARTITION/PART of the listens that are counted; written to the partition that it names.",
 }
-_PARTITIONER = {
-    "name": "murmur2",
-    "input": "the bytes of the record key",
-    "partition": "(murmur2(key) & 0x7fffffff) % number of partitions",
-    "seed": "0x9747b28c",
-    "sameAs": "the default of Apache Kafka's Java producer",
-    "librdkafka": "partitioner=murmur2_random (its default is another: CRC-32)",
+_PARTITIONERS: dict[PartitionerName, dict[str, str]] = {
+    "murmur2": {
+        "partition": "(murmur2(key) & 0x7fffffff) % number of partitions",
+        "seed": "0x9747b28c",
+        "sameAs": "the default of Apache Kafka's Java producer",
+        "librdkafka": "partitioner=murmur2_random (its default is another: CRC-32)",
+    },
+    "crc32": {
+        "partition": "crc32(key) % number of partitions",
+        "sameAs": "the default of librdkafka",
+        "librdkafka": "partitioner=consistent_random (its default)",
+    },
+    "fnv1a": {
+        "partition": "abs(int32(fnv1a(key))) % number of partitions",
+        "sameAs": "NewHashPartitioner of Sarama",
+        "librdkafka": "partitioner=fnv1a_random (its default is another: CRC-32)",
+    },
 }
-_PARTITION_NOTE = (
-    "The partition is murmur2 of the key's bytes, as Apache Kafka's Java producer chooses it by default. A record in "
-    "another partition does not meet the state of its key."
-)
 _DESCRIPTION = """\
 Listens, catalogue items and session-starts in, candidates out. Unknown fields are ignored, changes inside a topic \
 version are additive. Topics without an operation are Sidestream's own.
@@ -63,8 +70,8 @@ version are additive. Topics without an operation are Sidestream's own.
 Times are epoch milliseconds UTC, as JSON integers; fields that end in `_ms` are durations in milliseconds. Times of \
 events lie between 2000-01-01 and 2100-01-01: others are dead letters of reason `absurd_time`.
 
-Records with a key are partitioned by murmur2 over the key's bytes, as Apache Kafka's Java producer does by default: \
-`(murmur2(key) & 0x7fffffff) % partitions`. librdkafka needs `partitioner=murmur2_random` for it.
+Records with a key are partitioned by {name} over the key's bytes, {sameAs}: `{partition}`. librdkafka needs \
+`{librdkafka}` for it. A record keyed by user in another partition is a dead letter of reason `wrong_partition`.
 """
 _HEADERS = {
     TOPIC_HEADER: "Where the record was read; headers before this one are its own.",
@@ -92,7 +99,7 @@ def asyncapi(topics: Topics) -> dict[str, Any]:
         "info": {
             "title": "Sidestream",
             "version": version("sidestream"),
-            "description": _DESCRIPTION,
+            "description": _description(topics.listens.partitioner),
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": "application/json",
@@ -112,17 +119,37 @@ def _channel(spec: TopicSpec) -> dict[str, Any]:
         return {"address": spec.name, "messages": {"value": _message(spec)}, "bindings": {"kafka": binding}}
     return {
         "address": spec.name,
-        "description": _PARTITION_NOTE,
+        "description": _partition_note(spec),
         "messages": {"value": _message(spec)},
         "bindings": {"kafka": binding},
-        "x-partitioner": dict(_PARTITIONER),
+        "x-partitioner": {
+            "name": spec.partitioner,
+            "input": "the bytes of the record key",
+            **_PARTITIONERS[spec.partitioner],
+        },
     }
+
+
+def _description(partitioner: PartitionerName) -> str:
+    return _DESCRIPTION.format(name=partitioner, **_PARTITIONERS[partitioner])
+
+
+def _partition_note(spec: TopicSpec) -> str:
+    rule = f"The partition is {spec.partitioner} of the key's bytes, {_PARTITIONERS[spec.partitioner]['sameAs']}."
+    if spec.key == "user_id" and spec.dead_letters is not None:
+        return f"{rule} A record in another partition is a dead letter of reason `wrong_partition`."
+    return f"{rule} A record in another partition does not meet the state of its key."
 
 
 def _message(spec: TopicSpec) -> dict[str, Any]:
     if spec.name.endswith(DEAD_LETTER_SUFFIX):
         return {"$ref": f"#/components/messages/{_DEAD_LETTER}"}
-    key = {"type": "string", "minLength": 1, "description": _KEYS[spec.key], "examples": [_key_example(spec)]}
+    key = {
+        "type": "string",
+        "minLength": 1,
+        "description": _KEYS[spec.key].format(spec.partitioner),
+        "examples": [_key_example(spec)],
+    }
     message: dict[str, Any] = {"bindings": {"kafka": {"key": key, **_BINDING}}}
     if spec.value_model is None:
         value = next(value for name, value in BYTES_EXAMPLES.items() if spec.name.endswith(name))

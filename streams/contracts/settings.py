@@ -1,6 +1,11 @@
 """Settings of the topics, and the limits of their values."""
 
+from typing import Final, Literal
+
 from pydantic import BaseModel, ConfigDict, Field
+
+PartitionerName = Literal["murmur2", "crc32", "fnv1a"]
+DEFAULT_PARTITIONER: Final[PartitionerName] = "murmur2"
 
 
 class TopicSettings(BaseModel):
@@ -15,6 +20,11 @@ class TopicSettings(BaseModel):
         default=8, ge=1, description="Partitions of every topic keyed by user_id; permanent once there is state."
     )
     item_partitions: int = Field(default=4, ge=1, description="Partitions of every topic keyed by item_id.")
+    partitioner: PartitionerName = Field(
+        default=DEFAULT_PARTITIONER,
+        description="How all producers map keys to partitions: murmur2 (Java, kafka-python, kafkajs), crc32 (the "
+        "default of librdkafka) or fnv1a (Sarama); permanent once there is state.",
+    )
     replication_factor: int = Field(
         default=-1, ge=-1, le=32_767, description="Replicas of topics that we create; -1: the cluster's default."
     )

@@ -23,7 +23,8 @@ from sidestream.models.records import (
     SessionStart,
     UserErasure,
 )
-from sidestream.streams.contracts.settings import TopicSettings
+from sidestream.streams.contracts.partitioner import partition_of
+from sidestream.streams.contracts.settings import DEFAULT_PARTITIONER, PartitionerName, TopicSettings
 from sidestream.streams.errors import TopicError
 
 DEAD_LETTER_SUFFIX = ".dlq"
@@ -54,6 +55,11 @@ class TopicSpec:
     compacted: bool = False
     config: Mapping[str, str] = field(default_factory=dict)
     dead_letters: str | None = None
+    partitioner: PartitionerName = DEFAULT_PARTITIONER
+
+    def partition_of(self, key: bytes) -> int:
+        """Return the partition in which records of a key must lie."""
+        return partition_of(key, self.partitions, self.partitioner)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +151,8 @@ def build_topics(settings: TopicSettings) -> Topics:
         name: str, key: KeyField, model: type[Record], partitions: int, config: Mapping[str, str] | None = None
     ) -> TopicSpec:
         full, compacted, config = prefix + name, config is not None, config or {}
-        return TopicSpec(full, key, model, partitions, compacted, config, dead_letters=full + DEAD_LETTER_SUFFIX)
+        dead_letters = full + DEAD_LETTER_SUFFIX
+        return TopicSpec(full, key, model, partitions, compacted, config, dead_letters, settings.partitioner)
 
     sources = (
         source("listen-events.v1", "user_id", Listen, users),
@@ -161,14 +168,34 @@ def build_topics(settings: TopicSettings) -> Topics:
     return Topics(
         listens=listens,
         session_starts=session_starts,
-        candidates=TopicSpec(prefix + "candidates.v1", "user_id", CandidateSet, users),
+        candidates=TopicSpec(
+            prefix + "candidates.v1", "user_id", CandidateSet, users, partitioner=settings.partitioner
+        ),
         catalog_items=catalog_items,
+        # Written by us alone, and read whole: it keeps its partitions if the producers of the items change theirs.
         item_sids=TopicSpec(prefix + "item-sids.v1", "item_id", ItemSids, items, True, compacted_config),
-        user_state_changelog=TopicSpec(prefix + "user-state-changelog.v1", "user_id", None, users, True, user_config),
+        user_state_changelog=TopicSpec(
+            prefix + "user-state-changelog.v1",
+            "user_id",
+            None,
+            users,
+            True,
+            user_config,
+            partitioner=settings.partitioner,
+        ),
         user_erasures=user_erasures,
         live_segments=live_segments,
         live_listeners=live_listeners,
-        live_states=TopicSpec(prefix + "live-states.v1", "item_id", None, items, True, compacted_config),
+        # Restored with the partitions of the catalogue events.
+        live_states=TopicSpec(
+            prefix + "live-states.v1",
+            "item_id",
+            None,
+            items,
+            True,
+            compacted_config,
+            partitioner=settings.partitioner,
+        ),
         # One partition: all readers then agree on the last order.
         generations=TopicSpec(prefix + "generations.v1", "version", Generation, 1, True, compacted_config),
         generation_reports=TopicSpec(

@@ -18,6 +18,7 @@ from sidestream.models.data import CatalogEvent, LogRow
 from sidestream.models.records import CandidateSet, CatalogItem, SessionStart
 from sidestream.models.records.candidates import candidate_set_id
 from sidestream.streams.contracts.decode import DEFAULT_LIMITS, Limits
+from sidestream.streams.contracts.settings import DEFAULT_PARTITIONER, PartitionerName
 from sidestream.streams.demo.judging.history import CatalogueHistory
 from sidestream.streams.demo.judging.judge import Fault, faults_of
 from sidestream.streams.demo.judging.listens import ListenHistory
@@ -72,6 +73,7 @@ class Ledger:
         seconds: Monotonic clock.
         stuck_s: An item that is still listed so long after its removal is a fault: the catalogue stands still.
         limits: What a listen must keep, as the worker judges it.
+        partitioner: How users are mapped to partitions.
         exclude_seen: Whether the worker leaves out items of the history.
         faults: Broken promises.
         evidence: For each faulty set, what shows it: request, answer, and the history of the items.
@@ -85,6 +87,7 @@ class Ledger:
     seconds: Callable[[], float] = time.monotonic
     stuck_s: float = 60.0
     limits: Limits = DEFAULT_LIMITS
+    partitioner: PartitionerName = DEFAULT_PARTITIONER
     exclude_seen: bool = True
     faults: list[Fault] = field(default_factory=list)
     evidence: list[dict[str, Any]] = field(default_factory=list)
@@ -104,7 +107,7 @@ class Ledger:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self._listens = ListenHistory(self.limits)
+        self._listens = ListenHistory(self.limits, self.partitioner)
 
     def sending(self, rows: Sequence[LogRow]) -> None:
         """Note rows that are about to be published.

@@ -72,7 +72,11 @@ class Demo:
         self._screen = Screen()
         self._again = again
         self._topics = demo_topics(settings)
-        self._ledger = Ledger(limits=Limits.from_settings(self._topics), exclude_seen=settings.recommend.exclude_seen)
+        self._ledger = Ledger(
+            limits=Limits.from_settings(self._topics),
+            partitioner=self._topics.partitioner,
+            exclude_seen=settings.recommend.exclude_seen,
+        )
 
     def run(self, *, once: bool) -> Outcome:
         """Run it.

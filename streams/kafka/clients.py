@@ -10,7 +10,8 @@ broker needs workarounds that are kept here:
 
 `sidestream.streams.kafka.security` gives the same security settings (TLS, SASL) to all of them.
 
-All clients use the murmur2 partitioner, which Java, aiokafka and kafka-python share (librdkafka's default does not).
+Producers use the murmur2 partitioner, which Java, aiokafka and kafka-python share (librdkafka's default does not),
+unless the caller asks for that of `topics.partitioner`.
 Source: KIP-98 (idempotence, isolation levels); librdkafka `src/rdkafka_mock.c` (limits of the embedded broker).
 """
 
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 
+from sidestream.streams.contracts.client_partitioners import aiokafka_option, kafka_python_option
+from sidestream.streams.contracts.settings import DEFAULT_PARTITIONER, PartitionerName
 from sidestream.streams.errors import AccessError, BrokerError, SettingsError
 from sidestream.streams.kafka.security import Credentials
 from sidestream.streams.kafka.settings import BrokerKind, KafkaSettings
@@ -134,6 +137,7 @@ class Clients:
         max_request_bytes: int = MAX_REQUEST_BYTES,
         max_batch_bytes: int = 16_384,
         retry_backoff_ms: int = 100,
+        partitioner: PartitionerName = DEFAULT_PARTITIONER,
     ) -> "AIOKafkaProducer":
         """Create an idempotent aiokafka producer (acks=all).
 
@@ -144,6 +148,7 @@ class Clients:
             max_request_bytes: Limit of one produce request.
             max_batch_bytes: Size at which a batch of one partition is full.
             retry_backoff_ms: Wait before a request is retried; keep it short for back-to-back transactions.
+            partitioner: Hash of the keys of records that are sent without a partition.
 
         Returns:
             The producer, not started. Must be called inside a running event loop.
@@ -165,6 +170,7 @@ class Clients:
             max_batch_size=max_batch_bytes,
             retry_backoff_ms=retry_backoff_ms,
             request_timeout_ms=self.settings.request_timeout_ms,
+            **aiokafka_option(partitioner),
             **self._credentials.aiokafka(),
         )
 
@@ -203,12 +209,19 @@ class Clients:
             heartbeat_interval_ms=self.settings.heartbeat_interval_ms,
         )
 
-    def producer(self, *, linger_ms: int = 0, max_request_bytes: int = MAX_REQUEST_BYTES) -> KafkaProducer:
-        """Create an idempotent kafka-python producer (acks=all, murmur2 partitioner).
+    def producer(
+        self,
+        *,
+        linger_ms: int = 0,
+        max_request_bytes: int = MAX_REQUEST_BYTES,
+        partitioner: PartitionerName = DEFAULT_PARTITIONER,
+    ) -> KafkaProducer:
+        """Create an idempotent kafka-python producer (acks=all).
 
         Args:
             linger_ms: How long a record waits for more records of its batch; 5 to 20 for bulk.
             max_request_bytes: Limit of one produce request.
+            partitioner: Hash of the keys of records that are sent without a partition.
 
         Returns:
             The producer.
@@ -219,6 +232,7 @@ class Clients:
             enable_idempotence=True,
             linger_ms=linger_ms,
             max_request_size=max_request_bytes,
+            **kafka_python_option(partitioner),
         )
 
     def admin(self) -> KafkaAdminClient:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from sidestream.models.data.rows import ListenRow
 from sidestream.models.history import SidLookup, block_key, fold
 from sidestream.streams.contracts.deadletters import DeadLetter, dead_letter
+from sidestream.streams.contracts.placement import Placement
 from sidestream.streams.errors import BadRecord
 from sidestream.streams.listens.durable.writer import FoldedBatch
 from sidestream.streams.listens.erasure.requests import Requests, erasure_changes
@@ -37,15 +38,24 @@ class ListenBatch:
         next_offset: First source offset that is not folded yet; earlier records are duplicates and are dropped.
         decode: Decodes a record's key, value and timestamp, or raises `BadRecord`.
         history_events: Number of events a user's blocks must hold; 0 for no blocks.
+        placement: Recognises records of other partitions; None takes all.
     """
 
-    def __init__(self, partition: int, next_offset: int, decode: Decode, history_events: int = 0) -> None:
+    def __init__(
+        self,
+        partition: int,
+        next_offset: int,
+        decode: Decode,
+        history_events: int = 0,
+        placement: Placement | None = None,
+    ) -> None:
         self.partition = partition
         self.next_offset = next_offset
         self.num_records = 0
         self.bad_reasons: list[str] = []
         self.applied = self.repeats = self.late = self.stale = self.refused = self.erased = 0
-        self._decode, self._history_events = decode, history_events
+        self._decode, self._history_events, self._placement = decode, history_events, placement
+        self._records: list[Any] = []
         self._listens: dict[bytes, list[tuple[int, ListenRow]]] = {}
         self._values: Values = {}
         self._dead_letters: list[DeadLetter] = []
@@ -125,8 +135,22 @@ class ListenBatch:
                 listens[record.key] = [(offset, listen)]
             else:
                 of_user.append((offset, listen))
+        self._records += records
         self.num_records += len(records)
         self.next_offset = next_offset
+
+    def refuse_misplaced(self) -> None:
+        """Send listens that belong to another partition to the dead letters; called once, after the last `add`."""
+        placement, records = self._placement, self._records
+        self._records = []
+        if placement is None or not (misplaced := placement.misplaced(list(self._listens), self.partition)):
+            return
+        offsets = {offset for user in misplaced for offset, _ in self._listens.pop(user)}
+        for record in records:
+            if record.offset in offsets:
+                fault = placement.fault(record)
+                self.bad_reasons.append(fault.reason)
+                self._dead_letters.append(dead_letter(record, fault))
 
     def fold(self, pieces: Sequence[Piece], states: Sequence[bytes | None], lookup: SidLookup) -> Values:
         """Fold the erasures and listens of some users.

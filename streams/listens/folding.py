@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sidestream.models.history import SidLookup
+from sidestream.streams.contracts.placement import Placement
 from sidestream.streams.errors import LaneInterrupted
 from sidestream.streams.listens.batch import Decode, ListenBatch, OnDurable
 from sidestream.streams.listens.derived import PartitionOutput
@@ -77,6 +78,7 @@ class FoldParts:
         stall: Stops the lane if this process may have been replaced; None if the broker fences replaced processes.
         erasures: Requests to erase users; None if there are none.
         on_durable: Called after each durable batch.
+        placement: Recognises listens of other partitions; None takes all.
     """
 
     topic: str
@@ -90,6 +92,7 @@ class FoldParts:
     stall: StallGuard | None
     erasures: ErasureFeed | None
     on_durable: OnDurable | None
+    placement: Placement | None = None
 
 
 class Folding:
@@ -260,10 +263,12 @@ class Folding:
 
     async def _fold(self, records: Sequence[Any], requests: Requests | None) -> ListenBatch:
         table, parts = self._table, self._parts
-        batch = ListenBatch(self._partition, self.next_offset, parts.decode, parts.settings.history_events)
+        history_events = parts.settings.history_events
+        batch = ListenBatch(self._partition, self.next_offset, parts.decode, history_events, parts.placement)
         for first in range(0, len(records), DECODE_RECORDS):
             await parts.pacer.yield_if_due()
             batch.add(records[first : first + DECODE_RECORDS])
+        batch.refuse_misplaced()
         if requests is not None:
             blocks: dict[bytes, dict[int, bytes]] = {}
             for user in requests.by_user:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Mapping
 from rocksdict import DbClosedError
 
 from sidestream.models.history import SidLookup
+from sidestream.streams.contracts.placement import Placement
 from sidestream.streams.errors import LaneError, LaneInterrupted, SidestreamError, TableDamaged
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.listens.batch import Decode, OnDurable
@@ -60,6 +61,7 @@ class ListenLane:
         erasures: Requests to erase users of the same partitions; None if there are none.
         on_durable: Called after each durable batch.
         derived: Output derived from the same listens; None if there is none.
+        placement: Recognises listens of other partitions; None takes all.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class ListenLane:
         erasures: ErasureFeed | None = None,
         on_durable: OnDurable | None = None,
         derived: DerivedOutput | None = None,
+        placement: Placement | None = None,
     ) -> None:
         self._host, self._clients, self._table, self._derived = host, clients, table, derived
         pacer = pacer or Pacer(settings.slice_ms, settings.listen_share)
@@ -100,6 +103,7 @@ class ListenLane:
             stall,
             erasures,
             on_durable,
+            placement,
         )
         self._check = SourceCheck(
             table.identity,

@@ -1,7 +1,7 @@
 """Read replica of the user states: local tables kept current from the changelog, outside the workers' group.
 
 It serves readers that need states of any user in their own process, such as an HTTP service. It never writes to Kafka
-and takes no partitions from workers. What it returns is what is durable: a worker's own answers may be some 0.1 s newer.
+and takes no partitions from workers. It returns what is durable: a worker's own answers may be some 0.1 s newer.
 """
 
 import asyncio
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sidestream.models.history.layout import decode
-from sidestream.streams.contracts.partitioner import partition_of
 from sidestream.streams.contracts.topics import Topics
 from sidestream.streams.errors import LaneError
 from sidestream.streams.kafka.clients import Clients
@@ -62,9 +61,12 @@ class ReadReplica:
         partitions: Collection[int] | None = None,
         metrics: Metrics | None = None,
     ) -> None:
-        self._count = topics.listens.partitions
-        self.partitions = frozenset(range(self._count) if partitions is None else partitions)
-        identity = TableIdentity(topics.listens.name, topics.user_state_changelog.name, self._count)
+        self._listens = topics.listens
+        self.partitions = frozenset(range(topics.listens.partitions) if partitions is None else partitions)
+        listens = topics.listens
+        identity = TableIdentity(
+            listens.name, topics.user_state_changelog.name, listens.partitions, listens.partitioner
+        )
         lane_metrics = LaneMetrics(metrics or Metrics(), topics.listens.name)
         self._tables = UserTable(folder, identity, settings.table)
         restorer = Restorer(identity, clients, settings.restore_batch_records, lane_metrics)
@@ -88,11 +90,11 @@ class ReadReplica:
             TimeoutError: Some partition is not complete by then.
         """
         async with asyncio.timeout(timeout_s):
-            while any(lag_ms is None for _, lag_ms in self.lags().values()):
+            while any(lag_ms is None for _, lag_ms in self.lags().values()):  # noqa: ASYNC110 - a rare, short wait
                 await asyncio.sleep(POLL_S)
 
     def lags(self) -> Mapping[int, tuple[int | None, int | None]]:
-        """Return how far each partition is behind: in offsets, and in ms since it was last complete; None if unknown."""
+        """Return how far each partition is behind: offsets, and ms since it was last complete; None if unknown."""
         return self._standbys.lags()
 
     def read(self, user_id: str) -> StateRead:
@@ -108,7 +110,7 @@ class ReadReplica:
             LaneError: The user's partition is not kept here, or its table is not open yet.
         """
         key = user_id.encode()
-        partition = partition_of(key, self._count)
+        partition = self._listens.partition_of(key)
         if partition not in self.partitions:
             msg = f"user {user_id!r}: expected a user of partitions {sorted(self.partitions)}, got one of {partition}"
             raise LaneError(msg)

@@ -34,10 +34,11 @@ class TopicPublisher:
             "sessions": topics.session_starts.name,
         }
         self._stamp = stamp
+        self._partitioner = topics.listens.partitioner
         self._producer: AIOKafkaProducer | None = None
 
     async def __aenter__(self) -> Self:
-        self._producer = self._clients.async_producer(linger_ms=LINGER_MS)
+        self._producer = self._clients.async_producer(linger_ms=LINGER_MS, partitioner=self._partitioner)
         await self._producer.start()
         return self
 

@@ -18,6 +18,7 @@ from mode import Service
 
 from sidestream.models.records import CandidateSet, SessionStart
 from sidestream.streams.contracts.deadletters import dead_letter
+from sidestream.streams.contracts.placement import Placement
 from sidestream.streams.contracts.topics import TopicSpec
 from sidestream.streams.errors import BadRecord, LaneError
 from sidestream.streams.kafka.clients import Clients
@@ -55,6 +56,7 @@ class SessionLane(Service):
         metrics: Counts and times.
         pacer: Pauses listens while session-starts are in flight; shared with the listen lane.
         lane_wait: Waits for listens, if enabled.
+        placement: Recognises session-starts of other partitions; None takes all.
     """
 
     mundane_level = "debug"
@@ -72,6 +74,7 @@ class SessionLane(Service):
         metrics: Metrics,
         pacer: Pacer,
         lane_wait: LaneWait,
+        placement: Placement | None = None,
     ) -> None:
         super().__init__()
         self.topic = source.name
@@ -85,6 +88,7 @@ class SessionLane(Service):
         self._metrics = metrics
         self._pacer = pacer
         self._lane_wait = lane_wait
+        self._placement = placement
         self._admission = Admission(settings, answerer.seconds)
         self._producer: AIOKafkaProducer | None = None
         self._prefixes: dict[int, OffsetPrefix] = {}
@@ -220,6 +224,8 @@ class SessionLane(Service):
     ) -> None:
         try:
             start = self._decode(record.key, record.value, record.timestamp)
+            if self._placement is not None:
+                self._placement.check(record)
         except BadRecord as bad:
             self._metrics.dead_letters.labels(self.topic, bad.reason).inc()
             topic, key, value, headers = dead_letter(record, bad)
@@ -259,8 +265,7 @@ class SessionLane(Service):
             msg = f"{self.topic}: records came before the producer was started; restart the worker"
             raise LaneError(msg)
         try:
-            # The record's own partition: a candidate set stays in its listener's partition even if the producer of the
-            # session-start used another partitioner.
+            # The record's own partition: that of its key, or, of a dead letter, where it was.
             sent = await self._producer.send(topic, value, key, partition=record.partition, headers=headers)
             # From here on the reader waits for Kafka, not for us.
             self._pacer.session_ends(_name(record))

@@ -275,11 +275,20 @@ class CatalogAgent(Service):
 
     async def _send(self, producer: AIOKafkaProducer, outgoing: Sequence[Outgoing]) -> None:
         self._stall.check()
-        states = self._topics.live_states.name
+        states = self._topics.live_states
         try:
             # States first: what a crash between the two leaves unsent follows from them.
-            for part in ([r for r in outgoing if r[0] == states], [r for r in outgoing if r[0] != states]):
-                acks = [await producer.send(topic, value, key, headers=headers) for topic, key, value, headers in part]
+            for part in ([r for r in outgoing if r[0] == states.name], [r for r in outgoing if r[0] != states.name]):
+                acks = [
+                    await producer.send(
+                        topic,
+                        value,
+                        key,
+                        partition=states.partition_of(key) if topic == states.name and key else None,
+                        headers=headers,
+                    )
+                    for topic, key, value, headers in part
+                ]
                 await asyncio.gather(*acks)
         except KafkaError as exc:
             targets = " and ".join(sorted({topic for topic, *_ in outgoing}))

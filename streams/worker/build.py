@@ -17,6 +17,7 @@ from faust.types import ServiceT
 from mode import Service
 
 from sidestream.streams.contracts.decode import Limits, decode_listen, decode_session_start, decode_user_erasure
+from sidestream.streams.contracts.placement import Placement
 from sidestream.streams.contracts.topics import Topics, build_topics
 from sidestream.streams.generations.pair import Pair, load_pair
 from sidestream.streams.generations.pair_loader import LoadPair
@@ -205,9 +206,10 @@ class WorkerParts:
             erasures=erasures,
             on_durable=audience.count_listens,
             derived=make_item_counting(self.settings.popularity, self.topics, self.clients, self.limits),
+            placement=Placement(self.topics.listens),
         )
         self.guarantee = lane.guarantee
-        self.states = LaneStates(lane, self.topics.listens.partitions, lambda: serving.snapshot)
+        self.states = LaneStates(lane, self.topics.listens, lambda: serving.snapshot)
         self.health.add_readiness_check(partial(not_restored, lane))
         sessions = self._sessions(serving, lane, host, pacer)
         # Sessions read the listen lane's tables: registered last, they stop first.
@@ -223,9 +225,12 @@ class WorkerParts:
         return [serving, *([] if counts is None else [counts]), ids, audience, sessions]
 
     def _erasures(self) -> ErasureFeed:
-        topic = self.topics.user_erasures.name
-        sweep = Sweep(self.topics.listens.name, topic, self.clients, self.settings.lane, WallClock(), time.monotonic)
-        return ErasureFeed(topic, self.clients, partial(decode_user_erasure, limits=self.limits), sweep)
+        topic = self.topics.user_erasures
+        sweep = Sweep(
+            self.topics.listens.name, topic.name, self.clients, self.settings.lane, WallClock(), time.monotonic
+        )
+        decode = partial(decode_user_erasure, limits=self.limits)
+        return ErasureFeed(topic.name, self.clients, decode, sweep, Placement(topic))
 
     def _audience(self, pair: Pair) -> tuple[LiveIds, LiveAudience]:
         ids = LiveIds(self.clients, self.topics.live_states)
@@ -235,8 +240,9 @@ class WorkerParts:
         return ids, audience
 
     def _table(self) -> UserTable:
+        listens = self.topics.listens
         identity = TableIdentity(
-            self.topics.listens.name, self.topics.user_state_changelog.name, self.topics.listens.partitions
+            listens.name, self.topics.user_state_changelog.name, listens.partitions, listens.partitioner
         )
         return UserTable(self.folder / "user-state", identity, self.settings.lane.table)
 
@@ -263,6 +269,7 @@ class WorkerParts:
             LaneWait(
                 self.topics.listens.name, lane.folded_to, self.settings.session.wait_for_lane_ms, pacer, self.metrics
             ),
+            Placement(self.topics.session_starts),
         )
 
     def _about(self) -> dict[str, str]:

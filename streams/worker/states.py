@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from sidestream.models.history import describe
-from sidestream.streams.contracts.partitioner import partition_of
+from sidestream.streams.contracts.topics import TopicSpec
 from sidestream.streams.listens.lane import ListenLane
 from sidestream.tokenizer.catalogue import CatalogueSnapshot
 
@@ -16,18 +16,18 @@ class LaneStates:
 
     Args:
         lane: The listen lane.
-        num_partitions: Partitions of the listens.
+        listens: `listen-events.v1`: its partitions are those of the states.
         snapshot: Returns the current catalogue, for ids and titles of items.
     """
 
-    def __init__(self, lane: ListenLane, num_partitions: int, snapshot: Callable[[], CatalogueSnapshot]) -> None:
+    def __init__(self, lane: ListenLane, listens: TopicSpec, snapshot: Callable[[], CatalogueSnapshot]) -> None:
         self._lane = lane
-        self._num_partitions = num_partitions
+        self._listens = listens
         self._snapshot = snapshot
 
     def partition_of(self, user_id: str) -> int:
         """Return the partition of a listener."""
-        return partition_of(user_id.encode(), self._num_partitions)
+        return self._listens.partition_of(user_id.encode())
 
     def owns(self, partition: int) -> bool:
         """Whether this worker owns the partition and has restored it."""

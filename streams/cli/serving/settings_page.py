@@ -17,6 +17,7 @@ EVERYDAY = (
     "topics.prefix",
     "topics.user_partitions",
     "topics.item_partitions",
+    "topics.partitioner",
     "topics.replication_factor",
     "worker.app_id",
     "worker.role",

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from sidestream.models.history import MAX_RING
 from sidestream.streams.contracts.decode import Limits, decode_listen, decode_user_erasure
 from sidestream.streams.contracts.partitioner import partition_of
+from sidestream.streams.contracts.settings import DEFAULT_PARTITIONER, PartitionerName
 from sidestream.streams.errors import BadRecord
 from sidestream.streams.kafka.tail import TopicRecord
 
@@ -28,10 +29,11 @@ class ListenHistory:
 
     Args:
         limits: What a listen must keep, as the worker judges it: others are dead letters.
+        partitioner: `topics.partitioner`.
     """
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+    def __init__(self, limits: Limits, partitioner: PartitionerName = DEFAULT_PARTITIONER) -> None:
+        self._limits, self._partitioner = limits, partitioner
         self._heard: dict[str, list[_Heard]] = defaultdict(list)
         # All of them, also repeats and erased ones: each moves the watermark.
         self._offsets: dict[str, list[int]] = defaultdict(list)
@@ -88,7 +90,7 @@ class ListenHistory:
         """
         if watermark < 0 or not self._ends:
             return watermark < 0
-        return self._ends.get(partition_of(user_id.encode(), len(self._ends)), 0) > watermark
+        return self._ends.get(partition_of(user_id.encode(), len(self._ends), self._partitioner), 0) > watermark
 
     def is_own(self, user_id: str, watermark: int) -> bool:
         """Judge whether a state can be the listener's; later ones are no older.

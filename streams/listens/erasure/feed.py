@@ -7,6 +7,7 @@ and applies the requests.
 
 from collections.abc import Collection, Mapping
 
+from sidestream.streams.contracts.placement import Placement
 from sidestream.streams.errors import BrokerError
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.partition_reader import PartitionReader
@@ -31,15 +32,18 @@ class ErasureFeed:
         clients: Kafka client factory.
         decode: Decodes a record, or raises `BadRecord`.
         sweep: Finds removable watermarks.
+        placement: Recognises requests of other partitions; None takes all.
 
     Attributes:
         next_offsets: First offset that is not durably applied, by partition; empty before the first `open`.
     """
 
-    def __init__(self, topic: str, clients: Clients, decode: Decode, sweep: Sweep) -> None:
+    def __init__(
+        self, topic: str, clients: Clients, decode: Decode, sweep: Sweep, placement: Placement | None = None
+    ) -> None:
         self.next_offsets: dict[int, int] = {}
         self._topic, self._clients, self._decode = topic, clients, decode
-        self._sweep = sweep
+        self._sweep, self._placement = sweep, placement
         self._reader: PartitionReader | None = None
         # Read positions of the partitions that are read, and requests that are not applied.
         self._positions: dict[int, int] = {}
@@ -145,7 +149,7 @@ class ErasureFeed:
         for partition, records in found.records.items():
             if partition in self._positions:  # otherwise it was paused in the meantime
                 self._in_flight[partition] += len(records)
-                fetched[partition] = read_requests(self._topic, records, self._decode)
+                fetched[partition] = read_requests(self._topic, records, self._decode, self._placement)
         for partition in list(self._positions):
             self._positions[partition] = await reader.position(partition)
         return fetched

@@ -7,6 +7,7 @@ from typing import Any
 from sidestream.models.history import block_key, erase_all, forget
 from sidestream.models.records import UserErasure
 from sidestream.streams.contracts.deadletters import DeadLetter, dead_letter
+from sidestream.streams.contracts.placement import Placement
 from sidestream.streams.errors import BadRecord
 
 Decode = Callable[[bytes | None, bytes | None, int], UserErasure | None]
@@ -36,8 +37,18 @@ class Requests:
     num_records: int = 0
 
 
-def read_requests(topic: str, records: Iterable[Any], decode: Decode) -> Requests:
-    """Decode the records of one partition, in offset order; `decode` gets key, value and timestamp."""
+def read_requests(topic: str, records: Iterable[Any], decode: Decode, placement: Placement | None = None) -> Requests:
+    """Decode the records of one partition.
+
+    Args:
+        topic: Their topic.
+        records: Consumer records in offset order.
+        decode: Decodes a record's key, value and timestamp, or raises `BadRecord`.
+        placement: Recognises records of other partitions; None takes all.
+
+    Returns:
+        The requests.
+    """
     requests = Requests(topic, 0)
     for record in records:
         requests.next_offset = record.offset + 1
@@ -46,6 +57,8 @@ def read_requests(topic: str, records: Iterable[Any], decode: Decode) -> Request
             continue
         try:
             erasure = decode(record.key, record.value, record.timestamp)
+            if placement is not None:
+                placement.check(record)
         except BadRecord as exc:
             requests.bad_reasons.append(exc.reason)
             requests.dead_letters.append(dead_letter(record, exc))

@@ -2,8 +2,8 @@
 
 A state's watermark is an offset of one source topic with one partition count. On a topic that was recreated or
 repartitioned, the same offset means something else, and new listens would be taken for duplicates. So each changelog
-partition contains a record of the source of its states. A restore brings it into the local database together with the
-states, where `source_check` compares it.
+partition contains a record of the source of its states, and of the hash that maps users to partitions. A restore brings
+it into the local database together with the states, where `source_check` compares it.
 
 Why not with the group's committed offsets: Kafka deletes those with their topic, and a week after the group became
 inactive; a compacted record lives exactly as long as the states.
@@ -16,7 +16,10 @@ Source: KIP-516 (topic ids).
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import get_args
 
+from sidestream.streams.contracts.partitioner import partition_of
+from sidestream.streams.contracts.settings import DEFAULT_PARTITIONER, PartitionerName
 from sidestream.streams.contracts.topics import TopicState
 from sidestream.streams.errors import LaneError
 from sidestream.streams.kafka.admin import KafkaTopicAdmin
@@ -36,17 +39,26 @@ class Origin:
         source_id: Topic id; None if the broker has no topic ids.
         num_partitions: Number of partitions over which its keys are distributed.
         carried: Whether states were carried over from another source, so that this one alone cannot reproduce them.
+        partitioner: Hash that maps the users to the partitions; None in records of earlier releases.
     """
 
     source_topic: str
     source_id: str | None
     num_partitions: int
     carried: bool = False
+    partitioner: PartitionerName | None = None
+
+    def partition_of(self, user: bytes) -> int:
+        """Return the partition in which a user's state lies."""
+        return partition_of(user, self.num_partitions, self.partitioner or DEFAULT_PARTITIONER)
 
     def to_bytes(self) -> bytes:
         """Return the record's value."""
         fields = {"format": _FORMAT, "source_topic": self.source_topic, "source_id": self.source_id}
-        return json.dumps({**fields, "num_partitions": self.num_partitions, "carried": self.carried}).encode()
+        fields |= {"num_partitions": self.num_partitions, "carried": self.carried}
+        if self.partitioner is not None:
+            fields["partitioner"] = self.partitioner
+        return json.dumps(fields).encode()
 
     @classmethod
     def from_bytes(cls, value: bytes) -> "Origin":
@@ -63,15 +75,17 @@ class Origin:
         """
         try:
             fields = json.loads(value)
-            if fields["format"] == _FORMAT:
+            partitioner = fields.get("partitioner")
+            if fields["format"] == _FORMAT and partitioner in (None, *get_args(PartitionerName)):
                 source_id = fields["source_id"]
                 return cls(
                     str(fields["source_topic"]),
                     None if source_id is None else str(source_id),
                     int(fields["num_partitions"]),
                     bool(fields["carried"]),
+                    partitioner,
                 )
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, AttributeError):
             pass
         msg = (
             f"changelog: expected an origin record of format {_FORMAT}, got {value[:120]!r}; run the release "
@@ -86,7 +100,8 @@ class Origin:
             now: Current source in Kafka.
 
         Returns:
-            Differences, each as expected and got; empty for the same source. An unknown topic id equals any other.
+            Differences, each as expected and got; empty for the same source. An unknown topic id or partitioner equals
+            any other.
         """
         found = []
         if self.source_topic != now.source_topic:
@@ -95,6 +110,11 @@ class Origin:
             found.append(f"source topic recreated: expected topic id {self.source_id}, got {now.source_id}")
         if self.num_partitions != now.num_partitions:
             found.append(f"repartitioned: expected {self.num_partitions} partitions, got {now.num_partitions}")
+        if self.partitioner and now.partitioner and self.partitioner != now.partitioner:
+            found.append(
+                f"topics.partitioner changed: expected {self.partitioner}, by which users were distributed, got "
+                f"{now.partitioner}"
+            )
         return found
 
 

@@ -1,7 +1,8 @@
 """Check that the states of an assignment were folded from the current topics; otherwise nothing is folded.
 
-Four changes may have happened while no worker ran, and each would silently lose or hide listens: the source topic was
-recreated, or got more partitions; the changelog was recreated, or was emptied. Two checks detect them:
+Five changes may have happened while no worker ran, and each would silently lose or hide listens: the source topic was
+recreated, or got more partitions; `topics.partitioner` was changed; the changelog was recreated, or was emptied. Two
+checks detect them:
 
 * before the restore: a database's offset must belong to this changelog, by topic id. A database whose changelog was
   recreated may hold the only copy of the states, so it is kept, unless the new changelog's origin record names this
@@ -16,8 +17,11 @@ a rebase that ran on another machine.
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import islice
 
 from sidestream.streams.contracts.partitioner import partition_of
+from sidestream.streams.contracts.placement import likely_partitioner
 from sidestream.streams.errors import LaneError, LaneInterrupted, TopicError
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.reading import read_to_end
@@ -29,6 +33,7 @@ REBASE = (
     "nothing was folded or changed; stop all workers of the group and run `sidestream state rebase`, which carries the "
     "states over, then start the workers again"
 )
+SAMPLED_USERS = 1_000
 CREATE = "nothing was folded or changed; run `sidestream topics create`, then start the worker again"
 # How long a description is used for further partitions.
 _FRESH_S = 2.0
@@ -65,7 +70,10 @@ class SourceCheck:
     @property
     def origin(self) -> Origin:
         """Current source."""
-        return Origin(self._identity.source_topic, self._topics.source_id, self._identity.num_partitions)
+        identity = self._identity
+        return Origin(
+            identity.source_topic, self._topics.source_id, identity.num_partitions, partitioner=identity.partitioner
+        )
 
     async def read_topics(self) -> None:
         """Describe the topics; partitions that are opened at the same time share one request.
@@ -133,20 +141,25 @@ class SourceCheck:
             committed: The group's source offset.
 
         Returns:
-            Origin record to write; None if the changelog has one.
+            Origin record to write; None if the changelog has one of this release.
 
         Raises:
             LaneError: The states come from another source, or are lost.
         """
-        record = table.get(ORIGIN_KEY)
+        record, missing = table.get(ORIGIN_KEY), None
         if record is not None:
-            differences = Origin.from_bytes(record).differences(self.origin)
+            stored = Origin.from_bytes(record)
+            differences = stored.differences(self.origin)
+            if not differences and stored.partitioner is None:
+                differences = self._other_partitioner(partition, table)
+                missing = replace(stored, partitioner=self._identity.partitioner)
         else:
             differences = self._problems_without_record(partition, table, committed or 0)
+            missing = self.origin
         if differences:
             msg = f"{self._identity.source_topic}/{partition}: {'; '.join(differences)}; {REBASE}"
             raise LaneError(msg)
-        return self.origin if record is None else None
+        return missing
 
     def _problems_without_record(self, partition: int, table: PartitionTable, committed: int) -> list[str]:
         """Check a changelog without an origin record: of an earlier release, or new."""
@@ -155,11 +168,26 @@ class SourceCheck:
                 f"changelog {self._identity.changelog_topic} emptied: expected the states of {committed} listens that "
                 "are already folded, got none"
             ]
+        if wrong := self._other_partitioner(partition, table):
+            return [f"repartitioned: {one}" for one in wrong]
         count = self._identity.num_partitions
         for key, _ in table.items():  # noqa: PERF102 - a table has no `keys`
-            if partition_of(key, count) != partition:
+            if self._identity.partition_of(key) != partition:
                 return [f"repartitioned: expected the users of {partition} of {count} partitions, got {key!r}"]
         return []
+
+    def _other_partitioner(self, partition: int, table: PartitionTable) -> list[str]:
+        """Check whether the users were distributed by another hash; some in a wrong partition are no proof."""
+        users = [key for key, _ in islice(table.items(), SAMPLED_USERS)]
+        count, configured = self._identity.num_partitions, self._identity.partitioner
+        likely = likely_partitioner(users, partition, count, configured)
+        if likely == configured:
+            return []
+        stray = next(user for user in users if partition_of(user, count, configured) != partition)
+        return [
+            f"expected the users of {partition} of {count} partitions by topics.partitioner = {configured}, got those "
+            f"by {likely}, such as {stray!r}: set topics.partitioner to {likely} if the producers use it"
+        ]
 
     async def _recorded_origin(self, partition: int) -> Origin | None:
         """Read the origin record of a changelog partition that has not been restored; reads the whole partition."""

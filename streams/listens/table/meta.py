@@ -17,6 +17,9 @@ import struct
 from dataclasses import dataclass
 from uuid import UUID
 
+from sidestream.streams.contracts.partitioner import partition_of
+from sidestream.streams.contracts.settings import DEFAULT_PARTITIONER, PartitionerName
+
 META_KEY = b""
 META_VERSION = 3
 UNKNOWN_AT = -1
@@ -28,11 +31,23 @@ _HEADERS = {1: _OFFSETS, 2: _WITH_IDS, 3: _WITH_TIME}
 
 @dataclass(frozen=True, slots=True)
 class TableIdentity:
-    """Topics that a table is built from; a database with another identity is never read."""
+    """Topics that a table is built from; a database with another identity is never read.
+
+    Attributes:
+        source_topic: Listens.
+        changelog_topic: States.
+        num_partitions: Of both.
+        partitioner: How users are mapped to them; not stored, left to `source_check` like the partition count.
+    """
 
     source_topic: str
     changelog_topic: str
     num_partitions: int
+    partitioner: PartitionerName = DEFAULT_PARTITIONER
+
+    def partition_of(self, user: bytes) -> int:
+        """Return the partition of a user's state."""
+        return partition_of(user, self.num_partitions, self.partitioner)
 
     def of(self, partition: int) -> bytes:
         """Return the identity of one partition's database, as stored in the database."""

@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal
@@ -21,6 +21,8 @@ from typing import Literal
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerFenced, TransactionalIdAuthorizationFailed
 
+from sidestream.streams.contracts.partitioner import partition_of
+from sidestream.streams.contracts.topics import TopicSpec
 from sidestream.streams.errors import BrokerError
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.operate.deadletters.letter import Letter, make_mark
@@ -121,7 +123,8 @@ class Replayer:
                 yield letter
 
     async def _send(self, producer: AIOKafkaProducer, topic: str, batch: Sequence[Letter]) -> None:
-        target = self._reader.source_of(topic).name
+        source_topic = self._reader.source_of(topic)
+        target = source_topic.name
         partitions = await producer.partitions_for(target)
         by_partition: dict[int, list[int]] = defaultdict(list)
         acks = []
@@ -135,8 +138,7 @@ class Replayer:
                     target,
                     letter.value,
                     letter.key,
-                    # The original partition: that of the user's other records, whichever partitioner wrote them.
-                    partition=source.partition if source.partition in partitions else None,
+                    partition=_partition(source_topic, letter.key, source.partition, partitions),
                     timestamp_ms=source.timestamp if self._stamp == "original" and source.timestamp >= 0 else None,
                     headers=letter.next_headers(),
                 )
@@ -164,6 +166,14 @@ class Replayer:
             yield producer, in_transaction
         finally:
             await producer.stop()
+
+
+def _partition(topic: TopicSpec, key: bytes | None, original: int, partitions: Collection[int]) -> int | None:
+    """Return where a record goes: workers take a user's records in the user's partition alone."""
+    if topic.key == "user_id" and key is not None:
+        return partition_of(key, len(partitions), topic.partitioner)
+    # That of the item's other records, whichever partitioner wrote them.
+    return original if original in partitions else None
 
 
 def _next_batch(letters: Iterator[Letter]) -> list[Letter]:

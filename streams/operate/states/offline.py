@@ -57,7 +57,9 @@ class OfflineStates:
     def identity(self) -> TableIdentity:
         """Source topic, changelog topic and partition count of the tables."""
         listens = self.topics.listens
-        return TableIdentity(listens.name, self.topics.user_state_changelog.name, listens.partitions)
+        return TableIdentity(
+            listens.name, self.topics.user_state_changelog.name, listens.partitions, listens.partitioner
+        )
 
     @property
     def co_partitioned_topics(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Carries states over to a source that was recreated or repartitioned, or to a recreated changelog.
+"""Carries states over to a source that was recreated, repartitioned or got another partitioner, or to a new changelog.
 
 A state moves to the changelog partition of its key, and its watermark is reset, because its offsets were those of
 another log; its history and the ids of its last events stay. If source and partition are unchanged (only the changelog
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from sidestream.models.history import rebase
-from sidestream.streams.contracts.partitioner import partition_of
+from sidestream.streams.contracts.placement import likely_partitioner
 from sidestream.streams.errors import LaneError
 from sidestream.streams.listens.durable.writer import ChangelogWriter
 from sidestream.streams.listens.restore.origin import ORIGIN_KEY, Origin, is_reserved
@@ -55,7 +55,7 @@ class _Plan:
     source_next: int
     carried: bool
     refolds: bool
-    grew: bool
+    users_move: bool
     leaving: list[bytes] = field(default_factory=list)
 
 
@@ -101,7 +101,7 @@ def _origin_now(offline: OfflineStates) -> Origin:
             admin.wait_for_topics(too_small)
         finally:
             admin.close()
-    return Origin(identity.source_topic, source.topic_id, count)
+    return Origin(identity.source_topic, source.topic_id, count, partitioner=identity.partitioner)
 
 
 class _Rebase:
@@ -146,7 +146,7 @@ class _Rebase:
         """Determine whether a partition must be rebased, and from which source offset its listens continue."""
         values = await self._offline.changelog(partition)
         record = values.get(ORIGIN_KEY)
-        origin = self._origins[partition] = None if record is None else Origin.from_bytes(record)
+        origin = self._origins[partition] = None if record is None else self._completed(record, partition, values)
         begin, end = self._bounds[partition]
         committed = self._committed.get(partition)
         differences = ["no origin record"] if origin is None else origin.differences(self._now)
@@ -164,8 +164,8 @@ class _Rebase:
         same_source = committed is not None and committed <= end
         if origin is not None and origin.source_id and self._now.source_id:
             same_source = origin.source_id == self._now.source_id and (committed or 0) <= end
-        grew = same_source and origin is not None and origin.num_partitions != self._now.num_partitions
-        if grew and (committed or 0) < end and not self._leave_unfolded:
+        users_move = same_source and origin is not None and not _has_same_partitions(origin, self._now)
+        if users_move and (committed or 0) < end and not self._leave_unfolded:
             msg = (
                 f"{self._now.source_topic}/{partition}: expected all listens to be folded before users move, got "
                 f"{end - (committed or 0)} that are not; those of users who move would be folded into states that are "
@@ -176,12 +176,25 @@ class _Rebase:
         source_next = (local_next if local else committed) if same_source and known else begin
         carried = (known and not same_source) or (origin is not None and origin.carried)
         self._plans[partition] = _Plan(
-            differences, not same_source, max(source_next or 0, begin), carried, refolds=not known, grew=grew
+            differences,
+            not same_source,
+            max(source_next or 0, begin),
+            carried,
+            refolds=not known,
+            users_move=users_move,
         )
+
+    def _completed(self, record: bytes, partition: int, values: Mapping[bytes, bytes]) -> Origin:
+        """Decode an origin record; earlier releases left out the partitioner, and took any that all producers used."""
+        origin, configured = Origin.from_bytes(record), self._offline.identity.partitioner
+        if origin.partitioner is not None:
+            return origin
+        users = [key for key in values if not key.startswith(_BLOCK)]
+        return replace(origin, partitioner=likely_partitioner(users, partition, origin.num_partitions, configured))
 
     async def _carry(self, partition: int) -> None:
         """Write the states of one partition to their target partitions; nothing is removed yet."""
-        plan, origin, count = self._plans[partition], self._origins[partition], self._now.num_partitions
+        plan, origin = self._plans[partition], self._origins[partition]
         values = await self._offline.changelog(partition)
         local, _ = await asyncio.to_thread(self._local, partition, origin, not values)
         self._report.from_tables += len(local)
@@ -190,13 +203,13 @@ class _Rebase:
             if is_reserved(key):
                 continue
             user = _user_of(key)
-            target = partition_of(user, count)
+            target = self._offline.identity.partition_of(user)
             if target != partition:
                 if key in values:
                     plan.leaving.append(key)
                 # A state in a partition where it never belonged is from an interrupted rebase. A partition that is
                 # done already has its states, and may have folded further listens.
-                strayed = origin is not None and partition_of(user, origin.num_partitions) != partition
+                strayed = origin is not None and origin.partition_of(user) != partition
                 if strayed or target not in self._plans:
                     continue
                 self._report.moved += 1
@@ -212,7 +225,7 @@ class _Rebase:
     async def _carry_requests(self) -> None:
         """Move pending erasures to their users' partitions, and have all erasures read again for refolded listens."""
         source_nexts = {partition: plan.source_next for partition, plan in self._plans.items()}
-        for partition in [partition for partition, plan in self._plans.items() if plan.grew]:
+        for partition in [partition for partition, plan in self._plans.items() if plan.users_move]:
             await carry_requests(self._offline, self._writer, partition, source_nexts)
         refolded = [partition for partition, plan in self._plans.items() if plan.refolds]
         await asyncio.to_thread(self._offline.delete_offsets, refolded, source=False)
@@ -225,6 +238,10 @@ class _Rebase:
         if topics.changelog_id == self._changelog_id or (topics.changelog_id is None and not is_empty):
             return {}, 0
         return values, positions.source_next
+
+
+def _has_same_partitions(origin: Origin, now: Origin) -> bool:
+    return (origin.num_partitions, origin.partitioner) == (now.num_partitions, now.partitioner)
 
 
 def _user_of(key: bytes) -> bytes:

@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Mapping
 
 from sidestream.streams.contracts.deadletters import DeadLetter
-from sidestream.streams.contracts.partitioner import partition_of
 from sidestream.streams.listens.durable.writer import ChangelogWriter, FoldedBatch
 from sidestream.streams.operate.states.offline import OfflineStates
 
@@ -34,7 +33,7 @@ async def carry_requests(
     by_target: dict[int, list[DeadLetter]] = {}
     next_offset = None
     async for record in offline.read(topic, partition, committed.get(partition, 0)):
-        target = partition_of(record.key, offline.identity.num_partitions) if record.key else partition
+        target = offline.identity.partition_of(record.key) if record.key else partition
         # Not a dead letter, but like one it is a record with key, headers and possibly no value.
         by_target.setdefault(target, []).append(DeadLetter(topic, record.key, record.value, list(record.headers)))
         next_offset = record.offset + 1

@@ -5,8 +5,9 @@ must be equal: all but the stored SIDs, because the compacted catalogue no longe
 a listen was folded. For an erased user only the entries are compared: the ids of the last events and the counts depend
 on when the erasure arrived.
 
-Partitions that cannot be checked are reported: those whose first listens retention has deleted, and those whose states
-were carried over from another source.
+States and listens in a partition that is not their user's are not compared: nothing reads the states, which are
+reported, and the listens are dead letters. Partitions that cannot be checked are reported: those whose first listens
+retention has deleted, and those whose states were carried over from another source.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from sidestream.models.history import SidLookup, erase, fold
 from sidestream.models.history.blocks import KEY_MARK
 from sidestream.models.history.layout import NO_ERASURE, decode, entry_bytes
 from sidestream.streams.contracts.decode import Limits, decode_listen
+from sidestream.streams.contracts.placement import Placement
 from sidestream.streams.errors import BadRecord
 from sidestream.streams.listens.restore.origin import ORIGIN_KEY, Origin, is_reserved
 from sidestream.streams.operate.states.offline import OfflineStates
@@ -122,7 +124,13 @@ async def _compare_fold(
             )
         except BadRecord:
             continue
-    for key in users.keys() | listens.keys():
+    keys = users.keys() | listens.keys()
+    misplaced = frozenset(Placement(offline.topics.listens).misplaced([*keys], partition))
+    if unread := len(users.keys() & misplaced):
+        report.notes.append(
+            f"partition {partition}: {unread} states are of users of other partitions; nothing reads them"
+        )
+    for key in keys - misplaced:
         state, of_user = users.get(key), listens.get(key, [])
         try:
             watermark, erased_at = (-1, NO_ERASURE) if state is None else _marks(state)

@@ -60,6 +60,7 @@ class LiveAudience(Service):
     ) -> None:
         super().__init__()
         self._clients, self._topic, self._ids, self._settings = clients, topic.name, ids, settings
+        self._partitioner = topic.partitioner
         self._warned: set[str] = set()
         self.set_codebooks(codebooks)
         self._audience = Audience(settings.listener_half_life_s)
@@ -96,7 +97,7 @@ class LiveAudience(Service):
 
     async def on_start(self) -> None:
         """Open the producer and start to publish."""
-        producer = self._producer = self._clients.async_producer()
+        producer = self._producer = self._clients.async_producer(partitioner=self._partitioner)
         await producer.start()
         self.add_future(self._publish_regularly(producer))
 

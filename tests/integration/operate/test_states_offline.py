@@ -10,6 +10,7 @@ from kafka.partitioner.default import murmur2
 
 from sidestream.models.history import describe
 from sidestream.streams.contracts.decode import Limits
+from sidestream.streams.contracts.partitioner import partition_of
 from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.contracts.topics import build_topics, create_topics
 from sidestream.streams.errors import LaneError
@@ -189,6 +190,43 @@ def test_repartitioned_source_moves_each_user_to_the_new_partition(rig, tmp_path
     rig.wait_drained()
     assert rig.stop(worker) == 0
     assert sum(lengths(rig.changelog()).values()) > sum(lengths(before).values())
+
+
+@pytest.mark.slow
+def test_a_changed_partitioner_moves_each_user_and_back(rig):
+    folded_once(rig)
+    before, murmur2_topics = rig.changelog(), rig.topics
+    for name in ("crc32", "murmur2"):
+        settings = TopicSettings(prefix=rig.prefix, user_partitions=4, item_partitions=2, partitioner=name)
+        rig.topics = build_topics(settings)
+        report = asyncio.run(rebase_states(offline(rig)))
+        assert report.rebased == 4
+        assert report.moved > 0
+        assert all("topics.partitioner changed" in reason for reason in report.reasons)
+        last = {(r.partition, r.key): r.value for r in rig.read_all(rig.topics.user_state_changelog.name)}
+        places = {(partition_of(key, 4, name), key) for key in before}
+        assert {place for place, value in last.items() if value and place[1] in before} == places
+        assert asyncio.run(rebase_states(offline(rig))).current == 4
+        moved = {key: last[place] for place in places for key in place[1:]}
+        assert lengths(moved) == lengths(before)
+    rig.topics = murmur2_topics
+    rig.produce(make_listens(200, users=60, seed=9))
+    worker = rig.start_worker()
+    rig.wait_drained()
+    assert rig.stop(worker) == 0
+
+
+@pytest.mark.slow
+def test_verify_tells_of_states_in_wrong_partitions_and_compares_the_others(rig):
+    folded_once(rig)
+    rig.topics = build_topics(
+        TopicSettings(prefix=rig.prefix, user_partitions=4, item_partitions=2, partitioner="crc32")
+    )
+    report = verified(rig, with_tables=False)
+    strays = [key for key in rig.changelog() if partition_of(key, 4) != partition_of(key, 4, "crc32")]
+    assert sum(int(note.split(": ")[1].split()[0]) for note in report.notes) == len(strays)
+    assert all("states are of users of other partitions" in note for note in report.notes)
+    assert (report.wrong, report.same_bytes) == (0, report.users - len(strays))
 
 
 @pytest.mark.slow

@@ -25,6 +25,7 @@ from sidestream.streams.contracts.decode import (
     decode_session_start,
     decode_user_erasure,
 )
+from sidestream.streams.contracts.partitioner import PARTITIONERS
 from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.contracts.topics import DEAD_LETTER_SUFFIX, build_topics
 from sidestream.streams.errors import BadRecord
@@ -168,10 +169,23 @@ def test_channels_whose_partition_follows_from_the_key_say_how(document):
         assert ("x-partitioner" in channel) == hashed
         if hashed:
             rule = channel["x-partitioner"]
-            assert rule["name"] == "murmur2"
+            assert rule["name"] == spec.partitioner == "murmur2"
             assert "murmur2" in channel["description"]
             assert int(rule["seed"], 16) == 0x9747B28C
+            assert "`wrong_partition`" in channel["description"] or spec.dead_letters is None or spec.key == "item_id"
     assert "murmur2" in document["info"]["description"]
+
+
+@pytest.mark.parametrize("name", PARTITIONERS)
+def test_the_document_names_the_configured_partitioner(name):
+    topics = build_topics(TopicSettings(partitioner=name))
+    document = asyncapi(topics)
+    assert f"partitioned by {name} over" in document["info"]["description"]
+    channel = document["channels"][topics.listens.name]
+    assert channel["x-partitioner"]["name"] == name
+    assert name in channel["x-partitioner"]["partition"]
+    assert f"is {name} of" in channel["description"]
+    assert name in channel["messages"]["value"]["bindings"]["kafka"]["key"]["description"]
 
 
 def test_the_document_is_of_3_1_and_holds_nothing_but_plain_values(document):

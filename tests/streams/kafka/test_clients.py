@@ -8,6 +8,8 @@ import pytest
 from kafka import TopicPartition
 
 from sidestream.streams.broker import RunningBroker
+from sidestream.streams.contracts.partitioner import PARTITIONERS, partition_of
+from sidestream.streams.contracts.settings import PartitionerName
 from sidestream.streams.contracts.topics import Topics
 from sidestream.streams.errors import SettingsError
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
@@ -49,17 +51,22 @@ async def test_aiokafka_sends_reads_in_a_group_and_commits(broker: RunningBroker
         await producer.stop()
 
 
-async def test_kafka_python_and_aiokafka_put_a_key_on_the_same_partition(broker: RunningBroker, topics: Topics) -> None:
+@pytest.mark.parametrize("partitioner", PARTITIONERS)
+async def test_kafka_python_and_aiokafka_put_a_key_on_the_same_partition(
+    broker: RunningBroker, topics: Topics, partitioner: PartitionerName
+) -> None:
     clients, topic = Clients(broker.kafka), topics.candidates.name
-    sync = clients.producer()
-    producer = clients.async_producer()
+    sync = clients.producer(partitioner=partitioner)
+    producer = clients.async_producer(partitioner=partitioner)
     await producer.start()
     try:
         keys = [f"user-{number}".encode() for number in range(40)]
         theirs = [(await producer.send_and_wait(topic, b"v", key=key)).partition for key in keys]
         ours = [sync.send(topic, b"v", key=key).get(timeout=DEADLINE_S).partition for key in keys]
-        assert ours == theirs
+        assert ours == theirs == [partition_of(key, 3, partitioner) for key in keys]
         assert set(ours) == {0, 1, 2}
+        assert sync.send(topic, b"v").get(timeout=DEADLINE_S).partition in {0, 1, 2}
+        assert (await producer.send_and_wait(topic, b"v")).partition in {0, 1, 2}
     finally:
         sync.close()
         await producer.stop()

@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 
 from sidestream.models.history import block_key, fold, split_block_key
 from sidestream.streams.contracts.decode import decode_listen
+from sidestream.streams.contracts.placement import Placement
+from sidestream.streams.contracts.settings import TopicSettings
+from sidestream.streams.contracts.topics import build_topics
 from sidestream.streams.listens.batch import ListenBatch, Piece
 from sidestream.tokenizer.catalogue import StoredSid
 from tests.streams.listens.lane_counts import LaneCounts
@@ -179,3 +182,36 @@ def test_pieces_hold_every_listen_once_in_order_and_keep_to_their_bounds(counts,
         for user, first, stop in group:
             found.setdefault(user, []).extend(range(first, stop))
     assert found == {f"u{user}".encode(): list(range(count)) for user, count in enumerate(counts)}
+
+
+def test_listens_of_other_partitions_are_dead_letters_and_leave_no_state():
+    topic = build_topics(TopicSettings(user_partitions=4)).listens
+    users = range(40)
+    here = [user for user in users if topic.partition_of(f"u{user}".encode()) == 0]
+    records = [make_record(offset, offset % 40) for offset in range(200)]
+    bad = make_record(200, here[0], value=b"not JSON")
+    batch = ListenBatch(0, 40, decode_listen, placement=Placement(topic))
+    for first in range(0, 200, 30):
+        batch.add(records[first : first + 30])
+    batch.add([bad])
+    batch.refuse_misplaced()
+    assert sorted(batch.users) == sorted(f"u{user}".encode() for user in here)
+    assert batch.next_offset == 201
+    letters = batch.result().dead_letters
+    offsets = [int(dict(letter.headers)["__streams.errors.offset"]) for letter in letters]
+    strays = [record for record in records[40:] if record.offset % 40 not in here]
+    assert offsets == [200, *(record.offset for record in strays)]
+    assert [letter.value for letter in letters[1:]] == [record.value for record in strays]
+    counts = LaneCounts()
+    batch.count(counts, 0.1)
+    assert counts.bad_by_reason == {"not_json": 1, "wrong_partition": len(strays)}
+
+
+def test_a_batch_of_the_right_partitioner_has_no_dead_letters():
+    topic = build_topics(TopicSettings(user_partitions=4, partitioner="crc32")).listens
+    here = [user for user in range(40) if topic.partition_of(f"u{user}".encode()) == 0]
+    batch = ListenBatch(0, 0, decode_listen, placement=Placement(topic))
+    batch.add([make_record(offset, user) for offset, user in enumerate(here)])
+    batch.refuse_misplaced()
+    assert len(batch.users) == len(here)
+    assert batch.result().dead_letters == []

@@ -1,6 +1,7 @@
 """The read replica on an in-memory Kafka: it follows workers without being one."""
 
 import asyncio
+from typing import ClassVar
 
 import pytest
 
@@ -40,7 +41,7 @@ def kafka():
 class Shared(dict):
     """One log under both of its names."""
 
-    NAMES = {TOPICS.listens.name: "listens", TOPICS.user_state_changelog.name: "changelog"}
+    NAMES: ClassVar = {TOPICS.listens.name: "listens", TOPICS.user_state_changelog.name: "changelog"}
 
     def __missing__(self, place):
         topic, partition = place

@@ -205,7 +205,7 @@ def test_lane_metrics_are_in_the_registry():
 
 
 def test_listeners_have_the_partition_of_kafkas_partitioner():
-    states = LaneStates(FakeLane({}), 8, lambda: None)
+    states = LaneStates(FakeLane({}), build_topics(TopicSettings()).listens, lambda: None)
     for user in ("u", "user-17", "ünï", "x" * 200):
         # kafka-python's own implementation, written apart from aiokafka's.
         assert states.partition_of(user) == (murmur2(user.encode()) & 0x7FFFFFFF) % 8
