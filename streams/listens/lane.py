@@ -62,6 +62,9 @@ class ListenLane:
         on_durable: Called after each durable batch.
         derived: Output derived from the same listens; None if there is none.
         placement: Recognises listens of other partitions; None takes all.
+
+    Attributes:
+        standbys: Tables of partitions that other workers own; a service that is stopped after the lane.
     """
 
     def __init__(
@@ -112,7 +115,7 @@ class ListenLane:
             () if derived is None else derived.topics,
         )
         self._restorer = Restorer(table.identity, clients, settings.restore_batch_records, metrics)
-        self._standbys = Standbys(table, self._restorer, self._check)
+        self.standbys = Standbys(table, self._restorer, self._check)
         self._task: asyncio.Task[None] | None = None
         self._crashing: asyncio.Task[None] | None = None
         self._stop, self._all_ready = asyncio.Event(), asyncio.Event()
@@ -140,12 +143,7 @@ class ListenLane:
     @property
     def tables_in_use(self) -> frozenset[int]:
         """Partitions whose local tables this worker needs: owned ones and standbys."""
-        return self._assigned | self._standbys.partitions
-
-    @property
-    def standby_lags(self) -> Mapping[int, tuple[int | None, int | None]]:
-        """Changelog offsets that each standby is behind, and ms since it was last complete; None if not known."""
-        return self._standbys.lags()
+        return self._assigned | self.standbys.partitions
 
     @property
     def restore_progress(self) -> Mapping[int, RestoreProgress]:
@@ -262,7 +260,7 @@ class ListenLane:
         await self.on_revoked(self._assigned)
         self._assigned, self._committable = frozenset(partitions), {}
         replicas = self._parts.settings.standby_replicas
-        self._standbys.keep(self._host.standbys(self.topic) if replicas else frozenset(), self._assigned)
+        self.standbys.keep(self._host.standbys(self.topic) if replicas else frozenset(), self._assigned)
         if not partitions:
             return
         self._stop = asyncio.Event()
@@ -304,7 +302,7 @@ class ListenLane:
         """Stop everything, standbys included."""
         await self.on_revoked(self._assigned)
         self._assigned = frozenset()
-        await self._standbys.close()
+        await self.standbys.close()
 
     def _not_open(self, partition: int) -> LaneError:
         return LaneError(f"{self.topic}/{partition}: the user-state table is not open here; ask its owner")

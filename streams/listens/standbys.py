@@ -6,6 +6,8 @@ Faust's assignor chooses the standbys, and prefers them when it assigns a partit
 import asyncio
 from collections.abc import Mapping
 
+from mode import Service
+
 from sidestream.streams.errors import SidestreamError
 from sidestream.streams.listens.restore.restorer import Restorer
 from sidestream.streams.listens.restore.source_check import SourceCheck
@@ -18,7 +20,7 @@ _log = get_log(__name__)
 RETRY_S = 5.0
 
 
-class Standbys:
+class Standbys(Service):
     """Follows the changelogs of partitions that other workers own.
 
     Args:
@@ -28,8 +30,11 @@ class Standbys:
     """
 
     def __init__(self, tables: UserTable, restorer: Restorer, check: SourceCheck) -> None:
+        super().__init__()
         self._tables, self._restorer, self._check = tables, restorer, check
         self._following: dict[int, asyncio.Task[None]] = {}
+
+    mundane_level = "debug"
 
     @property
     def partitions(self) -> frozenset[int]:
@@ -56,8 +61,12 @@ class Standbys:
         """Return how far each standby is behind: in offsets, and in ms since it was last complete; None if unknown."""
         return {p: (self._restorer.behind(p), self._restorer.lag_ms(p)) for p in sorted(self._following)}
 
-    async def close(self) -> None:
+    async def on_stop(self) -> None:
         """Stop following, and close the tables."""
+        await self.close()
+
+    async def close(self) -> None:
+        """Stop following, and close the tables; idempotent."""
         tasks = list(self._following.values())
         self._following.clear()
         for task in tasks:

@@ -207,6 +207,12 @@ class Metrics:
             ("outcome",),
             registry=registry,
         )
+        self.standby_lag_seconds = Gauge(
+            "sidestream_standby_lag_seconds",
+            "Time since a standby's table was last complete; 0 while it is, NaN for other partitions.",
+            ("partition",),
+            registry=registry,
+        )
         self.restored_records = Counter(
             "sidestream_restored_records", "Changelog records restored into the user table.", registry=registry
         )

@@ -6,10 +6,12 @@ Faust, which joins the group and assigns partitions. They stop in reverse order:
 finished while their producers are still open.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import faust
 from faust.app.base import BootStrategy
@@ -30,6 +32,7 @@ from sidestream.streams.listens.erasure.feed import ErasureFeed
 from sidestream.streams.listens.erasure.sweep import Sweep
 from sidestream.streams.listens.lane import ListenLane
 from sidestream.streams.listens.restore.progress import not_restored
+from sidestream.streams.listens.standbys import Standbys
 from sidestream.streams.listens.table.meta import TableIdentity
 from sidestream.streams.listens.table.users import UserTable
 from sidestream.streams.popularity.count_publisher import make_item_counting
@@ -99,6 +102,7 @@ class WorkerParts:
         self.folder: Path = worker_folder(settings)
         self.states: LaneStates | None = None
         self.guarantee: Guarantee | None = None
+        self._standbys: Standbys | None = None
         lane_metrics = LaneMetrics(metrics, self.topics.listens.name)
         self.app: faust.App = make_faust_app(
             settings.worker.group_id, self.clients, settings.lane, self.folder, lane_metrics
@@ -211,6 +215,10 @@ class WorkerParts:
         self.guarantee = lane.guarantee
         self.states = LaneStates(lane, self.topics.listens, lambda: serving.snapshot)
         self.health.add_readiness_check(partial(not_restored, lane))
+        self._standbys = lane.standbys
+        for partition in range(self.topics.listens.partitions):
+            lag = self.metrics.standby_lag_seconds.labels(str(partition))
+            lag.set_function(partial(_standby_lag_s, lane.standbys, partition))
         sessions = self._sessions(serving, lane, host, pacer)
         # Sessions read the listen lane's tables: registered last, they stop first.
         for part in (lane, erasures, sessions):
@@ -222,7 +230,7 @@ class WorkerParts:
                 unread = self.metrics.unread.labels(part.topic, str(partition))
                 unread.set_function(partial(_unread_of, part, self._backlog, partition))
         counts = self._generations.counts_reader()
-        return [serving, *([] if counts is None else [counts]), ids, audience, sessions]
+        return [serving, *([] if counts is None else [counts]), ids, audience, lane.standbys, sessions]
 
     def _erasures(self) -> ErasureFeed:
         topic = self.topics.user_erasures
@@ -272,16 +280,25 @@ class WorkerParts:
             Placement(self.topics.session_starts),
         )
 
-    def _about(self) -> dict[str, str]:
+    def _about(self) -> dict[str, Any]:
         tokenizer_version, model_version = self._serves()
         about = {"role": self.role, "tokenizer_version": tokenizer_version, "model_version": model_version}
-        return about if self.guarantee is None else {**about, "guarantee": self.guarantee}
+        if self.guarantee is None or self._standbys is None:
+            return about
+        lags = self._standbys.lags().items()
+        standbys = [{"partition": p, "behind": behind, "lag_ms": lag_ms} for p, (behind, lag_ms) in lags]
+        return {**about, "guarantee": self.guarantee, "standbys": standbys}
 
 
 def _no_progress_s(settings: Settings) -> float:
     if settings.worker.watchdog.no_progress_s is not None:
         return settings.worker.watchdog.no_progress_s
     return (settings.kafka.session_timeout_ms + settings.lane.transaction_timeout_ms) / 1e3 + _NO_PROGRESS_MARGIN_S
+
+
+def _standby_lag_s(standbys: Standbys, partition: int) -> float:
+    _, lag_ms = standbys.lags().get(partition, (None, None))
+    return math.nan if lag_ms is None else lag_ms / 1e3
 
 
 def _work_of(lane: ListenLane | ErasureFeed | SessionLane, backlog: Backlog) -> Work:

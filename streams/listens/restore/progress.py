@@ -103,14 +103,20 @@ class Restoring(Protocol):
     def restore_progress(self) -> Mapping[int, RestoreProgress]:
         """Progress by partition; empty before a restore begins."""
 
+    @property
+    def troubles(self) -> Mapping[int, str]:
+        """Why owned partitions cannot be folded now, by partition."""
+
     def is_ready(self, partition: int) -> bool:
         """Return whether a partition's table is restored."""
 
 
 def not_restored(lane: Restoring) -> list[str]:
-    """Return one line per partition that is not restored yet, with its progress and estimated time left."""
+    """Return one line per partition that is not restored yet or not folded now, with what is known about it."""
     reasons = []
     for partition in sorted(lane.partitions):
+        if (trouble := lane.troubles.get(partition)) is not None:
+            reasons.append(f"partition {partition} is not folded now: {trouble}")
         if lane.is_ready(partition):
             continue
         reason, progress = f"restoring partition {partition}", lane.restore_progress.get(partition)

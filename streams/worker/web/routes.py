@@ -50,7 +50,7 @@ class UserStates(Protocol):
 
 
 def create_web(
-    health: Health, metrics: Metrics, states: UserStates | None, about: Callable[[], Mapping[str, str]]
+    health: Health, metrics: Metrics, states: UserStates | None, about: Callable[[], Mapping[str, Any]]
 ) -> FastAPI:
     """Build the web application.
 
@@ -58,7 +58,7 @@ def create_web(
         health: Answers `/livez` and `/readyz`.
         metrics: Answers `/metrics`.
         states: Answers `/v1/users/{user_id}/state`; None if the worker has no states.
-        about: Returns versions and role, shown with the readiness.
+        about: Returns versions, role and standbys, shown with the readiness.
 
     Returns:
         The application, not started.

@@ -161,18 +161,18 @@ async def test_a_standby_follows_its_changelog_and_is_promoted_with_its_tail(tmp
     owner = make_lane(kafka, tmp_path / "owner")
     await owner.on_assigned(PARTITIONS)
     await drain(kafka, owner)
-    await until(lambda: standby.standby_lags.get(0) == (0, 0))
+    await until(lambda: standby.standbys.lags().get(0) == (0, 0))
     assert standby.tables_in_use == {0}
     assert not standby.is_ready(0)
     fill(kafka, 20)
     await drain(kafka, owner)
-    await until(lambda: standby.standby_lags[0] == (0, 0) and dict(standby._table.get(0).items()))
+    await until(lambda: standby.standbys.lags()[0] == (0, 0) and dict(standby._table.get(0).items()))
     restored = counts.shown.restored_records._value.get()
     await owner.close()
     kafka.standby_partitions = frozenset()
     await standby.on_assigned(PARTITIONS)
     await drain(kafka, standby)
-    assert standby.standby_lags == {}
+    assert standby.standbys.lags() == {}
     # Of partition 0, the standby's, nothing but the tail is read again.
     of_other = len(kafka.visible("changelog", 1))
     assert counts.shown.restored_records._value.get() - restored <= of_other + 1
@@ -186,7 +186,7 @@ async def test_a_standby_that_is_given_up_is_closed(tmp_path):
     kafka = FakeKafka()
     lane = standby_lane(kafka, tmp_path, {0, 1})
     await lane.on_assigned(set())
-    await until(lambda: len(lane.standby_lags) == 2 and all(lag == (0, 0) for lag in lane.standby_lags.values()))
+    await until(lambda: len(lane.standbys.lags()) == 2 and all(lag == (0, 0) for lag in lane.standbys.lags().values()))
     kafka.standby_partitions = frozenset({1})
     await lane.on_assigned(set())
     await until(lambda: lane._table.get(0) is None)
@@ -213,6 +213,6 @@ async def test_a_standby_survives_errors_of_the_broker(tmp_path, monkeypatch):
     monkeypatch.setattr(restoring.PartitionReader, "bounds", failing)
     lane = standby_lane(kafka, tmp_path / "standby", {0})
     await lane.on_assigned(set())
-    await until(lambda: lane.standby_lags.get(0) == (0, 0))
+    await until(lambda: lane.standbys.lags().get(0) == (0, 0))
     assert failures == [0]
     await lane.close()
