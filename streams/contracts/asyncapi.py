@@ -44,6 +44,8 @@ _KEYS: dict[KeyField, str] = {
     "version": "The tokenizer version.",
     "worker": "worker/NAME, or partition/VERSION/NUMBER.",
     "count_part": "PARTITION/PART of the listens that are counted; written to the partition that it names.",
+    "counted_partition": "Number of the partition of the listens; the record's partition is a range of item keys.",
+    "total_part": "First byte of the items' keys, in two hex digits; the record's partition is a range of item keys.",
 }
 _PARTITIONERS: dict[PartitionerName, dict[str, str]] = {
     "murmur2": {

@@ -35,7 +35,11 @@ KAFKA_DELETE_RETENTION_MS = DAY_MS
 _MARGIN_MS = 3_600_000
 DEAD_LETTER_MAX_BYTES = 1_310_720
 
-KeyField = Literal["user_id", "item_id", "version", "worker", "count_part"]
+# Ranges of item keys that live counts are published by. More would mean more records and partitions in each
+# transaction of a partition of the listens, and there may be a thousand of those.
+MAX_COUNT_RANGES = 4
+
+KeyField = Literal["user_id", "item_id", "version", "worker", "count_part", "counted_partition", "total_part"]
 _PARTITION_SETTINGS = {
     "user_id": "topics.user_partitions",
     "count_part": "topics.user_partitions",
@@ -79,11 +83,14 @@ class Topics:
     generations: TopicSpec
     generation_reports: TopicSpec
     item_counts: TopicSpec
+    item_count_changes: TopicSpec
+    item_count_totals: TopicSpec
     dead_letters: tuple[TopicSpec, ...]
 
     def __iter__(self) -> Iterator[TopicSpec]:
         yield from (self.listens, self.session_starts, self.candidates, self.catalog_items, self.item_sids)
-        yield from (self.user_state_changelog, self.user_erasures, self.item_counts)
+        yield from (self.user_state_changelog, self.user_erasures)
+        yield from (self.item_counts, self.item_count_changes, self.item_count_totals)
         yield from (self.live_segments, self.live_listeners, self.live_states)
         yield from (self.generations, self.generation_reports)
         yield from self.dead_letters
@@ -146,6 +153,11 @@ def build_topics(settings: TopicSettings) -> Topics:
     user_config = {**compacted_config, "segment.ms": "3600000", "max.compaction.lag.ms": str(DAY_MS)}
     # Few keys, overwritten every few seconds.
     counts_config = {**compacted_config, "segment.ms": "3600000", "segment.bytes": str(64 << 20)}
+    # Only closed segments are compacted, and every worker reads all totals when it starts.
+    totals_config = {**counts_config, "segment.bytes": str(16 << 20)}
+    # Read within seconds, or once the workers are back after an outage.
+    changes_config = {"retention.ms": str(7 * DAY_MS)}
+    ranges = min(users, MAX_COUNT_RANGES)
 
     def source(
         name: str, key: KeyField, model: type[Record], partitions: int, config: Mapping[str, str] | None = None
@@ -201,8 +213,13 @@ def build_topics(settings: TopicSettings) -> Topics:
         generation_reports=TopicSpec(
             prefix + "generation-reports.v1", "worker", GenerationReport, 1, True, compacted_config
         ),
-        # Each partition of the listens is counted in the partition of the same number.
+        # How far each partition of the listens is counted, in the partition of the same number.
         item_counts=TopicSpec(prefix + "item-counts.v1", "count_part", None, users, True, counts_config),
+        # Equal counts: the totals of a range are made from the changes in the partition of the same number.
+        item_count_changes=TopicSpec(
+            prefix + "item-count-changes.v1", "counted_partition", None, ranges, False, changes_config
+        ),
+        item_count_totals=TopicSpec(prefix + "item-count-totals.v1", "total_part", None, ranges, True, totals_config),
         dead_letters=tuple(
             TopicSpec(spec.name + DEAD_LETTER_SUFFIX, spec.key, None, spec.partitions, False, dead_letter_config)
             for spec in sources

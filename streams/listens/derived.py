@@ -5,7 +5,7 @@ producer; in both cases it is fenced like the states.
 """
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from sidestream.models.data.rows import ListenRow
@@ -19,33 +19,30 @@ class PartitionOutput(Protocol):
         """Add the listens of one durable batch, with source offsets; `next_offset` is the source offset after it."""
 
     async def catch_up(self, stop: asyncio.Event) -> None:
-        """Add the listens that were folded before `resume` and are not published, in the background, in slices.
+        """Add the listens that were folded before `resume` and are not published; runs in the background.
 
         Args:
-            stop: Ends the catch-up early.
-
-        Raises:
-            BrokerError: Kafka cannot be read; it is called again.
+            stop: Ends it early when set.
         """
 
     def due(self) -> Sequence[DerivedRecord]:
-        """Return the records to publish now; empty if nothing is due."""
+        """Return the records to publish now, which are then in flight; empty if nothing is due."""
 
     def everything(self) -> Sequence[DerivedRecord]:
-        """Return all records that are not published, before the partition is given up."""
+        """Return all that can be published, when the partition is given up; empty while others are in flight."""
 
     def published(self) -> None:
-        """Note that the records returned last are durable; otherwise they are returned again."""
+        """Note that the records returned last are durable; if that is not known, the partition is resumed anew."""
 
 
 class DerivedOutput(Protocol):
     """Derives records from the listens of the assigned partitions.
 
     Attributes:
-        topics: Topics that it writes.
+        topics: Topics that it writes, with their numbers of partitions.
     """
 
-    topics: Sequence[str]
+    topics: Mapping[str, int]
 
     async def resume(self, partition: int, position: int) -> PartitionOutput:
         """Resume a partition; quick, because the partition is not ready before.

@@ -108,11 +108,9 @@ class ListenLane:
             on_durable,
             placement,
         )
+        side_topics = {} if erasures is None else {erasures.topic: table.identity.num_partitions}
         self._check = SourceCheck(
-            table.identity,
-            clients,
-            [] if erasures is None else [erasures.topic],
-            () if derived is None else derived.topics,
+            table.identity, clients, {**side_topics, **({} if derived is None else derived.topics)}
         )
         self._restorer = Restorer(table.identity, clients, settings.restore_batch_records, metrics)
         self.standbys = Standbys(table, self._restorer, self._check)

@@ -170,7 +170,9 @@ class PartitionFold:
         folding = self.folding
         if folding is None:
             return
-        catching_up = asyncio.create_task(self._catch_up(stop), name=f"catch-up of {self._where}")
+        tasks: list[asyncio.Task[Any]] = []
+        if self._output is not None:  # in the background: the partition is ready before
+            tasks.append(asyncio.create_task(self._output.catch_up(stop), name=f"catch-up of {self._where}"))
         lost = asyncio.create_task(self._is_lost.wait())
         folds = asyncio.create_task(folding.run(stop), name=f"fold of {self._where}")
         try:
@@ -181,19 +183,10 @@ class PartitionFold:
                 msg = f"{self._where}: the next listen is no longer in the log"
                 raise LaneInterrupted(msg)
         finally:
-            for task in (folds, lost, catching_up):
+            tasks += [folds, lost]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(folds, lost, catching_up, return_exceptions=True)
-
-    async def _catch_up(self, stop: asyncio.Event) -> None:
-        """Complete the derived output in the background: the partition is ready before."""
-        while self._output is not None and not stop.is_set():
-            try:
-                await self._output.catch_up(stop)
-                return
-            except BrokerError as exc:
-                _log.warning("derived output cannot catch up now", partition=self._where, detail=str(exc))
-                await asyncio.sleep(LONGEST_PAUSE_S)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _is_member(self, stop: asyncio.Event) -> bool:
         """Ask the group whether it still counts this worker as a member; a revocation answers too."""

@@ -1,1 +1,1 @@
-"""Live popularity: counts of listens by item on `item-counts.v1`, and the ranking that workers derive from them."""
+"""Live popularity: listens by item, counted by partition, added up once, and the ranking derived from the totals."""

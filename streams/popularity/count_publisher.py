@@ -1,137 +1,187 @@
-"""Item counts as derived output of the listen lane: resumed on assignment, published periodically.
+"""Item counts as derived output of the listen lane: resumed at a mark, published as changes.
 
-On assignment: read the partition's published parts, then count the listens from the published offset to the first one
-that the lane will fold. A partition without published counts is counted from the lane's position on.
+A partition becomes ready without waiting for its counts: only its mark is read before. What was folded but not
+published by the previous owner, up to `publish_s` of listens after a crash, is counted again in the background.
 """
 
+import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
+from weakref import WeakValueDictionary
 
 from sidestream.models.data.rows import ListenRow
 from sidestream.streams.contracts.decode import Limits, decode_listen
 from sidestream.streams.contracts.topics import Topics
-from sidestream.streams.errors import BadRecord
+from sidestream.streams.errors import BadRecord, SidestreamError
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.compacted import keep_last
+from sidestream.streams.kafka.pace import Pace
 from sidestream.streams.kafka.reading import fetch_bounds, read_to_end
 from sidestream.streams.listens.batch import Decode
-from sidestream.streams.popularity.partition_counts import PartitionCounter
+from sidestream.streams.listens.durable.writer import DerivedRecord
+from sidestream.streams.popularity.partition_changes import CountTopics, Listens, PartitionChanges, Published
 from sidestream.streams.popularity.settings import PopularitySettings
 from sidestream.streams.popularity.values import CountedPart, read_key, read_part
 from sidestream.streams.runtime.logs.log import get_log
+from sidestream.streams.runtime.metrics import Metrics
+from sidestream.streams.runtime.pacing import Pacer
+from sidestream.streams.runtime.waiting import run_until
 
 _log = get_log(__name__)
 
-_MAX_RECORDS = 1_000
-
-Parts = dict[int | None, CountedPart]
+# aiokafka parses records when they are taken: 256 take 0.5 ms, and decoding 128 of them as long.
+_TAKE_RECORDS = 256
+_DECODE_RECORDS = 128
+# Counting again takes at most half a core, and only what session-starts and the fold leave of it.
+_CATCH_UP_PACE = Pace(_TAKE_RECORDS, rest=1.0)
+_RETRY_S = 5.0
+# Spreads the partitions evenly over the publishing interval.
+_GOLDEN_RATIO = 0.618034
 
 
 class ItemCounting:
-    """`DerivedOutput` of `item-counts.v1`.
+    """`DerivedOutput` of `item-counts.v1` and `item-count-changes.v1`.
 
     Args:
-        topic: Output topic, with as many partitions as the listens.
+        count_topics: Output topics.
         source_topic: Topic of the listens.
         clients: Kafka client factory.
         decode: Decodes a listen, or raises `BadRecord`.
         settings: Half-life and publishing interval.
+        pacer: Yields to session-starts.
         clock: Monotonic seconds.
-
-    Attributes:
-        by_partition: Counter of each partition; filled by `open`.
     """
 
     def __init__(
         self,
-        topic: str,
+        count_topics: CountTopics,
         source_topic: str,
         clients: Clients,
         decode: Decode,
         settings: PopularitySettings,
+        pacer: Pacer | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.topic = topic
+        self.topics: Mapping[str, int] = {
+            count_topics.marks: count_topics.num_partitions,
+            count_topics.changes: count_topics.num_ranges,
+        }
+        self._count_topics = count_topics
         self._source, self._clients, self._decode = source_topic, clients, decode
         self._settings, self._clock = settings, clock
-        self._decay = settings.decay
-        self.by_partition: dict[int, PartitionCounter] = {}
-        self._next_s = 0.0
+        self._pacer = pacer or Pacer()
+        # One partition at a time: together they would take the event loop from the listens.
+        self._catching_up = asyncio.Lock()
+        self._open: WeakValueDictionary[int, PartitionCounting] = WeakValueDictionary()
 
-    async def open(self, positions: Mapping[int, int]) -> Mapping[int, Mapping[bytes, bytes]]:
-        """Resume counting for an assignment.
+    def num_unpublished(self) -> int:
+        """Return the number of listens that are counted and not published, over all partitions."""
+        return sum(counting.changes.num_unpublished for counting in list(self._open.values()))
+
+    def behind(self) -> int:
+        """Return the number of source offsets that are still to be counted again, over all partitions."""
+        return sum(counting.changes.behind for counting in list(self._open.values()))
+
+    async def resume(self, partition: int, position: int) -> "PartitionCounting":
+        """Read the mark of a partition, after older owners are fenced.
 
         Args:
-            positions: First source offset that is not folded, by partition.
+            partition: Partition of the listens.
+            position: First source offset that is not folded.
 
         Returns:
-            Records with the start offset of counting, for partitions without published counts.
+            The counting of the partition; it publishes nothing before it has caught up.
+
+        Raises:
+            TopicError: An output topic does not exist.
+            BrokerError: Kafka cannot be read.
         """
-        published = await self._published(positions)
-        bounds = await fetch_bounds(self._clients, self._source, positions)
-        self.by_partition = {
-            partition: self._resumed_counter(partition, position, bounds[partition].end, published.get(partition, {}))
-            for partition, position in positions.items()
-        }
-        await self._catch_up(positions)
-        self._next_s = self._clock()
-        return {p: self.by_partition[p].mark(positions[p]) for p in positions if None not in published.get(p, {})}
+        published = await self._published(partition)
+        if published.mark is not None and published.mark > position:
+            published = await self._of_this_source(partition, position, published)
+        changes = PartitionChanges(partition, self._settings.decay, self._count_topics, published, position)
+        # Without a mark at once: a crash before the first one would lose count of the listens until then.
+        wait_s = self._settings.publish_s * (partition * _GOLDEN_RATIO % 1) if published.mark is not None else 0.0
+        counting = PartitionCounting(partition, self, changes, wait_s)
+        self._open[partition] = counting
+        return counting
 
-    def due(self) -> Iterator[tuple[int, Mapping[bytes, bytes]]]:
-        """Yield the counts to publish now, by partition."""
-        if self._clock() < self._next_s:
-            return
-        self._next_s = self._clock() + self._settings.publish_s
-        for partition, counter in self.by_partition.items():
-            if counter.has_changes:
-                yield partition, counter.publish(self._settings.publish_parts)
-
-    def _resumed_counter(self, partition: int, position: int, end: int, found: Parts) -> PartitionCounter:
-        parts = {part: counted for part, counted in found.items() if part is not None}
-        from_offset = found[None].offset if None in found else (0 if parts else position)
-        if from_offset > end:
-            # The source was recreated since it was counted: the counts are kept as a starting point.
-            _log.warning("counts belong to another source", partition=partition, counted=from_offset, end=end)
-            parts = {part: CountedPart(p.half_life_ms, position, p.counts) for part, p in parts.items()}
-            from_offset = position
-        return PartitionCounter(partition, self._decay, min(from_offset, position), parts)
-
-    async def _published(self, partitions: Collection[int]) -> dict[int, Parts]:
-        """Read the last values of the assigned partitions."""
-        found: dict[int, Parts] = {}
+    async def _published(self, partition: int) -> Published:
         values: dict[bytes, bytes] = {}
-        async for batch in read_to_end(self._clients, self.topic, partitions):
+        async for batch in read_to_end(self._clients, self._count_topics.marks, [partition]):
             keep_last(batch.records, values)
+        mark: int | None = None
+        parts: dict[int, CountedPart] = {}
         for key, value in values.items():
             try:
-                partition, part = read_key(key)
+                of_partition, part = read_key(key)
                 counted = read_part(value)
             except BadRecord as exc:
                 _log.warning("counts skipped", key=repr(key), detail=exc.detail)
                 continue
-            if counted.half_life_ms == self._decay.half_life_ms:
-                found.setdefault(partition, {})[part] = counted
-        return found
+            if of_partition != partition or counted.half_life_ms != self._settings.decay.half_life_ms:
+                continue
+            if part is None:
+                mark = counted.offset
+            else:
+                parts[part] = counted
+        return Published(mark, parts)
 
-    async def _catch_up(self, positions: Mapping[int, int]) -> None:
-        """Count the listens that were folded but are not in a published part yet."""
-        behind = {p: position for p, position in positions.items() if self.by_partition[p].next_offset < position}
-        start = {partition: self.by_partition[partition].next_offset for partition in behind}
-        counted = 0
-        async for batch in read_to_end(
-            self._clients, self._source, behind, start=start, ends=behind, max_records=_MAX_RECORDS
-        ):
-            listens = self._read(batch.records)
-            self.by_partition[batch.place.partition].add([listens], batch.records[-1].offset + 1)
-            counted += len(listens)
-        for partition, position in behind.items():
-            self.by_partition[partition].add([], position)
-        if behind:
-            _log.info("counts resumed", partitions=len(behind), listens=counted)
+    async def _of_this_source(self, partition: int, position: int, published: Published) -> Published:
+        """Return what was published, counted from the position on if it is of a source that no longer exists."""
+        end = (await fetch_bounds(self._clients, self._source, [partition]))[partition].end
+        if published.mark is None or published.mark <= end:
+            return published
+        _log.warning("counts belong to another source", partition=partition, counted=published.mark, end=end)
+        parts = {part: CountedPart(p.half_life_ms, position, p.counts) for part, p in published.parts.items()}
+        return Published(position, parts)
 
-    def _read(self, records: Any) -> list[tuple[int, ListenRow]]:
+    async def recount(self, partition: int, changes: PartitionChanges, stop: asyncio.Event) -> None:
+        """Count the listens from the mark to the position, in slices that yield to everything else.
+
+        Args:
+            partition: Partition of the listens.
+            changes: Its counts.
+            stop: Ends it early when set.
+        """
+        began = changes.next_offset
+        while not changes.is_caught_up and not stop.is_set():
+            try:
+                async with self._catching_up:
+                    await run_until(stop, self._recount(partition, changes))
+            except SidestreamError as exc:
+                # Nothing depends on it yet: what is not counted stays before the mark.
+                _log.warning("listens cannot be counted again yet", partition=partition, detail=str(exc))
+                await run_until(stop, asyncio.sleep(_RETRY_S))
+        if changes.is_caught_up and changes.next_offset > began:
+            _log.info("counts resumed", partition=partition, mark=began)
+
+    async def _recount(self, partition: int, changes: PartitionChanges) -> None:
+        start, end = changes.next_offset, changes.next_offset + changes.behind
+        batches = read_to_end(
+            self._clients,
+            self._source,
+            [partition],
+            start={partition: start},
+            ends={partition: end},
+            max_records=_CATCH_UP_PACE.max_records,
+            pace=_CATCH_UP_PACE,
+        )
+        async with contextlib.aclosing(batches):
+            async for batch in batches:
+                for first in range(0, len(batch.records), _DECODE_RECORDS):
+                    async with self._pacer.working:
+                        await self._pacer.yield_if_due()
+                        records = batch.records[first : first + _DECODE_RECORDS]
+                        changes.recount(self._read(records), records[-1].offset + 1)
+        # The last offsets may be transaction markers, which are never delivered.
+        if not changes.is_caught_up:
+            changes.recount([], end)
+
+    def _read(self, records: Sequence[Any]) -> Listens:
         listens = []
         for record in records:
             try:
@@ -140,12 +190,80 @@ class ItemCounting:
                 continue
         return listens
 
+    def next_s(self, wait_s: float | None = None) -> float:
+        """Return when to publish next, in seconds of `clock`: after `wait_s`, by default the interval."""
+        return self._clock() + (self._settings.publish_s if wait_s is None else wait_s)
+
+    def is_past(self, at_s: float) -> bool:
+        """Return whether a time of `clock` has come."""
+        return self._clock() >= at_s
+
+
+class PartitionCounting:
+    """`PartitionOutput` of one partition.
+
+    Args:
+        partition: Partition of the listens.
+        counting: Counting of all partitions.
+        changes: Counts of this one.
+        wait_s: When to publish for the first time, in seconds.
+    """
+
+    def __init__(self, partition: int, counting: ItemCounting, changes: PartitionChanges, wait_s: float) -> None:
+        self.changes = changes
+        self._partition, self._counting = partition, counting
+        self._next_s = counting.next_s(wait_s)
+
+    def add(self, by_user: Collection[Sequence[tuple[int, ListenRow]]], next_offset: int) -> None:
+        """Count the listens of one durable batch."""
+        self.changes.add(by_user, next_offset)
+
+    async def catch_up(self, stop: asyncio.Event) -> None:
+        """Count what was folded and not published before."""
+        await self._counting.recount(self._partition, self.changes, stop)
+
+    def due(self) -> Sequence[DerivedRecord]:
+        """Return the changes to publish now."""
+        if not self._counting.is_past(self._next_s) or not (records := self.changes.take()):
+            return ()
+        self._next_s = self._counting.next_s()
+        return records
+
+    def everything(self) -> Sequence[DerivedRecord]:
+        """Return all unpublished changes."""
+        return self.changes.take()
+
+    def published(self) -> None:
+        """Note that the records returned last are durable."""
+        self.changes.published()
+
+
+def count_topics(topics: Topics) -> CountTopics:
+    """Return where an installation publishes its counts."""
+    marks, changes = topics.item_counts, topics.item_count_changes
+    return CountTopics(marks.name, marks.partitions, changes.name, changes.partitions)
+
 
 def make_item_counting(
-    settings: PopularitySettings, topics: Topics, clients: Clients, limits: Limits
+    settings: PopularitySettings, topics: Topics, clients: Clients, limits: Limits, pacer: Pacer, metrics: Metrics
 ) -> ItemCounting | None:
-    """Create the item counting of an installation; None if it is disabled. `limits` apply to listens."""
+    """Create the item counting of an installation.
+
+    Args:
+        settings: Half-life and publishing interval.
+        topics: Topics of the installation.
+        clients: Kafka client factory.
+        limits: Limits of listens.
+        pacer: Yields to session-starts.
+        metrics: Receives the numbers of unpublished listens and of those to count again.
+
+    Returns:
+        The counting; None if it is disabled.
+    """
     if not settings.enabled:
         return None
     decode = partial(decode_listen, limits=limits)
-    return ItemCounting(topics.item_counts.name, topics.listens.name, clients, decode, settings)
+    counting = ItemCounting(count_topics(topics), topics.listens.name, clients, decode, settings, pacer)
+    metrics.popularity_unpublished.set_function(counting.num_unpublished)
+    metrics.popularity_behind.set_function(counting.behind)
+    return counting

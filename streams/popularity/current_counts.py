@@ -1,20 +1,20 @@
-"""Merged counts of all partitions in one worker, and the ranking of its catalogue by them.
+"""Total counts in one worker, and the ranking of its catalogue by them.
 
 Independent of Kafka. `feed` may be called from the event loop; everything else runs in the catalogue's writer thread.
 """
 
 import time
 from collections.abc import Callable, Iterable
-from queue import SimpleQueue
+from threading import Lock
 from weakref import WeakSet
 
 from sidestream.streams.errors import BadRecord
 from sidestream.streams.popularity.settings import PopularitySettings
-from sidestream.streams.popularity.values import read_key, read_part
+from sidestream.streams.popularity.values import read_part, read_total_key
 from sidestream.streams.runtime.logs.log import get_log
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.tokenizer.catalogue import CatalogueSnapshot
-from sidestream.tokenizer.popularity import Counts, Ranking, merge_counts
+from sidestream.tokenizer.popularity import Counts, Ranking, join_counts
 
 _log = get_log(__name__)
 
@@ -22,7 +22,7 @@ KeyValue = tuple[bytes | None, bytes | None]
 
 
 class LivePopularity:
-    """Merges the counts of all partitions and ranks snapshots by them.
+    """Ranks snapshots by the totals of all items.
 
     Args:
         settings: Half-life, refresh interval, and weight of new items.
@@ -41,20 +41,22 @@ class LivePopularity:
         self._settings, self._metrics, self._seconds = settings, metrics, seconds
         self._decay = settings.decay
         self._ranking = Ranking(self._decay, new_within_hours, settings.fresh_share)
-        self._inbox: SimpleQueue[KeyValue] = SimpleQueue()
-        self._parts: dict[int, dict[int, Counts]] = {}
-        self._sums: dict[int, Counts] = {}
+        self._lock = Lock()
+        # Only the last value of each key: a worker that starts reads every total that is not compacted yet.
+        self._inbox: dict[bytes | None, bytes | None] = {}
+        # The counts are views of the values, which all catalogues of a worker share.
+        self._totals: dict[int, Counts] = {}
         self._next_s = seconds()
 
     @property
     def is_due(self) -> bool:
         """Return whether the ranking is due for a refresh: new counts, or existing ones that have decayed since."""
-        return self._seconds() >= self._next_s and not (self._inbox.empty() and not self._sums)
+        return self._seconds() >= self._next_s and bool(self._inbox or self._totals)
 
     def feed(self, records: Iterable[KeyValue]) -> None:
-        """Queue records (keys and values) of `item-counts.v1` for the next refresh."""
-        for record in records:
-            self._inbox.put(record)
+        """Queue records (keys and values) of `item-count-totals.v1` for the next refresh."""
+        with self._lock:
+            self._inbox.update(records)
 
     def ranked(self, snapshot: CatalogueSnapshot, now_ms: int) -> CatalogueSnapshot:
         """Return a snapshot ranked by counts, which are refreshed first if due; `now_ms` is UTC epoch ms."""
@@ -66,35 +68,30 @@ class LivePopularity:
         return self._ranking.ranked(snapshot)
 
     def _merge(self) -> Counts:
-        changed = {part for part in (self._apply(*self._inbox.get()) for _ in range(self._inbox.qsize())) if part >= 0}
-        for part in changed:
-            # Sorted by partition, although the sums are exact and would be the same in any order.
-            of_part = self._parts[part]
-            self._sums[part] = merge_counts([of_part[partition] for partition in sorted(of_part)])
-        return merge_counts([self._sums[part] for part in sorted(self._sums)])
+        with self._lock:
+            inbox, self._inbox = self._inbox, {}
+        for key, value in inbox.items():
+            self._apply(key, value)
+        return join_counts([self._totals[part] for part in sorted(self._totals)])
 
-    def _apply(self, key: bytes | None, value: bytes | None) -> int:
-        """Apply one record and return the part that it changes, -1 if none."""
+    def _apply(self, key: bytes | None, value: bytes | None) -> None:
         try:
-            partition, part = read_key(key)
+            part = read_total_key(key)
             counted = None if value is None else read_part(value)
         except BadRecord as exc:
             self._metrics.popularity_records.labels("malformed").inc()
             _log.warning("counts skipped", key=repr(key), detail=exc.detail)
-            return -1
-        if part is None:
-            return -1
-        if counted is not None and counted.half_life_ms != self._decay.half_life_ms:
-            self._metrics.popularity_records.labels("other_half_life").inc()
-            counted = None
+            return
+        is_ours = counted is None or counted.half_life_ms == self._decay.half_life_ms
+        self._metrics.popularity_records.labels("applied" if is_ours else "other_half_life").inc()
+        if counted is None or not is_ours:
+            self._totals.pop(part, None)
         else:
-            self._metrics.popularity_records.labels("applied").inc()
-        self._parts.setdefault(part, {})[partition] = Counts.empty() if counted is None else counted.counts
-        return part
+            self._totals[part] = counted.counts
 
 
 class CountsHub:
-    """Distributes the records of `item-counts.v1` to all catalogues, including ones added later; on the event loop.
+    """Distributes the records of `item-count-totals.v1` to all catalogues, also to later ones; on the event loop.
 
     Args:
         settings: Half-life, refresh interval, and weight of new items.

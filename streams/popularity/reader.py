@@ -1,6 +1,6 @@
-"""Reader of all of `item-counts.v1` without a group: every worker ranks the whole catalogue.
+"""Reader of all of `item-count-totals.v1` without a group: every worker ranks the whole catalogue.
 
-A worker does not wait for it: until the counts are loaded, the catalogue has the order of the model's weights.
+A worker does not wait for it: until the totals are loaded, the catalogue has the order of the model's weights.
 """
 
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from sidestream.streams.popularity.current_counts import CountsHub
 
 
 class CountsReader(FollowingService):
-    """Feeds the counts to all catalogues of a worker.
+    """Feeds the totals to all catalogues of a worker.
 
     Args:
         clients: Kafka client factory.
-        topic: `item-counts.v1`.
+        topic: `item-count-totals.v1`.
         live: Receives the records.
     """
 

@@ -26,13 +26,19 @@ class PopularitySettings(BaseModel):
         description="Half-life of a listen's weight; changing it restarts the counts from zero.",
     )
     publish_s: float = Field(
-        default=10.0, gt=0, description="Interval at which a partition's changed counts are published."
+        default=10.0,
+        gt=0,
+        description="Interval at which a partition publishes the listens that it counted, and after which the totals "
+        "follow.",
     )
     publish_parts: int = Field(
-        default=32,
-        ge=1,
-        le=256,
-        description="Parts (of 256 per partition) published at a time, in rotation; bounds the cost.",
+        default=32, ge=1, le=256, description="No longer used; still read, so that older configurations stay valid."
+    )
+    totals_bytes_per_s: int = Field(
+        default=65_536,
+        ge=1_024,
+        description="Bytes per second of totals, on average, of one of up to 4 ranges of items (16 bytes an item). "
+        "Every worker reads them all; totals of many items are published less often than every publish_s.",
     )
     refresh_s: float = Field(default=10.0, gt=0, description="Interval at which the catalogue is ranked by new counts.")
     fresh_share: float = Field(

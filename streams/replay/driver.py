@@ -167,7 +167,7 @@ class ReplayDriver:
                 snapshot = self._fresh(catalogue, snapshot, row.at)
                 if isinstance(row.record, ListenRow):
                     self._listen(row, row.record, snapshot)
-                    counted.add(row.line - 1, row.record)
+                    counted.add(row.record)
                 else:
                     yield self._answer(cast(SessionStart, row.record), counted.ranked(snapshot, row.at))
             if self._on_row is not None:

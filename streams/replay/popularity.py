@@ -1,7 +1,7 @@
 """Popularity in a replay: listens are counted in log order, and counts take effect at the log's times."""
 
 from sidestream.models.data import ListenRow
-from sidestream.streams.popularity.partition_counts import PartitionCounter
+from sidestream.streams.popularity.listen_counts import ListenCounts
 from sidestream.streams.popularity.settings import PopularitySettings
 from sidestream.tokenizer.catalogue import CatalogueSnapshot
 from sidestream.tokenizer.popularity import Ranking
@@ -23,20 +23,15 @@ class ReplayPopularity:
 
     def __init__(self, settings: PopularitySettings, new_within_hours: float) -> None:
         self._settings = settings
-        self._counter = PartitionCounter(0, settings.decay)
+        self._counts = ListenCounts(settings.decay)
         self._ranking = Ranking(settings.decay, new_within_hours, settings.fresh_share)
-        self._waiting: list[tuple[int, ListenRow]] = []
+        self._waiting: list[ListenRow] = []
         self._next_at = 0
         self._shown: tuple[CatalogueSnapshot, CatalogueSnapshot] | None = None
 
-    def add(self, offset: int, listen: ListenRow) -> None:
-        """Count one listen.
-
-        Args:
-            offset: Its position in the log.
-            listen: The listen.
-        """
-        self._waiting.append((offset, listen))
+    def add(self, listen: ListenRow) -> None:
+        """Count the next listen of the log."""
+        self._waiting.append(listen)
         if len(self._waiting) >= _BATCH:
             self._count()
 
@@ -55,13 +50,12 @@ class ReplayPopularity:
         if at >= self._next_at:
             self._next_at = at + round(self._settings.refresh_s * 1e3)
             self._count()
-            self._ranking.update(self._counter.counts(), at)
+            self._ranking.update(self._counts.sums(), at)
             self._shown = None
         if self._shown is None or self._shown[0] is not snapshot:
             self._shown = snapshot, self._ranking.ranked(snapshot)
         return self._shown[1]
 
     def _count(self) -> None:
-        if self._waiting:
-            self._counter.add([self._waiting], self._waiting[-1][0] + 1)
-            self._waiting = []
+        self._counts.add(self._waiting)
+        self._waiting = []

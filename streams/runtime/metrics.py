@@ -120,8 +120,24 @@ class Metrics:
         )
         self.popularity_records = Counter(
             "sidestream_popularity_records",
-            "Records of item-counts read, by outcome.",
+            "Totals of item-count-totals applied to the ranking, by outcome.",
             ("outcome",),
+            registry=registry,
+        )
+        self.popularity_changes = Counter(
+            "sidestream_popularity_changes",
+            "Records of item-count-changes added to this worker's totals, by outcome.",
+            ("outcome",),
+            registry=registry,
+        )
+        self.popularity_unpublished = Gauge(
+            "sidestream_popularity_unpublished",
+            "Listens of this worker's partitions that are counted and not published yet.",
+            registry=registry,
+        )
+        self.popularity_behind = Gauge(
+            "sidestream_popularity_behind",
+            "Listens from before this worker's assignment that it still has to count.",
             registry=registry,
         )
         self.tokenized_items = Counter(

@@ -35,6 +35,7 @@ from sidestream.streams.listens.restore.progress import not_restored
 from sidestream.streams.listens.standbys import Standbys
 from sidestream.streams.listens.table.meta import TableIdentity
 from sidestream.streams.listens.table.users import UserTable
+from sidestream.streams.popularity.aggregator import Aggregator, make_aggregator
 from sidestream.streams.popularity.count_publisher import make_item_counting
 from sidestream.streams.runtime.clock import Clock, LogClock, WallClock
 from sidestream.streams.runtime.health import Health
@@ -68,6 +69,8 @@ from sidestream.streams.worker.web.server import WebServer
 
 # Waiting for a dead worker's session and open transaction to time out does not count as a lack of progress.
 _NO_PROGRESS_MARGIN_S = 10.0
+
+_Lane = ListenLane | ErasureFeed | SessionLane | Aggregator
 
 
 class _Boot(BootStrategy):
@@ -154,6 +157,7 @@ class WorkerParts:
         topics = []
         if self.role != "tokenize":
             topics += [self.topics.listens, self.topics.user_erasures, self.topics.session_starts]
+            topics += [self.topics.item_count_changes] if self.settings.popularity.enabled else []
         if self.role != "recommend":
             topics += [self.topics.catalog_items, self.topics.live_segments, self.topics.live_listeners]
         return Backlog(self.clients, topics, self.settings.worker.watchdog.ask_kafka_s, self.app)
@@ -198,6 +202,7 @@ class WorkerParts:
         ids, audience = self._audience(pair)
         serving.on_tokenizers_changed(lambda tokenizers: audience.set_codebooks(live_codebooks(tokenizers)))
         pacer = Pacer(self.settings.lane.slice_ms, self.settings.lane.listen_share)
+        counted = self.settings.popularity, self.topics, self.clients
         lane = ListenLane(
             host,
             self.clients,
@@ -209,7 +214,7 @@ class WorkerParts:
             pacer=pacer,
             erasures=erasures,
             on_durable=audience.count_listens,
-            derived=make_item_counting(self.settings.popularity, self.topics, self.clients, self.limits),
+            derived=make_item_counting(*counted, self.limits, pacer, self.metrics),
             placement=Placement(self.topics.listens),
         )
         self.guarantee = lane.guarantee
@@ -219,18 +224,24 @@ class WorkerParts:
         for partition in range(self.topics.listens.partitions):
             lag = self.metrics.standby_lag_seconds.labels(str(partition))
             lag.set_function(partial(_standby_lag_s, lane.standbys, partition))
+        # Registered first, it stops last: it may still read what the listen lane publishes when it stops.
+        parts = (self.settings.popularity, self.settings.lane, self.metrics, pacer, lambda: bool(not_restored(lane)))
+        if (aggregator := make_aggregator(host, self.clients, self.topics, *parts)) is not None:
+            self._add_lane(aggregator, self.topics.item_count_changes.partitions)
         sessions = self._sessions(serving, lane, host, pacer)
+        self._heartbeat.watch("catalogue", serving.work)
         # Sessions read the listen lane's tables: registered last, they stop first.
         for part in (lane, erasures, sessions):
-            register(self.app, part)
-        self._heartbeat.watch("catalogue", serving.work)
-        for part in (lane, erasures, sessions):
-            self._heartbeat.watch(part.topic, partial(_work_of, part, self._backlog))
-            for partition in range(self.topics.listens.partitions):
-                unread = self.metrics.unread.labels(part.topic, str(partition))
-                unread.set_function(partial(_unread_of, part, self._backlog, partition))
+            self._add_lane(part, self.topics.listens.partitions)
         counts = self._generations.counts_reader()
         return [serving, *([] if counts is None else [counts]), ids, audience, lane.standbys, sessions]
+
+    def _add_lane(self, lane: _Lane, partitions: int) -> None:
+        register(self.app, lane)
+        self._heartbeat.watch(lane.topic, partial(_work_of, lane, self._backlog))
+        for partition in range(partitions):
+            unread = self.metrics.unread.labels(lane.topic, str(partition))
+            unread.set_function(partial(_unread_of, lane, self._backlog, partition))
 
     def _erasures(self) -> ErasureFeed:
         topic = self.topics.user_erasures
@@ -301,9 +312,9 @@ def _standby_lag_s(standbys: Standbys, partition: int) -> float:
     return math.nan if lag_ms is None else lag_ms / 1e3
 
 
-def _work_of(lane: ListenLane | ErasureFeed | SessionLane, backlog: Backlog) -> Work:
+def _work_of(lane: _Lane, backlog: Backlog) -> Work:
     return lane.work(backlog.ends(lane.topic))
 
 
-def _unread_of(lane: ListenLane | ErasureFeed | SessionLane, backlog: Backlog, partition: int) -> int:
+def _unread_of(lane: _Lane, backlog: Backlog, partition: int) -> int:
     return lane.unread(backlog.ends(lane.topic)).get(partition, 0)

@@ -99,7 +99,9 @@ class GenerationParts:
 
     def counts_reader(self) -> CountsReader | None:
         """Build the reader of item counts for all generations; None if nothing is counted."""
-        return None if self._counts is None else CountsReader(self._clients, self._topics.item_counts, self._counts)
+        return (
+            None if self._counts is None else CountsReader(self._clients, self._topics.item_count_totals, self._counts)
+        )
 
     def retokenizer(self, app: faust.App, agent: CatalogAgent, limits: Limits) -> Retokenizer:
         """Build the tokenizing side.

@@ -119,6 +119,23 @@ class Counts:
         return Counts(landmark, self.keys[stay], weights[stay])
 
 
+def join_counts(parts: Sequence[Counts]) -> Counts:
+    """Concatenate counts of disjoint ranges of keys, without the sort of `merge_counts` and its memory.
+
+    Args:
+        parts: Counts, all keys of one below all keys of the next.
+
+    Returns:
+        All counts, with the latest landmark.
+    """
+    filled = [part for part in parts if part.keys.size]
+    if len(filled) < 2:
+        return filled[0] if filled else Counts.empty()
+    landmark = max(part.landmark for part in filled)
+    keys = np.concatenate([part.keys for part in filled])
+    return Counts(landmark, keys, np.concatenate([part.scaled_to(landmark) for part in filled]))
+
+
 def merge_counts(parts: Sequence[Counts]) -> Counts:
     """Add counts; the result does not depend on order or grouping.
 
@@ -128,14 +145,11 @@ def merge_counts(parts: Sequence[Counts]) -> Counts:
     Returns:
         The sums, with the latest landmark.
     """
-    filled = [part for part in parts if part.keys.size]
-    if len(filled) < 2:
-        return filled[0] if filled else Counts.empty()
-    landmark = max(part.landmark for part in filled)
-    keys = np.concatenate([part.keys for part in filled])
-    weights = np.concatenate([part.scaled_to(landmark) for part in filled])
+    joined = join_counts(parts)
+    if sum(part.keys.size > 0 for part in parts) < 2:
+        return joined
     # The parts are sorted runs, which a stable sort exploits.
-    order = np.argsort(keys, kind="stable")
-    keys = keys[order]
+    order = np.argsort(joined.keys, kind="stable")
+    keys = joined.keys[order]
     firsts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
-    return Counts(landmark, keys[firsts], np.add.reduceat(weights[order], firsts))
+    return Counts(joined.landmark, keys[firsts], np.add.reduceat(joined.weights[order], firsts))

@@ -1,6 +1,7 @@
 """At-least-once writer: an idempotent producer, with source offsets committed later through the group."""
 
 import asyncio
+from dataclasses import replace
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
@@ -10,7 +11,9 @@ from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.producing import acknowledged
 from sidestream.streams.listens.durable.sending import (
     MAX_REQUEST_BYTES,
+    derived_groups,
     queue_batch,
+    queue_derived,
     stop_producer,
     writer_closed_error,
 )
@@ -111,10 +114,13 @@ class IdempotentWriter:
             await self._stop()
 
     async def _send(self, producer: AIOKafkaProducer, batch: FoldedBatch) -> bool:
-        queued = await queue_batch(producer, self.topic, batch, self._pacer)
+        queued = await queue_batch(producer, self.topic, replace(batch, derived=()), self._pacer)
         for count, future in queued.values:
             self._check_contiguous(batch.partition, (await future).offset, count)
         await asyncio.gather(*(future for _, future in queued.others))
+        for group in derived_groups(batch.derived):
+            acks = await queue_derived(producer, group, self._pacer)
+            await asyncio.gather(*(future for _, future in acks))
         return bool(queued.values)
 
     async def _stop(self) -> None:

@@ -1,15 +1,16 @@
 """Queueing of a folded batch with a Kafka producer, shared by both writers."""
 
 import asyncio
+import itertools
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
 
 from sidestream.streams.errors import LaneError
 from sidestream.streams.kafka.producing import close_producer
-from sidestream.streams.listens.durable.writer import FoldedBatch
+from sidestream.streams.listens.durable.writer import DerivedRecord, FoldedBatch
 from sidestream.streams.runtime.pacing import Pacer
 
 logger = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class Queued(NamedTuple):
 
 
 async def queue_batch(producer: AIOKafkaProducer, changelog: str, batch: FoldedBatch, pacer: Pacer) -> Queued:
-    """Queue all records of a batch for its source partition, in few large producer batches.
+    """Queue all records of a batch, in few large producer batches.
 
     Args:
         producer: Started producer.
@@ -52,15 +53,36 @@ async def queue_batch(producer: AIOKafkaProducer, changelog: str, batch: FoldedB
         KafkaError: The producer accepts no more records.
     """
     queued = Queued([], [])
-    for (topic, partition), rows in _by_place(changelog, batch):
-        async with pacer.working:
-            builders = await _build(producer, rows, pacer)
+    for topic, rows in _by_topic(changelog, batch):
         acks = queued.values if topic == changelog else queued.others
-        for builder in builders:
-            builder.close()
-            future = await producer.send_batch(builder, topic, partition=partition)
-            acks.append((builder.record_count(), future))
+        acks.extend(await _queue(producer, topic, batch.partition, rows, pacer))
+    for group in derived_groups(batch.derived):
+        queued.others.extend(await queue_derived(producer, group, pacer))
     return queued
+
+
+def derived_groups(records: Sequence[DerivedRecord]) -> Iterator[list[DerivedRecord]]:
+    """Yield derived records in their order, neighbours of the same topic and partition together."""
+    for _, group in itertools.groupby(records, key=lambda record: (record.topic, record.partition)):
+        yield list(group)
+
+
+async def queue_derived(producer: AIOKafkaProducer, group: Sequence[DerivedRecord], pacer: Pacer) -> Acks:
+    """Queue derived records of one partition of one topic.
+
+    Args:
+        producer: Started producer.
+        group: The records.
+        pacer: Yields to session-starts.
+
+    Returns:
+        Futures to await.
+
+    Raises:
+        KafkaError: The producer accepts no more records.
+    """
+    rows: Iterable[_Row] = ((record.key, record.value, []) for record in group)
+    return await _queue(producer, group[0].topic, group[0].partition, rows, pacer)
 
 
 async def stop_producer(producer: AIOKafkaProducer, topic: str) -> None:
@@ -79,14 +101,20 @@ def writer_closed_error(changelog: str) -> LaneError:
     return LaneError(f"changelog {changelog}: expected an open writer, got a closed one; restart the worker")
 
 
-def _by_place(changelog: str, batch: FoldedBatch) -> Iterator[tuple[tuple[str, int], Iterable[_Row]]]:
-    yield (changelog, batch.partition), ((key, value, []) for key, value in batch.values.items())
-    others: dict[tuple[str, int], list[_Row]] = {}
-    for letter in batch.dead_letters:
-        others.setdefault((letter.topic, batch.partition), []).append((letter.key, letter.value, letter.headers))
-    for topic, partition, key, value in batch.derived:
-        others.setdefault((topic, partition), []).append((key, value, []))
-    yield from others.items()
+def _by_topic(changelog: str, batch: FoldedBatch) -> Iterator[tuple[str, Iterable[_Row]]]:
+    yield changelog, ((key, value, []) for key, value in batch.values.items())
+    for topic in {letter.topic for letter in batch.dead_letters}:
+        yield topic, [(x.key, x.value, x.headers) for x in batch.dead_letters if x.topic == topic]
+
+
+async def _queue(producer: AIOKafkaProducer, topic: str, partition: int, rows: Iterable[_Row], pacer: Pacer) -> Acks:
+    async with pacer.working:
+        builders = await _build(producer, rows, pacer)
+    acks: Acks = []
+    for builder in builders:
+        builder.close()
+        acks.append((builder.record_count(), await producer.send_batch(builder, topic, partition=partition)))
+    return acks
 
 
 async def _build(producer: AIOKafkaProducer, rows: Iterable[_Row], pacer: Pacer) -> list[Any]:

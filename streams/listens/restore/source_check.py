@@ -16,7 +16,7 @@ a rebase that ran on another machine.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import islice
 
@@ -35,6 +35,8 @@ REBASE = (
 )
 SAMPLED_USERS = 1_000
 CREATE = "nothing was folded or changed; run `sidestream topics create`, then start the worker again"
+RECREATE = "nothing was folded or changed; delete it, run `sidestream topics create`, then start the worker again"
+_NONE: Mapping[str, int] = {}
 # How long a description is used for further partitions.
 _FRESH_S = 2.0
 
@@ -45,8 +47,7 @@ class SourceCheck:
     Args:
         identity: Topic names and partition count configured for the lane.
         clients: Kafka client factory.
-        side_topics: Other topics that the lane reads or writes, with the partitions of the listens.
-        other_topics: Other topics that it writes, with any number of partitions.
+        side_topics: Other topics that the lane reads or writes, with their numbers of partitions.
         seconds: Monotonic clock.
 
     Attributes:
@@ -57,12 +58,11 @@ class SourceCheck:
         self,
         identity: TableIdentity,
         clients: Clients,
-        side_topics: Sequence[str] = (),
-        other_topics: Sequence[str] = (),
+        side_topics: Mapping[str, int] = _NONE,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._identity, self._clients, self._side_topics = identity, clients, tuple(side_topics)
-        self._other_topics, self._seconds = tuple(other_topics), seconds
+        self._identity, self._clients, self._side_topics = identity, clients, side_topics
+        self._seconds = seconds
         self._topics = TableTopics()
         self._reading, self._fresh_until_s = asyncio.Lock(), 0.0
         self.removals_kept_ms: int | None = None
@@ -89,22 +89,20 @@ class SourceCheck:
 
     async def _describe(self) -> None:
         names, count = (self._identity.source_topic, self._identity.changelog_topic), self._identity.num_partitions
-        co_partitioned = (*names, *self._side_topics)
+        wanted = {**dict.fromkeys(names, count), **self._side_topics}
         try:
-            found = await asyncio.to_thread(describe_topics, self._clients, *co_partitioned, *self._other_topics)
+            found = await asyncio.to_thread(describe_topics, self._clients, *wanted)
         except TopicError as exc:
             msg = f"{names[0]}: its topics cannot be described now ({exc}); check the broker"
             raise LaneInterrupted(msg) from exc
-        for name in co_partitioned:
+        for name, partitions in wanted.items():
             state = found.get(name)
-            if state is None or state.partitions != count:
+            if state is None or state.partitions != partitions:
                 got = "no such topic" if state is None else str(state.partitions)
-                then = CREATE if state is None and name in self._side_topics else REBASE
-                msg = f"{name}: expected {count} partitions (topics.user_partitions), got {got}; {then}"
-                raise LaneError(msg)
-        for name in self._other_topics:
-            if name not in found:
-                msg = f"{name}: expected the topic, got none; {CREATE}"
+                setting, then = " (topics.user_partitions)" if partitions == count else "", REBASE
+                if name not in names and (state is None or partitions != count):
+                    then = CREATE if state is None else RECREATE
+                msg = f"{name}: expected {partitions} partitions{setting}, got {got}; {then}"
                 raise LaneError(msg)
         source, changelog = (found[name] for name in names)
         self._topics = TableTopics(source.topic_id, changelog.topic_id)

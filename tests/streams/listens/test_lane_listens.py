@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from hypothesis import given, settings
@@ -206,7 +207,7 @@ async def test_a_revocation_does_not_wait_long_for_a_batch_in_flight(tmp_path, g
 
 async def test_a_revocation_does_not_wait_for_derived_output(tmp_path):
     """Its broker may be gone, and nothing of a batch is lost: the next owner publishes again."""
-    kafka = FakeKafka(session_timeout_ms=2_000)
+    kafka = FakeKafka(session_timeout_ms=5_000)
     lane = make_lane(kafka, tmp_path, derived=Derived())
     publish, waiting = lane._writer.publish, asyncio.Event()
 
@@ -225,29 +226,53 @@ async def test_a_revocation_does_not_wait_for_derived_output(tmp_path):
     assert not kafka.crashes
 
 
-class Derived:
-    """Has a record to publish at any time."""
+@pytest.mark.parametrize("guarantee", GUARANTEES)
+async def test_derived_output_has_durable_listens_and_is_published_when_the_lane_stops(tmp_path, guarantee):
+    kafka, derived = FakeKafka(), Derived(is_due=False)
+    for number in range(9):
+        kafka.listen(0, "u", number)
+    lane = make_lane(kafka, tmp_path, guarantee, derived=derived)
+    await lane.on_assigned(PARTITIONS)
+    await drain(kafka, lane)
+    await lane.on_revoked(PARTITIONS)
+    assert (derived.added, derived.num_published) == (9, 1)
+    (record,) = kafka.visible("counts", 1)
+    assert (record.key, record.value) == (b"k", b"v")
+    assert not kafka.crashes
 
-    topics = ("counts",)
-    RECORDS = (DerivedRecord("counts", 1, b"k", b"v"),)
+
+class Derived:
+    """Output of all partitions that always has a record, which is due after each batch, or never."""
+
+    topics: ClassVar = {"counts": 2}
+
+    def __init__(self, is_due=True):
+        self.is_due, self.added, self.num_published = is_due, 0, 0
+
+    def add(self, by_user, next_offset):
+        self.added += sum(map(len, by_user))
 
     async def resume(self, partition, position):
-        return self
+        return self if partition == 0 else Nothing()
 
     async def catch_up(self, stop):
         pass
 
-    def add(self, by_user, next_offset):
-        pass
-
     def due(self):
-        return self.RECORDS
+        return self.everything() if self.is_due else ()
 
     def everything(self):
-        return self.RECORDS
+        return [DerivedRecord("counts", 1, b"k", b"v")]
 
     def published(self):
-        pass
+        self.num_published += 1
+
+
+class Nothing(Derived):
+    """Output of a partition that has none."""
+
+    def everything(self):
+        return ()
 
 
 async def test_a_process_paused_past_its_session_writes_nothing(tmp_path):

@@ -12,10 +12,11 @@ from sidestream.streams.listens.table.meta import TableIdentity
 IDENTITY = TableIdentity("listens", "changelog", 8)
 
 
-def check_topics(monkeypatch, **partitions):
+def check_topics(monkeypatch, changes=4, **partitions):
+    partitions = {**partitions, **({} if changes is None else {"changes": changes})}
     found = {name: TopicState(count, "compact") for name, count in partitions.items()}
     monkeypatch.setattr(source_check, "describe_topics", lambda clients, *names: found)
-    asyncio.run(source_check.SourceCheck(IDENTITY, clients=None, side_topics=["counts"]).read_topics())
+    asyncio.run(source_check.SourceCheck(IDENTITY, clients=None, side_topics={"counts": 8, "changes": 4}).read_topics())
 
 
 def test_topics_with_equal_partition_counts_are_accepted(monkeypatch):
@@ -30,9 +31,11 @@ def test_topics_with_equal_partition_counts_are_accepted(monkeypatch):
         ({"listens": 8, "counts": 8}, "changelog", "state rebase"),
         ({"listens": 8, "changelog": 8, "counts": 4}, "counts", "state rebase"),
         ({"listens": 8, "changelog": 8}, "counts", "topics create"),
+        ({"listens": 8, "changelog": 8, "counts": 8, "changes": None}, "changes", "topics create"),
+        ({"listens": 8, "changelog": 8, "counts": 8, "changes": 8}, "changes", "topics create"),
     ],
 )
 def test_a_wrong_or_missing_topic_is_reported_with_a_remedy(monkeypatch, partitions, name, then):
-    got = partitions.get(name, "no such topic")
-    with pytest.raises(LaneError, match=rf"{name}: expected 8 partitions .*, got {got}; .*sidestream {then}"):
+    got, count = partitions.get(name) or "no such topic", 4 if name == "changes" else 8
+    with pytest.raises(LaneError, match=rf"{name}: expected {count} partitions .*, got {got}; .*sidestream {then}"):
         check_topics(monkeypatch, **partitions)

@@ -1,0 +1,76 @@
+"""Decayed counts of listens by item. No I/O, no clock.
+
+Only listens with a positive signal count (`models.records.signals`): a skip or a dislike does not make an item popular.
+A duplicate event counts again: duplicates are not detected here, and they are rare.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
+
+import numpy as np
+
+from sidestream.models.data.rows import ListenRow
+from sidestream.models.records.signals import POSITIVE_SIGNALS
+from sidestream.tokenizer.popularity import Counts, Decay, merge_counts
+from sidestream.tokenizer.sid import remembered_item_key
+
+_AT_OF, _ITEM_OF = attrgetter("at"), attrgetter("item_id")
+# Bounds how long hashing of item ids blocks the event loop: 3 ms. A smaller value would make it happen more often.
+_MAX_FRESH = 16_384
+
+
+class ListenCounts:
+    """Sums of listens.
+
+    Args:
+        decay: Decay of the weights.
+
+    Attributes:
+        num_listens: Number of listens that were counted.
+    """
+
+    def __init__(self, decay: Decay) -> None:
+        self.num_listens = 0
+        self._decay = decay
+        # By time step and item id; moved to `_sums` when it has become large, or when the sums are needed.
+        self._fresh: dict[int, Counter[str]] = {}
+        self._sums = Counts.empty()
+
+    def add(self, listens: Iterable[ListenRow]) -> None:
+        """Count listens."""
+        # The filter, the times and the counter run once per listen: 0.15 µs in total.
+        counted = [listen for listen in listens if listen.signal in POSITIVE_SIGNALS]
+        if not counted:
+            return
+        self.num_listens += len(counted)
+        steps = np.fromiter(map(_AT_OF, counted), dtype=np.int64, count=len(counted)) // self._decay.step_ms
+        first, last = int(steps.min()), int(steps.max())
+        if first == last:
+            self._count(first, map(_ITEM_OF, counted))
+            return
+        for step in np.unique(steps).tolist():
+            self._count(step, [counted[place].item_id for place in np.flatnonzero(steps == step).tolist()])
+
+    def merge(self, others: Sequence[Counts], num_listens: int = 0) -> None:
+        """Add sums made elsewhere, of that many listens."""
+        self.num_listens += num_listens
+        self._sums = merge_counts([self._sums, *others])
+
+    def sums(self) -> Counts:
+        """Return all counts by item key."""
+        for step in list(self._fresh):
+            self._merge_fresh(step)
+        return self._sums
+
+    def _count(self, step: int, items: Iterable[str]) -> None:
+        fresh = self._fresh.setdefault(step, Counter())
+        fresh.update(items)
+        if len(fresh) > _MAX_FRESH:
+            self._merge_fresh(step)
+
+    def _merge_fresh(self, step: int) -> None:
+        fresh = self._fresh.pop(step)
+        keys = np.fromiter(map(remembered_item_key, fresh), dtype=np.uint64, count=len(fresh))
+        listens = np.fromiter(fresh.values(), dtype=np.int64, count=len(fresh))
+        self._sums = merge_counts([self._sums, Counts.from_step(step, keys, listens)])
