@@ -43,7 +43,8 @@ _KEYS: dict[KeyField, str] = {
     "item_id": "The value's item_id, UTF-8; its {} hash gives the partition.",
     "version": "The tokenizer version.",
     "worker": "worker/NAME, or partition/VERSION/NUMBER.",
-    "count_part": "PARTITION/PART of the listens that are counted; written to the partition that it names.",
+    "count_part": "PARTITION/offset: up to where a partition of the listens is counted; written to the partition that "
+    "it names. Older releases wrote counts there, as PARTITION/PART.",
     "counted_partition": "Number of the partition of the listens; the record's partition is a range of item keys.",
     "total_part": "First byte of the items' keys, in two hex digits; the record's partition is a range of item keys.",
 }

@@ -61,7 +61,9 @@ BYTES_EXAMPLES: Final[Mapping[str, str]] = {
         "b25zIjp7ImI1ZGNjZmI4YTk3MCI6eyJzY2hlbWFfdmVyc2lvbiI6MSwic2lkIjpbNjAsNywzMV0sInZlY3RvciI6IjlnWURBUHYr"
         "QVFjQy9RUUEvd1g4QXc9PSIsInZlY3Rvcl9zY2FsZSI6MC4wMDc4fX19zQS6AP8A/wCQkIAAkA=="
     ),
-    "item-counts.v1": "AQCEDCQAAAAAdBAAAAAAAAB/CwAAAQAAAInbT9zqUXMjAAAAAAAICUA=",
+    "item-counts.v1": "AQCEDCQAAAAAdBAAAAAAAAB/CwAAAAAAAA==",
+    "item-count-changes.v1": "AQCEDCQAAAAAdBAAAAAAAAB/CwAAAQAAAInbT9zqUXMjAAAAAAAICUA=",
+    "item-count-totals.v1": "AQCEDCQAAAAAOQAAAAAAAAB/CwAAAQAAAInbT9zqUXMjAAAAAAAICUA=",
 }
 """Base64 of a value by topic name, without prefix, for values that are not JSON."""
 
@@ -70,7 +72,9 @@ KEY_EXAMPLES: Final[Mapping[str, str]] = {
     "item_id": _EPISODE,
     "version": _TOKENIZER,
     "worker": "worker/host-a-1",
-    "count_part": "3/23",
+    "count_part": "3/offset",
+    "counted_partition": "3",
+    "total_part": "23",
 }
 """Record keys by what the key is."""
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from sidestream.models.history import erase, fold
 from sidestream.models.records.times import EARLIEST_EVENT_AT
-from sidestream.streams.contracts.topics import DEAD_LETTER_SUFFIX
+from sidestream.streams.contracts.topics import DEAD_LETTER_SUFFIX, MAX_COUNT_RANGES
 from sidestream.streams.listens.restore.origin import is_reserved
 from sidestream.streams.listens.settings import LaneSettings
 from sidestream.tokenizer.catalogue import StoredSid
@@ -111,6 +111,7 @@ class Drains:
         config["changelog"] = self.rig.topic(config["group"] + "-changelog", self.options.partitions, compacted=True)
         if counts:
             config["counts"] = self.rig.topic(config["group"] + "-counts", self.options.partitions, compacted=True)
+            config["changes"] = self.rig.topic(config["group"] + "-changes", MAX_COUNT_RANGES)
         return self._checked(number, self.rig.run("lane", config), config, config["changelog"])
 
     def _stock(self, number: int) -> Run:

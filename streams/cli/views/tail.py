@@ -259,5 +259,7 @@ _VIEWS = {
     ),
     "live-states.v1": TopicView((_TIME, _KEY, _TITLE, _VALUE, _PLACE), _live_state, wants_titles=True),
     "item-counts.v1": _BYTES,
+    "item-count-changes.v1": _BYTES,
+    "item-count-totals.v1": _BYTES,
     "user-state-changelog.v1": _BYTES,
 }

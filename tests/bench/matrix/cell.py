@@ -85,6 +85,8 @@ class Cell:
         self._group: Any = None
         self.listens = [TopicPartition(self.topics.listens.name, number) for number in range(PARTITIONS)]
         self._erasures = [TopicPartition(self.topics.user_erasures.name, number) for number in range(PARTITIONS)]
+        changes = self.topics.item_count_changes
+        self._changes = [TopicPartition(changes.name, number) for number in range(changes.partitions)]
 
     async def open(self) -> None:
         """Make topics and a catalogue that stays as it is, and let the listens flow."""
@@ -97,7 +99,7 @@ class Cell:
         await producer.stop()
         self._group = self.clients.async_consumer(group_id=self.prefix + "app")
         await self._group.start()
-        self._group.assign(self.listens + self._erasures)
+        self._group.assign(self.listens + self._erasures + self._changes)
         await self.start("a")
 
         async def is_known() -> bool:
@@ -139,7 +141,6 @@ class Cell:
             # The log's own time is years ago: a sweep would take what refuses its late listens.
             "lane.erasure_keep_days": 36_500,
             "popularity.publish_s": PUBLISH_S,
-            "popularity.publish_parts": 256,
         }
         config = {"flags": flags, "fault": fault, "broken": self.options.broken}
         worker = await self.forks.start(name, self.folder / f"{name}.log", config)
@@ -254,8 +255,8 @@ class Cell:
         return dict(await self._group.end_offsets(self.listens + self._erasures))
 
     async def committed(self) -> dict[TopicPartition, int]:
-        """Give the committed offsets of listens and erasures."""
-        tps = self.listens + self._erasures
+        """Give the committed offsets of listens, erasures and changes of counts."""
+        tps = self.listens + self._erasures + self._changes
         offsets = await asyncio.gather(*(self._group.committed(tp) for tp in tps))
         return {tp: offset or 0 for tp, offset in zip(tps, offsets, strict=True)}
 

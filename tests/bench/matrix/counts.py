@@ -1,4 +1,4 @@
-"""What the log makes of `item-counts.v1`, and what workers published there: equal once all listens are published.
+"""What the log makes of the counts, and what workers published: equal once all listens are published and added up.
 
 Every listen counts once, whoever was killed or replaced before or after it was published; an erasure takes nothing from
 sums that name nobody. Weights are exact (`sidestream.tokenizer.popularity.counts`), so they are compared as they are.
@@ -13,7 +13,7 @@ import numpy as np
 from sidestream.models.data.rows import ListenRow
 from sidestream.models.records.signals import is_positive
 from sidestream.streams.popularity.settings import PopularitySettings
-from sidestream.streams.popularity.values import CountedPart, read_key, read_part
+from sidestream.streams.popularity.values import NUM_PARTS, CountedPart, first_part, read_key, read_part, read_total_key
 from sidestream.tokenizer.popularity import Counts, merge_counts
 from sidestream.tokenizer.sid import item_key
 
@@ -21,53 +21,67 @@ DECAY = PopularitySettings().decay
 
 
 class CountsJudge:
-    """The counts of one cell, by partition of the listens."""
+    """The counts of one cell.
 
-    def __init__(self) -> None:
-        self._heard: dict[int, dict[int, Counter[int]]] = defaultdict(lambda: defaultdict(Counter))
-        self._parts: dict[int, dict[int | None, CountedPart]] = defaultdict(dict)
+    Args:
+        num_ranges: Number of partitions of the totals.
+    """
 
-    def hear(self, partition: int, listen: ListenRow) -> None:
+    def __init__(self, num_ranges: int) -> None:
+        self._num_ranges = num_ranges
+        self._heard: dict[int, Counter[int]] = defaultdict(Counter)
+        self._marks: dict[int, int] = {}
+        self._totals: dict[int, CountedPart] = {}
+
+    def hear(self, listen: ListenRow) -> None:
         """Count a listen of the log."""
         if is_positive(listen.signal):
-            self._heard[partition][listen.at // DECAY.step_ms][item_key(listen.item_id)] += 1
+            self._heard[listen.at // DECAY.step_ms][item_key(listen.item_id)] += 1
 
-    def see(self, records: Iterable[Any]) -> None:
-        """Take what was published since the last time."""
+    def see_marks(self, records: Iterable[Any]) -> None:
+        """Take the marks that were published since the last time."""
         for record in records:
             partition, part = read_key(record.key)
-            if partition != record.partition:
-                raise ValueError(f"counts of {partition} in partition {record.partition}")
-            self._parts[partition][part] = read_part(record.value)
+            if partition != record.partition or part is not None:
+                raise ValueError(f"{record.key!r} in partition {record.partition}: expected the mark of this partition")
+            self._marks[partition] = read_part(record.value).offset
+
+    def see_totals(self, records: Iterable[Any]) -> None:
+        """Take the totals that were published since the last time."""
+        for record in records:
+            part = read_total_key(record.key)
+            if (
+                not first_part(record.partition, self._num_ranges)
+                <= part
+                < first_part(record.partition + 1, self._num_ranges)
+            ):
+                raise ValueError(f"total of part {part} of {NUM_PARTS} in partition {record.partition}")
+            self._totals[part] = read_part(record.value)
 
     def is_whole(self, ends: Mapping[int, int]) -> bool:
         """Tell whether workers say that they published all listens up to these ends of the log."""
-        marks = {partition: parts[None].offset for partition, parts in self._parts.items() if None in parts}
-        return all(marks.get(partition, 0) >= end for partition, end in ends.items())
+        return all(self._marks.get(partition, 0) >= end for partition, end in ends.items())
 
-    def expected(self, partition: int) -> Counts:
-        """Count the listens of a partition read so far."""
+    def expected(self) -> Counts:
+        """Count the listens read so far."""
         steps = []
-        for step, items in self._heard[partition].items():
+        for step, items in self._heard.items():
             keys = np.fromiter(items, dtype=np.uint64, count=len(items))
             steps.append(Counts.from_step(step, keys, np.fromiter(items.values(), dtype=np.int64, count=len(items))))
         return merge_counts(steps)
 
-    def published(self, partition: int) -> Counts:
-        """Merge what is published of a partition."""
-        return merge_counts([counted.counts for part, counted in self._parts[partition].items() if part is not None])
+    def published(self) -> Counts:
+        """Merge the totals."""
+        return merge_counts([total.counts for total in self._totals.values()])
 
     def wrong(self) -> tuple[int, list[str]]:
-        """Compare all items of all partitions; returns how many, and those that differ."""
-        compared, found = 0, []
-        for partition in sorted(self._heard.keys() | self._parts.keys()):
-            counts = (self.published(partition), self.expected(partition))
-            landmark = max(some.landmark for some in counts)
-            got, wanted = (
-                dict(zip(some.keys.tolist(), some.scaled_to(landmark).tolist(), strict=True)) for some in counts
-            )
-            compared += len(wanted)
-            for key in sorted(got.keys() | wanted.keys()):
-                if got.get(key) != wanted.get(key):
-                    found.append(f"counts/{partition}: item {key:016x} {got.get(key)}, not {wanted.get(key)}")
-        return compared, found
+        """Compare all items; returns how many, and those that differ."""
+        counts = (self.published(), self.expected())
+        landmark = max(some.landmark for some in counts)
+        got, wanted = (dict(zip(some.keys.tolist(), some.scaled_to(landmark).tolist(), strict=True)) for some in counts)
+        found = [
+            f"counts: item {key:016x} {got.get(key)}, not {wanted.get(key)}"
+            for key in sorted(got.keys() | wanted.keys())
+            if got.get(key) != wanted.get(key)
+        ]
+        return len(wanted), found

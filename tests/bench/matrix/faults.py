@@ -3,8 +3,9 @@
 Points of one batch, in order: fold, folded, begin, send (first changelog batch), dead_letters (acknowledged), sent (all
 acknowledged), offsets (taken into the transaction), commit, committed, write (RocksDB), written. Of a batch with
 erasures: erase (its requests are known), erase_commit, erase_committed. Of live counts: counts (before they are sent),
-count_commit, count_committed. Of an assignment: assigned, fence, fenced, positions (committed offsets read), restore
-(changelog records read), restore_write, restored. Of the group: revoke, revoked. Of a session-start: answer, answered.
+count_commit, count_committed, and of their totals: totals (before they are sent), total_commit, total_committed. Of an
+assignment: assigned, fence, fenced, positions (committed offsets read), restore (changelog records read),
+restore_write, restored. Of the group: revoke, revoked. Of a session-start: answer, answered.
 """
 
 import asyncio
@@ -28,18 +29,19 @@ ASSIGNMENT_POINTS = ("assigned", "fence", "fenced", "positions", *RESTORE_POINTS
 REVOKE_POINTS = ("revoke", "revoked")
 SESSION_POINTS = ("answer", "answered")
 ERASURE_POINTS = ("erase", "erase_commit", "erase_committed")
-COUNT_POINTS = ("counts", "count_commit", "count_committed")
+COUNT_POINTS = ("counts", "count_commit", "count_committed", "totals", "total_commit", "total_committed")
 BESIDE_POINTS = (*ERASURE_POINTS, *COUNT_POINTS)
 POINTS = (*BATCH_POINTS, *BESIDE_POINTS, *ASSIGNMENT_POINTS, *REVOKE_POINTS, *SESSION_POINTS)
 # Only transactions have these.
 TRANSACTIONAL_ONLY = frozenset(
     {"fence", "fenced", "begin", "sent", "offsets", "commit", "committed"}
-    | {"erase_commit", "erase_committed", "count_commit", "count_committed"}
+    | {"erase_commit", "erase_committed", "count_commit", "count_committed", "total_commit", "total_committed"}
 )
 
 CHANGELOG = "user-state-changelog.v1"
 ERASURES = "user-erasures.v1"
-COUNTS = "item-counts.v1"
+COUNTS = "item-count-changes.v1"
+TOTALS = "item-count-totals.v1"
 CANDIDATES = "candidates.v1"
 Wrap = Callable[[Any], Any]
 
@@ -69,10 +71,11 @@ class Fault:
 
 
 class FaultyProducer:
-    """A producer that comes to the points of a fault."""
+    """A producer that comes to the points of a fault; those of a batch only if it is one of the listens."""
 
-    def __init__(self, producer: Any, fault: Fault, is_transactional: bool) -> None:
-        self._producer, self._fault, self._is_transactional = producer, fault, is_transactional
+    def __init__(self, producer: Any, fault: Fault, transactional_id: str | None) -> None:
+        self._producer, self._fault = producer, fault
+        self._is_transactional = transactional_id is not None and COUNTS not in transactional_id
         # What the open transaction holds beside listens.
         self._kinds: set[str] = set()
 
@@ -87,7 +90,7 @@ class FaultyProducer:
             self._fault.reach("fenced")
 
     async def begin_transaction(self) -> None:
-        self._fault.reach("begin")
+        self._reach("begin")
         self._kinds.clear()
         await self._producer.begin_transaction()
 
@@ -97,6 +100,9 @@ class FaultyProducer:
         if topic.endswith(COUNTS):
             self._kinds.add("count")
             self._fault.reach("counts")
+        if topic.endswith(TOTALS):
+            self._kinds.add("total")
+            self._fault.reach("totals")
         future = await self._producer.send_batch(builder, topic, partition=partition)
         if topic.endswith(".dlq") and self._fault.point == "dead_letters":
             await self._producer.flush()
@@ -116,20 +122,24 @@ class FaultyProducer:
     async def send_offsets_to_transaction(self, offsets: Any, group_id: str) -> None:
         if self._fault.point == "sent":
             await self._producer.flush()
-            self._fault.reach("sent")
+            self._reach("sent")
         await self._producer.send_offsets_to_transaction(offsets, group_id)
         if any(tp.topic.endswith(ERASURES) for tp in offsets):
             self._kinds.add("erase")
-        self._fault.reach("offsets")
+        self._reach("offsets")
 
     async def commit_transaction(self) -> None:
-        self._fault.reach("commit")
+        self._reach("commit")
         for kind in self._kinds:
             self._fault.reach(f"{kind}_commit")
         await self._producer.commit_transaction()
-        self._fault.reach("committed")
+        self._reach("committed")
         for kind in self._kinds:
             self._fault.reach(f"{kind}_committed")
+
+    def _reach(self, point: str) -> None:
+        if self._is_transactional:
+            self._fault.reach(point)
 
 
 class FaultyConsumer:
@@ -185,7 +195,7 @@ class FaultyClients(Clients):
         name = options.get("transactional_id")
         if name is not None:
             options["transactional_id"] = type(self).rename(name)
-        return FaultyProducer(super().async_producer(**options), self.fault, name is not None)
+        return FaultyProducer(super().async_producer(**options), self.fault, name)
 
     def async_consumer(self, *topics: str, **options: Any) -> Any:
         if not self.isolates:

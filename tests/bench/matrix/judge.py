@@ -118,7 +118,7 @@ class Judge:
 
     def __init__(self, clients: Clients, topics: Topics) -> None:
         self.users = Users()
-        self.counts = CountsJudge()
+        self.counts = CountsJudge(topics.item_count_totals.partitions)
         self.changelog: dict[bytes, bytes] = {}
         self.bad: Counter[Place] = Counter()
         self.letters: Counter[Place] = Counter()
@@ -134,7 +134,9 @@ class Judge:
 
         self._listens, self._changes = tail(topics.listens), tail(topics.user_state_changelog)
         self._candidates, self._items = tail(topics.candidates), tail(topics.item_sids)
-        self._requests, self._counted = tail(topics.user_erasures), tail(topics.item_counts)
+        self._requests = tail(topics.user_erasures)
+        self._count_changes, self._changed_to = tail(topics.item_count_changes), dict[int, int]()
+        self._marks, self._totals = tail(topics.item_counts), tail(topics.item_count_totals)
         self._dead = {
             source.name: tail(next(spec for spec in topics.dead_letters if spec.name == source.dead_letters))
             for source in (topics.listens, topics.user_erasures)
@@ -170,9 +172,19 @@ class Judge:
                 self.changelog[record.key] = record.value
 
     async def read_counts(self, ends: Mapping[int, int]) -> bool:
-        """Read what was published of counts; tells whether all listens up to these ends are among it."""
-        self.counts.see(await self._counted.read())
+        """Read the marks; tells whether all listens up to these ends are published."""
+        self.counts.see_marks(await self._marks.read())
         return self.counts.is_whole(ends)
+
+    async def read_changes(self) -> Mapping[int, int]:
+        """Read the published changes; returns the offset after the last one, by partition."""
+        for record in await self._count_changes.read():
+            self._changed_to[record.partition] = record.offset + 1
+        return self._changed_to
+
+    async def read_totals(self) -> None:
+        """Read the totals, once all changes are added up."""
+        self.counts.see_totals(await self._totals.read())
 
     async def read_log(self) -> None:
         """Read listens, erasures and dead letters, and fold; all of them are in the changelog, which is read first."""
@@ -181,7 +193,7 @@ class Judge:
             self.num_listens += 1
             if listen is not None:
                 listens.setdefault(record.key, []).append((record.offset, listen))
-                self.counts.hear(record.partition, listen)
+                self.counts.hear(listen)
         erased: dict[bytes, list[int]] = {}
         for record, erasure in self._decoded(await self._requests.read(), decode_user_erasure):
             self.num_erasures += 1

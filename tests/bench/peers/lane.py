@@ -14,6 +14,7 @@ from typing import Any
 import faust
 
 from sidestream.streams.contracts.decode import DEFAULT_LIMITS, decode_listen
+from sidestream.streams.contracts.topics import MAX_COUNT_RANGES
 from sidestream.streams.group.faust_app import make_faust_app
 from sidestream.streams.group.transport import FaustHost, register
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
@@ -22,6 +23,7 @@ from sidestream.streams.listens.settings import LaneSettings
 from sidestream.streams.listens.table.meta import TableIdentity
 from sidestream.streams.listens.table.users import UserTable
 from sidestream.streams.popularity.count_publisher import ItemCounting
+from sidestream.streams.popularity.partition_changes import CountTopics
 from sidestream.streams.popularity.settings import PopularitySettings
 from sidestream.streams.runtime.lane_metrics import LaneMetrics
 from sidestream.streams.runtime.metrics import Metrics
@@ -82,7 +84,8 @@ def make_lane(config: dict[str, Any]) -> faust.App:
     decode = partial(decode_listen, limits=DEFAULT_LIMITS)
     counting = None
     if config.get("counts"):
-        counting = ItemCounting(config["counts"], config["source"], clients, decode, PopularitySettings())
+        topics = CountTopics(config["counts"], config["partitions"], config["changes"], MAX_COUNT_RANGES)
+        counting = ItemCounting(topics, config["source"], clients, decode, PopularitySettings())
     lane = make(FaustHost(app), clients, table, decode, lookup, settings, metrics, derived=counting)
     if isinstance(lane, TimedLane):
         lane.bench = metrics

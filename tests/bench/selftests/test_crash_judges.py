@@ -13,7 +13,9 @@ from sidestream.streams.contracts.decode import decode_listen, decode_user_erasu
 from sidestream.streams.errors import BadRecord
 from sidestream.streams.listens.batch import ListenBatch
 from sidestream.streams.listens.erasure.requests import read_requests
-from sidestream.streams.popularity.partition_counts import PartitionCounter
+from sidestream.streams.popularity.partition_changes import CountTopics, PartitionChanges, Published
+from sidestream.streams.popularity.range_totals import RangeTotals
+from sidestream.streams.popularity.values import read_part
 from tests.bench.matrix.counts import DECAY, CountsJudge
 from tests.bench.matrix.load import erasure, listens
 from tests.bench.matrix.users import HISTORY_EVENTS, Users
@@ -95,38 +97,47 @@ def test_judge_folds_on_from_what_it_knew_at_the_last_comparison():
 
 @pytest.fixture
 def counted():
-    """Counts of a partition as a worker publishes them, and a judge who heard the same listens."""
-    judge, counter = CountsJudge(), PartitionCounter(2, DECAY)
+    """Counts of a partition as workers publish them, and a judge who heard the same listens."""
+    judge, topics = CountsJudge(4), CountTopics("marks", 8, "changes", 4)
+    changes = PartitionChanges(2, DECAY, topics, Published(0), 0)
     rows = []
     for offset, (key, value) in zip(range(2_000), listens("counts"), strict=False):
         try:
             rows.append((offset, decode_listen(key, value, NOW_MS)))
         except BadRecord:
             continue
-        judge.hear(2, rows[-1][1])
-    counter.add([rows], 2_000)
-    return judge, counter.publish(256)
-
-
-def published(records):
-    return [SimpleNamespace(partition=2, key=key, value=value) for key, value in records.items()]
+        judge.hear(rows[-1][1])
+    changes.add([rows], 2_000)
+    *changed, mark = changes.take()
+    ranges = {number: RangeTotals(DECAY, {}, 0) for number in range(4)}
+    for record in changed:
+        ranges[record.partition].add(0, read_part(record.value).counts)
+    totals = [
+        SimpleNamespace(partition=number, key=key, value=value)
+        for number, found in ranges.items()
+        for key, value in found.publish().items()
+    ]
+    return judge, mark, totals
 
 
 def test_judge_has_the_counts_of_the_workers_and_sees_each_wrong_one(counted):
-    judge, records = counted
+    judge, mark, totals = counted
     assert not judge.is_whole({2: 2_000})
-    judge.see(published(records))
+    judge.see_marks([mark])
+    judge.see_totals(totals)
     assert judge.is_whole({2: 2_000})
     assert not judge.is_whole({2: 2_001})
     compared, wrong = judge.wrong()
     assert compared > 400
     assert wrong == []
-    judge.hear(2, listen(1))
+    judge.hear(listen(1))
     more, (wrong,) = judge.wrong()
     assert more == compared + 1
-    assert wrong.startswith("counts/2: item ")
-    with pytest.raises(ValueError, match="counts of 2 in partition 3"):
-        judge.see([SimpleNamespace(partition=3, key=b"2/00", value=b"")])
+    assert wrong.startswith("counts: item ")
+    with pytest.raises(ValueError, match="expected the mark of this partition"):
+        judge.see_marks([SimpleNamespace(partition=3, key=b"2/offset", value=b"")])
+    with pytest.raises(ValueError, match="total of part 0 of 256 in partition 3"):
+        judge.see_totals([SimpleNamespace(partition=3, key=b"00", value=b"")])
 
 
 def test_load_erases_users_and_one_request_in_ten_cannot_be_read():

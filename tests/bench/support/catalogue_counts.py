@@ -6,7 +6,7 @@ import numpy as np
 
 from sidestream.streams.popularity.current_counts import LivePopularity
 from sidestream.streams.popularity.settings import PopularitySettings
-from sidestream.streams.popularity.values import NUM_PARTS, PART_SHIFT, CountedPart, part_key
+from sidestream.streams.popularity.values import NUM_PARTS, PART_SHIFT, CountedPart, total_key
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.tokenizer.catalogue import CatalogueSnapshot
 from sidestream.tokenizer.popularity import Counts
@@ -16,7 +16,7 @@ _LISTENS = 1_000
 
 
 class Counted:
-    """Counts of every item of a snapshot, as one partition publishes them.
+    """Totals of every item of a snapshot.
 
     Args:
         snapshot: The catalogue.
@@ -54,6 +54,6 @@ class Counted:
         counts = Counts.from_step(_NOW_MS // decay.step_ms, self._keys, self._listens)
         parts = ((part << PART_SHIFT, (part + 1 << PART_SHIFT) - 1) for part in range(NUM_PARTS))
         return [
-            (part_key(0, part), CountedPart(decay.half_life_ms, 0, counts.between(first, last)).to_bytes())
+            (total_key(part), CountedPart(decay.half_life_ms, 0, counts.between(first, last)).to_bytes())
             for part, (first, last) in enumerate(parts)
         ]

@@ -26,7 +26,7 @@ from sidestream.streams.errors import BadRecord
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
 from sidestream.streams.listens.restore.origin import is_reserved
 from sidestream.streams.listens.table.meta import META_KEY
-from sidestream.streams.popularity.values import read_key, read_part
+from sidestream.streams.popularity.values import read_part
 from sidestream.tokenizer.popularity import Counts, merge_counts
 from sidestream.tokenizer.sid import item_key
 from tests.integration.rigs.lane_worker import LANE, POPULARITY, static_lookup, user_table
@@ -102,8 +102,10 @@ class Rig:
     def data_dir(self, name: str) -> Path:
         return self.folder / name
 
-    def start_worker(self, name: str = "a", fault: dict[str, Any] | None = None) -> subprocess.Popen[bytes]:
-        """Start a worker process with its own folder, and optionally a fault."""
+    def start_worker(
+        self, name: str = "a", fault: dict[str, Any] | None = None, counts: bool = True
+    ) -> subprocess.Popen[bytes]:
+        """Start a worker process with its own folder, and optionally a fault, or without counting."""
         config = {
             "bootstrap": self.kafka.bootstrap,
             "kind": self.kafka.kind,
@@ -114,6 +116,7 @@ class Rig:
             "guarantee": self.guarantee,
             "fault": fault,
             "lane": self.lane,
+            "counts": counts,
         }
         with (self.folder / f"{name}.log").open("ab") as log:
             worker = subprocess.Popen(
@@ -296,10 +299,8 @@ class Rig:
 
     def published_counts(self) -> dict[int, float]:
         """The same in the topic, last write wins."""
-        values = {record.key: record.value for record in self.read_all(self.topics.item_counts.name)}
-        return weights_of(
-            merge_counts([read_part(v).counts for key, v in values.items() if read_key(key)[1] is not None])
-        )
+        values = {record.key: record.value for record in self.read_all(self.topics.item_count_totals.name)}
+        return weights_of(merge_counts([read_part(value).counts for value in values.values()]))
 
     def wait_counted(self) -> None:
         """Wait until all listens are counted and published."""

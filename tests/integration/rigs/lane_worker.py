@@ -1,7 +1,7 @@
 """A worker with nothing but the listen lane, for tests that kill it: `python lane_worker.py '{...}'`.
 
 Keys: bootstrap, kind, prefix, partitions, data_dir, session_timeout_ms, guarantee; fault (see `lane_faults`) or null;
-lane, more settings of it.
+lane, more settings of it; counts, whether it counts listens by item, as releases before live counts did not.
 """
 
 import asyncio
@@ -21,21 +21,24 @@ from sidestream.streams.kafka.clients import Clients, KafkaSettings
 from sidestream.streams.listens.erasure.feed import ErasureFeed
 from sidestream.streams.listens.erasure.sweep import Sweep
 from sidestream.streams.listens.lane import ListenLane
+from sidestream.streams.listens.restore.progress import not_restored
 from sidestream.streams.listens.settings import LaneSettings
 from sidestream.streams.listens.table.meta import TableIdentity
 from sidestream.streams.listens.table.users import UserTable
-from sidestream.streams.popularity.count_publisher import ItemCounting
+from sidestream.streams.popularity.aggregator import make_aggregator
+from sidestream.streams.popularity.count_publisher import ItemCounting, count_topics
 from sidestream.streams.popularity.settings import PopularitySettings
 from sidestream.streams.runtime.clock import WallClock
 from sidestream.streams.runtime.lane_metrics import LaneMetrics
 from sidestream.streams.runtime.metrics import Metrics
+from sidestream.streams.runtime.pacing import Pacer
 from sidestream.tokenizer.catalogue import StoredSid
 from tests.integration.rigs.lane_faults import Fault, FaultyClients
 
 # So few events that blocks are written over.
 LANE = LaneSettings(commit_interval_ms=200, max_batch_records=500, history_events=64)
-# So often and so little at a time that parts are pending whenever a worker is killed.
-POPULARITY = PopularitySettings(half_life_hours=240, publish_s=0.2, publish_parts=60)
+# So often that changes and totals are in flight whenever a worker is killed.
+POPULARITY = PopularitySettings(half_life_hours=240, publish_s=0.2)
 VERSION = "0123456789ab"
 
 
@@ -80,9 +83,10 @@ def make_lane(config: dict) -> tuple[faust.App, ListenLane]:
     asked = topics.user_erasures.name
     sweep = Sweep(topics.listens.name, asked, clients, settings, WallClock(), time.monotonic)
     erasures = ErasureFeed(asked, clients, decode_user_erasure, sweep)
-    counting = ItemCounting(topics.item_counts.name, topics.listens.name, clients, decode_listen, POPULARITY)
+    counting = ItemCounting(count_topics(topics), topics.listens.name, clients, decode_listen, POPULARITY)
+    host = FaustHost(app)
     lane = ListenLane(
-        FaustHost(app),
+        host,
         clients,
         table,
         decode_listen,
@@ -90,10 +94,14 @@ def make_lane(config: dict) -> tuple[faust.App, ListenLane]:
         settings,
         metrics,
         erasures=erasures,
-        derived=counting,
+        derived=counting if config["counts"] else None,
     )
-    register(app, lane)
-    register(app, erasures)
+    aggregator = make_aggregator(
+        host, clients, topics, POPULARITY, settings, Metrics(), Pacer(), lambda: bool(not_restored(lane))
+    )
+    assert aggregator is not None
+    for part in (aggregator, lane, erasures) if config["counts"] else (lane, erasures):
+        register(app, part)
     return app, lane
 
 

@@ -29,7 +29,7 @@ from sidestream.streams.contracts.partitioner import PARTITIONERS
 from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.contracts.topics import DEAD_LETTER_SUFFIX, build_topics
 from sidestream.streams.errors import BadRecord
-from sidestream.streams.popularity.values import PART_SHIFT, read_key, read_part
+from sidestream.streams.popularity.values import PART_SHIFT, changes_key, read_key, read_part, read_total_key
 from sidestream.streams.tokenizing.live.reading import decode_listeners, decode_segment
 from sidestream.tokenizer.live.state import decode_state
 from sidestream.tokenizer.sid import item_key
@@ -66,12 +66,28 @@ def read_state(key, value):
     return history
 
 
-def read_counts(key, value):
-    partition, part = read_key(key)
-    counts = read_part(value).counts
-    assert (partition, part) == (3, item_key("episode-318") >> PART_SHIFT)
-    assert counts.keys.tolist() == [item_key("episode-318")]
-    return counts
+def read_mark(key, value):
+    mark = read_part(value)
+    assert read_key(key) == (3, None)
+    assert (mark.offset, mark.counts.keys.size) == (4_212, 0)
+    return mark
+
+
+def read_changes(key, value):
+    assert key == changes_key(3)
+    return read_counted(value, 4_212)
+
+
+def read_total(key, value):
+    assert read_total_key(key) == item_key("episode-318") >> PART_SHIFT
+    return read_counted(value, 57)
+
+
+def read_counted(value, offset):
+    counted = read_part(value)
+    assert counted.offset == offset
+    assert counted.counts.keys.tolist() == [item_key("episode-318")]
+    return counted
 
 
 def judged(model):
@@ -89,7 +105,9 @@ READERS = {
     "item-sids.v1": read_update,
     "user-state-changelog.v1": read_state,
     "user-erasures.v1": lambda key, value: decode_user_erasure(key, value, NOW + 3_600_000),
-    "item-counts.v1": read_counts,
+    "item-counts.v1": read_mark,
+    "item-count-changes.v1": read_changes,
+    "item-count-totals.v1": read_total,
     "live-segments.v1": lambda key, value: decode_segment(key, value, NOW, LIMITS, 60.0),
     "live-listeners.v1": lambda key, value: decode_listeners(key, value, NOW, LIMITS),
     "live-states.v1": lambda key, value: decode_state(value),

@@ -55,6 +55,8 @@ def test_build_topics_matches_the_contract() -> None:
         "generations.v1",
         "generation-reports.v1",
         "item-counts.v1",
+        "item-count-changes.v1",
+        "item-count-totals.v1",
         "user-erasures.v1.dlq",
         "listen-events.v1.dlq",
         "session-starts.v1.dlq",
@@ -68,6 +70,7 @@ def test_build_topics_matches_the_contract() -> None:
     assert {spec.partitions for spec in TOPICS if spec.key == "user_id"} == {8}
     assert {spec.partitions for spec in TOPICS if spec.key == "item_id"} == {4}
     assert TOPICS.item_counts.partitions == TOPICS.listens.partitions
+    assert TOPICS.item_count_changes.partitions == TOPICS.item_count_totals.partitions == 4
     assert {spec.name for spec in TOPICS if spec.compacted} == {
         "catalog-items.v1",
         "item-sids.v1",
@@ -77,6 +80,7 @@ def test_build_topics_matches_the_contract() -> None:
         "generations.v1",
         "generation-reports.v1",
         "item-counts.v1",
+        "item-count-totals.v1",
     }
     assert (TOPICS.generations.partitions, TOPICS.generation_reports.partitions) == (1, 1)
     assert all((spec.config.get("cleanup.policy") == "compact") == spec.compacted for spec in TOPICS)

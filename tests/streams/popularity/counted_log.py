@@ -25,9 +25,8 @@ def expected(log):
     return merge_counts(parts)
 
 
-def as_dict(counts):
-    weights = np.ldexp(counts.weights, counts.landmark)
-    return dict(zip(counts.keys.tolist(), weights.tolist(), strict=True))
+def as_dict(counts, landmark=0):
+    return dict(zip(counts.keys.tolist(), counts.scaled_to(landmark).tolist(), strict=True))
 
 
 logs = st.lists(

@@ -38,6 +38,8 @@ TOPICS = (
     "generations.v1",
     "generation-reports.v1",
     "item-counts.v1",
+    "item-count-changes.v1",
+    "item-count-totals.v1",
     "user-state-changelog.v1",
     "listen-events.v1.dlq",
     "somebody-elses.topic",
