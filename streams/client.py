@@ -28,6 +28,7 @@ from sidestream.models.records import (
 from sidestream.models.records.candidates import candidate_set_id
 from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.contracts.topics import TopicSpec, build_topics
+from sidestream.streams.contracts.unreadable import Unreadable
 from sidestream.streams.errors import BrokerError
 from sidestream.streams.kafka.blocking import BlockingFollower
 from sidestream.streams.kafka.clients import Clients, KafkaSettings, OffsetReset
@@ -245,6 +246,8 @@ class SidestreamClient:
         """
         items: dict[str, ItemSids] = {}
         for record in read_topic(self._clients, self.topics.item_sids.name):
+            if isinstance(record.value, Unreadable):
+                continue
             item_id = (record.key or b"").decode(errors="replace")
             items.pop(item_id, None)
             if record.value is not None:

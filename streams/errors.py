@@ -9,7 +9,7 @@
   x TrainingError            training or export cannot continue
   x EngineError              the ONNX engine rejected a request or a catalogue
   x SettingsError            a setting is wrong or missing
-  x MissingPackage           an optional package that a command needs is not installed
+  x MissingPackage           a package that a command needs is not installed
   x BrokerError              the local broker cannot be started, reached or stopped
     + AccessError            a broker answers, but its certificate or our credentials are not accepted
     + NotAcknowledged        a producer's records were not acknowledged in time, or its sender ended
@@ -59,7 +59,7 @@ class SettingsError(SidestreamError):
 
 
 class MissingPackage(SidestreamError):
-    """An optional package that a command needs is not installed.
+    """A package that a command needs is not installed: of an extra, or one that is missing from the environment.
 
     Operator action: run the `pip install` that the message names.
     """
@@ -141,7 +141,7 @@ class BadRecord(SidestreamError):
 
     Args:
         reason: Short code for counters and headers: not_json, wrong_type, missing_field, bad_value, key_mismatch,
-            absurd_time, oversize, null_value, wrong_partition.
+            absurd_time, oversize, null_value, wrong_partition, unreadable.
         detail: Expected and actual content, in one line.
     """
 

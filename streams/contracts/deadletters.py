@@ -1,6 +1,7 @@
 """Dead letters: format of a malformed record on its `<topic>.dlq`, without loss of data.
 
-Key and value are the original bytes and the original headers come first, so that a fixed consumer can replay them. Our
+Key and value are the original bytes and the original headers come first, so that a fixed consumer can replay them. Of a
+record that no client library could read they are what could be read of it, else the bytes of the record or batch. Our
 headers have the names of Kafka Streams, plus the reason code used by counters and operators. They follow all original
 headers and begin with the topic header, so that a record that already had such headers keeps its own.
 
@@ -12,6 +13,7 @@ from typing import NamedTuple, Protocol
 
 from sidestream.streams.contracts.guess import guess
 from sidestream.streams.contracts.topics import DEAD_LETTER_SUFFIX
+from sidestream.streams.contracts.unreadable import Unreadable
 from sidestream.streams.errors import BadRecord
 
 HEADER_PREFIX = "__streams.errors."
@@ -30,6 +32,10 @@ CUT_KEY_HEADER = HEADER_PREFIX + "key_cut_from_bytes"
 CUT_HEADERS_HEADER = HEADER_PREFIX + "headers_cut_from"
 # Clients refuse to send a record that has neither key nor value, although they can receive one.
 NULL_VALUE_HEADER = HEADER_PREFIX + "value_was_null"
+# Of records that no client library could read: the offset header names the last of several, this one the first.
+FIRST_OFFSET_HEADER = HEADER_PREFIX + "first_offset"
+# Present if the bytes are not the record's own value, but all of the record or of its batch: "record" or "batch".
+CONTENT_HEADER = HEADER_PREFIX + "content"
 
 # A compressed record can be far larger than what the broker accepts uncompressed; the source topic keeps it whole.
 MAX_DEAD_VALUE_BYTES = 1 << 20
@@ -92,18 +98,26 @@ def dead_letter(record: SourceRecord, error: BadRecord) -> DeadLetter:
         The same key and bytes for `<topic>.dlq`, with the original headers followed by ours. Only what no broker would
         accept is truncated, which a header records: every record must fit, or it would block its partition forever.
     """
-    key, value = record.key, record.value
+    key, value, given = record.key, record.value, record.headers
+    hint = ""
+    unreadable = value if isinstance(value, Unreadable) else None
+    if unreadable is None:
+        hint = guess(key, value, str(error))
+    else:
+        key, value, given = unreadable.key, unreadable.content, unreadable.headers
     # Clients cannot send a header without a value, although they can receive one.
-    headers = [(name, content or b"") for name, content in record.headers or ()]
+    headers = [(name, content or b"") for name, content in given or ()]
     ours = {
         TOPIC_HEADER: record.topic,  # first: it marks where the original headers end
         PARTITION_HEADER: str(record.partition),
         OFFSET_HEADER: str(record.offset),
         TIMESTAMP_HEADER: str(record.timestamp),
         EXCEPTION_HEADER: type(error).__name__,
-        MESSAGE_HEADER: "; ".join(filter(None, (str(error), guess(key, value, str(error))))),
+        MESSAGE_HEADER: "; ".join(filter(None, (str(error), hint))),
         REASON_HEADER: error.reason,
     }
+    if unreadable is not None:
+        ours |= _place_and_content(record.offset, unreadable)
     if value is not None and len(value) > MAX_DEAD_VALUE_BYTES:
         ours[CUT_HEADER] = str(len(value))
         value = value[:MAX_DEAD_VALUE_BYTES]
@@ -114,6 +128,11 @@ def dead_letter(record: SourceRecord, error: BadRecord) -> DeadLetter:
         value = b""
     headers += [(name, text.encode(errors="replace")) for name, text in ours.items()]
     return DeadLetter(record.topic + DEAD_LETTER_SUFFIX, key, value, headers)
+
+
+def _place_and_content(offset: int, unreadable: Unreadable) -> dict[str, str]:
+    first = {} if unreadable.first_offset == offset else {FIRST_OFFSET_HEADER: str(unreadable.first_offset)}
+    return first if unreadable.part == "value" else first | {CONTENT_HEADER: unreadable.part}
 
 
 def _cut_sides(

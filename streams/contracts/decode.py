@@ -20,6 +20,7 @@ from sidestream.models.data.rows import ListenRow, time_fault
 from sidestream.models.records import CatalogItem, LiveListeners, LiveSegment, Record, SessionStart, UserErasure, times
 from sidestream.models.records.base import MAX_ID_CHARS, decode_or_without_nulls
 from sidestream.streams.contracts.settings import TopicSettings
+from sidestream.streams.contracts.unreadable import Unreadable
 from sidestream.streams.errors import BadRecord
 
 MAX_DETAIL_CHARS = 300
@@ -42,6 +43,7 @@ class Reason(StrEnum):
     KEY_MISMATCH = "key_mismatch"
     ABSURD_TIME = times.ABSURD_TIME
     WRONG_PARTITION = "wrong_partition"
+    UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,7 @@ def decode_catalog_item(
     Raises:
         BadRecord: For every invalid record; no other exception is raised.
     """
+    _require_readable(value)
     decode_item_key(key)
     return None if value is None else _decode_keyed(CatalogItem, "item_id", key, value, timestamp_ms, limits)
 
@@ -177,6 +180,7 @@ def decode_user_erasure(
         BadRecord: For every invalid record; no other exception is raised. This includes an erasure in the far future,
             which would reject all listens until then.
     """
+    _require_readable(value)
     _decode_key(key, "user_id")
     limits = replace(limits, max_past_ms=None)
     return None if value is None else _decode_keyed(UserErasure, "user_id", key, value, timestamp_ms, limits)
@@ -222,9 +226,16 @@ def _decode_key(key: bytes | None, name: str) -> str:
     return found
 
 
+def _require_readable(value: bytes | None) -> None:
+    if isinstance(value, Unreadable):
+        raise BadRecord(Reason.UNREADABLE, _short(value.why))
+
+
 def _require_value(value: bytes | None, limits: Limits) -> bytes:
     if value is None:
         raise BadRecord(Reason.NULL_VALUE, "expected a JSON object, got no value")
+    if not value:
+        _require_readable(value)
     if len(value) > limits.max_value_bytes:
         raise BadRecord(Reason.OVERSIZE, f"expected at most {limits.max_value_bytes} bytes, got {len(value)}")
     return value

@@ -129,7 +129,7 @@ def make_faust_app(
         PartitionAssignor=assignor_for(choose_guarantee(settings, clients)),
         worker_redirect_stdouts=False,
     )
-    transport = LaneTransport(app, clients.fetch_max_wait_ms, metrics)
+    transport = LaneTransport(app, clients.fetch_max_wait_ms, metrics, clients.settings.client_rack)
     app.transport = transport
     app.producer_transport = transport
     return app

@@ -13,7 +13,9 @@ Overrides and their reasons (line numbers are those of faust-streaming 0.15.3):
 * `Service.wait_first` (mode/services.py 758), which `Consumer._drain_messages` (consumer.py 1170) calls for every
   message: hands it over without the four tasks that Faust creates for each, if nothing blocks.
 * `Producer._settings_extra`: idempotence for Faust's own sends.
-* `AIOKafkaConsumerThread._create_worker_consumer`: the fetch wait, which Faust fixes at 1.5 s.
+* `AIOKafkaConsumerThread._create_worker_consumer`: the fetch wait, which Faust fixes at 1.5 s; the isolation level, as
+  Faust shows records of open and aborted transactions; the rack, for which Faust has no setting; and unreadable
+  records (`sidestream.streams.kafka.records`), which would end the worker.
 """
 
 import asyncio
@@ -31,6 +33,7 @@ from mode.services import Service, WaitResults
 
 from sidestream.streams.errors import SettingsError, SidestreamError
 from sidestream.streams.group.shared_guarantee import rejection
+from sidestream.streams.kafka.records import aiokafka_records
 from sidestream.streams.runtime.lane_metrics import LaneMetrics
 from sidestream.streams.runtime.lane_protocol import LaneHost, PartitionLane
 
@@ -57,13 +60,17 @@ class _Listener(driver.ConsumerRebalanceListener):
 
 
 class _ConsumerThread(driver.AIOKafkaConsumerThread):
-    """Faust's consumer thread with our fetch wait."""
+    """Faust's consumer thread with our fetch wait, isolation level, rack, and tolerance of unreadable records."""
 
     mundane_level = "debug"
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
+        ours = cast("LaneTransport", transport)
+        aiokafka_records.install()
         consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = cast("LaneTransport", transport).fetch_max_wait_ms
+        consumer._fetch_max_wait_ms = ours.fetch_max_wait_ms
+        consumer._isolation_level = "read_committed"
+        consumer._client_rack = ours.client_rack or None
         return consumer
 
 
@@ -208,14 +215,16 @@ class LaneTransport(driver.Transport):
         app: App of the transport.
         fetch_max_wait_ms: How long a broker holds an empty fetch of Faust's own consumer.
         metrics: Counts stray records.
+        client_rack: Rack of this machine, see `KafkaSettings`.
     """
 
     Consumer = _Consumer
     Producer = _Producer
 
-    def __init__(self, app: faust.App, fetch_max_wait_ms: int, metrics: LaneMetrics) -> None:
+    def __init__(self, app: faust.App, fetch_max_wait_ms: int, metrics: LaneMetrics, client_rack: str = "") -> None:
         super().__init__(app.conf.broker_consumer, app)
         self.fetch_max_wait_ms = fetch_max_wait_ms
+        self.client_rack = client_rack
         self.metrics = metrics
         self.lanes: dict[str, PartitionLane] = {}
 

@@ -9,10 +9,13 @@ broker needs workarounds that are kept here:
 * it does not support CreateTopics, so Faust must not declare topics.
 
 `sidestream.streams.kafka.security` gives the same security settings (TLS, SASL) to all of them.
+`sidestream.streams.kafka.records` makes all consumers hand out records that the libraries cannot read as unreadable
+ones, and checks that all codecs are there.
 
 Producers use the murmur2 partitioner, which Java, aiokafka and kafka-python share (librdkafka's default does not),
 unless the caller asks for that of `topics.partitioner`.
-Source: KIP-98 (idempotence, isolation levels); librdkafka `src/rdkafka_mock.c` (limits of the embedded broker).
+Source: KIP-98 (idempotence, isolation levels); KIP-392 (reading from the nearest replica); librdkafka
+`src/rdkafka_mock.c` (limits of the embedded broker).
 """
 
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,6 +25,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from sidestream.streams.contracts.client_partitioners import aiokafka_option, kafka_python_option
 from sidestream.streams.contracts.settings import DEFAULT_PARTITIONER, PartitionerName
 from sidestream.streams.errors import AccessError, BrokerError, SettingsError
+from sidestream.streams.kafka.records.codecs import require_codecs
 from sidestream.streams.kafka.security import Credentials
 from sidestream.streams.kafka.settings import BrokerKind, KafkaSettings
 
@@ -54,12 +58,14 @@ class Clients:
 
     Raises:
         SettingsError: No address is set, or a certificate or key cannot be used.
+        MissingPackage: The package of a codec is not installed.
     """
 
     def __init__(self, settings: KafkaSettings) -> None:
         if not settings.bootstrap:
             msg = "no Kafka address: expected kafka.bootstrap = host:port, got none; set it or start a local broker"
             raise SettingsError(msg)
+        require_codecs()
         self.settings = settings
         self.bootstrap = settings.bootstrap
         self._credentials = Credentials(settings.security)
@@ -109,6 +115,9 @@ class Clients:
         """
         from aiokafka import AIOKafkaConsumer  # imported only by the lanes: commands do not need it
 
+        from sidestream.streams.kafka.records import aiokafka_records
+
+        aiokafka_records.install()
         return AIOKafkaConsumer(
             *topics,
             bootstrap_servers=self.bootstrap,
@@ -117,6 +126,7 @@ class Clients:
             auto_offset_reset=auto_offset_reset,
             enable_auto_commit=False,
             isolation_level=_isolation(read_committed),
+            client_rack=self.settings.client_rack or None,
             fetch_min_bytes=fetch_min_bytes,
             fetch_max_wait_ms=self.fetch_max_wait_ms if fetch_max_wait_ms is None else fetch_max_wait_ms,
             fetch_max_bytes=fetch_max_bytes,
@@ -196,18 +206,23 @@ class Clients:
         Returns:
             The consumer; it connects on first use.
         """
-        return KafkaConsumer(
+        from sidestream.streams.kafka.records import kafka_python_records
+
+        consumer = KafkaConsumer(
             *topics,
             **self._kafka_python(),
             group_id=group_id,
             auto_offset_reset=auto_offset_reset,
             enable_auto_commit=auto_commit and group_id is not None,
             isolation_level=_isolation(read_committed),
+            client_rack=self.settings.client_rack,
             fetch_max_wait_ms=self.fetch_max_wait_ms,
             max_poll_records=max_poll_records,
             session_timeout_ms=self.settings.session_timeout_ms,
             heartbeat_interval_ms=self.settings.heartbeat_interval_ms,
         )
+        kafka_python_records.install(consumer)
+        return consumer
 
     def producer(
         self,

@@ -13,6 +13,7 @@ from typing import Self
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
+from sidestream.streams.contracts.unreadable import require_intact
 from sidestream.streams.errors import BrokerError
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.pace import FULL_SPEED, Pace
@@ -34,6 +35,8 @@ class Follower(Reader):
         grows: Whether further partitions of the topics are followed too, existing or added later; they are found with
             the client's metadata refresh, within 5 minutes.
         no_progress_s: How long `to_end` waits without progress before it fails.
+        intact: Whether a record that cannot be read raises `TopicError`, for topics that hold the only copy of
+            something; otherwise it is handed over with an `Unreadable` value.
         seconds: Monotonic clock.
     """
 
@@ -47,6 +50,7 @@ class Follower(Reader):
         restarts: bool = True,
         grows: bool = False,
         no_progress_s: float = NO_PROGRESS_S,
+        intact: bool = False,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clients = clients
@@ -54,7 +58,7 @@ class Follower(Reader):
         self._topics = tuple(partitions)
         self._start = start
         self._read_committed = read_committed
-        self._grows = grows
+        self._grows, self._intact = grows, intact
         self._seconds = seconds
         self._state = ReadState(restarts=restarts, no_progress_s=no_progress_s)
         self._consumer: AIOKafkaConsumer | None = None
@@ -115,7 +119,8 @@ class Follower(Reader):
             Batches, possibly empty; `positions` are the offsets after them.
 
         Raises:
-            TopicError: The topic was recreated or truncated, and this reader does not restart.
+            TopicError: The topic was recreated or truncated, and this reader does not restart; or a record cannot be
+                read, and records must be intact.
             BrokerError: Kafka refuses the request, or its response cannot be read.
         """
         consumer = self._opened()
@@ -133,6 +138,9 @@ class Follower(Reader):
         # Not `self._consumer`: it may have been closed in the meantime. Positions are known, so this does not suspend:
         # nobody sees them before the records are returned.
         await self._note_positions(consumer)
+        if self._intact:
+            for place, records in fetched.items():
+                require_intact(place.topic, place.partition, records)
         return [Batch(Place(*place), records) for place, records in fetched.items() if records]
 
     async def refresh(self) -> None:

@@ -19,6 +19,7 @@ async def read_to_end(
     max_records: int | None = None,
     pace: Pace = FULL_SPEED,
     no_progress_s: float = NO_PROGRESS_S,
+    intact: bool = False,
 ) -> AsyncGenerator[Batch, None]:
     """Read everything that the partitions hold now, then close; cancelling closes as well.
 
@@ -34,12 +35,14 @@ async def read_to_end(
         max_records: Limit of one batch.
         pace: Rest after each batch.
         no_progress_s: How long to wait without progress before failing.
+        intact: Whether a record that cannot be read raises `TopicError`; otherwise its value is `Unreadable`.
 
     Yields:
         Batches, in offset order within a partition.
 
     Raises:
-        TopicError: The topic or a partition does not exist, or was recreated or truncated.
+        TopicError: The topic or a partition does not exist, or was recreated or truncated; or a record cannot be read,
+            and records must be intact.
         BrokerError: Kafka cannot be read, or there was no progress for too long.
     """
     if not partitions:
@@ -51,6 +54,7 @@ async def read_to_end(
         read_committed=read_committed,
         restarts=False,
         no_progress_s=no_progress_s,
+        intact=intact,
     )
     async with follower:
         if ends is not None:

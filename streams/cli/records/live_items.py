@@ -10,6 +10,7 @@ from sidestream.streams.cli.context import settings_of
 from sidestream.streams.cli.options import Json
 from sidestream.streams.cli.output import print_rows
 from sidestream.streams.contracts.topics import build_topics
+from sidestream.streams.kafka.compacted import keep_last
 from sidestream.streams.kafka.tail import read_topic
 from sidestream.streams.terminal import Column
 from sidestream.streams.tokenizing.live.reading import value_of
@@ -35,8 +36,9 @@ def show(ctx: typer.Context, as_json: Json = False) -> None:
     Changes are counted in the last hour of an item's own time.
     """
     settings = settings_of(ctx)
-    latest = {r.key: r.value for r in read_topic(clients_of(settings), build_topics(settings.topics).live_states.name)}
-    states = [decode_state(value) for value in latest.values() if value is not None]
+    latest: dict[bytes, bytes] = {}
+    keep_last(read_topic(clients_of(settings), build_topics(settings.topics).live_states.name), latest)
+    states = [decode_state(value) for value in latest.values()]
     rows = [_row(value_of(state), state) for state in states]
     print_rows(sorted(rows, key=lambda row: str(row["item"])), COLUMNS, as_json=as_json)
 

@@ -13,6 +13,7 @@ from sidestream.streams.cli.output import live_table, print_json
 from sidestream.streams.cli.views.tail import view_of
 from sidestream.streams.cli.views.titles import read_titles
 from sidestream.streams.contracts.topics import build_topics
+from sidestream.streams.contracts.unreadable import Unreadable
 from sidestream.streams.kafka.tail import TopicRecord, read_topic
 
 
@@ -59,11 +60,17 @@ def _as_json(record: TopicRecord) -> dict[str, Any]:
         except ValueError:
             return decoded
 
+    key, value, headers, more = record.key, record.value, record.headers, {}
+    if isinstance(value, Unreadable):
+        more = {"unreadable": value.why, "first_offset": value.first_offset, "content": value.part}
+        headers = tuple((name, content or b"") for name, content in value.headers)
+        key, value = value.key, value.content
     return {
         "partition": record.partition,
         "offset": record.offset,
         "timestamp": record.timestamp,
-        "key": None if record.key is None else record.key.decode(errors="replace"),
-        "value": text(record.value),
-        "headers": {name: value.decode(errors="replace") for name, value in record.headers},
+        "key": None if key is None else key.decode(errors="replace"),
+        "value": text(value),
+        "headers": {name: content.decode(errors="replace") for name, content in headers},
+        **more,
     }

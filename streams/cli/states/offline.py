@@ -14,6 +14,7 @@ from sidestream.streams.cli.options import Json
 from sidestream.streams.cli.output import print_facts, progress_line, say
 from sidestream.streams.contracts.decode import Limits
 from sidestream.streams.contracts.topics import build_topics
+from sidestream.streams.contracts.unreadable import Unreadable
 from sidestream.streams.errors import BadRecord, SettingsError
 from sidestream.streams.generations.orders import Orders
 from sidestream.streams.kafka.tail import read_topic
@@ -125,7 +126,7 @@ def _sids_now(offline: OfflineStates) -> dict[int, StoredSid]:
     active = None if orders.active is None else orders.active.version
     sids = {}
     for record in read_topic(offline.clients, offline.topics.item_sids.name):
-        if record.value is not None:
+        if record.value is not None and not isinstance(record.value, Unreadable):
             value = ItemSids.from_json(record.value)
             version = active if active in value.versions else next(reversed(value.versions))
             sids[item_key(value.item_id)] = StoredSid(version, value.versions[version].sid)

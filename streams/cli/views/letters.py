@@ -4,6 +4,7 @@ import base64
 from typing import Any
 
 from sidestream.streams.cli.output import print_facts, print_json, print_rows, print_text
+from sidestream.streams.contracts.decode import Reason
 from sidestream.streams.contracts.guess import guess
 from sidestream.streams.operate.deadletters import Letter
 from sidestream.streams.terminal import Column
@@ -70,6 +71,8 @@ def print_letter(letter: Letter, *, as_json: bool) -> None:
         **letter_row(letter),
         "exception": letter.exception,
         "cut": dict(letter.cut) or None,
+        "first_offset": letter.first_offset,
+        "content": letter.content,
         "obstacle": letter.obstacle,
     }
     if as_json:
@@ -101,7 +104,7 @@ def bytes_text(raw: bytes) -> str:
 
 def _message(letter: Letter) -> str:
     """Return the letter's message, with what the record looks like where an older worker did not say it."""
-    whole = letter.source is not None and not letter.cut
+    whole = letter.source is not None and not letter.cut and letter.obstacle != Reason.UNREADABLE
     hint = guess(letter.key, letter.value, letter.message) if whole else ""
     return f"{letter.message}; {hint}" if hint else letter.message
 

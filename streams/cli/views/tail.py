@@ -23,6 +23,7 @@ from sidestream.streams.cli.views.sayings import (
     sids_row,
 )
 from sidestream.streams.contracts.topics import DEAD_LETTER_SUFFIX
+from sidestream.streams.contracts.unreadable import Unreadable
 from sidestream.streams.errors import SidestreamError
 from sidestream.streams.kafka.tail import TopicRecord
 from sidestream.streams.operate.deadletters.letter import read_letter, read_mark
@@ -59,7 +60,7 @@ def view_of(topic: str) -> TopicView:
 def _basis(record: TopicRecord) -> Row:
     return {
         "time": record.timestamp if record.timestamp >= 0 else None,
-        "key": _text(record.key),
+        "key": _text(record.value.key if isinstance(record.value, Unreadable) else record.key),
         "place": f"{record.partition}:{record.offset}",
     }
 
@@ -73,6 +74,8 @@ def _of_json(columns: tuple[Column, ...], say: Say, *, wants_titles: bool = Fals
         found = _basis(record)
         if record.value is None:
             return found | {name: found["key"], rest: "(removed)"}
+        if isinstance(record.value, Unreadable):
+            return found | {name: found["key"], rest: f"(cannot be read: {record.value.why})"}
         try:
             value = json.loads(record.value)
             said = say(value, titles)
@@ -108,7 +111,10 @@ def _live_state(record: TopicRecord, titles: Titles) -> Row:
 
 def _size(record: TopicRecord, titles: Titles) -> Row:
     row = _basis(record)
-    row["value"] = "(removed)" if record.value is None else f"{len(record.value):,} bytes"
+    if isinstance(record.value, Unreadable):
+        row["value"] = f"(cannot be read: {record.value.why})"
+    else:
+        row["value"] = "(removed)" if record.value is None else f"{len(record.value):,} bytes"
     return row | {"title": titles.get(row["key"])}
 
 

@@ -12,10 +12,12 @@ from typing import NamedTuple
 
 from sidestream.streams.contracts.deadletters import (
     ATTEMPT_HEADER,
+    CONTENT_HEADER,
     CUT_HEADER,
     CUT_HEADERS_HEADER,
     CUT_KEY_HEADER,
     EXCEPTION_HEADER,
+    FIRST_OFFSET_HEADER,
     MESSAGE_HEADER,
     NULL_VALUE_HEADER,
     OFFSET_HEADER,
@@ -24,6 +26,8 @@ from sidestream.streams.contracts.deadletters import (
     TIMESTAMP_HEADER,
     TOPIC_HEADER,
 )
+from sidestream.streams.contracts.decode import Reason
+from sidestream.streams.contracts.unreadable import Unreadable
 from sidestream.streams.errors import SettingsError
 from sidestream.streams.kafka.tail import TopicRecord
 
@@ -94,6 +98,8 @@ class Letter:
         headers: Original headers, in their order.
         cut: Parts too large for a broker that were truncated, with their original size: value, key (bytes), headers
             (number).
+        first_offset: Of an unreadable letter that stands for several offsets the first one; the source has the last.
+        content: What `value` is if it is not the record's own: "record" or "batch", all of its bytes.
     """
 
     place: Place
@@ -106,6 +112,8 @@ class Letter:
     value: bytes | None
     headers: Headers
     cut: Mapping[str, int] = field(default_factory=dict)
+    first_offset: int | None = None
+    content: str | None = None
 
     @property
     def attempt(self) -> int:
@@ -115,9 +123,15 @@ class Letter:
 
     @property
     def obstacle(self) -> str | None:
-        """What prevents a replay: `foreign`, `cut` or `empty` (clients cannot send it); `None` if nothing does."""
+        """What prevents a replay; `None` if nothing does.
+
+        `foreign`, `unreadable` (it holds what could be read of a record, which is not the record), `cut` or `empty`
+        (clients cannot send it).
+        """
         if self.source is None:
             return FOREIGN
+        if self.reason == Reason.UNREADABLE:
+            return str(self.reason)
         if self.cut:
             return "cut"
         return "empty" if self.key is None and self.value is None else None
@@ -139,6 +153,11 @@ def read_letter(topic: str, record: TopicRecord) -> Letter:
         The letter. A record without our headers, or with damaged ones, is `foreign` and keeps all of its headers.
     """
     place = Place(topic, record.partition, record.offset)
+    if isinstance(record.value, Unreadable):
+        found = record.value
+        why = f"dead letter that cannot be read: {found.why}"
+        headers = tuple((name, value or b"") for name, value in found.headers)
+        return Letter(place, record.timestamp, None, FOREIGN, "", why, found.key, found.content, headers)
     starts = [number for number, (name, _) in enumerate(record.headers) if name == TOPIC_HEADER]
     ours = {name: value.decode(errors="replace") for name, value in record.headers[starts[-1] :]} if starts else {}
     try:
@@ -147,6 +166,7 @@ def read_letter(topic: str, record: TopicRecord) -> Letter:
         )
         cut = {what: int(ours[name]) for what, name in _CUT_HEADERS.items() if name in ours}
         reason, exception, message = ours[REASON_HEADER], ours[EXCEPTION_HEADER], ours[MESSAGE_HEADER]
+        first_offset = int(ours[FIRST_OFFSET_HEADER]) if FIRST_OFFSET_HEADER in ours else None
     except (KeyError, ValueError):
         return Letter(
             place,
@@ -161,7 +181,21 @@ def read_letter(topic: str, record: TopicRecord) -> Letter:
         )
     value = None if NULL_VALUE_HEADER in ours else record.value
     original = record.headers[: starts[-1]]
-    return Letter(place, record.timestamp, source, reason, exception, message, record.key, value, original, cut)
+    content = ours.get(CONTENT_HEADER)
+    return Letter(
+        place,
+        record.timestamp,
+        source,
+        reason,
+        exception,
+        message,
+        record.key,
+        value,
+        original,
+        cut,
+        first_offset,
+        content,
+    )
 
 
 def make_mark(offsets: Iterable[int]) -> tuple[bytes, list[tuple[str, bytes]]]:

@@ -136,9 +136,20 @@ class OfflineStates:
                     yield record
 
     async def changelog(self, partition: int) -> dict[bytes, bytes]:
-        """Read the last value of each key of a changelog partition into memory, reserved keys included."""
+        """Read the last value of each key of a changelog partition into memory, reserved keys included.
+
+        Args:
+            partition: Partition.
+
+        Returns:
+            Values by key.
+
+        Raises:
+            TopicError: A record cannot be read: its state is lost.
+            BrokerError: Kafka cannot be read.
+        """
         values: dict[bytes, bytes] = {}
-        async for batch in read_to_end(self.clients, self.identity.changelog_topic, [partition]):
+        async for batch in read_to_end(self.clients, self.identity.changelog_topic, [partition], intact=True):
             keep_last(batch.records, values)
         return values
 

@@ -7,8 +7,12 @@ is idempotent, so this may be interrupted anywhere and run again.
 
 import asyncio
 from collections.abc import Mapping
+from typing import Any
 
-from sidestream.streams.contracts.deadletters import DeadLetter
+from sidestream.streams.contracts.deadletters import DeadLetter, dead_letter
+from sidestream.streams.contracts.decode import Reason
+from sidestream.streams.contracts.unreadable import Unreadable
+from sidestream.streams.errors import BadRecord
 from sidestream.streams.listens.durable.writer import ChangelogWriter, FoldedBatch
 from sidestream.streams.operate.states.offline import OfflineStates
 
@@ -34,8 +38,7 @@ async def carry_requests(
     next_offset = None
     async for record in offline.read(topic, partition, committed.get(partition, 0)):
         target = offline.identity.partition_of(record.key) if record.key else partition
-        # Not a dead letter, but like one it is a record with key, headers and possibly no value.
-        by_target.setdefault(target, []).append(DeadLetter(topic, record.key, record.value, list(record.headers)))
+        by_target.setdefault(target, []).append(_carried(topic, record))
         next_offset = record.offset + 1
     if next_offset is None or by_target.keys() == {partition}:
         return
@@ -47,3 +50,10 @@ async def carry_requests(
     await writer.publish(FoldedBatch(partition, {}, staying, source_nexts[partition], side_offsets=passed))
     if not writer.commits_source:
         await asyncio.to_thread(offline.commit, {partition: next_offset}, topic)
+
+
+def _carried(topic: str, record: Any) -> DeadLetter:
+    if isinstance(record.value, Unreadable):
+        return dead_letter(record, BadRecord(Reason.UNREADABLE, record.value.why))
+    # Not a dead letter, but like one it is a record with key, headers and possibly no value.
+    return DeadLetter(topic, record.key, record.value, list(record.headers))

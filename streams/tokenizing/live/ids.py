@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from sidestream.streams.contracts.topics import TopicSpec
+from sidestream.streams.contracts.unreadable import Unreadable
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.read_rules import Batch
 from sidestream.streams.kafka.service import FollowingService
@@ -27,7 +28,8 @@ class LiveIds(FollowingService):
         """Apply states, and tombstones of items that are no longer live."""
         for batch in batches:
             for record in batch.records:
-                self._set_live(record.key, record.value is not None)
+                if not isinstance(record.value, Unreadable):
+                    self._set_live(record.key, record.value is not None)
 
     def _set_live(self, key: bytes | None, is_live: bool) -> None:
         item_id = (key or b"").decode(errors="replace")
