@@ -1,0 +1,73 @@
+"""Producers that do what other programs do: any codec, header names that are no text, and the client of librdkafka."""
+
+import asyncio
+from collections import defaultdict
+
+from confluent_kafka import Producer
+from kafka import KafkaProducer
+
+
+class RawName(str):
+    """A header name that kafka-python sends as these bytes."""
+
+    def __new__(cls, raw: bytes):
+        made = super().__new__(cls, raw.decode(errors="backslashreplace"))
+        made.raw = raw
+        return made
+
+    def encode(self, *args, **options):
+        del args, options
+        return self.raw
+
+
+BAD_NAME = [("fine", b"1"), (RawName(b"n\xff"), b"2")]
+
+
+def by_kafka_python(kafka, topic, records, partition=0, codec=None):
+    """Send (key, value, headers) in one batch where possible."""
+    producer = KafkaProducer(bootstrap_servers=kafka.bootstrap, compression_type=codec, linger_ms=50)
+    try:
+        for key, value, headers in records:
+            producer.send(topic, value, key=key, headers=headers, partition=partition)
+        producer.flush(20)
+    finally:
+        producer.close()
+
+
+def by_librdkafka(kafka, topic, records, partition=0, codec="none"):
+    """Send (key, value, headers) with confluent-kafka."""
+    failures = []
+    producer = Producer({"bootstrap.servers": kafka.bootstrap, "compression.type": codec, "linger.ms": 20})
+    for key, value, headers in records:
+        producer.produce(
+            topic,
+            value,
+            key,
+            partition=partition,
+            headers=headers,
+            on_delivery=lambda error, _: failures.append(error) if error is not None else None,
+        )
+    assert producer.flush(20) == 0
+    assert not failures
+
+
+def by_aiokafka(kafka, topic, records, partition=0, codec=None):
+    """Send (key, value, headers) with aiokafka."""
+    from aiokafka import AIOKafkaProducer
+
+    async def send() -> None:
+        async with AIOKafkaProducer(
+            bootstrap_servers=kafka.bootstrap, compression_type=codec, linger_ms=20, max_request_size=2 << 20
+        ) as producer:
+            sent = [await producer.send(topic, v, key=k, headers=h, partition=partition) for k, v, h in records]
+            await asyncio.gather(*sent)
+
+    asyncio.run(send())
+
+
+def grouped(records):
+    """Records by partition."""
+    found = defaultdict(list)
+    for record in records:
+        found[record.partition].append(record)
+    return found
