@@ -55,7 +55,7 @@ class TolerantRecords(fetcher.PartitionRecords):  # type: ignore[misc]
         """Read the batch that the library failed at, then let the library go on behind it."""
         batch = self._records.last_taken(calc_crc32c)
         if not self._is_hidden(batch):
-            for record in rescued(self._tp.topic, self._tp.partition, batch, self.next_fetch_offset):
+            for record in rescued(self._tp.topic, self._tp.partition, self._records, batch, self.next_fetch_offset):
                 self.next_fetch_offset = record.offset + 1
                 yield self._made(record)
         self.next_fetch_offset = max(self.next_fetch_offset, batch.last_offset + 1)

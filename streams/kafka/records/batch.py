@@ -20,16 +20,19 @@ from dataclasses import dataclass
 
 from sidestream.streams.contracts.unreadable import Unreadable
 from sidestream.streams.kafka.records.codecs import decompress
+from sidestream.streams.kafka.records.fields import Cursor, Fields
 
 Headers = tuple[tuple[str, bytes | None], ...]
 Crc32c = Callable[[bytes], int]
 
 _HEADER = struct.Struct(">qiibIhiqqqhii")
-_ATTRIBUTES_AT = 21
+_PREFIX = struct.Struct(">qiibI")
+_AFTER_LENGTH_AT, _MAGIC_AT, _ATTRIBUTES_AT = 12, 16, 21
+_MAGIC = 2
 _CODEC, _APPEND_TIME, _TRANSACTIONAL, _CONTROL = 0x07, 0x08, 0x10, 0x20
-_MAX_VARINT_BYTES = 10
+# More than brokers accept in one batch: a megabyte by default, of at least 7 bytes each before compression.
+_MAX_RECORDS = 1 << 20
 _NO_TIMESTAMP = -1
-_SHOWN_BYTES = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,28 @@ class BatchRecord:
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+
+
+def base_offset(raw: bytes, crc32c: Crc32c) -> int | None:
+    """Read the first offset of the batch at the beginning of some bytes.
+
+    A wrong one would make a reader skip all that lies before it, so everything is checked that can be.
+
+    Args:
+        raw: The bytes; the batch may be incomplete.
+        crc32c: Computes CRC-32C.
+
+    Returns:
+        The offset; None if the bytes are no batch, or too few to tell.
+    """
+    if len(raw) < _ATTRIBUTES_AT or raw[_MAGIC_AT] != _MAGIC:
+        return None
+    base: int
+    base, length, _, _, crc = _PREFIX.unpack_from(raw)
+    end = _AFTER_LENGTH_AT + length
+    if length < _HEADER.size - _AFTER_LENGTH_AT or (end <= len(raw) and crc32c(raw[_ATTRIBUTES_AT:end]) != crc):
+        return None
+    return base
 
 
 class Batch:
@@ -72,14 +97,17 @@ class Batch:
         self._raw = raw
         self.is_transactional = self.is_control = False
         self.producer_id = -1
-        self.fault: str | None = None
         self._timestamp, self._attributes, self._count = _NO_TIMESTAMP, 0, 0
         self.first_offset: int = struct.unpack_from(">q", raw)[0]
-        claimed = self._read_header(crc32c)
-        if following is not None and (self.fault or claimed >= following):
-            # Gaps of compaction may be among these offsets; records of a damaged batch must not be left out.
-            claimed = following - 1
-        self.last_offset = max(self.first_offset, claimed)
+        self.fault: str | None
+        delta, self.fault = self._read_header(crc32c)
+        if self.fault is not None:
+            delta = self._plausible(delta, following)
+        self.last_offset = self.first_offset + delta
+
+    def unreadable_at(self, offset: int) -> BatchRecord:
+        """Return an unreadable record for an offset behind the last one, where a broker holds it to be in here."""
+        return BatchRecord(offset, self._timestamp, None, Unreadable(self.fault or "", offset, "batch", self._raw))
 
     def records(self, start: int) -> Iterator[BatchRecord]:
         """Read the records.
@@ -95,27 +123,31 @@ class Batch:
             if record.offset >= start:
                 yield record
 
-    def _read_header(self, crc32c: Crc32c) -> int:
-        """Read the header; returns the last offset that it claims."""
+    def _plausible(self, delta: int, following: int | None) -> int:
+        """Return the last offset delta of a damaged batch; one that is too large would make a reader skip records."""
+        if following is not None and following > self.first_offset:
+            # Gaps of compaction may be among these offsets; records of this batch must not be left out.
+            return following - self.first_offset - 1
+        return next((found for found in (delta, self._count - 1) if 0 <= found < _MAX_RECORDS), 0)
+
+    def _read_header(self, crc32c: Crc32c) -> tuple[int, str | None]:
+        """Read the header; returns the last offset delta, and why no record is valid."""
         raw = self._raw
-        if len(raw) < _HEADER.size or raw[16] != 2:
-            magic = f", magic {raw[16]}" if len(raw) > 16 else ""
-            self.fault = f"expected a record batch of format 2, got {len(raw)} bytes{magic}"
-            return self.first_offset
+        if len(raw) < _HEADER.size or raw[_MAGIC_AT] != _MAGIC:
+            magic = f", magic {raw[_MAGIC_AT]}" if len(raw) > _MAGIC_AT else ""
+            return 0, f"expected a record batch of format 2, got {len(raw)} bytes{magic}"
         (_, _, _, _, crc, attributes, delta, first, newest, producer, _, _, count) = _HEADER.unpack_from(raw)
         found = crc32c(raw[_ATTRIBUTES_AT:])
-        if found != crc:
-            self.fault = f"damaged batch: expected CRC-32C {crc:#010x}, got {found:#010x}"
         self._attributes, self._count, self.producer_id = attributes, count, producer
         self.is_transactional = bool(attributes & _TRANSACTIONAL)
         self.is_control = bool(attributes & _CONTROL)
         self._first_timestamp, self._timestamp = first, newest
-        last: int = self.first_offset + delta
-        return last
+        fault = None if found == crc else f"damaged batch: expected CRC-32C {crc:#010x}, got {found:#010x}"
+        return max(0, delta), fault
 
     def _all_records(self) -> Iterator[BatchRecord]:
         raw = self._raw
-        if len(raw) < _HEADER.size or raw[16] != 2:
+        if len(raw) < _HEADER.size or raw[_MAGIC_AT] != _MAGIC:
             yield self._unreadable(self.fault or "", self.first_offset, content=raw)
             return
         try:
@@ -126,7 +158,7 @@ class Batch:
             return
         previous, at = self.first_offset - 1, 0
         for number in range(self._count):
-            cursor = _Cursor(payload, at, len(payload))
+            cursor = Cursor(payload, at, len(payload))
             try:
                 at = cursor.end_of(cursor.varint("length"), "record")
             except ValueError as exc:
@@ -142,8 +174,8 @@ class Batch:
             yield from self._rest(what, previous, payload[at:])
 
     def _record(self, body: bytes, previous: int) -> BatchRecord:
-        found = _Fields()
-        cursor = _Cursor(body, 0, len(body))
+        found = Fields()
+        cursor = Cursor(body, 0, len(body))
         try:
             found.read(cursor)
         except ValueError as exc:
@@ -173,84 +205,3 @@ class Batch:
             why = f"offsets {first_offset} to {self.last_offset}: {why}"
         value = Unreadable(why, first_offset, "batch", content)
         return BatchRecord(self.last_offset, self._timestamp, None, value)
-
-
-class _Fields:
-    """The fields of a record, as far as they were read."""
-
-    def __init__(self) -> None:
-        self.timestamp_delta: int | None = None
-        self.offset_delta: int | None = None
-        self.key: bytes | None = None
-        self.value: bytes | None = None
-        self.has_value = False
-        self.headers: list[tuple[str, bytes | None]] = []
-        self.why = ""
-
-    def read(self, cursor: "_Cursor") -> None:
-        """Read all fields in order; raises `ValueError` at the first that cannot be read."""
-        cursor.take(1, "attributes")
-        self.timestamp_delta = cursor.varint("timestamp")
-        self.offset_delta = cursor.varint("offset")
-        self.key = cursor.field("key")
-        self.value = cursor.field("value")
-        self.has_value = True
-        count = cursor.varint("number of headers")
-        if count < 0:
-            msg = f"number of headers: expected 0 or more, got {count}"
-            raise ValueError(msg)
-        for number in range(count):
-            name = cursor.field(f"name of header {number + 1}")
-            if name is None:
-                msg = f"name of header {number + 1}: expected text, got null"
-                raise ValueError(msg)
-            self.headers.append((self._name(name, number), cursor.field(f"value of header {number + 1}")))
-        if cursor.at < cursor.end:
-            msg = f"expected the record to end behind its headers, got {cursor.end - cursor.at} bytes more"
-            raise ValueError(msg)
-
-    def _name(self, name: bytes, number: int) -> str:
-        try:
-            return name.decode()
-        except UnicodeDecodeError:
-            self.why = self.why or f"name of header {number + 1}: expected UTF-8, got {name[:_SHOWN_BYTES]!r}"
-            return name.decode(errors="backslashreplace")
-
-
-class _Cursor:
-    """A position in bytes; every read is checked against their end."""
-
-    def __init__(self, raw: bytes, at: int, end: int) -> None:
-        self.raw, self.at, self.end = raw, at, end
-
-    def varint(self, what: str) -> int:
-        """Read a zigzag varint of at most 64 bits."""
-        value = 0
-        for number in range(_MAX_VARINT_BYTES):
-            if self.at >= self.end:
-                break
-            byte = self.raw[self.at]
-            self.at += 1
-            value |= (byte & 0x7F) << (7 * number)
-            if not byte & 0x80:
-                return (value >> 1) ^ -(value & 1)
-        msg = f"{what}: expected a number, got bytes that are none"
-        raise ValueError(msg)
-
-    def field(self, what: str) -> bytes | None:
-        """Read bytes behind their length; None for a length of -1."""
-        length = self.varint(f"length of the {what}")
-        return None if length < 0 else self.take(length, what)
-
-    def take(self, length: int, what: str) -> bytes:
-        """Read that many bytes."""
-        end = self.end_of(length, what)
-        found, self.at = self.raw[self.at : end], end
-        return found
-
-    def end_of(self, length: int, what: str) -> int:
-        """Return where so many bytes from here end."""
-        if not 0 <= length <= self.end - self.at:
-            msg = f"{what}: expected at most {self.end - self.at} bytes, got a length of {length}"
-            raise ValueError(msg)
-        return self.at + length

@@ -51,7 +51,7 @@ class TolerantRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
             # The library counts up from the first record of the batch, also where only later ones were asked for.
             self.next_fetch_offset = max(self.next_fetch_offset, self.fetch_offset)
             if not self._is_hidden(batch):
-                for record in rescued(tp.topic, tp.partition, batch, self.next_fetch_offset):
+                for record in rescued(tp.topic, tp.partition, batches, batch, self.next_fetch_offset):
                     self.next_fetch_offset = record.offset + 1
                     yield self._made(record)
             self.next_fetch_offset = max(self.next_fetch_offset, batch.last_offset + 1)

@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from sidestream.streams.contracts.unreadable import Unreadable
-from sidestream.streams.kafka.records.batch import Batch, BatchRecord, Crc32c
+from sidestream.streams.kafka.records.batch import Batch, BatchRecord, Crc32c, base_offset
 
 MakeRecords = Callable[[bytes], Any]
 """The library's class of the batches in a fetch response."""
 
 _LENGTH = struct.Struct(">i")
-_LENGTH_AT, _PREFIX_BYTES, _OFFSET_BYTES = 8, 12, 8
+_OFFSET = struct.Struct(">q")
+_OFFSET_BYTES, _LENGTH_AT, _PREFIX_BYTES = 8, 8, 12
 
 
 class CountedBatches:
@@ -53,12 +54,18 @@ class CountedBatches:
             raise
 
     def last_taken(self, crc32c: Crc32c) -> Batch:
-        """Return the batch that was taken last, parsed tolerantly; `crc32c` computes CRC-32C."""
+        """Return the batch that was taken last, parsed tolerantly; `crc32c` computes CRC-32C.
+
+        If its length may be damaged, nothing behind it is read: it is fetched again, from where the broker finds it.
+        """
         self._walk()
-        following = None
-        if len(self._raw) >= self._end + _OFFSET_BYTES:  # also of a batch that is incomplete
-            (following,) = struct.unpack_from(">q", self._raw, self._end)
-        return Batch(bytes(self._raw[self._begin : self._end]), following, crc32c)
+        rest = bytes(self._raw[self._end :])
+        following = base_offset(rest, crc32c)
+        batch = Batch(bytes(self._raw[self._begin : self._end]), following, crc32c)
+        is_next = following is not None or rest[:_OFFSET_BYTES] == _OFFSET.pack(batch.last_offset + 1)
+        if batch.fault is not None and rest and not is_next:
+            self._inner = self._make(b"")
+        return batch
 
     def _walk(self) -> None:
         while self._walked < self._taken:
@@ -67,12 +74,13 @@ class CountedBatches:
             self._walked += 1
 
 
-def rescued(topic: str, partition: int, batch: Batch, start: int) -> Iterator[BatchRecord]:
+def rescued(topic: str, partition: int, batches: CountedBatches, batch: Batch, start: int) -> Iterator[BatchRecord]:
     """Read a batch that the library refused, and log the first unreadable place in it.
 
     Args:
         topic: Topic name.
         partition: Partition.
+        batches: All batches of the response.
         batch: The batch.
         start: First offset that was not handed out yet.
 
@@ -80,7 +88,11 @@ def rescued(topic: str, partition: int, batch: Batch, start: int) -> Iterator[Ba
         Records from `start` on, readable and unreadable ones.
     """
     is_logged = False
-    for record in batch.records(start):
+    records = batch.records(start)
+    if batch.fault is not None and batch.last_offset < start and not batches.has_next():
+        # A broker that is misled by the header would return this batch for ever.
+        records = iter((batch.unreadable_at(start),))
+    for record in records:
         if isinstance(record.value, Unreadable) and not is_logged:
             is_logged = True
             _warn(

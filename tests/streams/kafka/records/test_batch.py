@@ -11,7 +11,7 @@ from kafka.record import MemoryRecords as KafkaPythonRecords
 from kafka.record.util import calc_crc32c as calc_crc32c_python
 
 from sidestream.streams.contracts.unreadable import Unreadable
-from sidestream.streams.kafka.records.batch import Batch
+from sidestream.streams.kafka.records.batch import Batch, base_offset
 from tests.streams.kafka.records.handmade import CODECS, batch, flipped, record_body, varint
 
 NAMES = st.text(max_size=6).map(str.encode)
@@ -166,6 +166,8 @@ def test_a_damaged_header_does_not_reach_into_the_next_batch():
     struct.pack_into(">i", raw, 23, -5)
     assert Batch(bytes(raw), 13, calc_crc32c).last_offset == 12
     assert Batch(bytes(raw), None, calc_crc32c).last_offset == 10
+    struct.pack_into(">i", raw, 23, 2**30)
+    assert Batch(bytes(raw), None, calc_crc32c).last_offset == 10
 
 
 def test_an_old_or_cut_batch_is_one_unreadable_record():
@@ -174,3 +176,11 @@ def test_an_old_or_cut_batch_is_one_unreadable_record():
     assert bad(bytes(old)) == [(5, 5)]
     assert bad(bytes(old[:20])) == [(5, 5)]
     assert "magic 1" in read(bytes(old))[0].value.why
+
+
+def test_a_first_offset_is_believed_only_of_a_batch():
+    raw = batch([record_body(0, b"k", b"v")], base=77)
+    assert base_offset(raw + b"more", calc_crc32c) == 77
+    assert base_offset(raw[:21], calc_crc32c) == 77
+    for wrong in (b"", raw[:20], raw[1:], flipped(raw, -1), flipped(raw, 16), flipped(raw, 18), raw[:8] + bytes(30)):
+        assert base_offset(wrong, calc_crc32c) is None

@@ -16,6 +16,7 @@ from sidestream.streams.contracts.unreadable import Unreadable
 from sidestream.streams.kafka.records import aiokafka_records, kafka_python_records
 from tests.streams.kafka.records.handmade import (
     CODECS,
+    DELTA_AT,
     TRANSACTIONAL,
     batch,
     flipped,
@@ -171,8 +172,29 @@ def test_a_batch_too_short_for_its_header_is_passed(library, length):
     raw = bytearray(some(0) + some(2))
     struct.pack_into(">i", raw, 8, length)
     found = library(bytes(raw))
-    assert outline(found.take())[0][0] == 0
-    assert found.position > 0
+    assert outline(found.take())[0] == (0, 0)
+    assert found.position == 1  # what lies behind is fetched again
+
+
+@LIBRARIES
+def test_two_damaged_batches_in_a_row(library):
+    raw = flipped(some(0), -1) + flipped(some(2), -1) + some(4)
+    assert outline(library(raw).take()) == [(0, 0), (1, 1), (2, 2), (3, 3), 4, 5]
+
+
+@LIBRARIES
+def test_a_damaged_header_at_the_end_of_a_response_skips_nothing(library):
+    raw = bytearray(some(0, count=3))
+    struct.pack_into(">i", raw, DELTA_AT, 2**30)
+    found = library(bytes(raw))
+    assert outline(found.take()) == [(0, 0), (1, 1), (2, 2)]
+    assert found.position == 3
+    # The broker goes by the same header, and returns the batch again.
+    again = library(bytes(raw), start=3)
+    assert outline(again.take()) == [(3, 3)]
+    assert again.position == 4
+    behind = library(bytes(raw) + some(3), start=3)
+    assert outline(behind.take()) == [3, 4]
 
 
 @LIBRARIES
