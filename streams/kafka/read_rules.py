@@ -19,10 +19,14 @@
 * **New partitions** of a followed topic are read from their beginning.
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from sidestream.streams.errors import BrokerError, TopicError
+
+# The standard library's: importing structlog takes a third of a second, and would print to the output of commands.
+logger = logging.getLogger(__name__)
 
 # A client cannot distinguish a transaction marker at the end of a log from the absence of new records until its fetch
 # returns: short polls detect the end early, and cost 50 polls of some 20 us per second while a read to an end lasts.
@@ -120,14 +124,15 @@ class ReadState:
             The next offset, adjusted to the bounds of the log.
         """
         begin, end = self.bounds[place]
-        where = {"topic": place.topic, "partition": place.partition, "position": wanted, "begin": begin, "end": end}
         if wanted > end:
             self.num_restarts += 1
-            _warn("topic recreated or truncated, read from its beginning", **where)
+            text = "%s: topic recreated or truncated, read from its beginning: position %d, offsets %d to %d"
+            logger.warning(text, place, wanted, begin, end)
             wanted = begin
         elif wanted < begin:
             self.num_lost += begin - wanted
-            _warn("records were deleted before they were read", **where)
+            text = "%s: records were deleted before they were read: position %d, offsets %d to %d"
+            logger.warning(text, place, wanted, begin, end)
             wanted = begin
         self.positions[place] = wanted
         return wanted
@@ -248,10 +253,3 @@ class Reader:
     def is_caught_up(self) -> bool:
         """Whether the target ends are reached."""
         return self._state.is_reached
-
-
-def _warn(event: str, **where: Any) -> None:
-    # Importing structlog takes a third of a second, which would delay commands that only read.
-    from sidestream.streams.runtime.logs.log import get_log
-
-    get_log(__name__).warning(event, **where)

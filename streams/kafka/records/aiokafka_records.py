@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from aiokafka.consumer import fetcher
+from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c
 from aiokafka.structs import ConsumerRecord
@@ -30,7 +31,7 @@ def _counted(raw: bytes) -> CountedBatches:
     return CountedBatches(raw, MemoryRecords)
 
 
-class TolerantRecords(fetcher.PartitionRecords):  # type: ignore[misc]
+class TolerantRecords(PartitionRecords):  # type: ignore[misc]
     """Records of one partition in a fetch response; iterating never fails for what the records hold."""
 
     _records: CountedBatches
@@ -63,7 +64,7 @@ class TolerantRecords(fetcher.PartitionRecords):  # type: ignore[misc]
 
     def _is_hidden(self, batch: Batch) -> bool:
         """Whether a batch is a marker, or belongs to an aborted transaction."""
-        if self._isolation_level == fetcher.READ_COMMITTED and batch.producer_id >= 0:
+        if self._isolation_level == READ_COMMITTED and batch.producer_id >= 0:
             self._consume_aborted_up_to(batch.first_offset)
             if batch.is_control:
                 self._aborted_producers.discard(batch.producer_id)

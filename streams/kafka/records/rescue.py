@@ -5,12 +5,16 @@ bytes of a fetch response: it counts the batches that the library took, at a cos
 last of them again.
 """
 
+import logging
 import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from sidestream.streams.contracts.unreadable import Unreadable
 from sidestream.streams.kafka.records.batch import Batch, BatchRecord, Crc32c, base_offset
+
+# The standard library's: importing structlog takes a third of a second, and would print to the output of commands.
+logger = logging.getLogger(__name__)
 
 MakeRecords = Callable[[bytes], Any]
 """The library's class of the batches in a fetch response."""
@@ -95,19 +99,13 @@ def rescued(topic: str, partition: int, batches: CountedBatches, batch: Batch, s
     for record in records:
         if isinstance(record.value, Unreadable) and not is_logged:
             is_logged = True
-            _warn(
-                "record cannot be read",
-                topic=topic,
-                partition=partition,
-                offset=max(start, record.value.first_offset),
-                why=record.value.why,
-                batch=f"{batch.first_offset} to {batch.last_offset}",
+            logger.warning(
+                "%s/%d: the record at offset %d cannot be read: %s (in the batch of offsets %d to %d)",
+                topic,
+                partition,
+                max(start, record.value.first_offset),
+                record.value.why,
+                batch.first_offset,
+                batch.last_offset,
             )
         yield record
-
-
-def _warn(event: str, **where: Any) -> None:
-    # Importing structlog takes a third of a second, which would delay commands that only read.
-    from sidestream.streams.runtime.logs.log import get_log
-
-    get_log(__name__).warning(event, **where)

@@ -305,10 +305,29 @@ PINS = (
         "lane.listens, kafka.follower, sessions.lane",
     ),
     Pin(
-        "aiokafka.consumer.fetcher:PartitionRecords",
+        # Under the name that is never replaced.
+        "sidestream.streams.kafka.records.aiokafka_records:PartitionRecords",
         "fa7164959baf",
-        "control and aborted records move the position unseen",
-        "kafka.follower",
+        "control and aborted records move the position unseen; what it raises for the bytes of a batch is rescued",
+        "kafka.follower, kafka.records.aiokafka_records",
+    ),
+    Pin(
+        "aiokafka.consumer.fetcher:Fetcher._proc_fetch_request",
+        "126021259bad",
+        "makes MemoryRecords and PartitionRecords by the names of its module, which we replace",
+        "kafka.records.aiokafka_records",
+    ),
+    Pin(
+        "kafka.consumer.fetcher:Fetcher.PartitionRecords",
+        "a61324721db5",
+        "unpacks the batches in _unpack_records, which we continue after an error",
+        "kafka.records.kafka_python_records",
+    ),
+    Pin(
+        "kafka.consumer.fetcher:Fetcher._parse_fetched_data",
+        "50ea3481243c",
+        "makes PartitionRecords by the name of its instance, which we replace",
+        "kafka.records.kafka_python_records",
     ),
     Pin(
         "aiokafka:AIOKafkaProducer.send_batch",

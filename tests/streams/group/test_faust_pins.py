@@ -5,14 +5,21 @@ import inspect
 
 import aiokafka
 import faust
+import kafka.consumer.fetcher
 import pytest
+from aiokafka.consumer import fetcher
 from aiokafka.producer import sender
 from faust.transport.drivers import aiokafka as driver
 
 from sidestream.streams.group.faust_app import AIOKAFKA_VERSION, FAUST_VERSION
 from tests.streams.group.faust_pins import PINS, digest_of
 
-VERSIONS = {"faust-streaming": "0.15.3", "aiokafka": "0.14.0", "mode-streaming": "0.7.1"}
+VERSIONS = {
+    "faust-streaming": "0.15.3",
+    "aiokafka": "0.14.0",
+    "mode-streaming": "0.7.1",
+    "kafka-python": "3.0.12",
+}
 
 
 def check(target: str, digest: str, role: str, users: str) -> None:
@@ -50,8 +57,11 @@ def test_constants_and_attributes_we_read_or_set_exist():
     # The value in the source: clients created by other tests have already changed the constant.
     written = inspect.getsource(sender)
     assert "\nBACKOFF_OVERRIDE = 0.02" in written, "the pause between transactions; see the transactional writer"
-    for name in ("_fetch_max_wait_ms", "_isolation_level"):
+    for name in ("_fetch_max_wait_ms", "_isolation_level", "_client_rack"):
         assert f"self.{name} = " in inspect.getsource(aiokafka.AIOKafkaConsumer.__init__), f"{name}: lane.transport"
+    for name in ("MemoryRecords", "PartitionRecords"):
+        assert f" = {name}(" in inspect.getsource(fetcher.Fetcher), f"{name}: kafka.records.aiokafka_records"
+    assert " = self.PartitionRecords(" in inspect.getsource(kafka.consumer.fetcher.Fetcher), "kafka_python_records"
     source = inspect.getsource(driver.AIOKafkaConsumerThread._create_worker_consumer)
     assert "fetch_max_wait_ms=1500" in source, "Faust's own wait, which lane.transport replaces"
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import faust
 import pytest
+from aiokafka.consumer import fetcher
 from faust.transport.consumer import Consumer
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -14,6 +15,7 @@ from sidestream.streams.group import faust_app
 from sidestream.streams.group.faust_app import check_versions, make_faust_app
 from sidestream.streams.group.transport import LaneTransport, register
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
+from sidestream.streams.kafka.records.aiokafka_records import TolerantRecords
 from sidestream.streams.listens.settings import LaneSettings
 from tests.streams.listens.lane_counts import LaneCounts
 
@@ -110,6 +112,19 @@ async def test_co_partitioning_assignor_is_used(app, lanes):
     assert thread._assignor is app.assignor
     assert consumer._fetch_max_wait_ms == 500
     await consumer.stop()
+
+
+async def test_fausts_own_consumer_reads_as_all_others_do(tmp_path, counts):
+    clients = Clients(KafkaSettings(bootstrap="127.0.0.1:1", client_rack="zone-a"))
+    app = make_faust_app("test", clients, LaneSettings(), tmp_path, counts)
+    app.finalize()
+    consumer = app.consumer._thread._create_worker_consumer(app.transport)
+    ours = clients.async_consumer()
+    for one in (consumer, ours):
+        assert (one._isolation_level, one._client_rack) == ("read_committed", "zone-a")
+        await one.stop()
+    assert fetcher.PartitionRecords is TolerantRecords
+    app.consumer._thread.thread_loop.close()
 
 
 async def test_lane_topics_are_subscribed(app, lanes):

@@ -28,6 +28,16 @@ def test_fetch_wait_is_short_only_on_the_embedded_broker() -> None:
     assert Clients(KafkaSettings(bootstrap="h:1", kind="embedded", fetch_max_wait_ms=3)).fetch_max_wait_ms == 3
 
 
+async def test_all_consumers_name_their_rack() -> None:
+    clients = Clients(KafkaSettings(bootstrap="127.0.0.1:1", client_rack="zone-a"))
+    consumer = clients.async_consumer()
+    assert consumer._client_rack == "zone-a"
+    await consumer.stop()
+    consumer = Clients(KafkaSettings(bootstrap="127.0.0.1:1")).async_consumer()
+    assert consumer._client_rack is None
+    await consumer.stop()
+
+
 async def test_aiokafka_sends_reads_in_a_group_and_commits(broker: RunningBroker, topics: Topics) -> None:
     clients, topic = Clients(broker.kafka), topics.listens.name
     producer, consumer = clients.async_producer(), clients.async_consumer(topic, group_id=topic)

@@ -1,7 +1,6 @@
 """Where records of a time begin: the lookup by Kafka timestamp, and what is counted as lost."""
 
 import pytest
-from structlog.testing import capture_logs
 
 from sidestream.streams.errors import BrokerError
 from sidestream.streams.kafka.blocking import BlockingFollower
@@ -67,7 +66,7 @@ def test_offsets_deleted_before_they_are_read_are_counted():
             cluster.log().begin = 9
 
     cluster.before_poll = retention
-    with capture_logs(), opened(cluster, start={T0: 1}) as follower:
+    with opened(cluster, start={T0: 1}) as follower:
         assert follower.num_lost == 1
         found = [record.offset for _, records in follower.to_end() for record in records]
         assert (found, follower.num_lost) == ([2, 3, 4, 9, 10, 11], 5)

@@ -5,7 +5,6 @@ import asyncio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from structlog.testing import capture_logs
 
 from sidestream.streams.errors import BrokerError, TopicError
 from sidestream.streams.kafka.read_rules import CHECK_ENDS_S, NO_PROGRESS_S, Place
@@ -67,27 +66,25 @@ async def test_explicit_starts_and_ends(kind):
         assert await offsets_to_end(follower) == {T0: [4, 5, 6], T1: [0, 1]}
 
 
-async def test_a_start_before_the_first_offset_moves_to_it_with_a_warning(kind):
+async def test_a_start_before_the_first_offset_moves_to_it_with_a_warning(kind, caplog):
     cluster = Cluster(t=1)
     cluster.fill(9)
     cluster.log().begin = 6
-    with capture_logs() as lines:
-        async with opened(kind, cluster, {"t": [0]}, start={T0: 2}, **FIXED) as follower:
-            assert await offsets_to_end(follower) == {T0: [6, 7, 8]}
-    (line,) = lines
-    assert (line["topic"], line["partition"], line["position"], line["begin"]) == ("t", 0, 2, 6)
+    async with opened(kind, cluster, {"t": [0]}, start={T0: 2}, **FIXED) as follower:
+        assert await offsets_to_end(follower) == {T0: [6, 7, 8]}
+    deleted = "t/0: records were deleted before they were read: position 2, offsets 6 to 9"
+    assert caplog.messages == [deleted]
 
 
-async def test_a_start_past_the_end_means_a_recreated_topic_and_reads_everything(kind):
+async def test_a_start_past_the_end_means_a_recreated_topic_and_reads_everything(kind, caplog):
     cluster = Cluster(t=1)
     cluster.fill(3)
-    with capture_logs() as lines:
-        async with opened(kind, cluster, {"t": [0]}, start={T0: 50}, **FIXED) as follower:
-            assert await offsets_to_end(follower) == {T0: [0, 1, 2]}
-    assert lines[0]["event"].startswith("topic recreated or truncated")
+    async with opened(kind, cluster, {"t": [0]}, start={T0: 50}, **FIXED) as follower:
+        assert await offsets_to_end(follower) == {T0: [0, 1, 2]}
+    assert caplog.messages[0].startswith("t/0: topic recreated or truncated")
 
 
-async def test_records_deleted_during_the_read_are_skipped(kind):
+async def test_records_deleted_during_the_read_are_skipped(kind, caplog):
     cluster = Cluster(t=1)
     cluster.fill(12)
 
@@ -96,10 +93,9 @@ async def test_records_deleted_during_the_read_are_skipped(kind):
             cluster.log().begin = 8
 
     cluster.before_poll = retention
-    with capture_logs() as lines:
-        async with opened(kind, cluster, {"t": [0]}, **FIXED) as follower:
-            assert await offsets_to_end(follower) == {T0: [0, 1, 2, 8, 9, 10, 11]}
-    assert [line["event"] for line in lines] == ["records were deleted before they were read"]
+    async with opened(kind, cluster, {"t": [0]}, **FIXED) as follower:
+        assert await offsets_to_end(follower) == {T0: [0, 1, 2, 8, 9, 10, 11]}
+    assert caplog.messages == ["t/0: records were deleted before they were read: position 3, offsets 8 to 12"]
 
 
 async def test_all_records_may_be_deleted_before_they_are_read(kind):

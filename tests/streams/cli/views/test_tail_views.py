@@ -3,6 +3,7 @@
 import pytest
 
 from sidestream.streams.cli.views.tail import view_of
+from sidestream.streams.contracts.unreadable import Unreadable
 from sidestream.streams.kafka.tail import TopicRecord
 from tests.streams.cli.views.every_view import TOPICS, records
 
@@ -58,6 +59,14 @@ def test_whatever_lies_on_a_topic_gets_a_row(topic) -> None:
         found = view.row(record, {})
         assert found["place"]
         assert found["time"] is None or found["time"] == record.timestamp
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_a_record_that_cannot_be_read_says_why(topic) -> None:
+    value = Unreadable("name of header 1", 7, "value", b"{}", b"key")
+    found = view_of(topic).row(TopicRecord(3, 7, AT, None, value, ()), {})
+    assert (found["key"], found["place"]) == ("key", "3:7")
+    assert any("cannot be read: name of header 1" in str(said) for said in found.values())
 
 
 def test_a_removal_is_said() -> None:

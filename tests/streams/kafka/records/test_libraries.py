@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.consumer import fetcher
-from aiokafka.consumer.fetcher import PartitionRecords as AiokafkaOwn
 from hypothesis import given
 from hypothesis import strategies as st
 from kafka.consumer.fetcher import Fetcher
@@ -64,7 +63,7 @@ class FromKafkaPython:
 
 
 LIBRARIES = pytest.mark.parametrize("library", [FromAiokafka, FromKafkaPython])
-OWN = {FromAiokafka: AiokafkaOwn, FromKafkaPython: Fetcher.PartitionRecords}
+OWN = {FromAiokafka: aiokafka_records.PartitionRecords, FromKafkaPython: Fetcher.PartitionRecords}
 
 
 def some(base, count=2, **options):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from sidestream.streams.contracts import deadletters
 from sidestream.streams.contracts.deadletters import REASON_HEADER, TOPIC_HEADER, dead_letter
+from sidestream.streams.contracts.unreadable import Unreadable
 from sidestream.streams.errors import BadRecord, SettingsError
 from sidestream.streams.kafka.tail import TopicRecord
 from sidestream.streams.operate.deadletters import Letter, Place, Selection, Source, parse_moment, read_letter
@@ -136,3 +137,21 @@ def test_a_time_at_which_nothing_can_have_happened_is_refused(text, words):
     """`--valid-from 99999999999d` was -8639998203855247490."""
     with pytest.raises(SettingsError, match=words):
         parse_moment(text, 1_700_000_000_000)
+
+
+def test_what_no_client_could_read_is_listed_and_not_replayed() -> None:
+    value = Unreadable("damaged batch", 1040, "batch", b"raw")
+    letter = read_letter("t.dlq", dead_record(None, value, error=BadRecord("unreadable", value.why)))
+    assert (letter.reason, letter.obstacle, letter.message) == ("unreadable", "unreadable", "unreadable: damaged batch")
+    assert letter.source == Source("listen-events.v1", 3, 1042, 5)
+    assert (letter.first_offset, letter.content, letter.value) == (1040, "batch", b"raw")
+    plain = read_letter("t.dlq", dead_record(b"k", b"v"))
+    assert (plain.first_offset, plain.content) == (None, None)
+
+
+def test_a_letter_that_cannot_be_read_itself_is_foreign() -> None:
+    value = Unreadable("damaged batch", 7, "value", b"v", b"k", (("h", None),))
+    letter = read_letter("t.dlq", TopicRecord(1, 7, 99, None, value, ()))
+    assert (letter.reason, letter.obstacle, letter.source) == ("foreign", "foreign", None)
+    assert letter.message == "dead letter that cannot be read: damaged batch"
+    assert (letter.key, letter.value, letter.headers) == (b"k", b"v", (("h", b""),))
