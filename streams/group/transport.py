@@ -70,7 +70,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = ours.fetch_max_wait_ms
         consumer._isolation_level = "read_committed"
-        consumer._client_rack = ours.client_rack or None
+        consumer._client_rack = ours.client_rack
         return consumer
 
 
@@ -221,7 +221,9 @@ class LaneTransport(driver.Transport):
     Consumer = _Consumer
     Producer = _Producer
 
-    def __init__(self, app: faust.App, fetch_max_wait_ms: int, metrics: LaneMetrics, client_rack: str = "") -> None:
+    def __init__(
+        self, app: faust.App, fetch_max_wait_ms: int, metrics: LaneMetrics, client_rack: str | None = None
+    ) -> None:
         super().__init__(app.conf.broker_consumer, app)
         self.fetch_max_wait_ms = fetch_max_wait_ms
         self.client_rack = client_rack

@@ -21,10 +21,11 @@ class KafkaSettings(BaseModel):
         default="external", description="Kind of broker at that address; set by the code that starts one."
     )
     client_id: str = Field(default="sidestream", min_length=1, description="Name of our clients in the broker's logs.")
-    client_rack: str = Field(
-        default="",
+    client_rack: str | None = Field(
+        default=None,
+        min_length=1,
         description="Rack or zone of this machine, as the brokers name theirs (broker.rack): consumers then read from "
-        "the nearest replica, if the brokers have a replica.selector.class; empty: always from the leader.",
+        "the nearest replica, if the brokers have a replica.selector.class; unset: always from the leader.",
     )
     request_timeout_ms: int = Field(default=30_000, ge=1_000, description="Limit for one request to a broker.")
     fetch_max_wait_ms: int = Field(
