@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from sidestream.models.records import CatalogItem, Listen, Record, SessionStart, Signal
 from sidestream.models.records.base import MAX_ID_CHARS, Id, without_nulls
 from sidestream.models.records.faults import MAX_SHOWN_CHARS, fault_of
-from sidestream.models.records.times import EARLIEST_EVENT_AT, LATEST_AT, EventAt, event_time_fault
+from sidestream.models.records.malformed import not_json
+from sidestream.models.records.times import EARLIEST_EVENT_AT, LATEST_AT, EventAt
 
 BOM = b"\xef\xbb\xbf"
 _FOREIGN_STARTS: Final[Mapping[bytes, str]] = {
@@ -102,10 +103,6 @@ class _CatalogHead(msgspec.Struct, frozen=True, gc=False):
     removed: bool = False
 
 
-class _TimeAlone(msgspec.Struct, frozen=True, gc=False):
-    at: int
-
-
 # The rows of two files as pydantic models, which say what is wrong with a row that a struct refused.
 class _HeldOut(Listen):
     role: Role
@@ -120,7 +117,6 @@ class _Removal(Record):
 _listen_decoder = msgspec.json.Decoder(ListenRow)
 _heldout_decoder = msgspec.json.Decoder(HeldOutRow)
 _head_decoder = msgspec.json.Decoder(_CatalogHead)
-_time_decoder = msgspec.json.Decoder(_TimeAlone)
 _json_decoder = msgspec.json.Decoder()
 _encoder = msgspec.json.Encoder()
 
@@ -164,7 +160,7 @@ def decode_listen(line: bytes) -> ListenRow:
     try:
         return _listen_decoder.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise _refusal(Listen, line, error) from error
+        raise _refusal(Listen, line) from error
 
 
 def decode_heldout(line: bytes) -> HeldOutRow:
@@ -182,7 +178,7 @@ def decode_heldout(line: bytes) -> HeldOutRow:
     try:
         return _heldout_decoder.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise _refusal(_HeldOut, line, error) from error
+        raise _refusal(_HeldOut, line) from error
 
 
 def decode_catalog(line: bytes) -> CatalogEvent:
@@ -200,7 +196,7 @@ def decode_catalog(line: bytes) -> CatalogEvent:
     try:
         head = _head_decoder.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise _refusal(_Removal, line, error) from error
+        raise _refusal(_Removal, line) from error
     item = None if head.removed else _decode_model(CatalogItem, line)
     return CatalogEvent(head.item_id, head.at, item)
 
@@ -220,7 +216,7 @@ def decode_session(line: bytes) -> SessionStart:
     try:
         _json_decoder.decode(line)  # pydantic alone would let NaN and Infinity pass
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise _refusal(SessionStart, line, error) from error
+        raise _refusal(SessionStart, line) from error
     return _decode_model(SessionStart, line)
 
 
@@ -277,26 +273,6 @@ def refusal(name: str, line: bytes, error: RowError) -> str:
     return f"expected a row of {name} ({error}), got {beginning}"
 
 
-def time_fault(value: bytes, error: Exception) -> str | None:
-    """Say what is wrong with the time of an event, where that is why a struct refused it.
-
-    Args:
-        value: JSON text that was refused.
-        error: The refusal.
-
-    Returns:
-        What is wrong, beginning with the field; None where the time is not the reason.
-    """
-    text = str(error)
-    if not (text.startswith(("Expected `int` >=", "Expected `int` <=")) and text.endswith("- at `$.at`")):
-        return None
-    try:
-        fault = event_time_fault(_time_decoder.decode(value).at)
-    except msgspec.MsgspecError:  # damaged behind the time
-        return None
-    return None if fault is None else f"at: {fault}"
-
-
 def encode_row(row: msgspec.Struct) -> bytes:
     """Encode a listen or a held-out listen as compact JSON without null fields."""
     return _encoder.encode(row)
@@ -314,11 +290,11 @@ def _decode_model(model: type[RecordT], line: bytes) -> RecordT:
         raise RowError(fault_of(error)) from error
 
 
-def _refusal(model: type[Record], line: bytes, error: Exception) -> RowError:
+def _refusal(model: type[Record], line: bytes) -> RowError:
     """Create the error of a line that a struct refused, in the words of the model with the same fields."""
     try:
         model.model_validate_json(line, strict=True)
     except ValidationError as fault:
         return RowError(fault_of(fault))
     # What msgspec refuses and pydantic does not: NaN, bytes that are not UTF-8 in an unknown field, deep nesting.
-    return RowError(f"expected one JSON object in UTF-8, got {error}")
+    return RowError(f"expected one JSON object in UTF-8: {not_json(line)}")

@@ -104,7 +104,10 @@ def told(details: ErrorDetails, model: type[BaseModel] | None = None, *, shows_v
 
 def shown(value: Any) -> str:
     """Write a value as JSON for a message, shortened."""
-    text = json.dumps(value, ensure_ascii=False, skipkeys=True, default=str)
+    try:
+        text = json.dumps(value, ensure_ascii=False, skipkeys=True, default=str)
+    except ValueError:  # Python does not write numbers of more than 4,300 digits
+        text = "a number of thousands of digits"
     return text if len(text) <= MAX_SHOWN_CHARS else text[: MAX_SHOWN_CHARS - 1] + "…"
 
 

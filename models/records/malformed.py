@@ -10,15 +10,27 @@ from typing import Any, NamedTuple
 
 # Of larger values only the beginning is examined.
 MAX_PARSED_BYTES = 1 << 20
+# Field numbers of messages that people write, and a number of fields that is no accident.
+_MOST_FIELDS = 200
+_LEAST_FIELDS = 2
+_ENOUGH_FIELDS = 1_000
 FRAME_BYTES = 5  # magic byte and schema id
 
+_COMPRESSED = "; expected JSON (compress with the producer's compression.type instead)"
 _MAGIC = (
     (b"\xef\xbb\xbf", "begins with a UTF-8 byte order mark"),
     (b"\xff\xfe", "looks like UTF-16 text; expected UTF-8"),
     (b"\xfe\xff", "looks like UTF-16 text; expected UTF-8"),
-    (b"\x1f\x8b", "looks like gzip; expected JSON (compress with the producer's compression.type instead)"),
-    (b"\x28\xb5\x2f\xfd", "looks like zstd; expected JSON (compress with the producer's compression.type instead)"),
+    (b"\x1f\x8b", "looks like gzip" + _COMPRESSED),
+    (b"\x28\xb5\x2f\xfd", "looks like zstd" + _COMPRESSED),
+    (b"\x04\x22\x4d\x18", "looks like lz4" + _COMPRESSED),
+    (b"\x82SNAPPY\x00", "looks like snappy" + _COMPRESSED),
+    (
+        b"\xff\x06\x00\x00sNaPpY",
+        "looks like snappy" + _COMPRESSED,
+    ),
     (b"Obj\x01", "looks like an Avro file; expected JSON"),
+    (b"\xc3\x01", "looks like an Avro record (single-object encoding); expected JSON"),
     (b"\xac\xed\x00\x05", "looks like a serialized Java object; expected JSON"),
     (b"\x80\x04\x95", "looks like a Python pickle; expected JSON"),
     (b"\x80\x05\x95", "looks like a Python pickle; expected JSON"),
@@ -29,6 +41,10 @@ _NOT_A_NUMBER = re.compile(r"[:\[,]\s*-?(NaN|Infinity)\b")
 _BARE_WORD = re.compile(r"[:\[,]\s*(None|True|False)\b")
 _BRACKETS = re.compile(r"[\[\]{}<>]")
 _DELIMITERS = re.compile(r"[,;\t|]")
+# Never in text: all control characters but tab and line ends.
+_CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+PROTOBUF = "looks like a Protobuf message; expected JSON"
+BINARY = "looks like binary data, such as Avro or MessagePack; expected JSON"
 EIGHT_BIT = "looks like ISO 8859-1 or Windows-1252 text"
 CSV_GUESS = "looks like CSV; expected JSON"
 _LONE_SURROGATE = "is not valid UTF-8 text"
@@ -72,10 +88,38 @@ def malformed(value: bytes) -> Malformed:
     try:
         json.loads(text, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
+        if text[:1] not in ("{", "[") and _CONTROLS.search(head):
+            return Malformed(PROTOBUF if is_protobuf(value) else BINARY, error.pos)
         return _of_text(text, error.pos)
     except (ValueError, RecursionError):
         return _of_text(text, None)
     return Malformed()
+
+
+def not_json(value: bytes) -> str:
+    """Say what came instead of JSON, in words of ours.
+
+    Args:
+        value: A value that a decoder refused as no JSON.
+
+    Returns:
+        What it looks like; else where it stops being JSON.
+    """
+    guess, at = malformed(value)
+    if guess:
+        return guess
+    if not value.strip():
+        return "got an empty value" if not value else "got nothing but spaces"
+    head = value[:MAX_PARSED_BYTES]
+    try:
+        text = head.decode()
+    except UnicodeDecodeError as error:
+        return f"got bytes that are not UTF-8, from byte {error.start} (0x{head[error.start]:02x})"
+    if at is None:
+        return "got JSON that is nested too deeply, or damaged beyond its first megabyte"
+    if at >= len(text.rstrip()):
+        return f"got JSON that ends too early, after {at} characters"
+    return f"got JSON that is damaged at character {at}"
 
 
 def schema_id(raw: bytes) -> int | None:
@@ -85,11 +129,49 @@ def schema_id(raw: bytes) -> int | None:
     return int.from_bytes(raw[1:FRAME_BYTES]) or None
 
 
+def is_protobuf(value: bytes) -> bool:
+    """Tell whether bytes are fields of a Protobuf message from the first to the last.
+
+    Source: protobuf.dev, "Encoding" (tags and wire types).
+    """
+    at = fields = 0
+    while at < len(value) and fields < _ENOUGH_FIELDS:
+        tag, at = _varint(value, at)
+        number, wire_type = tag >> 3, tag & 7
+        if not 1 <= number <= _MOST_FIELDS:
+            return False
+        if wire_type == 0:
+            _, at = _varint(value, at)
+        elif wire_type == 2:
+            size, at = _varint(value, at)
+            at += size
+        elif wire_type in (1, 5):
+            at += 8 if wire_type == 1 else 4
+        else:
+            return False
+        fields += 1
+    return fields >= _ENOUGH_FIELDS or (at == len(value) and fields >= _LEAST_FIELDS)
+
+
+def _varint(value: bytes, at: int) -> tuple[int, int]:
+    found = 0
+    for shift in range(0, 70, 7):
+        if at >= len(value):
+            break
+        found |= (value[at] & 0x7F) << shift
+        at += 1
+        if value[at - 1] < 0x80:
+            return found, at
+    return 0, len(value) + 1
+
+
 def _of_bytes(value: bytes, error: UnicodeDecodeError) -> str:
     if _SURROGATE_BYTES.match(value, error.start):
         return f"a lone surrogate {_LONE_SURROGATE}"
-    if b"\x00" in value:
-        return "looks like binary data; expected JSON"
+    if is_protobuf(value):
+        return PROTOBUF
+    if _CONTROLS.search(value):
+        return BINARY
     # A single invalid byte in text: the producer writes an 8-bit character set.
     return f"{EIGHT_BIT}; expected UTF-8" if value[:1] in (b"{", b"[") else ""
 

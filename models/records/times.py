@@ -84,9 +84,12 @@ def describe_at(at: int) -> str:
     try:
         return f"{datetime.fromtimestamp(at / 1_000, UTC):%Y-%m-%d %H:%M:%S}"
     except (ValueError, OverflowError, OSError):
-        # As a power of ten where it has more digits than anyone reads.
-        number = f"{at}" if abs(at) < 10**20 else f"{Decimal(at):.2E}"
-        return f"{number} ms, {'after' if at > 0 else 'before'} any calendar"
+        return f"{_number(at)} ms, {'after' if at > 0 else 'before'} any calendar"
+
+
+def _number(at: float) -> str:
+    """Write a number, as a power of ten where it has more digits than anyone reads; Python refuses to write 4,300."""
+    return f"{at}" if abs(at) < 10**20 else f"{Decimal(at):.2E}"
 
 
 def event_time_fault(at: float) -> str | None:
@@ -95,8 +98,8 @@ def event_time_fault(at: float) -> str | None:
         return None
     unit = _other_unit(at)
     if unit is not None:
-        return f"{at} looks like {unit}; {_EXPECTED}"
-    return f"{at} is {'before 2000-01-01' if at < EARLIEST_EVENT_AT else 'after 2100-01-01'}; {_EXPECTED}"
+        return f"{_number(at)} looks like {unit}; {_EXPECTED}"
+    return f"{_number(at)} is {'before 2000-01-01' if at < EARLIEST_EVENT_AT else 'after 2100-01-01'}; {_EXPECTED}"
 
 
 def published_time_fault(at: float) -> str | None:
@@ -105,7 +108,7 @@ def published_time_fault(at: float) -> str | None:
     # Times that look like seconds are within 37 days of 1970. Publication times are whole hours, seconds rarely are.
     if at > LATEST_AT or (unit == "seconds" and at % _HOUR_MS):
         guess = f"looks like {unit}" if unit is not None else "is after 2100-01-01"
-        return f"{at} {guess}; expected milliseconds since 1970-01-01 UTC, until 2100-01-01"
+        return f"{_number(at)} {guess}; expected milliseconds since 1970-01-01 UTC, until 2100-01-01"
     return None
 
 
@@ -113,8 +116,8 @@ def expiry_time_fault(at: float) -> str | None:
     """Return what is wrong with an expiry time, as received; None if it is valid or in the far future."""
     unit = _other_unit(at)
     if unit is not None:
-        return f"{at} looks like {unit}; expected milliseconds since 1970-01-01 UTC"
-    return f"{at} is before 1970-01-01; expected milliseconds since then (UTC)" if at < 0 else None
+        return f"{_number(at)} looks like {unit}; expected milliseconds since 1970-01-01 UTC"
+    return f"{_number(at)} is before 1970-01-01; expected milliseconds since then (UTC)" if at < 0 else None
 
 
 def _other_unit(at: float) -> str | None:

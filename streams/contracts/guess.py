@@ -12,6 +12,7 @@ from sidestream.models.records.malformed import MAX_PARSED_BYTES, malformed, sch
 from sidestream.models.records.times import event_time_fault, expiry_time_fault, published_time_fault
 
 MAX_NAMED_FIELDS = 3
+MAX_HINT_CHARS = 300
 
 _TIMES: dict[str, Callable[[Any], str | None]] = {
     "at": event_time_fault,
@@ -33,7 +34,8 @@ def guess(key: bytes | None, value: bytes | None, message: str = "") -> str:
         One line; "" if nothing is recognised.
     """
     hints = [*_of_value(value or b""), *_of_key(key or b"")]
-    return "; ".join(hint for hint in hints if hint not in message)
+    found = "; ".join(hint for hint in hints if hint not in message)
+    return found if len(found) <= MAX_HINT_CHARS else found[: MAX_HINT_CHARS - 1] + "…"
 
 
 def _of_value(value: bytes) -> list[str]:

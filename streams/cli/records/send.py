@@ -9,13 +9,14 @@ from sidestream.models.records import CatalogItem, Listen, LiveSegment, Record, 
 from sidestream.streams.cli.connection import clients_of, reach
 from sidestream.streams.cli.context import settings_of
 from sidestream.streams.cli.options import Json
-from sidestream.streams.cli.output import print_facts
+from sidestream.streams.cli.output import print_facts, say
 from sidestream.streams.cli.records.compose import What
-from sidestream.streams.cli.records.sending import events_of, is_file, publish_all
+from sidestream.streams.cli.records.sending import events_of, is_file, publish_all, warn_of_expired
 from sidestream.streams.cli.views.candidates import print_answer
 from sidestream.streams.cli.views.titles import read_titles
 from sidestream.streams.client import SidestreamClient
 from sidestream.streams.contracts.topics import build_topics
+from sidestream.streams.runtime.clock import WallClock
 
 
 def send(
@@ -35,7 +36,7 @@ def send(
     These are `event_id`, `session_id` and `at`.
     """
     settings = settings_of(ctx)
-    records = events_of(what, value, settings, ignore_unknown=ignore_unknown)
+    records = warn_of_expired(events_of(what, value, settings, ignore_unknown=ignore_unknown), say, WallClock()())
     # What is wrong with the first event, or anywhere in a file, is reported before any Kafka is asked for.
     first = next(records, None)
     with SidestreamClient(reach(settings), settings.topics) as client:

@@ -11,7 +11,8 @@ from pathlib import Path
 from sidestream.models.data.importers.json_values import read_json
 from sidestream.models.data.importers.lines import STDIN
 from sidestream.models.data.importers.shown import utf8_fault
-from sidestream.models.records import Record
+from sidestream.models.records import CatalogItem, Record
+from sidestream.models.records.times import describe_at
 from sidestream.streams.cli.records.compose import What, parse_event
 from sidestream.streams.errors import BrokerError, DataError, SettingsError
 from sidestream.streams.settings import Settings
@@ -54,6 +55,28 @@ def publish_all(records: Iterable[Record], publish: Callable[[Record], object], 
         )
         raise BrokerError(msg) from error
     return sent
+
+
+def warn_of_expired(records: Iterable[Record], say: Callable[[str], None], now_ms: int) -> Iterator[Record]:
+    """Pass events on, and at their end tell of the items that were expired already: they never become candidates.
+
+    Args:
+        records: What is published.
+        say: Tells the person.
+        now_ms: UTC epoch ms.
+
+    Yields:
+        The same events.
+    """
+    first, count = None, 0
+    for record in records:
+        if isinstance(record, CatalogItem) and record.expires_at is not None and record.expires_at <= now_ms:
+            first, count = first or record, count + 1
+        yield record
+    if first is not None:
+        more = f", and {count - 1:,} more" if count > 1 else ""
+        when = describe_at(first.expires_at or 0)
+        say(f"warning: no candidates, because their expires_at has passed: {first.item_id} ({when} UTC){more}")
 
 
 def events_of(what: What, value: str, settings: Settings, *, ignore_unknown: bool = False) -> Iterator[Record]:

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from sidestream.streams.cli.records.sending import FLUSH_EVERY, events_of, publish_all
+from sidestream.models.records import CatalogItem
+from sidestream.streams.cli.records.sending import FLUSH_EVERY, events_of, publish_all, warn_of_expired
 from sidestream.streams.errors import BrokerError, DataError, SettingsError
 from sidestream.streams.settings import Settings
 
@@ -49,6 +50,22 @@ def test_one_event_is_given_as_it_is():
         SettingsError, match="expected a JSON object, a file or - for stdin, got 'lisen', which is no file"
     ):
         items("lisen")
+
+
+def test_items_that_were_expired_already_are_told_at_the_end_once():
+    now_ms = 1_790_000_000_000
+    expiries = {"a": now_ms, "b": now_ms + 1, "c": None, "d": 1_500_000_000_000}
+    sent = [CatalogItem(item_id=name, kind="track", at=now_ms, expires_at=at) for name, at in expiries.items()]
+    told = []
+    passed = warn_of_expired(sent, told.append, now_ms)
+    assert [next(passed) for _ in sent] == sent
+    assert told == []
+    assert list(passed) == []
+    assert told == [
+        "warning: no candidates, because their expires_at has passed: a (2026-09-21 14:13:20 UTC), and 1 more"
+    ]
+    assert list(warn_of_expired(sent[1:3], told.append, now_ms)) == sent[1:3]
+    assert len(told) == 1
 
 
 BAD = LINES.replace('{"user_id": "u", "item_id": "i2"}', '\n{"user_id": "u"}')

@@ -265,3 +265,28 @@ def test_decode_user_erasure_validates_key_and_time() -> None:
         with pytest.raises(BadRecord) as caught:
             decode_user_erasure(key, bad, timestamp_ms)
         assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("device_off_ms", "producer_off_ms", "reason"),
+    [
+        (3_600_000, 0, "absurd_time"),
+        (600_000, 0, None),
+        (600_001, 0, "absurd_time"),
+        (-3_600_000, 0, None),
+        (-30 * 86_400_000, 0, None),
+        # A producer's own clock is ahead: its records agree with each other. Brokers refuse more than an hour.
+        (3_600_000, 3_600_000, None),
+        # It is behind: what devices with right clocks say is in its future.
+        (0, -3_600_000, "absurd_time"),
+        (0, -600_000, None),
+    ],
+)
+def test_clocks_that_differ_are_bounded_by_the_kafka_timestamp_alone(device_off_ms, producer_off_ms, reason) -> None:
+    for kind in ("listen", "session"):
+        decode, good, key = DECODERS[kind]
+        value = to_json(good, {"at": NOW + device_off_ms})
+        assert verdict(kind, key, value, NOW + producer_off_ms) == reason
+        if reason is not None:
+            with pytest.raises(BadRecord, match="the clocks differ, or local time was sent as UTC"):
+                decode(key, value, NOW + producer_off_ms)

@@ -1,6 +1,7 @@
 """Hints about malformed records: the right hint, none for valid records, and never an exception."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -46,7 +47,19 @@ GUESSES = [
     (b'{"user_id": "u",}', "a comma after the last value"),
     (b'{"tags": ["a", ]}', "a comma after the last value"),
     (b'{"user_id": "J\xfcrgen"}', "ISO 8859-1"),
-    (b"\x00\x00\x00\x00\x00", ""),
+    (b"\x00\x00\x00\x00\x00", "looks like binary data"),
+    (b"\x04\x22\x4d\x18d@", "lz4"),
+    (b"\x82SNAPPY\x00\x00", "snappy"),
+    (b"\xc3\x01\x00", "Avro record"),
+    (b"\x0a\x05user1\x12\x03abc\x18\x80\xf0\x8e\xa4\xe1\x31", "looks like a Protobuf message"),
+    (b"\x0a\x05user1\x12\x03abc", "looks like a Protobuf message"),
+    (b"\x02u\x02i\x02e\xc8\x01\x00", "such as Avro or MessagePack"),
+    (b"\x81\xa7user_id\xa1u\x00", "such as Avro or MessagePack"),
+    (b"plain text", ""),
+    (b'{"user_id": "a\x01b"}', ""),
+    (b"\x1b[31mred", ""),
+    (value(at=10**30), "at: 1.00E+30 is after 2100-01-01"),
+    (b'{"at": ' + b"9" * 5_000 + b"}", ""),
     (b'{"user_id": "\\ud83d"}', "a lone surrogate (\\ud83d) is not valid UTF-8 text"),
     (b'{"user_id": "\\udc00x"}', "a lone surrogate (\\udc00)"),
     (b'{"user_id": "\xed\xa0\xbd"}', "a lone surrogate is not valid UTF-8 text"),
@@ -131,3 +144,77 @@ def test_dead_letters_contain_the_hint_and_keep_their_reason_code(raw, expected)
     message = headers["__streams.errors.message"].decode()
     assert message.startswith("bad_value: what the decoder said; ")
     assert expected in message
+
+
+NOT_JSON = "not_json: expected one JSON object in UTF-8: "
+TOLD = [
+    (b"", NOT_JSON + "got an empty value"),
+    (b" \n", NOT_JSON + "got nothing but spaces"),
+    (b"{", NOT_JSON + "got JSON that ends too early, after 1 characters"),
+    (value()[:-1], NOT_JSON + "got JSON that ends too early, after 69 characters"),
+    (b'{"user_id": x}', NOT_JSON + "got JSON that is damaged at character 12"),
+    (b"\xff", NOT_JSON + "got bytes that are not UTF-8, from byte 0 (0xff)"),
+    (b'{"user_id": "\\ud83d"}', NOT_JSON + "a lone surrogate (\\ud83d) is not valid"),
+    (b"\x1f\x8b\x08", NOT_JSON + "looks like gzip; expected JSON (compress"),
+    (
+        b"\x00\x00\x00\x00\x07" + value(),
+        NOT_JSON + "looks like a Schema-Registry frame",
+    ),
+    (b"\x0a\x05user1\x12\x03abc", NOT_JSON + "looks like a Protobuf message"),
+    (b"[1]", "wrong_type: expected an object, got [1]"),
+    (b'"x"', 'wrong_type: expected an object, got "x"'),
+    (value(at="x"), 'wrong_type: at: expected a whole number, got "x"; at is text'),
+    (value(at=1.5), "wrong_type: at: expected a whole number, got 1.5"),
+    (value(at=1_796_045_950), "absurd_time: at: 1796045950 looks like seconds; expected milliseconds"),
+    (value(at=10**30), "absurd_time: at: 1.00E+30 is after 2100-01-01"),
+    (value(item_id=""), 'bad_value: item_id: expected text of 1 or more characters, got ""'),
+    (value(item_id="i" * 300), "bad_value: item_id: expected text of at most 256 characters, got "),
+    (value(listened_ms=-1), "bad_value: listened_ms: expected 0 or more, got -1"),
+    (value(signal="hum"), "bad_value: signal: expected 'listen', 'like', "),
+    (json.dumps({"user_id": "u"}).encode(), "missing_field: event_id: expected a value, got none"),
+    (
+        json.dumps({"schema": {}, "payload": GOOD}).encode(),
+        "missing_field: event_id: expected a value, got none; looks",
+    ),
+]
+
+
+@pytest.mark.parametrize(("raw", "expected"), TOLD)
+def test_a_dead_letter_says_in_our_words_what_was_expected_and_what_came(raw, expected) -> None:
+    with pytest.raises(BadRecord) as caught:
+        decode_listen(b"u", raw, GOOD["at"])
+    place = {"topic": "t", "partition": 0, "offset": 0, "timestamp": 5}
+    source = SimpleNamespace(**place, key=b"u", value=raw, headers=())
+    told = dict(dead_letter(source, caught.value).headers)["__streams.errors.message"].decode()
+    assert told.startswith(expected)
+    for internal in ("msgspec", "$.", "codec", "Input ", "truncated", "(byte"):
+        assert internal not in told
+
+
+HUGE = [
+    value(item_id="i" * 200_000),
+    value(signal="s" * 200_000),
+    b'{"at": ' + b"9" * 5_000 + b"}",
+    value(at=10**4_000),
+    json.dumps({"at": ["x" * 1_000] * 200}).encode(),
+    json.dumps({"schema": "s" * 100_000, "payload": "p" * 100_000}).encode(),
+    json.dumps({"user_id": {"password": "p" * 100_000}}).encode(),
+    b"\x08\x01" * 130_000,
+    b"[" * 260_000,
+]
+
+
+@pytest.mark.parametrize("raw", HUGE, ids=range(len(HUGE)))
+@pytest.mark.parametrize("key", [b"u", b"k" * 100_000, b'"' * 100_000])
+def test_what_a_dead_letter_says_is_short_whatever_came(raw, key) -> None:
+    with pytest.raises(BadRecord) as caught:
+        decode_listen(key, raw, GOOD["at"])
+    assert len(str(caught.value)) <= 330
+    assert len(guess(key, raw)) <= 300
+
+
+@given(st.binary(max_size=60))
+def test_text_without_control_characters_is_no_binary_data(raw) -> None:
+    text = "".join(chr(32 + code % 95) for code in raw).encode()
+    assert "binary" not in guess(b"u", text)
+    assert "Protobuf" not in guess(b"u", text)

@@ -6,6 +6,7 @@ import time
 import faust
 import pytest
 from kafka import TopicPartition
+from kafka.errors import InvalidTimestampError
 
 from sidestream.streams.broker import RunningBroker
 from sidestream.streams.contracts.partitioner import PARTITIONERS, partition_of
@@ -80,6 +81,18 @@ async def test_kafka_python_and_aiokafka_put_a_key_on_the_same_partition(
     finally:
         sync.close()
         await producer.stop()
+
+
+def test_kafka_refuses_records_of_a_producer_whose_clock_is_far_ahead(kafka: RunningBroker, make_topics) -> None:
+    """By default an hour, since Kafka 4.0: what bounds how far ahead a listen can be dated."""
+    producer, topic = Clients(kafka.kafka).producer(), make_topics().listens.name
+    now_ms = time.time_ns() // 1_000_000
+    try:
+        producer.send(topic, b"v", key=b"k", timestamp_ms=now_ms + 3_000_000).get(timeout=DEADLINE_S)
+        with pytest.raises(InvalidTimestampError):
+            producer.send(topic, b"v", key=b"k", timestamp_ms=now_ms + 4_200_000).get(timeout=DEADLINE_S)
+    finally:
+        producer.close()
 
 
 def test_kafka_python_reads_with_and_without_a_group(broker: RunningBroker, topics: Topics) -> None:

@@ -8,6 +8,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from sidestream.models.records import SessionStart
 from sidestream.streams.contracts.decode import decode_session_start
+from sidestream.streams.contracts.placement import Placement
 from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.contracts.topics import build_topics
 from sidestream.streams.errors import LaneError
@@ -173,7 +174,7 @@ async def until(condition):
 
 
 class Bench:
-    def __init__(self, log=None, committed=None, **fields):
+    def __init__(self, log=None, committed=None, placement=None, **fields):
         self.log = {0: [], 1: []} if log is None else log
         self.clients, self.answerer = FakeClients(self.log), FakeAnswerer()
         self.ready = {0, 1}
@@ -192,6 +193,7 @@ class Bench:
             self.metrics,
             self.pacer,
             LaneWait("listens", self.folded.get, sessions.wait_for_lane_ms, self.pacer, self.metrics),
+            placement,
         )
 
     @property
@@ -234,6 +236,19 @@ async def test_answers_keep_their_partition_and_offsets_follow_the_prefix(bench)
     gates["s6"].set()
     await until(lambda: len(one.sent) == 4)
     await until(lambda: one.lane.committable() == {0: 9, 1: 1})
+
+
+async def test_session_starts_of_another_partition_are_dead_letters_in_their_own(bench):
+    home = TOPICS.session_starts.partition_of(b"u")
+    log = {home: [record(0, home), record(1, home)], 1 - home: [record(0, 1 - home), record(1, 1 - home)]}
+    one = await bench(log=log, placement=Placement(TOPICS.session_starts))
+    await one.lane.on_assigned({0, 1})
+    await until(lambda: one.lane.committable() == {0: 2, 1: 2})
+    assert sorted((topic, partition) for topic, _, _, partition in one.sent) == sorted(
+        [(TOPICS.candidates.name, home)] * 2 + [(TOPICS.session_starts.dead_letters, 1 - home)] * 2
+    )
+    letters = one.metrics.dead_letters.labels(TOPICS.session_starts.name, "wrong_partition")
+    assert letters._value.get() == 2
 
 
 async def test_in_flight_sessions_are_limited(bench):
