@@ -122,6 +122,7 @@ class ListenLane:
         self._committable: dict[int, int] = {}
         self._source: ListenSource | None = None
         self._num_openings = 0
+        self._was_assigned = False
 
     @property
     def topic(self) -> str:
@@ -138,10 +139,9 @@ class ListenLane:
         """Partitions that this worker owns, ready or not."""
         return self._assigned
 
-    @property
-    def tables_in_use(self) -> frozenset[int]:
-        """Partitions whose local tables this worker needs: owned ones and standbys."""
-        return self._assigned | self.standbys.partitions
+    def tables_in_use(self) -> frozenset[int] | None:
+        """Return the partitions whose tables are needed, owned ones and standbys; None before the first assignment."""
+        return self._assigned | self.standbys.partitions if self._was_assigned else None
 
     @property
     def restore_progress(self) -> Mapping[int, RestoreProgress]:
@@ -259,6 +259,7 @@ class ListenLane:
         self._assigned, self._committable = frozenset(partitions), {}
         replicas = self._parts.settings.standby_replicas
         self.standbys.keep(self._host.standbys(self.topic) if replicas else frozenset(), self._assigned)
+        self._was_assigned = True
         if not partitions:
             return
         self._stop = asyncio.Event()

@@ -18,6 +18,14 @@ class TableSettings(BaseModel):
     )
     bloom_bits: int = Field(default=10, ge=0, description="Bloom filter bits per key; 0 for no filter.")
     max_open_files: int = Field(default=128, ge=16, description="Open file handles of one partition.")
+    purge_s: float = Field(
+        default=21_600.0,
+        ge=3,
+        description=(
+            "Within which superseded bytes, such as those of erased users, leave the files of a table in use; a "
+            "smaller value rewrites the table more often."
+        ),
+    )
 
 
 class LaneSettings(BaseModel):
@@ -108,5 +116,19 @@ class LaneSettings(BaseModel):
         default=3_600.0,
         gt=0,
         description="Interval between sweeps for removable watermarks; the first sweep starts at once.",
+    )
+    state_ttl_days: float | None = Field(
+        default=None,
+        gt=0,
+        description=(
+            "Remove the state of a user whose last listen is older than this, by its own time and by its Kafka "
+            "timestamp; looked for every lane.erasure_sweep_s. Unset: never."
+        ),
+    )
+    table_cleanup_s: float = Field(
+        default=600.0,
+        ge=0,
+        le=86_400,
+        description="How long the local table of a partition that has moved to another worker is kept.",
     )
     table: TableSettings = Field(default=TableSettings(), description="Sizes of the local tables.")

@@ -49,6 +49,10 @@ class LaneMetrics:
         """Count erased users whose watermarks were removed as well."""
         self._metrics.erasures.labels("forgotten").inc(users)
 
+    def expired(self, users: int) -> None:
+        """Count users whose state was removed because they had not listened for `lane.state_ttl_days`."""
+        self._metrics.expired_states.inc(users)
+
     def batch(self, seconds: float, records: int) -> None:
         """Count one batch of one partition.
 
@@ -70,6 +74,10 @@ class LaneMetrics:
             reason: damaged, or why its offset does not fit the changelog (ahead, behind, old).
         """
         self._metrics.rebuilt_tables.labels(reason).inc()
+
+    def deleted_table(self) -> None:
+        """Count one local table that was deleted because its partition has left this worker."""
+        self._metrics.deleted_tables.inc()
 
     def stray(self, records: int) -> None:
         """Count records of a lane that Faust's own consumer fetched, which are dropped."""

@@ -238,6 +238,16 @@ class Metrics:
             ("reason",),
             registry=registry,
         )
+        self.deleted_tables = Counter(
+            "sidestream_deleted_tables",
+            "Local tables that were deleted because their partitions had moved to other workers.",
+            registry=registry,
+        )
+        self.expired_states = Counter(
+            "sidestream_expired_states",
+            "Users whose state was removed because they had not listened for lane.state_ttl_days.",
+            registry=registry,
+        )
         self.stray_records = Counter(
             "sidestream_stray_records",
             "Records of a lane that Faust's own consumer fetched, which are dropped.",

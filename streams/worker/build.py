@@ -34,6 +34,7 @@ from sidestream.streams.listens.lane import ListenLane
 from sidestream.streams.listens.restore.progress import not_restored
 from sidestream.streams.listens.standbys import Standbys
 from sidestream.streams.listens.table.meta import TableIdentity
+from sidestream.streams.listens.table.upkeep import TableUpkeep
 from sidestream.streams.listens.table.users import UserTable
 from sidestream.streams.popularity.aggregator import Aggregator, make_aggregator
 from sidestream.streams.popularity.count_publisher import make_item_counting
@@ -203,10 +204,11 @@ class WorkerParts:
         serving.on_tokenizers_changed(lambda tokenizers: audience.set_codebooks(live_codebooks(tokenizers)))
         pacer = Pacer(self.settings.lane.slice_ms, self.settings.lane.listen_share)
         counted = self.settings.popularity, self.topics, self.clients
+        table = self._table()
         lane = ListenLane(
             host,
             self.clients,
-            self._table(),
+            table,
             partial(decode_listen, limits=self.limits),
             serving.stored_sid,
             self.settings.lane,
@@ -234,7 +236,8 @@ class WorkerParts:
         for part in (lane, erasures, sessions):
             self._add_lane(part, self.topics.listens.partitions)
         counts = self._generations.counts_reader()
-        return [serving, *([] if counts is None else [counts]), ids, audience, lane.standbys, sessions]
+        upkeep = TableUpkeep(table, lane.tables_in_use, self.settings.lane, lane_metrics)
+        return [serving, *([] if counts is None else [counts]), ids, audience, lane.standbys, sessions, upkeep]
 
     def _add_lane(self, lane: _Lane, partitions: int) -> None:
         register(self.app, lane)

@@ -21,6 +21,8 @@ from sidestream.streams.listens.settings import TableSettings
 
 logger = logging.getLogger(__name__)
 
+# Suffix of a folder that is being deleted.
+DISCARDED = ".discarded"
 _MARK = "DAMAGED"
 # rocksdict raises bare Exceptions with RocksDB's status as text. A missing file that the manifest lists is reported as
 # an IO error but counts as damage; no other IO error does.
@@ -92,13 +94,18 @@ def discard(path: Path) -> None:
     Raises:
         LaneError: Another process has the database open.
     """
-    discarded = path.with_name(path.name + ".discarded")
-    shutil.rmtree(discarded, ignore_errors=True)
+    discard_leftovers(path)
     if not path.exists():
         return
     _refuse_locked(path)
+    discarded = path.with_name(path.name + DISCARDED)
     path.rename(discarded)
     shutil.rmtree(discarded)
+
+
+def discard_leftovers(path: Path) -> None:
+    """Delete what an interrupted `discard` of a database left, if anything."""
+    shutil.rmtree(path.with_name(path.name + DISCARDED), ignore_errors=True)
 
 
 def _refuse_locked(path: Path) -> None:
@@ -111,8 +118,8 @@ def _refuse_locked(path: Path) -> None:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as exc:
             msg = (
-                f"user-state table {path}: damaged, and open in another process, so it is not deleted; stop that "
-                "process, or give this worker its own data_dir"
+                f"user-state table {path}: open in another process, so it is not deleted; stop that process, or give "
+                "this worker its own data_dir"
             )
             raise LaneError(msg) from exc
 
@@ -144,4 +151,6 @@ def make_options(settings: TableSettings, cache: Cache) -> Options:
     options.set_keep_log_file_num(2)
     options.set_max_log_file_size(1 << 20)
     options.set_stats_dump_period_sec(0)
+    # A new manifest with each change of files, 1 to 3 ms: the old one keeps ids of users who are gone, see `settling`.
+    options.set_max_manifest_file_size(1)
     return options

@@ -14,6 +14,7 @@ metadata record (`meta`).
 """
 
 import logging
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -40,6 +41,7 @@ from sidestream.streams.listens.table.meta import (
     pack_meta,
     unpack_meta,
 )
+from sidestream.streams.listens.table.settling import Settling
 from sidestream.streams.runtime.clock import WallClock
 
 logger = logging.getLogger(__name__)
@@ -83,7 +85,11 @@ class PartitionTable:
         # A property, contrary to rocksdict's stubs.
         self._unlogged.disable_wal = True  # type: ignore[method-assign, assignment]
         self._is_loading = False
+        # rocksdict refuses to close a database while another thread is inside a call.
+        self._closing = threading.Lock()
+        self._purge_s = settings.purge_s
         self._db = open_database(path, self._make_options())
+        self._settling = Settling(self._purge_s)
         self.topics = TableTopics()
         try:
             self.positions = self._read_positions()
@@ -208,17 +214,35 @@ class PartitionTable:
         """Return the time since the database last held all of its changelog; None if unknown."""
         return None if self.current_at == UNKNOWN_AT else self._clock() - self.current_at
 
+    def settle(self) -> bool:
+        """Do a round of `settling`; blocking, about 30 ms, from any thread.
+
+        Returns:
+            Whether a round was left; False also after `close`.
+        """
+        with self._closing:
+            try:
+                return self._settling.run(self._db)
+            except DbClosedError:
+                return False
+            except Exception as exc:
+                self._refuse_damage(exc)
+                raise
+
     def clear(self) -> None:
         """Delete everything, including positions, and open an empty database; blocking."""
-        self._db.close()
-        discard(self.path)
-        self._db = open_database(self.path, self._make_options())
+        with self._closing:
+            self._db.close()
+            discard(self.path)
+            self._db = open_database(self.path, self._make_options())
+            self._settling = Settling(self._purge_s)
         self._is_loading, self.positions, self.current_at = False, Positions(), UNKNOWN_AT
 
     def close(self) -> None:
         """Close the database, so that another process can open it; idempotent."""
         try:
-            self._db.close()
+            with self._closing:
+                self._db.close()
         except DbClosedError:
             return
         except Exception as exc:  # noqa: BLE001 - rocksdict raises bare Exception; the lane's error is already reported

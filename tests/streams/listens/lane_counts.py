@@ -15,6 +15,8 @@ class LaneCounts(LaneMetrics):
         users = {"erased_users": "erased", "forgotten_users": "forgotten"}
         if name in outcomes:
             return self.shown.listens.labels(outcomes[name])._value.get()
+        if name == "expired_users":
+            return self.shown.expired_states._value.get()
         if name in users:
             return self.shown.erasures.labels(users[name])._value.get()
         raise AttributeError(name)

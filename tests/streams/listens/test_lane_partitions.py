@@ -162,7 +162,7 @@ async def test_a_standby_follows_its_changelog_and_is_promoted_with_its_tail(tmp
     await owner.on_assigned(PARTITIONS)
     await drain(kafka, owner)
     await until(lambda: standby.standbys.lags().get(0) == (0, 0))
-    assert standby.tables_in_use == {0}
+    assert standby.tables_in_use() == {0}
     assert not standby.is_ready(0)
     fill(kafka, 20)
     await drain(kafka, owner)
@@ -190,7 +190,7 @@ async def test_a_standby_that_is_given_up_is_closed(tmp_path):
     kafka.standby_partitions = frozenset({1})
     await lane.on_assigned(set())
     await until(lambda: lane._table.get(0) is None)
-    assert lane.tables_in_use == {1}
+    assert lane.tables_in_use() == {1}
     await lane.close()
     tables = UserTable(tmp_path, IDENTITY, TABLE)
     tables.open([0, 1])

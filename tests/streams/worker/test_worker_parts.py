@@ -65,11 +65,12 @@ def _loop():
                 "LiveIds",
                 "LiveAudience",
                 "SessionLane",
+                "TableUpkeep",
                 "CatalogAgent",
                 "Retokenizer",
             ],
         ),
-        ("recommend", "mine-recommend", [*FIRST, "Serving", "CountsReader", *REST, "SessionLane"]),
+        ("recommend", "mine-recommend", [*FIRST, "Serving", "CountsReader", *REST, "SessionLane", "TableUpkeep"]),
         ("tokenize", "mine-tokenize", [*FIRST, "CatalogAgent", "Retokenizer"]),
     ],
 )
@@ -188,6 +189,8 @@ def test_lane_metrics_are_in_the_registry():
     lane.refused(3)
     lane.erased(2)
     lane.forgotten(1)
+    lane.expired(4)
+    lane.deleted_table()
     lane.batch(0.01, 8)
     lane.restored(7)
     lane.rebuilt("damaged")
@@ -200,6 +203,8 @@ def test_lane_metrics_are_in_the_registry():
     assert 'sidestream_listens_total{outcome="erased"} 3.0' in text
     assert 'sidestream_erasures_total{outcome="erased"} 2.0' in text
     assert 'sidestream_erasures_total{outcome="forgotten"} 1.0' in text
+    assert "sidestream_expired_states_total 4.0" in text
+    assert "sidestream_deleted_tables_total 1.0" in text
     assert "sidestream_restored_records_total 7.0" in text
     assert 'sidestream_rebuilt_tables_total{reason="damaged"} 1.0' in text
 
