@@ -16,7 +16,16 @@ from typing import NamedTuple
 
 from sidestream.models.errors import StateError
 from sidestream.models.history.blocks import decode_block, encode_block
-from sidestream.models.history.layout import MAX_AT_MS, NO_ERASURE, decode, empty_state, encode, entry_at, entry_bytes
+from sidestream.models.history.layout import (
+    MAX_AT_MS,
+    NO_ERASURE,
+    State,
+    decode,
+    empty_state,
+    encode,
+    entry_at,
+    entry_bytes,
+)
 from sidestream.models.history.ring import drop_unused_versions
 
 
@@ -157,3 +166,44 @@ def forget(state: bytes | None) -> bytes | None:
         return state
     parts.erased_at = NO_ERASURE
     return encode(parts)
+
+
+def is_idle(state: bytes, before_at: int, before_offset: int) -> bool:
+    """Return whether a user has listens, and none since a time.
+
+    Both clocks must agree: a listen may arrive long after its own time, as in an import, and producers may set Kafka
+    timestamps.
+
+    Args:
+        state: The user's state.
+        before_at: The time, UTC epoch ms, by the listens themselves.
+        before_offset: First source offset whose Kafka timestamp is not before that time.
+
+    Returns:
+        False also for an erased user, of whom only watermarks are left.
+
+    Raises:
+        StateError: The state cannot be decoded.
+    """
+    parts = decode(state)
+    return bool(parts.ring) and _newest_at(parts) < before_at and parts.watermark < before_offset
+
+
+def expire(state: bytes) -> bytes | None:
+    """Remove all listens of an idle user, whose blocks must be deleted with them.
+
+    Args:
+        state: The user's state, with at least one listen.
+
+    Returns:
+        None (a tombstone); for a user who was erased before the listens the watermarks alone, until `may_forget`.
+
+    Raises:
+        StateError: The state cannot be decoded.
+    """
+    parts = decode(state)
+    return None if parts.erased_at == NO_ERASURE else erase(state, _newest_at(parts))
+
+
+def _newest_at(parts: State) -> int:
+    return entry_at(parts.ring, len(parts.ring) - entry_bytes(parts.num_levels))

@@ -247,9 +247,9 @@ class Folding:
         if erasures is None:
             return
         await self._parts.pacer.yield_if_due()
-        for batch in erasures.sweep(self._partition, self.next_offset, self.folded_to):
-            await self._make_durable(batch)
-            self._parts.metrics.forgotten(len(batch.values))
+        for removal in erasures.sweep(self._partition, self.next_offset, self.folded_to):
+            await self._make_durable(removal.batch)
+            removal.count(self._parts.metrics)
 
     async def _make_durable(self, result: FoldedBatch) -> None:
         offset = await self._parts.writer.publish(result)

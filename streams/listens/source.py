@@ -173,6 +173,8 @@ class ListenSource:
 
     async def _tick(self) -> None:
         while True:
+            if self._parts.erasures is not None:
+                self._parts.erasures.start_rounds()
             for partition, fold in list(self._folds.items()):
                 if self._folds.get(partition) is fold:
                     position = self.positions[partition] = await self._reader.position(partition)

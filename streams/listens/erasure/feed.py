@@ -11,7 +11,7 @@ from sidestream.streams.contracts.placement import Placement
 from sidestream.streams.errors import BrokerError
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.partition_reader import PartitionReader
-from sidestream.streams.listens.durable.writer import FoldedBatch
+from sidestream.streams.listens.erasure.removal import Removal
 from sidestream.streams.listens.erasure.requests import Decode, Requests, read_requests
 from sidestream.streams.listens.erasure.sweep import Sweep
 from sidestream.streams.listens.table.partition import PartitionTable
@@ -31,7 +31,7 @@ class ErasureFeed:
         topic: The topic.
         clients: Kafka client factory.
         decode: Decodes a record, or raises `BadRecord`.
-        sweep: Finds removable watermarks.
+        sweep: Finds removable watermarks and idle users.
         placement: Recognises requests of other partitions; None takes all.
 
     Attributes:
@@ -160,11 +160,15 @@ class ErasureFeed:
         if partition in self._in_flight:
             self._in_flight[partition] -= requests.num_records
 
+    def start_rounds(self) -> None:
+        """Start the rounds of the sweep that are due."""
+        self._sweep.start_rounds()
+
     def has_page(self, partition: int) -> bool:
-        """Return whether `sweep` may have something to do."""
+        """Return whether `sweep` has something to examine."""
         return self._sweep.has_page(partition)
 
-    def sweep(self, partition: int, next_offset: int, position: int) -> list[FoldedBatch]:
+    def sweep(self, partition: int, next_offset: int, position: int) -> list[Removal]:
         """Return the removals of one page of a table at most, see `Sweep.step`."""
         return self._sweep.step(partition, next_offset, position)
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidestream.models.errors import StateError
-from sidestream.models.history import MAX_RING, describe, erase, fold, forget, is_erased, may_forget
+from sidestream.models.history import MAX_RING, describe, erase, expire, fold, forget, is_erased, is_idle, may_forget
 from sidestream.models.history.layout import event_id_bytes
 from sidestream.tokenizer.catalogue import StoredSid
 from sidestream.tokenizer.sid import item_key
@@ -135,3 +135,29 @@ def test_a_full_ring_after_an_erasure_fits_1400_bytes():
 def test_damaged_erasures_are_refused(damage):
     with pytest.raises(StateError, match="user state: expected"):
         describe(damage(erase(fold(None, listens(3), lookup).state, 1_001)))
+
+
+@pytest.mark.parametrize(
+    ("before_at", "before_offset", "idle"),
+    [(1_003, 3, True), (1_002, 3, False), (1_003, 2, False), (2**48, 2**60, True), (0, 0, False)],
+)
+def test_a_user_is_idle_if_the_newest_listen_is_old_by_both_clocks(before_at, before_offset, idle):
+    state = fold(None, listens(3), lookup).state
+    assert is_idle(state, before_at, before_offset) is idle
+
+
+def test_a_late_listen_from_long_ago_keeps_its_user():
+    state = fold(None, [(7, Heard("e", "item-1", 1_000))], lookup).state
+    assert not is_idle(state, 2_000, 7)
+    assert is_idle(state, 2_000, 8)
+
+
+def test_an_idle_user_leaves_nothing_but_what_an_erasure_needs():
+    assert expire(fold(None, listens(3), lookup).state) is None
+    erased = erase(fold(None, listens(3), lookup).state, 1_001)
+    left = expire(erased)
+    assert is_erased(left)
+    assert len(left) == BARE_BYTES
+    assert describe(left)["watermarks"] == {"listens": 2}
+    assert not is_idle(left, 2**48, 2**60), "it is up to may_forget from here on"
+    assert fold(left, [(9, Heard("e9", "item-1", 1_002))], lookup).erased == 1

@@ -19,6 +19,7 @@ from sidestream.streams.contracts.topics import TopicState
 
 Record = namedtuple("Record", "topic partition offset timestamp key value headers")
 Ack = namedtuple("Ack", "offset")
+OffsetAtTime = namedtuple("OffsetAtTime", "offset timestamp")
 NOW_MS = 1_700_000_100_000
 
 
@@ -58,10 +59,18 @@ class FakeKafka:
             for number, name in enumerate(("listens", "changelog", "erasures", "counts"), start=1)
         }
 
-    def append(self, topic: str, partition: int, key: bytes | None, value: bytes | None, headers: Any = ()) -> int:
+    def append(
+        self,
+        topic: str,
+        partition: int,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Any = (),
+        timestamp: int = NOW_MS,
+    ) -> int:
         log = self.logs[topic, partition]
         offset = self.end(topic, partition)
-        log.append(Record(topic, partition, offset, NOW_MS, key, value, tuple(headers)))
+        log.append(Record(topic, partition, offset, timestamp, key, value, tuple(headers)))
         return offset
 
     def listen(self, partition: int, user: str, number: int) -> None:
@@ -182,6 +191,13 @@ class FakeConsumer:
         await self._leaders(tps)
         self.kafka.steps.append("end of " + tps[0].topic)
         return {tp: self.end(*tp) for tp in tps}
+
+    async def offsets_for_times(self, times: dict[TopicPartition, int]) -> dict[TopicPartition, OffsetAtTime | None]:
+        found = {}
+        for tp, at in times.items():
+            later = [r for r in self.kafka.visible(*tp) if r.timestamp >= at and r.key is not None]
+            found[tp] = OffsetAtTime(later[0].offset, later[0].timestamp) if later else None
+        return found
 
     def highwater(self, tp: TopicPartition) -> int:
         return self.kafka.end(*tp)

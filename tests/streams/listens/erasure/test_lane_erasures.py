@@ -231,7 +231,7 @@ async def test_the_sweep_removes_watermarks_once_the_source_holds_nothing_older(
         ask(kafka, user % 2, f"u{user}", FIRST_AT + 20)
     async with Scene(kafka, tmp_path, guarantee, erasure_keep_days=0, now_ms=NOW_MS + DAY_MS) as scene:
         await scene.drained()
-        await scene.until(lambda: scene.feed._sweep._due_s > 0 and not scene.feed._sweep._pages)
+        await scene.until(lambda: kafka.steps.count("end of listens") > 3)
         assert all(is_erased(scene.lane.read(user % 2, f"u{user}")) for user in range(3))
         kafka.log_starts["listens", 0] = kafka.end("listens", 0)
         kafka.logs["listens", 0].clear()
