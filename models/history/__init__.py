@@ -1,7 +1,17 @@
 """User state: the byte layout of a listener's history, the fold that updates it, and the view that the model reads."""
 
 from sidestream.models.history.blocks import block_key, block_prefix, split_block_key
-from sidestream.models.history.erasure import Erasure, erase, erase_all, expire, forget, is_erased, is_idle, may_forget
+from sidestream.models.history.erasure import (
+    Erasure,
+    erase,
+    erase_all,
+    expire,
+    forget,
+    is_erased,
+    is_idle,
+    keeps_erased,
+    may_forget,
+)
 from sidestream.models.history.fold import FoldResult, ListenFields, SidLookup, fold
 from sidestream.models.history.layout import MAX_EVENT_IDS, MAX_RING, SIGNALS
 from sidestream.models.history.long_history import HistoryEvent, history
@@ -29,6 +39,7 @@ __all__ = [
     "history",
     "is_erased",
     "is_idle",
+    "keeps_erased",
     "may_forget",
     "split_block_key",
     "rebase",

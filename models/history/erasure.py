@@ -11,7 +11,7 @@ same entries, so a state rebuilt from the log equals the original. The ids of th
 all dropped. A repeat of a later event is therefore folded again if it arrives right after the erasure.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from sidestream.models.errors import StateError
@@ -123,6 +123,29 @@ def is_erased(state: bytes | None) -> bool:
         return False
     parts = decode(state)
     return parts.erased_at != NO_ERASURE and not parts.ring
+
+
+def keeps_erased(state: bytes | None, blocks: Iterable[bytes], at: int) -> bool:
+    """Return whether something that an erasure removes is still there.
+
+    Args:
+        state: The user's state; None if there is none.
+        blocks: All of the user's blocks and strays.
+        at: Time of the erasure, UTC epoch ms.
+
+    Returns:
+        True as well for a state to which the erasure was not applied, and for bytes that cannot be decoded.
+    """
+    try:
+        if state is not None and decode(state).erased_at < at:
+            return True
+        for value in blocks:
+            block = decode_block(value)
+            if block.entries and entry_at(block.entries, 0) <= at:
+                return True
+    except StateError:
+        return True
+    return False
 
 
 def may_forget(state: bytes | None, source_start_offset: int, source_start_at: int) -> bool:

@@ -55,7 +55,7 @@ from sidestream.streams.tokenizing.live.ids import LiveIds
 from sidestream.streams.tokenizing.live.items import LiveItems
 from sidestream.streams.tokenizing.live.service import LiveItemsService
 from sidestream.streams.tokenizing.live_codebooks import live_codebooks
-from sidestream.streams.worker.folder import worker_folder
+from sidestream.streams.worker.folder import TABLES, worker_folder
 from sidestream.streams.worker.gates import TopicGate
 from sidestream.streams.worker.generations import GenerationParts
 from sidestream.streams.worker.registration import Registration
@@ -266,7 +266,7 @@ class WorkerParts:
         identity = TableIdentity(
             listens.name, self.topics.user_state_changelog.name, listens.partitions, listens.partitioner
         )
-        return UserTable(self.folder / "user-state", identity, self.settings.lane.table)
+        return UserTable(self.folder / TABLES, identity, self.settings.lane.table)
 
     def _sessions(self, serving: Serving, lane: ListenLane, host: FaustHost, pacer: Pacer) -> SessionLane:
         answerer = Answerer(

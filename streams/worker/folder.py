@@ -14,6 +14,8 @@ from sidestream.streams.errors import SettingsError
 from sidestream.streams.settings import Settings
 
 MAX_INSTANCES = 1_000
+# Folder of the local tables inside a worker's folder.
+TABLES = "user-state"
 
 
 def worker_folder(settings: Settings, instance: int | None = None) -> Path:
@@ -75,6 +77,24 @@ def own_folder(settings: Settings) -> Iterator[Settings]:
         "omit the setting to take the next free folder, or give another number"
     )
     raise SettingsError(msg)
+
+
+@contextmanager
+def idle_folder(folder: Path) -> Iterator[bool]:
+    """Keep workers out of a folder while something is done with its files.
+
+    Args:
+        folder: An existing folder of a worker.
+
+    Yields:
+        Whether no worker runs there; then none can start until this ends.
+    """
+    held = _lock(folder)
+    if held is None:
+        yield False
+        return
+    with held:
+        yield True
 
 
 def _lock(folder: Path) -> TextIO | None:

@@ -1,4 +1,4 @@
-"""`sidestream state verify`, `rebase` and `reset`: all states of an installation, while no worker runs."""
+"""`sidestream state verify`, `rebase`, `reset` and `tables`: all states of an installation, while no worker runs."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ from sidestream.models.records import ItemSids
 from sidestream.streams.cli.connection import clients_of
 from sidestream.streams.cli.context import settings_of
 from sidestream.streams.cli.options import Json
-from sidestream.streams.cli.output import print_facts, progress_line, say
+from sidestream.streams.cli.output import print_facts, print_rows, progress_line, say
 from sidestream.streams.contracts.decode import Limits
 from sidestream.streams.contracts.topics import build_topics
 from sidestream.streams.contracts.unreadable import Unreadable
@@ -19,8 +19,9 @@ from sidestream.streams.errors import BadRecord, SettingsError
 from sidestream.streams.generations.orders import Orders
 from sidestream.streams.kafka.tail import read_topic
 from sidestream.streams.operate.states import OfflineStates, rebase_states, reset_states, verify_states
+from sidestream.streams.operate.states.tables import list_tables
 from sidestream.streams.settings import Settings
-from sidestream.streams.worker.folder import worker_folders
+from sidestream.streams.worker.folder import TABLES, worker_folders
 from sidestream.tokenizer.catalogue import StoredSid
 from sidestream.tokenizer.sid import item_key
 
@@ -35,7 +36,7 @@ def verify(
     Exit code 1 if they differ.
     """
     settings = settings_of(ctx)
-    offline = _offline(settings)
+    offline = offline_states(settings)
     with progress_line() as step:
         step("read SIDs", 0, 1, "")
         sids = _sids_now(offline)
@@ -75,7 +76,7 @@ def rebase(
 
     The listens topic may have other partitions than before.
     """
-    report = asyncio.run(rebase_states(_offline(settings_of(ctx)), refold=refold, leave_unfolded=leave_unfolded))
+    report = asyncio.run(rebase_states(offline_states(settings_of(ctx)), refold=refold, leave_unfolded=leave_unfolded))
     for reason in report.reasons:
         say(reason)
     print_facts(asdict(report), as_json=as_json)
@@ -95,7 +96,7 @@ def reset(
     They read the changelog for it.
     """
     settings = settings_of(ctx)
-    offline = _offline(settings)
+    offline = offline_states(settings)
     count = offline.identity.num_partitions
     partitions = sorted(set(range(count) if partition is None else partition))
     if partitions and partitions[-1] >= count:
@@ -111,8 +112,45 @@ def reset(
     print_facts(asdict(asyncio.run(reset_states(offline, partitions, everything=everything))), as_json=as_json)
 
 
-def _offline(settings: Settings) -> OfflineStates:
-    folder, *more = (folder / "user-state" for folder in worker_folders(settings))
+def tables(
+    ctx: typer.Context,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Delete the tables of workers that do not run; those that do keep theirs.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """List the local tables, and delete those that no worker uses.
+
+    Those of all workers of this data folder; needs no Kafka. A worker that is started again restores what it needs.
+    """
+    folders = worker_folders(settings_of(ctx))
+    found = list_tables(folders, delete_idle=delete)
+    print_rows(
+        [asdict(facts) for facts in found],
+        ["worker", "partition", "topic", "is_running", "size_bytes", "changed_at", *(["is_deleted"] if delete else [])],
+        as_json=as_json,
+    )
+    idle = {facts.worker for facts in found if not facts.is_running and not facts.is_deleted}
+    if idle:
+        say(
+            f"no worker runs in {', '.join(sorted(idle))}: users who are erased from now on stay there until one is "
+            "started again, or `sidestream state tables --delete`"
+        )
+
+
+def offline_states(settings: Settings) -> OfflineStates:
+    """Make the access to the states of an installation.
+
+    Args:
+        settings: All settings.
+
+    Returns:
+        The states, with the local tables of all workers of the data folder.
+
+    Raises:
+        BrokerError: No Kafka answers.
+    """
+    folder, *more = (folder / TABLES for folder in worker_folders(settings))
     topics = build_topics(settings.topics)
     return OfflineStates(clients_of(settings), topics, settings.lane, settings.worker.group_id, folder, tuple(more))
 

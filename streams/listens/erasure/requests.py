@@ -14,6 +14,9 @@ Decode = Callable[[bytes | None, bytes | None, int], UserErasure | None]
 
 # Header of the tombstone with which a sweep ends a request: its user's watermarks are removed in the same step.
 SWEPT_HEADER = "x-swept"
+# Header of a request that is not in its user's partition on purpose: a state was found there, because a producer uses
+# another partitioner. It is applied like any other, by the owner of that partition.
+STRAY_HEADER = "x-stray"
 
 
 @dataclass(slots=True)

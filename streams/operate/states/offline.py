@@ -12,6 +12,7 @@ from kafka import TopicPartition as Place
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
+from sidestream.streams.contracts.partitioner import partition_of
 from sidestream.streams.contracts.topics import Topics, TopicState
 from sidestream.streams.errors import BrokerError, LaneError, SettingsError
 from sidestream.streams.kafka.clients import Clients
@@ -31,6 +32,16 @@ _IDLE = ("Empty", "Dead")
 _COORDINATOR_S = 20.0
 _RETRY_S = 0.2
 CHUNK = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class LocalTable:
+    """A local database: its folder, its values of users, its positions, and the topics that they belong to."""
+
+    path: Path
+    values: dict[bytes, bytes]
+    positions: Positions
+    topics: TableTopics
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +91,7 @@ class OfflineStates:
         until_s = time.monotonic() + _COORDINATOR_S
         while True:
             try:
-                members = self._members()
+                members = self.members()
                 break
             except KafkaError as exc:
                 if not exc.retriable or time.monotonic() > until_s:
@@ -96,6 +107,10 @@ class OfflineStates:
                 f"killed one after {self.clients.settings.session_timeout_ms / 1e3:.0f} s) and try again"
             )
             raise LaneError(msg)
+
+    def partition_of(self, user: bytes) -> int:
+        """Return the partition of a user's key."""
+        return partition_of(user, self.identity.num_partitions)
 
     def existing_topics(self) -> Mapping[str, TopicState]:
         """Look up the source topic, the changelog and the co-partitioned topics in Kafka.
@@ -216,6 +231,14 @@ class OfflineStates:
         paths = (self._path(folder, partition) for folder in (self.folder, *self.more_folders))
         return [path for path in paths if path.exists()]
 
+    def read_tables(self, partition: int) -> list[LocalTable]:
+        """Read all local databases of a partition."""
+        return [
+            LocalTable(path, *self._read_table(folder, partition))
+            for folder in (self.folder, *self.more_folders)
+            if (path := self._path(folder, partition)).exists()
+        ]
+
     def read_table(self, partition: int) -> tuple[dict[bytes, bytes], Positions, TableTopics]:
         """Read a local database; of several, the most recent one. A missing one counts as empty.
 
@@ -225,13 +248,8 @@ class OfflineStates:
         Returns:
             Its values of users, its positions, and the topics that they belong to.
         """
-        found = [
-            self._read_table(folder, partition)
-            for folder in (self.folder, *self.more_folders)
-            if self._path(folder, partition).exists()
-        ]
-        nothing: tuple[dict[bytes, bytes], Positions, TableTopics] = {}, Positions(), TableTopics()
-        return max(found, key=lambda table: table[1].changelog_offset, default=nothing)
+        found = max(self.read_tables(partition), key=lambda table: table.positions.changelog_offset, default=None)
+        return ({}, Positions(), TableTopics()) if found is None else (found.values, found.positions, found.topics)
 
     def _read_table(self, folder: Path, partition: int) -> tuple[dict[bytes, bytes], Positions, TableTopics]:
         tables = UserTable(folder, self.identity, self.lane.table)
@@ -245,7 +263,15 @@ class OfflineStates:
     def _path(self, folder: Path, partition: int) -> Path:
         return folder / self.identity.source_topic / f"{partition}.db"
 
-    def _members(self) -> int:
+    def members(self) -> int:
+        """Count the workers of the group.
+
+        Returns:
+            Their number.
+
+        Raises:
+            KafkaError: Kafka does not describe the group.
+        """
         admin = self.clients.admin()
         try:
             group = admin.describe_groups([self.group_id])[self.group_id]

@@ -63,7 +63,7 @@ def test_from_files_to_the_topics_and_back(run, tmp_path):
     done = run("record", tmp_path / "days", "--from", "6d")
     assert "record anew with --overwrite" in str(done.exception)
     assert said(run("record", tmp_path / "days", "--from", T0 + 30_000, "--overwrite", "--json"))["listens"] == 10
-    said(run("state", "erase", "u1", "--json"))
+    said(run("state", "erase", "u1", "--no-wait", "--json"))
     facts = said(run("record", tmp_path / "log", "--json"))
     assert (facts["listens"], facts["erased"]) == (20, 20)
     assert {row.user_id for row in LogFolder(tmp_path / "log").listens()} == {"u0"}
