@@ -24,6 +24,7 @@ from sidestream.streams.listens.lane import ListenLane
 from sidestream.streams.listens.restore.progress import not_restored
 from sidestream.streams.listens.settings import LaneSettings
 from sidestream.streams.listens.table.meta import TableIdentity
+from sidestream.streams.listens.table.upkeep import TableUpkeep
 from sidestream.streams.listens.table.users import UserTable
 from sidestream.streams.popularity.aggregator import make_aggregator
 from sidestream.streams.popularity.count_publisher import ItemCounting, count_topics
@@ -59,10 +60,10 @@ class ToldReplays(LaneMetrics):
             print(f"replayed {stale}", flush=True)
 
 
-def user_table(data_dir: Path, topics: Topics) -> UserTable:
+def user_table(data_dir: Path, topics: Topics, settings: LaneSettings = LANE) -> UserTable:
     """The table that a worker with this folder has."""
     identity = TableIdentity(topics.listens.name, topics.user_state_changelog.name, topics.listens.partitions)
-    return UserTable(data_dir / "user-state", identity, LANE.table)
+    return UserTable(data_dir / "user-state", identity, settings.table)
 
 
 def make_lane(config: dict) -> tuple[faust.App, ListenLane]:
@@ -77,9 +78,9 @@ def make_lane(config: dict) -> tuple[faust.App, ListenLane]:
     )
     clients = FaultyClients(kafka, Fault(**config["fault"])) if config["fault"] else Clients(kafka)
     data_dir, metrics = Path(config["data_dir"]), ToldReplays(Metrics(), topics.listens.name)
-    settings = LANE.model_copy(update={"guarantee": config["guarantee"], **config["lane"]})
+    settings = LaneSettings(**{**LANE.model_dump(), "guarantee": config["guarantee"], **config["lane"]})
     app = make_faust_app(config["prefix"] + "lane", clients, settings, data_dir, metrics)
-    table = user_table(data_dir, topics)
+    table = user_table(data_dir, topics, settings)
     asked = topics.user_erasures.name
     sweep = Sweep(topics.listens.name, asked, clients, settings, WallClock(), time.monotonic)
     erasures = ErasureFeed(asked, clients, decode_user_erasure, sweep)
@@ -102,6 +103,12 @@ def make_lane(config: dict) -> tuple[faust.App, ListenLane]:
     assert aggregator is not None
     for part in (aggregator, lane, erasures) if config["counts"] else (lane, erasures):
         register(app, part)
+    upkeep = TableUpkeep(table, lane.tables_in_use, settings, metrics)
+
+    @app.task
+    async def keep_up() -> None:
+        await app.add_runtime_dependency(upkeep)
+
     return app, lane
 
 

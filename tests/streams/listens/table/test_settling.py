@@ -14,7 +14,7 @@ from sidestream.streams.listens.table.users import UserTable
 
 IDENTITY = TableIdentity("listens", "changelog", 4)
 SETTINGS = TableSettings(block_cache_bytes=1 << 20, write_buffer_bytes=1 << 20, purge_s=3)
-USER, SECRET = b"erased-listener", bytes(range(100, 140))
+USER, SECRET = b"5b1f09e2-a0c7", bytes(range(100, 140))
 
 
 @pytest.fixture
