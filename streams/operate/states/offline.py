@@ -12,7 +12,6 @@ from kafka import TopicPartition as Place
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
-from sidestream.streams.contracts.partitioner import partition_of
 from sidestream.streams.contracts.topics import Topics, TopicState
 from sidestream.streams.errors import BrokerError, LaneError, SettingsError
 from sidestream.streams.kafka.clients import Clients
@@ -110,7 +109,7 @@ class OfflineStates:
 
     def partition_of(self, user: bytes) -> int:
         """Return the partition of a user's key."""
-        return partition_of(user, self.identity.num_partitions)
+        return self.identity.partition_of(user)
 
     def existing_topics(self) -> Mapping[str, TopicState]:
         """Look up the source topic, the changelog and the co-partitioned topics in Kafka.
