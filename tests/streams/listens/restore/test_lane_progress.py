@@ -9,8 +9,8 @@ from sidestream.streams.listens.restore.progress import LOG_EVERY_S, ProgressLog
 class FakeLane:
     partitions = frozenset({1, 3})
 
-    def __init__(self, progress, ready=()):
-        self.restore_progress, self._ready = progress, ready
+    def __init__(self, progress, ready=(), troubles=None):
+        self.restore_progress, self._ready, self.troubles = progress, ready, troubles or {}
 
     def is_ready(self, partition):
         return partition in self._ready
@@ -61,3 +61,8 @@ def test_progress_is_logged_every_few_seconds_and_at_the_end(logged):
     progress[0].position = 1_000
     log.end()
     assert logged.pop()["done"] == 1_200
+
+
+def test_a_partition_that_is_not_folded_now_is_a_reason_though_its_states_are_read():
+    lane = FakeLane({}, ready={1, 3}, troubles={3: "no leader"})
+    assert not_restored(lane) == ["partition 3 is not folded now: no leader"]

@@ -37,5 +37,5 @@ def test_topics_with_equal_partition_counts_are_accepted(monkeypatch):
 )
 def test_a_wrong_or_missing_topic_is_reported_with_a_remedy(monkeypatch, partitions, name, then):
     got, count = partitions.get(name) or "no such topic", 4 if name == "changes" else 8
-    with pytest.raises(LaneError, match=rf"{name}: expected {count} partitions .*, got {got}; .*sidestream {then}"):
+    with pytest.raises(LaneError, match=rf"{name}: expected {count} partitions.*, got {got}; .*sidestream {then}"):
         check_topics(monkeypatch, **partitions)
