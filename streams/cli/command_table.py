@@ -112,6 +112,11 @@ COMMANDS = (
     Entry("state tables", "states.offline:tables", "List the local tables, and delete those that no worker uses."),
     Entry("state rebase", "states.offline:rebase", "Carry the states over to a recreated topic or changelog."),
     Entry("state reset", "states.offline:reset", "Remove this machine's local tables; workers rebuild them."),
+    Entry(
+        "state skip-lost",
+        "states.offline:skip_lost",
+        "Go on after listens that retention deleted before they were folded.",
+    ),
     Entry("state erase", "states.erase:erase", "Erase all listens of users up to now, and wait until it is done."),
     Entry("world", "training.world:world", "Make a log folder of an invented audio world.", MODELS),
     Entry("tokenizer train", "tokenizers.versions:train", "Fit a tokenizer on the training part of a log folder."),

@@ -1,4 +1,4 @@
-"""`sidestream state verify`, `rebase`, `reset` and `tables`: all states of an installation, while no worker runs."""
+"""`sidestream state verify`, `rebase`, `reset`, `skip-lost` and `tables`: all states, while no worker runs."""
 
 import asyncio
 import contextlib
@@ -19,6 +19,7 @@ from sidestream.streams.errors import BadRecord, SettingsError
 from sidestream.streams.generations.orders import Orders
 from sidestream.streams.kafka.tail import read_topic
 from sidestream.streams.operate.states import OfflineStates, rebase_states, reset_states, verify_states
+from sidestream.streams.operate.states.lost import skip_lost as find_and_skip_lost
 from sidestream.streams.operate.states.tables import list_tables
 from sidestream.streams.settings import Settings
 from sidestream.streams.worker.folder import TABLES, worker_folders
@@ -110,6 +111,21 @@ def reset(
             err=True,
         )
     print_facts(asdict(asyncio.run(reset_states(offline, partitions, everything=everything))), as_json=as_json)
+
+
+def skip_lost(ctx: typer.Context, as_json: Json = False) -> None:
+    """Go on after listens that retention deleted before they were folded.
+
+    A worker stops at such a gap. This says which listens are missing, and lets workers start after them.
+    """
+    gaps = asyncio.run(find_and_skip_lost(offline_states(settings_of(ctx))))
+    print_rows(
+        [{**asdict(gap), "count": gap.count} for gap in gaps], ["partition", "first", "end", "count"], as_json=as_json
+    )
+    if gaps:
+        say(f"{sum(gap.count for gap in gaps):,} listens are in no state; workers go on after them")
+    else:
+        say("no listens are missing: all that are not folded are still there")
 
 
 def tables(

@@ -26,6 +26,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from sidestream.streams.contracts.unreadable import require_intact
 from sidestream.streams.errors import BrokerError, LaneInterrupted, RestoreError
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.partition_reader import PartitionReader
@@ -361,6 +362,8 @@ class Restorer:
                 f"{records[0].offset}; restart the worker"
             )
             raise RestoreError(msg)
+        # Skipped, an unreadable record would lose a state, or bring an erased user back.
+        require_intact(self.topic, records[0].partition, records)
         values = {record.key: record.value for record in records}
         positions = replace(table.positions, changelog_offset=last)
         if ORIGIN_KEY in values:  # the states start over, and so does the source

@@ -15,8 +15,10 @@ from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.contracts.topics import build_topics, create_topics
 from sidestream.streams.errors import LaneError
 from sidestream.streams.kafka.admin import KafkaTopicAdmin
+from sidestream.streams.kafka.read_rules import Place
 from sidestream.streams.listens.settings import LaneSettings
 from sidestream.streams.operate.states import OfflineStates, rebase_states, reset_states, verify_states
+from sidestream.streams.operate.states.lost import skip_lost
 from tests.integration.rigs.lane_rig import Rig, make_listens, open_rig, wait_until
 from tests.integration.rigs.lane_worker import LANE, static_lookup, user_table
 
@@ -243,3 +245,25 @@ def test_reset_rebuilds_tables_and_with_everything_folds_the_log_again(rig):
     rig.wait_drained()
     assert rig.stop(worker) == 0
     assert {key: value for key, value in rig.changelog().items() if value} == before
+
+
+def test_listens_deleted_before_they_were_folded_stop_a_worker_until_they_are_skipped(rig):
+    folded_once(rig, count=200)
+    rig.produce(make_listens(300, users=60, seed=6))
+    ends = asyncio.run(offline(rig).bounds(rig.topics.listens.name))
+    committed = offline(rig).committed()
+    admin = rig.clients.admin()
+    admin.delete_records({Place(rig.topics.listens.name, p): end for p, (_, end) in ends.items()})
+    admin.close()
+    said = refused(rig)
+    assert "were deleted by retention before they were folded" in said
+    assert "state skip-lost" in said
+    gaps = asyncio.run(skip_lost(offline(rig)))
+    assert {gap.partition: (gap.first, gap.end) for gap in gaps} == {
+        p: (committed[p], end) for p, (_, end) in ends.items() if committed[p] < end
+    }
+    assert asyncio.run(skip_lost(offline(rig))) == []
+    worker = rig.start_worker()
+    rig.produce(make_listens(100, users=60, seed=7))
+    rig.wait_drained()
+    assert rig.stop(worker) == 0

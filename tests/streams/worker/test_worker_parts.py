@@ -71,7 +71,11 @@ def _loop():
                 "Retokenizer",
             ],
         ),
-        ("recommend", "mine-recommend", [*FIRST, "Serving", "CountsReader", *REST, "Standbys", "SessionLane", "TableUpkeep"]),
+        (
+            "recommend",
+            "mine-recommend",
+            [*FIRST, "Serving", "CountsReader", *REST, "Standbys", "SessionLane", "TableUpkeep"],
+        ),
         ("tokenize", "mine-tokenize", [*FIRST, "CatalogAgent", "Retokenizer"]),
     ],
 )
