@@ -174,6 +174,8 @@ class Folding:
             LaneError: This process was paused for so long that another one may own its partitions.
         """
         is_settled = True
+        if self._output is not None:  # what must be durable before the first listen is
+            await self._publish_derived(self._output.due())
         while not stop.is_set():
             await run_until(stop, self._wake.wait())
             self._wake.clear()

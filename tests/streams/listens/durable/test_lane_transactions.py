@@ -24,7 +24,7 @@ from sidestream.streams.listens.durable import transactions
 from sidestream.streams.listens.durable.guarantee import choose_guarantee, make_writer
 from sidestream.streams.listens.durable.idempotent import IdempotentWriter
 from sidestream.streams.listens.durable.transactions import ATTEMPTS, TransactionalWriter
-from sidestream.streams.listens.durable.writer import FoldedBatch
+from sidestream.streams.listens.durable.writer import DerivedRecord, FoldedBatch
 from sidestream.streams.listens.restore import restorer as restoring
 from sidestream.streams.listens.restore.restorer import Restorer
 from sidestream.streams.listens.table.users import UserTable
@@ -296,6 +296,33 @@ async def test_revocation_does_not_wait_for_unanswered_fencing(tmp_path, monkeyp
     async with asyncio.timeout(2):
         await lane.on_revoked(PARTITIONS)
     assert not kafka.crashes
+
+
+@pytest.mark.parametrize("make", [make_writer_on, lambda kafka: IdempotentWriter("changelog", kafka, 1 << 16)])
+async def test_derived_records_go_to_their_own_partitions_in_their_order(make):
+    kafka = FakeKafka()
+    writer = make(kafka)
+    await writer.open(0)
+    writer.set_changelog_end(0, 0)
+    derived = [
+        DerivedRecord("counts", 1, b"a", b"1"),
+        DerivedRecord("counts", 1, b"b", None),
+        DerivedRecord("erasures", 0, b"c", b"3"),
+        DerivedRecord("counts", 0, b"d", b"4"),
+    ]
+    assert await writer.publish(FoldedBatch(0, {b"k": b"v"}, (), 1, derived=derived)) == 0
+    assert await writer.publish(FoldedBatch(0, {}, (), 1, derived=derived[3:])) is None
+    sent = [step for step in kafka.steps if step.startswith("send to")]
+    assert sent == [f"send to {topic}" for topic in ("changelog", "counts", "erasures", "counts", "counts")]
+    found = {
+        place: [r[4:6] for r in kafka.visible(*place)] for place in (("counts", 1), ("erasures", 0), ("counts", 0))
+    }
+    assert found == {
+        ("counts", 1): [(b"a", b"1"), (b"b", None)],
+        ("erasures", 0): [(b"c", b"3")],
+        ("counts", 0): [(b"d", b"4")] * 2,
+    }
+    await writer.close(0)
 
 
 async def test_restore_waits_for_open_transactions(tmp_path, monkeypatch):
