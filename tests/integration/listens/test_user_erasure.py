@@ -312,3 +312,24 @@ def test_erasures_are_applied_again_to_refolded_states(make_rig):
     table = rig.table("a")
     assert is_erased(table[b"user-3"])
     assert lasting(table) == lasting(expected(rig))
+
+
+@pytest.mark.slow
+def test_users_who_stopped_listening_are_removed_and_the_others_stay(make_rig):
+    rig = make_rig("exactly_once", state_ttl_days=3 / 86_400, erasure_sweep_s=0.3)
+    listens = [{"event_id": f"e{n}", "user_id": "u", "item_id": f"i{n}", "at": FIRST_AT + n} for n in range(200)]
+    rig.produce([(b"u", json.dumps(listen).encode()) for listen in listens])
+    worker = rig.start_worker()
+    rig.wait_drained()
+    assert b"u" in living(rig)
+    with rig.listening(seed=34):
+        wait_until(lambda: b"u" not in living(rig), 60, "u is removed")
+    # They come again, as a stranger.
+    rig.produce([(b"u", json.dumps({**listens[0], "event_id": "later"}).encode())])
+    rig.wait_drained()
+    worker.kill()
+    worker.wait(10)
+    left = living(rig)
+    assert not any(key.startswith(block_prefix(b"u")) for key in left)
+    assert len(describe(left[b"u"])["history"]) == 1
+    assert any(user.startswith(b"user-") for user in left)

@@ -3,12 +3,14 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from kafka.partitioner.default import murmur2
 
 from sidestream.models.history import describe
+from sidestream.streams.client import SidestreamClient
 from sidestream.streams.contracts.decode import Limits
 from sidestream.streams.contracts.partitioner import partition_of
 from sidestream.streams.contracts.settings import TopicSettings
@@ -267,3 +269,39 @@ def test_listens_deleted_before_they_were_folded_stop_a_worker_until_they_are_sk
     rig.produce(make_listens(100, users=60, seed=7))
     rig.wait_drained()
     assert rig.stop(worker) == 0
+
+
+@pytest.mark.slow
+def test_verify_names_erased_users_who_are_still_held(rig):
+    folded_once(rig)
+    with SidestreamClient(rig.kafka, TopicSettings(prefix=rig.prefix, user_partitions=4)) as client:
+        client.erase_user("user-1")
+    worker = rig.start_worker("b")
+    wait_until(lambda: rig.committed(rig.topics.user_erasures.name) >= 1, 40, "the request")
+    assert rig.stop(worker) == 0
+    states = offline(rig)
+    a, b = (rig.data_dir(name) / "user-state" for name in "ab")
+
+    def report(folder: Path, *more: Path):
+        found = replace(states, folder=folder, more_folders=more)
+        return asyncio.run(verify_states(found, static_lookup, Limits(), with_tables=True))
+
+    assert (report(b).wrong, report(b).kept) == (0, 0)
+    # The table that the former owner left behind.
+    found = report(b, a)
+    assert found.kept == found.wrong == 1
+    partition = states.partition_of(b"user-1")
+    assert found.differences == [
+        f"user-1: table/{partition} holds a user who was erased or removed, in {a}/{rig.topics.listens.name}/"
+        f"{partition}.db"
+    ]
+    # A state of a producer with another partitioner.
+    elsewhere = (partition + 1) % 4
+    producer = rig.clients.producer()
+    state = next(value for key, value in rig.changelog().items() if key == b"user-2")
+    producer.send(rig.topics.user_state_changelog.name, key=b"user-1", value=state, partition=elsewhere)
+    producer.flush(10)
+    producer.close()
+    found = asyncio.run(verify_states(states, static_lookup, Limits(), with_tables=False))
+    assert (found.kept, found.misplaced) == (1, 1)
+    assert any(line == f"user-1: erased, and still held in changelog/{elsewhere}" for line in found.differences)

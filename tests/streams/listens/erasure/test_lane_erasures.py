@@ -301,6 +301,29 @@ async def test_the_sweep_waits_for_listens_that_are_not_read(tmp_path, monkeypat
         assert scene.counts.forgotten_users == 0
 
 
+async def test_a_partition_that_waits_for_its_listens_does_not_hold_up_the_sweep_of_others(tmp_path):
+    kafka = FakeKafka()
+    kafka.listen(0, "v", 0)
+    for user, partition in (("u0", 0), ("u1", 1)):
+        ask(kafka, partition, user, FIRST_AT)
+    async with Scene(kafka, tmp_path, "exactly_once") as scene:
+        await scene.drained()
+        settings = scene.lane._settings.model_copy(update={"erasure_keep_days": 0, "erasure_sweep_s": 0.001})
+        sweep = Sweep("listens", "erasures", kafka, settings, lambda: NOW_MS, asyncio.get_running_loop().time)
+        feed = ErasureFeed("erasures", kafka, decode_user_erasure, sweep)
+        for partition in PARTITIONS:
+            sweep.add(partition, scene.table.get(partition))
+        found: list[int] = []
+
+        def is_swept() -> bool:
+            found.extend(removal.batch.partition for removal in feed.sweep({0: 1, 1: 0}, {0: 0, 1: 0}))
+            return bool(found)
+
+        await scene.until(is_swept)
+        assert set(found) == {1}
+        await sweep.close()
+
+
 async def test_a_sweep_is_postponed_when_kafka_does_not_answer(tmp_path, monkeypatch, caplog):
     kafka = FakeKafka()
     ask(kafka, 0, "u", FIRST_AT)
