@@ -8,14 +8,12 @@ broker needs workarounds that are kept here:
 * its Fetch does not return early on new data, so latency equals the fetch wait, which is kept small;
 * it does not support CreateTopics, so Faust must not declare topics.
 
-`sidestream.streams.kafka.security` gives the same security settings (TLS, SASL) to all of them.
-`sidestream.streams.kafka.records` makes all consumers hand out records that the libraries cannot read as unreadable
-ones, and checks that all codecs are there.
+`sidestream.streams.kafka.security` gives the same security settings (TLS, SASL) to all of them, and with
+`sidestream.streams.kafka.records` all consumers go on behind records that the libraries cannot read. Producers use the
+murmur2 partitioner, which Java, aiokafka and kafka-python share (librdkafka's default does not), unless the caller asks
+for that of `topics.partitioner`.
 
-Producers use the murmur2 partitioner, which Java, aiokafka and kafka-python share (librdkafka's default does not),
-unless the caller asks for that of `topics.partitioner`.
-Source: KIP-98 (idempotence, isolation levels); KIP-392 (reading from the nearest replica); librdkafka
-`src/rdkafka_mock.c` (limits of the embedded broker).
+Source: KIP-98 (idempotence, isolation levels), KIP-392 (racks); librdkafka `src/rdkafka_mock.c` (embedded broker).
 """
 
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,6 +23,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from sidestream.streams.contracts.client_partitioners import aiokafka_option, kafka_python_option
 from sidestream.streams.contracts.settings import DEFAULT_PARTITIONER, PartitionerName
 from sidestream.streams.errors import AccessError, BrokerError, SettingsError
+from sidestream.streams.kafka.records import kafka_python_records
 from sidestream.streams.kafka.records.codecs import require_codecs
 from sidestream.streams.kafka.security import Credentials
 from sidestream.streams.kafka.settings import BrokerKind, KafkaSettings
@@ -79,9 +78,8 @@ class Clients:
     @property
     def fetch_max_wait_ms(self) -> int:
         """Fetch wait for this kind of broker; Faust's own consumer must use it too."""
-        if self.is_embedded:
-            return min(self.settings.fetch_max_wait_ms, EMBEDDED_FETCH_WAIT_MS)
-        return self.settings.fetch_max_wait_ms
+        wait_ms = self.settings.fetch_max_wait_ms
+        return min(wait_ms, EMBEDDED_FETCH_WAIT_MS) if self.is_embedded else wait_ms
 
     def async_consumer(
         self,
@@ -102,8 +100,6 @@ class Clients:
             group_id: Consumer group; None to read without a group.
             auto_offset_reset: First position without a committed offset.
             read_committed: Hide records of open and aborted transactions.
-
-
             fetch_max_bytes: Limit of one fetch response.
             max_partition_fetch_bytes: Limit of one partition in one fetch response.
             max_poll_records: Limit of one `getmany`; None for all fetched records.
@@ -120,22 +116,19 @@ class Clients:
         aiokafka_records.install()
         return AIOKafkaConsumer(
             *topics,
-            bootstrap_servers=self.bootstrap,
-            client_id=self.settings.client_id,
+            **self._aiokafka(),
             group_id=group_id,
             auto_offset_reset=auto_offset_reset,
             enable_auto_commit=False,
-            isolation_level=_isolation(read_committed),
+            isolation_level="read_committed" if read_committed else "read_uncommitted",
             client_rack=self.settings.client_rack,
             fetch_min_bytes=fetch_min_bytes,
             fetch_max_wait_ms=self.fetch_max_wait_ms if fetch_max_wait_ms is None else fetch_max_wait_ms,
             fetch_max_bytes=fetch_max_bytes,
             max_partition_fetch_bytes=max_partition_fetch_bytes,
             max_poll_records=max_poll_records,
-            request_timeout_ms=self.settings.request_timeout_ms,
             session_timeout_ms=self.settings.session_timeout_ms,
             heartbeat_interval_ms=self.settings.heartbeat_interval_ms,
-            **self._credentials.aiokafka(),
         )
 
     def async_producer(
@@ -169,8 +162,7 @@ class Clients:
         if transactional_id is not None:
             aiokafka_sender.BACKOFF_OVERRIDE = TRANSACTION_BACKOFF_S  # a module constant: there is no argument for it
         return AIOKafkaProducer(
-            bootstrap_servers=self.bootstrap,
-            client_id=self.settings.client_id,
+            **self._aiokafka(),
             acks="all",
             enable_idempotence=True,
             linger_ms=linger_ms,
@@ -179,9 +171,7 @@ class Clients:
             max_request_size=max_request_bytes,
             max_batch_size=max_batch_bytes,
             retry_backoff_ms=retry_backoff_ms,
-            request_timeout_ms=self.settings.request_timeout_ms,
             **aiokafka_option(partitioner),
-            **self._credentials.aiokafka(),
         )
 
     def consumer(
@@ -206,23 +196,20 @@ class Clients:
         Returns:
             The consumer; it connects on first use.
         """
-        from sidestream.streams.kafka.records import kafka_python_records
-
         consumer = KafkaConsumer(
             *topics,
             **self._kafka_python(),
             group_id=group_id,
             auto_offset_reset=auto_offset_reset,
             enable_auto_commit=auto_commit and group_id is not None,
-            isolation_level=_isolation(read_committed),
+            isolation_level="read_committed" if read_committed else "read_uncommitted",
             client_rack=self.settings.client_rack or "",
             fetch_max_wait_ms=self.fetch_max_wait_ms,
             max_poll_records=max_poll_records,
             session_timeout_ms=self.settings.session_timeout_ms,
             heartbeat_interval_ms=self.settings.heartbeat_interval_ms,
         )
-        kafka_python_records.install(consumer)
-        return consumer
+        return kafka_python_records.make_tolerant(consumer)
 
     def producer(
         self,
@@ -258,8 +245,7 @@ class Clients:
         """Keyword arguments of `faust.App` for this Kafka cluster.
 
         Returns:
-            Broker address, group timings and whether Faust may declare topics (never: `topics create` creates them, and
-            on the embedded broker Faust cannot).
+            Broker address, group timings, and that Faust never declares topics: `topics create` creates them.
         """
         return {
             "broker": [f"kafka://{address.strip()}" for address in self.bootstrap.split(",")],
@@ -293,25 +279,28 @@ class Clients:
         """Create a bare aiokafka client, for requests that consumers and producers do not send; not connected yet."""
         from aiokafka.client import AIOKafkaClient
 
-        return AIOKafkaClient(
-            bootstrap_servers=self.bootstrap,
-            client_id=self.settings.client_id,
-            request_timeout_ms=self.settings.request_timeout_ms,
-            **self._credentials.aiokafka(),
-        )
+        return AIOKafkaClient(**self._aiokafka())
 
     def _require_access(self) -> None:
         """Log in once beforehand: kafka-python retries a rejected login for 30 s and then reports a timeout."""
         if self._was_let_in:
             return
-        try:
-            from sidestream.streams.kafka.security import wait_for_login
+        from sidestream.streams.kafka.security import wait_for_login
 
+        try:
             wait_for_login(self.log_in())
         except AccessError:
             raise
         except BrokerError:
-            return  # unreachable, not rejected: the client itself waits for the broker
+            pass  # unreachable, not rejected: the client itself waits for the broker
+
+    def _aiokafka(self) -> dict[str, Any]:
+        return {
+            **self._credentials.aiokafka(),
+            "bootstrap_servers": self.bootstrap,
+            "client_id": self.settings.client_id,
+            "request_timeout_ms": self.settings.request_timeout_ms,
+        }
 
     def _kafka_python(self) -> dict[str, Any]:
         self._require_access()
@@ -322,7 +311,3 @@ class Clients:
             "request_timeout_ms": self.settings.request_timeout_ms,
             "api_version": EMBEDDED_API_VERSION if self.is_embedded else None,
         }
-
-
-def _isolation(read_committed: bool) -> str:
-    return "read_committed" if read_committed else "read_uncommitted"

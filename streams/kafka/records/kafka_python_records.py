@@ -1,7 +1,7 @@
 """kafka-python: a batch or record that cannot be parsed is handed out as unreadable, and its partition goes on.
 
-`install` changes one consumer, not the library: the consumers of a program that uses Sidestream as a library stay as
-they are. Records that kafka-python can read do not pass any code of ours.
+`make_tolerant` changes one consumer, not the library: the consumers of a program that uses Sidestream as a library
+stay as they are. Records that kafka-python can read do not pass any code of ours.
 """
 
 from collections.abc import Iterator
@@ -20,13 +20,17 @@ from sidestream.streams.kafka.records.rescue import CountedBatches, rescued
 _NO_TIMESTAMP_TYPE = 0
 
 
-def install(consumer: KafkaConsumer) -> None:
+def make_tolerant(consumer: KafkaConsumer) -> KafkaConsumer:
     """Make a consumer tolerant, before its first poll.
 
     Args:
         consumer: The consumer.
+
+    Returns:
+        The same consumer.
     """
     consumer._fetcher.PartitionRecords = TolerantRecords
+    return consumer
 
 
 class TolerantRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
