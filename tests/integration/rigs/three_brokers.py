@@ -1,0 +1,144 @@
+"""A Kafka of three nodes whose nodes are stopped, killed, paused and restarted, and whose leaders are moved."""
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from kafka import TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.errors import KafkaError
+
+from sidestream.streams.broker import BrokerSettings, RunningBroker, local, start_broker
+from sidestream.streams.broker.local import LocalKafka
+from sidestream.streams.broker.node import Node
+from sidestream.streams.contracts.settings import TopicSettings
+from sidestream.streams.contracts.topics import Topics, build_topics, create_topics
+from sidestream.streams.kafka.clients import Clients, KafkaSettings
+
+NODES = 3
+WHOLE_TIMEOUT_S = 90.0
+_PREFERRED = 0
+
+
+class ThreeBrokers:
+    """Three nodes in one data folder, every topic on all of them; stop it at the end."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.settings = BrokerSettings(kind="kafka", port=0, data_dir=data_dir, brokers=NODES)
+        self.broker: RunningBroker = start_broker(self.settings)
+
+    @property
+    def kafka(self) -> KafkaSettings:
+        return self.broker.kafka
+
+    @property
+    def bootstrap(self) -> str:
+        return self.broker.bootstrap
+
+    def make_topics(self, prefix: str = "three-", user_partitions: int = 4, item_partitions: int = 2) -> Topics:
+        """Create the topics of an installation, which creates the topics of offsets and transactions as well."""
+        topics = build_topics(
+            TopicSettings(prefix=prefix, user_partitions=user_partitions, item_partitions=item_partitions)
+        )
+        admin = self.broker.topic_admin()
+        try:
+            create_topics(admin, topics)
+        finally:
+            admin.close()
+        return topics
+
+    def node(self, number: int) -> Node:
+        """A node by its number, to be stopped, killed, paused or resumed."""
+        return self._local().node(number)
+
+    def start(self, number: int) -> None:
+        """Start a node again and wait until it answers."""
+        local.start_node(self.settings, number)
+
+    @contextmanager
+    def without(self, number: int, *, kill: bool = False) -> Iterator[None]:
+        """A block during which one node is gone: stopped in order, or killed."""
+        if kill:
+            self.node(number).kill()
+        else:
+            self.node(number).stop(self.settings.stop_timeout_s)
+        try:
+            yield
+        finally:
+            self.start(number)
+
+    def rolling_restart(self, between: Callable[[], Any] = lambda: None) -> None:
+        """Stop and start each node in turn, as an upgrade does; the next one goes when all replicas are in sync."""
+        for number in range(1, NODES + 1):
+            with self.without(number):
+                between()
+            self.wait_whole()
+            between()
+
+    def wait_whole(self) -> None:
+        """Wait until all replicas of all topics are in sync."""
+        self._wait(lambda: all(len(one["isr_nodes"]) == NODES for _, one in self._partitions()), "all in sync")
+
+    def leaders(self) -> dict[tuple[str, int], int]:
+        """Leader of each partition of all topics, those of offsets and transactions among them; -1 for none."""
+        return {place: one["leader_id"] for place, one in self._partitions()}
+
+    def leader_of(self, topic: str, partition: int = 0) -> int:
+        return self.leaders()[topic, partition]
+
+    def move_leaders(self, seed: int = 0) -> None:
+        """Give every partition another leader: its replicas in another order, and an election of the first."""
+        choose = random.Random(seed)
+        before = self.leaders()
+        wanted = {}
+        for place, leader in before.items():
+            others = [node for node in range(1, NODES + 1) if node != leader]
+            choose.shuffle(others)
+            wanted[TopicPartition(*place)] = [*others, leader]
+        with self._admin() as admin:
+            admin.alter_partition_reassignments(wanted)
+            # Partitions that have the leader already are reported as errors of their own.
+            admin.elect_leaders(_PREFERRED, raise_errors=False)
+        self._wait(lambda: all(self.leaders()[place] == wanted[TopicPartition(*place)][0] for place in before), "moved")
+
+    def set_min_isr(self, topic: str, replicas: int) -> None:
+        """Require so many replicas in sync for writes to a topic, also one of Kafka's own."""
+        resource = ConfigResource(ConfigResourceType.TOPIC, topic, {"min.insync.replicas": str(replicas)})
+        with self._admin() as admin:
+            admin.alter_configs([resource])
+
+    def stop(self) -> None:
+        for one in self._local().nodes:
+            one.resume()
+        local.stop(self.settings)
+
+    def _local(self) -> LocalKafka:
+        found = local.find(self.settings)
+        assert found is not None, "no node runs"
+        return found
+
+    def _partitions(self) -> list[tuple[tuple[str, int], dict[str, Any]]]:
+        with self._admin() as admin:
+            topics = admin.describe_topics()
+        return [((topic["name"], one["partition_index"]), one) for topic in topics for one in topic["partitions"]]
+
+    @contextmanager
+    def _admin(self) -> Iterator[Any]:
+        admin = Clients(self.kafka).admin()
+        try:
+            yield admin
+        finally:
+            admin.close()
+
+    @staticmethod
+    def _wait(condition: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + WHOLE_TIMEOUT_S
+        while True:
+            with suppress(KafkaError):
+                if condition():
+                    return
+            assert time.monotonic() < deadline, f"not within {WHOLE_TIMEOUT_S:.0f} s: {what}"
+            time.sleep(0.1)
