@@ -18,7 +18,7 @@ from sidestream.streams.catalogue.saving import CatalogueSaver
 from sidestream.streams.catalogue.settings import CatalogueSettings
 from sidestream.streams.contracts.topics import TopicSpec
 from sidestream.streams.kafka.clients import Clients
-from sidestream.streams.kafka.follower import Follower
+from sidestream.streams.kafka.lasting.follower import LastingFollower
 from sidestream.streams.kafka.read_rules import POLL_MS, Place
 from sidestream.streams.runtime.logs.log import get_log
 from sidestream.streams.runtime.progress import IDLE, Work
@@ -56,7 +56,8 @@ class CatalogueReader(Service):
         self._seconds = seconds
         self._saving = saving
         self._topic = topic.name
-        self._follower = Follower(clients, {topic.name: range(topic.partitions)}, start=None, grows=True)
+        partitions = {topic.name: range(topic.partitions)}
+        self._follower = LastingFollower(clients, partitions, "catalogue", start=None, grows=True)
         self._next: dict[int, int] = {}
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="catalogue")
         self._is_reading = False
@@ -82,7 +83,7 @@ class CatalogueReader(Service):
 
     def work(self) -> Work:
         """Return the remaining records of the initial read; afterwards always idle."""
-        if self.caught_up.is_set() or not self._is_reading:
+        if self.caught_up.is_set() or not self._is_reading or self._follower.is_waiting:
             return IDLE
         behind = self._follower.behind
         return Work(behind, behind)
@@ -90,7 +91,9 @@ class CatalogueReader(Service):
     async def on_start(self) -> None:
         """Read every partition from its saved offset or its beginning; returns once the catalogue has caught up."""
         follower = self._follower
-        await follower.open()
+        await self.wait(follower.open())
+        if self.should_stop:
+            return
         bounds = {place.partition: bounds for place, bounds in follower.bounds.items()}
         saved: Mapping[int, int] = {}
         if self._saving is not None:

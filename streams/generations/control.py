@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from sidestream.streams.contracts.topics import Topics
-from sidestream.streams.errors import BadRecord
+from sidestream.streams.errors import BadRecord, BrokerError
 from sidestream.streams.generations.orders import Orders
 from sidestream.streams.kafka.clients import Clients
-from sidestream.streams.kafka.read_rules import Batch
-from sidestream.streams.kafka.service import FollowingService
+from sidestream.streams.kafka.lasting.service import FollowingService
+from sidestream.streams.kafka.read_rules import Batch, Place
 from sidestream.streams.runtime.logs.log import get_log
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.streams.runtime.progress import IDLE, Work
@@ -30,7 +30,7 @@ class ControlReader(FollowingService):
     """
 
     def __init__(self, clients: Clients, topics: Topics, metrics: Metrics) -> None:
-        super().__init__(clients, topics.generations, topics.generation_reports)
+        super().__init__(clients, "generations", topics.generations, topics.generation_reports)
         self.orders = Orders()
         self._metrics = metrics
         self._generations = topics.generations.name
@@ -50,7 +50,8 @@ class ControlReader(FollowingService):
 
     def work(self) -> Work:
         """Return one unit of work during the initial read."""
-        return IDLE if not self._follower.is_open or self._read_once.is_set() else Work(1, self._num_read)
+        is_idle = not self._follower.is_open or self._follower.is_waiting or self._read_once.is_set()
+        return IDLE if is_idle else Work(1, self._num_read)
 
     async def on_start(self) -> None:
         """Read the existing records; returns once all are applied."""
@@ -58,27 +59,22 @@ class ControlReader(FollowingService):
         await self.wait(self.catch_up())
 
     async def catch_up(self) -> None:
-        """Wait until all records that the topics contain now are applied.
-
-        Raises:
-            BrokerError: Kafka does not return their end offsets.
-        """
-        follower = self._follower
-        if not follower.is_open:
-            return
-        ends = await follower.ends()
+        """Wait until all records that the topics contain now are applied; waits while Kafka is away."""
         changed = self.change_event()
+        ends: dict[Place, int] | None = None
         try:
-            while follower.is_open:
+            while not self.should_stop:
                 changed.clear()
-                await follower.refresh()
-                if all(follower.positions[place] >= end for place, end in ends.items()):
-                    break
+                with contextlib.suppress(BrokerError):  # the reader itself waits for Kafka, and says so
+                    ends = await self._follower.ends() if ends is None else ends
+                    await self._follower.refresh()
+                    if all(self._follower.positions[place] >= end for place, end in ends.items()):
+                        self._read_once.set()
+                        return
                 with contextlib.suppress(TimeoutError):  # positions also move over control records, without an event
                     await asyncio.wait_for(changed.wait(), _CHECK_S)
         finally:
             self._listeners.remove(changed)
-        self._read_once.set()
 
     def on_batches(self, batches: Sequence[Batch]) -> None:
         """Apply orders and reports, then set the change events."""

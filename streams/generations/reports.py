@@ -6,17 +6,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from mode import Service
 
 from sidestream.models.records import GenerationReport
 from sidestream.models.records.generations import Progress, partition_key, worker_key
 from sidestream.streams.contracts.topics import Topics
-from sidestream.streams.errors import LaneError
+from sidestream.streams.errors import LaneError, NotAcknowledged
 from sidestream.streams.generations.control import ControlReader
 from sidestream.streams.generations.settings import GenerationSettings
 from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.lasting.producer import LastingProducer
 from sidestream.streams.runtime.clock import WallClock
 from sidestream.streams.runtime.logs.log import get_log
 
@@ -25,6 +25,8 @@ _log = get_log(__name__)
 _TICK_S = 0.25
 # Workers go on repeating their report for this long after the last order.
 _ATTENTIVE_S = 60.0
+# How long the withdrawal of a report may take at the worker's end.
+_LAST_S = 1.0
 _ORDER: tuple[Progress, ...] = ("refused", "loading", "filling", "ready")
 
 
@@ -86,7 +88,7 @@ class Reporter(Service):
         self._wall_ms = wall_ms or WallClock()
         self._seconds = seconds
         self._parts: list[Callable[[str], WorkerReport]] = []
-        self._producer: AIOKafkaProducer | None = None
+        self._producer: LastingProducer | None = None
 
     def add_part(self, part: Callable[[str], WorkerReport]) -> None:
         """Add a part of the worker to the report.
@@ -98,19 +100,19 @@ class Reporter(Service):
 
     async def on_start(self) -> None:
         """Open the producer and start to report."""
-        producer = self._clients.async_producer()
-        await producer.start()
+        producer = LastingProducer(self._clients, "generation reports", partition_of=lambda topic, key: 0)
+        await self.wait(producer.start())
         self._producer = producer
         self.add_future(self._report_regularly())
 
     async def on_stop(self) -> None:
         """Withdraw this worker's report."""
         if self._producer is not None:
-            await self._publish(None)
+            await self._publish(None, _LAST_S)
             await self._producer.stop()
 
     async def report_partition(self, version: str, partition: int, progress: Progress | None) -> None:
-        """Report whether the values of a catalogue partition contain a version.
+        """Report whether the values of a catalogue partition contain a version; waits while Kafka is away.
 
         Args:
             version: Tokenizer version.
@@ -118,7 +120,7 @@ class Reporter(Service):
             progress: Held or dropped; `None` withdraws the report when neither is certain any more.
 
         Raises:
-            LaneError: The report was not acknowledged.
+            LaneError: The broker refused the report.
         """
         report = None
         if progress is not None:
@@ -126,7 +128,7 @@ class Reporter(Service):
         try:
             await self._send(partition_key(version, partition), report)
         except KafkaError as exc:
-            msg = f"{self._topic}: a report was not acknowledged ({exc!r}); check the broker, then restart the worker"
+            msg = f"{self._topic}: a report was refused ({exc!r}); check the topic and our rights"
             raise LaneError(msg) from exc
 
     def _current(self) -> GenerationReport:
@@ -159,14 +161,14 @@ class Reporter(Service):
                 published, published_s = current, now_s
             await self.sleep(_TICK_S)
 
-    async def _publish(self, report: GenerationReport | None) -> None:
+    async def _publish(self, report: GenerationReport | None, within_s: float | None = None) -> None:
         try:
-            await self._send(worker_key(self.worker), report)
-        except KafkaError as exc:
+            await self._send(worker_key(self.worker), report, within_s)
+        except (NotAcknowledged, KafkaError) as exc:
             # Repeated at the next change or interval.
-            _log.warning("report not sent", worker=self.worker, error=repr(exc))
+            _log.warning("report not sent", worker=self.worker, error=str(exc) or repr(exc))
 
-    async def _send(self, key: str, report: GenerationReport | None) -> None:
+    async def _send(self, key: str, report: GenerationReport | None, within_s: float | None = None) -> None:
         if self._producer is not None:
             value = None if report is None else report.to_json()
-            await self._producer.send_and_wait(self._topic, value, key.encode(), partition=0)
+            await self._producer.send([(self._topic, key.encode(), value, [])], within_s=within_s)

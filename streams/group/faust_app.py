@@ -92,7 +92,12 @@ class GuardedApp(faust.App):
 
 
 def make_faust_app(
-    app_id: str, clients: Clients, settings: LaneSettings, data_dir: Path, metrics: LaneMetrics
+    app_id: str,
+    clients: Clients,
+    settings: LaneSettings,
+    data_dir: Path,
+    metrics: LaneMetrics,
+    instance_id: str | None = None,
 ) -> faust.App:
     """Create the app that handles group membership, assignment and agents; lanes are added with `register`.
 
@@ -102,6 +107,7 @@ def make_faust_app(
         settings: Settings of the lanes.
         data_dir: Data folder of this worker.
         metrics: Counters of the lanes.
+        instance_id: This worker's id as a static member of its group; None for a dynamic member.
 
     Returns:
         The app, not started.
@@ -122,6 +128,7 @@ def make_faust_app(
         web_enabled=False,
         processing_guarantee="at_least_once",
         stream_wait_empty=False,
+        consumer_group_instance_id=instance_id,
         broker_max_poll_records=500,
         broker_rebalance_timeout=settings.rebalance_timeout_ms / 1000,
         broker_commit_interval=settings.commit_interval_ms / 1000,
@@ -129,7 +136,7 @@ def make_faust_app(
         PartitionAssignor=assignor_for(choose_guarantee(settings, clients)),
         worker_redirect_stdouts=False,
     )
-    transport = LaneTransport(app, clients.fetch_max_wait_ms, metrics, clients.settings.client_rack)
+    transport = LaneTransport(app, clients, metrics)
     app.transport = transport
     app.producer_transport = transport
     return app

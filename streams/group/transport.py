@@ -6,7 +6,7 @@ Overrides and their reasons (line numbers are those of faust-streaming 0.15.3):
   partitions in aiokafka before the first fetch.
 * `Consumer.on_partitions_assigned`/`on_partitions_revoked` (consumer.py 641): notify the lanes. On revoke the
   lanes stop, then all finished work is committed, while the group still accepts it.
-* `Consumer._stop_if_rejected`, ours: reads the error stored by aiokafka's `GroupCoordinator._push_error_to_user`.
+* `Consumer._watch_group`, ours: handles the errors that aiokafka stores for a caller that Faust is not (`GroupClient`).
 * `Consumer._filter_committable_offsets` (consumer.py 1009): adds the lanes' finished offsets to Faust's own commit.
 * `Consumer._getmany` (consumer.py 1432): drops stray lane records, should aiokafka deliver any.
 * `Consumer.verify_event_path`: Faust's livelock detector must ignore partitions that Faust does not read.
@@ -32,13 +32,14 @@ from faust.types import TP
 from mode.services import Service, WaitResults
 
 from sidestream.streams.errors import SettingsError, SidestreamError
-from sidestream.streams.group.shared_guarantee import rejection
+from sidestream.streams.group.group_client import GroupClient
+from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.records import aiokafka_records
 from sidestream.streams.runtime.lane_metrics import LaneMetrics
 from sidestream.streams.runtime.lane_protocol import LaneHost, PartitionLane
 
-# How often to check whether the group has rejected this worker.
-_REJECTED_CHECK_S = 0.5
+# How often to check whether the group client has stored an error.
+_GROUP_CHECK_S = 0.5
 _NO_MEMBER = ""
 # Messages handed over without yielding to the event loop; one takes some 50 µs.
 _MAX_AT_ONCE = 16
@@ -64,13 +65,23 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
 
     mundane_level = "debug"
 
+    group_client: GroupClient | None = None
+
+    async def on_start(self) -> None:
+        """Start the consumer and watch its group client."""
+        await super().on_start()
+        conf, coordinator = self.app.conf, self._ensure_consumer()._coordinator
+        self.group_client = GroupClient(
+            coordinator, conf.id, conf.consumer_group_instance_id, conf.broker_session_timeout
+        )
+
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         ours = cast("LaneTransport", transport)
         aiokafka_records.install()
         consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = ours.fetch_max_wait_ms
+        consumer._fetch_max_wait_ms = ours.clients.fetch_max_wait_ms
         consumer._isolation_level = "read_committed"
-        consumer._client_rack = ours.client_rack
+        consumer._client_rack = ours.clients.settings.client_rack
         return consumer
 
 
@@ -114,17 +125,21 @@ class _Consumer(driver.Consumer):
         await super().on_partitions_revoked(revoked)
 
     @Service.task
-    async def _stop_if_rejected(self) -> None:
-        """Check whether joining the group failed: aiokafka only stores the error, and Faust never reads it."""
+    async def _watch_group(self) -> None:
+        """Handle the errors of joining the group."""
+        outage = self.transport.clients.outages.of("group")
         while not self.should_stop:
-            consumer = self._thread._consumer
-            coordinator = None if consumer is None else consumer._coordinator
-            error = getattr(coordinator, "_pending_exception", None)
-            reason = rejection(self.app.conf.id, cast(PartitionAssignor, self.app.assignor).name, error)
-            if reason is not None:
-                await self.app.crash(reason)
-                return
-            await self.sleep(_REJECTED_CHECK_S)
+            thread = cast(_ConsumerThread, self._thread)
+            if (client := thread.group_client) is not None:
+                if (reason := client.failure(cast(PartitionAssignor, self.app.assignor).name)) is not None:
+                    await self.app.crash(reason)
+                    return
+                if (error := client.passing_error) is None:
+                    outage.end()
+                else:
+                    outage.begin(error)
+                    thread.thread_loop.call_soon_threadsafe(client.join_again)
+            await self.sleep(_GROUP_CHECK_S)
 
     async def on_stop(self) -> None:
         """Stop the lanes before Faust's last commit."""
@@ -213,20 +228,16 @@ class LaneTransport(driver.Transport):
 
     Args:
         app: App of the transport.
-        fetch_max_wait_ms: How long a broker holds an empty fetch of Faust's own consumer.
+        clients: Kafka client factory.
         metrics: Counts stray records.
-        client_rack: Rack of this machine, see `KafkaSettings`.
     """
 
     Consumer = _Consumer
     Producer = _Producer
 
-    def __init__(
-        self, app: faust.App, fetch_max_wait_ms: int, metrics: LaneMetrics, client_rack: str | None = None
-    ) -> None:
+    def __init__(self, app: faust.App, clients: Clients, metrics: LaneMetrics) -> None:
         super().__init__(app.conf.broker_consumer, app)
-        self.fetch_max_wait_ms = fetch_max_wait_ms
-        self.client_rack = client_rack
+        self.clients = clients
         self.metrics = metrics
         self.lanes: dict[str, PartitionLane] = {}
 
@@ -262,7 +273,7 @@ class FaustHost:
         while coordinator.member_id != _NO_MEMBER:
             if await thread.call_thread(coordinator._do_heartbeat):
                 return True
-            await asyncio.sleep(_REJECTED_CHECK_S)
+            await asyncio.sleep(_GROUP_CHECK_S)
         return False
 
     async def crash(self, reason: BaseException) -> None:

@@ -23,6 +23,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from sidestream.streams.contracts.client_partitioners import aiokafka_option, kafka_python_option
 from sidestream.streams.contracts.settings import DEFAULT_PARTITIONER, PartitionerName
 from sidestream.streams.errors import AccessError, BrokerError, SettingsError
+from sidestream.streams.kafka.outages import Outages
 from sidestream.streams.kafka.records import kafka_python_records
 from sidestream.streams.kafka.records.codecs import require_codecs
 from sidestream.streams.kafka.security import Credentials
@@ -55,6 +56,9 @@ class Clients:
     Args:
         settings: Address, security and timeouts.
 
+    Attributes:
+        outages: What of this process waits for Kafka.
+
     Raises:
         SettingsError: No address is set, or a certificate or key cannot be used.
         MissingPackage: The package of a codec is not installed.
@@ -67,6 +71,7 @@ class Clients:
         require_codecs()
         self.settings = settings
         self.bootstrap = settings.bootstrap
+        self.outages = Outages()
         self._credentials = Credentials(settings.security)
         self._was_let_in = settings.security.protocol == "PLAINTEXT"
 

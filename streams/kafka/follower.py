@@ -85,6 +85,8 @@ class Follower(Reader):
     async def open(self) -> None:
         """Connect, set the first positions, and make the current ends the target ends.
 
+        Opened again after `close`, it goes on at its positions, and the target ends stay.
+
         Raises:
             TopicError: A topic or partition does not exist.
             BrokerError: Kafka does not answer, or refuses the request.
@@ -217,11 +219,15 @@ class Follower(Reader):
 
     async def _assign(self, consumer: AIOKafkaConsumer) -> None:
         await require_topics(consumer, self._topics, self._clients.bootstrap, self._seconds)
-        consumer.assign([TopicPartition(*place) for place in self._wanted])
-        await require_partitions(consumer, self._wanted, self._clients.bootstrap, self._seconds)
-        bounds = await _bounds(consumer, self._wanted)
+        wanted = sorted({*self._wanted, *self._state.positions})
+        consumer.assign([TopicPartition(*place) for place in wanted])
+        await require_partitions(consumer, wanted, self._clients.bootstrap, self._seconds)
+        bounds = await _bounds(consumer, wanted)
         self._state.bounds.update(bounds)
-        if self._start is not None:
+        if self._state.positions:
+            self._state.start(bounds, dict(self._state.positions))
+            self._seek_all(consumer)
+        elif self._start is not None:
             self._state.start(bounds, self._start)
             self._seek_all(consumer)
             self._state.set_targets({place: end for place, (_, end) in bounds.items()})

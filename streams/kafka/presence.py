@@ -13,7 +13,7 @@ from sidestream.streams.kafka.read_rules import Place
 _ABSENT_S = 1.0
 _ABSENT_LOOK_S = 0.05
 # Metadata of an assigned topic arrives with one request; aiokafka does not signal when.
-_METADATA_S = 30.0
+_METADATA_S = 10.0
 _METADATA_LOOK_S = 0.002
 
 

@@ -20,9 +20,10 @@
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from sidestream.streams.contracts.unreadable import Unreadable
 from sidestream.streams.errors import BrokerError, TopicError
 
 # The standard library's: importing structlog takes a third of a second, and would print to the output of commands.
@@ -62,6 +63,20 @@ class Bounds(NamedTuple):
 
 Start = Literal["beginning", "end"] | Mapping[Place, int]
 """First positions; partitions without an explicit position are read from their beginning."""
+
+
+def keep_last(records: Iterable[Any], values: dict[bytes, bytes]) -> None:
+    """Update the last values of the keys of a compacted topic with records.
+
+    Args:
+        records: In offset order; unreadable ones are skipped, the consumer has logged them.
+        values: Last value by key, changed in place; a tombstone removes its key.
+    """
+    for record in records:
+        if record.value is None:
+            values.pop(record.key, None)
+        elif record.value or not isinstance(record.value, Unreadable):
+            values[record.key] = record.value
 
 
 class ReadState:

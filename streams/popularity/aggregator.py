@@ -22,7 +22,7 @@ from aiokafka.errors import KafkaError
 from sidestream.streams.contracts.topics import Topics
 from sidestream.streams.errors import BadRecord, BrokerError, LaneError, LaneFenced, SidestreamError
 from sidestream.streams.kafka.clients import Clients
-from sidestream.streams.kafka.compacted import keep_last
+from sidestream.streams.kafka.read_rules import keep_last
 from sidestream.streams.kafka.reading import fetch_bounds, read_to_end
 from sidestream.streams.listens.durable.guarantee import make_writer
 from sidestream.streams.listens.durable.writer import ChangelogWriter, FoldedBatch

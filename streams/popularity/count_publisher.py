@@ -17,8 +17,8 @@ from sidestream.streams.contracts.decode import Limits, decode_listen
 from sidestream.streams.contracts.topics import Topics
 from sidestream.streams.errors import BadRecord, SidestreamError
 from sidestream.streams.kafka.clients import Clients
-from sidestream.streams.kafka.compacted import keep_last
 from sidestream.streams.kafka.pace import Pace
+from sidestream.streams.kafka.read_rules import keep_last
 from sidestream.streams.kafka.reading import fetch_bounds, read_to_end
 from sidestream.streams.listens.batch import Decode
 from sidestream.streams.listens.durable.writer import DerivedRecord

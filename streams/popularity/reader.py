@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from sidestream.streams.contracts.topics import TopicSpec
 from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.lasting.service import FollowingService
 from sidestream.streams.kafka.read_rules import Batch
-from sidestream.streams.kafka.service import FollowingService
 from sidestream.streams.popularity.current_counts import CountsHub
 
 
@@ -22,7 +22,7 @@ class CountsReader(FollowingService):
     """
 
     def __init__(self, clients: Clients, topic: TopicSpec, live: CountsHub) -> None:
-        super().__init__(clients, topic)
+        super().__init__(clients, "item counts", topic)
         self._live = live
 
     def on_batches(self, batches: Sequence[Batch]) -> None:

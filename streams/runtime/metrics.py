@@ -47,6 +47,12 @@ class Metrics:
             ("topic", "partition"),
             registry=registry,
         )
+        self.kafka_outages = Counter(
+            "sidestream_kafka_outages",
+            "Times that a part of the worker lost Kafka and waited for it, leader changes included.",
+            ("part",),
+            registry=registry,
+        )
         self.ready = Gauge("sidestream_ready", "1 while /readyz reports ready.", registry=registry)
 
     def expose(self) -> bytes:

@@ -5,10 +5,13 @@ inbox without acking; a worker task encodes them in a thread, sends, waits for e
 acks the events, in order. After a crash whole batches are replayed, and readers order values by source offset, so that
 is safe.
 
-On revocation, queued events are dropped and the batch in flight is awaited: a value written late by the previous owner
-could become the last one of its key and, after compaction, the only one. Each event carries the epoch in which it was
-consumed, because one that waits for space in the inbox may enter it after the revocation. A process that was paused for
-longer than its session does not know of the revocation yet: it stops before it writes.
+On revocation, queued events are dropped and the batch in flight is awaited for a limited time, then abandoned with its
+producer: a value written late by the previous owner could become the last one of its key and, after compaction, the
+only one. Each event carries the epoch in which it was consumed, because one that waits for space in the inbox may enter
+it after the revocation. A process that was paused for longer than its session does not know of the revocation yet: it
+stops before it writes.
+
+While brokers are away, the batch in flight waits; it is sent again by a new producer where the old one has ended.
 
 Faust commits past one hole of a compacted topic per commit interval: after a restart some items are tokenized again.
 
@@ -24,26 +27,26 @@ from functools import partial
 from typing import Any
 
 import faust
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
 from faust.types import TP
 from mode import Service
 
 from sidestream.streams.contracts.decode import Limits
 from sidestream.streams.contracts.outgoing import Outgoing
 from sidestream.streams.contracts.topics import Topics
-from sidestream.streams.errors import LaneError
 from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.runtime.logs.log import get_log
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.streams.runtime.progress import IDLE, Work
 from sidestream.streams.runtime.stall import StallGuard
 from sidestream.streams.tokenizing.live.items import LIVE_MARK
 from sidestream.streams.tokenizing.live.service import SWEEP_S, LiveItemsService
 from sidestream.streams.tokenizing.records import ConsumedRecord, RecordMaker
+from sidestream.streams.tokenizing.sending import AgentSender
 from sidestream.streams.tokenizing.settings import AgentSettings
 from sidestream.streams.tokenizing.values import ItemEncoder, item_sids
 
-_MAX_REQUEST_BYTES = 4 << 20
+_log = get_log(__name__)
+
 _REVOKE_WAIT_S = 3.0
 _TICK_S = 0.5
 
@@ -67,6 +70,7 @@ class CatalogAgent(Service):
     Attributes:
         epoch: Changes with every revocation.
         write_lock: Held while a batch is in flight.
+        sender: Sends what it made.
         record_maker: Makes the records. It uses the version of `encoder` alone until others are set, which needs
             `write_lock`.
         may_work: While it is cleared, batches wait. Clear it only while none is in flight: from a rebalance on.
@@ -88,7 +92,6 @@ class CatalogAgent(Service):
     ) -> None:
         super().__init__()
         self._stall = StallGuard(topics.catalog_items.name, clients.settings.session_timeout_ms, seconds)
-        self._clients = clients
         self._topics = topics
         self.record_maker = RecordMaker(topics, partial(item_sids, encoder, settings=settings), limits, metrics)
         self.may_work = asyncio.Event()
@@ -104,7 +107,7 @@ class CatalogAgent(Service):
         self._idle.set()
         self._batches_done = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tokenizer")
-        self._producer: AIOKafkaProducer | None = None
+        self.sender = AgentSender(clients, topics.live_states)
         self._live = live
         for topic in (topics.catalog_items.name, *(live.sources if live is not None else ())):
             source = app.topic(topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
@@ -114,9 +117,14 @@ class CatalogAgent(Service):
 
     def work(self) -> Work:
         """Return how many events wait for their micro-batch; the batch in flight counts as one."""
-        if not self.may_work.is_set():
+        if not self.is_able:
             return IDLE
         return Work(self._inbox.qsize() + (not self._idle.is_set()), self._batches_done)
+
+    @property
+    def is_able(self) -> bool:
+        """Whether it may work and does not wait for Kafka."""
+        return self.may_work.is_set() and not self.sender.is_waiting
 
     def watch(self, partition: int) -> None:
         """Record which items of a partition are updated from now on, until a revocation or `unwatch`."""
@@ -135,37 +143,34 @@ class CatalogAgent(Service):
             make: Makes a record to publish, or `None`, for each; called in the tokenizer's thread.
 
         Returns:
-            How many of the records had no newer one. `None` if the partitions were revoked: nothing was written.
+            How many of the records had no newer one. `None` if the partitions were revoked: nothing was written, or
+            only a part.
 
         Raises:
-            LaneError: The values were not acknowledged, or this process was paused for too long.
+            LaneError: The broker refused a value, or this process was paused for too long.
         """
         async with self.write_lock:
-            if epoch != self.epoch or self._producer is None:
+            if epoch != self.epoch:
                 return None
             latest = [
                 record for record in earlier if self._newest[record.partition].get(record.key, -1) < record.offset
             ]
-            await self._publish(self._producer, latest, make)
-            return len(latest)
+            return len(latest) if await self._publish(latest, epoch, make) else None
 
     async def on_start(self) -> None:
         """Open the producer and start to work."""
-        producer = self._clients.async_producer(max_request_bytes=_MAX_REQUEST_BYTES)
-        await producer.start()
-        self._producer = producer
+        await self.wait(self.sender.producer.start())
         self._stall.ran()
         self.add_future(self._tick())
-        self.add_future(self._run(producer))
+        self.add_future(self._run())
         if self._live is not None:
-            self.add_future(self._sweep_live(self._live, producer))
+            self.add_future(self._sweep_live(self._live))
 
     async def on_stop(self) -> None:
         """Let the batch in flight end, then close the producer; events that are not acked are delivered again."""
         self.epoch += 1
-        if self._producer is not None:
-            await self._batch_ended()
-            await self._producer.stop()
+        await self._batch_ended()
+        await self.sender.producer.stop()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _enqueue(self, stream: Any) -> None:
@@ -187,11 +192,9 @@ class CatalogAgent(Service):
         while not self._inbox.empty():
             self._inbox.get_nowait()
         if not await self._batch_ended():
-            msg = (
-                f"{self._topics.catalog_items.name}: the batch in flight did not end within {_REVOKE_WAIT_S} s of the "
-                "revocation; the worker must restart, because another one may own its partitions by now"
-            )
-            raise LaneError(msg)
+            # Another worker may own its partitions by now: it gets the events again.
+            await self.sender.abandon(self.epoch)
+            _log.warning("batch in flight abandoned at a revocation", after_s=_REVOKE_WAIT_S)
 
     async def _batch_ended(self) -> bool:
         try:
@@ -203,7 +206,7 @@ class CatalogAgent(Service):
         self.write_lock.release()
         return True
 
-    async def _run(self, producer: AIOKafkaProducer) -> None:
+    async def _run(self) -> None:
         while not self.should_stop:
             first = await self._inbox.get()
             await self.may_work.wait()
@@ -211,7 +214,7 @@ class CatalogAgent(Service):
             try:
                 batch = await self._collect_batch(first)
                 async with self.write_lock:
-                    await self._process_batch(producer, [entry for entry in batch if entry[0] == self.epoch])
+                    await self._process_batch([entry for entry in batch if entry[0] == self.epoch])
                 self._batches_done += 1
             finally:
                 self._idle.set()
@@ -233,7 +236,7 @@ class CatalogAgent(Service):
                 break
         return batch
 
-    async def _process_batch(self, producer: AIOKafkaProducer, batch: list[tuple[int, Any, Any]]) -> None:
+    async def _process_batch(self, batch: list[tuple[int, Any, Any]]) -> None:
         if not batch:
             return
         with self._metrics.tokenize_seconds.time():
@@ -241,19 +244,25 @@ class CatalogAgent(Service):
             for record in consumed:
                 if record.topic == self._topics.catalog_items.name and record.partition in self._newest:
                     self._newest[record.partition][record.key] = record.offset
-            await self._publish(producer, consumed)
-        for _, stream, event in batch:
-            await stream.ack(event)
+            is_published = await self._publish(consumed, batch[0][0])
+        if is_published:
+            for _, stream, event in batch:
+                await stream.ack(event)
 
     async def _publish(
-        self, producer: AIOKafkaProducer, consumed: Sequence[ConsumedRecord], make: MakeRecords | None = None
-    ) -> None:
-        """Make the records that follow from consumed ones, and send them."""
+        self,
+        consumed: Sequence[ConsumedRecord],
+        epoch: int,
+        make: MakeRecords | None = None,
+    ) -> bool:
+        """Make the records that follow from consumed ones, and send them; return whether they were acknowledged."""
         partitions = {record.partition for record in consumed}
         if self._live is not None and not partitions <= self._live.restored:
-            await self._live.restore(partitions)
+            await self.sender.restore(self._live, epoch, partitions)
         loop = asyncio.get_running_loop()
-        await self._send(producer, await loop.run_in_executor(self._thread, self._make_records, consumed, make))
+        outgoing = await loop.run_in_executor(self._thread, self._make_records, consumed, make)
+        self._stall.check()
+        return await self.sender.send(outgoing, epoch)
 
     def _make_records(self, consumed: Sequence[ConsumedRecord], make: MakeRecords | None = None) -> list[Outgoing]:
         outgoing = (make or self.record_maker.make_records)(consumed)
@@ -273,39 +282,17 @@ class CatalogAgent(Service):
             for record, made in zip(consumed, outgoing, strict=True)
         )
 
-    async def _send(self, producer: AIOKafkaProducer, outgoing: Sequence[Outgoing]) -> None:
-        self._stall.check()
-        states = self._topics.live_states
-        try:
-            # States first: what a crash between the two leaves unsent follows from them.
-            for part in ([r for r in outgoing if r[0] == states.name], [r for r in outgoing if r[0] != states.name]):
-                acks = [
-                    await producer.send(
-                        topic,
-                        value,
-                        key,
-                        partition=states.partition_of(key) if topic == states.name and key else None,
-                        headers=headers,
-                    )
-                    for topic, key, value, headers in part
-                ]
-                await asyncio.gather(*acks)
-        except KafkaError as exc:
-            targets = " and ".join(sorted({topic for topic, *_ in outgoing}))
-            msg = (
-                f"{targets}: {len(outgoing)} records made from catalogue events were not acknowledged ({exc!r}); "
-                "check the broker, then restart the worker: the events are consumed again"
-            )
-            raise LaneError(msg) from exc
-
-    async def _sweep_live(self, live: LiveItemsService, producer: AIOKafkaProducer) -> None:
+    async def _sweep_live(self, live: LiveItemsService) -> None:
         """Once a second, end the live items that have expired: the clock ends them, not an event."""
         while not self.should_stop:
             await self.sleep(SWEEP_S)
             await self.may_work.wait()
             async with self.write_lock:
-                if not self.should_stop and (records := await live.sweep()):
-                    await self._send(producer, records)
+                epoch = self.epoch
+                await self.sender.restore(live, epoch)
+                if not self.should_stop and epoch == self.epoch and (records := await live.sweep()):
+                    self._stall.check()
+                    await self.sender.send(records, epoch)
 
     async def _tick(self) -> None:
         while True:

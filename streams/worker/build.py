@@ -99,6 +99,7 @@ class WorkerParts:
         self.metrics = metrics
         self.health = Health(metrics)
         self.clients = Clients(settings.kafka)
+        self.clients.outages.on_begin = lambda part: metrics.kafka_outages.labels(part).inc()
         self.topics: Topics = build_topics(settings.topics)
         self.limits = Limits.from_settings(settings.topics)
         self.clock: Clock = WallClock() if settings.worker.clock == "wall" else LogClock()
@@ -109,14 +110,19 @@ class WorkerParts:
         self._standbys: Standbys | None = None
         lane_metrics = LaneMetrics(metrics, self.topics.listens.name)
         self.app: faust.App = make_faust_app(
-            settings.worker.group_id, self.clients, settings.lane, self.folder, lane_metrics
+            settings.worker.group_id,
+            self.clients,
+            settings.lane,
+            self.folder,
+            lane_metrics,
+            settings.worker.group_instance_id,
         )
         self.watchdog = self._watchdog()
         self._heartbeat = Heartbeat(self.watchdog)
         gate = TopicGate(self.clients, self.topics, settings.worker.broker_wait_s, settings.worker.group_id)
         self._backlog = self._watch_backlog()
         self.health.add_readiness_check(gate.not_ready)
-        self.health.add_readiness_check(self._backlog.not_ready)
+        self.health.add_readiness_check(self.clients.outages.not_ready)
         load = load or partial(load_pair, settings=settings.engine, with_model=self.role != "tokenize")
         self._generations = GenerationParts(
             settings, pair, load, self.clients, self.topics, metrics, self.clock, self.folder / "catalogue"
@@ -124,19 +130,15 @@ class WorkerParts:
         self._serves: Callable[[], tuple[str, str]] = lambda: (pair.tokenizer.version, pair.model_version)
         services: list[Service] = [gate, self._backlog, *self._generations.services]
         self.health.add_readiness_check(self._generations.control.not_ready)
-        self._heartbeat.watch("generations", self._generations.control.work)
+        self._watch("generations", self._generations.control.work)
         if self.role != "tokenize":
             services += self._recommending(pair, lane_metrics)
         if self.role != "recommend":
             services += self._tokenizing(pair)
         group = GroupMembership(self.app)
         self.health.add_readiness_check(group.not_ready)
-        # An unreachable Kafka is no reason to terminate; a rebalance may take its whole timeout.
-        self._heartbeat.watch(
-            "group",
-            lambda: group.work() if self._backlog.answers else IDLE,
-            _no_progress_s(settings) + settings.lane.rebalance_timeout_ms / 1e3,
-        )
+        # A rebalance may take its whole timeout.
+        self._watch("group", group.work, _no_progress_s(settings) + settings.lane.rebalance_timeout_ms / 1e3)
         self.web = WebServer(create_web(self.health, metrics, self.states, self._about), settings.web)
         boot = _Boot(self.app)
         boot.services = (self._heartbeat, self.web, Registration(settings, self.folder, self.web), *services)
@@ -185,14 +187,18 @@ class WorkerParts:
         if self.role == "tokenize":
             self._serves = lambda: ((*retokenizer.versions, pair.tokenizer.version)[0], pair.model_version)
         self.health.add_readiness_check(retokenizer.not_ready)
-        self._heartbeat.watch("catalog agent", agent.work)
+        self._watch("catalog agent", agent.work)
         for source in (self.topics.catalog_items.name, *live.sources):
-            self._heartbeat.watch(source, partial(self._unread_by, agent, source))
+            self._watch(source, partial(self._unread_by, agent, source))
         return [agent, retokenizer]
 
     def _unread_by(self, agent: CatalogAgent, source: str) -> Work:
         # Records that wait for a pair that cannot be loaded are reported by the readiness, and no reason to terminate.
-        return self._backlog.unread(source) if agent.may_work.is_set() else IDLE
+        return self._backlog.unread(source) if agent.is_able else IDLE
+
+    def _watch(self, part: str, work: Callable[[], Work], limit_s: float | None = None) -> None:
+        """Let the watchdog watch a part, except while Kafka is away: that is no reason to terminate."""
+        self._heartbeat.watch(part, lambda: work() if self._backlog.answers else IDLE, limit_s)
 
     def _recommending(self, pair: Pair, lane_metrics: LaneMetrics) -> list[Service]:
         serving = self._generations.serving(pair)
@@ -231,7 +237,7 @@ class WorkerParts:
         if (aggregator := make_aggregator(host, self.clients, self.topics, *parts)) is not None:
             self._add_lane(aggregator, self.topics.item_count_changes.partitions)
         sessions = self._sessions(serving, lane, host, pacer)
-        self._heartbeat.watch("catalogue", serving.work)
+        self._watch("catalogue", serving.work)
         # Sessions read the listen lane's tables: registered last, they stop first.
         for part in (lane, erasures, sessions):
             self._add_lane(part, self.topics.listens.partitions)
@@ -241,7 +247,7 @@ class WorkerParts:
 
     def _add_lane(self, lane: _Lane, partitions: int) -> None:
         register(self.app, lane)
-        self._heartbeat.watch(lane.topic, partial(_work_of, lane, self._backlog))
+        self._watch(lane.topic, partial(_work_of, lane, self._backlog))
         for partition in range(partitions):
             unread = self.metrics.unread.labels(lane.topic, str(partition))
             unread.set_function(partial(_unread_of, lane, self._backlog, partition))

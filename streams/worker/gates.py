@@ -4,10 +4,11 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
+from kafka.errors import KafkaError
 from mode import Service
 
 from sidestream.streams.contracts.topics import Topics, require_topics
-from sidestream.streams.errors import AccessError, BrokerError
+from sidestream.streams.errors import AccessError, BrokerError, TopicError
 from sidestream.streams.kafka.admin import KafkaTopicAdmin
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.worker.coordinator import has_coordinator
@@ -64,15 +65,7 @@ class TopicGate(Service):
         """
         until_s = self._seconds() + self._wait_s
         while not self.should_stop:
-            try:
-                # The admin client itself would block for a long time without giving a reason.
-                await self._clients.log_in(_CONNECT_S)
-            except AccessError:
-                raise
-            except BrokerError as exc:
-                last_error = str(exc)
-            else:
-                await asyncio.to_thread(self._require)
+            if not (last_error := await self._answer()):
                 if self._group_id is not None:
                     await self._await_coordinator(self._group_id)
                 self._reasons = []
@@ -86,6 +79,22 @@ class TopicGate(Service):
                 raise BrokerError(msg)
             self._reasons = [f"kafka: no answer from {self._clients.bootstrap} yet"]
             await self.sleep(_RETRY_S)
+
+    async def _answer(self) -> str:
+        """Check the topics; return why Kafka did not answer, if it did not."""
+        try:
+            # The admin client itself would block for a long time without giving a reason.
+            await self._clients.log_in(_CONNECT_S)
+            await asyncio.to_thread(self._require)
+        except AccessError:
+            raise
+        except BrokerError as exc:
+            return str(exc)
+        except TopicError as exc:
+            if not isinstance(exc.__cause__, KafkaError):
+                raise
+            return str(exc)  # the broker went away after the login
+        return ""
 
     async def _await_coordinator(self, group_id: str) -> None:
         """Wait until Kafka has a coordinator for the group: a new Kafka creates its offsets topic at the first request.

@@ -50,6 +50,14 @@ class WorkerSettings(BaseModel):
         ge=1,
         description="Number of this worker among several with one data_dir. None: the first whose folder is free.",
     )
+    group_instance_id: str | None = Field(
+        default=None,
+        max_length=200,
+        pattern=r"^[a-zA-Z0-9._-]+$",
+        description="Makes the worker a static member of its group (KIP-345): after a restart within "
+        "kafka.session_timeout_ms it gets its partitions back and the other workers keep theirs; until then nobody "
+        "works on them. One id for each worker. None: a dynamic member, whose partitions move at once when it stops.",
+    )
     clock: Literal["wall", "log"] = Field(
         default="wall",
         description="Clock for expiry and newness of items; log: time of the latest session-start, for old logs.",

@@ -15,7 +15,7 @@ from sidestream.streams.contracts.topics import Topics
 from sidestream.streams.errors import BrokerError
 from tests.integration.rigs.failure_rig import FAULTY, SHORT, Limits, make_own_topics
 from tests.integration.rigs.session_rig import Rig
-from tests.integration.rigs.two_nodes import TwoNodeKafka
+from tests.integration.rigs.three_brokers import ThreeBrokers
 
 
 class MortalKafka:
@@ -71,11 +71,11 @@ def mortal_kafka(tmp_path: Path, kafka_jars: None) -> Iterator[MortalKafka]:
 
 
 @pytest.fixture
-def two_nodes(tmp_path: Path, kafka_jars: None) -> Iterator[TwoNodeKafka]:
-    """A Kafka for a single test, whose second node may be killed."""
-    nodes = TwoNodeKafka(tmp_path / "nodes")
-    yield nodes
-    nodes.stop()
+def brokers(tmp_path: Path, kafka_jars: None) -> Iterator[ThreeBrokers]:
+    """A Kafka of three nodes for a single test, which may stop, kill and pause them."""
+    made = ThreeBrokers(tmp_path / "brokers")
+    yield made
+    made.stop()
 
 
 @pytest.fixture(params=[SHORT, pytest.param(Limits(), marks=pytest.mark.slow)], ids=["short", "default"])

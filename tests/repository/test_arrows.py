@@ -24,6 +24,7 @@ ORDER = (
     "contracts",
     "kafka/security",
     "kafka",
+    "kafka/lasting",
     "broker",
     "listens/table",
     "listens/durable",

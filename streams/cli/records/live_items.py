@@ -10,7 +10,7 @@ from sidestream.streams.cli.context import settings_of
 from sidestream.streams.cli.options import Json
 from sidestream.streams.cli.output import print_rows
 from sidestream.streams.contracts.topics import build_topics
-from sidestream.streams.kafka.compacted import keep_last
+from sidestream.streams.kafka.read_rules import keep_last
 from sidestream.streams.kafka.tail import read_topic
 from sidestream.streams.terminal import Column
 from sidestream.streams.tokenizing.live.reading import value_of

@@ -81,6 +81,9 @@ def _run_fleet(context: Context, settings: Settings, count: int) -> int:
     if settings.log.format == "auto":
         shared["log.format"] = "text" if sys.stderr.isatty() else "json"
     flags: list[dict[str, Any]] = [{**shared, "web.port": port} for port in ports]
+    if settings.worker.group_instance_id is not None:
+        for number, worker in enumerate(flags, start=1):
+            worker["worker.group_instance_id"] = f"{settings.worker.group_instance_id}-{number}"
     if (first := settings.worker.instance) is not None:
         for instance, worker in enumerate(flags, start=first):
             worker["worker.instance"] = instance

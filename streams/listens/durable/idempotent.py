@@ -8,7 +8,7 @@ from aiokafka.errors import KafkaError
 
 from sidestream.streams.errors import LaneError, LaneInterrupted, NotAcknowledged
 from sidestream.streams.kafka.clients import Clients
-from sidestream.streams.kafka.producing import acknowledged
+from sidestream.streams.kafka.lasting.producing import acknowledged
 from sidestream.streams.listens.durable.sending import (
     MAX_REQUEST_BYTES,
     derived_groups,

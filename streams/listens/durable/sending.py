@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaProducer
 
 from sidestream.streams.errors import LaneError
-from sidestream.streams.kafka.producing import close_producer
+from sidestream.streams.kafka.lasting.producing import close_producer
 from sidestream.streams.listens.durable.writer import DerivedRecord, FoldedBatch
 from sidestream.streams.runtime.pacing import Pacer
 

@@ -37,7 +37,7 @@ from aiokafka.errors import (
 
 from sidestream.streams.errors import LaneError, LaneFenced, LaneInterrupted, NotAcknowledged
 from sidestream.streams.kafka.clients import Clients
-from sidestream.streams.kafka.producing import acknowledged
+from sidestream.streams.kafka.lasting.producing import acknowledged
 from sidestream.streams.listens.durable.sending import (
     MAX_REQUEST_BYTES,
     queue_batch,

@@ -15,7 +15,7 @@ from kafka.structs import OffsetAndMetadata
 from sidestream.streams.contracts.topics import Topics, TopicState
 from sidestream.streams.errors import BrokerError, LaneError, SettingsError
 from sidestream.streams.kafka.clients import Clients
-from sidestream.streams.kafka.compacted import keep_last
+from sidestream.streams.kafka.read_rules import keep_last
 from sidestream.streams.kafka.reading import fetch_bounds, read_to_end
 from sidestream.streams.listens.durable.guarantee import make_writer
 from sidestream.streams.listens.durable.writer import ChangelogWriter, FoldedBatch

@@ -10,22 +10,25 @@ points behind its encoder, and the artifact holds no inverse: such listeners hav
 from their words alone, and the log says so once per version.
 
 The listen lane does not wait for any of this: counting takes one lookup per listen in a set of ids, and sums are sent
-by a separate task. Sums that are not sent yet when a worker dies are lost to the mean; nothing else depends on them.
+by a separate task. Sums that are not sent yet when a worker dies, or when no broker takes them in time, are lost to the
+mean; nothing else depends on them.
 """
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from mode import Service
 
 from sidestream.models.data.rows import ListenRow
 from sidestream.models.history import history
 from sidestream.models.records.signals import is_positive
+from sidestream.streams.contracts.outgoing import Outgoing
 from sidestream.streams.contracts.topics import TopicSpec
-from sidestream.streams.errors import LaneError
+from sidestream.streams.errors import LaneError, NotAcknowledged
 from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.lasting.producer import LastingProducer
 from sidestream.streams.listens.batch import Listens
 from sidestream.streams.runtime.logs.log import get_log
 from sidestream.streams.tokenizing.live.ids import LiveIds
@@ -35,6 +38,9 @@ from sidestream.tokenizer.live.vectors import Float64
 from sidestream.tokenizer.sid import item_key
 
 _log = get_log(__name__)
+
+# How long a revocation or the worker's end waits for the last sums.
+_LAST_S = 1.0
 
 
 class LiveAudience(Service):
@@ -64,7 +70,7 @@ class LiveAudience(Service):
         self._warned: set[str] = set()
         self.set_codebooks(codebooks)
         self._audience = Audience(settings.listener_half_life_s)
-        self._producer: AIOKafkaProducer | None = None
+        self._producer: LastingProducer | None = None
 
     def set_codebooks(self, codebooks: Iterable[LiveCodebooks]) -> None:
         """Compute listener vectors under these tokenizers from now on."""
@@ -97,21 +103,22 @@ class LiveAudience(Service):
 
     async def on_start(self) -> None:
         """Open the producer and start to publish."""
-        producer = self._producer = self._clients.async_producer(partitioner=self._partitioner)
-        await producer.start()
+        make = partial(self._clients.async_producer, partitioner=self._partitioner)
+        producer = self._producer = LastingProducer(self._clients, "listeners of live items", make)
+        await self.wait(producer.start())
         self.add_future(self._publish_regularly(producer))
 
     async def on_stop(self) -> None:
         """Publish the last sums, then close the producer."""
         if self._producer is not None:
-            await self._publish(self._producer)
+            await self._publish(self._producer, _LAST_S)
             await self._producer.stop()
 
     async def on_revoked(self, *args: Any, **kwargs: Any) -> None:
         """Publish the last sums and start again from zero: another worker may get the listens from now on."""
         del args, kwargs
         if self._producer is not None:
-            await self._publish(self._producer)
+            await self._publish(self._producer, _LAST_S)
         self._audience.clear()
 
     def _vectors(self, listen: ListenRow, state: bytes | None) -> Mapping[str, Float64]:
@@ -126,23 +133,22 @@ class LiveAudience(Service):
         ]
         return listener_vectors(recent, self._codebooks, self._settings.history_half_life_s)
 
-    async def _publish_regularly(self, producer: AIOKafkaProducer) -> None:
+    async def _publish_regularly(self, producer: LastingProducer) -> None:
         while not self.should_stop:
             await self.sleep(self._settings.publish_s)
             if not self.should_stop:  # otherwise `on_stop` publishes the last sums
                 await self._publish(producer)
 
-    async def _publish(self, producer: AIOKafkaProducer) -> None:
+    async def _publish(self, producer: LastingProducer, within_s: float | None = None) -> None:
+        sums: list[Outgoing] = [
+            (self._topic, item_id.encode(), listeners_value(item_id, partial), [])
+            for item_id, partial in self._audience.publish(self._ids.current)
+        ]
         try:
-            acks = [
-                await producer.send(self._topic, listeners_value(item_id, partial), item_id.encode())
-                for item_id, partial in self._audience.publish(self._ids.current)
-            ]
-            for ack in acks:
-                await ack
+            if sums:
+                await producer.send(sums, within_s=within_s)
+        except NotAcknowledged:
+            _log.warning("listener sums lost: Kafka is away", topic=self._topic, items=len(sums))
         except KafkaError as exc:
-            msg = (
-                f"{self._topic}: listener sums were not acknowledged ({exc!r}); check the broker, then restart the "
-                "worker"
-            )
+            msg = f"{self._topic}: listener sums were refused ({exc!r}); check the topic and our rights"
             raise LaneError(msg) from exc

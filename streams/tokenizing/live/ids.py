@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from sidestream.streams.contracts.topics import TopicSpec
 from sidestream.streams.contracts.unreadable import Unreadable
 from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.lasting.service import FollowingService
 from sidestream.streams.kafka.read_rules import Batch
-from sidestream.streams.kafka.service import FollowingService
 
 
 class LiveIds(FollowingService):
@@ -21,7 +21,7 @@ class LiveIds(FollowingService):
     """
 
     def __init__(self, clients: Clients, topic: TopicSpec) -> None:
-        super().__init__(clients, topic)
+        super().__init__(clients, "live items", topic)
         self.current: set[str] = set()
 
     def on_batches(self, batches: Sequence[Batch]) -> None:

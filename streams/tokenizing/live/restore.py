@@ -4,12 +4,15 @@ from collections.abc import Collection
 
 from sidestream.streams.errors import TokenizerError
 from sidestream.streams.kafka.clients import Clients
-from sidestream.streams.kafka.compacted import keep_last
+from sidestream.streams.kafka.read_rules import keep_last
 from sidestream.streams.kafka.reading import read_to_end
 from sidestream.streams.runtime.logs.log import get_log
 from sidestream.tokenizer.live import LiveState, decode_state
 
 _log = get_log(__name__)
+
+# Shorter than the watchdog's limit: the caller tries again, and says that Kafka is away.
+_NO_PROGRESS_S = 10.0
 
 
 async def restore_states(
@@ -26,7 +29,7 @@ async def restore_states(
         States by partition and key. An unreadable state is skipped with a warning: its item is tokenized again.
     """
     found: dict[int, dict[bytes, bytes]] = {partition: {} for partition in partitions}
-    async for batch in read_to_end(clients, topic, found):
+    async for batch in read_to_end(clients, topic, found, no_progress_s=_NO_PROGRESS_S):
         keep_last(batch.records, found[batch.place.partition])
     return {partition: _readable(values) for partition, values in found.items()}
 

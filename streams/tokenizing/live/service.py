@@ -71,10 +71,9 @@ class LiveItemsService:
             self.restored = frozenset(self.items.states)
 
     async def sweep(self) -> list[Outgoing]:
-        """End the items that have expired.
+        """End the items that have expired; the owned partitions must be restored.
 
         Returns:
             The records to send.
         """
-        await self.restore()
         return self.items.sweep(self._clock())

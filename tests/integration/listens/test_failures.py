@@ -135,11 +135,10 @@ def test_process_paused_past_its_session_while_another_takes_over(make_rig, kafk
 
 
 @pytest.mark.slow
-def test_transaction_log_below_its_min_isr(two_nodes, make_rig, limits, failure):
-    topics = two_nodes.make_topics()
-    two_nodes.start_second()
-    loop = ready_with_items(make_rig(two_nodes, topics))
-    two_nodes.kill_second()
+def test_transaction_log_below_its_min_isr(brokers, make_rig, limits, failure):
+    loop = ready_with_items(make_rig(brokers, brokers.make_topics()))
+    brokers.set_min_isr("__transaction_state", 3)
+    brokers.node(3).kill()
     began = time.monotonic()
     for number in range(50):
         loop.listen(f"u{number}", "i1", 3_000 + number)
@@ -149,7 +148,7 @@ def test_transaction_log_below_its_min_isr(two_nodes, make_rig, limits, failure)
     assert code in (ExitCode.NO_PROGRESS, ExitCode.CRASHED), last
     assert loop.topics.listens.name in last or loop.topics.user_state_changelog.name in last
     failure("transaction log below its min ISR", f"exit {code}", seconds, limits.no_progress + MARGIN_S)
-    two_nodes.start_second()
+    brokers.start(3)
     loop.start().ready(90)
     wait_until(lambda: state_size(loop) == 2, 30, "each listen folded once")
     failure("transaction log whole again, worker restarted", "recovered", time.monotonic() - began, 120.0)

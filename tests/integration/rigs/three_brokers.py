@@ -24,10 +24,11 @@ _PREFERRED = 0
 
 
 class ThreeBrokers:
-    """Three nodes in one data folder, every topic on all of them; stop it at the end."""
+    """Nodes in one data folder, every topic on all of them; stop it at the end."""
 
-    def __init__(self, data_dir: Path) -> None:
-        self.settings = BrokerSettings(kind="kafka", port=0, data_dir=data_dir, brokers=NODES)
+    def __init__(self, data_dir: Path, nodes: int = NODES) -> None:
+        self.settings = BrokerSettings(kind="kafka", port=0, data_dir=data_dir, brokers=nodes)
+        self._nodes = nodes
         self.broker: RunningBroker = start_broker(self.settings)
 
     @property
@@ -58,6 +59,13 @@ class ThreeBrokers:
         """Start a node again and wait until it answers."""
         local.start_node(self.settings, number)
 
+    def start_all(self) -> None:
+        """Start all nodes again at the same time: none answers without a majority."""
+        for number in range(1, self._nodes + 1):
+            local.start_node(self.settings, number, waits=False)
+        for number in range(1, self._nodes + 1):
+            self.start(number)
+
     @contextmanager
     def without(self, number: int, *, kill: bool = False) -> Iterator[None]:
         """A block during which one node is gone: stopped in order, or killed."""
@@ -72,7 +80,7 @@ class ThreeBrokers:
 
     def rolling_restart(self, between: Callable[[], Any] = lambda: None) -> None:
         """Stop and start each node in turn, as an upgrade does; the next one goes when all replicas are in sync."""
-        for number in range(1, NODES + 1):
+        for number in range(1, self._nodes + 1):
             with self.without(number):
                 between()
             self.wait_whole()
@@ -80,7 +88,7 @@ class ThreeBrokers:
 
     def wait_whole(self) -> None:
         """Wait until all replicas of all topics are in sync."""
-        self._wait(lambda: all(len(one["isr_nodes"]) == NODES for _, one in self._partitions()), "all in sync")
+        self._wait(lambda: all(len(one["isr_nodes"]) == self._nodes for _, one in self._partitions()), "all in sync")
 
     def leaders(self) -> dict[tuple[str, int], int]:
         """Leader of each partition of all topics, those of offsets and transactions among them; -1 for none."""
@@ -95,7 +103,7 @@ class ThreeBrokers:
         before = self.leaders()
         wanted = {}
         for place, leader in before.items():
-            others = [node for node in range(1, NODES + 1) if node != leader]
+            others = [node for node in range(1, self._nodes + 1) if node != leader]
             choose.shuffle(others)
             wanted[TopicPartition(*place)] = [*others, leader]
         with self._admin() as admin:

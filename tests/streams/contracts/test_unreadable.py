@@ -19,7 +19,7 @@ from sidestream.streams.contracts.decode import (
 )
 from sidestream.streams.contracts.unreadable import Unreadable, require_intact
 from sidestream.streams.errors import BadRecord, TopicError
-from sidestream.streams.kafka.compacted import keep_last
+from sidestream.streams.kafka.read_rules import keep_last
 from sidestream.streams.operate.states.requests import _carried
 from sidestream.streams.popularity.values import read_key, read_part
 

@@ -290,7 +290,7 @@ PINS = (
         "aiokafka.consumer.group_coordinator:GroupCoordinator._push_error_to_user",
         "56aab1a87cc6",
         "stores why the group cannot be joined, until it is read",
-        "lane.group.transport._Consumer",
+        "group.group_client",
     ),
     Pin(
         "faust.assignor.partition_assignor:PartitionAssignor.name",
@@ -371,5 +371,59 @@ PINS = (
         "5aae7dd8a0f3",
         "any unexpected error ends the sender, and with it the producer",
         "lane.writer",
+    ),
+    Pin(
+        "aiokafka.producer.sender:Sender._fail_all",
+        "d88a781c34cc",
+        "fails what is queued when the sender ends, not what waits elsewhere",
+        "kafka.producing",
+    ),
+    Pin(
+        "aiokafka:AIOKafkaProducer.stop",
+        "ae0fdb02df34",
+        "waits for ever for a broker that is away, and leaves its sender when it is cancelled",
+        "kafka.producing",
+    ),
+    Pin(
+        "aiokafka.client:AIOKafkaClient._md_synchronizer",
+        "a2801ca20dba",
+        "the task that keeps the metadata; nothing restarts it",
+        "kafka.producing, kafka.lasting.follower",
+    ),
+    Pin(
+        "aiokafka.consumer.fetcher:Fetcher._fetch_requests_routine",
+        "5c18ebcf4dfa",
+        "the task that fetches; getmany does not notice its end",
+        "kafka.lasting.follower",
+    ),
+    Pin(
+        "aiokafka.consumer.group_coordinator:GroupCoordinator.check_errors",
+        "0fe4e843462c",
+        "takes the stored error, after which joining goes on",
+        "group.group_client",
+    ),
+    Pin(
+        "aiokafka.consumer.group_coordinator:GroupCoordinator._send_req",
+        "5a71e1ccc44b",
+        "every request of a member goes through it",
+        "group.group_client",
+    ),
+    Pin(
+        "aiokafka.consumer.group_coordinator:GroupCoordinator._do_heartbeat",
+        "8007a51e0abe",
+        "a member that is unknown joins again",
+        "group.group_client",
+    ),
+    Pin(
+        "aiokafka.consumer.group_coordinator:GroupCoordinator._maybe_leave_group",
+        "7ae174a066d7",
+        "static members do not leave",
+        "group.group_client",
+    ),
+    Pin(
+        "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread.on_start",
+        "1e2e890ab3b5",
+        "starts the consumer on the thread's loop",
+        "group.transport._ConsumerThread",
     ),
 )

@@ -11,6 +11,8 @@ import aiokafka.errors
 import kafka.errors
 import kafka.structs
 
+from sidestream.streams.kafka.outages import Outages
+
 Record = namedtuple("Record", "topic partition offset timestamp key value headers")
 COMMITTED, ABORTED, OPEN, MARKER = "committed", "aborted", "open", "marker"
 
@@ -73,6 +75,7 @@ class Cluster:
     def __init__(self, **topics):
         self.topics = {name: [Log() for _ in range(count)] for name, count in topics.items()}
         self.seconds = Seconds()
+        self.outages = Outages(self.seconds)
         self.fetch_offsets = 3
         self.before_poll = lambda number: None
         self.is_silent = False

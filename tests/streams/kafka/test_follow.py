@@ -6,10 +6,9 @@ import pytest
 
 from sidestream.streams.contracts.topics import TopicSpec
 from sidestream.streams.errors import AccessError, BrokerError, TopicError
-from sidestream.streams.kafka.compacted import keep_last
 from sidestream.streams.kafka.follower import Follower
-from sidestream.streams.kafka.read_rules import Place
-from sidestream.streams.kafka.service import FollowingService
+from sidestream.streams.kafka.lasting.service import FollowingService
+from sidestream.streams.kafka.read_rules import Place, keep_last
 from tests.streams.kafka.model_log import Cluster, Log
 from tests.streams.kafka.readers import KINDS, T0, T1, opened, settle
 
@@ -176,7 +175,7 @@ async def test_positions_can_be_set_after_the_bounds_are_known():
 
 class Noting(FollowingService):
     def __init__(self, clients, *topics):
-        super().__init__(clients, *topics)
+        super().__init__(clients, "tests", *topics)
         self.found = []
         self.news = asyncio.Event()
 

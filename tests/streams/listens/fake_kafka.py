@@ -16,6 +16,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import ProducerFenced
 
 from sidestream.streams.contracts.topics import TopicState
+from sidestream.streams.kafka.outages import Outages
 
 Record = namedtuple("Record", "topic partition offset timestamp key value headers")
 Ack = namedtuple("Ack", "offset")
@@ -37,6 +38,7 @@ class FakeKafka:
     def __init__(self, session_timeout_ms: int = 10_000) -> None:
         self.logs: dict[tuple[str, int], list[Record]] = defaultdict(list)
         self.log_starts: dict[tuple[str, int], int] = defaultdict(int)
+        self.outages = Outages()
         self.offsets: dict[int, int] = {}
         self.erasure_offsets: dict[int, int] = {}
         self.crashes: list[BaseException] = []
@@ -256,6 +258,7 @@ class FakeProducer:
         self.kafka = kafka
         self.id = transactional_id
         self.epoch = -1
+        self.outages = Outages()
         self.offsets: dict[int, int] = {}
         self.erasure_offsets: dict[int, int] = {}
 

@@ -5,38 +5,25 @@ import json
 import threading
 from types import SimpleNamespace
 
-from aiokafka.errors import ProducerClosed
-
 from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.contracts.topics import build_topics
 from sidestream.streams.kafka.clients import KafkaSettings
 from sidestream.streams.tokenizing.records import ConsumedRecord
+from tests.streams.kafka.producers import Broker
 from tests.streams.tokenizing.test_values import FakeEncoder
 
 TOPICS = build_topics(TopicSettings())
 SIDS, DLQ = TOPICS.item_sids.name, TOPICS.catalog_items.name + ".dlq"
 
 
-class FakeProducer:
+class FakeKafka(Broker):
+    """Clients of the agent, and what it wrote."""
+
     settings = KafkaSettings(bootstrap="127.0.0.1:1", session_timeout_ms=10_000)
 
-    def __init__(self):
-        self.sent, self.is_open = [], True
-
-    def async_producer(self, **settings):
-        return self
-
-    async def start(self):
-        pass
-
-    async def stop(self):
-        self.is_open = False
-
-    async def send(self, topic, value, key, headers):
-        if not self.is_open:
-            raise ProducerClosed
-        self.sent.append((topic, key))
-        return asyncio.sleep(0)
+    @property
+    def sent(self):
+        return [(topic, key) for topic, key, _ in self.written]
 
 
 class FakeStream:

@@ -1,4 +1,3 @@
-import asyncio
 from types import SimpleNamespace
 
 import pytest
@@ -47,13 +46,10 @@ def test_a_broken_encoder_makes_no_dead_letters(agent):
 
 async def test_a_dead_letter_that_kafka_rejects_fails_its_batch(agent):
     class Producer:
-        async def send(self, topic, value, key, headers):
-            future = asyncio.get_running_loop().create_future()
-            if topic == DLQ:
-                future.set_exception(MessageSizeTooLargeError())
-            else:
-                future.set_result(None)
-            return future
+        async def send(self, records, is_wanted):
+            if any(topic == DLQ for topic, *_ in records):
+                raise MessageSizeTooLargeError
+            return True
 
     def message(offset, value):
         names = {"topic": TOPICS.catalog_items.name, "partition": 0, "offset": offset, "timestamp": 1_700_000_000.0}
@@ -70,9 +66,10 @@ async def test_a_dead_letter_that_kafka_rejects_fails_its_batch(agent):
         return [(0, stream, SimpleNamespace(message=one)) for one in messages]
 
     stream = Stream()
-    await agent._process_batch(Producer(), batch(stream, message(0, None)))
+    agent.sender.producer = Producer()
+    await agent._process_batch(batch(stream, message(0, None)))
     assert stream.acked == [0]
     # Not acked: the events are delivered again after the restart.
     with pytest.raises(LaneError, match=r"catalog-items\.v1\.dlq"):
-        await agent._process_batch(Producer(), batch(stream, message(1, None), message(2, b"{")))
+        await agent._process_batch(batch(stream, message(1, None), message(2, b"{")))
     assert stream.acked == [0]

@@ -4,7 +4,7 @@ import threading
 import pytest
 
 from sidestream.streams.errors import LaneError
-from tests.streams.tokenizing.agent_rig import SIDS, FakeProducer, FakeStream, source, until
+from tests.streams.tokenizing.agent_rig import SIDS, FakeKafka, FakeStream, source, until
 
 
 def records(agent):
@@ -12,7 +12,7 @@ def records(agent):
 
 
 async def test_rewritten_values_never_replace_those_of_newer_events(make_agent):
-    producer = FakeProducer()
+    producer = FakeKafka()
     agent = make_agent(producer)
     await agent.start()
     agent.watch(0)
@@ -26,7 +26,7 @@ async def test_rewritten_values_never_replace_those_of_newer_events(make_agent):
 
 
 async def test_events_and_rewrites_alternate_until_both_are_done(make_agent):
-    producer = FakeProducer()
+    producer = FakeKafka()
     agent = make_agent(producer, max_batch=3)
     await agent.start()
     agent.watch(0)
@@ -43,7 +43,7 @@ async def test_events_and_rewrites_alternate_until_both_are_done(make_agent):
 
 
 async def test_nothing_is_rewritten_after_a_revocation(make_agent):
-    producer = FakeProducer()
+    producer = FakeKafka()
     agent = make_agent(producer)
     await agent.start()
     agent.watch(0)
@@ -55,7 +55,7 @@ async def test_nothing_is_rewritten_after_a_revocation(make_agent):
 
 
 async def test_a_revocation_waits_for_a_rewrite_in_flight(make_agent):
-    producer = FakeProducer()
+    producer = FakeKafka()
     agent = make_agent(producer)
     await agent.start()
     agent.watch(0)
@@ -80,10 +80,10 @@ async def test_a_revocation_waits_for_a_rewrite_in_flight(make_agent):
 
 async def test_a_paused_process_rewrites_nothing(make_agent):
     now = [0.0]
-    agent = make_agent(FakeProducer(), seconds=lambda: now[0])
-    agent._producer = agent._clients
+    producer = FakeKafka()
+    agent = make_agent(producer, seconds=lambda: now[0])
     agent.watch(0)
     now[0] = 9.0  # the session ends after 10 s; 8 s are the limit
     with pytest.raises(LaneError, match="was paused"):
         await agent.rewrite(agent.epoch, [source(1, "a")], records(agent))
-    assert agent._clients.sent == []
+    assert producer.sent == []

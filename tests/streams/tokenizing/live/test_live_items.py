@@ -177,7 +177,7 @@ async def test_another_tokenizer_uses_the_window_at_once_and_leaves_no_trace(mak
         made = worker.items.apply(
             [event], [(SIDS, b"live", value.to_json(), [])], worker.agent.record_maker.to_dead_letter
         )
-        await worker.agent._send(worker.producer, made)
+        await worker.agent.sender.send(made, worker.agent.epoch)
         return versions
 
     plain = await rewrite(tokenizer, other)

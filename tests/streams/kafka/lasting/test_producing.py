@@ -1,52 +1,24 @@
 """Acknowledgements with a deadline, on producers whose sender and metadata task are stand-ins."""
 
 import asyncio
-from types import SimpleNamespace
 
 import pytest
-from aiokafka.errors import KafkaError, OutOfOrderSequenceNumber, ProducerFenced
+from aiokafka.errors import (
+    KafkaError,
+    LeaderNotAvailableError,
+    MessageSizeTooLargeError,
+    OutOfOrderSequenceNumber,
+    ProducerFenced,
+    TopicAuthorizationFailedError,
+)
 
 from sidestream.streams.errors import NotAcknowledged
-from sidestream.streams.kafka.producing import acknowledged, close_producer, end_of_sender
-
-
-class Accumulator:
-    def __init__(self, flushes):
-        self.flushes = flushes
-
-    async def close(self):
-        await self.flushes.wait()
-
-
-class Client:
-    def __init__(self):
-        self._sync_task = asyncio.ensure_future(asyncio.Event().wait())
-        self.is_closed = False
-
-    async def close(self):
-        self.is_closed = True
-        self._sync_task.cancel()
-
-
-def make_producer(sender=None, flushes=True):
-    flushed = asyncio.Event()
-    if flushes:
-        flushed.set()
-    task = asyncio.ensure_future(sender or asyncio.Event().wait())
-    return SimpleNamespace(
-        _sender=SimpleNamespace(sender_task=task),
-        _message_accumulator=Accumulator(flushed),
-        client=Client(),
-        _closed=False,
-    )
-
-
-async def fail(error):
-    raise error
+from sidestream.streams.kafka.lasting.producing import acknowledged, close_producer, end_of_sender, may_pass
+from tests.streams.kafka.producers import StandIn, fail
 
 
 async def test_returns_the_answer():
-    producer = make_producer()
+    producer = StandIn()
     assert end_of_sender(producer) is None
     assert await acknowledged(asyncio.sleep(0, "offset"), producer, 5.0) == "offset"
     assert await acknowledged(asyncio.sleep(0, "offset"), producer, None) == "offset"
@@ -54,20 +26,20 @@ async def test_returns_the_answer():
 
 async def test_raises_what_the_broker_answered():
     with pytest.raises(OutOfOrderSequenceNumber):
-        await acknowledged(fail(OutOfOrderSequenceNumber()), make_producer(), 5.0)
+        await acknowledged(fail(OutOfOrderSequenceNumber()), StandIn(), 5.0)
 
 
 async def test_raises_at_the_deadline():
     pending = asyncio.get_running_loop().create_future()
     with pytest.raises(NotAcknowledged, match=r"within 0\.01 s"):
-        await acknowledged(pending, make_producer(), 0.01)
+        await acknowledged(pending, StandIn(), 0.01)
     assert pending.cancelled()
 
 
 @pytest.mark.parametrize("deadline_s", [None, 60.0])
 async def test_raises_when_the_sender_ends(deadline_s):
     pending = asyncio.get_running_loop().create_future()
-    producer = make_producer(fail(KafkaError("Unexpected error")))
+    producer = StandIn(fail(KafkaError("Unexpected error")))
     with pytest.raises(NotAcknowledged, match="Unexpected error"):
         await acknowledged(pending, producer, deadline_s)
     with pytest.raises(NotAcknowledged):
@@ -75,20 +47,20 @@ async def test_raises_when_the_sender_ends(deadline_s):
 
 
 async def test_raises_when_the_metadata_task_ends():
-    producer = make_producer()
+    producer = StandIn()
     producer.client._sync_task.cancel()
     with pytest.raises(NotAcknowledged, match="closed"):
         await acknowledged(asyncio.get_running_loop().create_future(), producer, None)
 
 
 async def test_fencing_stays_fencing_when_it_ends_the_sender():
-    producer = make_producer(fail(ProducerFenced()))
+    producer = StandIn(fail(ProducerFenced()))
     with pytest.raises(ProducerFenced):
         await acknowledged(asyncio.get_running_loop().create_future(), producer, 60.0)
 
 
 async def test_an_answer_that_arrived_counts_although_the_sender_ended_since():
-    producer = make_producer(fail(KafkaError("late")))
+    producer = StandIn(fail(KafkaError("late")))
     done = asyncio.get_running_loop().create_future()
     done.set_result("offset")
     await asyncio.sleep(0)
@@ -96,7 +68,7 @@ async def test_an_answer_that_arrived_counts_although_the_sender_ended_since():
 
 
 async def test_closes_after_the_queue_is_sent():
-    producer = make_producer()
+    producer = StandIn()
     assert await close_producer(producer, 60.0)
     assert producer.client.is_closed
     assert producer._sender.sender_task.cancelled()
@@ -105,7 +77,7 @@ async def test_closes_after_the_queue_is_sent():
 
 @pytest.mark.parametrize("is_dead", [False, True])
 async def test_closes_although_nothing_can_be_sent(is_dead):
-    producer = make_producer(fail(KafkaError("dead")) if is_dead else None, flushes=False)
+    producer = StandIn(fail(KafkaError("dead")) if is_dead else None, flushes=False)
     assert not await close_producer(producer, 60.0 if is_dead else 0.01)
     assert producer.client.is_closed
     assert producer._sender.sender_task.done()
@@ -118,7 +90,23 @@ async def test_ends_a_sender_that_waits_for_its_requests():
         except asyncio.CancelledError:
             await asyncio.Event().wait()
 
-    producer = make_producer(stubborn(), flushes=False)
+    producer = StandIn(stubborn(), flushes=False)
     await asyncio.sleep(0)
     assert not await close_producer(producer, 0.01)
     assert producer._sender.sender_task.done()
+
+
+@pytest.mark.parametrize(
+    ("error", "passes"),
+    [
+        (LeaderNotAvailableError(), True),
+        (OutOfOrderSequenceNumber(), True),
+        (NotAcknowledged("late"), True),
+        (KafkaError("Unexpected error during batch delivery"), True),
+        (MessageSizeTooLargeError(), False),
+        (TopicAuthorizationFailedError("t"), False),
+        (ValueError(), False),
+    ],
+)
+def test_what_a_new_producer_may_send_again(error, passes):
+    assert may_pass(error) is passes

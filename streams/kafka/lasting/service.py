@@ -6,7 +6,7 @@ from mode import Service
 
 from sidestream.streams.contracts.topics import TopicSpec
 from sidestream.streams.kafka.clients import Clients
-from sidestream.streams.kafka.follower import Follower
+from sidestream.streams.kafka.lasting.follower import LastingFollower
 from sidestream.streams.kafka.read_rules import Batch
 
 _POLL_MS = 500
@@ -15,16 +15,20 @@ _POLL_MS = 500
 class FollowingService(Service):
     """Follows whole topics from their beginning until stopped; subclasses handle the records.
 
+    It waits while Kafka is away, and then goes on where it was.
+
     Args:
         clients: Kafka client factory.
+        part: What it reads, as messages name it.
         *topics: Topics; partitions added later are followed too.
     """
 
     mundane_level = "debug"
 
-    def __init__(self, clients: Clients, *topics: TopicSpec) -> None:
+    def __init__(self, clients: Clients, part: str, *topics: TopicSpec) -> None:
         super().__init__()
-        self._follower = Follower(clients, {topic.name: range(topic.partitions) for topic in topics}, grows=True)
+        partitions = {topic.name: range(topic.partitions) for topic in topics}
+        self._follower = LastingFollower(clients, partitions, part, grows=True)
 
     def on_batches(self, batches: Sequence[Batch]) -> None:
         """Handle new records (at least one batch); called on the event loop."""
@@ -32,7 +36,7 @@ class FollowingService(Service):
 
     async def on_start(self) -> None:
         """Connect and start reading; existing records arrive as fast as Kafka delivers them."""
-        await self._follower.open()
+        await self.wait(self._follower.open())
         self.add_future(self._follow())
 
     async def on_stop(self) -> None:

@@ -13,16 +13,31 @@ from typing import TypeVar
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
+    InvalidProducerEpoch,
+    InvalidProducerIdMapping,
     KafkaError,
+    KafkaTimeoutError,
     OutOfOrderSequenceNumber,
+    ProducerClosed,
     ProducerFenced,
     TransactionalIdAuthorizationFailed,
+    UnknownProducerId,
 )
 
 from sidestream.streams.errors import NotAcknowledged
 
 # What the broker said to the sender, as opposed to what went wrong inside the client.
 _ANSWERS = (ProducerFenced, OutOfOrderSequenceNumber, TransactionalIdAuthorizationFailed)
+# Refused because of what became of this producer; another one may send the same records.
+_OF_THE_PRODUCER = (
+    InvalidProducerEpoch,
+    InvalidProducerIdMapping,
+    KafkaTimeoutError,
+    OutOfOrderSequenceNumber,
+    ProducerClosed,
+    ProducerFenced,
+    UnknownProducerId,
+)
 # A sender that is cancelled waits for its requests in flight, which end when the connections close.
 _SENDER_END_S = 0.5
 
@@ -82,6 +97,23 @@ async def acknowledged(sent: Awaitable[Answer], producer: AIOKafkaProducer, dead
         raise NotAcknowledged(msg) from ended
     msg = f"expected an acknowledgement within {deadline_s:g} s, got none; check that the brokers are up"
     raise NotAcknowledged(msg)
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether a new producer without a transactional id may succeed with the same records, now or later.
+
+    Args:
+        error: What sending them raised.
+
+    Returns:
+        False for what the broker refuses for good: records too large, missing rights, an invalid topic.
+    """
+    if isinstance(error, NotAcknowledged):
+        return True
+    if not isinstance(error, KafkaError):
+        return False
+    # The sender reports its unexpected errors as plain `KafkaError`.
+    return bool(error.retriable) or isinstance(error, _OF_THE_PRODUCER) or type(error) is KafkaError
 
 
 async def close_producer(producer: AIOKafkaProducer, within_s: float) -> bool:
