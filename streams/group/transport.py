@@ -20,8 +20,7 @@ Overrides and their reasons (line numbers are those of faust-streaming 0.15.3):
 
 import asyncio
 import inspect
-import types
-from collections.abc import Collection, Coroutine, Generator, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, cast
 
 import faust
@@ -33,6 +32,7 @@ from mode.services import Service, WaitResults
 
 from sidestream.streams.errors import SettingsError, SidestreamError
 from sidestream.streams.group.group_client import GroupClient
+from sidestream.streams.group.steps import resumed
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.records import aiokafka_records
 from sidestream.streams.runtime.lane_metrics import LaneMetrics
@@ -186,32 +186,13 @@ class _Consumer(driver.Consumer):
             except BaseException:
                 suspension.close()
                 raise
-            coros = (_resumed(handing, waits_for), suspension)
+            coros = (resumed(handing, waits_for), suspension)
         return await super().wait_first(*coros, timeout=timeout)
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Check only partitions that Faust itself reads."""
         if tp.topic not in self.transport.lanes:
             super().verify_event_path(now, tp)
-
-
-async def _resumed(coro: Coroutine[Any, Any, Any], waits_for: Any) -> Any:
-    """Continue a coroutine that has run its first step."""
-    return await _further_steps(coro, waits_for)
-
-
-@types.coroutine
-def _further_steps(coro: Coroutine[Any, Any, Any], waits_for: Any) -> Generator[Any, Any, Any]:
-    try:
-        while True:
-            try:
-                sent = yield waits_for
-            except BaseException as exc:  # noqa: BLE001 - the coroutine must also handle cancellation
-                waits_for = coro.throw(exc)
-            else:
-                waits_for = coro.send(sent)
-    except StopIteration as done:
-        return done.value
 
 
 class _Producer(driver.Producer):
