@@ -25,6 +25,11 @@ _NO_NETWORK = re.compile(
 )
 
 
+def own_files() -> Traversable:
+    """Return the folder of Kafka's files in this package."""
+    return files(__package__ or "") / "kafka"
+
+
 def kafka_files(settings: BrokerSettings) -> Traversable:
     """Find Kafka's pom, properties and log configuration.
 
@@ -38,7 +43,7 @@ def kafka_files(settings: BrokerSettings) -> Traversable:
         BrokerError: The named folder has no pom.
     """
     if settings.kafka_files is None:
-        return files(__package__ or "") / "kafka"
+        return own_files()
     folder = settings.kafka_files.expanduser().resolve()
     if not (folder / "pom.xml").is_file():
         msg = (

@@ -121,12 +121,12 @@ def end(pid: int, mark: str, timeout_s: float) -> bool:
         return True
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
-    if _wait_gone(pid, mark, timeout_s):
+    if wait_gone(pid, mark, timeout_s):
         return True
     if is_running(pid, mark):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        _wait_gone(pid, mark, timeout_s)
+        wait_gone(pid, mark, timeout_s)
     return False
 
 
@@ -138,7 +138,17 @@ def _exists(pid: int) -> bool:
     return True
 
 
-def _wait_gone(pid: int, mark: str, timeout_s: float) -> bool:
+def wait_gone(pid: int, mark: str, timeout_s: float) -> bool:
+    """Wait until a process has ended.
+
+    Args:
+        pid: Process id.
+        mark: Text that only the command line of that process contains.
+        timeout_s: How long to wait.
+
+    Returns:
+        Whether it has.
+    """
     deadline = time.monotonic() + timeout_s
     while is_running(pid, mark):
         if time.monotonic() > deadline:

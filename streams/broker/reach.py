@@ -1,6 +1,7 @@
 """Checks that a Kafka answers at a given address and accepts our credentials."""
 
-from sidestream.streams.broker import local, probe
+from sidestream.streams.broker import probe
+from sidestream.streams.broker.node import HOST
 from sidestream.streams.errors import BrokerError, SettingsError
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
 from sidestream.streams.kafka.security.advertised import require_resolvable
@@ -53,6 +54,6 @@ def refuse_security(kafka: KafkaSettings) -> None:
 def _brokers_at(bootstrap: str) -> list[tuple[str, int]]:
     for address in bootstrap.split(","):
         host, _, port = address.strip().rpartition(":")
-        if port.isdigit() and (found := probe.brokers(host.strip("[]") or local.HOST, int(port))):
+        if port.isdigit() and (found := probe.brokers(host.strip("[]") or HOST, int(port))):
             return found
     return []

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 # Inside the folder `data_dir`, unless `broker.data_dir` names another.
 KAFKA_FOLDER = "kafka"
+ONE_HEAP_MB, SEVERAL_HEAP_MB = 384, 160
 
 
 class BrokerSettings(BaseModel):
@@ -39,7 +40,20 @@ class BrokerSettings(BaseModel):
     )
     java: str = Field(default="java", min_length=1, description="Java 17 or newer: a name on the PATH or a path.")
     maven: str = Field(default="mvn", min_length=1, description="Maven, needed once to download the jars.")
-    heap_mb: int = Field(default=384, ge=128, description="Maximum heap of the local Kafka in MiB.")
+    brokers: int | None = Field(
+        default=None,
+        ge=1,
+        le=9,
+        description="Nodes of the local Kafka; with 3, every topic has three replicas, two of which must be in sync. "
+        "None: as many as the data folder has, 1 for a new one.",
+    )
+    heap_mb: int | None = Field(
+        default=None, ge=128, description="Maximum heap of each node in MiB. None: 384, of several nodes 160."
+    )
     fetch_timeout_s: float = Field(default=300.0, gt=0, description="Longest download of the jars.")
     start_timeout_s: float = Field(default=60.0, gt=0, description="Longest time from the start to the first answer.")
     stop_timeout_s: float = Field(default=15.0, gt=0, description="After this time, a stop turns into a kill.")
+
+    def heap_of_node_mb(self, count: int) -> int:
+        """Return the maximum heap, in MiB, of each of so many nodes."""
+        return self.heap_mb or (ONE_HEAP_MB if count == 1 else SEVERAL_HEAP_MB)

@@ -8,6 +8,8 @@ from typing import Literal
 
 from sidestream.streams.broker import local, probe
 from sidestream.streams.broker.announce import data_folder, entry_of, running_brokers
+from sidestream.streams.broker.local import LocalKafka
+from sidestream.streams.broker.node import HOST
 from sidestream.streams.broker.reach import require_answer
 from sidestream.streams.broker.settings import BrokerSettings
 from sidestream.streams.errors import BrokerError
@@ -55,8 +57,7 @@ def broker_status(settings: BrokerSettings, kafka: KafkaSettings | None = None) 
     name, started_at = (entry.name, entry.started_at) if entry is not None else (None, None)
     node = local.find(settings)
     if node is not None:
-        is_up = probe.is_answering(local.HOST, node.port)
-        detail = "" if is_up else f"the process runs but does not answer; see {node.log}"
+        is_up, detail = _health(node)
         return BrokerStatus(
             "kafka", is_up, node.bootstrap, node.pid, node.log, data_dir, detail, name, started_at
         )  # fmt: skip
@@ -127,9 +128,25 @@ def _answering(status: BrokerStatus) -> BrokerStatus:
     return status
 
 
+def _health(kafka: LocalKafka) -> tuple[bool, str]:
+    """Return whether a local Kafka answers, and what is to be said of it."""
+    running = kafka.running
+    answering = [one for one in running if probe.is_answering(HOST, one.port)]
+    if len(answering) == len(kafka.nodes):
+        return True, ""
+    if len(kafka.nodes) == 1:
+        return False, f"the process runs but does not answer; see {kafka.log}"
+    silent = [one.number for one in kafka.nodes if one not in answering]
+    detail = (
+        f"{len(answering)} of {len(kafka.nodes)} nodes answer, not {', '.join(f'node {number}' for number in silent)}; "
+        "`sidestream broker start` starts those that have ended"
+    )
+    return bool(answering), detail
+
+
 def _status_of(entry: BrokerEntry) -> BrokerStatus:
-    host, _, port = entry.bootstrap.rpartition(":")
-    is_up = probe.is_answering(host, int(port))
+    addresses = (address.rpartition(":") for address in entry.bootstrap.split(","))
+    is_up = any(probe.is_answering(host, int(port)) for host, _, port in addresses)
     detail = "it runs inside another process and ends with it" if entry.kind == "embedded" else ""
     if not is_up:
         detail = f"the process runs but does not answer; see {entry.log or f'process {entry.pid}'}"

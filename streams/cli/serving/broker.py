@@ -19,6 +19,9 @@ from sidestream.streams.settings import Settings
 def start(
     ctx: typer.Context,
     name: Annotated[str | None, typer.Option(help="Name of the broker; default: that of its folder.")] = None,
+    brokers: Annotated[
+        int | None, typer.Option(min=1, max=9, help="Nodes; with 3, every topic has three replicas. Default: 1.")
+    ] = None,
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Stay until SIGTERM, SIGHUP or Ctrl-C, then stop it.")
     ] = False,
@@ -38,7 +41,7 @@ def start(
         )
         raise BrokerError(msg)
     # Apache Kafka or nothing: an embedded broker would end with this command.
-    group = with_values(settings.broker, "broker", {"kind": "kafka", "name": name})
+    group = with_values(settings.broker, "broker", {"kind": "kafka", "name": name, "brokers": brokers})
     if group.name is not None:
         # A name that another folder's broker has gets a number: this command never uses that one.
         group = with_values(group, "broker", {"name": name_for(group)})

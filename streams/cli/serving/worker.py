@@ -9,7 +9,7 @@ import typer
 
 from sidestream.streams.broker.probe import free_ports, is_port_free
 from sidestream.streams.cli.connection import reach
-from sidestream.streams.cli.context import Context, context_of, settings_of
+from sidestream.streams.cli.context import Context, context_of, settings_of, with_values
 from sidestream.streams.cli.extras import require_broker_library, require_engine
 from sidestream.streams.cli.output import say
 from sidestream.streams.demo.shipped import shipped_pair
@@ -32,6 +32,9 @@ def worker(ctx: typer.Context) -> None:
 def up(
     ctx: typer.Context,
     workers: Annotated[int, typer.Option(min=1, help="Number of workers; each has its own port and folder.")] = 1,
+    brokers: Annotated[
+        int | None, typer.Option(min=1, max=9, help="Nodes of the local Kafka; with 3, topics have three replicas.")
+    ] = None,
 ) -> None:
     """Start a broker if none is given, make the topics, and run workers.
 
@@ -42,6 +45,7 @@ def up(
     from sidestream.streams.contracts.topics import build_topics, create_topics
 
     settings = settings_of(ctx)
+    settings = settings.model_copy(update={"broker": with_values(settings.broker, "broker", {"brokers": brokers})})
     _require_extras(settings)
     require_broker_library(settings, "sidestream up")
     # First, since it costs nothing: a broker started in vain would take seconds.

@@ -22,6 +22,7 @@ from sidestream.streams.broker import (
     stop_broker,
 )
 from sidestream.streams.broker.jars import kafka_files
+from sidestream.streams.broker.node import Node
 from sidestream.streams.broker.process import end, is_running, spawn
 from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.contracts.topics import build_topics, check_topics, create_topics
@@ -180,12 +181,12 @@ def test_a_local_kafka_is_found_again_and_keeps_its_topics(kafka: RunningBroker,
 def test_ctrl_c_while_kafka_starts_leaves_nothing_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mark, log = str(tmp_path / "server.properties"), tmp_path / "kafka.log"
     sleeper = [sys.executable, "-c", "import time; time.sleep(60)", "kafka.Kafka", mark]
-    node = local.LocalKafka(process.spawn(sleeper, log), 9, mark, str(log))
+    node = Node(process.spawn(sleeper, log), 9, mark, str(log))
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(local, "_launch", lambda *_: node)
+    monkeypatch.setattr(local, "_launch", lambda *_: local.LocalKafka((node,)))
     monkeypatch.setattr(local, "_wait_answering", interrupt)
     try:
         with pytest.raises(KeyboardInterrupt):

@@ -2,7 +2,8 @@ import sys
 
 import pytest
 
-from sidestream.streams.broker import BrokerSettings, local, process
+from sidestream.streams.broker import BrokerSettings, process
+from sidestream.streams.broker.node import Node
 from sidestream.streams.demo.place import KAFKA, demo_place
 from sidestream.streams.errors import BrokerError
 
@@ -24,7 +25,7 @@ def test_a_kafka_of_a_killed_demo_is_stopped(tmp_path):
     # What recognises a node is its command line; a sleeper with the same one stands for it.
     sleeper = [sys.executable, "-c", "import time; time.sleep(60)", "kafka.Kafka", str(properties)]
     pid = process.spawn(sleeper, tmp_path / "log")
-    node = local.LocalKafka(pid, 9, str(properties), str(tmp_path / "log"))
+    node = Node(pid, 9, str(properties), str(tmp_path / "log"))
     (folder / "broker.json").write_text(
         f'{{"pid": {pid}, "port": 9, "properties": "{properties}", "log": "{tmp_path / "log"}"}}'
     )

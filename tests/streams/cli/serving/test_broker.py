@@ -7,6 +7,7 @@ from dataclasses import asdict
 import pytest
 
 from sidestream.streams.broker import BrokerStatus, local, process, start
+from sidestream.streams.broker.node import Node
 from sidestream.streams.cli.serving import broker as commands
 from sidestream.streams.cli.serving.broker import _print_brokers, age_told
 from sidestream.streams.running.brokers import broker_registry, make_entry
@@ -22,7 +23,7 @@ def node(tmp_path):
         folder.mkdir(parents=True)
         mark, log = str(folder / "server.properties"), folder / "kafka.log"
         sleeper = [sys.executable, "-c", "import time; time.sleep(60)", "kafka.Kafka", mark]
-        nodes.append(local.LocalKafka(process.spawn(sleeper, log), 9, mark, str(log)))
+        nodes.append(Node(process.spawn(sleeper, log), 9, mark, str(log)))
         (folder / "broker.json").write_text(json.dumps(asdict(nodes[-1])))
         if registered:
             broker_registry().put(make_entry(name, "kafka", "127.0.0.1:9", nodes[-1].pid, folder, 5, str(log)))
