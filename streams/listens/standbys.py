@@ -33,6 +33,7 @@ class Standbys(Service):
         super().__init__()
         self._tables, self._restorer, self._check = tables, restorer, check
         self._following: dict[int, asyncio.Task[None]] = {}
+        self._owned: frozenset[int] = frozenset()
 
     mundane_level = "debug"
 
@@ -48,9 +49,11 @@ class Standbys(Service):
             partitions: Standbys of this worker.
             owned: Partitions that it owns; the restore of one that was a standby takes over its table.
         """
+        self._owned = owned
         for partition in self._following.keys() - (partitions - owned):
             task = self._following.pop(partition)
-            if partition not in owned:
+            # The restore of a partition that is followed takes its table over, which ends the task.
+            if partition not in owned or not self._restorer.follows(partition):
                 task.cancel()
         for partition in partitions - owned - self._following.keys():
             self._following[partition] = asyncio.create_task(
@@ -74,17 +77,17 @@ class Standbys(Service):
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _follow(self, partition: int) -> None:
-        while True:
+        while partition not in self._owned:
             try:
                 await self._check.read_topics()
                 table = (await run_in_thread(self._tables.open, [partition]))[partition]
                 await self._check.before_restore(partition, table)
                 await self._restorer.follow(partition, table, self._check.removals_kept_ms)
+                return  # taken over
             except asyncio.CancelledError:
-                await run_in_thread(self._tables.close, [partition])
+                if partition not in self._owned:
+                    await run_in_thread(self._tables.close, [partition])
                 raise
             except SidestreamError as exc:
                 _log.warning("standby is not kept current now", partition=partition, detail=str(exc))
                 await asyncio.sleep(RETRY_S)
-            else:
-                return  # taken over

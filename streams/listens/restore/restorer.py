@@ -181,6 +181,10 @@ class Restorer:
                 followed.failure = followed.bulk.exception()
         followed.stopped.set()
 
+    def follows(self, partition: int) -> bool:
+        """Return whether a table is being kept current or restored."""
+        return partition in self._followed
+
     def behind(self, partition: int) -> int | None:
         """Return how many offsets a followed table is behind its changelog; None if that is not known."""
         followed = self._followed.get(partition)

@@ -10,10 +10,10 @@ from typing import Any
 from kafka import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError
-from sidestream.streams.broker.node import Node
 
 from sidestream.streams.broker import BrokerSettings, RunningBroker, local, start_broker
 from sidestream.streams.broker.local import LocalKafka
+from sidestream.streams.broker.node import Node
 from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.contracts.topics import Topics, build_topics, create_topics
 from sidestream.streams.kafka.clients import Clients, KafkaSettings

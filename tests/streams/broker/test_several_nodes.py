@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from kafka.admin import ConfigResource, ConfigResourceType
-from sidestream.streams.broker.node import Node, configure, count_nodes
 
 from sidestream.streams.broker import BrokerSettings, all_brokers, broker_status, local, process, start_broker, status
+from sidestream.streams.broker.node import Node, configure, count_nodes
 from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.contracts.topics import build_topics, check_topics, create_topics
 from sidestream.streams.errors import BrokerError

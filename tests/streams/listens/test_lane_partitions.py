@@ -216,3 +216,34 @@ async def test_a_standby_survives_errors_of_the_broker(tmp_path, monkeypatch):
     await until(lambda: lane.standbys.lags().get(0) == (0, 0))
     assert failures == [0]
     await lane.close()
+
+
+async def test_a_standby_that_waits_for_a_broker_leaves_a_partition_to_its_owner(tmp_path, monkeypatch):
+    """Were it to follow later, it would write old changelog records into the table of the fold."""
+    monkeypatch.setattr(standbys, "RETRY_S", 0.05)
+    kafka = FakeKafka()
+    fill(kafka, 40)
+    await run_to_end(kafka, tmp_path / "owner")
+    follow, failures = restoring.Restorer.follow, []
+
+    async def failing(restorer, partition, *args):
+        failures.append(partition)
+        if len(failures) == 1:
+            raise restoring.LaneInterrupted("away")
+        await follow(restorer, partition, *args)
+
+    monkeypatch.setattr(restoring.Restorer, "follow", failing)
+    lane = standby_lane(kafka, tmp_path / "standby", {0})
+    await lane.on_assigned(set())
+    await until(lambda: failures)
+    kafka.standby_partitions = frozenset()
+    await lane.on_assigned(PARTITIONS)
+    await drain(kafka, lane)
+    began_s = asyncio.get_running_loop().time()
+    await until(lambda: asyncio.get_running_loop().time() - began_s > 3 * standbys.RETRY_S)
+    assert failures == [0]
+    assert not lane._restorer.follows(0)
+    fill(kafka, 20)
+    await drain(kafka, lane)
+    await lane.close()
+    assert changelog(kafka) == expected(kafka)

@@ -65,7 +65,8 @@ async def test_a_restore_that_is_given_up_leaves_a_prefix_and_goes_on_from_it(ta
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert table.positions.changelog_offset == 13
+    # Some whole bulks; a fetch may have begun before the partition was followed.
+    assert table.positions.changelog_offset in (13, 20)
     assert table.age_ms() is None
     await restorer.restore(0, table)
     assert table.positions.changelog_offset == 49
