@@ -5,10 +5,10 @@ out, some write null, because their serializer writes all fields of a class. Rea
 what was refused: other records cost nothing.
 """
 
+import json
 from collections.abc import Callable, Collection
 from typing import Annotated, Self, TypeVar
 
-import msgspec
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from sidestream.models.records.times import LATEST_AT
@@ -16,9 +16,6 @@ from sidestream.models.records.times import LATEST_AT
 MAX_ID_CHARS = 256
 
 DecodedT = TypeVar("DecodedT")
-
-_decoder = msgspec.json.Decoder()
-_encoder = msgspec.json.Encoder()
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS)]
 # Times that we write ourselves; what others send is judged by `sidestream.models.records.times`.
@@ -96,10 +93,10 @@ def without_nulls(value: bytes, required: Collection[str] = ()) -> bytes | None:
     if b"null" not in value:
         return None
     try:
-        fields = _decoder.decode(value)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        fields = json.loads(value.decode())  # as text: of bytes, UTF-16 and a BOM would be taken
+        if not isinstance(fields, dict):
+            return None
+        kept = {name: content for name, content in fields.items() if content is not None or name in required}
+        return json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode() if len(kept) < len(fields) else None
+    except (ValueError, RecursionError):
         return None
-    if not isinstance(fields, dict):
-        return None
-    kept = {name: content for name, content in fields.items() if content is not None or name in required}
-    return _encoder.encode(kept) if len(kept) < len(fields) else None

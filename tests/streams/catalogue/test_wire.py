@@ -87,7 +87,6 @@ GOOD = {
         {"published_at": 4_102_444_800_001},
         {"expires_at": -1},
         {"schema_version": 0},
-        {"title": None},
         {"market": "SE"},
     ],
 )

@@ -149,7 +149,22 @@ def test_a_listen_of_duration_0_has_an_unknown_share():
 
 
 @pytest.mark.parametrize(
-    "value", [b"[null]", b"null", b'{"a":1}', b'{"a":null', b'"null"', b'{"a":{"b":null}}', b"\xff null"]
+    "value",
+    [
+        b"[null]",
+        b"null",
+        b'{"a":1}',
+        b'{"a":null',
+        b'"null"',
+        b'{"a":{"b":null}}',
+        b"\xff null",
+        b'\xef\xbb\xbf{"a":null}',
+        '{"a":null}'.encode("utf-16"),
+        b'{"a":null,"b":"\\ud83d"}',
+        b'{"a":null,"b":' + b"9" * 5_000 + b"}",
+        b'{"a":null,"b":' + b"[" * 100_000,
+    ],
+    ids=range(12),
 )
 def test_only_the_fields_of_an_object_are_dropped(value):
     assert without_nulls(value) is None
