@@ -228,9 +228,9 @@ def test_verify_tells_of_states_in_wrong_partitions_and_compares_the_others(rig)
     )
     report = verified(rig, with_tables=False)
     strays = [key for key in rig.changelog() if partition_of(key, 4) != partition_of(key, 4, "crc32")]
-    assert sum(int(note.split(": ")[1].split()[0]) for note in report.notes) == len(strays)
-    assert all("states are of users of other partitions" in note for note in report.notes)
-    assert (report.wrong, report.same_bytes) == (0, report.users - len(strays))
+    assert report.misplaced == report.wrong == len(strays) > 0
+    assert all("a producer uses another partitioner" in line for line in report.differences)
+    assert report.same_bytes == report.users - len(strays)
 
 
 @pytest.mark.slow
