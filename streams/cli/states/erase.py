@@ -67,8 +67,10 @@ def erase(
     if len(rows) == 1:
         print_facts(rows[0], as_json=as_json)
     else:
-        print_rows(rows, ["user_id", "partition", "found_in", "misplaced_in", "done"], as_json=as_json)
+        shown = ["found_in", "misplaced_in", "done"] if waits else ["offset"]
+        print_rows(rows, ["user_id", "partition", *shown], as_json=as_json)
     if not waits:
+        say("asked for, and not waited for" + (": the embedded broker does not tell" if wait else " (--no-wait)"))
         return
     _tell(settings, reports, search=search)
     if any(report.waits_for for report in reports):
