@@ -56,11 +56,12 @@ def read_requests(topic: str, records: Iterable[Any], decode: Decode, placement:
     for record in records:
         requests.next_offset = record.offset + 1
         requests.num_records += 1
-        if record.value is None and any(name == SWEPT_HEADER for name, _ in record.headers):
+        marks = {name for name, _ in record.headers}
+        if record.value is None and SWEPT_HEADER in marks:
             continue
         try:
             erasure = decode(record.key, record.value, record.timestamp)
-            if placement is not None:
+            if placement is not None and STRAY_HEADER not in marks:
                 placement.check(record)
         except BadRecord as exc:
             requests.bad_reasons.append(exc.reason)

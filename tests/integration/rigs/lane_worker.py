@@ -13,6 +13,7 @@ from pathlib import Path
 import faust
 
 from sidestream.streams.contracts.decode import decode_listen, decode_user_erasure
+from sidestream.streams.contracts.placement import Placement
 from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.contracts.topics import Topics, build_topics
 from sidestream.streams.group.faust_app import make_faust_app
@@ -83,7 +84,7 @@ def make_lane(config: dict) -> tuple[faust.App, ListenLane]:
     table = user_table(data_dir, topics, settings)
     asked = topics.user_erasures.name
     sweep = Sweep(topics.listens.name, asked, clients, settings, WallClock(), time.monotonic)
-    erasures = ErasureFeed(asked, clients, decode_user_erasure, sweep)
+    erasures = ErasureFeed(asked, clients, decode_user_erasure, sweep, Placement(topics.user_erasures))
     counting = ItemCounting(count_topics(topics), topics.listens.name, clients, decode_listen, POPULARITY)
     host = FaustHost(app)
     lane = ListenLane(

@@ -7,7 +7,7 @@ from sidestream.streams.contracts.decode import decode_user_erasure
 from sidestream.streams.contracts.placement import Placement
 from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.contracts.topics import build_topics
-from sidestream.streams.listens.erasure.requests import SWEPT_HEADER, read_requests
+from sidestream.streams.listens.erasure.requests import STRAY_HEADER, SWEPT_HEADER, read_requests
 
 AT = 1_750_000_000_000
 TOPIC = build_topics(TopicSettings(user_partitions=2)).user_erasures
@@ -34,3 +34,12 @@ def test_requests_of_another_partition_are_dead_letters():
     assert read.bad_reasons == ["wrong_partition"] * (len(away) + 1)
     assert [letter.key.decode() for letter in read.dead_letters] == [*away, away[0]]
     assert len(read_requests(TOPIC.name, records, decode_user_erasure).by_user) == 20
+
+
+def test_a_request_that_looks_for_a_stray_state_is_applied_where_it_lies():
+    away = next(user for user in map(str, range(20)) if TOPIC.partition_of(user.encode()) != 0)
+    read = read_requests(
+        TOPIC.name, [request(0, away, headers=[(STRAY_HEADER, b"1")])], decode_user_erasure, Placement(TOPIC)
+    )
+    assert read.by_user == {away.encode(): [AT]}
+    assert read.dead_letters == []
