@@ -308,19 +308,15 @@ async def test_a_partition_that_waits_for_its_listens_does_not_hold_up_the_sweep
         ask(kafka, partition, user, FIRST_AT)
     async with Scene(kafka, tmp_path, "exactly_once") as scene:
         await scene.drained()
-        settings = scene.lane._settings.model_copy(update={"erasure_keep_days": 0, "erasure_sweep_s": 0.001})
-        sweep = Sweep("listens", "erasures", kafka, settings, lambda: NOW_MS, asyncio.get_running_loop().time)
-        feed = ErasureFeed("erasures", kafka, decode_user_erasure, sweep)
+        keep_nothing = LANE.model_copy(update={"erasure_keep_days": 0})
+        sweep = Sweep("listens", "erasures", kafka, keep_nothing, lambda: NOW_MS, asyncio.get_running_loop().time)
         for partition in PARTITIONS:
             sweep.add(partition, scene.table.get(partition))
-        found: list[int] = []
-
-        def is_swept() -> bool:
-            found.extend(removal.batch.partition for removal in feed.sweep({0: 1, 1: 0}, {0: 0, 1: 0}))
-            return bool(found)
-
-        await scene.until(is_swept)
-        assert set(found) == {1}
+        sweep.start_rounds()
+        await scene.until(lambda: sweep.start_rounds() or all(sweep.has_page(p) for p in PARTITIONS))
+        assert sweep.step(0, 1, 0) == []
+        assert [removal.batch.partition for removal in sweep.step(1, 0, 0)] == [1, 1]
+        assert (sweep.has_page(0), sweep.has_page(1)) == (True, False)
         await sweep.close()
 
 
