@@ -198,6 +198,8 @@ class Folding:
     async def _publish_last(self, output: PartitionOutput) -> None:
         try:
             async with asyncio.timeout(LAST_DERIVED_S):
+                # What was due and not begun is in flight to the output, which has nothing else until it is durable.
+                await self._publish_derived(self._derived)
                 await self._publish_derived(output.everything())
         except (TimeoutError, LaneInterrupted):
             return  # the next owner derives them again

@@ -241,6 +241,20 @@ async def test_derived_output_has_durable_listens_and_is_published_when_the_lane
     assert not kafka.crashes
 
 
+async def test_records_that_were_due_when_the_lane_stopped_are_published(tmp_path):
+    kafka, derived = FakeKafka(), DueAtTheStop()
+    lane = make_lane(kafka, tmp_path, derived=derived)
+    kafka.listen(0, "u", 1)
+    await lane.on_assigned(PARTITIONS)
+    derived.stop = lane._stop
+    await drain(kafka, lane)
+    async with asyncio.timeout(20):
+        await lane._stop.wait()
+    await lane.on_revoked(PARTITIONS)
+    assert [record.key for record in kafka.visible("counts", 1)] == [b"due", b"k"]
+    assert not kafka.crashes
+
+
 class Derived:
     """Output of all partitions that always has a record, which is due after each batch, or never."""
 
@@ -266,6 +280,26 @@ class Derived:
 
     def published(self):
         self.num_published += 1
+
+
+class DueAtTheStop(Derived):
+    """Output whose record is due just when the lane is told to stop; until it is durable, there is nothing else."""
+
+    stop = None
+    in_flight = False
+
+    def due(self):
+        if not self.added or self.stop.is_set():
+            return ()
+        self.stop.set()
+        self.in_flight = True
+        return [DerivedRecord("counts", 1, b"due", b"v")]
+
+    def everything(self):
+        return () if self.in_flight else super().everything()
+
+    def published(self):
+        self.in_flight = False
 
 
 class Nothing(Derived):

@@ -118,6 +118,15 @@ def test_unread_records_are_a_metric_by_topic_and_partition(tmp_path):
     assert 'sidestream_unread{partition="1",topic="session-starts.v1"} 7.0' in shown
     assert 'sidestream_unread{partition="0",topic="session-starts.v1"} 0.0' in shown
     assert 'sidestream_unread{partition="1",topic="listen-events.v1"} 0.0' in shown
+    assert 'sidestream_unread{partition="1",topic="item-count-changes.v1"} 0.0' in shown
+    assert "sidestream_popularity_unpublished 0.0" in shown
+    assert "sidestream_popularity_behind 0.0" in shown
+
+
+@pytest.mark.usefixtures("_loop")
+def test_without_popularity_nothing_is_counted(tmp_path):
+    parts = create_app(settings_of(tmp_path, **{"popularity.enabled": False}), PAIR)
+    assert parts.topics.item_count_changes.name not in parts.app.transport.lanes
 
 
 @pytest.mark.usefixtures("_loop")
