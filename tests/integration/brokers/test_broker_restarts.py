@@ -11,6 +11,8 @@ from tests.integration.rigs.session_rig import Rig, wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 USERS, ITEMS = 20, 30
+# Four JVMs and a worker start on as few as two cores.
+START_S = 120.0
 # Longer than the watchdog allows work to wait, which these tests shorten.
 OUTAGE_S, NO_PROGRESS_S = 25.0, 15.0
 
@@ -63,8 +65,11 @@ class Load:
 
 def require_all_done(rig, load):
     """Everything that was sent is answered, folded and tokenized, by the same process."""
-    answered = lambda: set(load.sessions) - {one.session_id for one in rig.all_sets()}  # noqa: E731
-    wait_until(lambda: not answered(), 60, "all session-starts answered")
+
+    def all_answered():
+        return not set(load.sessions) - {one.session_id for one in rig.all_sets()}
+
+    wait_until(all_answered, 60, "all session-starts answered")
     applied = 'sidestream_listens_total{outcome="applied"}'
     wait_until(lambda: rig.metric(applied) >= load.num_listens, 60, "all listens folded")
     assert rig.metric(applied) == load.num_listens, "a listen was folded twice"
@@ -109,7 +114,7 @@ def coordinators_stopped(brokers):
 
 @pytest.mark.parametrize("fault", [rolling_restart, killed_in_turn, leaders_moved, coordinators_stopped])
 def test_a_worker_outlives_changes_of_its_brokers(brokers, rig, fault):
-    rig.start().ready()
+    rig.start().ready(START_S)
     with Load(rig) as load:
         wait_until(lambda: load.num_listens > 200, what="load")
         fault(brokers)
@@ -139,7 +144,7 @@ def one_paused(brokers):
 def test_an_outage_is_no_reason_to_end(brokers, rig, role, fault):
     """Longer than the watchdog allows work to wait: nobody waits for brokers that are away."""
     rig.flags["worker.role"] = role
-    rig.start().ready()
+    rig.start().ready(START_S)
     with Load(rig, listens=False) as load:
         wait_until(lambda: len(load.sessions) > 10, what="load")
         fault(brokers)
@@ -154,7 +159,7 @@ def test_an_outage_is_no_reason_to_end(brokers, rig, role, fault):
 def test_partitions_without_a_leader_are_no_waiting_work(brokers, rig):
     """With two of three nodes gone there is no majority: what was read goes on, and nothing ends."""
     rig.flags["worker.role"] = "tokenize"
-    rig.start().ready()
+    rig.start().ready(START_S)
     with Load(rig, listens=False) as load:
         wait_until(lambda: len(load.sessions) > 10, what="load")
         with brokers.without(2, kill=True), brokers.without(3, kill=True):
@@ -173,14 +178,14 @@ def test_a_static_member_gets_its_partitions_back_without_a_rebalance_of_the_oth
     first = Rig(brokers, topics, tmp_path / "a", **common, **{"worker.group_instance_id": "w1"})
     second = Rig(brokers, topics, tmp_path / "b", **common, **{"worker.group_instance_id": "w2"})
     try:
-        first.start().ready()
-        second.start().ready(60)
+        first.start().ready(START_S)
+        second.start().ready(START_S)
         wait_until(lambda: first.get("/readyz")[0] == 200, 60, "both ready")
         owners = ownership(first, second)
         assert set(owners.values()) == {"first", "second"}
         restores = first.log.read_text().count("user states restored")
         assert second.end() == 0
-        second.start().ready(60)
+        second.start().ready(START_S)
         assert ownership(first, second) == owners
         assert first.log.read_text().count("user states restored") == restores
         assert first.get("/readyz")[0] == 200
