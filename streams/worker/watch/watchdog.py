@@ -2,8 +2,8 @@
 
 It calls `os._exit` directly and gives the reason in one line on standard error; without progress, or when the shutdown
 is stuck, the lines before it show where tasks are waiting. That is safe by design: correctness never depends on an
-orderly shutdown, which only makes restarts faster. A worker without work is never terminated, not even while Kafka is
-unreachable: its clients reconnect.
+orderly shutdown, which only makes restarts faster. Nothing counts as waiting work while Kafka is away: the clients
+reconnect, and a new process could not do more.
 
 | exit code | why |
 |---|---|
