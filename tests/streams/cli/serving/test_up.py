@@ -21,12 +21,10 @@ def told(monkeypatch):
         def __init__(self, flags, config, stop_timeout_s):
             self.flags = flags
 
-        def run(self):
-            return [worker.get("worker.instance") for worker in self.flags]
-
     monkeypatch.setattr(fleet, "Fleet", NoFleet)
 
-    def up(count, **flags):
+    def up(count, shown="worker.instance", **flags):
+        monkeypatch.setattr(NoFleet, "run", lambda self: [worker.get(shown) for worker in self.flags])
         context = Context(GlobalOptions(assignments=[f"{name}={value}" for name, value in flags.items()]))
         return _run_fleet(context, context.settings, count)
 
@@ -39,6 +37,12 @@ def test_workers_take_the_next_free_folders_beside_those_that_run(told):
 
 def test_a_given_instance_is_the_first_ones(told):
     assert told(3, **{"worker.instance": 4}) == [4, 5, 6]
+
+
+def test_each_static_member_has_an_id_of_its_own(told):
+    assert told(2, "worker.group_instance_id") == [None, None]
+    given = {"worker.group_instance_id": "radio"}
+    assert told(3, "worker.group_instance_id", **given) == ["radio-1", "radio-2", "radio-3"]
 
 
 def status(url):
