@@ -24,7 +24,7 @@ def told(monkeypatch):
     monkeypatch.setattr(fleet, "Fleet", NoFleet)
 
     def up(count, shown="worker.instance", **flags):
-        monkeypatch.setattr(NoFleet, "run", lambda self: [worker.get(shown) for worker in self.flags])
+        NoFleet.run = lambda self: [worker.get(shown) for worker in self.flags]
         context = Context(GlobalOptions(assignments=[f"{name}={value}" for name, value in flags.items()]))
         return _run_fleet(context, context.settings, count)
 
