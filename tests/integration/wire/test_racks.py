@@ -1,45 +1,43 @@
 """`kafka.client_rack` on a Kafka of two racks: both kinds of reader fetch from the replica in their own rack."""
 
 import asyncio
+import shutil
 
 import aiokafka
 import kafka
 import pytest
 
+from sidestream.streams.broker import BrokerSettings, jars, start_broker
 from sidestream.streams.contracts.topics import TopicSpec
 from sidestream.streams.kafka.admin import KafkaTopicAdmin
 from sidestream.streams.kafka.clients import Clients
-from tests.integration.rigs import two_nodes
 from tests.integration.rigs.session_rig import wait_until
 from tests.integration.wire.odd_records import by_kafka_python
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
-SELECTOR = "replica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector\n"
-NODES = {"a": 1, "b": 2}
-
-
-class TwoRacks(two_nodes.TwoNodeKafka):
-    """The first node is in rack a, the second in rack b."""
-
-    def _properties(self) -> str:
-        return super()._properties() + "broker.rack=b\n"
+NODES = 2
+RACKS = "broker.rack=rack-$node\nreplica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector\n"
 
 
 @pytest.fixture
-def racks(tmp_path, kafka_jars, monkeypatch):
-    monkeypatch.setattr(two_nodes, "QUICK", f"{two_nodes.QUICK}{SELECTOR}broker.rack=a\n")
-    nodes = TwoRacks(tmp_path / "nodes")
-    nodes.start_second()
-    yield nodes
-    nodes.stop()
+def racks(tmp_path, kafka_jars):
+    """A Kafka of two nodes in racks of their own."""
+    files = tmp_path / "files"
+    shutil.copytree(jars.kafka_files(BrokerSettings()), files)
+    with (files / "server.properties").open("a") as properties:
+        properties.write(RACKS)
+    settings = BrokerSettings(kind="kafka", port=0, data_dir=tmp_path / "kafka", kafka_files=files, brokers=NODES)
+    broker = start_broker(settings)
+    yield broker
+    broker.stop()
 
 
 def make_replicated(clients, name):
     """Make a topic on both nodes; returns the node that leads it."""
     admin = KafkaTopicAdmin(clients)
     try:
-        wait_until(lambda: len(admin._admin.describe_cluster()["brokers"]) == 2, 60, "both nodes")
-        admin.create([TopicSpec(name, "key", None, 1, False, {})], 2)
+        wait_until(lambda: len(admin._admin.describe_cluster()["brokers"]) == NODES, 60, "both nodes")
+        admin.create([TopicSpec(name, "key", None, 1, False, {})], NODES)
         (topic,) = [found for found in admin._admin.describe_topics() if found["name"] == name]
         return topic["partitions"][0]["leader_id"]
     finally:
@@ -80,8 +78,8 @@ def follower_of_kafka_python(clients, topic, count):
 def test_readers_fetch_from_their_own_rack(racks):
     leader = make_replicated(Clients(racks.kafka), "t")
     by_kafka_python(racks, "t", [(b"k", b"%d" % number, []) for number in range(20)])
-    for rack, node in NODES.items():
-        clients = Clients(racks.kafka.model_copy(update={"client_rack": rack}))
+    for node in range(1, NODES + 1):
+        clients = Clients(racks.kafka.model_copy(update={"client_rack": f"rack-{node}"}))
         expected = None if node == leader else node
         assert asyncio.run(follower_of_aiokafka(clients, "t", 20)) == expected
         assert follower_of_kafka_python(clients, "t", 20) == expected
