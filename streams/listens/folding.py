@@ -175,7 +175,7 @@ class Folding:
         """
         is_settled = True
         if self._output is not None:  # what must be durable before the first listen is
-            await self._publish_derived(self._output.due())
+            await self._publish_derived(self._derived or self._output.due())
         while not stop.is_set():
             await run_until(stop, self._wake.wait())
             self._wake.clear()

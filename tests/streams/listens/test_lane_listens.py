@@ -14,6 +14,7 @@ from sidestream.streams.errors import LaneError
 from sidestream.streams.listens.durable.idempotent import IdempotentWriter
 from sidestream.streams.listens.durable.writer import DerivedRecord, FoldedBatch
 from sidestream.streams.listens.restore.origin import ORIGIN_KEY, Origin
+from sidestream.streams.listens.source import ListenSource
 from sidestream.streams.listens.table.meta import Positions
 from sidestream.streams.listens.table.users import UserTable
 from tests.streams.listens.fake_kafka import Crash, FakeKafka
@@ -241,6 +242,25 @@ async def test_derived_output_has_durable_listens_and_is_published_when_the_lane
     assert not kafka.crashes
 
 
+async def test_records_that_are_due_before_the_fold_begins_are_published(tmp_path, monkeypatch):
+    """The source looks for due records as soon as it knows of a partition."""
+    begin = ListenSource.begin
+
+    def begin_and_tick(source, partition, folding):
+        begin(source, partition, folding)
+        folding.tick(0)
+
+    monkeypatch.setattr(ListenSource, "begin", begin_and_tick)
+    kafka, derived = FakeKafka(), Derived()
+    lane = make_lane(kafka, tmp_path, derived=derived)
+    kafka.listen(0, "u", 1)
+    await lane.on_assigned(PARTITIONS)
+    await drain(kafka, lane)
+    await lane.on_revoked(PARTITIONS)
+    assert (derived.num_due, derived.num_published) == (1, 2)
+    assert not kafka.crashes
+
+
 async def test_records_that_were_due_when_the_lane_stopped_are_published(tmp_path):
     kafka, derived = FakeKafka(), DueAtTheStop()
     lane = make_lane(kafka, tmp_path, derived=derived)
@@ -256,12 +276,13 @@ async def test_records_that_were_due_when_the_lane_stopped_are_published(tmp_pat
 
 
 class Derived:
-    """Output of all partitions that always has a record, which is due after each batch, or never."""
+    """Output of a partition that has a record unless one is in flight; it is due once, or never."""
 
     topics: ClassVar = {"counts": 2}
 
     def __init__(self, is_due=True):
-        self.is_due, self.added, self.num_published = is_due, 0, 0
+        self.is_due, self.in_flight = is_due, False
+        self.added = self.num_due = self.num_published = 0
 
     def add(self, by_user, next_offset):
         self.added += sum(map(len, by_user))
@@ -273,20 +294,26 @@ class Derived:
         pass
 
     def due(self):
-        return self.everything() if self.is_due else ()
+        if not self.is_due or self.num_due:
+            return ()
+        self.num_due += 1
+        return self.everything()
 
     def everything(self):
+        if self.in_flight:
+            return ()
+        self.in_flight = True
         return [DerivedRecord("counts", 1, b"k", b"v")]
 
     def published(self):
+        self.in_flight = False
         self.num_published += 1
 
 
 class DueAtTheStop(Derived):
-    """Output whose record is due just when the lane is told to stop; until it is durable, there is nothing else."""
+    """Output whose record is due just when the lane is told to stop."""
 
     stop = None
-    in_flight = False
 
     def due(self):
         if not self.added or self.stop.is_set():
@@ -294,12 +321,6 @@ class DueAtTheStop(Derived):
         self.stop.set()
         self.in_flight = True
         return [DerivedRecord("counts", 1, b"due", b"v")]
-
-    def everything(self):
-        return () if self.in_flight else super().everything()
-
-    def published(self):
-        self.in_flight = False
 
 
 class Nothing(Derived):
