@@ -97,7 +97,7 @@ def rolling_restart(brokers):
 def killed_in_turn(brokers):
     for number in (1, 2, 3):
         with brokers.without(number, kill=True):
-            wait_until(lambda gone=number: gone not in brokers.leaders().values(), 60, "leaders moved")
+            brokers.wait_led_without(number)
         brokers.wait_whole()
 
 

@@ -90,6 +90,10 @@ class ThreeBrokers:
         """Wait until all replicas of all topics are in sync."""
         self._wait(lambda: all(len(one["isr_nodes"]) == self._nodes for _, one in self._partitions()), "all in sync")
 
+    def wait_led_without(self, number: int) -> None:
+        """Wait until other nodes lead all partitions of one that is gone."""
+        self._wait(lambda: number not in self.leaders().values(), f"led without node {number}")
+
     def leaders(self) -> dict[tuple[str, int], int]:
         """Leader of each partition of all topics, those of offsets and transactions among them; -1 for none."""
         return {place: one["leader_id"] for place, one in self._partitions()}
