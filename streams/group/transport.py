@@ -242,6 +242,12 @@ class FaustHost:
         """Read the group's committed offsets from the broker."""
         return await committed(self._app, topic, partitions)
 
+    async def commit(self, topic: str, offsets: Mapping[int, int]) -> None:
+        """Commit offsets through Faust's own consumer: the broker refuses those of a member that was replaced."""
+        thread = cast(_Consumer, self._app.consumer)._thread
+        commit = thread._ensure_consumer().commit
+        await thread.call_thread(commit, {TopicPartition(topic, p): offset for p, offset in offsets.items()})
+
     def standbys(self, topic: str) -> frozenset[int]:
         """Read the standbys of the last assignment from Faust's assignor."""
         standbys = cast(PartitionAssignor, self._app.assignor).assigned_standbys()

@@ -95,6 +95,51 @@ class PartitionReader:
             raise read_error(self._clients.bootstrap, {Place(*place): 0}, exc) from exc
         return Bounds(begins[place], ends[place])
 
+    async def offset_since(self, partition: int, since_ms: int) -> int | None:
+        """Ask the partition's leader where records of a time begin.
+
+        Timestamps need not be in order: all records before that offset are older; records after it may be older too.
+
+        Args:
+            partition: Partition number.
+            since_ms: Kafka timestamp, UTC epoch ms.
+
+        Returns:
+            Offset of the first record with this timestamp or a later one; None if there is none. 0 on the embedded
+            broker, which cannot look up offsets by time.
+
+        Raises:
+            BrokerError: The leader does not answer.
+        """
+        consumer, place = self._opened(), self._places[partition]
+        if self._clients.is_embedded:
+            return 0
+        try:
+            found = (await consumer.offsets_for_times({place: max(0, since_ms)}))[place]
+        except KafkaError as exc:
+            raise read_error(self._clients.bootstrap, {Place(*place): 0}, exc) from exc
+        return None if found is None else int(found.offset)
+
+    async def ends_of(self, topic: str, partitions: Collection[int]) -> Mapping[int, int]:
+        """Ask for the ends of partitions of another topic.
+
+        Args:
+            topic: Topic.
+            partitions: Partition numbers.
+
+        Returns:
+            End offsets by partition.
+
+        Raises:
+            BrokerError: A leader does not answer.
+        """
+        consumer, places = self._opened(), [TopicPartition(topic, partition) for partition in partitions]
+        try:
+            ends = await consumer.end_offsets(places)
+        except KafkaError as exc:
+            raise read_error(self._clients.bootstrap, {Place(*place): 0 for place in places}, exc) from exc
+        return {place.partition: end for place, end in ends.items()}
+
     def begin(self, partition: int, offset: int) -> None:
         """Read a partition from an offset on; also moves one that is being read."""
         consumer, place = self._opened(), self._places[partition]

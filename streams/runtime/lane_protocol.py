@@ -45,6 +45,17 @@ class LaneHost(Protocol):
     async def committed(self, topic: str, partitions: Collection[int]) -> dict[int, int | None]:
         """Read the group's committed offsets from the broker; None where the group never committed."""
 
+    async def commit(self, topic: str, offsets: Mapping[int, int]) -> None:
+        """Commit offsets for the group at once; `committable` is what is committed from time to time.
+
+        Args:
+            topic: A topic of the group.
+            offsets: Next offset by partition; of partitions that this worker owns.
+
+        Raises:
+            KafkaError: The offsets are not committed: Kafka does not answer, or the group has rebalanced.
+        """
+
     def standbys(self, topic: str) -> frozenset[int]:
         """Return the partitions of a topic whose state this worker should keep current for their owners' failure."""
 

@@ -66,6 +66,13 @@ class Metrics:
             ("outcome",),
             registry=registry,
         )
+        self.sessions_skipped = Counter(
+            "sidestream_sessions_skipped",
+            "Session-starts that get no answer: stale, older than session.max_age_ms; deleted by retention before they "
+            "were read.",
+            ("reason",),
+            registry=registry,
+        )
         self.session_seconds = Histogram(
             "sidestream_session_seconds",
             "From the fetch of a session-start to the acknowledged candidates.",

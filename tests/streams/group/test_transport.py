@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 
 import faust
 import pytest
+from aiokafka import TopicPartition
 from aiokafka.consumer import fetcher
 from faust.transport.consumer import Consumer
 from faust.transport.drivers import aiokafka as driver
@@ -13,7 +15,7 @@ from faust.types import TP
 from sidestream.streams.errors import LaneError, SettingsError
 from sidestream.streams.group import faust_app
 from sidestream.streams.group.faust_app import check_versions, make_faust_app
-from sidestream.streams.group.transport import LaneTransport, register
+from sidestream.streams.group.transport import FaustHost, LaneTransport, register
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
 from sidestream.streams.kafka.records.aiokafka_records import TolerantRecords
 from sidestream.streams.listens.settings import LaneSettings
@@ -167,6 +169,24 @@ async def test_offsets_of_lanes_are_committed_while_they_own_partitions(app, lan
     assert consumer._filter_committable_offsets([]) == {TP("listens", 1): 9, TP("sessions", 1): 3}
     await consumer.on_partitions_revoked(set())
     assert consumer._filter_committable_offsets([]) == {}
+
+
+async def test_a_lane_commits_at_once_in_the_consumer_thread(app, monkeypatch):
+    calls = []
+
+    async def call_thread(function, *args):
+        calls.append(("in the thread", *args))
+        await function(*args)
+
+    async def commit(offsets):
+        calls.append(("commit", offsets))
+
+    thread = app.consumer._thread
+    monkeypatch.setattr(thread, "_consumer", SimpleNamespace(commit=commit))
+    monkeypatch.setattr(thread, "call_thread", call_thread)
+    await FaustHost(app).commit("sessions", {1: 7})
+    offsets = {TopicPartition("sessions", 1): 7}
+    assert calls == [("in the thread", offsets), ("commit", offsets)]
 
 
 async def test_lane_that_cannot_stop_crashes_the_app(app, lanes, notes, monkeypatch):

@@ -127,6 +127,10 @@ class FakeKafka:
         offsets = self.erasure_offsets if topic == "erasures" else self.offsets
         return {partition: offsets.get(partition) for partition in partitions}
 
+    async def commit(self, topic: str, offsets: dict[int, int]) -> None:
+        self.steps.append("commit of the group")
+        (self.erasure_offsets if topic == "erasures" else self.offsets).update(offsets)
+
     def standbys(self, topic: str) -> frozenset[int]:
         return self.standby_partitions
 
