@@ -35,5 +35,5 @@ class ReplaySettings(BaseModel):
     stamp: Literal["now", "log"] = Field(
         default="now",
         description="Kafka timestamps: the wall clock, or `at`; a topic with time-based retention soon deletes records "
-        "with old timestamps.",
+        "with old timestamps, and workers skip such session-starts (`session.max_age_ms`).",
     )

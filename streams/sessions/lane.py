@@ -4,7 +4,10 @@ Why not an agent: agents process one event at a time, which limits a worker to 1
 sessions of one process would also share one fetcher, and sessions would wait behind listens.
 
 Delivery: a session-start is committed once its candidates (or its dead letter) and those of all before it are
-acknowledged. After a crash, unfinished ones are answered again under the same `candidate_set_id`.
+acknowledged, or once it is skipped for its age. After a crash, unfinished ones are answered again under the same
+`candidate_set_id`.
+
+Kafka that does not answer interrupts reading (`source`) and sending (`sending`), which go on in the same process.
 """
 
 import asyncio
@@ -12,8 +15,6 @@ from collections.abc import Callable, Collection, Hashable, Mapping
 from functools import partial
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError
 from mode import Service
 
 from sidestream.models.records import CandidateSet, SessionStart
@@ -22,21 +23,22 @@ from sidestream.streams.contracts.placement import Placement
 from sidestream.streams.contracts.topics import TopicSpec
 from sidestream.streams.errors import BadRecord, LaneError
 from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.partition_reader import PartitionReader
 from sidestream.streams.runtime.lane_protocol import LaneHost
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.streams.runtime.pacing import Pacer
 from sidestream.streams.runtime.progress import Work
+from sidestream.streams.runtime.waiting import run_until
 from sidestream.streams.sessions.admission import Admission
+from sidestream.streams.sessions.age import MaxAge
 from sidestream.streams.sessions.answerer import Answerer
 from sidestream.streams.sessions.lane_wait import LaneWait
 from sidestream.streams.sessions.prefix import OffsetPrefix
+from sidestream.streams.sessions.sending import Answer, AnswerSender
 from sidestream.streams.sessions.settings import SessionSettings
+from sidestream.streams.sessions.source import READY_POLL_S, Feed, SessionSource
 
-# Sessions wait while the states of their partition are restored; this is how often the lane checks.
-_READY_POLL_MS = 20
 _MAX_DELAY_S = 3_600.0
-# Session-starts begun in one iteration of the event loop: 0.1 ms each.
-_TAKE_RECORDS = 64
 
 Decode = Callable[[bytes | None, bytes | None, int], SessionStart]
 
@@ -56,6 +58,7 @@ class SessionLane(Service):
         metrics: Counts and times.
         pacer: Pauses listens while session-starts are in flight; shared with the listen lane.
         lane_wait: Waits for listens, if enabled.
+        wall_ms: UTC epoch milliseconds, for the age of session-starts.
         placement: Recognises session-starts of other partitions; None takes all.
     """
 
@@ -74,44 +77,39 @@ class SessionLane(Service):
         metrics: Metrics,
         pacer: Pacer,
         lane_wait: LaneWait,
+        wall_ms: Callable[[], int],
         placement: Placement | None = None,
     ) -> None:
         super().__init__()
         self.topic = source.name
-        self._clients = clients
+        self._clients, self._host, self._is_ready = clients, host, is_ready
         self._candidates_topic = candidates.name
-        self._decode = decode
-        self._answerer = answerer
-        self._host = host
-        self._is_ready = is_ready
-        self._settings = settings
-        self._metrics = metrics
-        self._pacer = pacer
-        self._lane_wait = lane_wait
-        self._placement = placement
+        self._decode, self._placement = decode, placement
+        self._answerer, self._lane_wait, self._pacer = answerer, lane_wait, pacer
+        self._settings, self._metrics = settings, metrics
         self._admission = Admission(settings, answerer.seconds)
-        self._producer: AIOKafkaProducer | None = None
+        self._age = MaxAge(self.topic, settings.max_age_ms, wall_ms, metrics)
+        self._has_capacity = asyncio.Event()
+        self._sender = AnswerSender(clients, self._has_capacity.set)
         self._prefixes: dict[int, OffsetPrefix] = {}
         self._answering: set[asyncio.Task[None]] = set()
-        self._has_capacity = asyncio.Event()
         self._epoch = 0
-        # Read positions of the partitions whose states are ready, and number of finished answers.
-        self._positions: dict[int, int] = {}
-        self._num_ended = 0
+        self._stop = asyncio.Event()
+        self._is_assigned = False
+        self._source: SessionSource | None = None
+        # Finished answers; answers that wait until the states of their partition are restored again.
+        self._num_ended = self._num_held = 0
 
     async def on_start(self) -> None:
         """Start the producer; nothing is read before partitions are assigned."""
         await self._answerer.warm_up()
-        producer = self._clients.async_producer(linger_ms=0)
-        await producer.start()
-        self._producer = producer
+        await self._sender.open()
 
     async def on_stop(self) -> None:
         """Finish the answers in flight, within the time limit of a revocation."""
         await self.on_revoked(self._prefixes)
         self._answerer.close()
-        if self._producer is not None:
-            await self._producer.stop()
+        await self._sender.close()
 
     async def on_assigned(self, partitions: Collection[int]) -> None:
         """Start reading partitions from their committed offsets.
@@ -120,10 +118,14 @@ class SessionLane(Service):
             partitions: All partitions that this worker now owns.
         """
         self._epoch += 1
-        self._positions = {}
-        self._prefixes = {partition: OffsetPrefix() for partition in partitions}
+        self._stop.set()
+        self._stop, self._source, self._is_assigned = asyncio.Event(), None, True
+        self._prefixes = {partition: OffsetPrefix() for partition in sorted(partitions)}
         if partitions:
-            self.add_future(self._read(self._epoch, sorted(partitions)))
+            reads = (self._clients, self.topic, self._prefixes, self._host, self._is_ready)
+            self._source = SessionSource(*reads, self._settings, self._age, self._metrics)
+            feed = Feed(self._room, self._is_blocked, partial(self._take, self._epoch))
+            self.add_future(run_until(self._stop, self._source.run(feed)))
 
     async def on_revoked(self, partitions: Collection[int]) -> None:
         """Stop reading and wait, for a limited time, for the answers in flight.
@@ -133,7 +135,8 @@ class SessionLane(Service):
         """
         del partitions
         self._epoch += 1
-        self._positions = {}
+        self._stop.set()
+        self._source, self._is_assigned = None, False
         if not self._answering:
             return
         _, late = await asyncio.wait(set(self._answering), timeout=self._settings.revoke_wait_ms / 1e3)
@@ -141,17 +144,20 @@ class SessionLane(Service):
             # Not committed: the next owner answers under the same id.
             task.cancel()
 
+    def not_ready(self) -> list[str]:
+        """Return why session-starts that are published now might not be answered."""
+        if self._source is not None:
+            return self._source.not_started()
+        return [] if self._is_assigned else [f"{self.topic}: no partitions assigned yet"]
+
     def committable(self) -> Mapping[int, int]:
         """Return the end of the longest answered prefix, by partition."""
-        return {
-            partition: prefix.next_offset
-            for partition, prefix in self._prefixes.items()
-            if prefix.next_offset is not None
-        }
+        return {p: prefix.next_offset for p, prefix in self._prefixes.items() if prefix.next_offset is not None}
 
     def unread(self, ends: Mapping[int, int]) -> dict[int, int]:
         """Count the session-starts that are not fetched, by partition; `ends` are recent end offsets of the topic."""
-        return {p: max(0, ends.get(p, 0) - position) for p, position in self._positions.items()}
+        positions = {} if self._source is None else self._source.positions
+        return {p: max(0, ends.get(p, 0) - position) for p, position in positions.items()}
 
     def work(self, ends: Mapping[int, int]) -> Work:
         """Return the session-starts that are not fetched or not answered; without those that wait for a restore.
@@ -160,64 +166,52 @@ class SessionLane(Service):
             ends: Recent end offsets of the topic, by partition.
 
         Returns:
-            Pending session-starts and the progress.
+            Pending session-starts and the progress. Attempts to read or to send are progress: the lane waits for Kafka,
+            and a restart would too.
         """
-        unread = sum(self.unread(ends).values())
-        return Work(unread + len(self._answering), (self._num_ended, tuple(self._positions.items())))
+        waiting = sum(unread for partition, unread in self.unread(ends).items() if not self._is_blocked(partition))
+        done = [self._num_ended, self._sender.num_failed]
+        if self._source is not None:
+            done += [self._source.num_openings, *self._source.positions.values()]
+        return Work(waiting + len(self._answering) - self._num_held, tuple(done))
 
-    async def _read(self, epoch: int, partitions: list[int]) -> None:
-        positions = self._positions  # a revocation replaces the dict; a stale reader must not write to the new one
-        consumer = self._clients.async_consumer()
-        await consumer.start()
-        try:
-            waiting = await self._open(consumer, partitions)
-            while epoch == self._epoch and not self.should_stop:
-                waiting = self._resume(consumer, waiting)
-                if (free := self._settings.max_waiting - len(self._answering)) <= 0:
-                    self._has_capacity.clear()
-                    await self._has_capacity.wait()
-                    continue
-                poll_ms = _READY_POLL_MS if waiting else self._settings.poll_ms
-                batches = await consumer.getmany(timeout_ms=poll_ms, max_records=min(free, _TAKE_RECORDS))
-                fetched_s = self._answerer.seconds()
-                ends = await self._lane_wait.ends(consumer, [partition.partition for partition in batches])
-                if epoch == self._epoch:
-                    self._begin(batches, fetched_s, ends)
-                    # Without records a position may still advance over transaction markers: read it at idle polls.
-                    for partition in batches or (TopicPartition(self.topic, number) for number in partitions):
-                        if partition not in waiting:
-                            positions[partition.partition] = await consumer.position(partition)
-        finally:
-            await consumer.stop()
+    async def _room(self) -> int:
+        """Wait until session-starts may be taken; those that wait for Kafka or for a restore do not count."""
+        while (room := self._settings.max_waiting - len(self._answering) + self._num_idle) <= 0:
+            self._has_capacity.clear()
+            await self._has_capacity.wait()
+        return room
 
-    async def _open(self, consumer: AIOKafkaConsumer, partitions: list[int]) -> set[TopicPartition]:
-        """Seek the consumer to the committed offsets, paused until the states are ready."""
-        by_number = {partition: TopicPartition(self.topic, partition) for partition in partitions}
-        consumer.assign(list(by_number.values()))
-        for partition, offset in (await self._host.committed(self.topic, partitions)).items():
-            if offset is None:
-                await consumer.seek_to_beginning(by_number[partition])
-            else:
-                consumer.seek(by_number[partition], offset)
-        consumer.pause(*by_number.values())
-        return set(by_number.values())
+    @property
+    def _num_idle(self) -> int:
+        return self._num_held + self._sender.unsent.total()
 
-    def _resume(self, consumer: AIOKafkaConsumer, waiting: set[TopicPartition]) -> set[TopicPartition]:
-        ready = {partition for partition in waiting if self._is_ready(partition.partition)}
-        if ready:
-            consumer.resume(*ready)
-        return waiting - ready
+    def _is_blocked(self, partition: int) -> bool:
+        """Whether more session-starts of a partition would only wait, for its states or for its candidates' broker."""
+        return not self._is_ready(partition) or partition in self._sender.unsent
 
-    def _begin(self, batches: Mapping[TopicPartition, list[Any]], fetched_s: float, ends: Mapping[int, int]) -> None:
+    async def _take(self, epoch: int, reader: PartitionReader, batches: Mapping[int, list[Any]]) -> int:
+        fetched_s = self._answerer.seconds()
+        ends = await self._lane_wait.ends(reader, batches)
+        return self._begin(batches, fetched_s, ends) if epoch == self._epoch else 0
+
+    def _begin(self, batches: Mapping[int, list[Any]], fetched_s: float, ends: Mapping[int, int]) -> int:
+        num_begun = 0
         for partition, records in batches.items():
-            prefix = self._prefixes[partition.partition]
+            prefix = self._prefixes[partition]
             for record in records:
                 prefix.begin(record.offset)
+                if self._age.is_stale(record.timestamp):
+                    self._age.skipped(partition, 1, record.timestamp)
+                    prefix.done(record.offset)
+                    continue
+                num_begun += 1
                 task = asyncio.create_task(self._handle(self._epoch, record, prefix, fetched_s, ends))
                 self._answering.add(task)
                 self._pacer.session_begins(_name(record))
                 task.add_done_callback(partial(self._ended, _name(record)))
         self._metrics.sessions_in_flight.set(len(self._answering))
+        return num_begun
 
     async def _handle(
         self, epoch: int, record: Any, prefix: OffsetPrefix, fetched_s: float, ends: Mapping[int, int]
@@ -248,8 +242,26 @@ class SessionLane(Service):
     async def _answer(
         self, start: SessionStart, record: Any, fetched_s: float, ends: Mapping[int, int]
     ) -> CandidateSet:
-        partition: int = record.partition
+        epoch, partition = self._epoch, record.partition
         missing = await self._lane_wait.missing(_name(record), partition, ends.get(partition), fetched_s)
+        while True:
+            try:
+                return await self._answer_now(start, partition, fetched_s, missing)
+            except LaneError:
+                if epoch != self._epoch or self._is_ready(partition):
+                    raise
+            # The listen lane opens its partitions again after an interruption.
+            self._num_held += 1
+            self._has_capacity.set()
+            try:
+                while epoch == self._epoch and not self._is_ready(partition):  # noqa: ASYNC110 - the listen lane's state
+                    await asyncio.sleep(READY_POLL_S)
+            finally:
+                self._num_held -= 1
+
+    async def _answer_now(
+        self, start: SessionStart, partition: int, fetched_s: float, missing: int | None
+    ) -> CandidateSet:
         if not await self._admission.enter(fetched_s):
             return await self._answerer.answer(start, partition, fetched_s, shed=True, listens_missing=missing)
         begun_s = self._answerer.seconds()
@@ -261,21 +273,9 @@ class SessionLane(Service):
     async def _send(
         self, record: Any, topic: str, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]]
     ) -> None:
-        if self._producer is None:
-            msg = f"{self.topic}: records came before the producer was started; restart the worker"
-            raise LaneError(msg)
-        try:
-            # The record's own partition: that of its key, or, of a dead letter, where it was.
-            sent = await self._producer.send(topic, value, key, partition=record.partition, headers=headers)
-            # From here on the reader waits for Kafka, not for us.
-            self._pacer.session_ends(_name(record))
-            await sent
-        except KafkaError as exc:
-            msg = (
-                f"{topic}: the answer to {record.topic}/{record.partition}/{record.offset} was not acknowledged "
-                f"({exc!r}); check the broker, then restart the worker, which answers it again"
-            )
-            raise LaneError(msg) from exc
+        # Once it has left, the reader waits for Kafka, not for us.
+        has_left = partial(self._pacer.session_ends, _name(record))
+        await self._sender.send(record, Answer(topic, key, value, headers), has_left)
 
     def _ended(self, session: Hashable, task: "asyncio.Task[None]") -> None:
         self._answering.discard(task)

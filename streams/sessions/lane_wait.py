@@ -8,9 +8,8 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Hashable, Mapping
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
-
+from sidestream.streams.errors import BrokerError
+from sidestream.streams.kafka.partition_reader import PartitionReader
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.streams.runtime.pacing import Pacer
 
@@ -43,11 +42,11 @@ class LaneWait:
         self._metrics = metrics
         self._seconds = seconds
 
-    async def ends(self, consumer: AIOKafkaConsumer, partitions: Collection[int]) -> Mapping[int, int]:
+    async def ends(self, reader: PartitionReader, partitions: Collection[int]) -> Mapping[int, int]:
         """Fetch the current ends of the listens, with one request for all session-starts of a fetch.
 
         Args:
-            consumer: Any started consumer.
+            reader: Any open reader.
             partitions: Partitions of the session-starts.
 
         Returns:
@@ -57,11 +56,10 @@ class LaneWait:
             return {}
         try:
             async with asyncio.timeout(self._bound_s):
-                ends = await consumer.end_offsets([TopicPartition(self._topic, partition) for partition in partitions])
-        except (KafkaError, TimeoutError):
+                return await reader.ends_of(self._topic, partitions)
+        except (BrokerError, TimeoutError):
             self._metrics.lane_waits.labels("unknown").inc(len(partitions))
             return {}
-        return {partition.partition: end for partition, end in ends.items()}
 
     async def missing(self, session: Hashable, partition: int, end: int | None, fetched_s: float) -> int | None:
         """Wait for the listens of a partition.

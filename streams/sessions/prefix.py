@@ -46,3 +46,12 @@ class OffsetPrefix:
             first = self._open.popleft()
             self._done.remove(first)
             self._next = first + 1
+
+    def skip(self, next_offset: int) -> None:
+        """Note that no record before an offset will begin.
+
+        Args:
+            next_offset: The next record to begin may have this offset; all begun before must be lower.
+        """
+        self.begin(next_offset - 1)
+        self.done(next_offset - 1)

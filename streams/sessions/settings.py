@@ -1,6 +1,6 @@
 """Settings of the session lane."""
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -14,6 +14,19 @@ class SessionSettings(BaseModel):
         default=250,
         ge=1,
         description="Deadline of an answer, from the fetch of the session-start; then the popularity fallback answers.",
+    )
+    max_age_ms: int = Field(
+        default=60_000,
+        ge=0,
+        description="Session-starts with an older Kafka timestamp are skipped without an answer, so that current ones "
+        "do not wait for them after an outage; 0 to answer all. The age is taken by the worker's clock: if the clock "
+        "of a producer is behind by more than this, all of its session-starts are skipped, which the log and "
+        "`sidestream_sessions_skipped_total` tell. So are those of an old log replayed with its own timestamps.",
+    )
+    start: Literal["end", "beginning"] = Field(
+        default="end",
+        description="Where a partition of session-starts begins that this group has never committed: at its end as of "
+        "the first worker's start, or at the beginning of what the topic keeps.",
     )
     max_in_flight: int = Field(
         default=16, ge=1, le=4_096, description="Session-starts answered concurrently, over all partitions of a worker."

@@ -238,6 +238,7 @@ class WorkerParts:
             self._add_lane(aggregator, self.topics.item_count_changes.partitions)
         sessions = self._sessions(serving, lane, host, pacer)
         self._watch("catalogue", serving.work)
+        self.health.add_readiness_check(sessions.not_ready)
         # Sessions read the listen lane's tables: registered last, they stop first.
         for part in (lane, erasures, sessions):
             self._add_lane(part, self.topics.listens.partitions)
@@ -297,6 +298,7 @@ class WorkerParts:
             LaneWait(
                 self.topics.listens.name, lane.folded_to, self.settings.session.wait_for_lane_ms, pacer, self.metrics
             ),
+            WallClock(),
             Placement(self.topics.session_starts),
         )
 

@@ -112,7 +112,10 @@ def replay(
     everything: Annotated[bool, typer.Option("--everything", help="All letters that were not replayed yet.")] = False,
     stamp: Annotated[
         Literal["now", "original"],
-        typer.Option(help="Kafka timestamp of the replayed record: the present, or its original one."),
+        typer.Option(
+            help="Kafka timestamp of the replayed record: the present, or its original one, by which a worker may skip "
+            "old session-starts (session.max_age_ms)."
+        ),
     ] = "now",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be replayed, and send nothing.")] = False,
     as_json: Json = False,

@@ -138,6 +138,9 @@ class Cell:
             "lane.batch_ms": 50,
             "lane.commit_interval_ms": 100,
             "lane.rebalance_timeout_ms": 10_000,
+            # None may be lost, however long the workers are away, nor before the first one is ready.
+            "session.max_age_ms": 0,
+            "session.start": "beginning",
             # The log's own time is years ago: a sweep would take what refuses its late listens.
             "lane.erasure_keep_days": 36_500,
             "popularity.publish_s": PUBLISH_S,

@@ -25,7 +25,7 @@ def lane(kafka, make_topics, tmp_path):
 
 @pytest.fixture
 def worker(kafka, make_topics, tmp_path):
-    rig = WorkerRig(kafka, make_topics(item_partitions=1), tmp_path)
+    rig = WorkerRig(kafka, make_topics(item_partitions=1), tmp_path, **{"session.start": "beginning"})
     yield rig
     rig.close()
 

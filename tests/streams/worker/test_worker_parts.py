@@ -1,5 +1,6 @@
 import asyncio
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -89,7 +90,9 @@ def test_each_role_starts_its_parts_in_order_before_faust_joins(tmp_path, role, 
     named = (topics.item_count_changes, topics.listens, topics.user_erasures, topics.session_starts)
     names = [topic.name for topic in named]
     assert lanes == ([] if role == "tokenize" else names)
-    assert "kafka: not joined" in parts.health.not_ready()
+    reasons = parts.health.not_ready()
+    assert "kafka: not joined" in reasons
+    assert ("session-starts.v1: no partitions assigned yet" in reasons) == (role != "tokenize")
     assert (parts.states is None) == (role == "tokenize")
 
 
@@ -112,7 +115,7 @@ def test_the_guarantee_is_part_of_the_readiness(tmp_path, flags, guarantee):
 def test_unread_records_are_a_metric_by_topic_and_partition(tmp_path):
     parts = create_app(settings_of(tmp_path, **{"topics.user_partitions": 2}), PAIR)
     sessions = parts.app.transport.lanes[parts.topics.session_starts.name]
-    sessions._positions = {1: 5}
+    sessions._source = SimpleNamespace(positions={1: 5})
     parts._backlog._ends = {parts.topics.session_starts.name: {0: 9, 1: 12}}
     shown = parts.metrics.expose().decode()
     assert 'sidestream_unread{partition="1",topic="session-starts.v1"} 7.0' in shown

@@ -136,7 +136,7 @@ def test_a_catalogue_change_is_in_candidates_within_a_second(rig):
 
 
 def test_bad_records_become_dead_letters_and_the_streams_continue(rig):
-    loop = rig()
+    loop = rig(**{"session.start": "beginning"})
     loop.item("i0")
     loop.listen("u", "i0", 2_000)
     loop.send(loop.topics.catalog_items, "broken", b"{not json")

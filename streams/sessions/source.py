@@ -1,0 +1,258 @@
+"""Reads the session-starts of an assignment: each partition is positioned and read by itself.
+
+Each step of a partition depends on the one before: 1. its start: what the group has committed, or else the end or the
+beginning (`session.start`), which is committed before anything is answered or skipped: the heir of a worker that dies
+before its first commit would otherwise start at a later end, 2. the listen lane has restored the states, 3. what is too
+old is passed over by its offsets (`age`), 4. the session-starts are read.
+
+After an error of the broker the reader is opened again at the read positions. A position that is no longer in the log
+moves to the first offset that is.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple
+
+from aiokafka.errors import KafkaError
+
+from sidestream.streams.errors import AccessError, BrokerError
+from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.partition_reader import PartitionReader
+from sidestream.streams.kafka.read_rules import Bounds
+from sidestream.streams.runtime.lane_protocol import LaneHost
+from sidestream.streams.runtime.logs.log import get_log
+from sidestream.streams.runtime.metrics import Metrics
+from sidestream.streams.runtime.waiting import run_concurrently
+from sidestream.streams.sessions.age import MaxAge
+from sidestream.streams.sessions.prefix import OffsetPrefix
+from sidestream.streams.sessions.settings import SessionSettings
+
+_log = get_log(__name__)
+
+# Session-starts wait while the states of their partition are restored; this is how often that is checked.
+READY_POLL_S = 0.02
+# Session-starts begun in one iteration of the event loop: 0.1 ms each. Those that are skipped take 3 us.
+TAKE_RECORDS, TAKE_STALE = 64, 512
+# Limit of one request while a partition is positioned, and of the reader's opening.
+STEP_S = 10.0
+# A reader that has read for so long is in order.
+HEALTHY_S = 2.0
+# Pauses between attempts to position a partition.
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
+# How long a lasting failure is not logged again.
+QUIET_S = 10.0
+# Named in the messages of outages.
+_PART = "session-starts"
+
+
+class Feed(NamedTuple):
+    """Where the session-starts go.
+
+    Attributes:
+        room: Waits until session-starts may be taken, and returns how many.
+        is_blocked: Whether a partition should not be read now.
+        begin: Takes the records of a fetch, by partition; returns how many of them are answered.
+    """
+
+    room: Callable[[], Awaitable[int]]
+    is_blocked: Callable[[int], bool]
+    begin: Callable[[PartitionReader, Mapping[int, list[Any]]], Awaitable[int]]
+
+
+class SessionSource:
+    """Source of all partitions of an assignment.
+
+    Args:
+        clients: Kafka client factory.
+        topic: `session-starts.v1`.
+        prefixes: What is finished of each partition.
+        host: The group's committed offsets.
+        is_ready: Whether the states of a partition are restored.
+        settings: Start and poll timeout.
+        age: Passes over what is too old.
+        metrics: Counts what is lost.
+        clock: Monotonic seconds.
+
+    Attributes:
+        positions: Read positions of the partitions that are read.
+        num_openings: Number of times the reader was opened.
+    """
+
+    def __init__(
+        self,
+        clients: Clients,
+        topic: str,
+        prefixes: dict[int, OffsetPrefix],
+        host: LaneHost,
+        is_ready: Callable[[int], bool],
+        settings: SessionSettings,
+        age: MaxAge,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.positions: dict[int, int] = {}
+        self.num_openings = 0
+        self._clients, self._topic, self._prefixes, self._host = clients, topic, prefixes, host
+        self._is_ready, self._settings, self._age, self._metrics, self._clock = is_ready, settings, age, metrics, clock
+        self._starts: dict[int, int] = {}
+        self._read: set[int] = set()
+        self._blocked: set[int] = set()
+        self._lost = {partition: asyncio.Event() for partition in prefixes}
+        self._restored = {partition: asyncio.Event() for partition in prefixes}
+        self._troubles: dict[int, str] = {}
+        self._outage = clients.outages.of(_PART)
+        self._quiet_until_s = 0.0
+
+    def not_started(self) -> list[str]:
+        """Return why session-starts that are published now might not be answered."""
+        open_ended = [partition for partition in self._prefixes if partition not in self._starts]
+        if not open_ended:
+            return []
+        trouble = next((f": {self._troubles[p]}" for p in open_ended if p in self._troubles), "")
+        return [f"{self._topic}: start of {len(open_ended)} partitions not committed yet{trouble}"]
+
+    async def run(self, feed: Feed) -> None:
+        """Read until cancelled.
+
+        Args:
+            feed: Where the session-starts go.
+
+        Raises:
+            AccessError: This worker may not read the topic.
+        """
+        try:
+            while True:
+                self.num_openings += 1
+                try:
+                    await self._read_all(feed)
+                except AccessError:
+                    raise
+                except (BrokerError, TimeoutError) as exc:
+                    await self._outage.wait(str(exc) or f"no answer within {STEP_S:g} s")
+        finally:
+            self._outage.end()
+
+    async def _read_all(self, feed: Feed) -> None:
+        reader = PartitionReader(self._clients, self._topic, self._prefixes)
+        try:
+            async with asyncio.timeout(STEP_S):
+                await reader.open()
+            partitions = [self._keep_read(reader, partition) for partition in self._prefixes]
+            await run_concurrently([self._fetch(reader, feed), self._watch_restores(), *partitions])
+        finally:
+            self._read.clear()
+            self._blocked.clear()
+            self._age.tell(at_once=True)
+            await reader.close()
+
+    async def _keep_read(self, reader: PartitionReader, partition: int) -> None:
+        """Position a partition, again and again until it works, and whenever its position is lost."""
+        pause_s = FIRST_PAUSE_S
+        while True:
+            self._lost[partition].clear()
+            try:
+                await self._begin(reader, partition)
+            except AccessError:
+                raise
+            except (BrokerError, KafkaError, TimeoutError) as exc:
+                self._troubles[partition] = str(exc) or f"no answer within {STEP_S:g} s"
+                where = f"{self._topic}/{partition}"
+                self._note("session-starts cannot be read now", partition=where, detail=self._troubles[partition])
+                await asyncio.sleep(pause_s)
+                pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
+            else:
+                pause_s = FIRST_PAUSE_S
+                self._troubles.pop(partition, None)
+                await self._lost[partition].wait()
+
+    async def _begin(self, reader: PartitionReader, partition: int) -> None:
+        if partition not in self._starts:
+            async with asyncio.timeout(STEP_S):
+                self._starts[partition] = await self._start(reader, partition)
+        await self._restored[partition].wait()
+        async with asyncio.timeout(STEP_S):
+            # The end comes first: what is published after it is not passed over.
+            bounds = await reader.bounds(partition)
+            since_ms = self._age.since_ms
+            fresh = 0 if since_ms is None else await reader.offset_since(partition, since_ms)
+        position = self._inside(partition, self.positions.get(partition, self._starts[partition]), bounds)
+        fresh = bounds.end if fresh is None else min(fresh, bounds.end)
+        if fresh > position:
+            self._age.skipped(partition, fresh - position)
+            position = self._move(partition, fresh)
+        self.positions[partition] = position
+        reader.begin(partition, position)
+        self._read.add(partition)
+
+    async def _start(self, reader: PartitionReader, partition: int) -> int:
+        committed = (await self._host.committed(self._topic, [partition]))[partition]
+        if committed is not None:
+            return committed
+        begin, end = await reader.bounds(partition)
+        start = end if self._settings.start == "end" else begin
+        await self._host.commit(self._topic, {partition: start})
+        if start > begin:
+            _log.info(
+                "session-starts from before the group's first start are not answered",
+                partition=f"{self._topic}/{partition}",
+                offsets=start - begin,
+                setting="session.start = end",
+            )
+        return start
+
+    def _inside(self, partition: int, position: int, bounds: Bounds) -> int:
+        """Move a position that is not in the log to the first offset that is."""
+        if bounds.begin <= position <= bounds.end:
+            return position
+        where = {"partition": f"{self._topic}/{partition}", "position": position, "begin": bounds.begin}
+        if position > bounds.end:
+            _log.warning("topic recreated or truncated, read from its beginning", end=bounds.end, **where)
+            self._prefixes[partition] = OffsetPrefix()
+            return bounds.begin
+        _log.warning("session-starts were deleted before they were read", lost=bounds.begin - position, **where)
+        self._metrics.sessions_skipped.labels("deleted").inc(bounds.begin - position)
+        return self._move(partition, bounds.begin)
+
+    def _move(self, partition: int, position: int) -> int:
+        self._prefixes[partition].skip(position)
+        return position
+
+    async def _fetch(self, reader: PartitionReader, feed: Feed) -> None:
+        most, opened_s = TAKE_RECORDS, self._clock()
+        while True:
+            room = await feed.room()
+            self._pause_blocked(reader, feed.is_blocked)
+            fetched = await reader.fetch(self._settings.poll_ms, min(room, most))
+            for partition in fetched.lost:
+                self._read.discard(partition)
+                self._lost[partition].set()
+            num_answered = await feed.begin(reader, fetched.records)
+            most = TAKE_STALE if fetched.records and not num_answered else TAKE_RECORDS
+            # Without records a position may still advance over transaction markers: read it at idle polls.
+            for partition in list(fetched.records or self._read):
+                self.positions[partition] = await reader.position(partition)
+            self._age.tell()
+            if self._outage.is_on and self._clock() - opened_s > HEALTHY_S:
+                self._outage.end()
+
+    def _pause_blocked(self, reader: PartitionReader, is_blocked: Callable[[int], bool]) -> None:
+        for partition in self._read:
+            blocks = is_blocked(partition)
+            if blocks and partition not in self._blocked:
+                self._blocked.add(partition)
+                reader.pause(partition)
+            elif not blocks and partition in self._blocked:
+                self._blocked.discard(partition)
+                reader.resume(partition)
+
+    async def _watch_restores(self) -> None:
+        while waiting := [p for p, is_restored in self._restored.items() if not is_restored.is_set()]:
+            for partition in filter(self._is_ready, waiting):
+                self._restored[partition].set()
+            await asyncio.sleep(READY_POLL_S)
+
+    def _note(self, event: str, **more: object) -> None:
+        if self._clock() >= self._quiet_until_s:
+            self._quiet_until_s = self._clock() + QUIET_S
+            _log.warning(event, topic=self._topic, **more)
