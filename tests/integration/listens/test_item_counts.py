@@ -59,7 +59,7 @@ def test_counts_equal_the_log_when_workers_join_and_leave(rig):
 def test_a_worker_that_is_told_to_stop_leaves_nothing_to_count_again(rig):
     rig.produce(make_listens(2_000, users=40, seed=5))
     worker = rig.start_worker("a")
-    rig.wait_progress(300, "some listens")
+    wait_until(lambda: rig.committed_unharmed() >= 300, 40, "some listens")
     assert rig.stop(worker) == 0
     rig.start_worker("b")
     rig.wait_drained()
