@@ -82,7 +82,9 @@ def test_a_group_begins_at_the_end_and_keeps_what_came_after_its_first_readiness
     assert rig.end() == 0
 
 
+@pytest.mark.slow
 def test_a_current_session_does_not_wait_for_old_ones(rig):
+    rig.flags["session.max_age_ms"] = 600_000  # longer than a worker takes to start on any machine
     rig.start().ready()
     assert rig.end() == 0
     old = [f"old{number}" for number in range(20_000)]
@@ -91,8 +93,8 @@ def test_a_current_session_does_not_wait_for_old_ones(rig):
     rig.start().ready()
     rig.session("current")
     rig.flush()
-    assert rig.answer("waiting", 5.0).session_id == "waiting"
-    assert rig.answer("current", 5.0).session_id == "current"
+    assert rig.answer("waiting", 20.0).session_id == "waiting"
+    assert rig.answer("current", 20.0).session_id == "current"
     assert rig.metric('sidestream_sessions_skipped_total{reason="stale"}') == 20_000
     # An old one that comes now is skipped by itself.
     publish(rig, ["late"], now_ms() - HOUR_MS)
@@ -105,7 +107,7 @@ def test_a_current_session_does_not_wait_for_old_ones(rig):
     assert rig.end() == 0
     text = rig.log.read_text()
     assert text.count("session-starts skipped") == 2
-    assert "session.max_age_ms = 60000" in text
+    assert "session.max_age_ms = 600000" in text
     assert "clock is behind" in text
 
 
