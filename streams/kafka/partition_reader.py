@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from sidestream.streams.errors import BrokerError
 from sidestream.streams.kafka.clients import Clients
-from sidestream.streams.kafka.read_errors import read_error
+from sidestream.streams.kafka.read_errors import read_error, require_alive
 from sidestream.streams.kafka.read_rules import Bounds, Place
 
 
@@ -173,9 +173,10 @@ class PartitionReader:
             The records.
 
         Raises:
-            BrokerError: Kafka refuses the request.
+            BrokerError: Kafka refuses the request, or the client has ended.
         """
         consumer = self._opened()
+        require_alive(consumer)
         only = [] if partitions is None else [self._places[partition] for partition in partitions]
         try:
             found = await consumer.getmany(*only, timeout_ms=timeout_ms, max_records=max_records)

@@ -1,6 +1,7 @@
 """Errors for topics that cannot be read, the same for all client libraries."""
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from sidestream.streams.errors import AccessError, BrokerError, SidestreamError, TopicError
 from sidestream.streams.kafka.read_rules import Place
@@ -41,3 +42,20 @@ def read_error(bootstrap: str, positions: Mapping[Place, int], exc: BaseExceptio
     if getattr(exc, "errno", None) == _NOT_AUTHORIZED:
         return AccessError(f"{bootstrap}: we may not read {where} ({exc!r}); allow READ and DESCRIBE on the topic")
     return BrokerError(f"{bootstrap}: {where} cannot be read: {exc!r}; check that the broker is up")
+
+
+def require_alive(consumer: Any) -> None:
+    """Raise if an aiokafka consumer has ended: without its tasks, a topic looks like one without new records.
+
+    Args:
+        consumer: Started consumer.
+
+    Raises:
+        BrokerError: It must be replaced.
+    """
+    fetcher, client = getattr(consumer, "_fetcher", None), getattr(consumer, "_client", None)
+    for task in (getattr(fetcher, "_fetch_task", None), getattr(client, "_sync_task", None)):
+        if task is not None and task.done():
+            reason = None if task.cancelled() else task.exception()
+            msg = f"the client has ended ({reason!r})"
+            raise BrokerError(msg)

@@ -3,11 +3,10 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer
-
 from sidestream.streams.errors import AccessError, BrokerError
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.follower import Follower
+from sidestream.streams.kafka.read_errors import require_alive
 from sidestream.streams.kafka.read_rules import Batch
 
 # Without progress towards its target ends for so long, a new client is made: shorter than the watchdog's limit.
@@ -91,7 +90,7 @@ class LastingFollower(Follower):
             return []
         consumer = self._opened()
         try:
-            _require_alive(consumer)
+            require_alive(consumer)
             self._require_progress()
             batches = await super().poll(timeout_ms, max_records)
         except AccessError:
@@ -117,14 +116,4 @@ class LastingFollower(Follower):
         if now_s - self._moved_s >= STUCK_S and self._idle_polls >= _STUCK_POLLS:
             self._is_stuck = True
             msg = f"{behind} records of {', '.join(self._topics)} cannot be read"
-            raise BrokerError(msg)
-
-
-def _require_alive(consumer: AIOKafkaConsumer) -> None:
-    """Raise if the client has ended: without its tasks, a topic looks like one without new records."""
-    fetcher, client = getattr(consumer, "_fetcher", None), getattr(consumer, "_client", None)
-    for task in (getattr(fetcher, "_fetch_task", None), getattr(client, "_sync_task", None)):
-        if task is not None and task.done():
-            reason = None if task.cancelled() else task.exception()
-            msg = f"the client has ended ({reason!r})"
             raise BrokerError(msg)

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 from aiokafka.errors import KafkaTimeoutError
 
-from sidestream.streams.listens import partition_fold, standbys
+from sidestream.streams.listens import lane as lane_module
+from sidestream.streams.listens import partition_fold, source, standbys
 from sidestream.streams.listens.lane import ListenLane
 from sidestream.streams.listens.restore import restorer as restoring
 from sidestream.streams.listens.table.users import UserTable
@@ -245,5 +247,24 @@ async def test_a_standby_that_waits_for_a_broker_leaves_a_partition_to_its_owner
     assert not lane._restorer.follows(0)
     fill(kafka, 20)
     await drain(kafka, lane)
+    await lane.close()
+    assert changelog(kafka) == expected(kafka)
+
+
+async def test_a_dead_client_is_replaced_though_it_reports_nothing(tmp_path, monkeypatch):
+    """aiokafka's fetch task may end by an error; its consumer then looks like one of an empty topic."""
+    monkeypatch.setattr(source, "FAILED_S", 0.001)
+    monkeypatch.setattr(lane_module, "LONGEST_PAUSE_S", 0.001)
+    kafka = FakeKafka()
+    fill(kafka, 20)
+    lane = make_lane(kafka, tmp_path)
+    await lane.on_assigned(PARTITIONS)
+    await drain(kafka, lane)
+    ended = asyncio.get_running_loop().create_future()
+    ended.cancel()
+    lane._source.reader._consumer._fetcher = SimpleNamespace(_fetch_task=ended)
+    fill(kafka, 20)
+    await drain(kafka, lane)
+    assert not kafka.crashes
     await lane.close()
     assert changelog(kafka) == expected(kafka)
