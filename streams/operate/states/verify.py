@@ -166,11 +166,10 @@ async def _compare_fold(
     times: dict[int, int] = {}
     async for record in offline.read(offline.identity.source_topic, partition):
         try:
-            listens.setdefault(record.key, []).append(
-                (record.offset, decode_listen(record.key, record.value, record.timestamp, limits))
-            )
-        except BadRecord:
+            listen = decode_listen(record.key, record.value, record.timestamp, limits)
+        except BadRecord:  # it may have no key, or another one than its user
             continue
+        listens.setdefault(record.key, []).append((record.offset, listen))
         times[record.offset] = record.timestamp
     keys = users.keys() | listens.keys()
     misplaced = frozenset(Placement(offline.topics.listens).misplaced([*keys], partition))

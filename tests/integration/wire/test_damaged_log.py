@@ -42,7 +42,8 @@ def damage(kafka, topic, partition, number, place, bits=0x01):
 
 @pytest.fixture
 def rig(mortal_kafka, tmp_path):
-    made = Rig(mortal_kafka, mortal_kafka.make_topics(), tmp_path)
+    answers_all = {"session.start": "beginning", "session.max_age_ms": 0}
+    made = Rig(mortal_kafka, mortal_kafka.make_topics(), tmp_path, **answers_all)
     yield made
     made.close()
 
