@@ -45,7 +45,7 @@ class Way:
 
 
 _LISTEN = Way(
-    "streams/listens/folding.py:Folding._process_partition",
+    "streams/listens/folding.py:Folding._process",
     "streams/listens/table/partition.py:PartitionTable.write",
     ("streams/listens/", "streams/runtime/waiting.py"),
 )
