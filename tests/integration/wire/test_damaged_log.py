@@ -134,6 +134,6 @@ def test_commands_read_on_behind_the_damage(rig, mortal_kafka, tmp_path):
     assert recorded.returncode == 0, recorded.stderr
     refused = json.loads(recorded.stdout)["refused"]
     assert refused == {f"{prefix}listen-events.v1": {"unreadable": 2}}
-    for command in (("dlq", "list"), ("state", "verify")):
-        done = run(*command, "--json")
-        assert done.returncode == 0, done.stderr
+    assert run("dlq", "list", "--json").returncode == 0
+    # A broker that was just started may not know the group yet, which then seems to have members.
+    wait_until(lambda: run("state", "verify", "--json").returncode == 0, 60.0, "states verified")
