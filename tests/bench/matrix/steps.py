@@ -204,7 +204,8 @@ async def compare(cell: Cell) -> None:
     await judge.read_changelog()
     await judge.read_log()
     await judge.read_totals()
-    tally.note_counts(cell.where, *judge.counts.wrong())
+    is_at_least_once = cell.options.guarantee == "at_least_once"
+    tally.note_counts(cell.where, *judge.counts.wrong(may_repeat=is_at_least_once))
     tally.compared_keys += len(judge.expected())
     tally.note_wrong(cell.where, judge.wrong_in_changelog())
     current = set()
@@ -216,7 +217,7 @@ async def compare(cell: Cell) -> None:
     behind = [f"no worker's database holds all of partition {p}" for p in sorted(partitions - current)]
     behind += [f"the rebuilt database is behind in partition {p}" for p in sorted(partitions - rebuilt)]
     tally.note_wrong(cell.where, behind)
-    wrong_letters = judge.wrong_dead_letters(may_repeat=cell.options.guarantee == "at_least_once")
+    wrong_letters = judge.wrong_dead_letters(may_repeat=is_at_least_once)
     tally.wrong_dead_letters += wrong_letters - cell.known_wrong_letters
     cell.known_wrong_letters = wrong_letters
     cell.count_replays()

@@ -15,7 +15,8 @@ from sidestream.streams.listens.batch import ListenBatch
 from sidestream.streams.listens.erasure.requests import read_requests
 from sidestream.streams.popularity.partition_changes import CountTopics, PartitionChanges, Published
 from sidestream.streams.popularity.range_totals import RangeTotals
-from sidestream.streams.popularity.values import read_part
+from sidestream.streams.popularity.values import CountedPart, read_part
+from sidestream.tokenizer.popularity import Counts
 from tests.bench.matrix.counts import DECAY, CountsJudge
 from tests.bench.matrix.load import erasure, listens
 from tests.bench.matrix.users import HISTORY_EVENTS, Users
@@ -50,7 +51,8 @@ class Lane:
             requests = read_requests("erasures", asked, lambda key, value, at: value)
             prefix = block_prefix(USER)
             batch.erase(requests, {USER: {slot_of(k): v for k, v in self.table.items() if k.startswith(prefix)}})
-        batch.fold(batch.users, [self.table.get(user) for user in batch.users], lookup)
+        for pieces in batch.pieces(32, 128):
+            batch.fold(pieces, [self.table.get(piece.user) for piece in pieces], lookup)
         for key, value in batch.result().values.items():
             self.changelog.append((key, value))
             if value is None:
@@ -120,6 +122,16 @@ def counted():
     return judge, mark, totals
 
 
+def replace_total(record, more):
+    """The same total, with another weight of its first item."""
+    total = read_part(record.value)
+    weights = total.counts.weights.copy()
+    weights[0] += more
+    counts = Counts(total.counts.landmark, total.counts.keys, weights)
+    value = CountedPart(total.half_life_ms, total.offset, counts).to_bytes()
+    return [SimpleNamespace(partition=record.partition, key=record.key, value=value)]
+
+
 def test_judge_has_the_counts_of_the_workers_and_sees_each_wrong_one(counted):
     judge, mark, totals = counted
     assert not judge.is_whole({2: 2_000})
@@ -134,6 +146,13 @@ def test_judge_has_the_counts_of_the_workers_and_sees_each_wrong_one(counted):
     more, (wrong,) = judge.wrong()
     assert more == compared + 1
     assert wrong.startswith("counts: item ")
+    # It is missing, which is wrong under either guarantee; to have counted twice is not.
+    assert judge.wrong(may_repeat=True) == (more, [wrong])
+    judge.see_totals(replace_total(totals[0], 1.0))
+    assert len(judge.wrong()[1]) == 2
+    assert judge.wrong(may_repeat=True) == (more, [wrong])
+    judge.see_totals(replace_total(totals[0], -1.0))
+    assert len(judge.wrong(may_repeat=True)[1]) == 2
     with pytest.raises(ValueError, match="expected the mark of this partition"):
         judge.see_marks([SimpleNamespace(partition=3, key=b"2/offset", value=b"")])
     with pytest.raises(ValueError, match="total of part 0 of 256 in partition 3"):
