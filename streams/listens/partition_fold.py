@@ -170,23 +170,25 @@ class PartitionFold:
         folding = self.folding
         if folding is None:
             return
-        tasks: list[asyncio.Task[Any]] = []
-        if self._output is not None:  # in the background: the partition is ready before
-            tasks.append(asyncio.create_task(self._output.catch_up(stop), name=f"catch-up of {self._where}"))
-        lost = asyncio.create_task(self._is_lost.wait())
         folds = asyncio.create_task(folding.run(stop), name=f"fold of {self._where}")
+        tasks = {folds, asyncio.create_task(self._until_lost())}
+        if self._output is not None:  # in the background: the partition is ready before
+            tasks.add(asyncio.create_task(self._output.catch_up(stop), name=f"catch-up of {self._where}"))
+        waiting = set(tasks)
         try:
-            await asyncio.wait({folds, lost}, return_when=asyncio.FIRST_COMPLETED)
-            if folds.done():
-                folds.result()
-            else:
-                msg = f"{self._where}: the next listen is no longer in the log"
-                raise LaneInterrupted(msg)
+            while folds in waiting:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
         finally:
-            tasks += [folds, lost]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _until_lost(self) -> None:
+        await self._is_lost.wait()
+        msg = f"{self._where}: the next listen is no longer in the log"
+        raise LaneInterrupted(msg)
 
     async def _is_member(self, stop: asyncio.Event) -> bool:
         """Ask the group whether it still counts this worker as a member; a revocation answers too."""

@@ -1,8 +1,8 @@
 """quixstreams with state and changelog, at least once and exactly once, at its best settings.
 
 It needs older pydantic and confluent-kafka than the product, so it runs in an environment of its own (`quix_env`). It
-gathers the changes of a whole commit interval in memory, and writes each user once when that is over: a long interval is
-cheap, and what a crash undoes is as long. `commit_s` sets it; fetches and batches are large.
+gathers the changes of a whole commit interval in memory, and writes each user once when that is over: a long interval
+is cheap, and what a crash undoes is as long. `commit_s` sets it; fetches and batches are large.
 """
 
 from typing import Any

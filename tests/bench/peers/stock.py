@@ -1,8 +1,8 @@
 """Stock Faust as its guide says: an agent and a table in RocksDB, an app and a changelog of its own.
 
-At its best settings: uvloop, loggers at INFO, a producer that waits 20 ms for company, RocksDB without its 2 GiB cache for
-each partition, no leader, no standby, no web. Modes: `drain` reports once the log is folded and the changelog is flushed,
-`restore` once the table is rebuilt, `sessions` answers session-starts from the table until killed.
+At its best settings: uvloop, loggers at INFO, a producer that waits 20 ms for company, RocksDB without its 2 GiB cache
+for each partition, no leader, no standby, no web. Modes: `drain` reports once the log is folded and the changelog is
+flushed, `restore` once the table is rebuilt, `sessions` answers session-starts from the table until killed.
 """
 
 import asyncio
