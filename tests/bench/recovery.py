@@ -9,33 +9,12 @@ import statistics
 import sys
 from typing import Any
 
-from sidestream.models.history import fold
-from sidestream.models.records.times import EARLIEST_EVENT_AT
 from sidestream.streams.contracts.topics import DEAD_LETTER_SUFFIX
+from tests.bench.fleet.states import make_states
 from tests.bench.support.harness import Bench, alternate, at_least, lane_overrides, median_ratio, option_parser
-from tests.bench.support.rig import Log, Rig, open_rig, partition_of
-from tests.bench.support.work import lookup, read
+from tests.bench.support.rig import Rig, open_rig
 
 Run = dict[str, Any]
-
-
-def make_states(records: int, partitions: int) -> Log:
-    """Make up a changelog: users with full rings."""
-    listens = [
-        read(
-            b'{"event_id":"e%d","user_id":"u","item_id":"item-%d","at":%d}'
-            % (number, number * 7, EARLIEST_EVENT_AT + number * 1_000)
-        )
-        for number in range(60)
-    ]
-    state = fold(None, [(offset, listen) for offset, listen in enumerate(listens) if listen is not None], lookup).state
-    log: Log = [[] for _ in range(partitions)]
-    for number in range(records):
-        key = b"user-%d" % number
-        # The last bytes are codes: every value differs, as real ones do.
-        value = state[:-4] + number.to_bytes(4, "little")
-        log[partition_of(key, partitions)].append((key, value))
-    return log
 
 
 class Restores:
@@ -57,7 +36,7 @@ class Restores:
         self.changelogs = {"stock": f"{self.stock_group}-states-changelog", "lane": rig.name("states-changelog")}
         self.source = rig.topic(rig.name("listens"), partitions)
         rig.topic(self.source + DEAD_LETTER_SUFFIX, partitions)
-        states = make_states(options.records, partitions)
+        states = make_states(range(options.records), partitions)
         for changelog in self.changelogs.values():
             rig.publish(rig.topic(changelog, partitions, compacted=True), states)
 

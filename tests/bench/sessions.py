@@ -6,28 +6,19 @@ session-starts that were scheduled while it drained are counted. Stock Faust get
 """
 
 import argparse
-import json
-import signal
-import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sidestream.streams.broker.probe import free_ports
-from sidestream.streams.contracts.settings import TopicSettings
-from sidestream.streams.contracts.topics import build_topics
+from tests.bench.fleet.installation import Installation, Worker
 from tests.bench.peers.progress import INTERVAL_S, read_progress
 from tests.bench.support.harness import (
     Bench,
     at_least,
     at_most,
-    cpu_seconds,
     lane_overrides,
     option_parser,
     percentile,
@@ -43,72 +34,10 @@ MAX_BACKLOGS = 8
 Samples = list[tuple[float, int]]
 
 
-class Worker:
-    """A worker that is stopped and started again over the same topics.
-
-    Args:
-        rig: The broker.
-        options: Sizes.
-        topic_config: Of all its topics, beside their own.
-    """
-
-    def __init__(self, rig: Rig, options: argparse.Namespace, topic_config: Mapping[str, str] | None = None) -> None:
-        self.rig, self.options = rig, options
-        prefix = rig.name("")
-        settings = TopicSettings(prefix=prefix, user_partitions=options.partitions)
-        self.topics = build_topics(settings)
-        rig.create([replace(spec, config={**(topic_config or {}), **spec.config}) for spec in self.topics])
-        (self.port,) = free_ports(1)
-        self.flags = {
-            "data_dir": str(rig.folder / "worker"),
-            "kafka.bootstrap": rig.broker.bootstrap,
-            "topics.prefix": prefix,
-            "topics.user_partitions": options.partitions,
-            "worker.app_id": f"{prefix}app",
-            "web.port": self.port,
-            **{f"lane.{name}": value for name, value in lane_overrides(options.lane).items()},
-        }
-        self.process: subprocess.Popen[bytes] | None = None
-        self.progress = Path()
-        self.session_cpu_ms: list[float] = []
-        self._starts = 0
-        items = [(b"item-%d" % n, self._item(n)) for n in range(options.items)]
-        spec = self.topics.catalog_items
-        rig.publish(spec.name, [items[first :: spec.partitions] for first in range(spec.partitions)])
-
-    @staticmethod
-    def _item(number: int) -> bytes:
-        item = {"item_id": f"item-{number}", "kind": "track", "title": f"Made up {number}", "at": 1_700_000_000_000}
-        return json.dumps(item).encode()
-
-    def start(self) -> None:
-        """Start it; it is not ready yet."""
-        self._starts += 1
-        self.progress = self.rig.folder / f"worker-{self._starts}.progress"
-        self.process = self.rig.start("worker", {"flags": self.flags, "progress": str(self.progress)})
-
-    def is_ready(self) -> bool:
-        """Tell whether `/readyz` says yes."""
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
-
-    def stop(self) -> None:
-        """End it in order."""
-        if self.process is not None:
-            self.process.send_signal(signal.SIGTERM)
-            self.process.wait(30)
-
-    def cpu_s(self) -> float:
-        """Return the CPU time that it has taken."""
-        return cpu_seconds(self.process.pid) if self.process is not None else 0.0
-
-    def metrics(self) -> str:
-        """Read `/metrics`."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
-            return str(answer.read().decode())
+def make_worker(rig: Rig, options: argparse.Namespace, topic_config: Mapping[str, str] | None = None) -> Worker:
+    """Make an installation of the options' sizes, and one worker."""
+    flags = {f"lane.{name}": value for name, value in lane_overrides(options.lane).items()}
+    return Installation(rig, options.partitions, options.items, topic_config, flags).worker()
 
 
 def drain_times(samples: Samples, total: int) -> tuple[float, float, list[float]]:
@@ -172,7 +101,7 @@ def measure_backlog(loop: OpenLoop, progress: Path, listens: int, tag: str, pati
 def measure_lane(bench: Bench, rig: Rig) -> tuple[list[float], list[dict[str, Any]]]:
     """Measure the worker: rounds of idle and backlog, until enough session-starts fell into a backlog."""
     options = bench.options
-    worker = Worker(rig, options)
+    worker = make_worker(rig, options)
     starts, candidates = worker.topics.session_starts.name, worker.topics.candidates.name
     loop = OpenLoop(rig.clients, starts, candidates, options.partitions, options.users, options.per_s)
     worker.start()

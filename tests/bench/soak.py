@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from kafka import TopicPartition
 
-from tests.bench.sessions import Worker, measure_backlog, measure_idle
+from tests.bench.fleet.installation import Worker
+from tests.bench.sessions import make_worker, measure_backlog, measure_idle
 from tests.bench.support.harness import Bench, at_most, option_parser, percentile, told
 from tests.bench.support.open_loop import Load, OpenLoop
 from tests.bench.support.rig import ROOT, Rig, make_log, open_rig, wait_until
@@ -181,7 +182,7 @@ def tell(bench: Bench, samples: Samples, load: Load, capacity: float) -> None:
 def soak(bench: Bench, rig: Rig) -> None:
     """Measure capacity, then the long load."""
     options = bench.options
-    worker = Worker(rig, options, TOPIC_CONFIG)
+    worker = make_worker(rig, options, TOPIC_CONFIG)
     starts, candidates = worker.topics.session_starts.name, worker.topics.candidates.name
     loop = OpenLoop(rig.clients, starts, candidates, options.partitions, options.users, options.per_s)
     worker.start()

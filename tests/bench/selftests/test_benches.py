@@ -1,6 +1,8 @@
 """The benchmarks themselves: each runs in its smallest size on a real Kafka and ends with the line that is promised."""
 
+import argparse
 import importlib
+import json
 import operator
 
 import pytest
@@ -8,7 +10,16 @@ import pytest
 from sidestream.models.history import fold
 from tests.bench.layout_study.traced_worker import PATHS
 from tests.bench.sessions import drain_times
-from tests.bench.support.harness import alternate, at_least, at_most, lane_overrides, median_ratio, percentile, told
+from tests.bench.support.harness import (
+    Bench,
+    alternate,
+    at_least,
+    at_most,
+    lane_overrides,
+    median_ratio,
+    percentile,
+    told,
+)
 from tests.bench.support.open_loop import Load
 from tests.bench.support.rig import ROOT, make_log, partition_of, pure_fold
 from tests.bench.support.smoke import last_line
@@ -148,6 +159,14 @@ def test_checks_hold_values_to_their_limits():
     assert told("a", None).ok
 
 
+@pytest.mark.parametrize(("smoke", "correct", "code"), [(False, (), 1), (True, (), 0), (True, ("lost",), 1)])
+def test_smallest_size_is_judged_by_what_holds_at_any_size(capsys, smoke, correct, code):
+    bench = Bench("bench", argparse.Namespace(smoke=smoke, result=None))
+    bench.checks = [at_most("seconds", 1, 2), at_most("lost", 1, 0)]
+    assert bench.finish(*correct) == code
+    assert json.loads(capsys.readouterr().out)["bench"] == "bench"
+
+
 def test_rounds_alternate_their_order():
     seen = []
     runs = alternate({name: lambda n, name=name: seen.append((n, name)) or n for name in "abc"}, 3, lambda text: None)
@@ -172,6 +191,13 @@ def test_open_loop_measures_from_the_schedule_and_counts_open_answers():
     load = Load(scheduled={"a": 1.0, "b": 2.0, "c": 3.0}, answered={"a": 1.5, "c": 3.25})
     assert load.unanswered == 1
     assert load.latencies_ms(1.0, 3.0, give_up_s=10.0) == [500.0, 8_000.0]
+
+
+def test_open_loop_takes_the_first_answer_to_its_own_questions():
+    load = Load(scheduled={"a": 1.0})
+    for session, at_s in (("stranger", 1.5), ("a", 2.0), ("a", 3.0)):
+        load.take(session, at_s)
+    assert (load.answered, load.unanswered) == ({"a": 2.0}, 0)
 
 
 def test_drain_is_judged_by_its_full_seconds():

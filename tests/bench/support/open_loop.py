@@ -17,24 +17,40 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from sidestream.streams.kafka.clients import Clients
 
 
-class _Answer(msgspec.Struct):
+class Answer(msgspec.Struct):
+    """What is read of a candidate set; stock Faust's say less."""
+
     session_id: str
+    user_id: str = ""
+    state_watermark: int = -1
 
 
-_decode = msgspec.json.Decoder(_Answer).decode
+read_answer = msgspec.json.Decoder(Answer).decode
+
+
+def session_start(session: str, user: str) -> bytes:
+    """Make the value of a session-start of now."""
+    start = {"session_id": session, "user_id": user, "at": time.time_ns() // 1_000_000, "num_candidates": 30}
+    return json.dumps(start).encode()
 
 
 @dataclass
 class Load:
-    """What was asked, and when it was answered, in monotonic seconds."""
+    """What was asked, by whom, and when it was answered, in monotonic seconds."""
 
     scheduled: dict[str, float] = field(default_factory=dict)
     answered: dict[str, float] = field(default_factory=dict)
+    users: dict[str, str] = field(default_factory=dict)
 
     @property
     def unanswered(self) -> int:
         """How many never came back."""
         return len(self.scheduled) - len(self.answered)
+
+    def take(self, session: str, now_s: float) -> None:
+        """Take an answer; repeats, and answers to what others asked, count for nothing."""
+        if session in self.scheduled:
+            self.answered.setdefault(session, now_s)
 
     def latencies_ms(self, from_s: float, to_s: float, give_up_s: float) -> list[float]:
         """Return how long those took that were scheduled in a time; an open one took at least until `give_up_s`."""
@@ -112,9 +128,8 @@ class OpenLoop:
             at_s = began_s + number / self.per_s
             await asyncio.sleep(max(0.0, at_s - time.monotonic()))
             session, user = f"{tag}-{number}", f"user-{rng.randrange(self.users)}"
-            start = {"session_id": session, "user_id": user, "at": time.time_ns() // 1_000_000, "num_candidates": 30}
-            load.scheduled[session] = at_s
-            await producer.send(self.starts, json.dumps(start).encode(), key=user.encode())
+            load.scheduled[session], load.users[session] = at_s, user
+            await producer.send(self.starts, session_start(session, user), key=user.encode())
             number += 1
 
     async def _read(self, consumer: AIOKafkaConsumer, load: Load) -> None:
@@ -123,4 +138,4 @@ class OpenLoop:
             now_s = time.monotonic()
             for records in fetched.values():
                 for record in records:
-                    load.answered.setdefault(_decode(record.value).session_id, now_s)
+                    load.take(read_answer(record.value).session_id, now_s)

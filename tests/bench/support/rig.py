@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -113,21 +114,28 @@ class Rig:
         finally:
             admin.close()
 
-    def publish(self, topic: str, log: Log) -> None:
-        """Publish a log, each partition in its order, in large batches."""
-        asyncio.run(self._publish(topic, log))
+    def publish(self, topic: str, log: Log, stamps: Sequence[Sequence[int]] | None = None) -> None:
+        """Publish a log, each partition in its order, in large batches.
 
-    async def _publish(self, topic: str, log: Log) -> None:
+        Args:
+            topic: Topic name.
+            log: Keys and values.
+            stamps: Kafka timestamps in the same order; none for now.
+        """
+        asyncio.run(self._publish(topic, log, stamps))
+
+    async def _publish(self, topic: str, log: Log, stamps: Sequence[Sequence[int]] | None) -> None:
         producer = self.clients.async_producer(max_batch_bytes=524_288)
         await producer.start()
         try:
             for partition, records in enumerate(log):
                 builder = producer.create_batch()
-                for key, value in records:
-                    if builder.append(key=key, value=value, timestamp=None) is None:
+                of_records = itertools.repeat(None) if stamps is None else stamps[partition]
+                for (key, value), stamp in zip(records, of_records, strict=False):
+                    if builder.append(key=key, value=value, timestamp=stamp) is None:
                         await (await producer.send_batch(builder, topic, partition=partition))
                         builder = producer.create_batch()
-                        builder.append(key=key, value=value, timestamp=None)
+                        builder.append(key=key, value=value, timestamp=stamp)
                 if builder.record_count():
                     await (await producer.send_batch(builder, topic, partition=partition))
         finally:
