@@ -34,11 +34,26 @@ def by_kafka_python(kafka, topic, records, partition=0, codec=None):
         producer.close()
 
 
-def by_librdkafka(kafka, topic, records, partition=0, codec="none"):
-    """Send (key, value, headers) with confluent-kafka."""
+def by_librdkafka(kafka, topic, records, partition=0, codec="none", ending="none", **options):
+    """Send (key, value, headers) and possibly a Kafka timestamp with confluent-kafka.
+
+    Args:
+        kafka: With its address.
+        topic: Topic name.
+        records: In order.
+        partition: -1 for the producer's own choice.
+        codec: Compression.
+        ending: How the transaction ends: committed, aborted, or open, which the broker aborts when it times out; none
+            for no transaction.
+        **options: Of the producer, such as its partitioner.
+    """
     failures = []
-    producer = Producer({"bootstrap.servers": kafka.bootstrap, "compression.type": codec, "linger.ms": 20})
-    for key, value, headers in records:
+    given = {"bootstrap.servers": kafka.bootstrap, "compression.type": codec, "linger.ms": 20, **options}
+    producer = Producer({name.replace("_", "."): value for name, value in given.items()})
+    if ending != "none":
+        producer.init_transactions(20)
+        producer.begin_transaction()
+    for key, value, headers, *stamps in records:
         producer.produce(
             topic,
             value,
@@ -46,9 +61,14 @@ def by_librdkafka(kafka, topic, records, partition=0, codec="none"):
             partition=partition,
             headers=headers,
             on_delivery=lambda error, _: failures.append(error) if error is not None else None,
+            **({"timestamp": stamps[0]} if stamps else {}),
         )
     assert producer.flush(20) == 0
     assert not failures
+    if ending == "committed":
+        producer.commit_transaction(20)
+    elif ending == "aborted":
+        producer.abort_transaction(20)
 
 
 def by_aiokafka(kafka, topic, records, partition=0, codec=None):
