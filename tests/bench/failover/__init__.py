@@ -1,0 +1,1 @@
+"""What users notice of a worker that is gone: killed with and without standbys, and restarted in its turn."""
