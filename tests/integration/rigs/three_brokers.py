@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -115,6 +115,16 @@ class ThreeBrokers:
             # Partitions that have the leader already are reported as errors of their own.
             admin.elect_leaders(_PREFERRED, raise_errors=False)
         self._wait(lambda: all(self.leaders()[place] == wanted[TopicPartition(*place)][0] for place in before), "moved")
+
+    def place(self, topic: str, partition: int, nodes: Sequence[int]) -> None:
+        """Keep the replicas of a partition on these nodes alone."""
+        with self._admin() as admin:
+            admin.alter_partition_reassignments({TopicPartition(topic, partition): list(nodes)})
+
+        def is_there() -> bool:
+            return dict(self._partitions())[topic, partition]["isr_nodes"] == list(nodes)
+
+        self._wait(is_there, f"{topic}/{partition} on {nodes}")
 
     def set_min_isr(self, topic: str, replicas: int) -> None:
         """Require so many replicas in sync for writes to a topic, also one of Kafka's own."""
