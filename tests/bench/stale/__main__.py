@@ -2,8 +2,10 @@
 
 First, session-starts of a whole hour wait while no worker runs. A worker starts, and from the moment when it says that
 it is ready, fresh ones come in: the first must be answered soon, all of them must be answered, and none that is older
-than `session.max_age_ms` may be. Then a worker is stopped with many listens that it has counted and not published, and
-must be ready again as soon as a worker that does not count.
+than `session.max_age_ms` may be. Of those that wait, the last minute's are answered, too; `--silent-s 60` has none.
+
+Then a worker is stopped with many listens that it has counted and not published, and must be ready again as soon as a
+worker that does not count.
 """
 
 import argparse
@@ -23,6 +25,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = option_parser(__doc__ or "")
     parser.add_argument("--waiting", type=int, default=None, help="session-starts that wait")
     parser.add_argument("--hours", type=float, default=1.0, help="during which they were published")
+    parser.add_argument("--silent-s", type=float, default=0.0, help="since the last of them was published")
     parser.add_argument("--per-s", type=float, default=20.0, help="fresh session-starts a second")
     parser.add_argument("--seconds", type=float, default=None, help="during which fresh ones come in")
     parser.add_argument("--listens", type=int, default=None, help="counted and not published at the stop")

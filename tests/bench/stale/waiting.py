@@ -47,8 +47,8 @@ def read_start(value: bytes) -> str:
     return read_answer(value).session_id
 
 
-def make_waiting(count: int, hours: float, partitions: int, now_ms: int) -> Waiting:
-    """Make up session-starts that were published at an even rate during the last hours."""
+def make_waiting(count: int, hours: float, partitions: int, until_ms: int) -> Waiting:
+    """Make up session-starts that were published at an even rate during hours until then."""
     log: Log = [[] for _ in range(partitions)]
     stamps: list[list[int]] = [[] for _ in range(partitions)]
     span_ms = hours * 3_600_000
@@ -56,7 +56,7 @@ def make_waiting(count: int, hours: float, partitions: int, now_ms: int) -> Wait
         user = f"user-{number % USERS}"
         partition = partition_of(user.encode(), partitions)
         log[partition].append((user.encode(), session_start(f"waiting-{number}", user)))
-        stamps[partition].append(round(now_ms - span_ms + span_ms * number / count))
+        stamps[partition].append(round(until_ms - span_ms + span_ms * number / count))
     return Waiting(log, stamps)
 
 
@@ -68,7 +68,8 @@ def measure_waiting(rig: Rig, options: argparse.Namespace, say: Callable[[str], 
     worker.start()
     wait_until(worker.is_ready, READY_TIMEOUT_S, "the worker is ready")
     worker.stop()
-    waiting = make_waiting(options.waiting, options.hours, options.partitions, _now_ms())
+    until_ms = _now_ms() - round(options.silent_s * 1e3)
+    waiting = make_waiting(options.waiting, options.hours, options.partitions, until_ms)
     rig.publish(topics.session_starts.name, waiting.log, waiting.stamps)
     say(f"{options.waiting:,} session-starts wait")
     started_ms, started_s = _now_ms(), time.monotonic()
