@@ -13,9 +13,7 @@ offset  size   field
 9       4      of these, dropped as older than the tail of a full ring (u32, saturating)
 13      8      watermark = highest source offset of a listen applied, -1 for none (i64)
 +       6      section of erasures: highest `at` of the erasures applied (u48)
-               written so far (u24), strays written so far (u24); see `blocks`
 +       7      section of the archive: number of oldest ring entries that are already in a block (u8), blocks
-               written so far (u24), strays written so far (u24); see `blocks`
                written so far (u24), strays written so far (u24); see `blocks`
 +       6 v    tokenizer versions
 +       6 e    ids of the last events, oldest first: BLAKE2b of the event id, digest of 6 bytes
