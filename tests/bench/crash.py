@@ -1,174 +1,157 @@
-"""Kills, joins, leaves and pauses of whole workers on a real Kafka, and every key compared with the pure fold after.
+"""Kills, joins, pauses, restarts and upgrades on a real Kafka, and everything that workers leave compared after.
 
-Users are erased meanwhile, which the fold knows, and the live counts of items are compared with those of the log.
+Every key is compared with the pure fold of the log, every answer with the pure recommender, the live counts of items
+with those of the log. Meanwhile users are erased, items come and go, one user has 30 % of the listens, and producers
+compress. Workers are killed and paused at seeded points, join, leave and are replaced; Kafka refuses requests; on three
+brokers, brokers are restarted and leaders move; workers of the release before are replaced one by one.
 
 Several cells, each with topics, group and workers of its own, live on one Kafka at the same time: most of a step is
 waiting for a session to time out. What happens is made of seed, cell and step alone; how many listens flow meanwhile
 depends on the machine. An interrupted run goes on with `--resume FILE`, on new topics, with the blocks not yet done.
 
-With `--broken NAME` the workers are broken on purpose, and the run has to find it.
+With `--builds`, workers are broken on purpose, in one promise each, and the judge has to find each of them. `--broken`
+runs one of these builds. A wrong result fails a run of any size; what takes how long is judged without `--smoke` alone.
 """
 
 import argparse
 import asyncio
+import contextlib
 import sys
-import time
 from pathlib import Path
 
-from tests.bench.matrix.broken import BROKEN
-from tests.bench.matrix.cell import Cell, CellOptions, StepError
+from tests.bench.matrix.builds import BROKEN
+from tests.bench.matrix.cell import Place
 from tests.bench.matrix.forks import Forks
-from tests.bench.matrix.schedule import Block, Kind, make_cells
-from tests.bench.matrix.steps import run_block
+from tests.bench.matrix.releases import RELEASE_BEFORE, export
+from tests.bench.matrix.run import BuildRuns, Run
+from tests.bench.matrix.schedule import MOVE_LEADERS
 from tests.bench.matrix.tally import Progress, Tally
 from tests.bench.support.harness import Bench, Check, at_least, at_most, option_parser, told
 from tests.bench.support.rig import ROOT, Rig, open_rig
+from tests.integration.rigs.three_brokers import ThreeBrokers
 
-SIZES = {"kills": (200, 24), "steps": (60, 6), "pauses": (40, 4)}
-SCHEDULE_OPTIONS = ("seed", "cells", "kills", "steps", "pauses", "guarantee", "broken", "session_ms")
+# Of the whole run, and of the smallest one.
+SIZES = {
+    "kills": (200, 24),
+    "steps": (60, 6),
+    "pauses": (40, 4),
+    "refusals": (32, 4),
+    "cases": (8, 4),
+    "upgrades": (4, 1),
+    "restarts": (40, 2),
+    "build_steps": (24, 12),
+}
+# One in four moves leaders instead of a restart.
+RESTARTS_SHARE = 0.75
+SCHEDULE_OPTIONS = ("seed", "cells", *SIZES, "guarantee", "session_ms", "before", "builds")
 # What a worker takes beyond its session to be gone, and its partitions to be restored elsewhere.
 FAILOVER_KILL_S = 3.0
 FAILOVER_TERM_S = 5.0
-MAX_FAILURES = 3
 RESULT = ROOT / "tests" / "bench" / "results" / "crash.json"
+HELP = {
+    "kills": "SIGKILLs of the only worker",
+    "steps": "steps of two workers: join, leave, SIGKILL, SIGTERM",
+    "pauses": "pauses past the session",
+    "refusals": "requests that Kafka refuses",
+    "cases": "cases that other stream processors got wrong",
+    "upgrades": "rolling upgrades from the release before",
+    "restarts": "restarts of one of three brokers, or moves of all leaders",
+    "build_steps": "steps in which a broken build must be found",
+}
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the options and fill in the sizes."""
     parser = option_parser(__doc__ or "")
-    parser.add_argument("--kills", type=int, default=None, help="SIGKILLs of the only worker")
-    parser.add_argument("--steps", type=int, default=None, help="steps of two workers: join, leave, SIGKILL, SIGTERM")
-    parser.add_argument("--pauses", type=int, default=None, help="pauses past the session")
+    for name, text in HELP.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=None, help=text)
     parser.add_argument("--cells", type=int, default=5, help="installations at the same time")
     parser.add_argument("--guarantee", choices=("exactly_once", "at_least_once"), default="exactly_once")
-    parser.add_argument("--session-ms", type=int, default=2_000, help="session timeout of the workers")
-    parser.add_argument("--broken", choices=sorted(BROKEN), default=None, help="a build that must be found out")
+    parser.add_argument("--session-ms", type=int, default=2_000, help="session timeout of most workers")
+    parser.add_argument("--before", default=RELEASE_BEFORE, metavar="COMMIT", help="the release that is upgraded from")
+    builds = parser.add_mutually_exclusive_group()
+    builds.add_argument("--broken", choices=sorted(BROKEN), default=None, help="only this broken build")
+    builds.add_argument("--builds", choices=("no", "too", "only"), default=None, help="broken builds (default: too)")
     parser.add_argument("--resume", type=Path, default=None, help="state file of an interrupted run")
     parser.add_argument("--state", type=Path, default=None, help="state file of this run")
     options = parser.parse_args(arguments)
     for name, (full, smoke) in SIZES.items():
         if getattr(options, name) is None:
             setattr(options, name, smoke if options.smoke else full)
-    if options.result is None and not options.smoke and options.broken is None:
+    if options.broken is not None:
+        options.builds = "only"
+    options.builds = options.builds or ("no" if options.smoke else "too")
+    if options.result is None and not options.smoke and options.builds != "only":
         options.result = RESULT
     options.state = options.resume or options.state or ROOT / "var" / f"crash-{options.seed}.json"
     return options
 
 
-def schedule_of(options: argparse.Namespace) -> list[list[Block]]:
-    """Make the schedule of all cells; for a broken build, what brings it to light."""
-    counts: dict[Kind, int] = {"kill": options.kills, "group": options.steps, "pause": options.pauses}
-    points: tuple[str, ...] = ()
-    if options.broken is not None:
-        build = BROKEN[options.broken]
-        points = build.points
-        counts = {"pause": options.pauses} if build.pauses else {"kill": options.kills}
-    return make_cells(options.seed, options.cells, counts, options.guarantee, points)
+async def run(bench: Bench, rig: Rig, progress: Progress) -> BuildRuns | None:
+    """Run all cells, then the broken builds; returns what became of those."""
+    options = bench.options
+    async with contextlib.AsyncExitStack() as stack:
+        forks = await _opened(stack, Forks(), rig)
+        before: Forks | None = None
+        if options.upgrades and options.builds != "only":
+            before = await _opened(stack, Forks(export(options.before, rig.folder / "before")), rig)
+        place = Place(rig, forks, before)
+        if options.builds != "only":
+            three: Place | None = None
+            if options.restarts:
+                brokers = await asyncio.to_thread(ThreeBrokers, rig.folder / "three")
+                stack.push_async_callback(asyncio.to_thread, brokers.stop)
+                (rig.folder / "cells").mkdir()
+                three = Place(Rig(brokers.broker, rig.folder / "cells"), forks, None, brokers)
+            await Run(options, place, three, progress, bench.say).run()
+        if options.builds == "no":
+            return None
+        builds = BuildRuns(options, place, bench.say)
+        await builds.run(sorted(BROKEN) if options.broken is None else [options.broken])
+        return builds
 
 
-class Run:
-    """All cells of one run.
-
-    Args:
-        bench: Its options and its result.
-        rig: The broker.
-        progress: What was done before, and is done now.
-    """
-
-    def __init__(self, bench: Bench, rig: Rig, progress: Progress) -> None:
-        self.bench, self.rig, self.progress = bench, rig, progress
-        self.options = bench.options
-        self.tally: Tally = progress.tally
-        self.forks = Forks()
-        self.schedule = schedule_of(self.options)
-        self._before_s, self._began_s = progress.seconds, time.monotonic()
-
-    async def run(self) -> None:
-        """Run all cells to their end, or a broken build until it is found out."""
-        await self.forks.open(self.rig.folder / "forks.log")
-        try:
-            await asyncio.gather(*(self._cell(number) for number in range(self.options.cells)))
-        finally:
-            await self.forks.close()
-
-    @property
-    def is_over(self) -> bool:
-        """Whether going on would tell nothing new."""
-        if self.options.broken is not None and not self.tally.is_clean:
-            return True
-        return len(self.tally.failures) >= MAX_FAILURES
-
-    async def _cell(self, number: int) -> None:
-        blocks, lives = self.schedule[number], 0
-        done = self.progress.blocks.get(str(number), 0)
-        while done < len(blocks) and not self.is_over:
-            lives += 1
-            done = await self._live(number, f"cell-{number}-{lives}", blocks, done)
-
-    async def _live(self, number: int, name: str, blocks: list[Block], done: int) -> int:
-        """Let one cell live until its schedule ends or a step fails; returns how many blocks are done."""
-        options = self.options
-        settings = CellOptions(options.session_ms, options.guarantee, broken=options.broken)
-        cell = Cell(name, f"{options.seed}/{number}/{done}", self.rig, self.forks, settings, self.tally)
-        try:
-            await cell.open()
-            while done < len(blocks) and not self.is_over:
-                await run_block(cell, blocks[done], options.seed, lambda: self.is_over)
-                if self.is_over:
-                    break
-                done += 1
-                self._note(number, done, len(blocks))
-        except StepError as failure:
-            self.tally.failures.append(str(failure)[:4_000])
-            self.bench.say(f"FAILED {failure}")
-            done += 1
-        finally:
-            await cell.close()
-            self.tally.listens += cell.judge.num_listens
-            self.tally.erasures += cell.judge.num_erasures
-            self.tally.sessions += len(cell.load.sessions)
-            self.tally.answers += cell.judge.answers.total()
-        return done
-
-    def _note(self, number: int, done: int, total: int) -> None:
-        self.progress.blocks[str(number)] = done
-        self.progress.seconds = self._before_s + time.monotonic() - self._began_s
-        self.progress.save(self.options.state)
-        tally = self.tally
-        self.bench.say(
-            f"cell {number}: block {done}/{total}; {tally.kills.total()} kills, {tally.steps.total()} steps, "
-            f"{tally.pauses.total()} pauses, {tally.compared_keys:,} keys compared, {tally.wrong_keys} wrong, "
-            f"{tally.wrong_counts} counts wrong, "
-            f"{tally.replayed} replayed, {tally.lost_sessions} sessions lost, {self.progress.seconds:.0f} s"
-        )
+async def _opened(stack: contextlib.AsyncExitStack, forks: Forks, rig: Rig) -> Forks:
+    await forks.open(rig.folder / "forks.log")
+    stack.push_async_callback(forks.close)
+    return forks
 
 
-def judge(options: argparse.Namespace, tally: Tally) -> list[Check]:
+def judge(options: argparse.Namespace, tally: Tally, builds: BuildRuns | None) -> list[Check]:
     """Hold what was seen to its limits."""
-    if options.broken is not None:
-        return [
-            at_least("found_out", tally.num_wrong, 1),
-            told("wrong_keys", tally.wrong_keys),
-            told("wrong_counts", tally.wrong_counts),
-            told("replayed", tally.replayed),
-            told("lost_sessions", tally.lost_sessions),
-        ]
+    checks = [] if options.builds == "only" else _judge_run(options, tally)
+    if builds is not None:
+        checks.append(at_least("builds_found", sum(map(bool, builds.found.values())), len(builds.found)))
+    return checks
+
+
+def _judge_run(options: argparse.Namespace, tally: Tally) -> list[Check]:
     # With idempotent folds a replay is no fault: that is what at least once means.
     replayed = at_most if options.guarantee == "exactly_once" else lambda name, value, _: told(name, value)
-    failover_s = options.session_ms / 1e3 + FAILOVER_KILL_S
+    # What is a matter of time is judged where nothing else runs.
+    timed = (lambda name, value, _: told(name, value)) if options.smoke else at_most
+    broker_restarts = tally.restarts.total() - tally.restarts[MOVE_LEADERS]
     return [
         at_least("kills", tally.kills.total() + tally.steps["SIGKILL"], options.kills),
         at_least("steps", tally.steps.total(), options.steps),
         at_least("pauses", tally.pauses.total(), options.pauses),
+        at_least("refusals", tally.refusals.total(), options.refusals),
+        at_least("cases", tally.cases.total(), options.cases),
+        at_least("upgrades", tally.upgrades.total(), options.upgrades),
+        at_least("broker_restarts", broker_restarts, int(RESTARTS_SHARE * options.restarts)),
         at_most("wrong_keys", tally.wrong_keys, 0),
         at_most("wrong_counts", tally.wrong_counts, 0),
+        at_most("wrong_answers", tally.wrong_answers, 0),
         replayed("replayed", tally.replayed, 0),
         at_most("lost_sessions", tally.lost_sessions, 0),
         at_most("wrong_dead_letters", tally.wrong_dead_letters, 0),
+        at_most("restart_exits", tally.restart_exits, 0),
+        at_most("refusal_exits", tally.refusal_exits, 0),
         at_most("failures", len(tally.failures), 0),
-        at_most("failover_kill_s", max(tally.failover_kill_s, default=None), failover_s),
-        at_most("failover_term_s", max(tally.failover_term_s, default=None), FAILOVER_TERM_S),
+        timed("failover_kill_beyond_session_s", max(tally.failover_kill_s, default=None), FAILOVER_KILL_S),
+        timed("failover_term_s", max(tally.failover_term_s, default=None), FAILOVER_TERM_S),
         told("pause_settled_s", max(tally.pause_settled_s, default=None)),
+        told("restart_settled_s", max(tally.restart_settled_s, default=None)),
     ]
 
 
@@ -189,7 +172,7 @@ def begin(options: argparse.Namespace) -> Progress:
 def command(options: argparse.Namespace) -> str:
     """Say how to have the same schedule again."""
     said = [f"--{name.replace('_', '-')} {getattr(options, name)}" for name in SCHEDULE_OPTIONS]
-    return "python -m tests.bench.crash " + " ".join(text for text in said if not text.endswith(" None"))
+    return "python -m tests.bench.crash " + " ".join(said)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -199,14 +182,16 @@ def main(arguments: list[str] | None = None) -> int:
     bench = Bench("crash", options)
     bench.say(f"{command(options)} (state: {options.state.name})")
     with open_rig(options.bootstrap) as rig:
-        asyncio.run(Run(bench, rig, progress).run())
+        builds = asyncio.run(run(bench, rig, progress))
     bench.results = {
         "command": command(options),
         "seconds": round(progress.seconds, 1),
         **progress.tally.results(),
+        **({} if builds is None else {"builds": builds.found}),
     }
-    bench.checks = judge(options, progress.tally)
-    return bench.finish()
+    bench.checks = judge(options, progress.tally, builds)
+    bench.finish()
+    return 0 if all(check.ok for check in bench.checks) else 1
 
 
 if __name__ == "__main__":

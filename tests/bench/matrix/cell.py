@@ -5,7 +5,7 @@ import shutil
 import signal
 import time
 import urllib.request
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,40 +16,41 @@ from sidestream.streams.broker.probe import free_ports
 from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.contracts.topics import build_topics
 from sidestream.streams.kafka.clients import Clients
+from tests.bench.matrix import releases
+from tests.bench.matrix.databases import Databases
 from tests.bench.matrix.forks import Forks, Worker
-from tests.bench.matrix.judge import Judge, read_tables
-from tests.bench.matrix.load import NUM_KNOWN_ITEMS, Load, item
+from tests.bench.matrix.judging.judge import Judge
+from tests.bench.matrix.judging.tables import read_tables
+from tests.bench.matrix.load import Load
+from tests.bench.matrix.offsets import GroupOffsets
+from tests.bench.matrix.options import CellOptions, StepError
 from tests.bench.matrix.tally import Tally
 from tests.bench.support.rig import Rig
+from tests.integration.rigs.three_brokers import ThreeBrokers
 
 PARTITIONS = 4
+ITEM_PARTITIONS = 2
 POLL_S = 0.05
-PUBLISH_S = 0.5
 # A machine that does other work, too, may be slow: this ends what hangs, and judges nothing.
-PATIENCE_S = 90.0
-# So many deaths after it was made, an old copy of a database is replaced by a newer one.
-COPY_AGE = 2
-
-
-class StepError(Exception):
-    """A worker did not do what it had to within its time."""
+PATIENCE_S = 120.0
+NAMES = ("a", "b")
 
 
 @dataclass(frozen=True)
-class CellOptions:
-    """What all cells of a run have in common."""
+class Place:
+    """What the cells of a run share.
 
-    session_ms: int = 2_000
-    guarantee: str = "exactly_once"
-    listens_per_s: int = 200
-    starts_per_s: int = 5
-    erasures_per_s: int = 2
-    broken: str | None = None
+    Attributes:
+        rig: Kafka.
+        forks: Starts workers of this release.
+        before: Starts workers of the release before; none where there is none.
+        brokers: The three brokers, where they may be restarted.
+    """
 
-    @property
-    def session_s(self) -> float:
-        """The session timeout in seconds."""
-        return self.session_ms / 1e3
+    rig: Rig
+    forks: Forks
+    before: Forks | None = None
+    brokers: ThreeBrokers | None = None
 
 
 class Cell:
@@ -58,95 +59,110 @@ class Cell:
     Args:
         name: Names it in logs and folders; new for every life of a cell.
         seed: Of its listens.
-        rig: The broker.
-        forks: Starts workers.
-        options: Of the run.
+        place: What it shares with other cells.
+        options: Its set-up.
         tally: Told everything.
     """
 
-    def __init__(self, name: str, seed: str, rig: Rig, forks: Forks, options: CellOptions, tally: Tally) -> None:
-        self.name, self.rig, self.forks, self.options, self.tally = name, rig, forks, options, tally
-        self.prefix = rig.name(f"{name}-")
-        self.topics = build_topics(TopicSettings(prefix=self.prefix, user_partitions=PARTITIONS, item_partitions=2))
-        self.folder = rig.folder / name
+    def __init__(self, name: str, seed: str, place: Place, options: CellOptions, tally: Tally) -> None:
+        self.name, self.place, self.options, self.tally = name, place, options, tally
+        self.rig = place.rig
+        self.prefix = self.rig.name(f"{name}-")
+        self.topics = build_topics(
+            TopicSettings(prefix=self.prefix, user_partitions=PARTITIONS, item_partitions=ITEM_PARTITIONS)
+        )
+        self.folder = self.rig.folder / name
         self.folder.mkdir()
-        self.clients: Clients = rig.clients
+        self.clients: Clients = self.rig.clients
         self.judge = Judge(self.clients, self.topics)
-        rates = options.listens_per_s, options.starts_per_s, options.erasures_per_s
-        self.load = Load(self.clients, self.topics, seed, *rates)
+        self.load = Load(self.clients, self.topics, seed, options.rates, options.codec)
         self.alive: dict[str, Worker] = {}
         self.where = name
         self.known_lost: set[str] = set()
         self.known_wrong_letters = 0
+        # Workers of the release before, by name; all others are of this one.
+        self.old: set[str] = set()
+        self.num_self_ended = 0
         self._ports: dict[str, int] = {}
         self._deaths = 0
-        self._copied: dict[str, int] = {}
+        self._databases: dict[str, Databases] = {}
         self._log_sizes: dict[Path, int] = {}
-        self._group: Any = None
+        self.offsets = GroupOffsets(self.clients, self.group_id)
         self.listens = [TopicPartition(self.topics.listens.name, number) for number in range(PARTITIONS)]
         self._erasures = [TopicPartition(self.topics.user_erasures.name, number) for number in range(PARTITIONS)]
         changes = self.topics.item_count_changes
         self._changes = [TopicPartition(changes.name, number) for number in range(changes.partitions)]
 
-    async def open(self) -> None:
-        """Make topics and a catalogue that stays as it is, and let the listens flow."""
-        await asyncio.to_thread(self.rig.create, list(self.topics))
-        producer = self.clients.async_producer()
-        await producer.start()
-        for number in range(NUM_KNOWN_ITEMS):
-            key, value = item(number)
-            await producer.send(self.topics.catalog_items.name, value, key=key)
-        await producer.stop()
-        self._group = self.clients.async_consumer(group_id=self.prefix + "app")
-        await self._group.start()
-        self._group.assign(self.listens + self._erasures + self._changes)
-        await self.start("a")
+    @property
+    def group_id(self) -> str:
+        """Consumer group of the workers."""
+        return self.prefix + "app"
+
+    async def create_topics(self) -> None:
+        """Make the topics that are missing, as the workers' release does."""
+        before = self.place.before
+        if self.old and before is not None and before.sources is not None:
+            bootstrap = self.rig.broker.bootstrap
+            await asyncio.to_thread(
+                releases.create_topics, before.sources, bootstrap, self.prefix, PARTITIONS, ITEM_PARTITIONS
+            )
+        else:
+            await asyncio.to_thread(self.rig.create_missing, list(self.topics))
+
+    async def open(self, name: str = "a") -> None:
+        """Make topics and a catalogue, and let the listens flow; a worker is there meanwhile."""
+        await self.create_topics()
+        await self.load.make_catalogue()
+        wanted = await self.judge.read_wanted_items()
+        await self.start(name)
 
         async def is_known() -> bool:
-            return await self.judge.read_catalogue() == NUM_KNOWN_ITEMS
+            return len(await self.judge.read_catalogue()) == len(wanted)
 
         await self.until(is_known, "the catalogue is tokenized")
         # On the topic is not yet in the worker's catalogue: listens folded before would keep no SID.
-        await self.end("a", signal.SIGTERM)
-        await self.start("a")
+        await self.end(name, signal.SIGTERM)
+        await self.start(name)
         self.load.go()
         await self.taken_over(time.monotonic())
-        await self.end("a", signal.SIGTERM)
+        await self.end(name, signal.SIGTERM)
 
     async def close(self) -> None:
         """Leave nothing running."""
         await self.load.stop()
         for worker in self.alive.values():
             worker.send(signal.SIGKILL)
-        if self._group is not None:
-            await self._group.stop()
+        await self.offsets.close()
 
-    async def start(self, name: str, fault: dict[str, Any] | None = None) -> Worker:
-        """Start a worker with a folder of its own."""
-        (self._ports[name],) = free_ports(1)
+    def flags(self, name: str) -> dict[str, Any]:
+        """Give all settings of a worker."""
         flags = {
             "data_dir": str(self.folder / name),
             "kafka.bootstrap": self.rig.broker.bootstrap,
-            "kafka.session_timeout_ms": self.options.session_ms,
-            "kafka.heartbeat_interval_ms": max(100, self.options.session_ms // 6),
             "topics.prefix": self.prefix,
             "topics.user_partitions": PARTITIONS,
-            "topics.item_partitions": 2,
-            "worker.app_id": f"{self.prefix}app",
+            "topics.item_partitions": ITEM_PARTITIONS,
+            "worker.app_id": self.group_id,
             "web.port": self._ports[name],
-            "lane.guarantee": self.options.guarantee,
-            "lane.batch_ms": 50,
-            "lane.commit_interval_ms": 100,
-            "lane.rebalance_timeout_ms": 10_000,
-            # None may be lost, however long the workers are away, nor before the first one is ready.
-            "session.max_age_ms": 0,
-            "session.start": "beginning",
             # The log's own time is years ago: a sweep would take what refuses its late listens.
             "lane.erasure_keep_days": 36_500,
-            "popularity.publish_s": PUBLISH_S,
+            **self.options.flags,
         }
-        config = {"flags": flags, "fault": fault, "broken": self.options.broken}
-        worker = await self.forks.start(name, self.folder / f"{name}.log", config)
+        if name not in self.old:
+            # None may be lost, however long the workers are away, nor before the first one is ready.
+            flags |= {"session.max_age_ms": 0, "session.start": "beginning"}
+        return flags
+
+    async def start(self, name: str, fault: Mapping[str, Any] | None = None) -> Worker:
+        """Start a worker with a folder of its own."""
+        (self._ports[name],) = free_ports(1)
+        config = {"flags": self.flags(name), "fault": fault, "broken": self.options.broken}
+        forks = self.place.forks
+        if name in self.old:
+            if self.place.before is None:
+                raise StepError(f"{self.where}: there is no release before")
+            forks = self.place.before
+        worker = await forks.start(name, self.folder / f"{name}.log", config)
         self.alive[name] = worker
         return worker
 
@@ -178,13 +194,26 @@ class Cell:
 
         return await asyncio.to_thread(ask)
 
+    async def joined(self, name: str) -> None:
+        """Wait until a worker is ready."""
+
+        async def is_ready() -> bool:
+            return await self.is_ready(name)
+
+        await self.until(is_ready, f"{name} has joined")
+
     async def supervise(self) -> None:
         """Start again what ended by itself, as whoever runs workers does."""
         for name, worker in list(self.alive.items()):
             if not worker.is_alive:
-                self.tally.note_self_ended(self.where, worker.ended.result(), self.said(worker))
+                self.note_self_ended(worker)
                 self._died(name)
                 await self.start(name)
+
+    def note_self_ended(self, worker: Worker) -> None:
+        """Note that a worker ended, which nobody had told it to."""
+        self.num_self_ended += 1
+        self.tally.note_self_ended(self.where, worker.ended.result(), self.said(worker))
 
     def said(self, worker: Worker) -> str:
         """Give the end of a worker's log."""
@@ -192,45 +221,41 @@ class Cell:
 
     def _died(self, name: str) -> None:
         self._deaths += 1
-        tables = self.tables(name)
-        if tables.exists() and self._deaths - self._copied.get(name, -COPY_AGE) >= COPY_AGE:
-            # The newest copy may lack nothing yet: it is put back only after the next one was made.
-            newest, copy = tables.with_name("new-copy"), tables.with_name("old-copy")
-            if newest.exists():
-                shutil.rmtree(copy, ignore_errors=True)
-                newest.rename(copy)
-            shutil.copytree(tables, newest)
-            self._copied[name] = self._deaths
+        self.databases(name).copy(self._deaths)
 
-    def tables(self, name: str) -> Path:
-        """Give the folder of a worker's databases."""
-        return self.folder / name / "worker" / f"{self.prefix}app" / "user-state"
+    def databases(self, name: str) -> Databases:
+        """Give the databases of a worker."""
+        if name not in self._databases:
+            self._databases[name] = Databases(self.folder / name / "worker" / self.group_id / "user-state")
+        return self._databases[name]
 
     def treat(self, name: str, how: str) -> None:
         """Do to the databases of a worker that is not running what the step asks for."""
-        tables = self.tables(name)
-        copy = tables.with_name("old-copy")
-        if how == "stale" and not copy.exists():
-            how = "lost"
-        if how != "kept" and tables.exists():
-            shutil.rmtree(tables)
-        if how == "stale":
-            shutil.copytree(copy, tables)
-        self.tally.tables[how] += 1
+        self.tally.tables[self.databases(name).treat(how)] += 1
 
     async def judge_tables(self, name: str) -> set[int]:
         """Compare the databases of a worker that has ended with the changelog; returns partitions that are current."""
-        if not self.tables(name).exists():
+        folder = self.databases(name).folder
+        if not folder.exists():
             return set()
-        await self.judge.read_changelog()
+        tables = await asyncio.to_thread(lambda: list(read_tables(folder)))
+        await self.judge.read_changelog({table.partition: table.changelog_offset + 1 for table in tables})
         current = set()
-        for table in await asyncio.to_thread(lambda: list(read_tables(self.tables(name)))):
+        for table in tables:
             self.tally.compared_tables += 1
             self.tally.compared_keys += len(table.entries)
             self.tally.note_wrong(self.where, self.judge.wrong_in_table(name, table))
             if self.judge.is_current(table):
                 current.add(table.partition)
         return current
+
+    def keep_logs(self, folder: Path) -> Path:
+        """Copy the logs of the workers to where they outlive the run; returns the place."""
+        kept = folder / self.prefix
+        kept.mkdir(parents=True, exist_ok=True)
+        for path in self.folder.glob("*.log"):
+            shutil.copy(path, kept)
+        return kept
 
     def count_replays(self) -> None:
         """Count listens that workers said they folded again."""
@@ -255,13 +280,11 @@ class Cell:
 
     async def ends(self) -> dict[TopicPartition, int]:
         """Give the ends of listens and erasures."""
-        return dict(await self._group.end_offsets(self.listens + self._erasures))
+        return await self.offsets.ends([*self.listens, *self._erasures])
 
     async def committed(self) -> dict[TopicPartition, int]:
         """Give the committed offsets of listens, erasures and changes of counts."""
-        tps = self.listens + self._erasures + self._changes
-        offsets = await asyncio.gather(*(self._group.committed(tp) for tp in tps))
-        return {tp: offset or 0 for tp, offset in zip(tps, offsets, strict=True)}
+        return await self.offsets.committed([*self.listens, *self._erasures, *self._changes])
 
     async def taken_over(self, since_s: float) -> float:
         """Wait until, in every partition, a listen is folded that came after this call; returns the seconds."""

@@ -20,12 +20,15 @@ from typing import Any
 
 from tests.bench.support.rig import ROOT
 
+# The first one waits for the imports.
+START_S = 120.0
+
 
 def main() -> None:
     """Serve until the input ends."""
     from tests.bench.matrix.worker import serve, warm_up
 
-    warm_up()
+    warm_up(plain="plain" in sys.argv[1:])
     gc.freeze()
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
@@ -121,9 +124,14 @@ class Worker:
 
 
 class Forks:
-    """Starts workers through the server."""
+    """Starts workers through the server.
 
-    def __init__(self) -> None:
+    Args:
+        sources: Folder with the packages of another release; none for those of this one.
+    """
+
+    def __init__(self, sources: Path | None = None) -> None:
+        self.sources = sources
         self._process: asyncio.subprocess.Process | None = None
         self._workers: dict[int, Worker] = {}
         self._reading: asyncio.Task[None] | None = None
@@ -131,16 +139,20 @@ class Forks:
 
     async def open(self, log: Path) -> None:
         """Start the server."""
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        # The tests are always those of this release.
+        path = f"{ROOT}" if self.sources is None else f"{self.sources}:{ROOT}"
+        environment = {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         with log.open("ab") as errors:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
                 "tests.bench.matrix.forks",
+                *(() if self.sources is None else ("plain",)),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=errors,
-                cwd=ROOT,
+                # The first place that packages are looked for.
+                cwd=self.sources or ROOT,
                 env=environment,
             )
         self._reading = asyncio.create_task(self._read(self._process))
@@ -153,7 +165,7 @@ class Forks:
         worker = self._workers[self._number] = Worker(name, log)
         order = {"number": self._number, "log": str(log), "config": config}
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
-        await asyncio.wait_for(worker.started.wait(), 20)
+        await asyncio.wait_for(worker.started.wait(), START_S)
         return worker
 
     async def close(self) -> None:

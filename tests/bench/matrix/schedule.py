@@ -11,17 +11,34 @@ from tests.bench.matrix.faults import (
     BESIDE_POINTS,
     COUNT_POINTS,
     POINTS,
+    REFUSE_POINTS,
     RESTORE_POINTS,
     SESSION_POINTS,
     TRANSACTIONAL_ONLY,
 )
 
-Kind = Literal["kill", "group", "pause"]
+Kind = Literal["kill", "group", "pause", "refuse", "case", "upgrade", "restart"]
 Table = Literal["kept", "lost", "stale"]
-BLOCK_STEPS = {"kill": 8, "group": 8, "pause": 5}
+BLOCK_STEPS: Mapping[Kind, int] = {
+    "kill": 8,
+    "group": 8,
+    "pause": 5,
+    "refuse": 5,
+    "case": 1,
+    "upgrade": 1,
+    "restart": 5,
+}
+# Each in topics of its own: they delete listens, or begin with another release.
+ALONE = ("case", "upgrade")
 RANDOM = "random"
 # What becomes of one of two workers; where one is alone, the other one joins first.
 GROUP_OPERATIONS = ("SIGKILL", "SIGTERM", "come back")
+CASES = ("compacted_marker", "source_trimmed", "assigned_while_restoring", "stale_position")
+# How the workers of the release before end.
+UPGRADE_OPERATIONS = ("SIGTERM", "SIGKILL")
+MOVE_LEADERS = "move leaders"
+# What happens to a broker: stopped, killed, or stopped and a worker is killed meanwhile; the last one to all of them.
+RESTART_OPERATIONS = ("restart", "SIGKILL", "worker dies", MOVE_LEADERS)
 
 
 @dataclass(frozen=True)
@@ -31,8 +48,10 @@ class Step:
     Attributes:
         number: Its place in the run; names it together with the seed.
         kind: kill (of the only worker), group (two workers: one joins, leaves, is killed or is replaced), pause (past
-            the session, while another one takes over).
-        point: Where a worker kills or stops itself; "random": from outside, after `after_s`; of a group: what it does.
+            the session, while another one takes over), refuse (Kafka refuses a request), case (one of `CASES`),
+            upgrade (from the release before), restart (of one of three brokers).
+        point: Where a worker kills or stops itself, or Kafka refuses; "random": from outside, after `after_s`; of the
+            other kinds: what is done.
         at: Which time it comes there.
         table: What becomes of its database before it starts.
         after_s: When a signal from outside comes.
@@ -70,12 +89,11 @@ def make_cells(
         points: Workers are killed and paused only at these, where given.
 
     Returns:
-        By cell, its blocks in order.
+        By cell, its blocks in order; last, of a cell beside them, those that need three brokers.
     """
     rng = random.Random(seed)
     blocks: list[list[Step]] = []
-    kinds: tuple[Kind, ...] = ("kill", "group", "pause")
-    for kind in kinds:
+    for kind in BLOCK_STEPS:
         choices = list(_choices(kind, guarantee, points))
         rng.shuffle(choices)
         # Every one once before any comes again.
@@ -86,28 +104,35 @@ def make_cells(
     rng.shuffle(blocks)
     numbers = itertools.count()
     numbered = [tuple(replace(step, number=next(numbers)) for step in block) for block in blocks]
-    return [numbered[cell::cells] for cell in range(cells)]
+    restarts = [block for block in numbered if block[0].kind == "restart"]
+    others = [block for block in numbered if block[0].kind != "restart"]
+    return [*(others[cell::cells] for cell in range(cells)), restarts]
 
 
 def _choices(kind: Kind, guarantee: str, points: Sequence[str]) -> Sequence[str]:
-    if kind == "group":
-        return GROUP_OPERATIONS
+    beside = {"group": GROUP_OPERATIONS, "case": CASES, "upgrade": UPGRADE_OPERATIONS, "restart": RESTART_OPERATIONS}
+    if kind in beside:
+        return beside[kind]
     if points:
         return points
+    known = kill_points(guarantee)
+    if kind == "refuse":
+        return [point for point in REFUSE_POINTS if point in known]
     if kind == "pause":
-        return (*(p for p in (*BATCH_POINTS, *BESIDE_POINTS) if p in kill_points(guarantee)), RANDOM, RANDOM)
-    return (*kill_points(guarantee), RANDOM, RANDOM, RANDOM)
+        return (*(p for p in (*BATCH_POINTS, *BESIDE_POINTS) if p in known), RANDOM, RANDOM)
+    return (*known, RANDOM, RANDOM, RANDOM)
 
 
 def _step(rng: random.Random, kind: Kind, point: str) -> Step:
     # A restore without anything to restore comes to no point of it.
     tables: tuple[Table, ...] = ("lost", "stale") if point in RESTORE_POINTS else ("kept", "kept", "lost", "stale")
-    many = point in BATCH_POINTS or point in SESSION_POINTS or point in COUNT_POINTS
+    # Counts are published every ten seconds, of four partitions.
+    times = 2 if point in COUNT_POINTS else 8 if point in (*BATCH_POINTS, *SESSION_POINTS) else 1
     return Step(
         number=0,
         kind=kind,
         point=point,
-        at=rng.randint(1, 8) if many and point != "dead_letters" else 1,
+        at=1 if point == "dead_letters" else rng.randint(1, times),
         table=rng.choice(tables),
         after_s=rng.uniform(0.1, 1.5),
         choice=rng.random(),

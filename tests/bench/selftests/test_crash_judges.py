@@ -17,9 +17,9 @@ from sidestream.streams.popularity.partition_changes import CountTopics, Partiti
 from sidestream.streams.popularity.range_totals import RangeTotals
 from sidestream.streams.popularity.values import CountedPart, read_part
 from sidestream.tokenizer.popularity import Counts
-from tests.bench.matrix.counts import DECAY, CountsJudge
+from tests.bench.matrix.judging.counts import DECAY, CountsJudge
+from tests.bench.matrix.judging.users import HISTORY_EVENTS, Users
 from tests.bench.matrix.load import erasure, listens
-from tests.bench.matrix.users import HISTORY_EVENTS, Users
 
 USER = b"user-1"
 NOW_MS = 1_790_000_000_000

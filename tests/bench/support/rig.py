@@ -24,7 +24,7 @@ from aiokafka import TopicPartition
 from sidestream.models.history import block_key, fold
 from sidestream.streams.broker import BrokerSettings, RunningBroker, start_broker
 from sidestream.streams.contracts import partitioner
-from sidestream.streams.contracts.topics import TopicSpec
+from sidestream.streams.contracts.topics import TopicSpec, create_topics
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
 from tests.bench.support.work import NUM_ITEMS, lookup, read
 
@@ -111,6 +111,14 @@ class Rig:
         admin = self.broker.topic_admin()
         try:
             admin.create(specs, -1)
+        finally:
+            admin.close()
+
+    def create_missing(self, specs: Sequence[TopicSpec]) -> None:
+        """Make those topics that are not there."""
+        admin = self.broker.topic_admin()
+        try:
+            create_topics(admin, specs)
         finally:
             admin.close()
 

@@ -1,16 +1,6 @@
-"""Faults inside a worker: at the n-th time that it comes to a point, it kills or stops itself.
-
-Points of one batch, in order: fold, folded, begin, send (first changelog batch), dead_letters (acknowledged), sent (all
-acknowledged), offsets (taken into the transaction), commit, committed, write (RocksDB), written. Of a batch with
-erasures: erase (its requests are known), erase_commit, erase_committed. Of live counts: counts (before they are sent),
-count_commit, count_committed, and of their totals: totals (before they are sent), total_commit, total_committed. Of an
-assignment: assigned, fence, fenced, positions (committed offsets read), restore (changelog records read),
-restore_write, restored. Of the group: revoke, revoked. Of a session-start: answer, answered.
-"""
+"""Kafka clients and parts of a worker that come to the points of a fault."""
 
 import asyncio
-import os
-import signal
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
@@ -19,55 +9,17 @@ from sidestream.streams.group.transport import FaustHost
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
 from sidestream.streams.listens.batch import ListenBatch
 from sidestream.streams.listens.lane import ListenLane
+from sidestream.streams.listens.restore.restorer import Restorer
 from sidestream.streams.listens.table.partition import PartitionTable
 from sidestream.streams.worker import build
-
-TRANSACTION_POINTS = ("begin", "send", "dead_letters", "sent", "offsets", "commit", "committed")
-BATCH_POINTS = ("fold", "folded", *TRANSACTION_POINTS, "write", "written")
-RESTORE_POINTS = ("restore", "restore_write", "restored")
-ASSIGNMENT_POINTS = ("assigned", "fence", "fenced", "positions", *RESTORE_POINTS)
-REVOKE_POINTS = ("revoke", "revoked")
-SESSION_POINTS = ("answer", "answered")
-ERASURE_POINTS = ("erase", "erase_commit", "erase_committed")
-COUNT_POINTS = ("counts", "count_commit", "count_committed", "totals", "total_commit", "total_committed")
-BESIDE_POINTS = (*ERASURE_POINTS, *COUNT_POINTS)
-POINTS = (*BATCH_POINTS, *BESIDE_POINTS, *ASSIGNMENT_POINTS, *REVOKE_POINTS, *SESSION_POINTS)
-# Only transactions have these.
-TRANSACTIONAL_ONLY = frozenset(
-    {"fence", "fenced", "begin", "sent", "offsets", "commit", "committed"}
-    | {"erase_commit", "erase_committed", "count_commit", "count_committed", "total_commit", "total_committed"}
-)
+from tests.bench.matrix.faults import Fault
+from tests.bench.matrix.judging.tables import is_reserved
 
 CHANGELOG = "user-state-changelog.v1"
 ERASURES = "user-erasures.v1"
 COUNTS = "item-count-changes.v1"
 TOTALS = "item-count-totals.v1"
 CANDIDATES = "candidates.v1"
-Wrap = Callable[[Any], Any]
-
-
-class Fault:
-    """What happens, where, and at which time.
-
-    Args:
-        point: One of `POINTS`; none for nowhere.
-        at: Which time, from 1.
-        action: kill (SIGKILL), or pause (SIGSTOP, until somebody continues it).
-    """
-
-    def __init__(self, point: str | None, at: int = 1, action: str = "kill") -> None:
-        self.point, self.at, self.action = point, at, action
-        self.count = 0
-        self.is_restoring = False
-
-    def reach(self, point: str) -> None:
-        """Come to a point."""
-        if point != self.point:
-            return
-        self.count += 1
-        if self.count == self.at:
-            os.write(1, f"fault: {self.action} at {point}\n".encode())
-            os.kill(os.getpid(), signal.SIGKILL if self.action == "kill" else signal.SIGSTOP)
 
 
 class FaultyProducer:
@@ -154,13 +106,12 @@ class FaultyConsumer:
         return getattr(self._consumer, name)
 
     def seek(self, partition: Any, offset: int) -> None:
-        # Who only asks a changelog for its end does not seek in it.
-        restores = partition.topic.endswith(CHANGELOG)
-        self._restores = self._restores or restores
-        self._fault.is_restoring = self._fault.is_restoring or restores
+        self._restores = self._restores or partition.topic.endswith(CHANGELOG)
         self._consumer.seek(partition, offset)
 
     async def getmany(self, *args: Any, **options: Any) -> Any:
+        if self._restores and self._fault.restore_s:
+            await asyncio.sleep(self._fault.restore_s)
         records = await self._consumer.getmany(*args, **options)
         if self._restores and records:
             self._fault.reach("restore")
@@ -169,15 +120,14 @@ class FaultyConsumer:
         return records
 
     def _after_skip(self, partition: Any, records: list[Any]) -> list[Any]:
-        skipped = min(self._skips[partition], len(records))
-        self._skips[partition] -= skipped
-        return records[skipped:]
-
-    async def stop(self) -> None:
-        if self._restores:
-            self._fault.is_restoring = False
-            self._fault.reach("restored")
-        await self._consumer.stop()
+        # What describes the changelog stays: without it, the worker would refuse to go on.
+        kept = []
+        for record in records:
+            if self._skips[partition] and not is_reserved(record.key):
+                self._skips[partition] -= 1
+            else:
+                kept.append(record)
+        return kept
 
 
 class FaultyClients(Clients):
@@ -209,16 +159,12 @@ def install(fault: Fault) -> None:
     build.Clients = FaultyClients
     _around(ListenBatch, "fold", fault, lambda _: ("fold", "folded"))
     _around(ListenBatch, "erase", fault, lambda _: (None, "erase"))
-    for name in ("write", "load"):  # a restore may have a way of its own into the database
-        if hasattr(PartitionTable, name):
-            _around(PartitionTable, name, fault, lambda _: _write_points(fault))
+    _around(PartitionTable, "write", fault, lambda _: ("write", "written"))
+    _around(PartitionTable, "load", fault, lambda _: ("restore_write", None))
+    _around_async(Restorer, "restore", fault, lambda _: (None, "restored"))
     _around_async(ListenLane, "on_revoked", fault, lambda lane: _revoke_points(lane))
     _around_async(ListenLane, "on_assigned", fault, lambda _: (None, "assigned"))
     _around_async(FaustHost, "committed", fault, lambda _: (None, "positions"))
-
-
-def _write_points(fault: Fault) -> tuple[str | None, str | None]:
-    return ("restore_write", None) if fault.is_restoring else ("write", "written")
 
 
 def _revoke_points(lane: Any) -> tuple[str | None, str | None]:

@@ -1,4 +1,4 @@
-"""Compares what workers left behind with the pure fold of the log: changelog, local databases, dead letters, answers.
+"""Compares what workers left behind with the pure fold of the log: changelog, databases, dead letters, answers, items.
 
 All keys are compared, and in one place: `Users` says what the log makes of them, and `is_reserved` leaves aside what
 describes a database or a changelog and belongs to no user.
@@ -9,103 +9,24 @@ offset that it claims to hold.
 
 import bisect
 import hashlib
-import struct
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-import msgspec
-from aiokafka import TopicPartition
-from rocksdict import AccessType, Options, Rdict
 
 from sidestream.models.records import ItemSids
 from sidestream.streams.contracts.deadletters import OFFSET_HEADER, PARTITION_HEADER
-from sidestream.streams.contracts.decode import decode_listen, decode_user_erasure
+from sidestream.streams.contracts.decode import decode_listen, decode_session_start, decode_user_erasure
 from sidestream.streams.contracts.topics import Topics
 from sidestream.streams.errors import BadRecord
 from sidestream.streams.kafka.clients import Clients
-from sidestream.streams.listens.restore import origin
-from sidestream.streams.listens.table.meta import META_KEY
 from sidestream.tokenizer.catalogue import StoredSid
 from sidestream.tokenizer.sid import item_key
-from tests.bench.matrix.counts import CountsJudge
-from tests.bench.matrix.users import Users
+from tests.bench.matrix.judging.answers import AnswersJudge, Catalogues
+from tests.bench.matrix.judging.counts import CountsJudge
+from tests.bench.matrix.judging.tables import Table, Tail, is_reserved
+from tests.bench.matrix.judging.users import Users
 
-# Version of the layout, changelog offset, next source offset: the begin of what a database says of itself.
-_META = struct.Struct("<Bqq")
 Place = tuple[str, int, int]
-
-
-class _Answer(msgspec.Struct):
-    session_id: str
-
-
-_decode_answer = msgspec.json.Decoder(_Answer).decode
-
-
-def is_reserved(key: bytes) -> bool:
-    """Tell whether a key describes its database or changelog, and no user."""
-    return key == META_KEY or origin.is_reserved(key)
-
-
-@dataclass
-class Table:
-    """What a database of one partition holds; offset -1 for nothing."""
-
-    partition: int
-    changelog_offset: int
-    entries: dict[bytes, bytes]
-
-
-def read_tables(folder: Path) -> Iterator[Table]:
-    """Read the databases of a worker that has ended, without changing them."""
-    for path in sorted(folder.rglob("*.db")):
-        if not (path / "CURRENT").exists():  # killed before RocksDB had made it: the next worker does
-            yield Table(int(path.stem), -1, {})
-            continue
-        database = Rdict(str(path), Options(raw_mode=True), access_type=AccessType.read_only())
-        try:
-            entries = dict(database.items())
-        finally:
-            database.close()
-        meta = entries.get(META_KEY)
-        offset = _META.unpack_from(meta)[1] if meta is not None else -1
-        yield Table(int(path.stem), offset, {k: v for k, v in entries.items() if not is_reserved(k)})
-
-
-class Tail:
-    """The records of a topic, each given once, in the order of their partition.
-
-    Args:
-        clients: The Kafka.
-        topic: Which.
-        partitions: How many it has.
-    """
-
-    def __init__(self, clients: Clients, topic: str, partitions: int) -> None:
-        self._clients = clients
-        self._positions = {TopicPartition(topic, number): 0 for number in range(partitions)}
-
-    async def read(self) -> list[Any]:
-        """Read what was committed since the last time."""
-        consumer = self._clients.async_consumer()
-        await consumer.start()
-        try:
-            consumer.assign(list(self._positions))
-            ends = await consumer.end_offsets(list(self._positions))
-            for tp, position in self._positions.items():
-                consumer.seek(tp, position)
-            records: list[Any] = []
-            while any(self._positions[tp] < end for tp, end in ends.items()):
-                for fetched in (await consumer.getmany(timeout_ms=100)).values():
-                    records.extend(fetched)
-                for tp in self._positions:
-                    self._positions[tp] = await consumer.position(tp)
-            return records
-        finally:
-            await consumer.stop()
 
 
 class Judge:
@@ -119,10 +40,11 @@ class Judge:
     def __init__(self, clients: Clients, topics: Topics) -> None:
         self.users = Users()
         self.counts = CountsJudge(topics.item_count_totals.partitions)
+        self.answers = AnswersJudge(topics.listens.partitions)
+        self.catalogues = Catalogues()
         self.changelog: dict[bytes, bytes] = {}
         self.bad: Counter[Place] = Counter()
         self.letters: Counter[Place] = Counter()
-        self.answers: Counter[str] = Counter()
         self.num_listens = self.num_erasures = 0
         self._sids: dict[int, StoredSid] = {}
         # By partition and key: offsets, and the digest of the value at each.
@@ -134,7 +56,9 @@ class Judge:
 
         self._listens, self._changes = tail(topics.listens), tail(topics.user_state_changelog)
         self._candidates, self._items = tail(topics.candidates), tail(topics.item_sids)
-        self._requests = tail(topics.user_erasures)
+        self._requests, self._starts = tail(topics.user_erasures), tail(topics.session_starts)
+        self._heard: list[Any] = []
+        self._catalog_items, self._wanted_items = tail(topics.catalog_items), set[str]()
         self._count_changes, self._changed_to = tail(topics.item_count_changes), dict[int, int]()
         self._marks, self._totals = tail(topics.item_counts), tail(topics.item_count_totals)
         self._dead = {
@@ -143,22 +67,49 @@ class Judge:
             if source.dead_letters is not None
         }
 
-    async def read_catalogue(self) -> int:
-        """Read the items; the catalogue must not change while listens are folded."""
-        for record in await self._items.read():
-            sids = ItemSids.from_json(record.value)
-            ((version, item),) = sids.versions.items()
-            self._sids[item_key(sids.item_id)] = StoredSid(version, item.sid)
-        return len(self._sids)
+    async def read_catalogue(self) -> Collection[str]:
+        """Read the items; gives those that are there. An item that listens name must keep its content."""
+        records = await self._items.read()
+        self.catalogues.add(records)
+        for record in records:
+            if record.value is not None:
+                sids = ItemSids.from_json(record.value)
+                ((version, item),) = sids.versions.items()
+                self._sids[item_key(sids.item_id)] = StoredSid(version, item.sid)
+        return self.catalogues.item_ids()
+
+    async def read_wanted_items(self) -> Collection[str]:
+        """Read what the catalogue must hold: items whose last record is not a removal."""
+        for record in await self._catalog_items.read():
+            if record.value is None:
+                self._wanted_items.discard(record.key.decode())
+            else:
+                self._wanted_items.add(record.key.decode())
+        return self._wanted_items
+
+    async def read_starts(self) -> Collection[str]:
+        """Read which session-starts there are."""
+        for record in await self._starts.read():
+            start = decode_session_start(record.key, record.value, record.timestamp)
+            self.answers.starts[start.session_id] = start
+        return self.answers.starts.keys()
 
     async def read_answers(self) -> Collection[str]:
         """Read which session-starts were answered so far."""
-        self.answers.update(_decode_answer(record.value).session_id for record in await self._candidates.read())
-        return self.answers
+        self.answers.add(await self._candidates.read())
+        return self.answers.answered.keys()
 
-    async def read_changelog(self) -> None:
-        """Read what was committed to the changelog since the last time."""
-        for record in await self._changes.read():
+    def wrong_answers(self) -> list[str]:
+        """Compare the answers read since the last time, once the log was read."""
+        return self.answers.judge(self.users, self.catalogues, self._sids.get)
+
+    def lose_listens(self, begins: Mapping[int, int]) -> None:
+        """Leave out listens that were deleted before anybody folded them, up to these offsets by partition."""
+        self._listens.skip(begins)
+
+    async def read_changelog(self, reach: Mapping[int, int] | None = None, *, whole: bool = False) -> None:
+        """Read what was committed to the changelog since the last time; the arguments are those of `Tail.read`."""
+        for record in await self._changes.read(reach, whole=whole):
             if is_reserved(record.key):
                 continue
             self.users.see(record.key, record.value)
@@ -178,18 +129,25 @@ class Judge:
 
     async def read_changes(self) -> Mapping[int, int]:
         """Read the published changes; returns the offset after the last one, by partition."""
-        for record in await self._count_changes.read():
+        for record in await self._count_changes.read(whole=True):
             self._changed_to[record.partition] = record.offset + 1
         return self._changed_to
 
     async def read_totals(self) -> None:
         """Read the totals, once all changes are added up."""
-        self.counts.see_totals(await self._totals.read())
+        self.counts.see_totals(await self._totals.read(whole=True))
+
+    async def fetch_log(self) -> None:
+        """Read the listens that are there, for the next comparison."""
+        self._heard += await self._listens.read()
 
     async def read_log(self) -> None:
         """Read listens, erasures and dead letters, and fold; all of them are in the changelog, which is read first."""
+        self.users.begin()
         listens: dict[bytes, list[Any]] = {}
-        for record, listen in self._decoded(await self._listens.read(), decode_listen):
+        await self.fetch_log()
+        heard, self._heard = self._heard, []
+        for record, listen in self._decoded(heard, decode_listen):
             self.num_listens += 1
             if listen is not None:
                 listens.setdefault(record.key, []).append((record.offset, listen))
@@ -202,7 +160,7 @@ class Judge:
         for user in listens.keys() | erased.keys():
             self.users.fold(user, listens.get(user, ()), erased.get(user, ()), self._sids.get)
         for topic, dead in self._dead.items():
-            for record in await dead.read():
+            for record in await dead.read(whole=True):
                 headers = dict(record.headers)
                 self.letters[topic, int(headers[PARTITION_HEADER]), int(headers[OFFSET_HEADER])] += 1
 

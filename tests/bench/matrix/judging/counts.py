@@ -25,12 +25,18 @@ class CountsJudge:
 
     Args:
         num_ranges: Number of partitions of the totals.
+
+    Attributes:
+        marks: By partition, the offset before which all listens are published.
+        num_older: Counts in the older form that were published.
     """
 
     def __init__(self, num_ranges: int) -> None:
         self._num_ranges = num_ranges
         self._heard: dict[int, Counter[int]] = defaultdict(Counter)
-        self._marks: dict[int, int] = {}
+        self.marks: dict[int, int] = {}
+        self.num_older = 0
+        self._older: dict[int, set[int]] = defaultdict(set)
         self._totals: dict[int, CountedPart] = {}
 
     def hear(self, listen: ListenRow) -> None:
@@ -42,9 +48,16 @@ class CountsJudge:
         """Take the marks that were published since the last time."""
         for record in records:
             partition, part = read_key(record.key)
-            if partition != record.partition or part is not None:
+            if partition != record.partition:
                 raise ValueError(f"{record.key!r} in partition {record.partition}: expected the mark of this partition")
-            self._marks[partition] = read_part(record.value).offset
+            if part is None:
+                self.marks[partition] = read_part(record.value).offset
+            # Counts in the older form: left behind, a worker that carries them over has removed them.
+            elif record.value is None:
+                self._older[partition].discard(part)
+            else:
+                self._older[partition].add(part)
+                self.num_older += 1
 
     def see_totals(self, records: Iterable[Any]) -> None:
         """Take the totals that were published since the last time."""
@@ -60,7 +73,9 @@ class CountsJudge:
 
     def is_whole(self, ends: Mapping[int, int]) -> bool:
         """Tell whether workers say that they published all listens up to these ends of the log."""
-        return all(self._marks.get(partition, 0) >= end for partition, end in ends.items())
+        return not any(self._older.values()) and all(
+            self.marks.get(partition, 0) >= end for partition, end in ends.items()
+        )
 
     def expected(self) -> Counts:
         """Count the listens read so far."""

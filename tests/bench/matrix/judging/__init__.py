@@ -1,0 +1,1 @@
+"""Compares what workers left behind with what the log makes of it."""
