@@ -114,6 +114,8 @@ class Restorer:
         self._uncommitted: PartitionReader | None = None
         self._pumping: asyncio.Task[None] | None = None
         self._followed: dict[int, _Followed] = {}
+        # Partitions whose restore has begun and was not completed.
+        self._unfinished: set[int] = set()
 
     async def restore(self, partition: int, table: PartitionTable, removals_kept_ms: int | None = None) -> None:
         """Bring a table up to the current end of its changelog, and stop following it.
@@ -135,6 +137,7 @@ class Restorer:
                     followed = await self._follow(partition, table, removals_kept_ms)
                 start = followed.position
                 self.progress[partition] = RestoreProgress(partition, start, start, end)
+                self._unfinished.add(partition)
                 followed.restored, followed.moved_s = asyncio.Event(), self._seconds()
                 await self._until_restored(partition, followed)
             finally:
@@ -143,7 +146,8 @@ class Restorer:
                 raise followed.failure
             # Concurrent flushes of several partitions take half as long: they wait for the disk.
             await run_in_thread(self._finish, partition, table)
-        if not any(progress.remaining for progress in self.progress.values()):
+        self._unfinished.discard(partition)
+        if not self._unfinished:
             self._log.end()
 
     async def follow(self, partition: int, table: PartitionTable, removals_kept_ms: int | None = None) -> None:
@@ -214,6 +218,7 @@ class Restorer:
 
     async def _connect(self) -> None:
         self.progress.clear()
+        self._unfinished.clear()
         self._log = ProgressLog(self.topic, self.progress)
         reader = PartitionReader(self._clients, self.topic, self._partitions)
         uncommitted = PartitionReader(self._clients, self.topic, self._partitions, read_committed=False)
