@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.bench.matrix.judge import Tail
+from tests.bench.matrix.judging.tables import Tail
 
 from sidestream.streams.sessions.settings import SessionSettings
 from tests.bench.fleet.installation import Installation
