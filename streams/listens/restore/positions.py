@@ -14,8 +14,8 @@ from sidestream.streams.listens.table.partition import PartitionTable
 from sidestream.streams.runtime.waiting import run_in_thread
 
 SKIP_LOST = (
-    "nothing was folded or changed; to go on without them, stop all workers of the group and run `sidestream state "
-    "skip-lost`, then start the workers again"
+    "nothing was folded or changed; to go on without them, stop all workers of the group, run "
+    "`sidestream state skip-lost`, then start the workers again"
 )
 # The broker holds a fetch until this much is available or the batch time is over: one wake-up per batch, not one
 # per listen.
