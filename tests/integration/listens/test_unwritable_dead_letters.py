@@ -53,6 +53,7 @@ def worker(kafka, make_topics, tmp_path):
     rig.close()
 
 
+@pytest.mark.slow
 def test_listens_stop_and_nothing_is_lost(lane):
     dlq = lane.topics.listens.dead_letters
     limit_bytes(lane.clients, dlq, TOO_FEW_BYTES)

@@ -249,6 +249,7 @@ def test_compaction_and_the_sweep_leave_nothing_of_a_user(make_rig, guarantee):
     assert b"u" not in rig.table("a")
 
 
+@pytest.mark.slow
 def test_an_erased_listener_is_answered_as_an_unknown_one(kafka, make_topics, tmp_path):
     rig = SessionRig(kafka, make_topics(), tmp_path)
     try:

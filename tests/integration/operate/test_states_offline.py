@@ -249,6 +249,7 @@ def test_reset_rebuilds_tables_and_with_everything_folds_the_log_again(rig):
     assert {key: value for key, value in rig.changelog().items() if value} == before
 
 
+@pytest.mark.slow
 def test_listens_deleted_before_they_were_folded_stop_a_worker_until_they_are_skipped(rig):
     folded_once(rig, count=200)
     rig.produce(make_listens(300, users=60, seed=6))
