@@ -7,10 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.bench.matrix.judging.tables import Tail
-
 from sidestream.streams.sessions.settings import SessionSettings
 from tests.bench.fleet.installation import Installation
+from tests.bench.matrix.judging.tables import Tail
 from tests.bench.support.harness import percentile
 from tests.bench.support.open_loop import OpenLoop, read_answer, session_start
 from tests.bench.support.rig import Log, Rig, partition_of, wait_until
