@@ -113,6 +113,7 @@ def folded_again(installation, tokenizer):
     return latest
 
 
+@pytest.mark.slow
 def test_a_worker_killed_in_the_middle_of_streams_changes_no_byte(installation):
     tokenizer = load_tokenizer(shipped_pair() / "tokenizer")
     client, topics = installation.client, installation.topics

@@ -20,7 +20,8 @@ def start(
     ctx: typer.Context,
     name: Annotated[str | None, typer.Option(help="Name of the broker; default: that of its folder.")] = None,
     brokers: Annotated[
-        int | None, typer.Option(min=1, max=9, help="Nodes; with 3, every topic has three replicas. Default: 1.")
+        int | None,
+        typer.Option(min=1, max=9, help="Nodes; with 3, every topic has three replicas; default: as its folder, 1."),
     ] = None,
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Stay until SIGTERM, SIGHUP or Ctrl-C, then stop it.")

@@ -33,7 +33,12 @@ def up(
     ctx: typer.Context,
     workers: Annotated[int, typer.Option(min=1, help="Number of workers; each has its own port and folder.")] = 1,
     brokers: Annotated[
-        int | None, typer.Option(min=1, max=9, help="Nodes of the local Kafka; with 3, topics have three replicas.")
+        int | None,
+        typer.Option(
+            min=1,
+            max=9,
+            help="Nodes of the local Kafka; with 3, topics have three replicas; default: as its folder, 1.",
+        ),
     ] = None,
 ) -> None:
     """Start a broker if none is given, make the topics, and run workers.

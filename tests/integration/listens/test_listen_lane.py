@@ -81,6 +81,7 @@ def test_state_equals_the_fold_when_workers_join_and_leave(rig):
     rig.assert_exactly_once("a")
 
 
+@pytest.mark.slow
 def test_worker_ends_with_an_error_when_the_lane_cannot_continue(rig):
     rig.produce(make_listens(100, users=10, seed=5))
     worker = rig.start_worker()

@@ -101,6 +101,7 @@ def test_a_listen_with_neither_key_nor_value_stops_nothing(lane):
     assert (letter.key, letter.value, dict(letter.headers)[NULL_VALUE_HEADER]) == (None, b"", b"1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sessions", pytest.param("catalogue", marks=pytest.mark.slow)])
 def test_a_worker_stops_and_nothing_is_lost(worker, kind):
     topics = worker.topics

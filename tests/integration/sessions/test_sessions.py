@@ -232,6 +232,7 @@ def test_separate_roles_do_what_one_worker_does(rig):
     assert (answering.end(), tokenizing.end()) == (0, 0)
 
 
+@pytest.mark.slow
 def test_a_lane_that_cannot_continue_ends_the_worker_with_a_reason(rig):
     loop = rig(**{"kafka.request_timeout_ms": 4_000})
     loop.item("i0").get(10)

@@ -52,9 +52,10 @@ async def test_a_restore_that_is_given_up_leaves_a_prefix_and_goes_on_from_it(ta
     restorer, real, polls = Restorer(IDENTITY, kafka, 7, LaneCounts()), FakeConsumer.getmany, [0]
 
     async def stuck(consumer, *only, **options):
-        polls[0] += bool(restorer._followed)
-        if polls[0] == 3:
-            await asyncio.Event().wait()
+        if restorer._followed:
+            polls[0] += 1
+            if polls[0] == 3:
+                await asyncio.Event().wait()
         return await real(consumer, *only, **options)
 
     monkeypatch.setattr(FakeConsumer, "getmany", stuck)
