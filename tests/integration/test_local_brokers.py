@@ -101,6 +101,7 @@ def test_a_broker_is_stopped_by_its_name_from_any_folder(tmp_path):
     assert broker_registry().running() == []
 
 
+@pytest.mark.slow
 def test_two_workers_are_reached_from_another_folder_and_end_with_a_closed_terminal(tmp_path):
     (port,) = free_ports(1)
     with running("--set", f"web.port={port}", "up", "--workers", "2", cwd=tmp_path / "a") as process:

@@ -51,6 +51,7 @@ def crash(kafka, tmp_path, *options, timeout_s):
     return {check["name"]: Check(**check) for check in line["checks"]}, line["results"]
 
 
+@pytest.mark.slow
 @pytest.mark.broker
 def test_short_schedule_leaves_no_trace(kafka, tmp_path):
     # Brokers are restarted by tests of their own; a shallow checkout lacks the release before.

@@ -107,6 +107,7 @@ def test_offline_commands_are_refused_while_a_worker_runs(rig):
     assert asyncio.run(rebase_states(offline(rig))).current == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "lose_table",
     [pytest.param(False, id="table kept"), pytest.param(True, id="table lost", marks=pytest.mark.slow)],
