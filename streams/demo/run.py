@@ -1,6 +1,5 @@
 """The demo from start to end: broker, topics, worker, a played log, what a person should see, and the verdict."""
 
-import asyncio
 import itertools
 import math
 from collections.abc import Sequence
@@ -37,6 +36,7 @@ from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.tail import read_topic
 from sidestream.streams.replay import Progress
 from sidestream.streams.replay.publisher import TopicPublisher
+from sidestream.streams.runtime import termination
 from sidestream.streams.settings import Settings
 from sidestream.streams.worker.process import WorkerProcess
 
@@ -162,7 +162,7 @@ class Demo:
             async with publisher:
                 await play(folder, publisher, self._ledger, how, watch.knows, tell)
 
-        asyncio.run(run())
+        termination.run(run())
 
     def _summary(self, broker: RunningBroker) -> dict[str, Any]:
         figures = {"broker": broker.kind, **self._ledger.figures()}

@@ -2,22 +2,28 @@
 
 By default SIGTERM and SIGHUP kill Python immediately: `finally` blocks are skipped, and a local Kafka or a child worker
 keeps running. Here both raise an exception in the main thread; the worker, whose event loop handles signals itself,
-shuts down gracefully instead.
+shuts down gracefully instead. A command that runs an event loop runs it by `run`: there a signal cancels the command's
+coroutine, since an exception raised inside the loop may be swallowed by whatever was running.
 
 A signal that is ignored when the process starts stays ignored, as `nohup` requires.
 """
 
+import asyncio
 import os
 import signal
 import stat
 import sys
+from collections.abc import Callable, Coroutine
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar
 
 INTERRUPTED = 130
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
+T = TypeVar("T")
+
 _received: list[int] = []
+_cancel: list[Callable[[], object]] = []  # what a signal does while `run` runs a coroutine
 
 
 class Terminated(KeyboardInterrupt):
@@ -33,6 +39,38 @@ def install_handlers() -> None:
     for number in _SIGNALS:
         if not is_ignored(number):
             signal.signal(number, _raise)
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in an event loop, as `asyncio.run` does; SIGTERM and SIGHUP cancel it, as Ctrl-C does.
+
+    Args:
+        main: Coroutine to run.
+
+    Returns:
+        Its result.
+
+    Raises:
+        Terminated: A signal was received; the coroutine has ended by then.
+    """
+
+    async def cancellable() -> T:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        if task is not None:
+            _cancel.append(lambda: loop.call_soon_threadsafe(task.cancel))
+        return await main
+
+    try:
+        result = asyncio.run(cancellable())
+    except asyncio.CancelledError:
+        if _received:
+            raise Terminated from None
+        raise
+    finally:
+        _cancel.clear()
+    if _received:
+        raise Terminated
+    return result
 
 
 def is_ignored(number: int) -> bool:
@@ -90,4 +128,6 @@ def _raise(number: int, frame: FrameType | None) -> None:
         return
     _received.append(number)
     redirect_lost_terminal()
-    raise Terminated
+    if not _cancel:
+        raise Terminated
+    _cancel[0]()

@@ -25,6 +25,7 @@ from sidestream.streams.operate.deadletters import (
     Selection,
     parse_moment,
 )
+from sidestream.streams.runtime import termination
 
 Topic = Annotated[
     list[str] | None, typer.Option("--topic", help="Only letters of this source topic, without the prefix; may repeat.")
@@ -146,7 +147,7 @@ def replay(
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
         return await Replayer(clients, box, stamp).replay(selection)
 
-    report = asyncio.run(run())
+    report = termination.run(run())
     print_facts({**_facts(report), "exactly_once": report.exactly_once, "dry_run": False}, as_json=as_json)
 
 

@@ -1,6 +1,5 @@
 """`sidestream replay`: a log folder played onto the topics."""
 
-import asyncio
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +15,7 @@ from sidestream.streams.replay import Player
 from sidestream.streams.replay.position import PositionFile
 from sidestream.streams.replay.publisher import TopicPublisher
 from sidestream.streams.replay.target import read_target
+from sidestream.streams.runtime import termination
 
 
 def replay(
@@ -59,7 +59,7 @@ def replay(
                 sent = sum(progress.sent.values())
                 return {"sent": sent, "published": progress.published, "total": progress.total, **progress.sent}
 
-        facts = asyncio.run(play())
+        facts = termination.run(play())
     if not facts["sent"]:
         say(
             f"nothing was sent: all {facts['published']} rows were published to this Kafka before, by the position in "

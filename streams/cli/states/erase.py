@@ -1,6 +1,5 @@
 """`sidestream state erase`: have users forgotten, and wait until they are."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -13,6 +12,7 @@ from sidestream.streams.cli.output import fail, print_facts, print_rows, progres
 from sidestream.streams.cli.states.offline import offline_states
 from sidestream.streams.operate.deadletters import parse_moment
 from sidestream.streams.operate.states.erase import EraseUsers, UserReport
+from sidestream.streams.runtime import termination
 from sidestream.streams.runtime.clock import WallClock
 from sidestream.streams.settings import Settings
 
@@ -53,7 +53,7 @@ def erase(
     waits = wait and not offline.clients.is_embedded
     if waits:
         with progress_line() as step:
-            reports = asyncio.run(
+            reports = termination.run(
                 erasure.run(
                     search=search,
                     timeout_s=timeout,
@@ -61,7 +61,7 @@ def erase(
                 )
             )
     else:
-        reports = asyncio.run(erasure.send())
+        reports = termination.run(erasure.send())
     topic = offline.topics.user_erasures.name
     rows = [_row(topic, report, at_ms, waits=waits) for report in reports]
     if len(rows) == 1:

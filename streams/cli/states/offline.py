@@ -1,6 +1,5 @@
 """`sidestream state verify`, `rebase`, `reset`, `skip-lost` and `tables`: all states, while no worker runs."""
 
-import asyncio
 import contextlib
 from dataclasses import asdict
 from typing import Annotated
@@ -21,6 +20,7 @@ from sidestream.streams.kafka.tail import read_topic
 from sidestream.streams.operate.states import OfflineStates, rebase_states, reset_states, verify_states
 from sidestream.streams.operate.states.lost import skip_lost as find_and_skip_lost
 from sidestream.streams.operate.states.tables import list_tables
+from sidestream.streams.runtime import termination
 from sidestream.streams.settings import Settings
 from sidestream.streams.worker.folder import TABLES, worker_folders
 from sidestream.tokenizer.catalogue import StoredSid
@@ -41,7 +41,7 @@ def verify(
     with progress_line() as step:
         step("read SIDs", 0, 1, "")
         sids = _sids_now(offline)
-        report = asyncio.run(
+        report = termination.run(
             verify_states(
                 offline,
                 sids.get,
@@ -77,7 +77,9 @@ def rebase(
 
     The listens topic may have other partitions than before.
     """
-    report = asyncio.run(rebase_states(offline_states(settings_of(ctx)), refold=refold, leave_unfolded=leave_unfolded))
+    report = termination.run(
+        rebase_states(offline_states(settings_of(ctx)), refold=refold, leave_unfolded=leave_unfolded)
+    )
     for reason in report.reasons:
         say(reason)
     print_facts(asdict(report), as_json=as_json)
@@ -110,7 +112,8 @@ def reset(
             abort=True,
             err=True,
         )
-    print_facts(asdict(asyncio.run(reset_states(offline, partitions, everything=everything))), as_json=as_json)
+    report = termination.run(reset_states(offline, partitions, everything=everything))
+    print_facts(asdict(report), as_json=as_json)
 
 
 def skip_lost(ctx: typer.Context, as_json: Json = False) -> None:
@@ -118,7 +121,7 @@ def skip_lost(ctx: typer.Context, as_json: Json = False) -> None:
 
     A worker stops at such a gap. This says which listens are missing, and lets workers start after them.
     """
-    gaps = asyncio.run(find_and_skip_lost(offline_states(settings_of(ctx))))
+    gaps = termination.run(find_and_skip_lost(offline_states(settings_of(ctx))))
     print_rows(
         [{**asdict(gap), "count": gap.count} for gap in gaps], ["partition", "first", "end", "count"], as_json=as_json
     )
