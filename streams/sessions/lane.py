@@ -4,8 +4,9 @@ Why not an agent: agents process one event at a time, which limits a worker to 1
 sessions of one process would also share one fetcher, and sessions would wait behind listens.
 
 Delivery: a session-start is committed once its candidates (or its dead letter) and those of all before it are
-acknowledged, or once it is skipped for its age. After a crash, unfinished ones are answered again under the same
-`candidate_set_id`.
+acknowledged, or once it is skipped for its age. After a crash those that are not committed are answered again under the
+same `candidate_set_id`. If many waited for a worker, they are answered beside current ones, not before them
+(`deferred`).
 
 Kafka that does not answer interrupts reading (`source`) and sending (`sending`), which go on in the same process.
 """
@@ -32,11 +33,12 @@ from sidestream.streams.runtime.waiting import run_until
 from sidestream.streams.sessions.admission import Admission
 from sidestream.streams.sessions.age import MaxAge
 from sidestream.streams.sessions.answerer import Answerer
+from sidestream.streams.sessions.feed import Feed
 from sidestream.streams.sessions.lane_wait import LaneWait
 from sidestream.streams.sessions.prefix import OffsetPrefix
 from sidestream.streams.sessions.sending import Answer, AnswerSender
 from sidestream.streams.sessions.settings import SessionSettings
-from sidestream.streams.sessions.source import READY_POLL_S, Feed, SessionSource
+from sidestream.streams.sessions.source import READY_POLL_S, SessionSource
 
 _MAX_DELAY_S = 3_600.0
 
@@ -124,7 +126,7 @@ class SessionLane(Service):
         if partitions:
             reads = (self._clients, self.topic, self._prefixes, self._host, self._is_ready)
             self._source = SessionSource(*reads, self._settings, self._age, self._metrics)
-            feed = Feed(self._room, self._is_blocked, partial(self._take, self._epoch))
+            feed = Feed(self._room, self._spare, self._is_blocked, partial(self._take, self._epoch))
             self.add_future(run_until(self._stop, self._source.run(feed)))
 
     async def on_revoked(self, partitions: Collection[int]) -> None:
@@ -157,7 +159,8 @@ class SessionLane(Service):
     def unread(self, ends: Mapping[int, int]) -> dict[int, int]:
         """Count the session-starts that are not fetched, by partition; `ends` are recent end offsets of the topic."""
         positions = {} if self._source is None else self._source.positions
-        return {p: max(0, ends.get(p, 0) - position) for p, position in positions.items()}
+        deferred = {partition: prefix.num_deferred for partition, prefix in self._prefixes.items()}
+        return {p: max(0, ends.get(p, 0) - position) + deferred[p] for p, position in positions.items()}
 
     def work(self, ends: Mapping[int, int]) -> Work:
         """Return the session-starts that are not fetched or not answered; without those that wait for a restore.
@@ -173,14 +176,22 @@ class SessionLane(Service):
         done = [self._num_ended, self._sender.num_failed]
         if self._source is not None:
             done += [self._source.num_openings, *self._source.positions.values()]
+            done += [prefix.num_deferred for prefix in self._prefixes.values()]
         return Work(waiting + len(self._answering) - self._num_held, tuple(done))
 
     async def _room(self) -> int:
         """Wait until session-starts may be taken; those that wait for Kafka or for a restore do not count."""
-        while (room := self._settings.max_waiting - len(self._answering) + self._num_idle) <= 0:
+        return await self._below(self._settings.max_waiting)
+
+    async def _spare(self) -> int:
+        """Wait until fewer session-starts are answered than may be at the same time; returns how many more may."""
+        return await self._below(self._settings.max_in_flight)
+
+    async def _below(self, limit: int) -> int:
+        while (left := limit - len(self._answering) + self._num_idle) <= 0:
             self._has_capacity.clear()
             await self._has_capacity.wait()
-        return room
+        return left
 
     @property
     def _num_idle(self) -> int:

@@ -3,7 +3,8 @@
 Each step of a partition depends on the one before: 1. its start: what the group has committed, or else the end or the
 beginning (`session.start`), which is committed before anything is answered or skipped: the heir of a worker that dies
 before its first commit would otherwise start at a later end, 2. the listen lane has restored the states, 3. what is too
-old is passed over by its offsets (`age`), 4. the session-starts are read.
+old is passed over by its offsets (`age`), 4. the session-starts are read: those that are published from now on at once,
+those that waited beside them (`deferred`).
 
 After an error of the broker the reader is opened again at the read positions. A position that is no longer in the log
 moves to the first offset that is.
@@ -11,8 +12,7 @@ moves to the first offset that is.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable
 
 from aiokafka.errors import KafkaError
 
@@ -25,6 +25,8 @@ from sidestream.streams.runtime.logs.log import get_log
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.streams.runtime.waiting import run_concurrently
 from sidestream.streams.sessions.age import MaxAge
+from sidestream.streams.sessions.deferred import DeferredReader
+from sidestream.streams.sessions.feed import Feed
 from sidestream.streams.sessions.prefix import OffsetPrefix
 from sidestream.streams.sessions.settings import SessionSettings
 
@@ -34,6 +36,8 @@ _log = get_log(__name__)
 READY_POLL_S = 0.02
 # Session-starts begun in one iteration of the event loop: 0.1 ms each. Those that are skipped take 3 us.
 TAKE_RECORDS, TAKE_STALE = 64, 512
+# If more wait in a partition, those that are published from now on are answered before them.
+MAX_AHEAD = 16
 # Limit of one request while a partition is positioned, and of the reader's opening.
 STEP_S = 10.0
 # A reader that has read for so long is in order.
@@ -44,20 +48,6 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 QUIET_S = 10.0
 # Named in the messages of outages.
 _PART = "session-starts"
-
-
-class Feed(NamedTuple):
-    """Where the session-starts go.
-
-    Attributes:
-        room: Waits until session-starts may be taken, and returns how many.
-        is_blocked: Whether a partition should not be read now.
-        begin: Takes the records of a fetch, by partition; returns how many of them are answered.
-    """
-
-    room: Callable[[], Awaitable[int]]
-    is_blocked: Callable[[int], bool]
-    begin: Callable[[PartitionReader, Mapping[int, list[Any]]], Awaitable[int]]
 
 
 class SessionSource:
@@ -95,6 +85,7 @@ class SessionSource:
         self.num_openings = 0
         self._clients, self._topic, self._prefixes, self._host = clients, topic, prefixes, host
         self._is_ready, self._settings, self._age, self._metrics, self._clock = is_ready, settings, age, metrics, clock
+        self._deferred = DeferredReader(clients, topic, prefixes, settings.poll_ms, metrics)
         self._starts: dict[int, int] = {}
         self._read: set[int] = set()
         self._blocked: set[int] = set()
@@ -139,7 +130,8 @@ class SessionSource:
             async with asyncio.timeout(STEP_S):
                 await reader.open()
             partitions = [self._keep_read(reader, partition) for partition in self._prefixes]
-            await run_concurrently([self._fetch(reader, feed), self._watch_restores(), *partitions])
+            reads = [self._fetch(reader, feed), self._deferred.run(feed)]
+            await run_concurrently([*reads, self._watch_restores(), *partitions])
         finally:
             self._read.clear()
             self._blocked.clear()
@@ -181,6 +173,9 @@ class SessionSource:
         if fresh > position:
             self._age.skipped(partition, fresh - position)
             position = self._move(partition, fresh)
+        if bounds.end - position > MAX_AHEAD:
+            self._deferred.add(partition, position, bounds.end)
+            position = bounds.end
         self.positions[partition] = position
         reader.begin(partition, position)
         self._read.add(partition)

@@ -49,9 +49,7 @@ async def test_in_flight_sessions_are_limited(bench):
 
 
 async def test_a_burst_is_answered_once_each_and_late_sessions_are_shed(bench):
-    one = await bench(
-        log={0: [record(n) for n in range(2_000)]}, max_in_flight=2, max_waiting=100, deadline_ms=40, poll_ms=1
-    )
+    one = await bench(max_in_flight=2, max_waiting=100, deadline_ms=40, poll_ms=1)
     # The engine hangs: two session-starts hold its slots forever.
     one.gate("s0", "s1")
     most_waiting = 0
@@ -62,6 +60,8 @@ async def test_a_burst_is_answered_once_each_and_late_sessions_are_shed(bench):
         return len(one.sent) == 1_998
 
     await one.lane.on_assigned({0})
+    await until(lambda: 0 in one.lane._source.positions)
+    one.log.records[0] += [record(n) for n in range(2_000)]
     await until(shed_all_others)
     assert sorted(one.answerer.shed) == sorted(f"s{n}" for n in range(2, 2_000))
     assert one.answerer.most == 2

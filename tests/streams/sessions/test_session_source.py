@@ -92,7 +92,14 @@ async def test_old_sessions_between_current_ones_are_skipped_in_order(bench):
     one.answerer.gates["s300"].set()
     await until(lambda: one.lane.committable() == {0: 602})
     assert one.skipped("stale") == 599
-    # Many are taken at once when nothing of them is answered.
+
+
+async def test_many_that_are_too_old_are_taken_at_once(bench):
+    one = await bench(now_ms=AT + HOUR_MS)
+    await one.lane.on_assigned({0})
+    await until(lambda: 0 in one.lane._source.positions)
+    one.log.records[0] += many(300)
+    await until(lambda: one.lane.committable() == {0: 300})
     assert one.clients.consumers[0].largest > 64
 
 

@@ -1,0 +1,108 @@
+"""Reads the session-starts that waited for a worker, beside those that are published meanwhile.
+
+After an outage a minute of them waits, thousands that would all be answered before the listener who asks now. They are
+taken only as the engine has room for them, those of a partition in order, and the committed offset stays before them.
+What becomes too old meanwhile is skipped.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.kafka.partition_reader import PartitionReader
+from sidestream.streams.runtime.logs.log import get_log
+from sidestream.streams.runtime.metrics import Metrics
+from sidestream.streams.sessions.feed import Feed
+from sidestream.streams.sessions.prefix import OffsetPrefix
+
+_log = get_log(__name__)
+
+
+class DeferredReader:
+    """Reader of the deferred ranges of all partitions; `prefixes` hold the ranges.
+
+    Args:
+        clients: Kafka client factory.
+        topic: `session-starts.v1`.
+        prefixes: What is finished and what is deferred of each partition.
+        poll_ms: Timeout of one poll.
+        metrics: Counts what is lost.
+    """
+
+    def __init__(
+        self, clients: Clients, topic: str, prefixes: dict[int, OffsetPrefix], poll_ms: int, metrics: Metrics
+    ) -> None:
+        self._clients, self._topic, self._prefixes = clients, topic, prefixes
+        self._poll_ms, self._metrics = poll_ms, metrics
+        self._added = asyncio.Event()
+
+    def add(self, partition: int, first: int, end: int) -> None:
+        """Defer the session-starts of a range of offsets."""
+        self._prefixes[partition].defer(first, end)
+        self._added.set()
+
+    async def run(self, feed: Feed) -> None:
+        """Read until cancelled; connected while anything is deferred.
+
+        Args:
+            feed: Where the session-starts go.
+
+        Raises:
+            BrokerError: Kafka does not answer.
+        """
+        while True:
+            if any(prefix.deferred for prefix in self._prefixes.values()):
+                await self._read_all(feed)
+            self._added.clear()
+            await self._added.wait()
+
+    async def _read_all(self, feed: Feed) -> None:
+        reader, reads = PartitionReader(self._clients, self._topic, self._prefixes), dict[int, range]()
+        try:
+            await reader.open()
+            while deferred := {p: some for p, prefix in self._prefixes.items() if (some := prefix.deferred)}:
+                for partition, offsets in deferred.items():
+                    # A range that was added meanwhile comes first.
+                    if partition not in reads or reads[partition].stop != offsets.stop:
+                        reader.begin(partition, offsets.start)
+                        reads[partition] = offsets
+                spare = await feed.spare()
+                open_now = [partition for partition in deferred if not feed.is_blocked(partition)]
+                if not open_now:
+                    await asyncio.sleep(self._poll_ms / 1e3)
+                    continue
+                fetched = await reader.fetch(self._poll_ms, spare, open_now)
+                for partition in fetched.lost:
+                    await self._leave_deleted(reader, partition)
+                    reads.pop(partition, None)
+                if not fetched.lost:
+                    await self._begin(reader, feed, fetched.records, open_now)
+        finally:
+            await reader.close()
+
+    async def _begin(
+        self, reader: PartitionReader, feed: Feed, records: Mapping[int, list[Any]], partitions: list[int]
+    ) -> None:
+        deferred = {p: some for p in partitions if (some := self._prefixes[p].deferred) is not None}
+        inside = {p: [one for one in records.get(p, ()) if one.offset in offsets] for p, offsets in deferred.items()}
+        if any(inside.values()):
+            await feed.begin(reader, {partition: some for partition, some in inside.items() if some})
+        for partition, offsets in deferred.items():
+            position, prefix = await reader.position(partition), self._prefixes[partition]
+            left = prefix.deferred
+            is_taken = not inside[partition] or left is None or inside[partition][-1].offset not in left
+            if is_taken and left is not None and left.stop == offsets.stop:
+                prefix.pass_deferred(position)  # transaction markers; records beyond the range
+
+    async def _leave_deleted(self, reader: PartitionReader, partition: int) -> None:
+        """Pass what retention deleted; a topic that is shorter now is dealt with by the reader of current ones."""
+        begin = (await reader.bounds(partition)).begin
+        offsets = self._prefixes[partition].deferred
+        if offsets is None or begin <= offsets.start:
+            await asyncio.sleep(self._poll_ms / 1e3)
+            return
+        lost = min(begin, offsets.stop) - offsets.start
+        _log.warning("session-starts were deleted before they were read", partition=partition, lost=lost, begin=begin)
+        self._metrics.sessions_skipped.labels("deleted").inc(lost)
+        self._prefixes[partition].pass_deferred(begin)
