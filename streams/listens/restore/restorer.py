@@ -353,8 +353,8 @@ class Restorer:
                 if self._seconds() > until_s:
                     msg = (
                         f"changelog {place}: expected no open transaction, got one since offset {end} for "
-                        f"{STABLE_S:.0f} s; only workers may write there: find it with `kafka-transactions.sh "
-                        "find-hanging` and abort it"
+                        f"{STABLE_S:.0f} s; its end is not written while the partition has no leader; if it stays, "
+                        "another program writes there: find it with `kafka-transactions.sh find-hanging` and abort it"
                     )
                     raise LaneInterrupted(msg)
                 await asyncio.sleep(STABLE_POLL_S)
