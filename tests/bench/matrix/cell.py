@@ -268,13 +268,27 @@ class Cell:
             lines = [line for line in whole.splitlines() if line.startswith(b"replayed ")]
             self.tally.replayed += sum(int(line.split()[1]) for line in lines)
 
-    async def until(self, condition: Callable[[], Awaitable[bool]], what: str, timeout_s: float = PATIENCE_S) -> None:
-        """Wait for a condition with a deadline, while workers that end by themselves are started again."""
+    async def until(
+        self,
+        condition: Callable[[], Awaitable[bool]],
+        what: str,
+        timeout_s: float = PATIENCE_S,
+        missing: Callable[[], object] | None = None,
+    ) -> None:
+        """Wait for a condition with a deadline, while workers that end by themselves are started again.
+
+        Args:
+            condition: Asked again and again.
+            what: Says in an error what was waited for.
+            timeout_s: The deadline.
+            missing: Says in an error what was missing.
+        """
         deadline_s = time.monotonic() + timeout_s
         while not await condition():
             if time.monotonic() > deadline_s:
                 said = "\n".join(f"--- {name}\n{self.said(worker)}" for name, worker in self.alive.items())
-                raise StepError(f"{self.where}: not within {timeout_s:g} s: {what}\n{said}")
+                lacks = "" if missing is None else f" (missing: {missing()})"
+                raise StepError(f"{self.where}: not within {timeout_s:g} s: {what}{lacks}\n{said}")
             await self.supervise()
             await asyncio.sleep(POLL_S)
 

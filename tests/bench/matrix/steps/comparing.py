@@ -52,11 +52,14 @@ async def _drain(cell: Cell) -> None:
     async def is_tokenized() -> bool:
         return await judge.read_catalogue() == wanted
 
+    def untokenized() -> list[str]:
+        return sorted(set(judge.catalogues.item_ids()) ^ set(wanted))
+
     await cell.until(is_drained, "all listens are folded and all erasures applied")
     await cell.until(is_counted, "all listens are among the published counts")
     await cell.until(is_added_up, "all counts are added up")
     wanted = await judge.read_wanted_items()
-    await cell.until(is_tokenized, "the catalogue has all items, and none that was removed")
+    await cell.until(is_tokenized, "the catalogue has all items, and none that was removed", missing=untokenized)
 
 
 async def _judge(cell: Cell) -> None:
