@@ -6,10 +6,12 @@ import json
 import random
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
 
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
+from tests.bench.peers.progress import note_progress
 from tests.bench.support.rig import partition_of
 from tests.bench.support.work import NUM_ITEMS, peer_config
 
@@ -63,7 +65,8 @@ async def run(config: dict) -> None:
     await producer.start()
     made = listens(config["seed"], config["users"], config["partitions"])
     rng, began_s = random.Random(config["seed"]), time.monotonic()
-    sent = changes = 0
+    sent = published = changes = 0
+    note_progress(Path(config["progress"]), lambda: published)
     while True:
         spent_s = time.monotonic() - began_s
         due = int(spent_s * config["per_s"]) - sent
@@ -72,6 +75,7 @@ async def run(config: dict) -> None:
             records[partition].append((key, value))
         sent += due
         await publish(producer, config["listens"], records)
+        published = sent
         while changes < spent_s * config["changes_per_s"]:
             key, change = catalogue_change(rng, changes, config["items"])
             await producer.send(config["catalogue"], change, key=key)

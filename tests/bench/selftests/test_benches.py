@@ -29,6 +29,7 @@ CHECKS = {
     "listens": (
         [
             "lane_vs_bare",
+            "rate_vs_bare",
             "counts_cost",
             "stock_vs_lane",
             "quix_vs_lane",
@@ -40,7 +41,15 @@ CHECKS = {
         ("--peers", "bare,stock,long,uncounted"),
     ),
     "sessions": (
-        ["idle_p99_ms", "backlog_p99_ms", "backlog_sessions", "backlog_drain_per_s", "stock_backlog_p99_ms"],
+        [
+            "backlog_vs_idle",
+            "drain_share",
+            "backlog_sessions",
+            "idle_p99_ms",
+            "backlog_p99_ms",
+            "backlog_drain_per_s",
+            "stock_backlog_p99_ms",
+        ],
         (),
     ),
     "catalogue": (
