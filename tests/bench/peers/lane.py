@@ -20,14 +20,14 @@ from sidestream.streams.group.transport import FaustHost, register
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
 from sidestream.streams.listens.lane import ListenLane
 from sidestream.streams.listens.settings import LaneSettings
-from sidestream.streams.listens.table.meta import TableIdentity
+from sidestream.streams.listens.table.meta import META_KEY, TableIdentity
 from sidestream.streams.listens.table.users import UserTable
 from sidestream.streams.popularity.count_publisher import ItemCounting
 from sidestream.streams.popularity.partition_changes import CountTopics
 from sidestream.streams.popularity.settings import PopularitySettings
 from sidestream.streams.runtime.lane_metrics import LaneMetrics
 from sidestream.streams.runtime.metrics import Metrics
-from tests.bench.support.work import Meter, leave, lookup, peer_config
+from tests.bench.support.work import Meter, contents, leave, lookup, peer_config
 
 
 class MeteredMetrics(LaneMetrics):
@@ -66,8 +66,8 @@ class TimedLane(ListenLane):
             self.bench.meter.start()
             return
         wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
-        count = self.bench.restored_records
-        leave({"records": count, "cpu_us": cpu_s / max(1, count) * 1e6, "per_s": count / wall_s})
+        rows = (row for table in self._table.opened() for row in table.scan(b"") if row[0] != META_KEY)
+        leave({"records": self.bench.restored_records, "cpu_s": cpu_s, "wall_s": wall_s, **contents(rows)})
 
 
 def make_lane(config: dict[str, Any]) -> faust.App:

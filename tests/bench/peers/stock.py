@@ -15,7 +15,7 @@ from typing import Any
 import faust
 import uvloop
 
-from tests.bench.support.work import Meter, fold_one, leave, peer_config, read
+from tests.bench.support.work import Meter, contents, fold_one, leave, peer_config, read
 
 TABLE = "states"
 SMALL_ROCKSDB = {"driver": "rocksdict", "block_cache_size": 16 << 20, "write_buffer_size": 8 << 20}
@@ -98,8 +98,9 @@ def report_restore(app: faust.App, table: faust.Table) -> None:
         if not began:
             return
         wall_s, cpu_s = time.perf_counter() - began[0], time.process_time() - began[1]
-        count = sum(1 for db in table.data._dbs.values() for key in db.keys() if key != table.data.offset_key)  # noqa: SIM118
-        leave({"records": count, "cpu_us": cpu_s / max(1, count) * 1e6, "per_s": count / wall_s})
+        dbs = table.data._dbs.values()
+        rows = ((bytes(key), bytes(value)) for db in dbs for key, value in db.items() if key != table.data.offset_key)
+        leave({"cpu_s": cpu_s, "wall_s": wall_s, **contents(rows)})
 
 
 def main() -> None:

@@ -95,7 +95,7 @@ CHECKS = {
         ],
         (),
     ),
-    "recovery": (["recovery_per_s", "bulk_vs_stock"], ()),
+    "recovery": (["recovery_per_s", "bulk_vs_stock", "recovery_vs_floor"], ()),
     "tokenize": (["items_per_s", "item_p99_ms", "item_cpu_us"], ("--parts", "items")),
 }
 

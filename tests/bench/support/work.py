@@ -3,10 +3,12 @@
 Nothing here knows a Kafka client, so that a peer with an environment of its own can import it.
 """
 
+import hashlib
 import json
 import os
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +82,23 @@ class Meter:
             "per_s": self.seen / wall_s,
             "batch_records": self.seen / self.batches,
         }
+
+
+def contents(rows: Iterable[tuple[bytes, bytes]]) -> dict[str, Any]:
+    """Digest what tables hold, in whatever order it is read.
+
+    Args:
+        rows: Keys and values of all partitions.
+
+    Returns:
+        Number of keys, and a sum of the digests of all rows.
+    """
+    count, total = 0, 0
+    for key, value in rows:
+        row = len(key).to_bytes(4, "little") + key + value
+        total += int.from_bytes(hashlib.blake2b(row, digest_size=16).digest(), "little")
+        count += 1
+    return {"keys": count, "digest": f"{total % 2**128:032x}"}
 
 
 def peer_config() -> dict[str, Any]:
