@@ -79,6 +79,7 @@ class Restores:
             "group": group,
             "data_dir": str(self.rig.folder / self.rig.name(peer)),
             "listens": 0,
+            "records": int(self.mix["records"]),
             "lane": self.lane,
             "mode": "restore",
         }
