@@ -303,10 +303,19 @@ class Cell:
     async def taken_over(self, since_s: float) -> float:
         """Wait until, in every partition, a listen is folded that came after this call; returns the seconds."""
         ends = await self.ends()
+        behind: dict[TopicPartition, tuple[int, int, int]] = {}
 
         async def is_past() -> bool:
-            committed = await self.committed()
-            return all(committed[tp] > ends[tp] for tp in self.listens)
+            committed, now = await self.committed(), await self.ends()
+            behind.clear()
+            behind.update({tp: (committed[tp], ends[tp], now[tp]) for tp in self.listens if committed[tp] <= ends[tp]})
+            return not behind
 
-        await self.until(is_past, "listens of all partitions are folded")
+        def missing() -> str:
+            told = [
+                f"{tp.partition}: committed {c}, end {then} then, {now} now" for tp, (c, then, now) in behind.items()
+            ]
+            return "; ".join(told)
+
+        await self.until(is_past, "listens of all partitions are folded", missing=missing)
         return time.monotonic() - since_s
