@@ -6,7 +6,7 @@ robinhood/faust:
 * versions are pinned, and so are the sources of overridden code (`tests/streams/group/faust_pins.py`)
 * `stream_wait_empty=False`: hangs on rebalance and shutdown (r402)
 * `broker_max_poll_records=500`: members removed from the group while they work (r517, r402, #138)
-* session 10 s, heartbeat 3 s, rebalance 30 s: a dead worker's partitions were unavailable for up to 60 s
+* session 10 s, heartbeat 0.5 s, rebalance 30 s: a dead worker's partitions were unavailable for up to 60 s
 * `consumer_auto_offset_reset=earliest`: recovery that never ends after deleted segments (#651)
 * agents with `concurrency` other than 1 are rejected: offsets are committed past unprocessed events (#606, #707,
   r682), one gap blocks commits forever (#596)
@@ -116,6 +116,7 @@ def make_faust_app(
         SettingsError: The installed Faust or aiokafka is not the version that the lanes were built for.
     """
     check_versions()
+    guarantee = choose_guarantee(settings, clients)
     for name in ("faust", "aiokafka", "mode"):
         logging.getLogger(name).setLevel(logging.INFO)
     data_dir.mkdir(parents=True, exist_ok=True)  # Faust creates only the last folder of a path
@@ -133,10 +134,10 @@ def make_faust_app(
         broker_rebalance_timeout=settings.rebalance_timeout_ms / 1000,
         broker_commit_interval=settings.commit_interval_ms / 1000,
         table_standby_replicas=1,
-        PartitionAssignor=assignor_for(choose_guarantee(settings, clients)),
+        PartitionAssignor=assignor_for(guarantee),
         worker_redirect_stdouts=False,
     )
-    transport = LaneTransport(app, clients, metrics)
+    transport = LaneTransport(app, clients, metrics, keeps_partitions=guarantee == "exactly_once")
     app.transport = transport
     app.producer_transport = transport
     return app

@@ -19,7 +19,7 @@ from typing import Any
 
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import KafkaError, UnknownMemberIdError
-from aiokafka.protocol.group import HeartbeatRequest
+from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest
 
 from sidestream.streams.errors import LaneError, SidestreamError
 from sidestream.streams.group.shared_guarantee import rejection
@@ -81,6 +81,11 @@ class GroupClient:
             return rejected
         msg = f"group {self._group_id}: joining failed ({error!r}); check our rights on the group, and the settings"
         return LaneError(msg)
+
+    @property
+    def is_member(self) -> bool:
+        """Whether the group counts this worker as a member, as far as is known."""
+        return bool(self._coordinator.member_id != JoinGroupRequest.UNKNOWN_MEMBER_ID)
 
     @property
     def passing_error(self) -> BaseException | None:

@@ -4,8 +4,10 @@ Overrides and their reasons (line numbers are those of faust-streaming 0.15.3):
 
 * `ConsumerRebalanceListener.on_partitions_assigned` (drivers/aiokafka.py 201), in the consumer's thread: pauses lane
   partitions in aiokafka before the first fetch.
-* `Consumer.on_partitions_assigned`/`on_partitions_revoked` (consumer.py 641): notify the lanes. On revoke the
-  lanes stop, then all finished work is committed, while the group still accepts it.
+* `Consumer.on_partitions_assigned`/`on_partitions_revoked` (consumer.py 641): notify the lanes. On revoke all finished
+  work is committed, while the group still accepts it. Where the broker fences former owners (`keeps_partitions`), the
+  lanes go on during the rebalance, as with KIP-429, and give up what the new assignment takes from them; otherwise
+  they stop on revoke.
 * `Consumer._watch_group`, ours: handles the errors that aiokafka stores for a caller that Faust is not (`GroupClient`).
 * `Consumer._filter_committable_offsets` (consumer.py 1009): adds the lanes' finished offsets to Faust's own commit.
 * `Consumer._getmany` (consumer.py 1432): drops stray lane records, should aiokafka deliver any.
@@ -95,6 +97,10 @@ class _Consumer(driver.Consumer):
     # Partitions of each lane by topic. None between revoke and assign: the lanes' committable offsets then belong to
     # partitions that another worker may own by now.
     _lane_partitions: dict[str, set[int]] | None = None
+    # Partitions that the lanes work on, also during a rebalance; None while they are stopped.
+    _running: dict[str, set[int]] | None = None
+    _generation = -1
+    is_rebalancing = False
     _num_at_once = 0
 
     def _new_consumer_thread(self) -> _ConsumerThread:
@@ -107,8 +113,13 @@ class _Consumer(driver.Consumer):
             return
         lanes = self.transport.lanes
         partitions = {topic: {tp.partition for tp in assigned if tp.topic == topic} for topic in lanes}
+        if generation_id != self._generation + 1:
+            # In a generation that this worker missed, its partitions had other owners.
+            await self._stop_lanes()
+        self._generation, self._running, self.is_rebalancing = generation_id, partitions, False
         try:
-            for topic, lane in lanes.items():
+            # Last registered first, as they stop: sessions give up a partition before its tables are closed.
+            for topic, lane in reversed(lanes.items()):
                 await lane.on_assigned(partitions[topic])
         except SidestreamError as exc:
             await self.app.crash(exc)
@@ -116,9 +127,11 @@ class _Consumer(driver.Consumer):
             self._lane_partitions = partitions
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Stop the lanes and commit their finished work, then let Faust release the partitions."""
+        """Commit the finished work of the lanes, stop them if they must, and let Faust release the partitions."""
+        self.is_rebalancing = True
+        if not self._goes_on:
+            await self._stop_lanes()
         if self._lane_partitions is not None:
-            await self._stop_lanes(self._lane_partitions)
             if not self.app.crashed:  # a fenced worker's commit would wait for a group that has removed it
                 await self.commit()
             self._lane_partitions = None
@@ -143,11 +156,19 @@ class _Consumer(driver.Consumer):
 
     async def on_stop(self) -> None:
         """Stop the lanes before Faust's last commit."""
-        if self._lane_partitions is not None:
-            await self._stop_lanes(self._lane_partitions)
+        await self._stop_lanes()
         await super().on_stop()
 
-    async def _stop_lanes(self, partitions: Mapping[str, set[int]]) -> None:
+    @property
+    def _goes_on(self) -> bool:
+        """Whether the lanes go on during a rebalance: not once the group has removed this worker."""
+        client = cast(_ConsumerThread, self._thread).group_client
+        return self.transport.keeps_partitions and client is not None and client.is_member
+
+    async def _stop_lanes(self) -> None:
+        partitions, self._running = self._running, None
+        if partitions is None:
+            return
         try:
             # Last registered first: sessions read the tables of the listen lane, so they must stop before it.
             for topic, lane in reversed(self.transport.lanes.items()):
@@ -211,15 +232,19 @@ class LaneTransport(driver.Transport):
         app: App of the transport.
         clients: Kafka client factory.
         metrics: Counts stray records.
+        keeps_partitions: Whether the lanes go on during rebalances: the next owner of a partition must fence them.
     """
 
     Consumer = _Consumer
     Producer = _Producer
 
-    def __init__(self, app: faust.App, clients: Clients, metrics: LaneMetrics) -> None:
+    def __init__(
+        self, app: faust.App, clients: Clients, metrics: LaneMetrics, keeps_partitions: bool = False
+    ) -> None:
         super().__init__(app.conf.broker_consumer, app)
         self.clients = clients
         self.metrics = metrics
+        self.keeps_partitions = keeps_partitions
         self.lanes: dict[str, PartitionLane] = {}
 
 
@@ -254,8 +279,12 @@ class FaustHost:
         return frozenset(tp.partition for tp in standbys if tp.topic == topic)
 
     async def confirm_member(self) -> bool:
-        """Send a heartbeat through Faust's own consumer, until the group's coordinator answers."""
-        thread = cast(_Consumer, self._app.consumer)._thread
+        """Send a heartbeat through Faust's own consumer, until the coordinator answers and no rebalance is going on."""
+        consumer = cast(_Consumer, self._app.consumer)
+        # The new owner of a partition may fence this worker before it knows its new assignment.
+        while consumer.is_rebalancing:  # noqa: ASYNC110 - the state of Faust's consumer
+            await asyncio.sleep(_GROUP_CHECK_S)
+        thread = consumer._thread
         coordinator = thread._ensure_consumer()._coordinator
         while coordinator.member_id != _NO_MEMBER:
             if await thread.call_thread(coordinator._do_heartbeat):

@@ -140,6 +140,11 @@ class PartitionReader:
             raise read_error(self._clients.bootstrap, {Place(*place): 0 for place in places}, exc) from exc
         return {place.partition: end for place, end in ends.items()}
 
+    def set_fetch_wait(self, wait_ms: int) -> None:
+        """Change `fetch_max_wait_ms`, from the next request on."""
+        if self._consumer is not None and (fetcher := self._consumer._fetcher) is not None:
+            fetcher._fetch_max_wait_ms = wait_ms
+
     def begin(self, partition: int, offset: int) -> None:
         """Read a partition from an offset on; also moves one that is being read."""
         consumer, place = self._opened(), self._places[partition]

@@ -37,6 +37,9 @@ class KafkaSettings(BaseModel):
         default=10_000, ge=1_000, description="A group member without a heartbeat for this long loses its partitions."
     )
     heartbeat_interval_ms: int = Field(
-        default=3_000, ge=100, description="Interval between heartbeats of group members."
+        default=500,
+        ge=100,
+        description="Interval between heartbeats of group members: so long a worker may not know of a rebalance, which "
+        "waits for all of them.",
     )
     security: SecuritySettings = Field(default=SecuritySettings(), description="Security of the connection.")

@@ -11,7 +11,7 @@ restart restores a consistent state, continuing might not.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from rocksdict import DbClosedError
 
@@ -34,12 +34,13 @@ from sidestream.streams.listens.source import ListenSource, unread
 from sidestream.streams.listens.standbys import Standbys
 from sidestream.streams.listens.table.users import UserTable
 from sidestream.streams.runtime.garbage_collection import collect_and_freeze
+from sidestream.streams.runtime.keyed_tasks import KeyedTasks
 from sidestream.streams.runtime.lane_metrics import LaneMetrics
 from sidestream.streams.runtime.lane_protocol import LaneHost
 from sidestream.streams.runtime.pacing import Pacer
 from sidestream.streams.runtime.progress import IDLE, Work
 from sidestream.streams.runtime.stall import StallGuard
-from sidestream.streams.runtime.waiting import run_concurrently, run_until
+from sidestream.streams.runtime.waiting import run_until
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +120,8 @@ class ListenLane:
         self._stop, self._all_ready = asyncio.Event(), asyncio.Event()
         self._assigned: frozenset[int] = frozenset()
         self._folds: dict[int, PartitionFold] = {}
+        self._stops: dict[int, asyncio.Event] = {}
+        self._folding = KeyedTasks[int]()
         self._committable: dict[int, int] = {}
         self._source: ListenSource | None = None
         self._num_openings = 0
@@ -255,15 +258,18 @@ class ListenLane:
         Args:
             partitions: All partitions that this worker now owns.
         """
+        now_owned = frozenset(partitions)
+        if self._task is not None and not self._stop.is_set() and now_owned:
+            await self._change(now_owned)
+            return
         await self.on_revoked(self._assigned)
-        self._assigned, self._committable = frozenset(partitions), {}
-        replicas = self._parts.settings.standby_replicas
-        self.standbys.keep(self._host.standbys(self.topic) if replicas else frozenset(), self._assigned)
+        self._assigned, self._committable = now_owned, {}
+        self.standbys.keep(self._wanted_standbys(), now_owned)
         self._was_assigned = True
         if not partitions:
             return
         self._stop = asyncio.Event()
-        self._task = asyncio.create_task(self._serve(sorted(partitions), self._stop), name=f"lane of {self.topic}")
+        self._task = asyncio.create_task(self._serve(self._stop), name=f"lane of {self.topic}")
         self._task.add_done_callback(self._on_done)
 
     async def on_revoked(self, partitions: Collection[int]) -> None:
@@ -275,21 +281,50 @@ class ListenLane:
         Raises:
             LaneError: A batch in flight did not end within half the session timeout, and nothing fences this worker.
         """
-        del partitions  # eager rebalances revoke all partitions
+        del partitions  # all are revoked together
         self._stop.set()
+        self._end_folds(self._stops)
+        self._folding.end()
         self._all_ready.clear()
         task, self._task = self._task, None
-        if task is None:
-            return
+        if task is not None:
+            await self._until_ended({task})
+
+    def _wanted_standbys(self) -> frozenset[int]:
+        return self._host.standbys(self.topic) if self._parts.settings.standby_replicas else frozenset()
+
+    async def _change(self, now_owned: frozenset[int]) -> None:
+        """Begin the partitions that are new and end those that are gone; the others go on."""
+        gained, lost = now_owned - self._assigned, self._assigned - now_owned
+        self._assigned = now_owned
+        wanted = self._wanted_standbys()
+        self.standbys.keep(wanted - lost, now_owned)  # the tables of those that are gone are still open
+        ending = self._folding.of(lost)
+        self._end_folds(lost)
+        if (source := self._source) is not None:  # otherwise all are begun as soon as it is open
+            source.set_owned(len(now_owned))
+            if gained:
+                self._all_ready.clear()
+            self._begin_folds(sorted(gained), source)
+        if ending:
+            await self._until_ended(ending)
+        for partition in lost - self._assigned:
+            self._folds.pop(partition, None)
+        self.standbys.keep(wanted, self._assigned)
+        self._on_ready()
+
+    async def _until_ended(self, tasks: "set[asyncio.Task[None]]") -> None:
+        """Wait until batches in flight are finished, for a limited time."""
         limit_s = self._session_s / 2
-        done, _ = await asyncio.wait({task}, timeout=limit_s)
-        if done:
+        _, late = await asyncio.wait(tasks, timeout=limit_s)
+        if not late:
             return
-        task.cancel()
+        for task in late:
+            task.cancel()
         if self._writer.commits_source:
             # The next owner's writer ends the transactions in flight, and nothing of them is kept.
             logger.warning("%s: batches in flight are given up after %.1f s of a revocation", self.topic, limit_s)
-            await asyncio.wait({task})
+            await asyncio.wait(late)
             return
         msg = (
             f"{self.topic}: the batch in flight did not end within {limit_s:.1f} s of the revocation; the worker "
@@ -311,22 +346,23 @@ class ListenLane:
             logger.error("listen lane ended", exc_info=reason)
             self._crashing = asyncio.create_task(self._crash(reason))
 
-    async def _serve(self, partitions: list[int], stop: asyncio.Event) -> None:
-        """Fold the partitions of an assignment; opens all consumers again when they are interrupted."""
+    async def _serve(self, stop: asyncio.Event) -> None:
+        """Fold the owned partitions; opens all consumers again when they are interrupted."""
         collect_and_freeze()  # no session-start is waiting yet
         try:
             while not stop.is_set():
                 try:
-                    await self._fold_all(partitions, stop)
+                    await self._fold_all(stop)
                 except LaneInterrupted as exc:
                     logger.warning("%s: interrupted: %s", self.topic, exc)
                     await run_until(stop, asyncio.sleep(LONGEST_PAUSE_S))
         finally:
             self._folds = {}
 
-    async def _fold_all(self, partitions: list[int], stop: asyncio.Event) -> None:
+    async def _fold_all(self, stop: asyncio.Event) -> None:
         self._num_openings += 1
-        source = ListenSource(self._clients, self._parts, partitions)
+        num_partitions = self._table.identity.num_partitions
+        source = ListenSource(self._clients, self._parts, num_partitions, len(self._assigned))
         try:
             try:
                 opening = source.open(commits_erasures=not self._writer.commits_source)
@@ -335,11 +371,12 @@ class ListenLane:
             except SidestreamError as exc:
                 msg = f"its consumers cannot be opened ({exc})"
                 raise LaneInterrupted(msg) from exc
-            self._source = source
-            self._folds = {partition: self._new_fold(partition, source) for partition in partitions}
-            folds = [fold.run(stop, self._on_ready) for fold in self._folds.values()]
-            reading = asyncio.create_task(source.run(lambda partition: self._folds[partition].position_lost()))
-            folding = asyncio.create_task(run_concurrently(folds))
+            if stop.is_set():
+                return
+            self._source, self._folds, self._stops, self._folding = source, {}, {}, KeyedTasks()
+            self._begin_folds(sorted(self._assigned), source)
+            reading = asyncio.create_task(source.run(self._position_lost))
+            folding = asyncio.create_task(self._folding.run())
             try:
                 await asyncio.wait({reading, folding}, return_when=asyncio.FIRST_COMPLETED)
                 for task in (folding, reading):
@@ -354,13 +391,24 @@ class ListenLane:
             self._source = None
             await source.close()
 
-    def _new_fold(self, partition: int, source: ListenSource) -> PartitionFold:
-        return PartitionFold(
-            partition, self._parts, self._host, self._table, self._restorer, self._check, source, self._derived
-        )
+    def _begin_folds(self, partitions: Iterable[int], source: ListenSource) -> None:
+        shared = self._parts, self._host, self._table, self._restorer, self._check, source, self._derived
+        for partition in partitions:
+            fold, stop = PartitionFold(partition, *shared), asyncio.Event()
+            self._folds[partition], self._stops[partition] = fold, stop
+            self._folding.start(partition, fold.run(stop, self._on_ready), name=f"{self.topic}/{partition}")
+
+    def _end_folds(self, partitions: Iterable[int]) -> None:
+        for partition in list(partitions):
+            if (stop := self._stops.pop(partition, None)) is not None:
+                stop.set()
+
+    def _position_lost(self, partition: int) -> None:
+        if (fold := self._folds.get(partition)) is not None:
+            fold.position_lost()
 
     def _on_ready(self) -> None:
-        if all(fold.is_ready for fold in self._folds.values()) and not self._stop.is_set():
+        if self._folds and all(fold.is_ready for fold in self._folds.values()) and not self._stop.is_set():
             self._all_ready.set()
 
     def _note_committable(self) -> None:

@@ -1,4 +1,4 @@
-"""Reads the listens and the erasure requests of an assignment, and hands them to the folds of their partitions.
+"""Reads the listens and the erasure requests of the owned partitions, and hands them to their folds.
 
 One consumer serves all partitions. A partition is read no further than a batch ahead of its fold; one whose fold makes
 no progress is paused, because aiokafka asks a broker for nothing while records of one of its partitions wait.
@@ -14,7 +14,7 @@ from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.partition_reader import Fetched, PartitionReader
 from sidestream.streams.listens.erasure.feed import ErasureFeed
 from sidestream.streams.listens.folding import Folding, FoldParts
-from sidestream.streams.listens.restore.positions import source_reader
+from sidestream.streams.listens.restore.positions import fetch_wait_ms, source_reader
 from sidestream.streams.runtime.logs.log import get_log
 from sidestream.streams.runtime.waiting import run_concurrently
 
@@ -37,12 +37,13 @@ T = TypeVar("T")
 
 
 class ListenSource:
-    """Source of all partitions of an assignment.
+    """Source of all partitions that a worker owns; they come and go.
 
     Args:
         clients: Kafka client factory.
         parts: What the folds share.
-        partitions: All partitions of the assignment.
+        num_partitions: Number of partitions of the topic.
+        num_owned: How many of them this worker owns.
         clock: Monotonic seconds.
 
     Attributes:
@@ -53,13 +54,14 @@ class ListenSource:
         self,
         clients: Clients,
         parts: FoldParts,
-        partitions: Iterable[int],
+        num_partitions: int,
+        num_owned: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.positions: dict[int, int] = {}
         self._parts, self._clock = parts, clock
-        self._partitions = list(partitions)
-        self._reader = source_reader(clients, parts.topic, parts.settings, self._partitions)
+        self._partitions = range(num_partitions)
+        self._reader = source_reader(clients, parts.topic, parts.settings, self._partitions, num_owned)
         self._folds: dict[int, Folding] = {}
         self._num_refused = 0
         # When a partition's fold was last seen with room for more; partitions that are paused.
@@ -70,6 +72,10 @@ class ListenSource:
     def reader(self) -> PartitionReader:
         """Reader of the listens, for the offsets of its partitions."""
         return self._reader
+
+    def set_owned(self, num_owned: int) -> None:
+        """Set the number of owned partitions, which decides how long a broker collects listens."""
+        self._reader.set_fetch_wait(fetch_wait_ms(self._parts.settings, num_owned))
 
     async def open(self, *, commits_erasures: bool) -> None:
         """Connect; nothing is read before `begin`.

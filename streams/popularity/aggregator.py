@@ -92,6 +92,7 @@ class Aggregator:
         self._task: asyncio.Task[None] | None = None
         self._crashing: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
+        self._owned: frozenset[int] = frozenset()
         self._reading: ReadProgress | None = None
         self._totals: dict[int, RangeTotals] = {}
         self._next_s: dict[int, float] = {}
@@ -122,8 +123,10 @@ class Aggregator:
         Args:
             partitions: All partitions that this worker now owns.
         """
+        if self._task is not None and not self._stop.is_set() and self._owned == frozenset(partitions):
+            return
         await self.on_revoked(())
-        self._durable = {}
+        self._durable, self._owned = {}, frozenset(partitions)
         if partitions:
             self._stop = asyncio.Event()
             self._task = asyncio.create_task(self._serve(sorted(partitions), self._stop), name=f"lane of {self.topic}")

@@ -15,14 +15,16 @@ class PartitionLane(Protocol):
         """Take over partitions, after a rebalance; must return at once and start its work in the background.
 
         Args:
-            partitions: All partitions that this worker now owns, not only new ones; may be empty.
+            partitions: All partitions that this worker now owns, not only new ones; may be empty. Those that it owned
+                before, and that were not revoked since, go on undisturbed; the others that it owned are given up.
         """
 
     async def on_revoked(self, partitions: Collection[int]) -> None:
         """Stop all work, finish or drop what is in flight, and keep the resulting `committable` unchanged.
 
-        Faust rebalances eagerly: all partitions are revoked, then `on_assigned` is called with the new set. The
-        rebalance waits for this call, so it must return within half the session timeout.
+        Called at the end, where the group has removed this worker, and before every rebalance if nothing fences this
+        worker: `on_assigned` is then called with the new set. The rebalance waits for this call, so it must return
+        within half the session timeout.
 
         Args:
             partitions: All partitions that this worker owned.
@@ -60,7 +62,7 @@ class LaneHost(Protocol):
         """Return the partitions of a topic whose state this worker should keep current for their owners' failure."""
 
     async def confirm_member(self) -> bool:
-        """Ask the group whether this worker is still a member; waits for the group's coordinator."""
+        """Ask the group whether this worker is still a member; waits for its coordinator and the end of a rebalance."""
 
     async def crash(self, reason: BaseException) -> None:
         """Stop the worker with a non-zero exit code; `reason` is logged."""

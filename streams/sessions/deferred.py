@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from sidestream.streams.contracts.topics import TopicSpec
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.partition_reader import PartitionReader
 from sidestream.streams.runtime.logs.log import get_log
@@ -25,13 +26,13 @@ class DeferredReader:
     Args:
         clients: Kafka client factory.
         topic: `session-starts.v1`.
-        prefixes: What is finished and what is deferred of each partition.
+        prefixes: What is finished and what is deferred of each partition; its keys may change at any time.
         poll_ms: Timeout of one poll.
         metrics: Counts what is lost.
     """
 
     def __init__(
-        self, clients: Clients, topic: str, prefixes: dict[int, OffsetPrefix], poll_ms: int, metrics: Metrics
+        self, clients: Clients, topic: TopicSpec, prefixes: dict[int, OffsetPrefix], poll_ms: int, metrics: Metrics
     ) -> None:
         self._clients, self._topic, self._prefixes = clients, topic, prefixes
         self._poll_ms, self._metrics = poll_ms, metrics
@@ -58,10 +59,14 @@ class DeferredReader:
             await self._added.wait()
 
     async def _read_all(self, feed: Feed) -> None:
-        reader, reads = PartitionReader(self._clients, self._topic, self._prefixes), dict[int, range]()
+        reader = PartitionReader(self._clients, self._topic.name, range(self._topic.partitions))
+        reads: dict[int, range] = {}
         try:
             await reader.open()
             while deferred := {p: some for p, prefix in self._prefixes.items() if (some := prefix.deferred)}:
+                for partition in reads.keys() - deferred.keys():
+                    reader.pause(partition)
+                    del reads[partition]
                 for partition, offsets in deferred.items():
                     # A range that was added meanwhile comes first.
                     if partition not in reads or reads[partition].stop != offsets.stop:
@@ -84,25 +89,29 @@ class DeferredReader:
     async def _begin(
         self, reader: PartitionReader, feed: Feed, records: Mapping[int, list[Any]], partitions: list[int]
     ) -> None:
-        deferred = {p: some for p in partitions if (some := self._prefixes[p].deferred) is not None}
+        prefixes = {p: prefix for p in partitions if (prefix := self._prefixes.get(p)) is not None}
+        deferred = {p: some for p, prefix in prefixes.items() if (some := prefix.deferred) is not None}
         inside = {p: [one for one in records.get(p, ()) if one.offset in offsets] for p, offsets in deferred.items()}
         if any(inside.values()):
             await feed.begin(reader, {partition: some for partition, some in inside.items() if some})
         for partition, offsets in deferred.items():
-            position, prefix = await reader.position(partition), self._prefixes[partition]
-            left = prefix.deferred
-            is_taken = not inside[partition] or left is None or inside[partition][-1].offset not in left
-            if is_taken and left is not None and left.stop == offsets.stop:
+            position = await reader.position(partition)
+            prefix = self._prefixes.get(partition)
+            left = None if prefix is None else prefix.deferred
+            if prefix is None or left is None or left.stop != offsets.stop:
+                continue
+            if not inside[partition] or inside[partition][-1].offset not in left:  # all were taken
                 prefix.pass_deferred(position)  # transaction markers; records beyond the range
 
     async def _leave_deleted(self, reader: PartitionReader, partition: int) -> None:
         """Pass what retention deleted; a topic that is shorter now is dealt with by the reader of current ones."""
         begin = (await reader.bounds(partition)).begin
-        offsets = self._prefixes[partition].deferred
-        if offsets is None or begin <= offsets.start:
+        prefix = self._prefixes.get(partition)
+        offsets = None if prefix is None else prefix.deferred
+        if prefix is None or offsets is None or begin <= offsets.start:
             await asyncio.sleep(self._poll_ms / 1e3)
             return
         lost = min(begin, offsets.stop) - offsets.start
         _log.warning("session-starts were deleted before they were read", partition=partition, lost=lost, begin=begin)
         self._metrics.sessions_skipped.labels("deleted").inc(lost)
-        self._prefixes[partition].pass_deferred(begin)
+        prefix.pass_deferred(begin)

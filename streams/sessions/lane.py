@@ -83,7 +83,7 @@ class SessionLane(Service):
         placement: Placement | None = None,
     ) -> None:
         super().__init__()
-        self.topic = source.name
+        self.topic, self._source_topic = source.name, source
         self._clients, self._host, self._is_ready = clients, host, is_ready
         self._candidates_topic = candidates.name
         self._decode, self._placement = decode, placement
@@ -94,8 +94,10 @@ class SessionLane(Service):
         self._has_capacity = asyncio.Event()
         self._sender = AnswerSender(clients, self._has_capacity.set)
         self._prefixes: dict[int, OffsetPrefix] = {}
-        self._answering: set[asyncio.Task[None]] = set()
-        self._epoch = 0
+        # Answers in flight, with their partitions.
+        self._answering: dict[asyncio.Task[None], int] = {}
+        # Each time that a partition is taken over, it gets a new term.
+        self._terms: dict[int, object] = {}
         self._stop = asyncio.Event()
         self._is_assigned = False
         self._source: SessionSource | None = None
@@ -119,29 +121,46 @@ class SessionLane(Service):
         Args:
             partitions: All partitions that this worker now owns.
         """
-        self._epoch += 1
+        if self._source is not None and partitions:
+            self._change(self._source, set(partitions))
+            return
         self._stop.set()
         self._stop, self._source, self._is_assigned = asyncio.Event(), None, True
         self._prefixes = {partition: OffsetPrefix() for partition in sorted(partitions)}
+        self._terms = {partition: object() for partition in partitions}
         if partitions:
-            reads = (self._clients, self.topic, self._prefixes, self._host, self._is_ready)
+            reads = (self._clients, self._source_topic, self._prefixes, self._host, self._is_ready)
             self._source = SessionSource(*reads, self._settings, self._age, self._metrics)
-            feed = Feed(self._room, self._spare, self._is_blocked, partial(self._take, self._epoch))
+            feed = Feed(self._room, self._spare, self._is_blocked, self._take)
             self.add_future(run_until(self._stop, self._source.run(feed)))
 
     async def on_revoked(self, partitions: Collection[int]) -> None:
         """Stop reading and wait, for a limited time, for the answers in flight.
 
         Args:
-            partitions: Revoked partitions; rebalances are eager, so reading stops for all.
+            partitions: Revoked partitions; reading stops for all.
         """
         del partitions
-        self._epoch += 1
+        self._terms = {}
         self._stop.set()
         self._source, self._is_assigned = None, False
-        if not self._answering:
+        await self._finish(set(self._answering))
+
+    def _change(self, source: SessionSource, partitions: set[int]) -> None:
+        """Read the partitions that are new, and no longer those that are gone; the others go on."""
+        for partition in self._terms.keys() - partitions:
+            del self._terms[partition], self._prefixes[partition]
+        for partition in sorted(partitions - self._terms.keys()):
+            self._terms[partition], self._prefixes[partition] = object(), OffsetPrefix()
+        source.keep(partitions)
+        leaving = {task for task, partition in self._answering.items() if partition not in partitions}
+        if leaving:
+            self.add_future(self._finish(leaving))
+
+    async def _finish(self, answering: "set[asyncio.Task[None]]") -> None:
+        if not answering:
             return
-        _, late = await asyncio.wait(set(self._answering), timeout=self._settings.revoke_wait_ms / 1e3)
+        _, late = await asyncio.wait(answering, timeout=self._settings.revoke_wait_ms / 1e3)
         for task in late:
             # Not committed: the next owner answers under the same id.
             task.cancel()
@@ -201,10 +220,11 @@ class SessionLane(Service):
         """Whether more session-starts of a partition would only wait, for its states or for its candidates' broker."""
         return not self._is_ready(partition) or partition in self._sender.unsent
 
-    async def _take(self, epoch: int, reader: PartitionReader, batches: Mapping[int, list[Any]]) -> int:
-        fetched_s = self._answerer.seconds()
+    async def _take(self, reader: PartitionReader, batches: Mapping[int, list[Any]]) -> int:
+        fetched_s, terms = self._answerer.seconds(), dict(self._terms)
         ends = await self._lane_wait.ends(reader, batches)
-        return self._begin(batches, fetched_s, ends) if epoch == self._epoch else 0
+        owned = {p: records for p, records in batches.items() if p in terms and self._terms.get(p) is terms[p]}
+        return self._begin(owned, fetched_s, ends)
 
     def _begin(self, batches: Mapping[int, list[Any]], fetched_s: float, ends: Mapping[int, int]) -> int:
         num_begun = 0
@@ -217,15 +237,16 @@ class SessionLane(Service):
                     prefix.done(record.offset)
                     continue
                 num_begun += 1
-                task = asyncio.create_task(self._handle(self._epoch, record, prefix, fetched_s, ends))
-                self._answering.add(task)
+                term = self._terms[partition]
+                task = asyncio.create_task(self._handle(term, record, prefix, fetched_s, ends))
+                self._answering[task] = partition
                 self._pacer.session_begins(_name(record))
                 task.add_done_callback(partial(self._ended, _name(record)))
         self._metrics.sessions_in_flight.set(len(self._answering))
         return num_begun
 
     async def _handle(
-        self, epoch: int, record: Any, prefix: OffsetPrefix, fetched_s: float, ends: Mapping[int, int]
+        self, term: object, record: Any, prefix: OffsetPrefix, fetched_s: float, ends: Mapping[int, int]
     ) -> None:
         try:
             start = self._decode(record.key, record.value, record.timestamp)
@@ -237,9 +258,9 @@ class SessionLane(Service):
             await self._send(record, topic, key, value, headers)
         else:
             try:
-                candidate_set = await self._answer(start, record, fetched_s, ends)
+                candidate_set = await self._answer(term, start, record, fetched_s, ends)
             except LaneError:
-                if epoch != self._epoch:
+                if self._terms.get(record.partition) is not term:
                     return  # revoked in the meantime: the next owner answers
                 raise
             await self._send(record, self._candidates_topic, record.key, candidate_set.to_json(), [])
@@ -251,21 +272,21 @@ class SessionLane(Service):
         prefix.done(record.offset)
 
     async def _answer(
-        self, start: SessionStart, record: Any, fetched_s: float, ends: Mapping[int, int]
+        self, term: object, start: SessionStart, record: Any, fetched_s: float, ends: Mapping[int, int]
     ) -> CandidateSet:
-        epoch, partition = self._epoch, record.partition
+        partition = record.partition
         missing = await self._lane_wait.missing(_name(record), partition, ends.get(partition), fetched_s)
         while True:
             try:
                 return await self._answer_now(start, partition, fetched_s, missing)
             except LaneError:
-                if epoch != self._epoch or self._is_ready(partition):
+                if self._terms.get(partition) is not term or self._is_ready(partition):
                     raise
             # The listen lane opens its partitions again after an interruption.
             self._num_held += 1
             self._has_capacity.set()
             try:
-                while epoch == self._epoch and not self._is_ready(partition):  # noqa: ASYNC110 - the listen lane's state
+                while self._terms.get(partition) is term and not self._is_ready(partition):
                     await asyncio.sleep(READY_POLL_S)
             finally:
                 self._num_held -= 1
@@ -289,7 +310,7 @@ class SessionLane(Service):
         await self._sender.send(record, Answer(topic, key, value, headers), has_left)
 
     def _ended(self, session: Hashable, task: "asyncio.Task[None]") -> None:
-        self._answering.discard(task)
+        self._answering.pop(task, None)
         self._pacer.session_ends(session)
         self._num_ended += 1
         self._has_capacity.set()

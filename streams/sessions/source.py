@@ -1,4 +1,4 @@
-"""Reads the session-starts of an assignment: each partition is positioned and read by itself.
+"""Reads the session-starts of the owned partitions, which come and go: each is positioned and read by itself.
 
 Each step of a partition depends on the one before: 1. its start: what the group has committed, or else the end or the
 beginning (`session.start`), which is committed before anything is answered or skipped: the heir of a worker that dies
@@ -12,14 +12,16 @@ moves to the first offset that is.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 
 from aiokafka.errors import KafkaError
 
+from sidestream.streams.contracts.topics import TopicSpec
 from sidestream.streams.errors import AccessError, BrokerError
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.partition_reader import PartitionReader
 from sidestream.streams.kafka.read_rules import Bounds
+from sidestream.streams.runtime.keyed_tasks import KeyedTasks
 from sidestream.streams.runtime.lane_protocol import LaneHost
 from sidestream.streams.runtime.logs.log import get_log
 from sidestream.streams.runtime.metrics import Metrics
@@ -51,12 +53,12 @@ _PART = "session-starts"
 
 
 class SessionSource:
-    """Source of all partitions of an assignment.
+    """Source of all partitions that a worker owns.
 
     Args:
         clients: Kafka client factory.
         topic: `session-starts.v1`.
-        prefixes: What is finished of each partition.
+        prefixes: What is finished of each owned partition; changed together with `keep`.
         host: The group's committed offsets.
         is_ready: Whether the states of a partition are restored.
         settings: Start and poll timeout.
@@ -72,7 +74,7 @@ class SessionSource:
     def __init__(
         self,
         clients: Clients,
-        topic: str,
+        topic: TopicSpec,
         prefixes: dict[int, OffsetPrefix],
         host: LaneHost,
         is_ready: Callable[[int], bool],
@@ -83,17 +85,47 @@ class SessionSource:
     ) -> None:
         self.positions: dict[int, int] = {}
         self.num_openings = 0
-        self._clients, self._topic, self._prefixes, self._host = clients, topic, prefixes, host
+        self._clients, self._topic, self._prefixes, self._host = clients, topic.name, prefixes, host
+        self._all = range(topic.partitions)
         self._is_ready, self._settings, self._age, self._metrics, self._clock = is_ready, settings, age, metrics, clock
         self._deferred = DeferredReader(clients, topic, prefixes, settings.poll_ms, metrics)
         self._starts: dict[int, int] = {}
         self._read: set[int] = set()
         self._blocked: set[int] = set()
-        self._lost = {partition: asyncio.Event() for partition in prefixes}
-        self._restored = {partition: asyncio.Event() for partition in prefixes}
+        self._lost: dict[int, asyncio.Event] = {}
+        self._restored: dict[int, asyncio.Event] = {}
+        self._has_gained = asyncio.Event()
+        self._reader: PartitionReader | None = None
+        self._reads = KeyedTasks[int]()
         self._troubles: dict[int, str] = {}
         self._outage = clients.outages.of(_PART)
         self._quiet_until_s = 0.0
+        self._expect(prefixes)
+
+    def keep(self, partitions: Collection[int]) -> None:
+        """Stop reading the partitions that are gone, and read the new ones; the others go on.
+
+        Args:
+            partitions: All partitions that this worker owns now.
+        """
+        for partition in self._lost.keys() - set(partitions):
+            for task in self._reads.of([partition]):
+                task.cancel()
+            if self._reader is not None:
+                self._reader.pause(partition)
+            for known in (self._starts, self._lost, self._restored, self._troubles, self.positions):
+                known.pop(partition, None)
+            self._read.discard(partition)
+            self._blocked.discard(partition)
+        gained = sorted(set(partitions) - self._lost.keys())
+        self._expect(gained)
+        if self._reader is not None:  # otherwise all are begun as soon as it is open
+            self._keep_all_read(self._reader, gained)
+
+    def _expect(self, partitions: Iterable[int]) -> None:
+        for partition in partitions:
+            self._lost[partition], self._restored[partition] = asyncio.Event(), asyncio.Event()
+        self._has_gained.set()
 
     def not_started(self) -> list[str]:
         """Return why session-starts that are published now might not be answered."""
@@ -125,18 +157,25 @@ class SessionSource:
             self._outage.end()
 
     async def _read_all(self, feed: Feed) -> None:
-        reader = PartitionReader(self._clients, self._topic, self._prefixes)
+        reader = PartitionReader(self._clients, self._topic, self._all)
         try:
             async with asyncio.timeout(STEP_S):
                 await reader.open()
-            partitions = [self._keep_read(reader, partition) for partition in self._prefixes]
+            self._reader, self._reads = reader, KeyedTasks()
+            self._has_gained.set()
+            self._keep_all_read(reader, sorted(self._lost))
             reads = [self._fetch(reader, feed), self._deferred.run(feed)]
-            await run_concurrently([*reads, self._watch_restores(), *partitions])
+            await run_concurrently([*reads, self._watch_restores(), self._reads.run()])
         finally:
+            self._reader = None
             self._read.clear()
             self._blocked.clear()
             self._age.tell(at_once=True)
             await reader.close()
+
+    def _keep_all_read(self, reader: PartitionReader, partitions: Iterable[int]) -> None:
+        for partition in partitions:
+            self._reads.start(partition, self._keep_read(reader, partition))
 
     async def _keep_read(self, reader: PartitionReader, partition: int) -> None:
         """Position a partition, again and again until it works, and whenever its position is lost."""
@@ -221,12 +260,15 @@ class SessionSource:
             fetched = await reader.fetch(self._settings.poll_ms, min(room, most))
             for partition in fetched.lost:
                 self._read.discard(partition)
-                self._lost[partition].set()
+                if (lost := self._lost.get(partition)) is not None:
+                    lost.set()
             num_answered = await feed.begin(reader, fetched.records)
             most = TAKE_STALE if fetched.records and not num_answered else TAKE_RECORDS
             # Without records a position may still advance over transaction markers: read it at idle polls.
             for partition in list(fetched.records or self._read):
-                self.positions[partition] = await reader.position(partition)
+                position = await reader.position(partition)
+                if partition in self._read:  # otherwise it was moved, or is gone
+                    self.positions[partition] = position
             self._age.tell()
             if self._outage.is_on and self._clock() - opened_s > HEALTHY_S:
                 self._outage.end()
@@ -242,10 +284,13 @@ class SessionSource:
                 reader.resume(partition)
 
     async def _watch_restores(self) -> None:
-        while waiting := [p for p, is_restored in self._restored.items() if not is_restored.is_set()]:
-            for partition in filter(self._is_ready, waiting):
-                self._restored[partition].set()
-            await asyncio.sleep(READY_POLL_S)
+        while True:
+            await self._has_gained.wait()
+            self._has_gained.clear()
+            while waiting := [p for p, is_restored in self._restored.items() if not is_restored.is_set()]:
+                for partition in filter(self._is_ready, waiting):
+                    self._restored[partition].set()
+                await asyncio.sleep(READY_POLL_S)
 
     def _note(self, event: str, **more: object) -> None:
         if self._clock() >= self._quiet_until_s:

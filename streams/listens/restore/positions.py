@@ -25,15 +25,22 @@ FETCH_MIN_BYTES = 65_536
 PARTITION_MS = 12.5
 
 
-def source_reader(clients: Clients, topic: str, settings: LaneSettings, partitions: Collection[int]) -> PartitionReader:
-    """Create the reader of the listens of an assignment; it is not open."""
+def fetch_wait_ms(settings: LaneSettings, num_owned: int) -> int:
+    """Return how long a broker collects listens for a worker that owns so many partitions."""
+    return max(settings.batch_ms, round(PARTITION_MS * num_owned))
+
+
+def source_reader(
+    clients: Clients, topic: str, settings: LaneSettings, partitions: Collection[int], num_owned: int
+) -> PartitionReader:
+    """Create the reader of the listens of a worker, which owns some of the partitions; it is not open."""
     return PartitionReader(
         clients,
         topic,
         partitions,
         max_partition_fetch_bytes=settings.fetch_bytes,
         fetch_min_bytes=FETCH_MIN_BYTES,
-        fetch_max_wait_ms=max(settings.batch_ms, round(PARTITION_MS * len(partitions))),
+        fetch_max_wait_ms=fetch_wait_ms(settings, num_owned),
     )
 
 

@@ -90,7 +90,7 @@ async def test_safe_settings_are_applied(app):
     assert app.producer_transport is app.transport
     assert (conf.stream_wait_empty, conf.web_enabled, conf.topic_allow_declare) == (False, False, False)
     assert (conf.topic_disable_leader, conf.broker_max_poll_records) == (True, 500)
-    assert (conf.broker_session_timeout, conf.broker_heartbeat_interval, conf.broker_rebalance_timeout) == (10, 3, 30)
+    assert (conf.broker_session_timeout, conf.broker_heartbeat_interval, conf.broker_rebalance_timeout) == (10, 0.5, 30)
     assert conf.consumer_auto_offset_reset == "earliest"
     assert conf.processing_guarantee.value == "at_least_once"
     assert app.producer._settings_extra() == {"acks": "all", "enable_idempotence": True}
