@@ -44,8 +44,18 @@ class DerivedOutput(Protocol):
 
     topics: Mapping[str, int]
 
+    async def prepare(self, partition: int) -> None:
+        """Read what was published of a partition, once older owners are fenced; while its table is restored.
+
+        Args:
+            partition: Partition of the listens.
+
+        Raises:
+            BrokerError: Kafka cannot be read.
+        """
+
     async def resume(self, partition: int, position: int) -> PartitionOutput:
-        """Resume a partition; quick, because the partition is not ready before.
+        """Resume a partition that is prepared; quick, because the partition is not ready before.
 
         Args:
             partition: Partition of the listens.

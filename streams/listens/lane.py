@@ -9,6 +9,7 @@ restart restores a consistent state, continuing might not.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -43,6 +44,9 @@ from sidestream.streams.runtime.stall import StallGuard
 from sidestream.streams.runtime.waiting import run_until
 
 logger = logging.getLogger(__name__)
+
+# How long the standbys wait for the owned partitions.
+STANDBY_WAIT_S = 10.0
 
 
 class ListenLane:
@@ -114,7 +118,7 @@ class ListenLane:
             table.identity, clients, {**side_topics, **({} if derived is None else derived.topics)}
         )
         self._restorer = Restorer(table.identity, clients, settings.restore_batch_records, metrics)
-        self.standbys = Standbys(table, self._restorer, self._check)
+        self.standbys = Standbys(table, self._restorer, self._check, self._until_owned_ready)
         self._task: asyncio.Task[None] | None = None
         self._crashing: asyncio.Task[None] | None = None
         self._stop, self._all_ready = asyncio.Event(), asyncio.Event()
@@ -196,6 +200,13 @@ class ListenLane:
     async def wait_ready(self) -> None:
         """Wait until all owned partitions are ready."""
         await self._all_ready.wait()
+
+    async def _until_owned_ready(self) -> None:
+        """Wait until all owned partitions are ready, for a limited time: one may have no leader."""
+        if self._task is not None or self._assigned:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STANDBY_WAIT_S):
+                    await self.wait_ready()
 
     def read(self, partition: int, user_id: str) -> bytes | None:
         """Read a user's state, including listens whose write is still in flight.

@@ -3,7 +3,8 @@
 Each step depends on the one before: 1. open the writer, which with transactions fences older owners and ends their open
 transactions, 2. read the group's committed source offset, 3. open the table, restore it to the changelog's end as of
 now, and reject states of another source (`source_check`), 4. read the source from the first listen that is not folded,
-and the erasures likewise, 5. fold until revoked.
+and the erasures likewise, 5. fold until revoked. What does not depend on another step is done at the same time: users
+wait for it.
 
 Where Kafka does not answer as needed, or what it did is not known, the same steps are taken again in the same process:
 that is as safe as a restart, and the table, caches and sessions stay. Until then the partition is answered from what
@@ -29,7 +30,7 @@ from sidestream.streams.listens.table.partition import PartitionTable
 from sidestream.streams.listens.table.users import UserTable
 from sidestream.streams.runtime.lane_protocol import LaneHost
 from sidestream.streams.runtime.logs.log import get_log
-from sidestream.streams.runtime.waiting import run_in_thread, run_until
+from sidestream.streams.runtime.waiting import run_concurrently, run_in_thread, run_until
 
 _log = get_log(__name__)
 
@@ -138,18 +139,19 @@ class PartitionFold:
 
     async def _open(self, on_ready: Callable[[], None]) -> None:
         partition, parts, topic = self._partition, self._parts, self._parts.topic
-        await parts.writer.open(partition)
-        await self._step(self._check.read_topics())
-        committed = (await self._step(self._host.committed(topic, [partition])))[partition]
+        await run_concurrently([parts.writer.open(partition), self._step(self._check.read_topics())])
+        committed, erased, *_ = await run_concurrently(
+            [self._committed(topic), self._committed(None if parts.erasures is None else parts.erasures.topic)]
+        )
         table = (await run_in_thread(self._tables.open, [partition]))[partition]
-        await self._step(self._check.before_restore(partition, table))
-        await self._restorer.restore(partition, table, self._check.removals_kept_ms)
+        await run_concurrently([self._restore(table), self._prepare_output()])
         origin = self._check.after_restore(partition, table, committed)
         parts.writer.set_changelog_end(partition, table.positions.changelog_offset + 1)
         position = await self._step(start_position(self._source.reader, partition, table, committed))
         if origin is not None:
             await write_origin(parts.writer, partition, table, position, origin)
-        await self._begin_erasures(table)
+        if parts.erasures is not None:
+            await self._step(parts.erasures.begin(partition, table, erased))
         if self._derived is not None:
             self._output = await self._step(self._derived.resume(partition, position))
         self.folding = Folding(parts, partition, table, position, self._output)
@@ -160,11 +162,18 @@ class PartitionFold:
         self.trouble, self.is_ready = None, True
         on_ready()
 
-    async def _begin_erasures(self, table: PartitionTable) -> None:
-        erasures = self._parts.erasures
-        if erasures is not None:
-            committed = await self._step(self._host.committed(erasures.topic, [self._partition]))
-            await self._step(erasures.begin(self._partition, table, committed[self._partition]))
+    async def _committed(self, topic: str | None) -> int | None:
+        if topic is None:
+            return None
+        return (await self._step(self._host.committed(topic, [self._partition])))[self._partition]
+
+    async def _restore(self, table: PartitionTable) -> None:
+        await self._step(self._check.before_restore(self._partition, table))
+        await self._restorer.restore(self._partition, table, self._check.removals_kept_ms)
+
+    async def _prepare_output(self) -> None:
+        if self._derived is not None:
+            await self._step(self._derived.prepare(self._partition))
 
     async def _fold(self, stop: asyncio.Event) -> None:
         folding = self.folding

@@ -4,7 +4,7 @@ Faust's assignor chooses the standbys, and prefers them when it assigns a partit
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from mode import Service
 
@@ -27,10 +27,18 @@ class Standbys(Service):
         tables: Local tables.
         restorer: Follows changelogs; takes a standby's table over when its partition is restored.
         check: Compares tables and topics.
+        until_idle: Waits for what goes before a standby: the users of an owned partition wait for its table.
     """
 
-    def __init__(self, tables: UserTable, restorer: Restorer, check: SourceCheck) -> None:
+    def __init__(
+        self,
+        tables: UserTable,
+        restorer: Restorer,
+        check: SourceCheck,
+        until_idle: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         super().__init__()
+        self._until_idle = until_idle
         self._tables, self._restorer, self._check = tables, restorer, check
         self._following: dict[int, asyncio.Task[None]] = {}
         self._owned: frozenset[int] = frozenset()
@@ -79,6 +87,8 @@ class Standbys(Service):
     async def _follow(self, partition: int) -> None:
         while partition not in self._owned:
             try:
+                if self._until_idle is not None:
+                    await self._until_idle()
                 await self._check.read_topics()
                 table = (await run_in_thread(self._tables.open, [partition]))[partition]
                 await self._check.before_restore(partition, table)

@@ -75,6 +75,7 @@ class ItemCounting:
         self._pacer = pacer or Pacer()
         # One partition at a time: together they would take the event loop from the listens.
         self._catching_up = asyncio.Lock()
+        self._published_by: dict[int, Published] = {}
         self._open: WeakValueDictionary[int, PartitionCounting] = WeakValueDictionary()
 
     def num_unpublished(self) -> int:
@@ -85,8 +86,20 @@ class ItemCounting:
         """Return the number of source offsets that are still to be counted again, over all partitions."""
         return sum(counting.changes.behind for counting in list(self._open.values()))
 
-    async def resume(self, partition: int, position: int) -> "PartitionCounting":
+    async def prepare(self, partition: int) -> None:
         """Read the mark of a partition, after older owners are fenced.
+
+        Args:
+            partition: Partition of the listens.
+
+        Raises:
+            TopicError: An output topic does not exist.
+            BrokerError: Kafka cannot be read.
+        """
+        self._published_by[partition] = await self._published(partition)
+
+    async def resume(self, partition: int, position: int) -> "PartitionCounting":
+        """Begin to count a partition that is prepared.
 
         Args:
             partition: Partition of the listens.
@@ -96,10 +109,9 @@ class ItemCounting:
             The counting of the partition; it publishes nothing before it has caught up.
 
         Raises:
-            TopicError: An output topic does not exist.
             BrokerError: Kafka cannot be read.
         """
-        published = await self._published(partition)
+        published = self._published_by.pop(partition)
         if published.mark is not None and published.mark > position:
             published = await self._of_this_source(partition, position, published)
         changes = PartitionChanges(partition, self._settings.decay, self._count_topics, published, position)

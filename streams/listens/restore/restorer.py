@@ -50,8 +50,9 @@ STABLE_POLL_S = 0.02
 STALLED_S = 20.0
 # Pause after a request that Kafka refused.
 FAILED_S = 0.5
-# Of partitions that are only followed.
-FOLLOW_POLL_MS = 500
+# Of partitions that are only followed. A promotion waits for the end of a poll, so it is short; looking at the position
+# of a partition takes some 10 µs, so it is longer for many.
+FOLLOW_POLL_MS, LONGEST_FOLLOW_POLL_MS = 50, 500
 # If nothing else has to be written, the time at which a table was last complete is updated only when it is older than
 # this: a newer one is not worth a flush.
 _STAMP_MS = 3_600_000
@@ -292,7 +293,7 @@ class Restorer:
     async def _read_once(self, reader: PartitionReader) -> None:
         is_restoring = any(followed.restored is not None for followed in self._followed.values())
         with collection_paused():
-            fetched = await reader.fetch(POLL_MS if is_restoring else FOLLOW_POLL_MS, self._batch_records)
+            fetched = await reader.fetch(POLL_MS if is_restoring else self._follow_poll_ms(), self._batch_records)
             for partition, records in fetched.records.items():
                 await self._take(partition, records)
         for partition in fetched.lost:
@@ -302,6 +303,9 @@ class Restorer:
             await self._note(reader, partition, followed)
         if is_restoring:
             self._log.note()
+
+    def _follow_poll_ms(self) -> int:
+        return min(LONGEST_FOLLOW_POLL_MS, max(FOLLOW_POLL_MS, len(self._followed)))
 
     async def _take(self, partition: int, records: Sequence[Any]) -> None:
         followed = self._followed.get(partition)

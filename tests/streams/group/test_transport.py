@@ -152,13 +152,68 @@ async def test_rebalance_notifies_lanes_in_order_and_commits_between(app, lanes,
     assert notes == [
         ("faust revoked",),
         ("faust assigned",),
-        ("assigned", "listens", {0, 1}),
         ("assigned", "sessions", {1}),
+        ("assigned", "listens", {0, 1}),
         ("revoked", "sessions", {1}),
         ("revoked", "listens", {0, 1}),
         ("commit",),
         ("faust revoked",),
     ]
+
+
+async def test_lanes_go_on_during_a_rebalance_where_former_owners_are_fenced(app, lanes, notes, monkeypatch):
+    consumer = listening_consumer(app, monkeypatch, notes)
+    assert app.transport.keeps_partitions
+    consumer._thread.group_client = SimpleNamespace(is_member=True)
+    await consumer.on_partitions_assigned({TP("listens", 0), TP("sessions", 0)}, 4)
+    notes.clear()
+    await consumer.on_partitions_revoked({TP("listens", 0), TP("sessions", 0)})
+    assert notes == [("commit",), ("faust revoked",)]
+    assert consumer._filter_committable_offsets([]) == {}  # some of them may be another worker's by now
+    await consumer.on_partitions_assigned({TP("listens", 1), TP("sessions", 1)}, 5)
+    assert notes[2:] == [("faust assigned",), ("assigned", "sessions", {1}), ("assigned", "listens", {1})]
+
+
+@pytest.mark.parametrize(("is_member", "generation"), [(False, 5), (True, 6)])
+async def test_lanes_stop_where_their_partitions_may_have_had_other_owners(
+    app, lanes, notes, monkeypatch, is_member, generation
+):
+    consumer = listening_consumer(app, monkeypatch, notes)
+    consumer._thread.group_client = SimpleNamespace(is_member=True)
+    await consumer.on_partitions_assigned({TP("listens", 0)}, 4)
+    notes.clear()
+    consumer._thread.group_client.is_member = is_member
+    await consumer.on_partitions_revoked({TP("listens", 0)})
+    await consumer.on_partitions_assigned({TP("listens", 0)}, generation)
+    changes = [note for note in notes if note[0] in ("revoked", "assigned")]
+    assert changes == [
+        ("revoked", "sessions", set()),
+        ("revoked", "listens", {0}),
+        ("assigned", "sessions", set()),
+        ("assigned", "listens", {0}),
+    ]
+
+
+async def test_lanes_stop_at_every_rebalance_where_nothing_fences_them(tmp_path, notes, counts, monkeypatch):
+    clients = Clients(KafkaSettings(bootstrap="127.0.0.1:1"))
+    app = make_faust_app("test", clients, LaneSettings(guarantee="at_least_once"), tmp_path, counts)
+    app.finalize()
+    register(app, Lane("listens", notes, {}))
+    consumer = listening_consumer(app, monkeypatch, notes)
+    consumer._thread.group_client = SimpleNamespace(is_member=True)
+    await consumer.on_partitions_assigned({TP("listens", 0)}, 4)
+    await consumer.on_partitions_revoked({TP("listens", 0)})
+    assert ("revoked", "listens", {0}) in notes
+    consumer._thread.thread_loop.close()
+
+
+async def test_a_worker_that_stops_during_a_rebalance_stops_its_lanes(app, lanes, notes, monkeypatch):
+    consumer = listening_consumer(app, monkeypatch, notes)
+    consumer._thread.group_client = SimpleNamespace(is_member=True)
+    await consumer.on_partitions_assigned({TP("listens", 0)}, 4)
+    await consumer.on_partitions_revoked({TP("listens", 0)})
+    await consumer._stop_lanes()
+    assert ("revoked", "listens", {0}) in notes
 
 
 async def test_offsets_of_lanes_are_committed_while_they_own_partitions(app, lanes, notes, monkeypatch):

@@ -160,6 +160,7 @@ class FakeAdmin:
 class FakeConsumer:
     def __init__(self, kafka: FakeKafka, read_committed: bool) -> None:
         self.kafka = kafka
+        self._fetcher = SimpleNamespace()
         self.positions: dict[TopicPartition, int] = {}
         self.paused: set[TopicPartition] = set()
         self.end = kafka.stable_end if read_committed else kafka.end

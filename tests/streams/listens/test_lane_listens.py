@@ -287,6 +287,9 @@ class Derived:
     def add(self, by_user, next_offset):
         self.added += sum(map(len, by_user))
 
+    async def prepare(self, partition):
+        pass
+
     async def resume(self, partition, position):
         return self if partition == 0 else Nothing()
 

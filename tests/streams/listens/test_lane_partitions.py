@@ -171,6 +171,7 @@ async def test_a_standby_follows_its_changelog_and_is_promoted_with_its_tail(tmp
     await drain(kafka, owner)
     last = kafka.visible("changelog", 0)[-1].offset
     await until(lambda: standby._table.get(0).positions.changelog_offset == last)
+    await until(standby._restorer._followed[0].bulk.done)  # it counts its records at its end
     restored = counts.shown.restored_records._value.get()
     await owner.close()
     kafka.standby_partitions = frozenset()
@@ -292,3 +293,49 @@ async def test_a_fault_of_derived_output_ends_the_worker(tmp_path):
     await until(lambda: kafka.crashes)
     assert "ZeroDivisionError" in str(kafka.crashes[0])
     await lane.close()
+
+
+async def test_partitions_that_stay_go_on_while_others_come_and_go(tmp_path):
+    """No new opening, no fence: folds and answers of a partition that stays do not notice a rebalance."""
+    kafka = FakeKafka()
+    fill(kafka, 30)
+    lane = make_lane(kafka, tmp_path)
+    await lane.on_assigned({0})
+    await until(lambda: lane.is_ready(0) and lane.folded_to(0) == kafka.end("listens", 0))
+    stays, epochs = lane._folds[0], dict(kafka.epochs)
+    await lane.on_assigned(PARTITIONS)
+    assert lane.is_ready(0)
+    await drain(kafka, lane)
+    assert lane._folds[0] is stays
+    await lane.on_assigned({0})
+    assert lane.tables_in_use() == {0}
+    assert lane._table.get(1) is None
+    assert set(lane.unread({0: 99, 1: 99})) == {0}
+    fill(kafka, 20)
+    await until(lambda: lane.folded_to(0) == kafka.end("listens", 0))
+    assert (lane._folds[0], stays.num_attempts) == (stays, 1)
+    assert {name: kafka.epochs[name] for name in epochs} == epochs
+    await lane.on_assigned(PARTITIONS)
+    await drain(kafka, lane)
+    await lane.close()
+    assert changelog(kafka) == expected(kafka)
+    assert not kafka.crashes
+
+
+async def test_a_partition_that_is_lost_becomes_a_standby_and_comes_back(tmp_path):
+    kafka = FakeKafka()
+    fill(kafka, 30)
+    lane = standby_lane(kafka, tmp_path, set())
+    await lane.on_assigned(PARTITIONS)
+    await drain(kafka, lane)
+    kafka.standby_partitions = frozenset({1})
+    await lane.on_assigned({0})
+    await until(lambda: lane.standbys.lags() == {1: (0, 0)})
+    assert not lane.is_ready(1)
+    kafka.standby_partitions = frozenset()
+    await lane.on_assigned(PARTITIONS)
+    fill(kafka, 10)
+    await drain(kafka, lane)
+    await lane.close()
+    assert changelog(kafka) == expected(kafka)
+    assert not kafka.crashes

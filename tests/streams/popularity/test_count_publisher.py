@@ -31,6 +31,10 @@ class Scene:
         self.settings = settings
         self.make()
 
+    async def resume(self, partition: int, position: int):
+        await self.counting.prepare(partition)
+        return await self.counting.resume(partition, position)
+
     def make(self):
         self.counting = ItemCounting(
             TOPICS, "listens", self.kafka, self.decode, self.settings, clock=lambda: self.now_s
@@ -78,7 +82,7 @@ async def test_counting_resumes_at_the_mark_and_catches_up_in_the_background():
     scene.fill(700)
     scene.mark(50)
     scene.mark(100)
-    output = await scene.counting.resume(1, 701)
+    output = await scene.resume(1, 701)
     assert (scene.counting.behind(), scene.counting.num_unpublished()) == (601, 0)
     scene.fill(9, start=700)
     output.add([scene.rows(701, 711)], 711)
@@ -91,7 +95,7 @@ async def test_counting_resumes_at_the_mark_and_catches_up_in_the_background():
     assert weights(scene.changes()) == weights(scene.expected(100, 711))
     scene.now_s += 10
     assert output.due() == ()
-    resumed = await scene.counting.resume(1, 711)
+    resumed = await scene.resume(1, 711)
     assert resumed.changes.is_caught_up
     assert resumed.changes.next_offset == 711
 
@@ -100,7 +104,7 @@ async def test_a_stop_ends_the_catch_up_and_everything_counted_is_published():
     scene, stop, calls = Scene(), asyncio.Event(), []
     scene.fill(2_000)
     scene.mark(0)
-    output = await scene.counting.resume(1, 2_001)
+    output = await scene.resume(1, 2_001)
     recount = output.changes.recount
 
     def stopping(listens, next_offset):
@@ -113,7 +117,7 @@ async def test_a_stop_ends_the_catch_up_and_everything_counted_is_published():
     await output.catch_up(stop)
     assert 0 < output.changes.next_offset < 2_001
     scene.write(output.everything())
-    again = await scene.counting.resume(1, 2_001)
+    again = await scene.resume(1, 2_001)
     assert again.changes.next_offset == output.changes.next_offset
     await again.catch_up(asyncio.Event())
     scene.write(again.everything())
@@ -123,7 +127,7 @@ async def test_a_stop_ends_the_catch_up_and_everything_counted_is_published():
 async def test_the_first_mark_is_due_before_any_listen():
     scene = Scene()
     scene.fill(5)
-    output = await scene.counting.resume(1, 6)
+    output = await scene.resume(1, 6)
     (record,) = output.due()
     assert (record.topic, record.partition, read_part(record.value).offset) == ("counts", 1, 6)
 
@@ -133,7 +137,7 @@ async def test_marks_of_another_half_life_do_not_count(half_life_ms):
     scene = Scene()
     scene.fill(9)
     scene.mark(3, half_life_ms)
-    output = await scene.counting.resume(1, 10)
+    output = await scene.resume(1, 10)
     assert output.changes.next_offset == (3 if half_life_ms != 5 else 10)
 
 
@@ -141,7 +145,7 @@ async def test_a_mark_past_the_end_of_the_listens_is_of_another_source(capsys):
     scene = Scene()
     scene.fill(9)
     scene.mark(5_000)
-    output = await scene.counting.resume(1, 4)
+    output = await scene.resume(1, 4)
     assert output.changes.next_offset == 4
     output.add([scene.rows(4, 10)], 10)
     scene.write(output.everything())
@@ -150,7 +154,7 @@ async def test_a_mark_past_the_end_of_the_listens_is_of_another_source(capsys):
     scene = Scene()
     scene.fill(9)
     scene.mark(8)
-    output = await scene.counting.resume(1, 4)
+    output = await scene.resume(1, 4)
     output.add([scene.rows(4, 10)], 10)
     scene.write(output.everything())
     assert weights(scene.changes()) == weights(scene.expected(8, 10))
@@ -165,7 +169,7 @@ async def test_records_that_cannot_be_read_are_skipped():
     )
     scene.mark(3)
     scene.kafka.append("counts", 1, part_key(1, 7), b"x")
-    output = await scene.counting.resume(1, 10)
+    output = await scene.resume(1, 10)
     assert output.changes.next_offset == 3
 
 
@@ -175,7 +179,7 @@ async def test_a_broker_that_does_not_answer_holds_nothing_up(monkeypatch):
     scene, tries = Scene(), []
     scene.fill(9)
     scene.mark(0)
-    output = await scene.counting.resume(1, 10)
+    output = await scene.resume(1, 10)
     read_to_end = count_publisher.read_to_end
 
     def failing(*args, **options):
@@ -193,7 +197,7 @@ async def test_nothing_is_behind_once_the_partitions_are_gone():
     scene = Scene()
     scene.fill(9)
     scene.mark(0)
-    output = await scene.counting.resume(1, 10)
+    output = await scene.resume(1, 10)
     assert scene.counting.behind() == 10
     del output
     assert scene.counting.behind() == 0
