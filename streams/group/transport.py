@@ -238,9 +238,7 @@ class LaneTransport(driver.Transport):
     Consumer = _Consumer
     Producer = _Producer
 
-    def __init__(
-        self, app: faust.App, clients: Clients, metrics: LaneMetrics, keeps_partitions: bool = False
-    ) -> None:
+    def __init__(self, app: faust.App, clients: Clients, metrics: LaneMetrics, keeps_partitions: bool = False) -> None:
         super().__init__(app.conf.broker_consumer, app)
         self.clients = clients
         self.metrics = metrics

@@ -397,6 +397,7 @@ class ListenLane:
                 for task in (folding, reading):
                     task.cancel()
                 await asyncio.gather(folding, reading, return_exceptions=True)
+                await self._folding.cancel()
         finally:
             self._note_committable()
             self._source = None

@@ -122,6 +122,8 @@ class PartitionFold:
                 except (LaneInterrupted, BrokerError) as exc:
                     self._note(exc)
                 except LaneFenced as exc:
+                    if stop.is_set():
+                        return  # the next owner was faster, and folds again what was not kept
                     if not await self._is_member(stop):
                         raise
                     self._note(exc)

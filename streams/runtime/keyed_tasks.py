@@ -51,10 +51,14 @@ class KeyedTasks(Generic[K]):
             if self._failure is not None:
                 raise self._failure
         finally:
-            left = set(self._tasks.values())
-            for task in left:
-                task.cancel()
-            await asyncio.gather(*left, return_exceptions=True)
+            await self.cancel()
+
+    async def cancel(self) -> None:
+        """Cancel all and wait for their end; `run` does it too, unless it was cancelled before its first step."""
+        left = set(self._tasks.values())
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     def _ended(self, key: K, task: "asyncio.Task[None]") -> None:
         if self._tasks.get(key) is task:

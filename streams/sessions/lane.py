@@ -286,7 +286,7 @@ class SessionLane(Service):
             self._num_held += 1
             self._has_capacity.set()
             try:
-                while self._terms.get(partition) is term and not self._is_ready(partition):
+                while self._terms.get(partition) is term and not self._is_ready(partition):  # noqa: ASYNC110 - the listen lane's
                     await asyncio.sleep(READY_POLL_S)
             finally:
                 self._num_held -= 1

@@ -168,6 +168,7 @@ class SessionSource:
             await run_concurrently([*reads, self._watch_restores(), self._reads.run()])
         finally:
             self._reader = None
+            await self._reads.cancel()
             self._read.clear()
             self._blocked.clear()
             self._age.tell(at_once=True)

@@ -95,8 +95,8 @@ class Group:
         behind = {p: lag for worker in self.workers for p, lag in worker.standbys().items()}
         return len(behind) == self.partitions and not any(lag is None or lag for lag in behind.values())
 
-    def restart_in_turn(self, gap_s: float, timeout_s: float) -> list[Restart]:
-        """Stop and start each, and go on when all are ready and a gap is over."""
+    def restart_in_turn(self, gap_s: float, timeout_s: float, has_standbys: bool) -> list[Restart]:
+        """Stop and start each, and go on when all are ready, with standbys if they have any, and a gap is over."""
         restarts = []
         for worker in self.workers:
             began_s = time.monotonic()
@@ -105,6 +105,8 @@ class Group:
             worker.start()
             wait_until(self.is_settled, timeout_s, f"all are ready after the restart of {worker.name}")
             restarts.append(Restart(worker.name, code, began_s, ended_s, time.monotonic()))
+            if has_standbys:
+                wait_until(self.has_standbys, timeout_s, f"standbys are current after the restart of {worker.name}")
             time.sleep(gap_s)
         return restarts
 

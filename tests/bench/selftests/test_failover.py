@@ -16,7 +16,7 @@ from tests.bench.support.smoke import last_line
 @pytest.mark.slow
 @pytest.mark.broker
 def test_smallest_size_answers_everybody(kafka):
-    line = last_line("failover", "--bootstrap", kafka.bootstrap, "--sampled", "40", "--phases", "standby,static")
+    line = last_line("failover", "--bootstrap", kafka.bootstrap, "--sampled", "40", "--phases", "standby,dynamic")
     checks = {check["name"]: check["value"] for check in line["checks"]}
     assert (checks["unanswered_users"], checks["lost_sessions"], checks["bad_exits"]) == (0, 0, 0)
     assert checks["failover_standby_s"] is not None

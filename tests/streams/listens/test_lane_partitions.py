@@ -339,3 +339,26 @@ async def test_a_partition_that_is_lost_becomes_a_standby_and_comes_back(tmp_pat
     await lane.close()
     assert changelog(kafka) == expected(kafka)
     assert not kafka.crashes
+
+
+async def test_who_is_fenced_before_the_new_assignment_is_known_gives_the_partition_up_in_order(tmp_path, monkeypatch):
+    async def until_rebalanced(kafka: FakeKafka) -> bool:
+        return await asyncio.Event().wait()
+
+    monkeypatch.setattr(FakeKafka, "confirm_member", until_rebalanced)
+    kafka = FakeKafka()
+    fill(kafka, 30)
+    former, heir = make_lane(kafka, tmp_path / "former"), make_lane(kafka, tmp_path / "heir")
+    await former.on_assigned(PARTITIONS)
+    await drain(kafka, former)
+    await heir.on_assigned({1})
+    fill(kafka, 20)
+    await until(lambda: heir.folded_to(1) == kafka.end("listens", 1))
+    await former.on_assigned({0})
+    assert former._table.get(1) is None
+    fill(kafka, 20)
+    for lane, partition in ((former, 0), (heir, 1)):
+        await until(lambda lane=lane, p=partition: kafka.offsets.get(p) == kafka.end("listens", p))
+        await lane.close()
+    assert changelog(kafka) == expected(kafka)
+    assert not kafka.crashes
