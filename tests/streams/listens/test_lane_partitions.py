@@ -276,6 +276,9 @@ async def test_a_fault_of_derived_output_ends_the_worker(tmp_path):
     class Broken:
         topics: ClassVar = {}
 
+        async def prepare(self, partition):
+            pass
+
         async def resume(self, partition, position):
             return self
 
