@@ -34,7 +34,6 @@ from sidestream.streams.listens.settings import LaneSettings
 from sidestream.streams.listens.source import ListenSource, unread
 from sidestream.streams.listens.standbys import Standbys
 from sidestream.streams.listens.table.users import UserTable
-from sidestream.streams.runtime.garbage_collection import collect_and_freeze
 from sidestream.streams.runtime.keyed_tasks import KeyedTasks
 from sidestream.streams.runtime.lane_metrics import LaneMetrics
 from sidestream.streams.runtime.lane_protocol import LaneHost
@@ -359,7 +358,6 @@ class ListenLane:
 
     async def _serve(self, stop: asyncio.Event) -> None:
         """Fold the owned partitions; opens all consumers again when they are interrupted."""
-        collect_and_freeze()  # no session-start is waiting yet
         try:
             while not stop.is_set():
                 try:

@@ -25,6 +25,7 @@ from sidestream.streams.contracts.topics import TopicSpec
 from sidestream.streams.errors import BadRecord, LaneError
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.partition_reader import PartitionReader
+from sidestream.streams.runtime.garbage_collection import collect_and_freeze
 from sidestream.streams.runtime.lane_protocol import LaneHost
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.streams.runtime.pacing import Pacer
@@ -108,6 +109,8 @@ class SessionLane(Service):
         """Start the producer; nothing is read before partitions are assigned."""
         await self._answerer.warm_up()
         await self._sender.open()
+        # The worker is not in the group yet: nobody waits for the event loop.
+        collect_and_freeze()
 
     async def on_stop(self) -> None:
         """Finish the answers in flight, within the time limit of a revocation."""

@@ -2,7 +2,16 @@
 
 import pytest
 
+from sidestream.streams.sessions import lane
 from tests.streams.sessions.session_fakes import Bench
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _no_full_collections():
+    """Skip the collection at the start of a lane: over the heap of a whole test run it takes a second each time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lane, "collect_and_freeze", lambda: None)
+        yield
 
 
 @pytest.fixture
