@@ -34,13 +34,12 @@ from sidestream.streams.listens.settings import LaneSettings
 from sidestream.streams.listens.source import ListenSource, unread
 from sidestream.streams.listens.standbys import Standbys
 from sidestream.streams.listens.table.users import UserTable
-from sidestream.streams.runtime.keyed_tasks import KeyedTasks
 from sidestream.streams.runtime.lane_metrics import LaneMetrics
 from sidestream.streams.runtime.lane_protocol import LaneHost
 from sidestream.streams.runtime.pacing import Pacer
 from sidestream.streams.runtime.progress import IDLE, Work
 from sidestream.streams.runtime.stall import StallGuard
-from sidestream.streams.runtime.waiting import run_until
+from sidestream.streams.runtime.waiting import KeyedTasks, run_until
 
 logger = logging.getLogger(__name__)
 

@@ -21,11 +21,10 @@ from sidestream.streams.errors import AccessError, BrokerError
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.partition_reader import PartitionReader
 from sidestream.streams.kafka.read_rules import Bounds
-from sidestream.streams.runtime.keyed_tasks import KeyedTasks
 from sidestream.streams.runtime.lane_protocol import LaneHost
 from sidestream.streams.runtime.logs.log import get_log
 from sidestream.streams.runtime.metrics import Metrics
-from sidestream.streams.runtime.waiting import run_concurrently
+from sidestream.streams.runtime.waiting import KeyedTasks, run_concurrently
 from sidestream.streams.sessions.age import MaxAge
 from sidestream.streams.sessions.deferred import DeferredReader
 from sidestream.streams.sessions.feed import Feed

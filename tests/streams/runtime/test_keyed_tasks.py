@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from sidestream.streams.runtime.keyed_tasks import KeyedTasks
+from sidestream.streams.runtime.waiting import KeyedTasks
 
 
 async def forever() -> None:
