@@ -116,9 +116,11 @@ class Clients:
         """
         from aiokafka import AIOKafkaConsumer  # imported only by the lanes: commands do not need it
 
+        from sidestream.streams.kafka.lasting import committed
         from sidestream.streams.kafka.records import aiokafka_records
 
         aiokafka_records.install()
+        committed.install()
         return AIOKafkaConsumer(
             *topics,
             **self._aiokafka(),

@@ -23,7 +23,7 @@ from sidestream.streams.errors import BrokerError, LaneFenced, LaneInterrupted
 from sidestream.streams.listens.derived import DerivedOutput, PartitionOutput
 from sidestream.streams.listens.folding import Folding, FoldParts
 from sidestream.streams.listens.restore.positions import start_position, write_origin
-from sidestream.streams.listens.restore.restorer import Restorer
+from sidestream.streams.listens.restore.restorer import STAMP_MS, Restorer
 from sidestream.streams.listens.restore.source_check import SourceCheck
 from sidestream.streams.listens.source import ListenSource
 from sidestream.streams.listens.table.partition import PartitionTable
@@ -171,18 +171,21 @@ class PartitionFold:
 
     async def _restore(self, table: PartitionTable) -> None:
         await self._step(self._check.before_restore(self._partition, table))
-        await self._restorer.restore(self._partition, table, self._check.removals_kept_ms)
+        await self._restorer.restore(self._partition, table, self._check.removals_kept_ms, self._close_states)
 
     async def _prepare_output(self) -> None:
         if self._derived is not None:
             await self._step(self._derived.prepare(self._partition))
+
+    def _close_states(self) -> None:
+        self.is_ready, self.folding = False, None
 
     async def _fold(self, stop: asyncio.Event) -> None:
         folding = self.folding
         if folding is None:
             return
         folds = asyncio.create_task(folding.run(stop), name=f"fold of {self._where}")
-        tasks = {folds, asyncio.create_task(self._until_lost())}
+        tasks = {folds, asyncio.create_task(self._until_lost()), asyncio.create_task(self._stamp_idle())}
         if self._output is not None:  # in the background: the partition is ready before
             tasks.add(asyncio.create_task(self._output.catch_up(stop), name=f"catch-up of {self._where}"))
         waiting = set(tasks)
@@ -200,6 +203,14 @@ class PartitionFold:
         await self._is_lost.wait()
         msg = f"{self._where}: the next listen is no longer in the log"
         raise LaneInterrupted(msg)
+
+    async def _stamp_idle(self) -> None:
+        """Note from time to time that the table is complete: one without batches would count as old one day."""
+        while True:
+            await asyncio.sleep(STAMP_MS / 1e3)
+            table = self._tables.get(self._partition)
+            if table is not None and (table.age_ms() or 0) >= STAMP_MS:
+                table.write({}, table.positions)
 
     async def _is_member(self, stop: asyncio.Event) -> bool:
         """Ask the group whether it still counts this worker as a member; a revocation answers too."""

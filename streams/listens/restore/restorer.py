@@ -55,7 +55,7 @@ FAILED_S = 0.5
 FOLLOW_POLL_MS, LONGEST_FOLLOW_POLL_MS = 50, 500
 # If nothing else has to be written, the time at which a table was last complete is updated only when it is older than
 # this: a newer one is not worth a flush.
-_STAMP_MS = 3_600_000
+STAMP_MS = 3_600_000
 
 
 @dataclass(slots=True, eq=False)
@@ -118,13 +118,20 @@ class Restorer:
         # Partitions whose restore has begun and was not completed.
         self._unfinished: set[int] = set()
 
-    async def restore(self, partition: int, table: PartitionTable, removals_kept_ms: int | None = None) -> None:
+    async def restore(
+        self,
+        partition: int,
+        table: PartitionTable,
+        removals_kept_ms: int | None = None,
+        on_rebuild: Callable[[], None] = lambda: None,
+    ) -> None:
         """Bring a table up to the current end of its changelog, and stop following it.
 
         Args:
             partition: Partition number.
             table: Its open table; the one that is followed, if it is.
             removals_kept_ms: Minimum retention of tombstones in the changelog; None to skip the check of table ages.
+            on_rebuild: Called before a table that does not fit is cleared: its states can no longer be read.
 
         Raises:
             LaneInterrupted: The changelog cannot be read now.
@@ -135,7 +142,7 @@ class Restorer:
             try:
                 end = await self._stable_end(partition)
                 if followed is None:
-                    followed = await self._follow(partition, table, removals_kept_ms)
+                    followed = await self._follow(partition, table, removals_kept_ms, on_rebuild)
                 start = followed.position
                 self.progress[partition] = RestoreProgress(partition, start, start, end)
                 self._unfinished.add(partition)
@@ -244,7 +251,13 @@ class Restorer:
             if reader is not None:
                 await reader.close()
 
-    async def _follow(self, partition: int, table: PartitionTable, removals_kept_ms: int | None) -> _Followed:
+    async def _follow(
+        self,
+        partition: int,
+        table: PartitionTable,
+        removals_kept_ms: int | None,
+        on_rebuild: Callable[[], None] = lambda: None,
+    ) -> _Followed:
         """Start to read a partition after what its table holds; a table that does not fit is rebuilt."""
         reader = self._opened()
         try:
@@ -253,6 +266,7 @@ class Restorer:
             raise self._unreadable(exc) from exc
         reason = rebuild_reason(table, begin, end, removals_kept_ms)
         if reason is not None:
+            on_rebuild()
             await run_in_thread(reset, table, reason, begin, end)
         if reason is not None or table.was_damaged:
             self._metrics.rebuilt(reason or "damaged")
@@ -389,14 +403,14 @@ class Restorer:
         # Control records and compacted offsets before the position were skipped: they hold no data.
         last = max(progress.position - 1, table.positions.changelog_offset)
         age_ms = table.age_ms()
-        is_stamp_due = last >= 0 and (age_ms is None or age_ms >= _STAMP_MS)
+        is_stamp_due = last >= 0 and (age_ms is None or age_ms >= STAMP_MS)
         if last > table.positions.changelog_offset or is_stamp_due:
             table.load({}, replace(table.positions, changelog_offset=last), is_complete=True)
         table.flush()
 
     def _stamp(self, table: PartitionTable) -> None:
         age_ms = table.age_ms()
-        if age_ms is None or age_ms >= _STAMP_MS:
+        if age_ms is None or age_ms >= STAMP_MS:
             table.load({}, table.positions, is_complete=True)
 
     def _opened(self) -> PartitionReader:
