@@ -26,10 +26,11 @@ async def seen_by_readers(kafka, lane, user):
     """What readers get of a known user while a partition is opened again, until it folds."""
     kafka.refusals = [Interrupted("gone for a moment")]
     kafka.listen(0, "u0", 1_000)
-    seen = set()
+    seen, was_interrupted = set(), False
     async with asyncio.timeout(20):
-        while lane.folded_to(0) != kafka.end("listens", 0):
+        while not was_interrupted or lane.troubles or not lane.is_ready(0):
             await asyncio.sleep(0.001)
+            was_interrupted |= bool(lane.troubles)
             try:
                 seen.add("unknown" if lane.read(0, user) is None else "known")
             except LaneError:
@@ -59,7 +60,7 @@ async def test_a_user_is_not_unknown_while_a_table_is_rebuilt(tmp_path, slow_reb
     await lane.on_assigned(PARTITIONS)
     await drain(kafka, lane)
     assert lane.read(0, "u2") is not None
-    del kafka.logs["changelog", 0][-4:]  # an unclean election: the table is ahead
+    del kafka.logs["changelog", 0][-20:]  # an unclean election: the table is ahead
     assert await seen_by_readers(kafka, lane, "u2") == {"known", "not open"}
     await lane.close()
     assert not kafka.crashes
@@ -78,6 +79,7 @@ async def test_an_owned_table_without_batches_does_not_grow_old(tmp_path, monkey
         while lane._table.get(0).age_ms():
             await asyncio.sleep(0.005)
     assert await seen_by_readers(kafka, lane, "u2") == {"known"}
+    await drain(kafka, lane)
     await lane.close()
     assert changelog(kafka) == expected(kafka)
     assert not kafka.crashes
