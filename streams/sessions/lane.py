@@ -182,7 +182,7 @@ class SessionLane(Service):
         """Count the session-starts that are not fetched, by partition; `ends` are recent end offsets of the topic."""
         positions = {} if self._source is None else self._source.positions
         deferred = {partition: prefix.num_deferred for partition, prefix in self._prefixes.items()}
-        return {p: max(0, ends.get(p, 0) - position) + deferred[p] for p, position in positions.items()}
+        return {p: max(0, ends.get(p, 0) - position) + deferred.get(p, 0) for p, position in positions.items()}
 
     def work(self, ends: Mapping[int, int]) -> Work:
         """Return the session-starts that are not fetched or not answered; without those that wait for a restore.
