@@ -36,8 +36,7 @@ from sidestream.streams.errors import SettingsError, SidestreamError
 from sidestream.streams.group.group_client import GroupClient
 from sidestream.streams.group.steps import resumed
 from sidestream.streams.kafka.clients import Clients
-from sidestream.streams.kafka.lasting import committed as committed_offsets
-from sidestream.streams.kafka.records import aiokafka_records
+from sidestream.streams.kafka.records import aiokafka_records, offset_fetch
 from sidestream.streams.runtime.lane_metrics import LaneMetrics
 from sidestream.streams.runtime.lane_protocol import LaneHost, PartitionLane
 
@@ -81,7 +80,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         ours = cast("LaneTransport", transport)
         aiokafka_records.install()
-        committed_offsets.install()
+        offset_fetch.install()
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = ours.clients.fetch_max_wait_ms
         consumer._isolation_level = "read_committed"

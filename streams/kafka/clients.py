@@ -116,11 +116,10 @@ class Clients:
         """
         from aiokafka import AIOKafkaConsumer  # imported only by the lanes: commands do not need it
 
-        from sidestream.streams.kafka.lasting import committed
-        from sidestream.streams.kafka.records import aiokafka_records
+        from sidestream.streams.kafka.records import aiokafka_records, offset_fetch
 
         aiokafka_records.install()
-        committed.install()
+        offset_fetch.install()
         return AIOKafkaConsumer(
             *topics,
             **self._aiokafka(),

@@ -1,1 +1,1 @@
-"""Records that the client libraries cannot read: they are isolated by their offset, and their partition goes on."""
+"""Faults of the client libraries: records that they cannot read, which are isolated, and an error that they overlook."""

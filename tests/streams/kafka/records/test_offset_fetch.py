@@ -13,7 +13,7 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.commit import OffsetFetchResponse_v1, OffsetFetchResponse_v3
 
-from sidestream.streams.kafka.lasting import committed
+from sidestream.streams.kafka.records import offset_fetch
 
 PLACE = TopicPartition("listens", 0)
 FOUND = OffsetFetchResponse_v3(0, [("listens", [(0, 42, "", 0)])], 0)
@@ -48,8 +48,8 @@ def asked(*responses):
 @pytest.fixture(autouse=True)
 def installed(monkeypatch):
     monkeypatch.setattr(GroupCoordinator, "_send_req", GroupCoordinator._send_req)
-    committed.install()
-    committed.install()
+    offset_fetch.install()
+    offset_fetch.install()
 
 
 def failed(error):
