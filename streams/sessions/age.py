@@ -47,7 +47,7 @@ class MaxAge:
 
     @property
     def since_ms(self) -> int | None:
-        """Kafka timestamp from which on session-starts are answered now; None if all are."""
+        """Kafka timestamp from which on session-starts are answered now, as are those without one; None if all are."""
         return max(0, self._wall_ms() - self._max_age_ms) if self._max_age_ms else None
 
     def is_stale(self, timestamp_ms: int) -> bool:

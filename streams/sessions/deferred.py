@@ -3,6 +3,9 @@
 After an outage a minute of them waits, thousands that would all be answered before the listener who asks now. They are
 taken only as the engine has room for them, those of a partition in order, and the committed offset stays before them.
 What becomes too old meanwhile is skipped.
+
+Ranges of records that are older than what is answered come last, and in large steps: all that can be answered in them
+are records without a timestamp.
 """
 
 import asyncio
@@ -18,6 +21,9 @@ from sidestream.streams.sessions.feed import Feed
 from sidestream.streams.sessions.prefix import OffsetPrefix
 
 _log = get_log(__name__)
+
+# Records that are judged in one iteration of the event loop while none of them is answered: 7 us each.
+TAKE_STALE = 512
 
 
 class DeferredReader:
@@ -37,9 +43,20 @@ class DeferredReader:
         self._clients, self._topic, self._prefixes = clients, topic, prefixes
         self._poll_ms, self._metrics = poll_ms, metrics
         self._added = asyncio.Event()
+        # End of the ranges that are probably too old.
+        self._old_ends: dict[int, int] = {}
 
-    def add(self, partition: int, first: int, end: int) -> None:
-        """Defer the session-starts of a range of offsets."""
+    def add(self, partition: int, first: int, end: int, *, is_old: bool = False) -> None:
+        """Defer the session-starts of a range of offsets; the ranges of a partition are read from the last one.
+
+        Args:
+            partition: Partition number.
+            first: First offset.
+            end: End of the range.
+            is_old: Whether all records with a timestamp in it are too old.
+        """
+        if is_old:
+            self._old_ends[partition] = end
         self._prefixes[partition].defer(first, end)
         self._added.set()
 
@@ -61,6 +78,7 @@ class DeferredReader:
     async def _read_all(self, feed: Feed) -> None:
         reader = PartitionReader(self._clients, self._topic.name, range(self._topic.partitions))
         reads: dict[int, range] = {}
+        num_answered = 0
         try:
             await reader.open()
             while deferred := {p: some for p, prefix in self._prefixes.items() if (some := prefix.deferred)}:
@@ -77,23 +95,26 @@ class DeferredReader:
                 if not open_now:
                     await asyncio.sleep(self._poll_ms / 1e3)
                     continue
+                if not num_answered and all(deferred[p].stop <= self._old_ends.get(p, 0) for p in open_now):
+                    spare = max(spare, TAKE_STALE)
+                    await asyncio.sleep(0)  # a fetch of records that are there already does not yield
                 fetched = await reader.fetch(self._poll_ms, spare, open_now)
                 for partition in fetched.lost:
                     await self._leave_deleted(reader, partition)
                     reads.pop(partition, None)
                 if not fetched.lost:
-                    await self._begin(reader, feed, fetched.records, open_now)
+                    num_answered = await self._begin(reader, feed, fetched.records, open_now)
         finally:
             await reader.close()
 
     async def _begin(
         self, reader: PartitionReader, feed: Feed, records: Mapping[int, list[Any]], partitions: list[int]
-    ) -> None:
+    ) -> int:
         prefixes = {p: prefix for p in partitions if (prefix := self._prefixes.get(p)) is not None}
         deferred = {p: some for p, prefix in prefixes.items() if (some := prefix.deferred) is not None}
         inside = {p: [one for one in records.get(p, ()) if one.offset in offsets] for p, offsets in deferred.items()}
-        if any(inside.values()):
-            await feed.begin(reader, {partition: some for partition, some in inside.items() if some})
+        begun = {partition: some for partition, some in inside.items() if some}
+        num_answered = await feed.begin(reader, begun) if begun else 0
         for partition, offsets in deferred.items():
             position = await reader.position(partition)
             prefix = self._prefixes.get(partition)
@@ -102,6 +123,7 @@ class DeferredReader:
                 continue
             if not inside[partition] or inside[partition][-1].offset not in left:  # all were taken
                 prefix.pass_deferred(position)  # transaction markers; records beyond the range
+        return num_answered
 
     async def _leave_deleted(self, reader: PartitionReader, partition: int) -> None:
         """Pass what retention deleted; a topic that is shorter now is dealt with by the reader of current ones."""

@@ -62,7 +62,7 @@ async def test_a_worker_without_partitions_is_ready(bench):
     assert one.lane.not_ready() == [f"{STARTS}: no partitions assigned yet"]
 
 
-async def test_old_sessions_are_passed_over_by_their_offsets(bench):
+async def test_old_sessions_are_skipped_behind_the_current_ones(bench):
     now_ms = AT + HOUR_MS
     log = {0: [*many(20_000), *many(2, first=20_000, at=now_ms - 60_000)], 1: many(5, partition=1)}
     one = await bench(log=log, now_ms=now_ms)
@@ -72,12 +72,31 @@ async def test_old_sessions_are_passed_over_by_their_offsets(bench):
         await one.lane.on_revoked({0, 1})
         await until(lambda: one.clients.consumers[0].is_stopped)
     assert one.answered == ["s20000", "s20001"]
-    assert one.log.num_taken == 2
     assert one.skipped("stale") == 20_005
     (line,) = [log for log in logs if log["event"] == "session-starts skipped"]
     assert (line["skipped"], line["partitions"], line["reason"]) == (20_005, 2, "stale")
     assert line["setting"] == "session.max_age_ms = 60000"
     assert "clock is behind" in line["cause"]
+
+
+@pytest.mark.parametrize("num_current", [0, 2, 40])
+async def test_sessions_without_a_timestamp_that_waited_are_answered(bench, num_current):
+    """Nobody knows how old they are; offsets by time say nothing about them."""
+    now_ms = AT + HOUR_MS
+    waited = [record(n, at=-1 if n % 100 == 50 else AT) for n in range(1_000)]
+    one = await bench(log={0: [*waited, *many(num_current, first=1_000, at=now_ms)]}, now_ms=now_ms)
+    await one.lane.on_assigned({0})
+    await until(lambda: one.lane.committable() == {0: 1_000 + num_current})
+    current = [f"s{n}" for n in range(1_000, 1_000 + num_current)]
+    assert sorted(one.answered) == sorted([f"s{n}" for n in range(50, 1_000, 100)] + current)
+    assert one.answerer.shed == []
+    assert one.skipped("stale") == 990
+
+
+async def test_few_sessions_without_a_timestamp_that_waited_are_answered(bench):
+    one = await bench(log={0: many(3, at=-1)}, now_ms=AT + HOUR_MS)
+    await one.lane.on_assigned({0})
+    await until(lambda: one.answered == ["s0", "s1", "s2"])
 
 
 async def test_old_sessions_between_current_ones_are_skipped_in_order(bench):
