@@ -47,6 +47,7 @@ PROTOBUF = "looks like a Protobuf message; expected JSON"
 BINARY = "looks like binary data, such as Avro or MessagePack; expected JSON"
 EIGHT_BIT = "looks like ISO 8859-1 or Windows-1252 text"
 CSV_GUESS = "looks like CSV; expected JSON"
+_BACKSLASH = ord("\\")
 _LONE_SURROGATE = "is not valid UTF-8 text"
 
 
@@ -178,10 +179,17 @@ def _of_bytes(value: bytes, error: UnicodeDecodeError) -> str:
 
 def _lone_surrogate(value: bytes) -> re.Match[bytes] | None:
     for found in _SURROGATE.finditer(value):
-        escaped = len(value[: found.start()]) - len(value[: found.start()].rstrip(b"\\"))
-        if found[2] is None and escaped % 2 == 0:
+        if found[2] is None and _backslashes_before(value, found.start()) % 2 == 0:
             return found
     return None
+
+
+def _backslashes_before(value: bytes, at: int) -> int:
+    """Count without a copy of what is before: a text may have thousands of surrogates."""
+    start = at
+    while start and value[start - 1] == _BACKSLASH:
+        start -= 1
+    return at - start
 
 
 def _refuse_constant(name: str) -> Any:

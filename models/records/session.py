@@ -25,12 +25,12 @@ class SessionStart(Record):
     device: str | None = None
     locale: str | None = None
     market: str | None = Field(default=None, description="Only items that may be played there; null means no rule.")
-    languages: Annotated[tuple[str, ...], Field(max_length=50), AfterValidator(_rule)] | None = Field(
+    languages: Annotated[tuple[str, ...], Field(max_length=50, fail_fast=True), AfterValidator(_rule)] | None = Field(
         default=None,
         description="Only items in one of these languages, or of unknown language; null or an empty list means no "
         "rule.",
     )
-    kinds: Annotated[tuple[Kind, ...], AfterValidator(_rule)] | None = Field(
+    kinds: Annotated[tuple[Kind, ...], Field(fail_fast=True), AfterValidator(_rule)] | None = Field(
         default=None, description="Only items of these kinds; null or an empty list means no rule."
     )
     allow_explicit: bool | None = Field(default=None, description="False excludes explicit items.")
@@ -41,5 +41,5 @@ class SessionStart(Record):
         default="any", description="familiar: shows or creators from the listener's history; unfamiliar: only others."
     )
     num_candidates: int = Field(default=30, ge=1, le=200)
-    exclude: tuple[Id, ...] = Field(default=(), max_length=1_000, description="Item ids to exclude.")
+    exclude: tuple[Id, ...] = Field(default=(), max_length=1_000, fail_fast=True, description="Item ids to exclude.")
     page: int = Field(default=0, ge=0, description="Part of the candidate set's identity.")

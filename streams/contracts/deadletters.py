@@ -42,6 +42,8 @@ MAX_DEAD_VALUE_BYTES = 1 << 20
 # Key, headers and value together, which leaves space for our headers below the topic's `DEAD_LETTER_MAX_BYTES`.
 MAX_DEAD_BYTES = MAX_DEAD_VALUE_BYTES + 131_072
 _MAX_SIDE_BYTES = 65_536
+# Headers of 3 bytes each fit into a record by the hundred thousand. The event loop takes 1 us for each one of a letter.
+MAX_DEAD_HEADERS = 4_096
 
 Headers = Iterable[tuple[str, bytes | None]]
 
@@ -121,7 +123,8 @@ def dead_letter(record: SourceRecord, error: BadRecord) -> DeadLetter:
     if value is not None and len(value) > MAX_DEAD_VALUE_BYTES:
         ours[CUT_HEADER] = str(len(value))
         value = value[:MAX_DEAD_VALUE_BYTES]
-    if len(key or b"") + len(value or b"") + _size(headers) > MAX_DEAD_BYTES:
+    size = len(key or b"") + len(value or b"") + sum(map(_size, headers))
+    if size > MAX_DEAD_BYTES or len(headers) > MAX_DEAD_HEADERS:
         key, headers = _cut_sides(key, headers, ours)
     if key is None and value is None:
         ours[NULL_VALUE_HEADER] = "1"
@@ -138,18 +141,23 @@ def _place_and_content(offset: int, unreadable: Unreadable) -> dict[str, str]:
 def _cut_sides(
     key: bytes | None, headers: list[tuple[str, bytes]], ours: dict[str, str]
 ) -> tuple[bytes | None, list[tuple[str, bytes]]]:
-    """Truncate a huge key, and drop the headers that do not fit."""
+    """Truncate a huge key, and drop the headers that do not fit; a small one behind a huge one stays."""
     if key is not None and len(key) > _MAX_SIDE_BYTES:
         ours[CUT_KEY_HEADER] = str(len(key))
         key = key[:_MAX_SIDE_BYTES]
     kept: list[tuple[str, bytes]] = []
+    left = _MAX_SIDE_BYTES
     for header in headers:
-        if _size([*kept, header]) <= _MAX_SIDE_BYTES:
+        if len(kept) == MAX_DEAD_HEADERS:
+            break
+        if (size := _size(header)) <= left:
             kept.append(header)
+            left -= size
     if len(kept) < len(headers):
         ours[CUT_HEADERS_HEADER] = str(len(headers))
     return key, kept
 
 
-def _size(headers: list[tuple[str, bytes]]) -> int:
-    return sum(len(name.encode(errors="replace")) + len(content) + 10 for name, content in headers)
+def _size(header: tuple[str, bytes]) -> int:
+    name, content = header
+    return len(name.encode(errors="replace")) + len(content) + 10

@@ -23,7 +23,7 @@ from sidestream.streams.kafka.records.codecs import decompress
 from sidestream.streams.kafka.records.fields import Cursor, Fields
 
 Headers = tuple[tuple[str, bytes | None], ...]
-Crc32c = Callable[[bytes], int]
+Crc32c = Callable[[bytes | memoryview], int]
 
 _HEADER = struct.Struct(">qiibIhiqqqhii")
 _PREFIX = struct.Struct(">qiibI")
@@ -54,7 +54,7 @@ class BatchRecord:
     headers: Headers = ()
 
 
-def base_offset(raw: bytes, crc32c: Crc32c) -> int | None:
+def base_offset(raw: bytes | memoryview, crc32c: Crc32c) -> int | None:
     """Read the first offset of the batch at the beginning of some bytes.
 
     A wrong one would make a reader skip all that lies before it, so everything is checked that can be.

@@ -63,7 +63,7 @@ class CountedBatches:
         If its length may be damaged, nothing behind it is read: it is fetched again, from where the broker finds it.
         """
         self._walk()
-        rest = bytes(self._raw[self._end :])
+        rest = memoryview(self._raw)[self._end :]  # not a copy: a response may hold thousands of damaged batches
         following = base_offset(rest, crc32c)
         batch = Batch(bytes(self._raw[self._begin : self._end]), following, crc32c)
         is_next = following is not None or rest[:_OFFSET_BYTES] == _OFFSET.pack(batch.last_offset + 1)

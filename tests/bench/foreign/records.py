@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from sidestream.streams.contracts.decode import Reason
 from sidestream.streams.contracts.partitioner import PartitionerName
-from tests.integration.wire.odd_records import BAD_NAME
+from tests.integration.wire.odd_records import BAD_NAME, MANY_HEADERS
 
 HOUR_MS = 3_600_000
 # Kafka refuses timestamps that are an hour ahead (message.timestamp.after.max.ms).
@@ -130,11 +130,13 @@ def odd_headers(now_ms: int) -> list[Record]:
 
 
 def huge_headers(now_ms: int) -> list[Record]:
-    """A megabyte of headers, more than most producers may send."""
+    """A megabyte of headers, more than most producers may send, and headers by the hundred thousand."""
     huge: Headers = [("huge", b"x" * 1_000_000)]
     return [
         Record(b"huge-headers", listen("huge-headers", 0, now_ms), huge),
         Record(b"huge-headers", b"{huge", huge, reason=Reason.NOT_JSON),
+        Record(b"most-headers", listen("most-headers", 0, now_ms), MANY_HEADERS),
+        Record(b"most-headers", b"{most", MANY_HEADERS, reason=Reason.NOT_JSON),
     ]
 
 

@@ -21,6 +21,8 @@ class RawName(str):
 
 
 BAD_NAME = [("fine", b"1"), (RawName(b"n\xff"), b"2")]
+# 360 KB on the wire; code that is quadratic in their number takes minutes.
+MANY_HEADERS = [("h", b"")] * 120_000
 
 
 def by_kafka_python(kafka, topic, records, partition=0, codec=None):

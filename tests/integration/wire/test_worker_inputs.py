@@ -19,7 +19,7 @@ from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.tail import read_topic
 from sidestream.streams.worker.process import WorkerProcess
 from tests.integration.rigs.session_rig import wait_until
-from tests.integration.wire.odd_records import BAD_NAME, by_aiokafka, by_kafka_python, by_librdkafka
+from tests.integration.wire.odd_records import BAD_NAME, MANY_HEADERS, by_aiokafka, by_kafka_python, by_librdkafka
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 INPUTS = ("listens", "session_starts", "user_erasures", "catalog_items", "live_segments", "live_listeners")
@@ -133,11 +133,15 @@ def test_codecs_and_headers_of_other_producers_stop_nothing(installation, name):
     many = [(f"h{number}", b"%d" % number) for number in range(500)]
     odd = [("", b"empty name"), ("same", b"1"), ("same", b"2"), ("null", None), ("b", b"\xff\x00")]
     by_librdkafka(installation.kafka, topic, [(b"k", MALFORMED, many), (b"k", MALFORMED, odd)])
-    by_aiokafka(installation.kafka, topic, [(b"k", MALFORMED, [("huge", b"x" * 1_000_000)])])
-    installation.await_letter(topic, 0, first + 14)
+    by_aiokafka(
+        installation.kafka,
+        topic,
+        [(b"k", MALFORMED, [("huge", b"x" * 1_000_000)]), (b"k", MALFORMED, MANY_HEADERS)],
+    )
+    installation.await_letter(topic, 0, first + 15)
     letters = {place_of(letter)[1]: letter for letter in installation.letters(topic) if place_of(letter)[0] == 0}
     assert [letters[first + number].value for number in range(12)] == [padded] * 12
-    assert all(dict(letters[first + number].headers)[REASON_HEADER] == b"not_json" for number in range(15))
+    assert all(dict(letters[first + number].headers)[REASON_HEADER] == b"not_json" for number in range(16))
     assert list(letters[first + 12].headers[:500]) == many
     assert [name for name, _ in letters[first + 13].headers[:5]] == [name for name, _ in odd]
 

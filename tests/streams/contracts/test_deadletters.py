@@ -108,3 +108,23 @@ def test_any_record_that_fits_compressed_fits_on_its_dead_letter_topic(key, valu
     assert cut
     if ("small", b"1") in headers:
         assert ("small", b"1") in letter.headers
+
+
+@pytest.mark.parametrize("value", [b"{bad", b"v" * 1_048_576])
+@pytest.mark.parametrize("header", [("h", b""), ("name", b"value of a header")])
+def test_of_too_many_headers_the_first_ones_are_kept(value, header) -> None:
+    """120,000 headers took two minutes, in which the worker did nothing else."""
+    letter = dead_letter(record(b"k", value, [header] * 120_000), BadRecord("not_json", ""))
+    names = [name for name, _ in letter.headers]
+    num_kept = names.index(deadletters.TOPIC_HEADER)
+    assert letter.headers[:num_kept] == [header] * num_kept
+    assert 1_000 < num_kept <= deadletters.MAX_DEAD_HEADERS
+    assert dict(letter.headers)[deadletters.CUT_HEADERS_HEADER] == b"120000"
+    assert letter.value == value
+
+
+def test_headers_up_to_the_limit_are_kept() -> None:
+    headers = [(f"h{number}", b"1") for number in range(deadletters.MAX_DEAD_HEADERS)]
+    letter = dead_letter(record(b"k", b"{bad", headers), BadRecord("not_json", ""))
+    assert letter.headers[: len(headers)] == headers
+    assert deadletters.CUT_HEADERS_HEADER not in dict(letter.headers)

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from sidestream.models.data.rows import ListenRow
 from sidestream.models.records import CatalogItem, Listen, SessionStart
@@ -161,6 +162,27 @@ def test_limits_come_from_the_settings() -> None:
 def test_decode_listen_rejects_invalid_utf8_in_ignored_fields() -> None:
     value = to_json(LISTEN)[:-1] + b', "unknown": "\xff"}'
     assert reason_of("listen", value) == Reason.NOT_JSON
+
+
+@pytest.mark.parametrize(
+    ("model", "field", "wrong"),
+    [
+        (SessionStart, "exclude", 1),
+        (SessionStart, "languages", 1),
+        (SessionStart, "kinds", "zz"),
+        (CatalogItem, "tags", 1),
+        (CatalogItem, "market", 1),
+        (CatalogItem, "segments", {}),
+        (CatalogItem, "views", "x"),
+    ],
+)
+def test_of_a_list_only_the_first_wrong_element_is_reported(model, field: str, wrong: object) -> None:
+    """Each fault costs 20 us, and a value of 256 KB has room for 100,000."""
+    wrongs: object = [wrong] * 50_000
+    good = SESSION if model is SessionStart else ITEM
+    with pytest.raises(ValidationError) as caught:
+        model.from_json(to_json(good, {field: {"audio": wrongs} if field == "views" else wrongs}), strict=True)
+    assert {error["loc"][-2 if wrong == {} else -1] for error in caught.value.errors()} == {0}
 
 
 def verdict(kind: str, key: bytes | None, value: bytes | None, timestamp_ms: int) -> str | None:
