@@ -20,6 +20,8 @@ EARLIEST_EVENT_AT: Final = 946_684_800_000
 """2000-01-01."""
 LATEST_AT: Final = 4_102_444_800_000
 """2100-01-01."""
+LATEST_UNSTAMPED_AT: Final = 2_147_483_648_000
+"""2038-01-19, where clocks of 32 bits end: bound of a listen or an item whose record has no Kafka timestamp."""
 EARLIEST_FACT_AT: Final = -62_135_596_800_000
 """0001-01-01, the first day of most calendars; earlier times become it."""
 UNKNOWN_PUBLISHED_AT: Final = EARLIEST_FACT_AT

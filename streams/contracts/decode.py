@@ -2,14 +2,19 @@
 
 Strict JSON everywhere: UTF-8, no NaN, numbers are never parsed from strings. Unknown fields are ignored, so that
 producers may be newer than we are. The key must equal the payload's id, because partitions, states and answers depend
-on the key. `models.records.times` bounds times; they are compared with the record's own Kafka timestamp, never with the
+on the key. `models.records.times` bounds times; they are compared with the record's own Kafka timestamp, not with the
 wall clock: reading the same log again gives the same result.
+
+Some producers set no Kafka timestamp. What is read again later, listens and items, then has a fixed bound,
+`times.LATEST_UNSTAMPED_AT`. What is acted upon when it arrives, session-starts, erasures and what live items send, is
+compared with the wall clock: an erasure of a later year would refuse all listens of its user until then.
 
 Listens are the hot path: a msgspec struct, 0.8 µs with all checks for 233 bytes on a busy core (pydantic: 3.4).
 """
 
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TypeVar
 
@@ -33,6 +38,7 @@ from sidestream.models.records.malformed import not_json
 from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.contracts.unreadable import Unreadable
 from sidestream.streams.errors import BadRecord
+from sidestream.streams.runtime.clock import WallClock
 
 MAX_DETAIL_CHARS = 300
 
@@ -58,11 +64,19 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of a record; `max_past_ms = None` accepts any time in the past."""
+    """Limits of a record.
+
+    Attributes:
+        max_value_bytes: Size of a value.
+        max_future_ms: How far `at` may be after the record's Kafka timestamp.
+        max_past_ms: How far it may be before; None accepts any time in the past.
+        wall_ms: UTC epoch milliseconds, for requests without a Kafka timestamp.
+    """
 
     max_value_bytes: int = 262_144
     max_future_ms: int = 600_000
     max_past_ms: int | None = None
+    wall_ms: Callable[[], int] = field(default=WallClock(), compare=False)
 
     @classmethod
     def from_settings(cls, settings: TopicSettings) -> "Limits":
@@ -104,6 +118,8 @@ def decode_listen(
         raise _key_mismatch(key, "user_id", listen.user_id)
     if timestamp_ms >= 0:
         _check_time(listen.at, timestamp_ms, limits)
+    else:
+        _check_unstamped(listen.at, times.LATEST_UNSTAMPED_AT)
     return listen
 
 
@@ -224,7 +240,12 @@ def _decode_keyed(
     expected: str = getattr(record, id_field)
     if key != expected.encode():
         raise _key_mismatch(key, id_field, expected)
-    _check_time(record.at, timestamp_ms, limits)
+    if timestamp_ms >= 0:
+        _check_time(record.at, timestamp_ms, limits)
+    elif isinstance(record, CatalogItem):
+        _check_unstamped(record.at, times.LATEST_UNSTAMPED_AT)
+    else:
+        _check_unstamped(record.at, limits.wall_ms() + limits.max_future_ms)
     return record
 
 
@@ -267,7 +288,7 @@ def _decode_model(model: type[RecordT], value: bytes) -> RecordT:
 
 
 def _check_time(at: int, timestamp_ms: int, limits: Limits) -> None:
-    ahead_ms = at - timestamp_ms if timestamp_ms >= 0 else 0
+    ahead_ms = at - timestamp_ms
     if ahead_ms > limits.max_future_ms:
         told = f"{ahead_ms} ms after the record's timestamp, the limit is {limits.max_future_ms} (topics.max_future_ms)"
     elif limits.max_past_ms is not None and -ahead_ms > limits.max_past_ms:
@@ -275,6 +296,15 @@ def _check_time(at: int, timestamp_ms: int, limits: Limits) -> None:
     else:
         return
     raise BadRecord(Reason.ABSURD_TIME, f"at {at} is {told}; the clocks differ, or local time was sent as UTC")
+
+
+def _check_unstamped(at: int, latest_at: int) -> None:
+    if at > latest_at:
+        detail = (
+            f"at {at} is {at - latest_at} ms after {latest_at}, the limit of a record without a Kafka timestamp; "
+            "the clock is ahead, or the producer should set timestamps"
+        )
+        raise BadRecord(Reason.ABSURD_TIME, detail)
 
 
 def _key_mismatch(key: bytes | None, name: str, expected: str) -> BadRecord:

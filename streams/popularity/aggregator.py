@@ -19,6 +19,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from sidestream.streams.contracts.decode import DEFAULT_LIMITS, Limits
 from sidestream.streams.contracts.topics import Topics
 from sidestream.streams.errors import BadRecord, BrokerError, LaneError, LaneFenced, SidestreamError
 from sidestream.streams.kafka.clients import Clients
@@ -28,6 +29,7 @@ from sidestream.streams.listens.durable.guarantee import make_writer
 from sidestream.streams.listens.durable.writer import ChangelogWriter, FoldedBatch
 from sidestream.streams.listens.settings import LaneSettings
 from sidestream.streams.listens.table.meta import TableIdentity
+from sidestream.streams.popularity.ahead import latest_at
 from sidestream.streams.popularity.range_totals import RangeTotals
 from sidestream.streams.popularity.settings import PopularitySettings
 from sidestream.streams.popularity.values import CountedPart, read_part, read_total_key
@@ -69,6 +71,7 @@ class Aggregator:
         pacer: Yields to session-starts.
         is_restoring: Whether the listen lane is still restoring, which goes first.
         clock: Monotonic seconds.
+        max_future_ms: `topics.max_future_ms`.
     """
 
     def __init__(
@@ -83,7 +86,9 @@ class Aggregator:
         pacer: Pacer | None = None,
         is_restoring: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
+        max_future_ms: int = DEFAULT_LIMITS.max_future_ms,
     ) -> None:
+        self._max_future_ms = max_future_ms
         self._host, self._clients, self._writer = host, clients, writer
         self._changes, self._totals_topic = changes, totals
         self._settings, self._decay = settings, settings.decay
@@ -184,7 +189,8 @@ class Aggregator:
 
     @contextlib.asynccontextmanager
     async def _source(self) -> AsyncGenerator[AIOKafkaConsumer, None]:
-        source = self._clients.async_consumer(auto_offset_reset="earliest", fetch_min_bytes=_FETCH_MIN_BYTES)
+        # Where retention overtakes the reader, it begins again, and tells what is lost.
+        source = self._clients.async_consumer(auto_offset_reset="none", fetch_min_bytes=_FETCH_MIN_BYTES)
         try:
             await source.start()
             yield source
@@ -201,21 +207,44 @@ class Aggregator:
         source.assign([TopicPartition(self.topic, partition) for partition in partitions])
         for partition in partitions:
             begin, end = bounds[partition]
-            position, parts = committed[partition] or begin, totals[partition]
+            position, (parts, newest_ms) = committed[partition] or begin, totals[partition]
             if max([position, *(part.offset for part in parts.values())]) > end:
                 _log.warning("totals belong to other changes", partition=partition, position=position, end=end)
                 parts = {part: CountedPart(p.half_life_ms, begin, p.counts) for part, p in parts.items()}
                 position = begin
+            # What a part contains was read, also where the committed offset lags behind.
+            self._tell_lost(partition, max([position, *(part.offset for part in parts.values())]), begin)
             position = max(position, begin)
-            self._totals[partition] = RangeTotals(self._decay, parts, position)
+            self._totals[partition] = RangeTotals(self._decay, parts, position, self._latest_at(newest_ms))
             self._next_s[partition] = self._clock() + self._settings.publish_s
             source.seek(TopicPartition(self.topic, partition), position)
 
-    async def _published(self, partitions: list[int]) -> dict[int, dict[int, CountedPart]]:
+    def _tell_lost(self, partition: int, position: int, begin: int) -> None:
+        """Tell of changes that retention deleted unread: the listens in them are missing in the totals."""
+        if position >= begin:
+            return
+        _log.warning(
+            "changes of counts were deleted before they were added up; their listens do not count for popularity",
+            partition=f"{self.topic}/{partition}",
+            lost=begin - position,
+            position=position,
+            begin=begin,
+        )
+        self._metrics.popularity_changes.labels("deleted").inc(begin - position)
+
+    def _latest_at(self, published_ms: int) -> int | None:
+        """Return the time of the latest listen that a record may contain, by its Kafka timestamp; None without one."""
+        return None if published_ms < 0 else latest_at(published_ms, self._max_future_ms)
+
+    async def _published(self, partitions: list[int]) -> dict[int, tuple[dict[int, CountedPart], int]]:
+        """Read the totals by partition and part, and the newest Kafka timestamp of each partition."""
         found: dict[int, dict[int, CountedPart]] = {partition: {} for partition in partitions}
         values: dict[int, dict[bytes, bytes]] = {partition: {} for partition in partitions}
+        newest_ms = dict.fromkeys(partitions, -1)
         async for batch in read_to_end(self._clients, self._totals_topic, partitions):
-            keep_last(batch.records, values[batch.place.partition])
+            partition = batch.place.partition
+            keep_last(batch.records, values[partition])
+            newest_ms[partition] = max([newest_ms[partition], *(record.timestamp for record in batch.records)])
         for partition, last in values.items():
             for key, value in last.items():
                 try:
@@ -225,7 +254,7 @@ class Aggregator:
                     continue
                 if counted.half_life_ms == self._decay.half_life_ms:
                     found[partition][part] = counted
-        return found
+        return {partition: (parts, newest_ms[partition]) for partition, parts in found.items()}
 
     async def _run(self, source: AIOKafkaConsumer, stop: asyncio.Event) -> None:
         reading = self._reading = ReadProgress()
@@ -253,10 +282,14 @@ class Aggregator:
                 self._metrics.popularity_changes.labels("malformed").inc()
                 _log.warning("counts skipped", key=repr(record.key), detail=exc.detail)
                 continue
-            is_ours = changes.half_life_ms == self._decay.half_life_ms
-            self._metrics.popularity_changes.labels("applied" if is_ours else "other_half_life").inc()
-            if is_ours:
-                totals.add(record.offset, changes.counts)
+            if changes.half_life_ms != self._decay.half_life_ms:
+                self._metrics.popularity_changes.labels("other_half_life").inc()
+                continue
+            is_added = totals.add(record.offset, changes.counts, self._latest_at(record.timestamp))
+            self._metrics.popularity_changes.labels("applied" if is_added else "ahead").inc()
+            if not is_added:
+                landmark_at = self._decay.at(changes.counts.landmark)
+                _log.warning("counts dated ahead are skipped", key=repr(record.key), at=landmark_at)
             if totals.is_full:
                 await asyncio.to_thread(totals.merge)
 
@@ -285,6 +318,7 @@ def make_aggregator(
     metrics: Metrics,
     pacer: Pacer,
     is_restoring: Callable[[], bool],
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Aggregator | None:
     """Create the aggregator of an installation.
 
@@ -297,6 +331,7 @@ def make_aggregator(
         metrics: Counts records.
         pacer: Yields to session-starts.
         is_restoring: Whether the listen lane is still restoring, which goes first.
+        limits: Limits of listens.
 
     Returns:
         The lane; None if counting is disabled.
@@ -309,4 +344,15 @@ def make_aggregator(
     changes, totals = topics.item_count_changes, topics.item_count_totals
     identity = TableIdentity(changes.name, totals.name, changes.partitions)
     writer = make_writer(lane_settings, clients, identity, host.group_id, pacer)
-    return Aggregator(host, clients, changes.name, totals.name, writer, settings, metrics, pacer, is_restoring)
+    return Aggregator(
+        host,
+        clients,
+        changes.name,
+        totals.name,
+        writer,
+        settings,
+        metrics,
+        pacer,
+        is_restoring,
+        max_future_ms=limits.max_future_ms,
+    )

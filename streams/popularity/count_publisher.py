@@ -22,6 +22,7 @@ from sidestream.streams.kafka.read_rules import keep_last
 from sidestream.streams.kafka.reading import fetch_bounds, read_to_end
 from sidestream.streams.listens.batch import Decode
 from sidestream.streams.listens.durable.writer import DerivedRecord
+from sidestream.streams.popularity.ahead import AheadGuard
 from sidestream.streams.popularity.partition_changes import CountTopics, Listens, PartitionChanges, Published
 from sidestream.streams.popularity.settings import PopularitySettings
 from sidestream.streams.popularity.values import CountedPart, read_key, read_part
@@ -53,6 +54,7 @@ class ItemCounting:
         settings: Half-life and publishing interval.
         pacer: Yields to session-starts.
         clock: Monotonic seconds.
+        guard: Leaves out listens that are dated ahead.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class ItemCounting:
         settings: PopularitySettings,
         pacer: Pacer | None = None,
         clock: Callable[[], float] = time.monotonic,
+        guard: AheadGuard | None = None,
     ) -> None:
         self.topics: Mapping[str, int] = {
             count_topics.marks: count_topics.num_partitions,
@@ -71,7 +74,7 @@ class ItemCounting:
         }
         self._count_topics = count_topics
         self._source, self._clients, self._decode = source_topic, clients, decode
-        self._settings, self._clock = settings, clock
+        self._settings, self._clock, self._guard = settings, clock, guard
         self._pacer = pacer or Pacer()
         # One partition at a time: together they would take the event loop from the listens.
         self._catching_up = asyncio.Lock()
@@ -114,7 +117,7 @@ class ItemCounting:
         published = self._published_by.pop(partition)
         if published.mark is not None and published.mark > position:
             published = await self._of_this_source(partition, position, published)
-        changes = PartitionChanges(partition, self._settings.decay, self._count_topics, published, position)
+        changes = PartitionChanges(partition, self._settings.decay, self._count_topics, published, position, self._guard)
         # Without a mark at once: a crash before the first one would lose count of the listens until then.
         wait_s = self._settings.publish_s * (partition * _GOLDEN_RATIO % 1) if published.mark is not None else 0.0
         counting = PartitionCounting(partition, self, changes, wait_s)
@@ -275,7 +278,8 @@ def make_item_counting(
     if not settings.enabled:
         return None
     decode = partial(decode_listen, limits=limits)
-    counting = ItemCounting(count_topics(topics), topics.listens.name, clients, decode, settings, pacer)
+    guard = AheadGuard(limits.max_future_ms, metrics.popularity_ahead.inc, limits.wall_ms)
+    counting = ItemCounting(count_topics(topics), topics.listens.name, clients, decode, settings, pacer, guard=guard)
     metrics.popularity_unpublished.set_function(counting.num_unpublished)
     metrics.popularity_behind.set_function(counting.behind)
     return counting

@@ -1,4 +1,6 @@
-"""What one partition of the listens has counted and not published: a pure fold of its log. No I/O, no clock.
+"""What one partition of the listens has counted and not published: a pure fold of its log. No I/O.
+
+Pure but for listens that are dated ahead of the clock (`ahead`), which are not counted.
 
 Everything counted since the mark is published at once, in one transaction with the next mark: a source offset, all
 listens before which are published. After a crash at any point, counting resumes at the mark.
@@ -15,6 +17,7 @@ import numpy as np
 
 from sidestream.models.data.rows import ListenRow
 from sidestream.streams.listens.durable.writer import DerivedRecord
+from sidestream.streams.popularity.ahead import AheadGuard
 from sidestream.streams.popularity.listen_counts import ListenCounts
 from sidestream.streams.popularity.values import (
     NUM_PARTS,
@@ -62,17 +65,26 @@ class PartitionChanges:
         topics: Where to publish.
         published: What was published before.
         position: First source offset that `add` brings.
+        guard: Leaves out listens that are dated ahead; None counts all.
     """
 
-    def __init__(self, partition: int, decay: Decay, topics: CountTopics, published: Published, position: int) -> None:
-        self._partition, self._decay, self._topics = partition, decay, topics
+    def __init__(
+        self,
+        partition: int,
+        decay: Decay,
+        topics: CountTopics,
+        published: Published,
+        position: int,
+        guard: AheadGuard | None = None,
+    ) -> None:
+        self._partition, self._decay, self._topics, self._guard = partition, decay, topics, guard
         self._marked = published.mark
         mark = published.mark
         if mark is None:
             mark = 0 if published.parts else position
         self._next_offset = mark
         self._position = self._added_to = position
-        self._counts, self._added = ListenCounts(decay), ListenCounts(decay)
+        self._counts, self._added = ListenCounts(decay, guard), ListenCounts(decay, guard)
         # Parts in the older form may be ahead of the mark.
         self._contained = np.full(NUM_PARTS, mark, dtype=np.int64)
         for part, counted in published.parts.items():
@@ -127,7 +139,7 @@ class PartitionChanges:
         self._next_offset = next_offset
         if self.is_caught_up:
             self._counts.merge([self._added.sums()], self._added.num_listens)
-            self._added = ListenCounts(self._decay)
+            self._added = ListenCounts(self._decay, self._guard)
             self._next_offset = self._added_to
 
     def take(self) -> Sequence[DerivedRecord]:
@@ -140,7 +152,7 @@ class PartitionChanges:
         has_changes = self._marked != self._next_offset or bool(self._to_remove)
         if self._in_flight_to is not None or not has_changes or self._next_offset < self._contained_to:
             return ()
-        counts, self._counts = self._counts.sums(), ListenCounts(self._decay)
+        counts, self._counts = self._counts.sums(), ListenCounts(self._decay, self._guard)
         self._in_flight_to = self._next_offset
         marks, changes = self._topics.marks, self._topics.changes
         return [

@@ -139,8 +139,14 @@ class Metrics:
         )
         self.popularity_changes = Counter(
             "sidestream_popularity_changes",
-            "Records of item-count-changes added to this worker's totals, by outcome.",
+            "Records of item-count-changes added to this worker's totals, by outcome; ahead, other_half_life and "
+            "malformed are left out, deleted by retention before they were read.",
             ("outcome",),
+            registry=registry,
+        )
+        self.popularity_ahead = Counter(
+            "sidestream_popularity_ahead",
+            "Listens that do not count for popularity: dated ahead of this worker's clock by more than the limit.",
             registry=registry,
         )
         self.popularity_unpublished = Gauge(

@@ -234,7 +234,7 @@ class WorkerParts:
             lag.set_function(partial(_standby_lag_s, lane.standbys, partition))
         # Registered first, it stops last: it may still read what the listen lane publishes when it stops.
         parts = (self.settings.popularity, self.settings.lane, self.metrics, pacer, lambda: bool(not_restored(lane)))
-        if (aggregator := make_aggregator(host, self.clients, self.topics, *parts)) is not None:
+        if (aggregator := make_aggregator(host, self.clients, self.topics, *parts, self.limits)) is not None:
             self._add_lane(aggregator, self.topics.item_count_changes.partitions)
         sessions = self._sessions(serving, lane, host, pacer)
         self._watch("catalogue", serving.work)

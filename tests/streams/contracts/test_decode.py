@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from sidestream.models.data.rows import ListenRow
-from sidestream.models.records import CatalogItem, Listen, SessionStart
-from sidestream.models.records.times import EARLIEST_EVENT_AT, LATEST_AT
+from sidestream.models.records import CatalogItem, Listen, LiveListeners, LiveSegment, SessionStart
+from sidestream.models.records.times import EARLIEST_EVENT_AT, LATEST_AT, LATEST_UNSTAMPED_AT
 from sidestream.streams.contracts.decode import (
     Limits,
     Reason,
     decode_catalog_item,
     decode_listen,
+    decode_of_item,
     decode_session_start,
     decode_user_erasure,
 )
@@ -34,6 +35,19 @@ DECODERS = {
     "listen": (decode_listen, LISTEN, b"u1"),
     "session": (decode_session_start, SESSION, b"u1"),
     "item": (decode_catalog_item, ITEM, b"i1"),
+}
+OTHERS = {
+    "erasure": (decode_user_erasure, {"erasure_id": "r1", "user_id": "u1", "at": NOW}, b"u1"),
+    "segment": (
+        lambda *given: decode_of_item(LiveSegment, *given),
+        {"item_id": "i1", "at": NOW, "start_ms": 0, "end_ms": 1, "text": ""},
+        b"i1",
+    ),
+    "listeners": (
+        lambda *given: decode_of_item(LiveListeners, *given),
+        {"item_id": "i1", "at": NOW, "partition": 0, "since": 0, "offset": 0, "means": {}},
+        b"i1",
+    ),
 }
 
 
@@ -147,10 +161,24 @@ def test_decode_compares_time_with_the_record_timestamp(kind: str) -> None:
     decode, good, key = DECODERS[kind]
     assert decode(key, to_json(good), NOW - 600_000).at == NOW
     assert reason_of(kind, to_json(good), timestamp_ms=NOW - 600_001) == Reason.ABSURD_TIME
-    assert decode(key, to_json(good), -1).at == NOW  # without a timestamp there is no check
     earliest = to_json(good, {"at": EARLIEST_EVENT_AT})
     assert decode(key, earliest, NOW).at == EARLIEST_EVENT_AT
     assert reason_of(kind, earliest, max_past_ms=NOW - EARLIEST_EVENT_AT - 1) == Reason.ABSURD_TIME
+
+
+@pytest.mark.parametrize("kind", [*DECODERS, "erasure", "segment", "listeners"])
+def test_without_a_timestamp_times_are_bounded_too(kind: str) -> None:
+    """What is read again has a fixed bound, requests are compared with the clock."""
+    decode, good, key = {**DECODERS, **OTHERS}[kind]
+    bound = LATEST_UNSTAMPED_AT if kind in ("listen", "item") else NOW + 600_000
+    for wall_ms in (NOW, NOW + 1 if bound == LATEST_UNSTAMPED_AT else NOW):
+        limits = Limits(wall_ms=lambda: wall_ms, max_past_ms=1)  # noqa: B023 - called before the next one
+        for at in (EARLIEST_EVENT_AT, NOW, bound):
+            assert decode(key, to_json(good, {"at": at}), -1, limits).at == at
+        for at in (bound + 1, LATEST_AT):
+            with pytest.raises(BadRecord, match="a record without a Kafka timestamp") as caught:
+                decode(key, to_json(good, {"at": at}), -1, limits)
+            assert caught.value.reason == Reason.ABSURD_TIME
 
 
 def test_limits_come_from_the_settings() -> None:

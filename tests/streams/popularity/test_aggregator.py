@@ -4,7 +4,8 @@ import asyncio
 
 import numpy as np
 import pytest
-from aiokafka.errors import NotEnoughReplicasError
+from aiokafka.errors import NotEnoughReplicasError, OffsetOutOfRangeError
+from structlog.testing import capture_logs
 
 from sidestream.streams.contracts.topics import TopicState
 from sidestream.streams.errors import LaneError, LaneFenced
@@ -18,7 +19,7 @@ from sidestream.streams.popularity.values import CountedPart, read_part, read_to
 from sidestream.streams.runtime.metrics import Metrics
 from sidestream.streams.runtime.pacing import Pacer
 from sidestream.tokenizer.popularity import Counts, merge_counts
-from tests.streams.listens.fake_kafka import FakeKafka
+from tests.streams.listens.fake_kafka import NOW_MS, FakeConsumer, FakeKafka
 from tests.streams.popularity.counted_log import as_dict
 
 SETTINGS = PopularitySettings(publish_s=0.001)
@@ -188,6 +189,83 @@ async def test_changes_that_cannot_be_read_or_have_another_half_life_are_skipped
     await scene.lane.on_revoked(PARTITIONS)
     found = scene.metrics.popularity_changes
     assert [found.labels(name)._value.get() for name in ("malformed", "other_half_life", "applied")] == [2, 1, 1]
+
+
+async def test_changes_that_are_dated_ahead_of_their_publication_are_skipped():
+    scene = Scene()
+    for number in range(6):
+        scene.change(number)
+    landmark = (NOW_MS + 30 * 86_400_000) // SETTINGS.decay.half_life_ms
+    for partition in PARTITIONS:
+        key = np.array([partition << 63], np.uint64)
+        ahead = CountedPart(SETTINGS.decay.half_life_ms, 9, Counts(landmark, key, np.ones(1)))
+        scene.kafka.append("changes", partition, b"7", ahead.to_bytes())
+    scene.change(6)
+    scene.change(7)
+    await scene.aggregate()
+    assert scene.metrics.popularity_changes.labels("ahead")._value.get() == 2
+
+
+@pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
+async def test_changes_that_were_deleted_unread_are_told(guarantee):
+    scene = Scene(guarantee)
+    for number in range(10):
+        scene.change(number, partition=0)
+    await scene.aggregate()
+    # At least once, the committed offset may lag behind what is published.
+    scene.kafka.offsets.update({0: 8} if guarantee == "at_least_once" else {})
+    unread = [10, 11, 12]
+    for number in unread:
+        scene.change(number, partition=0)
+    log = scene.kafka.logs["changes", 0]
+    begin = log[-1].offset
+    del log[: len(log) - 1], scene.sent[-3:-1]
+    scene.kafka.log_starts["changes", 0] = begin
+    scene.lane = scene.make()
+    with capture_logs() as logs:
+        await scene.aggregate()
+    assert [(line["lost"], line["begin"]) for line in logs if "deleted before" in line["event"]] == [(2, begin)]
+    assert scene.metrics.popularity_changes.labels("deleted")._value.get() == 2
+
+
+async def test_changes_that_are_deleted_under_the_reader_are_told(monkeypatch):
+    monkeypatch.setattr(aggregator, "_RETRY_S", 0.001)
+    scene, real, asked = Scene(), FakeKafka.async_consumer, []
+
+    def async_consumer(kafka, **options):
+        asked.append(options.get("auto_offset_reset"))
+        return real(kafka, **options)
+
+    monkeypatch.setattr(FakeKafka, "async_consumer", async_consumer)
+    monkeypatch.setattr(FakeConsumer, "getmany", out_of_range := overtaken(FakeConsumer.getmany))
+    scene.change(0)
+    scene.change(2)
+    await scene.aggregate()
+    assert "none" in asked
+    scene.kafka.log_starts["changes", 0] = 9
+    scene.kafka.logs["changes", 0].clear()
+    scene.kafka.offsets[0] = 2
+    out_of_range.left = 1
+    scene.lane = scene.make()
+    with capture_logs() as logs:
+        await scene.lane.on_assigned(PARTITIONS)
+        await scene.until(lambda: not out_of_range.left and scene.lane._reading)
+        await scene.lane.on_revoked(PARTITIONS)
+    assert {line["lost"] for line in logs if "deleted before" in line["event"]} == {7}
+
+
+def overtaken(real):
+    """The first fetch of a reader of changes is out of range."""
+
+    async def getmany(consumer, *only, **options):
+        changes = [place for place in consumer.positions if place.topic == "changes"]
+        if getmany.left and changes:
+            getmany.left -= 1
+            raise OffsetOutOfRangeError({changes[0]: 2})
+        return await real(consumer, *only, **options)
+
+    getmany.left = 0
+    return getmany
 
 
 async def test_totals_of_recreated_changes_are_kept_and_go_on():

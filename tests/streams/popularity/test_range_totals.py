@@ -68,6 +68,33 @@ def test_items_without_recent_listens_are_dropped():
     assert counts == wanted
 
 
+DAY_AHEAD_MS = 86_400_000
+
+
+def test_changes_that_are_dated_far_ahead_drop_no_other_item():
+    totals = RangeTotals(DECAY, {}, 0)
+    assert totals.add(0, expected([listen(n, 0) for n in range(300)]), DECAY.half_life_ms)
+    assert not totals.add(1, expected([listen("ahead", 2 * DAY_AHEAD_MS)]), DECAY.half_life_ms)
+    assert totals.add(2, expected([listen(1, DECAY.half_life_ms)]), DECAY.half_life_ms)
+    values = totals.publish()
+    wanted = expected([*(listen(n, 0) for n in range(300)), listen(1, DECAY.half_life_ms)])
+    assert as_dict(counts_in(values)) == as_dict(wanted)
+    assert (totals.next_offset, max(found.offset for found in as_totals(values).values())) == (3, 3)
+
+
+def test_totals_that_are_dated_far_ahead_are_replaced():
+    """An older release has counted a listen of a later year: nothing else in its part can be read any more."""
+    ahead, sound = listen("item-of-2099", 2 * DAY_AHEAD_MS), listen(1, 0)
+    parts = {item_key(one.item_id) >> 56: CountedPart(DECAY.half_life_ms, 5, expected([one])) for one in (ahead, sound)}
+    totals = RangeTotals(DECAY, parts, 5, DECAY.half_life_ms)
+    assert totals.has_changes
+    published = as_totals(totals.publish())
+    assert {part: found.counts.keys.size for part, found in published.items()} == {item_key(ahead.item_id) >> 56: 0}
+    assert not totals.has_changes
+    totals.add(5, expected([listen(1, 0)]), DECAY.half_life_ms)
+    assert list(as_dict(counts_in(totals.publish())).values()) == [2.0]
+
+
 def test_changes_are_merged_before_there_are_too_many():
     totals = RangeTotals(DECAY, {}, 0)
     keys = np.arange(250_000, dtype=np.uint64) << np.uint64(40)
