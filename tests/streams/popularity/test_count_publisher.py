@@ -1,14 +1,18 @@
 """Counting on an in-memory Kafka: resumed at the mark, caught up in the background, published once."""
 
 import asyncio
+import json
 
 import pytest
 
+from sidestream.models.records.times import LATEST_UNSTAMPED_AT
 from sidestream.streams.contracts.decode import decode_listen
 from sidestream.streams.contracts.topics import TopicState
 from sidestream.streams.errors import BadRecord
 from sidestream.streams.popularity import count_publisher
+from sidestream.streams.popularity.ahead import AheadGuard
 from sidestream.streams.popularity.count_publisher import ItemCounting
+from sidestream.streams.popularity.listen_counts import ListenCounts
 from sidestream.streams.popularity.partition_changes import CountTopics
 from sidestream.streams.popularity.settings import PopularitySettings
 from sidestream.streams.popularity.values import CountedPart, part_key, read_part
@@ -98,6 +102,31 @@ async def test_counting_resumes_at_the_mark_and_catches_up_in_the_background():
     resumed = await scene.resume(1, 711)
     assert resumed.changes.is_caught_up
     assert resumed.changes.next_offset == 711
+
+
+async def test_a_listen_that_is_dated_far_ahead_takes_no_count_from_others():
+    """Folded now, counted again, and after that: it is counted nowhere."""
+    scene, told = Scene(), []
+    guard = AheadGuard(600_000, told.append, lambda: NOW_MS)
+    scene.counting = ItemCounting(
+        TOPICS, "listens", scene.kafka, scene.decode, scene.settings, clock=lambda: scene.now_s, guard=guard
+    )
+    ahead = json.dumps({"event_id": "e", "user_id": "u", "item_id": "i3", "at": LATEST_UNSTAMPED_AT}).encode()
+    for start in (0, 9, 18):
+        scene.fill(8, start=start)  # and a malformed one
+        scene.kafka.append("listens", 1, b"u", ahead, timestamp=-1)
+    scene.mark(0)
+    output = await scene.counting.resume(1, 10)
+    output.add([scene.rows(10, 20)], 20)
+    await output.catch_up(asyncio.Event())
+    output.add([scene.rows(20, 30)], 30)
+    scene.now_s += 10
+    scene.write(output.due())
+    sound = [scene.rows(start, start + 9) for start in (0, 10, 20)]
+    counts = ListenCounts(scene.settings.decay)
+    counts.add(row for rows in sound for _, row in rows)
+    assert weights(scene.changes()) == weights(counts.sums())
+    assert sum(told) == 3
 
 
 async def test_a_stop_ends_the_catch_up_and_everything_counted_is_published():

@@ -3,10 +3,13 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from sidestream.models.history import SIGNALS
 from sidestream.models.records.signals import is_positive
+from sidestream.models.records.times import LATEST_AT
 from sidestream.streams.popularity import listen_counts
+from sidestream.streams.popularity.ahead import AheadGuard
 from sidestream.streams.popularity.listen_counts import ListenCounts
 from sidestream.tokenizer.sid import item_key
 from tests.streams.popularity.counted_log import DECAY, as_dict, expected, listen, logs
@@ -26,6 +29,29 @@ def test_skips_and_dislikes_do_not_count():
     counts = ListenCounts(DECAY)
     counts.add([listen(n, 0, s) for n, s in enumerate(("listen", "skip", "dislike", "share"))])
     assert sorted(counts.sums().keys.tolist()) == sorted(item_key(f"item-{n}") for n in (0, 3))
+
+
+FUTURE_MS = 600_000
+HOUR_MS = 3_600_000
+
+
+def test_listens_that_are_dated_ahead_of_the_clock_are_left_out_and_told():
+    told, now_ms, seconds = [], [5 * HOUR_MS], [0.0]
+    guard = AheadGuard(FUTURE_MS, told.append, lambda: now_ms[0], lambda: seconds[0])
+    latest = now_ms[0] + FUTURE_MS + HOUR_MS
+    counts, sound = ListenCounts(DECAY, guard), [listen(n, latest - n) for n in range(3)]
+    wanted = expected(sound)
+    with capture_logs() as logs:
+        counts.add([*sound, listen(7, latest + 1), listen(8, LATEST_AT), listen(9, LATEST_AT, "skip")])
+        counts.add([listen(7, LATEST_AT)])
+        seconds[0] = 60.0
+        counts.add([listen(7, LATEST_AT)])
+    assert as_dict(counts.sums(), wanted.landmark) == as_dict(wanted, wanted.landmark)
+    assert (counts.num_listens, told) == (3, [2, 1, 1])
+    assert [line["listens"] for line in logs] == [2, 2]
+    now_ms[0] += 1
+    counts.add([listen(7, latest + 1)])
+    assert counts.num_listens == 4
 
 
 @given(logs, st.lists(st.integers(0, 80), max_size=5), st.integers(1, 50))

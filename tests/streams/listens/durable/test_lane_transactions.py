@@ -18,6 +18,7 @@ from aiokafka.producer import sender as aiokafka_sender
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sidestream.streams.contracts.deadletters import DeadLetter
 from sidestream.streams.errors import LaneError, LaneFenced, LaneInterrupted, SettingsError
 from sidestream.streams.kafka.clients import TRANSACTION_BACKOFF_S, Clients, KafkaSettings
 from sidestream.streams.listens.durable import transactions
@@ -39,6 +40,7 @@ from tests.streams.listens.lane_scenes import (
     bad_records,
     changelog,
     dead_letters,
+    drain,
     expected,
     fill,
     make_lane,
@@ -156,6 +158,44 @@ async def test_retriable_error_is_aborted_and_retried(tmp_path):
     assert kafka.steps.count("abort") == ATTEMPTS - 1
     assert dead_letters(kafka) == bad_records(kafka)
     assert await run_to_end(kafka, tmp_path / "rebuilt") == expected(kafka)
+
+
+async def test_a_retry_sends_all_of_its_batch_again():
+    """Refused are batches of listens, with values, dead letters and counts; those of the start have neither."""
+    kafka = FakeKafka()
+    writer = make_writer_on(kafka)
+    await writer.open(0)
+    letters = [DeadLetter("listens.dlq", b"k", bytes([n]), [("h", b"1")]) for n in range(3)]
+    batch = FoldedBatch(
+        0,
+        {b"u": b"1", b"v": None},
+        letters,
+        7,
+        {"erasures": 4},
+        [DerivedRecord("counts", 1, b"c", b"2")],
+    )
+    kafka.refusals = [NotEnoughReplicasError() for _ in range(ATTEMPTS - 1)]
+    await writer.publish(batch)
+    await writer.close(0)
+    assert kafka.steps.count("abort") == ATTEMPTS - 1
+    assert changelog(kafka) == batch.values
+    assert [record.value for record in kafka.visible("listens.dlq", 0)] == [letter.value for letter in letters]
+    assert [record[4:6] for record in kafka.visible("counts", 1)] == [(b"c", b"2")]
+    assert (kafka.offsets, kafka.erasure_offsets) == ({0: 7}, {0: 4})
+
+
+async def test_batches_of_a_running_lane_are_aborted_and_retried(tmp_path):
+    kafka = FakeKafka()
+    lane = make_lane(kafka, tmp_path)
+    await lane.on_assigned(PARTITIONS)
+    await asyncio.wait_for(lane._all_ready.wait(), 20)
+    kafka.refusals = [NotEnoughReplicasError() for _ in range(ATTEMPTS - 1)]
+    fill(kafka, 100)
+    await drain(kafka, lane)
+    await lane.close()
+    assert kafka.steps.count("abort") == ATTEMPTS - 1
+    assert changelog(kafka) == expected(kafka)
+    assert dead_letters(kafka) == bad_records(kafka)
 
 
 async def test_a_refused_batch_stops_the_lane_and_keeps_nothing(tmp_path):
