@@ -1,8 +1,8 @@
 """Listens that are dated far ahead: they are folded, but not counted.
 
 Weights grow with time (forward decay), so the count of one listen of the year 2099 is beyond the range of a double
-beside those of today, which become zero. Listens that are that far ahead come from producers whose clock is wrong, where
-the broker does not refuse them (`message.timestamp.after.max.ms`), and from producers that set no Kafka timestamp.
+beside those of today, which become zero. Such listens come from producers whose clock is wrong, where the broker does
+not refuse them (`message.timestamp.after.max.ms`), and from producers that set no Kafka timestamp.
 """
 
 import time
@@ -12,6 +12,7 @@ from sidestream.streams.runtime.clock import WallClock
 from sidestream.streams.runtime.logs.log import get_log
 
 _log = get_log(__name__)
+_WALL = WallClock()
 
 # How far the clock of a producer may be ahead: what brokers accept by default since Kafka 4.0.
 PRODUCER_AHEAD_MS = 3_600_000
@@ -45,7 +46,7 @@ class AheadGuard:
         self,
         max_future_ms: int,
         on_ahead: Callable[[int], None] = lambda count: None,
-        wall_ms: Callable[[], int] = WallClock(),
+        wall_ms: Callable[[], int] = _WALL,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         self._max_future_ms, self._on_ahead, self._wall_ms, self._seconds = max_future_ms, on_ahead, wall_ms, seconds

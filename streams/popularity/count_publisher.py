@@ -117,7 +117,8 @@ class ItemCounting:
         published = self._published_by.pop(partition)
         if published.mark is not None and published.mark > position:
             published = await self._of_this_source(partition, position, published)
-        changes = PartitionChanges(partition, self._settings.decay, self._count_topics, published, position, self._guard)
+        decay, guard = self._settings.decay, self._guard
+        changes = PartitionChanges(partition, decay, self._count_topics, published, position, guard)
         # Without a mark at once: a crash before the first one would lose count of the listens until then.
         wait_s = self._settings.publish_s * (partition * _GOLDEN_RATIO % 1) if published.mark is not None else 0.0
         counting = PartitionCounting(partition, self, changes, wait_s)
