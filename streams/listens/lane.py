@@ -307,7 +307,8 @@ class ListenLane:
         gained, lost = now_owned - self._assigned, self._assigned - now_owned
         self._assigned = now_owned
         wanted = self._wanted_standbys()
-        self.standbys.keep(wanted - lost, now_owned)  # the tables of those that are gone are still open
+        # The tables of those that are gone are still open.
+        self.standbys.keep(wanted - lost, now_owned | lost)
         ending = self._folding.of(lost)
         self._end_folds(lost)
         if (source := self._source) is not None:  # otherwise all are begun as soon as it is open
@@ -401,7 +402,8 @@ class ListenLane:
             await source.close()
 
     def _begin_folds(self, partitions: Iterable[int], source: ListenSource) -> None:
-        shared = self._parts, self._host, self._table, self._restorer, self._check, source, self._derived
+        tables = self._table, self._restorer, self._check, self.standbys
+        shared = self._parts, self._host, *tables, source, self._derived
         for partition in partitions:
             fold, stop = PartitionFold(partition, *shared), asyncio.Event()
             self._folds[partition], self._stops[partition] = fold, stop

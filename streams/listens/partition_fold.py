@@ -26,6 +26,7 @@ from sidestream.streams.listens.restore.positions import start_position, write_o
 from sidestream.streams.listens.restore.restorer import STAMP_MS, Restorer
 from sidestream.streams.listens.restore.source_check import SourceCheck
 from sidestream.streams.listens.source import ListenSource
+from sidestream.streams.listens.standbys import Standbys
 from sidestream.streams.listens.table.partition import PartitionTable
 from sidestream.streams.listens.table.users import UserTable
 from sidestream.streams.runtime.lane_protocol import LaneHost
@@ -54,6 +55,7 @@ class PartitionFold:
         tables: Local tables.
         restorer: Restores the table.
         check: Compares table and topics.
+        standbys: Hands the table over, if this worker was a standby of the partition.
         source: Reads the listens and the erasures; open.
         derived: Output derived from the listens; None if there is none.
         clock: Monotonic seconds.
@@ -73,6 +75,7 @@ class PartitionFold:
         tables: UserTable,
         restorer: Restorer,
         check: SourceCheck,
+        standbys: Standbys,
         source: ListenSource,
         derived: DerivedOutput | None,
         clock: Callable[[], float] = time.monotonic,
@@ -83,7 +86,7 @@ class PartitionFold:
         self.folding: Folding | None = None
         self._partition, self._parts, self._host = partition, parts, host
         self._tables, self._restorer, self._check = tables, restorer, check
-        self._source, self._derived, self._clock = source, derived, clock
+        self._standbys, self._source, self._derived, self._clock = standbys, source, derived, clock
         self._where = f"{parts.topic}/{partition}"
         self._output: PartitionOutput | None = None
         self._is_lost = asyncio.Event()
@@ -145,6 +148,7 @@ class PartitionFold:
         committed, erased, *_ = await run_concurrently(
             [self._committed(topic), self._committed(None if parts.erasures is None else parts.erasures.topic)]
         )
+        await self._standbys.hand_over(partition)
         table = (await run_in_thread(self._tables.open, [partition]))[partition]
         await run_concurrently([self._restore(table), self._prepare_output()])
         origin = self._check.after_restore(partition, table, committed)

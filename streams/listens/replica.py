@@ -9,6 +9,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from rocksdict import DbClosedError
+
 from sidestream.models.history.layout import decode
 from sidestream.streams.contracts.topics import Topics
 from sidestream.streams.errors import LaneError
@@ -89,9 +91,21 @@ class ReadReplica:
         Raises:
             TimeoutError: Some partition is not complete by then.
         """
-        async with asyncio.timeout(timeout_s):
-            while any(lag_ms is None for _, lag_ms in self.lags().values()):  # noqa: ASYNC110 - a rare, short wait
-                await asyncio.sleep(POLL_S)
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self._incomplete():  # noqa: ASYNC110 - a rare, short wait
+                    await asyncio.sleep(POLL_S)
+        except TimeoutError:
+            msg = f"expected complete partitions within {timeout_s:g} s, got none yet of {self._incomplete()}"
+            raise TimeoutError("; ".join([msg, *(f"{p}: {why}" for p, why in self.troubles.items())])) from None
+
+    @property
+    def troubles(self) -> Mapping[int, str]:
+        """Why partitions are not current, by partition."""
+        return self._standbys.troubles
+
+    def _incomplete(self) -> list[int]:
+        return [partition for partition, (_, lag_ms) in self.lags().items() if lag_ms is None]
 
     def lags(self) -> Mapping[int, tuple[int | None, int | None]]:
         """Return how far each partition is behind: offsets, and ms since it was last complete; None if unknown."""
@@ -107,16 +121,21 @@ class ReadReplica:
             The state, with its age.
 
         Raises:
-            LaneError: The user's partition is not kept here, or its table is not open yet.
+            LaneError: The user's partition is not kept here, or its table is not open now.
         """
         key = user_id.encode()
         partition = self._listens.partition_of(key)
         if partition not in self.partitions:
             msg = f"user {user_id!r}: expected a user of partitions {sorted(self.partitions)}, got one of {partition}"
             raise LaneError(msg)
-        if (table := self._tables.get(partition)) is None:
-            msg = f"partition {partition}: its table is not open yet; wait for `wait_current`"
+        try:
+            table = self._tables.get(partition)
+            value = None if table is None else table.get(key)
+        except DbClosedError:  # it is opened again, or rebuilt
+            table = value = None
+        if table is None:
+            why = self.troubles.get(partition, "wait for `wait_current`")
+            msg = f"partition {partition}: its table is not open now; {why}"
             raise LaneError(msg)
-        value = table.get(key)
         watermark = None if value is None else decode(value).watermark
         return StateRead(value, watermark, self.lags()[partition][1])

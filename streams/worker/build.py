@@ -307,8 +307,11 @@ class WorkerParts:
         about = {"role": self.role, "tokenizer_version": tokenizer_version, "model_version": model_version}
         if self.guarantee is None or self._standbys is None:
             return about
-        lags = self._standbys.lags().items()
-        standbys = [{"partition": p, "behind": behind, "lag_ms": lag_ms} for p, (behind, lag_ms) in lags]
+        lags, troubles = self._standbys.lags().items(), self._standbys.troubles
+        standbys = [
+            {"partition": p, "behind": behind, "lag_ms": lag_ms, **({"trouble": troubles[p]} if p in troubles else {})}
+            for p, (behind, lag_ms) in lags
+        ]
         return {**about, "guarantee": self.guarantee, "standbys": standbys}
 
 

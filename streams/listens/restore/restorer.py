@@ -64,20 +64,26 @@ class _Followed:
 
     Attributes:
         table: Its table.
-        bulk: The last bulk, running or done.
+        bulk: The bulk that is being written, or has just been; None if all that was read is written.
         restored: Set when the restore's end is reached; None while nobody waits for it.
+        position: Next offset to read.
+        written: The table holds everything before this offset.
+        end: End of the changelog when it was begun; that of the reader's last response may be from earlier.
         moved_s: When the position last changed, monotonic.
-        current_s: When the table was last seen complete, monotonic; None if it never was.
         failure: Why it is no longer followed.
+        is_ending: Whether it is being released: nothing is written any more.
+        stopped: Set when it is no longer followed.
     """
 
     table: PartitionTable
+    position: int
+    written: int
+    end: int
+    moved_s: float
     bulk: "asyncio.Task[None] | None" = None
     restored: asyncio.Event | None = None
-    position: int = -1
-    moved_s: float = 0.0
-    current_s: float | None = None
     failure: BaseException | None = None
+    is_ending: bool = False
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -115,6 +121,8 @@ class Restorer:
         self._uncommitted: PartitionReader | None = None
         self._pumping: asyncio.Task[None] | None = None
         self._followed: dict[int, _Followed] = {}
+        # When each table was last seen complete, monotonic; kept over the attempts to follow it.
+        self._current_s: dict[int, float] = {}
         # Partitions whose restore has begun and was not completed.
         self._unfinished: set[int] = set()
 
@@ -138,9 +146,9 @@ class Restorer:
             RestoreError: The changelog does not fit the table, or holds what cannot be read.
         """
         async with self._open():
-            followed = self._followed.get(partition)
             try:
                 end = await self._stable_end(partition)
+                followed = self._healthy(partition)
                 if followed is None:
                     followed = await self._follow(partition, table, removals_kept_ms, on_rebuild)
                 start = followed.position
@@ -182,33 +190,41 @@ class Restorer:
 
     async def release(self, partition: int) -> None:
         """Stop following a partition; its table is at rest afterwards."""
-        followed = self._followed.pop(partition, None)
+        followed = self._followed.get(partition)
         if followed is None:
             return
+        followed.is_ending = True
         if self._reader is not None:
             self._reader.pause(partition)
-        if followed.bulk is not None:  # a thread cannot be cancelled, and its table must not be closed meanwhile
-            await asyncio.wait({followed.bulk})
-            if followed.failure is None and not followed.bulk.cancelled():
-                followed.failure = followed.bulk.exception()
+        # A thread cannot be cancelled, and its table must not be closed meanwhile.
+        if (bulk := followed.bulk) is not None:
+            await asyncio.wait({bulk})
+            if followed.failure is None and not bulk.cancelled():
+                followed.failure = bulk.exception()
         followed.stopped.set()
+        if self._followed.get(partition) is followed:
+            del self._followed[partition]
 
     def follows(self, partition: int) -> bool:
         """Return whether a table is being kept current or restored."""
-        return partition in self._followed
+        return self._healthy(partition) is not None
 
     def behind(self, partition: int) -> int | None:
-        """Return how many offsets a followed table is behind its changelog; None if that is not known."""
-        followed = self._followed.get(partition)
+        """Return how many offsets of its changelog a followed table does not hold; None if that is not known."""
+        followed = self._healthy(partition)
         end = None if followed is None or self._reader is None else self._reader.end_seen(partition)
-        return None if followed is None or end is None else max(0, end - followed.position)
+        return None if followed is None or end is None else max(0, max(end, followed.end) - followed.written)
 
     def lag_ms(self, partition: int) -> int | None:
-        """Return how long ago a followed table was last seen complete, in ms; None if it never was."""
-        followed = self._followed.get(partition)
-        if followed is None or followed.current_s is None:
+        """Return how long ago a table was last seen complete, in ms; None if what it holds never was."""
+        if (current_s := self._current_s.get(partition)) is None:
             return None
-        return 0 if self.behind(partition) == 0 else round(1e3 * (self._seconds() - followed.current_s))
+        return 0 if self.behind(partition) == 0 else round(1e3 * (self._seconds() - current_s))
+
+    def _healthy(self, partition: int) -> _Followed | None:
+        """Return what is followed of a partition; None if that has failed, or is being released."""
+        followed = self._followed.get(partition)
+        return None if followed is None or followed.is_ending or followed.failure is not None else followed
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[None]:
@@ -259,6 +275,7 @@ class Restorer:
         on_rebuild: Callable[[], None] = lambda: None,
     ) -> _Followed:
         """Start to read a partition after what its table holds; a table that does not fit is rebuilt."""
+        await self.release(partition)  # one that has failed may still be writing
         reader = self._opened()
         try:
             begin, end = await reader.bounds(partition)
@@ -271,7 +288,9 @@ class Restorer:
         if reason is not None or table.was_damaged:
             self._metrics.rebuilt(reason or "damaged")
         start = max(begin, table.positions.changelog_offset + 1)
-        followed = self._followed[partition] = _Followed(table, position=start, moved_s=self._seconds())
+        if table.positions.changelog_offset < 0:  # new, or rebuilt
+            self._current_s.pop(partition, None)
+        followed = self._followed[partition] = _Followed(table, start, start, end, self._seconds())
         reader.begin(partition, start)
         return followed
 
@@ -314,7 +333,12 @@ class Restorer:
             msg = f"changelog {self.topic}/{partition}: records were deleted while they were read"
             self._fail(partition, LaneInterrupted(msg))
         for partition, followed in list(self._followed.items()):
-            await self._note(reader, partition, followed)
+            try:
+                await self._note(reader, partition, followed)
+            except BrokerError:
+                raise
+            except Exception as exc:  # noqa: BLE001 - of a table, such as a full disk: of this partition alone
+                self._fail(partition, exc)
         if is_restoring:
             self._log.note()
 
@@ -322,31 +346,42 @@ class Restorer:
         return min(LONGEST_FOLLOW_POLL_MS, max(FOLLOW_POLL_MS, len(self._followed)))
 
     async def _take(self, partition: int, records: Sequence[Any]) -> None:
-        followed = self._followed.get(partition)
-        if followed is None:
+        if (followed := self._healthy(partition)) is None:
             return
         if followed.bulk is not None:
             await asyncio.wait({followed.bulk})
-            if (error := followed.bulk.exception()) is not None:
-                self._fail(partition, error)
-        if self._followed.get(partition) is followed and followed.failure is None:
+            self._note_bulk(partition, followed)
+        if self._healthy(partition) is followed:
             followed.bulk = asyncio.create_task(self._apply(followed.table, records))
 
     async def _note(self, reader: PartitionReader, partition: int, followed: _Followed) -> None:
         position, now_s = await reader.position(partition), self._seconds()
-        if self._followed.get(partition) is not followed:
+        self._note_bulk(partition, followed)
+        if self._healthy(partition) is not followed:
             return
         if position != followed.position:
             followed.position, followed.moved_s = position, now_s
-        if self.behind(partition) == 0:
-            followed.current_s = now_s
+        if followed.bulk is None:
+            followed.written = position
+        is_current = self.behind(partition) == 0
+        if is_current:
+            self._current_s[partition] = now_s
         progress = self.progress.get(partition)
         if followed.restored is not None and progress is not None:
             progress.position = position
             if not progress.remaining:
-                followed.restored.set()
-        elif followed.current_s == now_s and (followed.bulk is None or followed.bulk.done()):
+                followed.restored.set()  # who waits for it waits for the bulk too
+        elif is_current:
             self._stamp(followed.table)
+
+    def _note_bulk(self, partition: int, followed: _Followed) -> None:
+        """Look at a bulk that is done: whether what it held is written."""
+        if followed.bulk is None or not followed.bulk.done():
+            return
+        if (error := followed.bulk.exception()) is not None:
+            self._fail(partition, error)
+        else:
+            followed.bulk = None
 
     def _fail(self, partition: int, error: BaseException) -> None:
         followed = self._followed.get(partition)

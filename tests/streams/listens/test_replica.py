@@ -9,7 +9,9 @@ from sidestream.models.history import describe
 from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.contracts.topics import build_topics
 from sidestream.streams.errors import LaneError
+from sidestream.streams.listens import standbys
 from sidestream.streams.listens.replica import ReadReplica, StateRead
+from sidestream.streams.listens.table.partition import PartitionTable
 from tests.streams.listens.fake_kafka import FakeKafka
 from tests.streams.listens.lane_scenes import LANE, PARTITIONS, drain, expected, make_lane
 
@@ -87,3 +89,23 @@ async def test_it_keeps_some_partitions_and_names_the_others(kafka, tmp_path):
         assert replica.read(here) == StateRead(None, None, 0)
         with pytest.raises(LaneError, match=r"expected a user of partitions \[1\], got one of 0"):
             replica.read(there)
+
+
+async def test_it_names_what_is_incomplete_and_why(kafka, tmp_path, monkeypatch):
+    def full(*args, **options):
+        raise Exception("No space left on device")
+
+    monkeypatch.setattr(standbys, "RETRY_S", 0.01)
+    user = next(user for user in USERS if TOPICS.listens.partition_of(user.encode()) == 1)
+    kafka.append("changelog", 1, user.encode(), b"1")
+    async with ReadReplica(kafka, TOPICS, tmp_path, LANE, partitions=[1]) as replica:
+        with monkeypatch.context() as patch:
+            patch.setattr(PartitionTable, "load", full)
+            with pytest.raises(TimeoutError, match=r"none yet of \[1\]; 1: .*No space left"):
+                await replica.wait_current(0.5)
+        await replica.wait_current(20)
+        assert replica._tables.get(1).get(user.encode()) == b"1"
+        assert replica.troubles == {}
+        replica._tables.get(1).close()
+        with pytest.raises(LaneError, match="partition 1: its table is not open now"):
+            replica.read(user)

@@ -112,6 +112,16 @@ def test_the_guarantee_is_part_of_the_readiness(tmp_path, flags, guarantee):
 
 
 @pytest.mark.usefixtures("_loop")
+def test_standbys_are_part_of_the_readiness_with_their_troubles(tmp_path):
+    parts = create_app(settings_of(tmp_path), PAIR)
+    parts._standbys = SimpleNamespace(lags=lambda: {1: (0, 0), 2: (None, 70)}, troubles={2: "the disk is full"})
+    assert parts._about()["standbys"] == [
+        {"partition": 1, "behind": 0, "lag_ms": 0},
+        {"partition": 2, "behind": None, "lag_ms": 70, "trouble": "the disk is full"},
+    ]
+
+
+@pytest.mark.usefixtures("_loop")
 def test_unread_records_are_a_metric_by_topic_and_partition(tmp_path):
     parts = create_app(settings_of(tmp_path, **{"topics.user_partitions": 2}), PAIR)
     sessions = parts.app.transport.lanes[parts.topics.session_starts.name]
