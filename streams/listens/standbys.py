@@ -21,7 +21,7 @@ from sidestream.streams.runtime.waiting import run_in_thread
 _log = get_log(__name__)
 
 RETRY_S = 5.0
-# How long the same failure of a standby is not logged again.
+# How long a lasting failure of a standby is not logged again: texts of RocksDB differ with each attempt.
 QUIET_S = 60.0
 
 
@@ -34,7 +34,7 @@ class _Standby:
         is_handed_over: Whether its table is the owner's by now, who also closes it.
         is_ending: Whether its task has been cancelled; a failure of what it then cleans up would hide that.
         trouble: Why it was not followed at last; None if there was nothing.
-        quiet_until_s: Until when the same trouble is not logged again, monotonic.
+        quiet_until_s: Until when troubles are not logged again, monotonic.
     """
 
     task: "asyncio.Task[None] | None" = None
@@ -182,7 +182,7 @@ class Standbys(Service):
 
     def _note(self, partition: int, standby: _Standby, exc: Exception) -> None:
         trouble = str(exc) if isinstance(exc, SidestreamError) else repr(exc)
-        if trouble != standby.trouble or self._clock() >= standby.quiet_until_s:
+        if self._clock() >= standby.quiet_until_s:
             standby.quiet_until_s = self._clock() + QUIET_S
             _log.warning("standby is not kept current now", partition=partition, detail=trouble)
         standby.trouble = trouble
