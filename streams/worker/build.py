@@ -25,7 +25,7 @@ from sidestream.streams.generations.pair import Pair, load_pair
 from sidestream.streams.generations.pair_loader import LoadPair
 from sidestream.streams.generations.serving import Serving
 from sidestream.streams.group.faust_app import make_faust_app
-from sidestream.streams.group.transport import FaustHost, register
+from sidestream.streams.group.host import FaustHost, register
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.listens.durable.guarantee import Guarantee
 from sidestream.streams.listens.erasure.feed import ErasureFeed

@@ -16,7 +16,7 @@ import faust
 from sidestream.streams.contracts.decode import DEFAULT_LIMITS, decode_listen
 from sidestream.streams.contracts.topics import MAX_COUNT_RANGES
 from sidestream.streams.group.faust_app import make_faust_app
-from sidestream.streams.group.transport import FaustHost, register
+from sidestream.streams.group.host import FaustHost, register
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
 from sidestream.streams.listens.lane import ListenLane
 from sidestream.streams.listens.settings import LaneSettings

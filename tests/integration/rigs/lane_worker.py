@@ -17,7 +17,7 @@ from sidestream.streams.contracts.placement import Placement
 from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.contracts.topics import Topics, build_topics
 from sidestream.streams.group.faust_app import make_faust_app
-from sidestream.streams.group.transport import FaustHost, register
+from sidestream.streams.group.host import FaustHost, register
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
 from sidestream.streams.listens.erasure.feed import ErasureFeed
 from sidestream.streams.listens.erasure.sweep import Sweep

@@ -15,7 +15,8 @@ from faust.types import TP
 from sidestream.streams.errors import LaneError, SettingsError
 from sidestream.streams.group import faust_app
 from sidestream.streams.group.faust_app import check_versions, make_faust_app
-from sidestream.streams.group.transport import FaustHost, LaneTransport, register
+from sidestream.streams.group.host import FaustHost, register
+from sidestream.streams.group.transport import LaneTransport
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
 from sidestream.streams.kafka.records.aiokafka_records import TolerantRecords
 from sidestream.streams.listens.settings import LaneSettings

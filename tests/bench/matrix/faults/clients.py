@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from sidestream.streams.group.transport import FaustHost
+from sidestream.streams.group.host import FaustHost
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
 from sidestream.streams.listens.batch import ListenBatch
 from sidestream.streams.listens.lane import ListenLane
