@@ -1,1 +1,1 @@
-"""Faults of the client libraries: records that they cannot read, which are isolated, and an error that they overlook."""
+"""Faults of the client libraries: records that they cannot read are isolated, an error that they overlook is raised."""
