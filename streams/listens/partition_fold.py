@@ -22,8 +22,9 @@ from aiokafka.errors import KafkaError
 from sidestream.streams.errors import BrokerError, LaneFenced, LaneInterrupted
 from sidestream.streams.listens.derived import DerivedOutput, PartitionOutput
 from sidestream.streams.listens.folding import Folding, FoldParts
+from sidestream.streams.listens.restore.followed import STAMP_MS
 from sidestream.streams.listens.restore.positions import start_position, write_origin
-from sidestream.streams.listens.restore.restorer import STAMP_MS, Restorer
+from sidestream.streams.listens.restore.restorer import Restorer
 from sidestream.streams.listens.restore.source_check import SourceCheck
 from sidestream.streams.listens.source import ListenSource
 from sidestream.streams.listens.standbys import Standbys

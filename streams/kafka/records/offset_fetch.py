@@ -7,6 +7,7 @@ group has never committed: whoever asks starts anew.
 Source: KIP-88.
 """
 
+from functools import wraps
 from typing import Any
 
 from aiokafka import errors
@@ -23,6 +24,7 @@ def install() -> None:
     GroupCoordinator._send_req = _send_and_check
 
 
+@wraps(_send)
 async def _send_and_check(coordinator: Any, request: Any) -> Any:
     response = await _send(coordinator, request)
     if isinstance(request, OffsetFetchRequest) and (code := getattr(response, "error_code", 0)):

@@ -13,39 +13,27 @@ The rules that make it safe, each learned from lost events:
 
 A partition that is followed keeps its table current until it is restored or released: a standby's table needs only the
 tail of the changelog when its partition is taken over.
-
-While one bulk of a partition is written in a thread, the next one is fetched and parsed: with two cores this dominates
-the wall time. One bulk in flight per partition bounds the memory and preserves the order.
 """
 
 import asyncio
-import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any
 
-from sidestream.streams.contracts.unreadable import require_intact
-from sidestream.streams.errors import BrokerError, LaneInterrupted, RestoreError
+from sidestream.streams.errors import BrokerError, LaneInterrupted
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.partition_reader import PartitionReader
 from sidestream.streams.kafka.read_rules import POLL_MS, Place
-from sidestream.streams.listens.restore.origin import ORIGIN_KEY
+from sidestream.streams.listens.restore.changelog import ChangelogReader, unreadable
+from sidestream.streams.listens.restore.followed import FollowedTable
 from sidestream.streams.listens.restore.progress import ProgressLog, RestoreProgress
 from sidestream.streams.listens.restore.rebuild import rebuild_reason, reset
-from sidestream.streams.listens.table.meta import Positions, TableIdentity
+from sidestream.streams.listens.table.meta import TableIdentity
 from sidestream.streams.listens.table.partition import PartitionTable
 from sidestream.streams.runtime.garbage_collection import collection_paused
 from sidestream.streams.runtime.lane_metrics import LaneMetrics
 from sidestream.streams.runtime.waiting import run_in_thread
 
-logger = logging.getLogger(__name__)
-
-# Fencing ends the transactions of the changelog's own writers; only another program's transaction may still be open.
-# Shorter than the watchdog's limit, so that the message names what must be done.
-STABLE_S = 20.0
-STABLE_POLL_S = 0.02
 # Without progress for this long, the partition is opened again: its leader may have moved, or be gone.
 STALLED_S = 20.0
 # Pause after a request that Kafka refused.
@@ -53,38 +41,6 @@ FAILED_S = 0.5
 # Of partitions that are only followed. A promotion waits for the end of a poll, so it is short; looking at the position
 # of a partition takes some 10 µs, so it is longer for many.
 FOLLOW_POLL_MS, LONGEST_FOLLOW_POLL_MS = 50, 500
-# If nothing else has to be written, the time at which a table was last complete is updated only when it is older than
-# this: a newer one is not worth a flush.
-STAMP_MS = 3_600_000
-
-
-@dataclass(slots=True, eq=False)
-class _Followed:
-    """One partition that is read.
-
-    Attributes:
-        table: Its table.
-        bulk: The bulk that is being written, or has just been; None if all that was read is written.
-        restored: Set when the restore's end is reached; None while nobody waits for it.
-        position: Next offset to read.
-        written: The table holds everything before this offset.
-        end: End of the changelog when it was begun; that of the reader's last response may be from earlier.
-        moved_s: When the position last changed, monotonic.
-        failure: Why it is no longer followed.
-        is_ending: Whether it is being released: nothing is written any more.
-        stopped: Set when it is no longer followed.
-    """
-
-    table: PartitionTable
-    position: int
-    written: int
-    end: int
-    moved_s: float
-    bulk: "asyncio.Task[None] | None" = None
-    restored: asyncio.Event | None = None
-    failure: BaseException | None = None
-    is_ending: bool = False
-    stopped: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Restorer:
@@ -117,10 +73,9 @@ class Restorer:
         self._log = ProgressLog(self.topic, self.progress)
         self._opening = asyncio.Lock()
         self._users = 0
-        self._reader: PartitionReader | None = None
-        self._uncommitted: PartitionReader | None = None
+        self._changelog: ChangelogReader | None = None
         self._pumping: asyncio.Task[None] | None = None
-        self._followed: dict[int, _Followed] = {}
+        self._followed: dict[int, FollowedTable] = {}
         # When each table was last seen complete, monotonic; kept over the attempts to follow it.
         self._current_s: dict[int, float] = {}
         # Partitions whose restore has begun and was not completed.
@@ -147,7 +102,7 @@ class Restorer:
         """
         async with self._open():
             try:
-                end = await self._stable_end(partition)
+                end = await self._opened().stable_end(partition)
                 followed = self._healthy(partition)
                 if followed is None:
                     followed = await self._follow(partition, table, removals_kept_ms, on_rebuild)
@@ -161,7 +116,7 @@ class Restorer:
             if followed.failure is not None:
                 raise followed.failure
             # Concurrent flushes of several partitions take half as long: they wait for the disk.
-            await run_in_thread(self._finish, partition, table)
+            await run_in_thread(followed.finish, self.progress[partition].position)
         self._unfinished.discard(partition)
         if not self._unfinished:
             self._log.end()
@@ -194,13 +149,9 @@ class Restorer:
         if followed is None:
             return
         followed.is_ending = True
-        if self._reader is not None:
-            self._reader.pause(partition)
-        # A thread cannot be cancelled, and its table must not be closed meanwhile.
-        if (bulk := followed.bulk) is not None:
-            await asyncio.wait({bulk})
-            if followed.failure is None and not bulk.cancelled():
-                followed.failure = bulk.exception()
+        if self._changelog is not None:
+            self._changelog.records.pause(partition)
+        await followed.end_bulk()
         followed.stopped.set()
         if self._followed.get(partition) is followed:
             del self._followed[partition]
@@ -212,7 +163,7 @@ class Restorer:
     def behind(self, partition: int) -> int | None:
         """Return how many offsets of its changelog a followed table does not hold; None if that is not known."""
         followed = self._healthy(partition)
-        end = None if followed is None or self._reader is None else self._reader.end_seen(partition)
+        end = None if followed is None or self._changelog is None else self._changelog.records.end_seen(partition)
         return None if followed is None or end is None else max(0, max(end, followed.end) - followed.written)
 
     def lag_ms(self, partition: int) -> int | None:
@@ -221,10 +172,10 @@ class Restorer:
             return None
         return 0 if self.behind(partition) == 0 else round(1e3 * (self._seconds() - current_s))
 
-    def _healthy(self, partition: int) -> _Followed | None:
+    def _healthy(self, partition: int) -> FollowedTable | None:
         """Return what is followed of a partition; None if that has failed, or is being released."""
         followed = self._followed.get(partition)
-        return None if followed is None or followed.is_ending or followed.failure is not None else followed
+        return followed if followed is not None and followed.is_healthy else None
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[None]:
@@ -244,28 +195,25 @@ class Restorer:
         self.progress.clear()
         self._unfinished.clear()
         self._log = ProgressLog(self.topic, self.progress)
-        reader = PartitionReader(self._clients, self.topic, self._partitions)
-        uncommitted = PartitionReader(self._clients, self.topic, self._partitions, read_committed=False)
-        try:
-            await reader.open()
-            if not self._clients.is_embedded:  # no transaction isolation
-                await uncommitted.open()
-                self._uncommitted = uncommitted
-        except BrokerError as exc:
-            await reader.close()
-            raise self._unreadable(exc) from exc
-        self._reader = reader
-        self._pumping = asyncio.create_task(self._pump(reader), name=f"reader of {self.topic}")
+        changelog = ChangelogReader(self._clients, self.topic, self._partitions, self._seconds)
+        await changelog.open()
+        self._changelog = changelog
+        self._pumping = asyncio.create_task(self._pump(changelog.records), name=f"reader of {self.topic}")
 
     async def _disconnect(self) -> None:
         pumping, self._pumping = self._pumping, None
-        readers, self._reader, self._uncommitted = (self._reader, self._uncommitted), None, None
+        changelog, self._changelog = self._changelog, None
         if pumping is not None:
             pumping.cancel()
             await asyncio.wait({pumping})
-        for reader in readers:
-            if reader is not None:
-                await reader.close()
+        if changelog is not None:
+            await changelog.close()
+
+    def _opened(self) -> ChangelogReader:
+        if self._changelog is None:
+            msg = f"changelog {self.topic}: its reader was closed; the partition is opened again"
+            raise LaneInterrupted(msg)
+        return self._changelog
 
     async def _follow(
         self,
@@ -273,14 +221,11 @@ class Restorer:
         table: PartitionTable,
         removals_kept_ms: int | None,
         on_rebuild: Callable[[], None] = lambda: None,
-    ) -> _Followed:
+    ) -> FollowedTable:
         """Start to read a partition after what its table holds; a table that does not fit is rebuilt."""
         await self.release(partition)  # one that has failed may still be writing
-        reader = self._opened()
-        try:
-            begin, end = await reader.bounds(partition)
-        except BrokerError as exc:
-            raise self._unreadable(exc) from exc
+        changelog = self._opened()
+        begin, end = await changelog.bounds(partition)
         reason = rebuild_reason(table, begin, end, removals_kept_ms)
         if reason is not None:
             on_rebuild()
@@ -290,11 +235,12 @@ class Restorer:
         start = max(begin, table.positions.changelog_offset + 1)
         if table.positions.changelog_offset < 0:  # new, or rebuilt
             self._current_s.pop(partition, None)
-        followed = self._followed[partition] = _Followed(table, start, start, end, self._seconds())
-        reader.begin(partition, start)
+        place = Place(self.topic, partition)
+        followed = self._followed[partition] = FollowedTable(place, table, start, start, end, self._seconds())
+        changelog.records.begin(partition, start)
         return followed
 
-    async def _until_restored(self, partition: int, followed: _Followed) -> None:
+    async def _until_restored(self, partition: int, followed: FollowedTable) -> None:
         progress, restored = self.progress[partition], followed.restored
         if restored is None or followed.position >= progress.end:
             return
@@ -318,9 +264,9 @@ class Restorer:
             try:
                 await self._read_once(reader)
             except Exception as exc:  # noqa: BLE001 - whoever waits for a partition gets it
-                error = self._unreadable(exc) if isinstance(exc, BrokerError) else exc
-                for partition in list(self._followed):
-                    self._fail(partition, error)
+                error = unreadable(self.topic, exc) if isinstance(exc, BrokerError) else exc
+                for followed in list(self._followed.values()):
+                    followed.fail(error)
                 await asyncio.sleep(FAILED_S)
 
     async def _read_once(self, reader: PartitionReader) -> None:
@@ -328,41 +274,30 @@ class Restorer:
         with collection_paused():
             fetched = await reader.fetch(POLL_MS if is_restoring else self._follow_poll_ms(), self._batch_records)
             for partition, records in fetched.records.items():
-                await self._take(partition, records)
+                if (healthy := self._healthy(partition)) is not None:
+                    await healthy.write(records, self._metrics)
         for partition in fetched.lost:
-            msg = f"changelog {self.topic}/{partition}: records were deleted while they were read"
-            self._fail(partition, LaneInterrupted(msg))
+            if (lost := self._followed.get(partition)) is not None:
+                lost.fail(LaneInterrupted(f"changelog {lost.place}: records were deleted while they were read"))
         for partition, followed in list(self._followed.items()):
             try:
                 await self._note(reader, partition, followed)
             except BrokerError:
                 raise
             except Exception as exc:  # noqa: BLE001 - of a table, such as a full disk: of this partition alone
-                self._fail(partition, exc)
+                followed.fail(exc)
         if is_restoring:
             self._log.note()
 
     def _follow_poll_ms(self) -> int:
         return min(LONGEST_FOLLOW_POLL_MS, max(FOLLOW_POLL_MS, len(self._followed)))
 
-    async def _take(self, partition: int, records: Sequence[Any]) -> None:
-        if (followed := self._healthy(partition)) is None:
-            return
-        if followed.bulk is not None:
-            await asyncio.wait({followed.bulk})
-            self._note_bulk(partition, followed)
-        if self._healthy(partition) is followed:
-            followed.bulk = asyncio.create_task(self._apply(followed.table, records))
-
-    async def _note(self, reader: PartitionReader, partition: int, followed: _Followed) -> None:
+    async def _note(self, reader: PartitionReader, partition: int, followed: FollowedTable) -> None:
         position, now_s = await reader.position(partition), self._seconds()
-        self._note_bulk(partition, followed)
+        followed.note_bulk()
         if self._healthy(partition) is not followed:
             return
-        if position != followed.position:
-            followed.position, followed.moved_s = position, now_s
-        if followed.bulk is None:
-            followed.written = position
+        followed.note_position(position, now_s)
         is_current = self.behind(partition) == 0
         if is_current:
             self._current_s[partition] = now_s
@@ -372,87 +307,4 @@ class Restorer:
             if not progress.remaining:
                 followed.restored.set()  # who waits for it waits for the bulk too
         elif is_current:
-            self._stamp(followed.table)
-
-    def _note_bulk(self, partition: int, followed: _Followed) -> None:
-        """Look at a bulk that is done: whether what it held is written."""
-        if followed.bulk is None or not followed.bulk.done():
-            return
-        if (error := followed.bulk.exception()) is not None:
-            self._fail(partition, error)
-        else:
-            followed.bulk = None
-
-    def _fail(self, partition: int, error: BaseException) -> None:
-        followed = self._followed.get(partition)
-        if followed is not None and followed.failure is None:
-            followed.failure = error
-            if followed.restored is not None:
-                followed.restored.set()
-            followed.stopped.set()
-
-    async def _stable_end(self, partition: int) -> int:
-        """Fetch the end once all transactions before it have ended: last stable offset = high watermark."""
-        reader, place = self._opened(), Place(self.topic, partition)
-        try:
-            if self._uncommitted is None:
-                return (await reader.bounds(partition)).end
-            until_s = self._seconds() + STABLE_S
-            high = (await self._uncommitted.bounds(partition)).end
-            while True:
-                end = (await reader.bounds(partition)).end
-                if end >= high:
-                    return end
-                if self._seconds() > until_s:
-                    msg = (
-                        f"changelog {place}: expected no open transaction, got one since offset {end} for "
-                        f"{STABLE_S:.0f} s; its end is not written while the partition has no leader; if it stays, "
-                        "another program writes there: find it with `kafka-transactions.sh find-hanging` and abort it"
-                    )
-                    raise LaneInterrupted(msg)
-                await asyncio.sleep(STABLE_POLL_S)
-                high = (await self._uncommitted.bounds(partition)).end
-        except BrokerError as exc:
-            raise self._unreadable(exc) from exc
-
-    async def _apply(self, table: PartitionTable, records: Sequence[Any]) -> None:
-        last = records[-1].offset
-        if records[0].offset <= table.positions.changelog_offset:
-            # Cannot happen with our own consumer and an explicit seek; if it did, the stored offset would be wrong.
-            msg = (
-                f"changelog {self.topic}: expected records after offset {table.positions.changelog_offset}, got "
-                f"{records[0].offset}; restart the worker"
-            )
-            raise RestoreError(msg)
-        # Skipped, an unreadable record would lose a state, or bring an erased user back.
-        require_intact(self.topic, records[0].partition, records)
-        values = {record.key: record.value for record in records}
-        positions = replace(table.positions, changelog_offset=last)
-        if ORIGIN_KEY in values:  # the states start over, and so does the source
-            positions = Positions(last)
-        await run_in_thread(table.load, values, positions)
-        self._metrics.restored(len(records))
-
-    def _finish(self, partition: int, table: PartitionTable) -> None:
-        progress = self.progress[partition]
-        # Control records and compacted offsets before the position were skipped: they hold no data.
-        last = max(progress.position - 1, table.positions.changelog_offset)
-        age_ms = table.age_ms()
-        is_stamp_due = last >= 0 and (age_ms is None or age_ms >= STAMP_MS)
-        if last > table.positions.changelog_offset or is_stamp_due:
-            table.load({}, replace(table.positions, changelog_offset=last), is_complete=True)
-        table.flush()
-
-    def _stamp(self, table: PartitionTable) -> None:
-        age_ms = table.age_ms()
-        if age_ms is None or age_ms >= STAMP_MS:
-            table.load({}, table.positions, is_complete=True)
-
-    def _opened(self) -> PartitionReader:
-        if self._reader is None:
-            msg = f"changelog {self.topic}: its reader was closed; the partition is opened again"
-            raise LaneInterrupted(msg)
-        return self._reader
-
-    def _unreadable(self, exc: BaseException) -> LaneInterrupted:
-        return LaneInterrupted(f"changelog {self.topic}: cannot be read now ({exc}); check the broker")
+            followed.stamp()

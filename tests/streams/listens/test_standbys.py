@@ -6,10 +6,13 @@ from collections.abc import Callable
 
 import pytest
 from aiokafka.errors import KafkaError
+from structlog.testing import capture_logs
 
 from sidestream.streams.errors import LaneError
 from sidestream.streams.listens import standbys as standbys_module
 from sidestream.streams.listens.restore import restorer as restoring
+from sidestream.streams.listens.restore.changelog import ChangelogReader
+from sidestream.streams.listens.restore.followed import FollowedTable
 from sidestream.streams.listens.restore.restorer import Restorer
 from sidestream.streams.listens.restore.source_check import SourceCheck
 from sidestream.streams.listens.standbys import Standbys
@@ -94,7 +97,7 @@ async def scene(tmp_path, monkeypatch):
     made.tables.close()
 
 
-async def test_a_full_disk_is_survived_told_and_not_counted_as_held(scene, capsys, monkeypatch):
+async def test_a_full_disk_is_survived_told_and_not_counted_as_held(scene, monkeypatch):
     write_changelog(scene.kafka, 0, 50)
     scene.standbys.keep(ZERO, NONE)
     await scene.until_current()
@@ -102,10 +105,11 @@ async def test_a_full_disk_is_survived_told_and_not_counted_as_held(scene, capsy
     table._db = failing = Failing(table._db, FULL, 1)
     monkeypatch.setattr(standbys_module, "RETRY_S", 0.1)
     scene.kafka.append("changelog", 0, b"new", b"1")
-    await until(lambda: 0 in scene.standbys.troubles)
-    assert FULL in scene.standbys.troubles[0]
-    await until(lambda: scene.lag()[0] is None and scene.lag()[1] > 0)
-    assert FULL in capsys.readouterr().out
+    with capture_logs() as logs:
+        await until(lambda: 0 in scene.standbys.troubles)
+        assert FULL in scene.standbys.troubles[0]
+        await until(lambda: scene.lag()[0] is None and scene.lag()[1] > 0)
+    assert any(FULL in str(line) for line in logs)
     await until(lambda: scene.tables.get(0) not in (None, table) and scene.tables.get(0).get(b"new") == b"1")
     await scene.until_current()
     assert (scene.standbys.troubles, failing.left) == ({}, 0)
@@ -116,17 +120,19 @@ async def test_a_time_that_cannot_be_stamped_fails_its_partition_alone(scene, mo
     scene.standbys.keep(frozenset(PARTITIONS), NONE)
     await scene.until_current(0)
     await scene.until_current(1)
-    stamp, failures = Restorer._stamp, []
+    stamp, failures = FollowedTable.stamp, []
 
-    def full(restorer, table):
-        if table is scene.tables.get(0) and failures:
+    def full(followed):
+        if followed.place.partition == 0 and failures:
             failures.clear()
             raise Exception(FULL)
-        stamp(restorer, table)
+        stamp(followed)
 
-    monkeypatch.setattr(Restorer, "_stamp", full)
-    fail, failed = Restorer._fail, []
-    monkeypatch.setattr(Restorer, "_fail", lambda restorer, p, error: (failed.append(p), fail(restorer, p, error)))
+    monkeypatch.setattr(FollowedTable, "stamp", full)
+    fail, failed = FollowedTable.fail, []
+    monkeypatch.setattr(
+        FollowedTable, "fail", lambda followed, error: (failed.append(followed.place.partition), fail(followed, error))
+    )
     failures.append(1)
     await until(lambda: failed)
     await scene.until_current(0)
@@ -331,14 +337,14 @@ async def test_a_restore_that_begins_while_its_standby_fails_follows_the_partiti
     await scene.until_current()
     scene.standbys.keep(NONE, ZERO)
     await scene.standbys.hand_over(0)
-    stable_end = Restorer._stable_end
+    stable_end = ChangelogReader.stable_end
 
-    async def fails_meanwhile(restorer, partition):
-        restorer._fail(partition, LaneError("meanwhile"))
+    async def fails_meanwhile(changelog, partition):
+        scene.restorer._followed[partition].fail(LaneError("meanwhile"))
         scene.kafka.append("changelog", 0, b"new", b"1")
-        return await stable_end(restorer, partition)
+        return await stable_end(changelog, partition)
 
-    monkeypatch.setattr(Restorer, "_stable_end", fails_meanwhile)
+    monkeypatch.setattr(ChangelogReader, "stable_end", fails_meanwhile)
     table = scene.tables.open([0])[0]
     async with asyncio.timeout(restoring.STALLED_S / 4):
         await scene.restorer.restore(0, table)

@@ -116,7 +116,7 @@ async def test_a_listen_that_is_dated_far_ahead_takes_no_count_from_others():
         scene.fill(8, start=start)  # and a malformed one
         scene.kafka.append("listens", 1, b"u", ahead, timestamp=-1)
     scene.mark(0)
-    output = await scene.counting.resume(1, 10)
+    output = await scene.resume(1, 10)
     output.add([scene.rows(10, 20)], 20)
     await output.catch_up(asyncio.Event())
     output.add([scene.rows(20, 30)], 30)

@@ -26,7 +26,7 @@ from sidestream.streams.listens.durable.guarantee import choose_guarantee, make_
 from sidestream.streams.listens.durable.idempotent import IdempotentWriter
 from sidestream.streams.listens.durable.transactions import ATTEMPTS, TransactionalWriter
 from sidestream.streams.listens.durable.writer import DerivedRecord, FoldedBatch
-from sidestream.streams.listens.restore import restorer as restoring
+from sidestream.streams.listens.restore import changelog as readers
 from sidestream.streams.listens.restore.restorer import Restorer
 from sidestream.streams.listens.table.users import UserTable
 from sidestream.streams.runtime.pacing import Pacer
@@ -378,7 +378,7 @@ async def test_restore_waits_for_open_transactions(tmp_path, monkeypatch):
     table = tables.open([0])[0]
     restorer = Restorer(IDENTITY, kafka, 7, LaneCounts())
     with monkeypatch.context() as patch:
-        patch.setattr(restoring, "STABLE_S", 0.0)
+        patch.setattr(readers, "STABLE_S", 0.0)
         with pytest.raises(LaneInterrupted, match="expected no open transaction"):
             await restorer.restore(0, table)
     waiting = asyncio.create_task(restorer.restore(0, table))

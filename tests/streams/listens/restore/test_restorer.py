@@ -6,7 +6,9 @@ import pytest
 from aiokafka.errors import KafkaError
 
 from sidestream.streams.errors import LaneInterrupted, RestoreError
+from sidestream.streams.kafka.read_rules import Place
 from sidestream.streams.listens.restore import restorer as restoring
+from sidestream.streams.listens.restore.followed import FollowedTable
 from sidestream.streams.listens.restore.restorer import Restorer
 from sidestream.streams.listens.table.meta import Positions
 from sidestream.streams.listens.table.users import UserTable
@@ -79,8 +81,11 @@ async def test_records_before_the_position_are_refused(tables):
     kafka.append("changelog", 0, b"u", b"1")
     table = tables.open([0])[0]
     table.write({}, Positions(5, 5))
-    with pytest.raises(RestoreError, match="expected records after offset 5"):
-        await Restorer(IDENTITY, kafka, 7, LaneCounts())._apply(table, kafka.logs["changelog", 0])
+    followed = FollowedTable(Place("changelog", 0), table, 6, 6, 6, 0.0)
+    await followed.write(kafka.logs["changelog", 0], LaneCounts())
+    await followed.end_bulk()
+    assert isinstance(followed.failure, RestoreError)
+    assert "expected records after offset 5" in str(followed.failure)
 
 
 async def test_a_refused_fetch_interrupts_who_waits_and_the_next_restore_works(tables, monkeypatch):
