@@ -9,12 +9,11 @@ from aiokafka import TopicPartition
 from faust.assignor.partition_assignor import PartitionAssignor
 
 from sidestream.streams.errors import SettingsError
-from sidestream.streams.group.transport import LaneTransport, _Consumer
+from sidestream.streams.group.transport import LaneTransport, _Consumer, _ConsumerThread
 from sidestream.streams.runtime.lane_protocol import PartitionLane
 
 # How often to ask again whether this worker is a member.
 _ASK_S = 0.5
-_NO_MEMBER = ""
 
 
 class FaustHost:
@@ -53,9 +52,9 @@ class FaustHost:
         # The new owner of a partition may fence this worker before it knows its new assignment.
         while consumer.is_rebalancing:  # noqa: ASYNC110 - the state of Faust's consumer
             await asyncio.sleep(_ASK_S)
-        thread = consumer._thread
+        thread = cast(_ConsumerThread, consumer._thread)
         coordinator = thread._ensure_consumer()._coordinator
-        while coordinator.member_id != _NO_MEMBER:
+        while thread.is_member:
             if await thread.call_thread(coordinator._do_heartbeat):
                 return True
             await asyncio.sleep(_ASK_S)

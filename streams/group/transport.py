@@ -74,6 +74,11 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
             coordinator, conf.id, conf.consumer_group_instance_id, conf.broker_session_timeout
         )
 
+    @property
+    def is_member(self) -> bool:
+        """Whether the group counts this worker as a member, as far as is known."""
+        return self.group_client is not None and self.group_client.is_member
+
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         ours = cast("LaneTransport", transport)
         aiokafka_records.install()
@@ -160,8 +165,7 @@ class _Consumer(driver.Consumer):
     @property
     def _goes_on(self) -> bool:
         """Whether the lanes go on during a rebalance: not once the group has removed this worker."""
-        client = cast(_ConsumerThread, self._thread).group_client
-        return self.transport.keeps_partitions and client is not None and client.is_member
+        return self.transport.keeps_partitions and cast(_ConsumerThread, self._thread).is_member
 
     async def _stop_lanes(self) -> None:
         partitions, self._running = self._running, None

@@ -22,7 +22,7 @@ from aiokafka.errors import KafkaError
 from sidestream.streams.errors import BrokerError, LaneFenced, LaneInterrupted
 from sidestream.streams.listens.derived import DerivedOutput, PartitionOutput
 from sidestream.streams.listens.folding import Folding, FoldParts
-from sidestream.streams.listens.restore.followed import STAMP_MS
+from sidestream.streams.listens.restore.followed import STAMP_MS, is_stamp_due
 from sidestream.streams.listens.restore.positions import start_position, write_origin
 from sidestream.streams.listens.restore.restorer import Restorer
 from sidestream.streams.listens.restore.source_check import SourceCheck
@@ -214,7 +214,7 @@ class PartitionFold:
         while True:
             await asyncio.sleep(STAMP_MS / 1e3)
             table = self._tables.get(self._partition)
-            if table is not None and (table.age_ms() or 0) >= STAMP_MS:
+            if table is not None and is_stamp_due(table):
                 table.write({}, table.positions)
 
     async def _is_member(self, stop: asyncio.Event) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tests.bench.fleet.installation import Installation, Worker
-from tests.bench.peers.progress import INTERVAL_S, read_progress
+from tests.bench.peers.progress import INTERVAL_S, num_done, read_progress
 from tests.bench.support.harness import (
     Bench,
     at_least,
@@ -86,7 +86,7 @@ def measure_backlog(loop: OpenLoop, progress: Path, listens: int, tag: str, pati
         if spent_s < asked_s:
             return False
         asked_s = spent_s + INTERVAL_S
-        return read_progress(progress)[-1][1] >= listens
+        return num_done(progress) >= listens
 
     load: Load = loop.run(tag, begun, drained, patience_s)
     first, last, rates = drain_times(read_progress(progress), listens)
@@ -103,12 +103,7 @@ def measure_backlog(loop: OpenLoop, progress: Path, listens: int, tag: str, pati
 
 def measure_drain(worker: Worker, listens: int) -> float:
     """Measure a backlog without session-starts; returns its listens a second."""
-
-    def is_drained() -> bool:
-        noted = read_progress(worker.progress)
-        return bool(noted) and noted[-1][1] >= listens
-
-    wait_until(is_drained, 120, "the backlog is drained")
+    wait_until(lambda: num_done(worker.progress) >= listens, 120, "the backlog is drained")
     first, last, _ = drain_times(read_progress(worker.progress), listens)
     return listens / max(1e-9, last - first)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.bench.fleet.installation import Worker
-from tests.bench.peers.progress import read_progress
+from tests.bench.peers.progress import num_done, read_progress
 from tests.bench.sessions import make_worker, measure_backlog, measure_idle
 from tests.bench.support.harness import Bench, at_most, option_parser, percentile, told
 from tests.bench.support.open_loop import Load, OpenLoop
@@ -99,7 +99,7 @@ def measure_soak(
     if worker.process is None:
         raise RuntimeError("expected a worker that runs, got none")
     options, samples, stop = bench.options, Samples(), threading.Event()
-    published, before = worker.rig.folder / "mixed.progress", read_progress(worker.progress)[-1][1]
+    published, before = worker.rig.folder / "mixed.progress", num_done(worker.progress)
     config = {
         "listens": worker.topics.listens.name,
         "catalogue": worker.topics.catalog_items.name,

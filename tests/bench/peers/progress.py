@@ -34,3 +34,9 @@ def read_progress(path: Path) -> list[tuple[float, int]]:
         return []
     samples = [line.split() for line in lines]
     return [(float(sample[0]), int(sample[1])) for sample in samples if len(sample) == 2]
+
+
+def num_done(path: Path) -> int:
+    """Read how many listens are done so far; 0 before the first note."""
+    samples = read_progress(path)
+    return samples[-1][1] if samples else 0

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.bench.fleet.installation import Installation, Worker
-from tests.bench.peers.progress import read_progress
+from tests.bench.peers.progress import num_done
 from tests.bench.support.harness import alternate
 from tests.bench.support.rig import Rig, make_log, wait_until
 
@@ -53,12 +53,7 @@ class Recount:
         worker.start()
         wait_until(worker.is_ready, READY_TIMEOUT_S, "the worker is ready")
         self.rig.publish(worker.topics.listens.name, log)
-
-        def is_drained() -> bool:
-            samples = read_progress(worker.progress)
-            return bool(samples) and samples[-1][1] >= options.listens
-
-        wait_until(is_drained, DRAIN_TIMEOUT_S, "all listens are folded")
+        wait_until(lambda: num_done(worker.progress) >= options.listens, DRAIN_TIMEOUT_S, "all listens are folded")
         stopping_s = time.monotonic()
         code = worker.stop()
         started_s = time.monotonic()
