@@ -39,7 +39,7 @@ from sidestream.streams.sessions.lane_wait import LaneWait
 from sidestream.streams.sessions.prefix import OffsetPrefix
 from sidestream.streams.sessions.sending import Answer, AnswerSender
 from sidestream.streams.sessions.settings import SessionSettings
-from sidestream.streams.sessions.source import READY_POLL_S, SessionSource
+from sidestream.streams.sessions.source import READY_POLL_MS, SessionSource
 
 _MAX_DELAY_S = 3_600.0
 
@@ -132,7 +132,7 @@ class SessionLane(Service):
         self._prefixes = {partition: OffsetPrefix() for partition in sorted(partitions)}
         self._terms = {partition: object() for partition in partitions}
         if partitions:
-            reads = (self._clients, self._source_topic, self._prefixes, self._host, self._is_ready)
+            reads = (self._clients, self._source_topic, self._prefixes, self._host)
             self._source = SessionSource(*reads, self._settings, self._age, self._metrics)
             feed = Feed(self._room, self._spare, self._is_blocked, self._take)
             self.add_future(run_until(self._stop, self._source.run(feed)))
@@ -290,7 +290,7 @@ class SessionLane(Service):
             self._has_capacity.set()
             try:
                 while self._terms.get(partition) is term and not self._is_ready(partition):  # noqa: ASYNC110 - the listen lane's
-                    await asyncio.sleep(READY_POLL_S)
+                    await asyncio.sleep(READY_POLL_MS / 1e3)
             finally:
                 self._num_held -= 1
 

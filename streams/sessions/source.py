@@ -2,9 +2,10 @@
 
 Each step of a partition depends on the one before: 1. its start: what the group has committed, or else the end or the
 beginning (`session.start`), which is committed before anything is answered or skipped: the heir of a worker that dies
-before its first commit would otherwise start at a later end, 2. the listen lane has restored the states, 3. the
-session-starts are read: those that are published from now on at once, those that waited beside them (`deferred`), and
-of these the ones that are probably too old (`age`) last.
+before its first commit would otherwise start at a later end, 2. the session-starts are read: those that are published
+from now on at once, those that waited beside them (`deferred`), and of these the ones that are probably too old (`age`)
+last. While a partition is blocked, above all until the listen lane has restored its states, the newest are held
+(`held`): they are answered as soon as it is open, without another request to Kafka.
 
 Nothing is skipped by its offset. Kafka finds the first record of a time, but says nothing of the records before it that
 have no timestamp, which are not too old. Judging each costs 7 us with its parsing: 3 s for an hour of 100 a second.
@@ -15,7 +16,8 @@ moves to the first offset that is.
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
 
 from aiokafka.errors import KafkaError
 
@@ -31,13 +33,16 @@ from sidestream.streams.runtime.waiting import KeyedTasks, run_concurrently
 from sidestream.streams.sessions.age import MaxAge
 from sidestream.streams.sessions.deferred import TAKE_STALE, DeferredReader
 from sidestream.streams.sessions.feed import Feed
+from sidestream.streams.sessions.held import Held
 from sidestream.streams.sessions.prefix import OffsetPrefix
 from sidestream.streams.sessions.settings import SessionSettings
 
 _log = get_log(__name__)
 
 # Session-starts wait while the states of their partition are restored; this is how often that is checked.
-READY_POLL_S = 0.02
+READY_POLL_MS = 20
+# The broker holds a request without records for so long, which a partition that is new to the reader has to wait for.
+FETCH_WAIT_MS = 100
 # Session-starts begun in one iteration of the event loop: 0.1 ms each. Those that are skipped take 3 us.
 TAKE_RECORDS = 64
 # If more wait in a partition, those that are published from now on are answered before them.
@@ -62,7 +67,6 @@ class SessionSource:
         topic: `session-starts.v1`.
         prefixes: What is finished of each owned partition; changed together with `keep`.
         host: The group's committed offsets.
-        is_ready: Whether the states of a partition are restored.
         settings: Start and poll timeout.
         age: Which session-starts are too old.
         metrics: Counts what is lost.
@@ -79,7 +83,6 @@ class SessionSource:
         topic: TopicSpec,
         prefixes: dict[int, OffsetPrefix],
         host: LaneHost,
-        is_ready: Callable[[int], bool],
         settings: SessionSettings,
         age: MaxAge,
         metrics: Metrics,
@@ -89,14 +92,12 @@ class SessionSource:
         self.num_openings = 0
         self._clients, self._topic, self._prefixes, self._host = clients, topic.name, prefixes, host
         self._all = range(topic.partitions)
-        self._is_ready, self._settings, self._age, self._metrics, self._clock = is_ready, settings, age, metrics, clock
+        self._settings, self._age, self._metrics, self._clock = settings, age, metrics, clock
         self._deferred = DeferredReader(clients, topic, prefixes, settings.poll_ms, metrics)
         self._starts: dict[int, int] = {}
+        self._held = Held(MAX_AHEAD)
         self._read: set[int] = set()
-        self._blocked: set[int] = set()
         self._lost: dict[int, asyncio.Event] = {}
-        self._restored: dict[int, asyncio.Event] = {}
-        self._has_gained = asyncio.Event()
         self._reader: PartitionReader | None = None
         self._reads = KeyedTasks[int]()
         self._troubles: dict[int, str] = {}
@@ -115,27 +116,26 @@ class SessionSource:
                 task.cancel()
             if self._reader is not None:
                 self._reader.pause(partition)
-            for known in (self._starts, self._lost, self._restored, self._troubles, self.positions):
+            for known in (self._starts, self._lost, self._troubles, self.positions):
                 known.pop(partition, None)
             self._read.discard(partition)
-            self._blocked.discard(partition)
+            self._held.drop(partition)
         gained = sorted(set(partitions) - self._lost.keys())
         self._expect(gained)
         if self._reader is not None:  # otherwise all are begun as soon as it is open
             self._keep_all_read(self._reader, gained)
 
     def _expect(self, partitions: Iterable[int]) -> None:
-        for partition in partitions:
-            self._lost[partition], self._restored[partition] = asyncio.Event(), asyncio.Event()
-        self._has_gained.set()
+        self._lost |= {partition: asyncio.Event() for partition in partitions}
 
     def not_started(self) -> list[str]:
         """Return why session-starts that are published now might not be answered."""
-        open_ended = [partition for partition in self._prefixes if partition not in self._starts]
-        if not open_ended:
-            return []
-        trouble = next((f": {self._troubles[p]}" for p in open_ended if p in self._troubles), "")
-        return [f"{self._topic}: start of {len(open_ended)} partitions not committed yet{trouble}"]
+        if open_ended := [partition for partition in self._prefixes if partition not in self._starts]:
+            trouble = next((f": {self._troubles[p]}" for p in open_ended if p in self._troubles), "")
+            return [f"{self._topic}: start of {len(open_ended)} partitions not committed yet{trouble}"]
+        # One whose leader is gone has been tried: it is not what a start has to wait for.
+        untried = self._prefixes.keys() - self.positions.keys() - self._troubles.keys()
+        return [f"{self._topic}: {len(untried)} partitions not read yet"] if untried else []
 
     async def run(self, feed: Feed) -> None:
         """Read until cancelled.
@@ -159,20 +159,19 @@ class SessionSource:
             self._outage.end()
 
     async def _read_all(self, feed: Feed) -> None:
-        reader = PartitionReader(self._clients, self._topic, self._all)
+        wait_ms = min(FETCH_WAIT_MS, self._clients.fetch_max_wait_ms)
+        reader = PartitionReader(self._clients, self._topic, self._all, fetch_max_wait_ms=wait_ms)
         try:
             async with asyncio.timeout(STEP_S):
                 await reader.open()
             self._reader, self._reads = reader, KeyedTasks()
-            self._has_gained.set()
             self._keep_all_read(reader, sorted(self._lost))
-            reads = [self._fetch(reader, feed), self._deferred.run(feed)]
-            await run_concurrently([*reads, self._watch_restores(), self._reads.run()])
+            await run_concurrently([self._fetch(reader, feed), self._deferred.run(feed), self._reads.run()])
         finally:
             self._reader = None
             await self._reads.cancel()
             self._read.clear()
-            self._blocked.clear()
+            self._held.clear()
             self._age.tell(at_once=True)
             await reader.close()
 
@@ -201,15 +200,10 @@ class SessionSource:
                 await self._lost[partition].wait()
 
     async def _begin(self, reader: PartitionReader, partition: int) -> None:
-        if partition not in self._starts:
-            async with asyncio.timeout(STEP_S):
-                self._starts[partition] = await self._start(reader, partition)
-        await self._restored[partition].wait()
         async with asyncio.timeout(STEP_S):
-            # The end comes first: what is published after it does not wait.
-            bounds = await reader.bounds(partition)
-            since_ms = self._age.since_ms
-            fresh = 0 if since_ms is None else await reader.offset_since(partition, since_ms)
+            if partition not in self._starts:
+                self._starts[partition] = await self._start(reader, partition)
+            bounds, fresh = await asyncio.gather(reader.bounds(partition), self._fresh_from(reader, partition))
         position = self._inside(partition, self.positions.get(partition, self._starts[partition]), bounds)
         fresh = bounds.end if fresh is None else min(fresh, bounds.end)
         if fresh - position > MAX_AHEAD:
@@ -221,6 +215,10 @@ class SessionSource:
         self.positions[partition] = position
         reader.begin(partition, position)
         self._read.add(partition)
+
+    async def _fresh_from(self, reader: PartitionReader, partition: int) -> int | None:
+        since_ms = self._age.since_ms
+        return 0 if since_ms is None else await reader.offset_since(partition, since_ms)
 
     async def _start(self, reader: PartitionReader, partition: int) -> int:
         committed = (await self._host.committed(self._topic, [partition]))[partition]
@@ -259,41 +257,41 @@ class SessionSource:
         most, opened_s = TAKE_RECORDS, self._clock()
         while True:
             room = await feed.room()
-            self._pause_blocked(reader, feed.is_blocked)
-            fetched = await reader.fetch(self._settings.poll_ms, min(room, most))
+            poll_ms = min(READY_POLL_MS, self._settings.poll_ms) if self._held else self._settings.poll_ms
+            fetched = await reader.fetch(poll_ms, min(room, most))
             for partition in fetched.lost:
                 self._read.discard(partition)
+                self._held.drop(partition)
                 if (lost := self._lost.get(partition)) is not None:
                     lost.set()
-            num_answered = await feed.begin(reader, fetched.records)
-            most = TAKE_STALE if fetched.records and not num_answered else TAKE_RECORDS
+            open_now = self._hold_blocked(fetched.records, feed.is_blocked)
+            num_answered = await feed.begin(reader, open_now)
+            most = TAKE_STALE if open_now and not num_answered else TAKE_RECORDS
             # Without records a position may still advance over transaction markers: read it at idle polls.
             for partition in list(fetched.records or self._read):
                 position = await reader.position(partition)
                 if partition in self._read:  # otherwise it was moved, or is gone
-                    self.positions[partition] = position
+                    first_held = self._held.first(partition)
+                    self.positions[partition] = position if first_held is None else first_held
             self._age.tell()
             if self._outage.is_on and self._clock() - opened_s > HEALTHY_S:
                 self._outage.end()
 
-    def _pause_blocked(self, reader: PartitionReader, is_blocked: Callable[[int], bool]) -> None:
-        for partition in self._read:
-            blocks = is_blocked(partition)
-            if blocks and partition not in self._blocked:
-                self._blocked.add(partition)
-                reader.pause(partition)
-            elif not blocks and partition in self._blocked:
-                self._blocked.discard(partition)
-                reader.resume(partition)
-
-    async def _watch_restores(self) -> None:
-        while True:
-            await self._has_gained.wait()
-            self._has_gained.clear()
-            while waiting := [p for p, is_restored in self._restored.items() if not is_restored.is_set()]:
-                for partition in filter(self._is_ready, waiting):
-                    self._restored[partition].set()
-                await asyncio.sleep(READY_POLL_S)
+    def _hold_blocked(
+        self, fetched: Mapping[int, list[Any]], is_blocked: Callable[[int], bool]
+    ) -> dict[int, list[Any]]:
+        """Return the session-starts that may begin: those just fetched, after those that were held until now."""
+        open_now: dict[int, list[Any]] = {}
+        for partition, (not_kept, held) in self._held.take_open(is_blocked).items():
+            if not_kept:
+                self._deferred.add(partition, not_kept.start, not_kept.stop)
+            open_now[partition] = held
+        for partition, records in fetched.items():
+            if partition in open_now or not is_blocked(partition):
+                open_now[partition] = [*open_now.get(partition, ()), *records]
+            elif partition in self._read:
+                self._held.add(partition, records)
+        return open_now
 
     def _note(self, event: str, **more: object) -> None:
         if self._clock() >= self._quiet_until_s:

@@ -165,7 +165,7 @@ class FakeProducer:
 
 
 class FakeClients:
-    bootstrap, is_embedded = "memory:0", False
+    bootstrap, is_embedded, fetch_max_wait_ms = "memory:0", False, 500
 
     def __init__(self, log):
         self.log, self.consumers, self.producers, self.outages = log, [], [], Outages()
