@@ -25,8 +25,9 @@ POLL_MS = 200
 BUSY_POLL_MS = 10
 # aiokafka parses records when they are taken: a whole fetched backlog would block for 40 ms.
 TAKE_RECORDS = 256
-# A partition with records waiting for this long is paused.
-STUCK_S = 0.5
+# A partition with records waiting for this long is paused. Whoever reads it again has to parse a batch of the log from
+# its beginning, 40 ms for 1 MB: under a backlog, partitions that merely take their turns must not be paused.
+STUCK_S = 5.0
 # Pause after a request that Kafka refused.
 FAILED_S = 0.5
 # After this many refusals in a row the consumers are opened again.

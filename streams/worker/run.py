@@ -12,6 +12,7 @@ import time
 import faust
 
 from sidestream.streams.errors import SidestreamError
+from sidestream.streams.runtime.garbage_collection import rare_collections
 from sidestream.streams.runtime.logs.log import get_log, quiet_libraries
 from sidestream.streams.runtime.termination import is_ignored, redirect_lost_terminal
 from sidestream.streams.worker.build import WorkerParts
@@ -71,7 +72,8 @@ def run(parts: WorkerParts) -> int:
     quiet_libraries()
     code = 0
     try:
-        worker.execute_from_commandline()
+        with rare_collections():
+            worker.execute_from_commandline()
     except SystemExit as exc:
         code = int(exc.code or 0)
     reason = worker.crash_reason or worker.failure

@@ -1,6 +1,6 @@
 import gc
 
-from sidestream.streams.runtime.garbage_collection import collect_and_freeze
+from sidestream.streams.runtime.garbage_collection import THRESHOLDS, collect_and_freeze, rare_collections
 
 
 def test_live_objects_are_excluded_from_collections_until_the_next_freeze():
@@ -15,3 +15,10 @@ def test_live_objects_are_excluded_from_collections_until_the_next_freeze():
         assert gc.get_freeze_count() < frozen
     finally:
         gc.unfreeze()
+
+
+def test_full_collections_are_rare_while_a_worker_runs():
+    before = gc.get_threshold()
+    with rare_collections():
+        assert gc.get_threshold() == THRESHOLDS
+    assert gc.get_threshold() == before
