@@ -17,8 +17,9 @@ from sidestream.tokenizer.popularity import Counts, Decay, merge_counts
 from sidestream.tokenizer.sid import remembered_item_key
 
 _AT_OF, _ITEM_OF = attrgetter("at"), attrgetter("item_id")
-# Bounds how long hashing of item ids blocks the event loop: 3 ms. A smaller value would make it happen more often.
-_MAX_FRESH = 16_384
+# Items that are hashed and sorted at once, and such runs that are merged at once: each blocks the event loop for 1 to
+# 3 ms, and up to ten times as long where other processes use the cores.
+_MAX_FRESH, _MAX_RUNS = 4_096, 16
 
 
 class ListenCounts:
@@ -35,9 +36,9 @@ class ListenCounts:
     def __init__(self, decay: Decay, guard: AheadGuard | None = None) -> None:
         self.num_listens = 0
         self._decay, self._guard = decay, guard
-        # By time step and item id; moved to `_sums` when it has become large, or when the sums are needed.
+        # By time step and item id; moved to `_runs` when it has become large, or when the sums are needed.
         self._fresh: dict[int, Counter[str]] = {}
-        self._sums = Counts.empty()
+        self._runs: list[Counts] = []
 
     def add(self, listens: Iterable[ListenRow]) -> None:
         """Count listens."""
@@ -62,22 +63,25 @@ class ListenCounts:
     def merge(self, others: Sequence[Counts], num_listens: int = 0) -> None:
         """Add sums made elsewhere, of that many listens."""
         self.num_listens += num_listens
-        self._sums = merge_counts([self._sums, *others])
+        self._runs = [merge_counts([*self._runs, *others])]
 
     def sums(self) -> Counts:
         """Return all counts by item key."""
         for step in list(self._fresh):
-            self._merge_fresh(step)
-        return self._sums
+            self._sort_fresh(step)
+        self.merge(())
+        return self._runs[0]
 
     def _count(self, step: int, items: Iterable[str]) -> None:
         fresh = self._fresh.setdefault(step, Counter())
         fresh.update(items)
         if len(fresh) > _MAX_FRESH:
-            self._merge_fresh(step)
+            self._sort_fresh(step)
 
-    def _merge_fresh(self, step: int) -> None:
+    def _sort_fresh(self, step: int) -> None:
         fresh = self._fresh.pop(step)
         keys = np.fromiter(map(remembered_item_key, fresh), dtype=np.uint64, count=len(fresh))
         listens = np.fromiter(fresh.values(), dtype=np.int64, count=len(fresh))
-        self._sums = merge_counts([self._sums, Counts.from_step(step, keys, listens)])
+        self._runs.append(Counts.from_step(step, keys, listens))
+        if len(self._runs) > _MAX_RUNS:
+            self.merge(())

@@ -1,15 +1,15 @@
 """From a session-start's scheduled send time to its candidates, idle and while a backlog of listens drains.
 
 The whole worker with a constant for its model; broker and load generator run on the same cores. The backlog is
-published while no worker runs, so that the worker drains it from the moment its partitions are ready; only
-session-starts that were scheduled while it drained are counted. In the same round an equal backlog drains without
+published while no worker runs, so that the worker drains it from the moment its partitions are ready. Session-starts
+come as soon as all are, which `/readyz` tells; those that were scheduled while the backlog drained are counted. In the same round an equal backlog drains without
 session-starts: what session-starts take from listens is the ratio of the two, in every second of wall time. A listen
 counts once Kafka has acknowledged its state. Stock Faust gets a shorter backlog, for it is slow.
 """
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from tests.bench.support.rig import Rig, make_log, open_rig, wait_until
 STOCK_SHARE = 20
 STOCK_SESSION_SHARE = 4
 MAX_BACKLOGS = 8
+PATIENCE_S = 60.0
 BACKLOG_VS_IDLE, DRAIN_SHARE = 2.2, 0.35
 
 Samples = list[tuple[float, int]]
@@ -73,11 +74,13 @@ def measure_idle(worker: Worker, loop: OpenLoop, seconds: float, tag: str) -> li
     return list(load.latencies_ms(0.0, float("inf"), 0.0))
 
 
-def measure_backlog(loop: OpenLoop, progress: Path, listens: int, tag: str, patience_s: float) -> dict[str, Any]:
-    """Measure session-starts while a backlog drains."""
+def measure_backlog(
+    loop: OpenLoop, progress: Path, listens: int, tag: str, is_ready: Callable[[], bool]
+) -> dict[str, Any]:
+    """Measure session-starts while a backlog drains, from when the worker is ready and has begun with it."""
 
     def begun() -> bool:
-        return any(count > 0 for _, count in read_progress(progress))
+        return any(count > 0 for _, count in read_progress(progress)) and is_ready()
 
     asked_s = 0.0
 
@@ -88,7 +91,7 @@ def measure_backlog(loop: OpenLoop, progress: Path, listens: int, tag: str, pati
         asked_s = spent_s + INTERVAL_S
         return num_done(progress) >= listens
 
-    load: Load = loop.run(tag, begun, drained, patience_s)
+    load: Load = loop.run(tag, begun, drained, PATIENCE_S)
     first, last, rates = drain_times(read_progress(progress), listens)
     give_up_s = max(load.answered.values(), default=last)
     latencies = load.latencies_ms(first, last, give_up_s)
@@ -139,7 +142,9 @@ def measure_lane(bench: Bench, rig: Rig) -> tuple[list[float], list[dict[str, An
             if part == 0:
                 alone_per_s = measure_drain(worker, options.backlog)
                 continue
-            backlogs.append(measure_backlog(loop, worker.progress, options.backlog, f"backlog-{number}", 60.0))
+            backlogs.append(
+                measure_backlog(loop, worker.progress, options.backlog, f"backlog-{number}", worker.is_ready)
+            )
             backlogs[-1] |= {"alone_per_s": alone_per_s, "drain_share": drain_share(backlogs[-1], alone_per_s)}
             wait_until(worker.is_ready, 60, "the worker is ready again")
         told_run = {key: value for key, value in backlogs[-1].items() if key != "latencies_ms"}
@@ -161,7 +166,7 @@ def measure_stock(bench: Bench, rig: Rig) -> dict[str, Any]:
     process = rig.start("stock", {**config, **names, "progress": str(progress)})
     per_s = options.per_s / STOCK_SESSION_SHARE
     loop = OpenLoop(rig.clients, names["session_starts"], names["candidates"], partitions, options.users, per_s)
-    backlog = measure_backlog(loop, progress, listens, "stock", 60.0)
+    backlog = measure_backlog(loop, progress, listens, "stock", lambda: True)
     process.kill()
     bench.say(f"stock: {summary(backlog['latencies_ms'])}, drained {backlog['drained_per_s']:.0f} listens/s")
     return backlog
