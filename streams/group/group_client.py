@@ -93,6 +93,10 @@ class GroupClient:
         error: BaseException | None = self._coordinator._pending_exception
         return error if error is not None and self._may_pass(error) else None
 
+    def request_rebalance(self) -> None:
+        """Let the group rebalance; called on the client's event loop."""
+        self._coordinator.request_rejoin()
+
     def join_again(self) -> None:
         """Take the stored error and join again; called on the client's event loop."""
         # First: a heartbeat that ended with this error is only started again by joining.

@@ -10,17 +10,17 @@ Source: KIP-62 and the JoinGroup API (error 23, INCONSISTENT_GROUP_PROTOCOL).
 """
 
 from aiokafka.errors import InconsistentGroupProtocolError
-from faust.assignor.partition_assignor import PartitionAssignor
 
 from sidestream.streams.errors import LaneError
+from sidestream.streams.group.assignor import LaneAssignor
 from sidestream.streams.listens.durable.guarantee import Guarantee
 
 
-class ExactlyOnceAssignor(PartitionAssignor):
-    """Faust's assignor, under its original name."""
+class ExactlyOnceAssignor(LaneAssignor):
+    """The assignor, under the name of Faust's own."""
 
 
-class AtLeastOnceAssignor(PartitionAssignor):
+class AtLeastOnceAssignor(LaneAssignor):
     """The same assignor under another name."""
 
     @property
@@ -29,8 +29,8 @@ class AtLeastOnceAssignor(PartitionAssignor):
         return f"{super().name}-at-least-once"
 
 
-def assignor_for(guarantee: Guarantee) -> type[PartitionAssignor]:
-    """Return Faust's assignor under the name of a guarantee."""
+def assignor_for(guarantee: Guarantee) -> type[LaneAssignor]:
+    """Return the assignor under the name of a guarantee."""
     return AtLeastOnceAssignor if guarantee == "at_least_once" else ExactlyOnceAssignor
 
 

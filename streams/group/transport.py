@@ -8,7 +8,8 @@ Overrides and their reasons (line numbers are those of faust-streaming 0.15.3):
   work is committed, while the group still accepts it. Where the broker fences former owners (`keeps_partitions`), the
   lanes go on during the rebalance, as with KIP-429, and give up what the new assignment takes from them; otherwise
   they stop on revoke.
-* `Consumer._watch_group`, ours: handles the errors that aiokafka stores for a caller that Faust is not (`GroupClient`).
+* `Consumer._watch_group`, ours: handles the errors that aiokafka stores for a caller that Faust is not (`GroupClient`),
+  and asks for a rebalance once partitions that are coming (`distribution`) can be taken over.
 * `Consumer._filter_committable_offsets` (consumer.py 1009): adds the lanes' finished offsets to Faust's own commit.
 * `Consumer._getmany` (consumer.py 1432): drops stray lane records, should aiokafka deliver any.
 * `Consumer.verify_event_path`: Faust's livelock detector must ignore partitions that Faust does not read.
@@ -27,21 +28,23 @@ from typing import Any, cast
 
 import faust
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from faust.assignor.partition_assignor import PartitionAssignor
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode.services import Service, WaitResults
 
 from sidestream.streams.errors import SidestreamError
+from sidestream.streams.group.assignor import LaneAssignor
 from sidestream.streams.group.group_client import GroupClient
 from sidestream.streams.group.steps import resumed
 from sidestream.streams.kafka.clients import Clients
 from sidestream.streams.kafka.records import aiokafka_records, offset_fetch
 from sidestream.streams.runtime.lane_metrics import LaneMetrics
-from sidestream.streams.runtime.lane_protocol import PartitionLane
+from sidestream.streams.runtime.lane_protocol import HeldTables, PartitionLane
 
-# How often to check whether the group client has stored an error.
+# How often to check whether the group client has stored an error, and whether coming partitions can be taken over.
 _GROUP_CHECK_S = 0.5
+# Coming partitions are taken over together; after so long, those whose tables are current do not wait for the others.
+_COMING_S = 60.0
 # Messages handed over without yielding to the event loop; one takes some 50 µs.
 _MAX_AT_ONCE = 16
 
@@ -102,7 +105,8 @@ class _Consumer(driver.Consumer):
     _lane_partitions: dict[str, set[int]] | None = None
     # Partitions that the lanes work on, also during a rebalance; None while they are stopped.
     _running: dict[str, set[int]] | None = None
-    _generation = -1
+    _generation = _asked_in = -1
+    _assigned_s = 0.0
     is_rebalancing = False
     _num_at_once = 0
 
@@ -120,6 +124,7 @@ class _Consumer(driver.Consumer):
             # In a generation that this worker missed, its partitions had other owners.
             await self._stop_lanes()
         self._generation, self._running, self.is_rebalancing = generation_id, partitions, False
+        self._assigned_s = self.app.loop.time()
         try:
             # Last registered first, as they stop: sessions give up a partition before its tables are closed.
             for topic, lane in reversed(lanes.items()):
@@ -147,7 +152,7 @@ class _Consumer(driver.Consumer):
         while not self.should_stop:
             thread = cast(_ConsumerThread, self._thread)
             if (client := thread.group_client) is not None:
-                if (reason := client.failure(cast(PartitionAssignor, self.app.assignor).name)) is not None:
+                if (reason := client.failure(cast(LaneAssignor, self.app.assignor).name)) is not None:
                     await self.app.crash(reason)
                     return
                 if (error := client.passing_error) is None:
@@ -155,7 +160,19 @@ class _Consumer(driver.Consumer):
                 else:
                     outage.begin(error)
                     thread.thread_loop.call_soon_threadsafe(client.join_again)
+                if self._asks_for_rebalance():
+                    thread.thread_loop.call_soon_threadsafe(client.request_rebalance)
             await self.sleep(_GROUP_CHECK_S)
+
+    def _asks_for_rebalance(self) -> bool:
+        """Tell, once in each generation, whether this worker can take over what is coming."""
+        if self.is_rebalancing or self._asked_in == self._generation:
+            return False
+        waits = self.app.loop.time() < self._assigned_s + _COMING_S
+        if not cast(LaneAssignor, self.app.assignor).has_arrived(all_of_them=waits):
+            return False
+        self._asked_in = self._generation
+        return True
 
     async def on_stop(self) -> None:
         """Stop the lanes before Faust's last commit."""
@@ -246,3 +263,9 @@ class LaneTransport(driver.Transport):
         self.metrics = metrics
         self.keeps_partitions = keeps_partitions
         self.lanes: dict[str, PartitionLane] = {}
+
+    def held_tables(self) -> Mapping[str, HeldTables]:
+        """Return what the lanes hold, by source topic; nothing where every rebalance stops all lanes."""
+        if not self.keeps_partitions:
+            return {}
+        return {topic: held for topic, lane in self.lanes.items() if (held := lane.held_tables()) is not None}

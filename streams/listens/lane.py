@@ -35,7 +35,7 @@ from sidestream.streams.listens.source import ListenSource, unread
 from sidestream.streams.listens.standbys import Standbys
 from sidestream.streams.listens.table.users import UserTable
 from sidestream.streams.runtime.lane_metrics import LaneMetrics
-from sidestream.streams.runtime.lane_protocol import LaneHost
+from sidestream.streams.runtime.lane_protocol import HeldTables, LaneHost
 from sidestream.streams.runtime.pacing import Pacer
 from sidestream.streams.runtime.progress import IDLE, Work
 from sidestream.streams.runtime.stall import StallGuard
@@ -260,6 +260,12 @@ class ListenLane:
             return {}
         self._note_committable()
         return dict(self._committable)
+
+    def held_tables(self) -> HeldTables | None:
+        """Return the local tables; None without standbys, with which no table is kept for a partition to come."""
+        if not self._parts.settings.standby_replicas:
+            return None
+        return self.standbys.held_tables(frozenset(filter(self.is_ready, list(self._folds))))
 
     async def on_assigned(self, partitions: Collection[int]) -> None:
         """Take over partitions; restoring and folding run in the background.

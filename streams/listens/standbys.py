@@ -1,6 +1,6 @@
 """Standby tables of a worker: kept current from their changelog, so that a dead owner's partition is soon ready here.
 
-Faust's assignor chooses the standbys, and prefers them when it assigns a partition anew.
+The group's leader chooses the standbys (`group.distribution`), and prefers them when it assigns a partition anew.
 """
 
 import asyncio
@@ -14,13 +14,17 @@ from mode import Service
 from sidestream.streams.errors import LaneInterrupted, SidestreamError
 from sidestream.streams.listens.restore.restorer import Restorer
 from sidestream.streams.listens.restore.source_check import SourceCheck
+from sidestream.streams.listens.table.cleanup import local_tables, partition_of_table
 from sidestream.streams.listens.table.users import UserTable
+from sidestream.streams.runtime.lane_protocol import HeldTables
 from sidestream.streams.runtime.logs.log import get_log
 from sidestream.streams.runtime.waiting import run_in_thread
 
 _log = get_log(__name__)
 
 RETRY_S = 5.0
+# A standby that lacks no more changelog records than this is current: its owner has restored them in 0.1 s.
+CURRENT_RECORDS = 10_000
 # How long a lasting failure of a standby is not logged again: texts of RocksDB differ with each attempt.
 QUIET_S = 60.0
 
@@ -125,6 +129,18 @@ class Standbys(Service):
     def lags(self) -> Mapping[int, tuple[int | None, int | None]]:
         """Return how far each standby is behind: in offsets, and in ms since it was last complete; None if unknown."""
         return {p: (self._restorer.behind(p), self._restorer.lag_ms(p)) for p in sorted(self._following)}
+
+    def held_tables(self, ready: frozenset[int]) -> HeldTables:
+        """Return the local tables, for the group's leader; called from any thread.
+
+        Args:
+            ready: Partitions that this worker owns and serves.
+        """
+        behind = {partition: self._restorer.behind(partition) for partition in list(self._following)}
+        current = {partition for partition, some in behind.items() if some is not None and some <= CURRENT_RECORDS}
+        topic = self._tables.identity.source_topic
+        on_disk = {partition_of_table(p) for p in local_tables(self._tables.folder) if p.parent.name == topic}
+        return HeldTables(ready | current, frozenset(on_disk))
 
     async def on_stop(self) -> None:
         """Stop following, and close the tables."""

@@ -122,6 +122,9 @@ class Aggregator:
         """Next source offset by partition; empty if the writer commits them itself."""
         return {} if self._writer.commits_source else dict(self._durable)
 
+    def held_tables(self) -> None:
+        """Return None: the totals are read by all workers."""
+
     async def on_assigned(self, partitions: Collection[int]) -> None:
         """Take over partitions; everything happens in the background.
 

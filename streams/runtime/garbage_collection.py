@@ -9,7 +9,6 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-
 # Net allocations before the youngest generation is collected, and collections of a generation before the next older one
 # is. Python's own are 700, 10 and 10; the second one bounds a collection of two generations, 6 ms with 10. Full
 # collections happen every 80 s at 30,000 listens a second. Python 3.14 collects in increments and ignores the third.

@@ -1,7 +1,19 @@
 """Protocols between Faust and the lanes: `PartitionLane` and `LaneHost`."""
 
 from collections.abc import Collection, Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+
+class HeldTables(NamedTuple):
+    """Local tables of a lane, for the group's leader.
+
+    Attributes:
+        current: Partitions, owned ones too, whose table is current.
+        on_disk: Partitions that have a table, current or not.
+    """
+
+    current: frozenset[int]
+    on_disk: frozenset[int]
 
 
 class PartitionLane(Protocol):
@@ -35,6 +47,9 @@ class PartitionLane(Protocol):
 
     def committable(self) -> Mapping[int, int]:
         """Next source offset by partition, everything before it durably processed; Faust commits these."""
+
+    def held_tables(self) -> HeldTables | None:
+        """Return the local tables; None if it keeps none for other workers' partitions. Called from any thread."""
 
 
 class LaneHost(Protocol):

@@ -47,6 +47,9 @@ class Held:
     def take(self, partition: int) -> tuple[range, list[Any]]:
         """Take those of a partition.
 
+        Args:
+            partition: Partition number, of those that have any.
+
         Returns:
             Offsets of those that were not kept, and the others.
         """

@@ -178,6 +178,9 @@ class SessionLane(Service):
         """Return the end of the longest answered prefix, by partition."""
         return {p: prefix.next_offset for p, prefix in self._prefixes.items() if prefix.next_offset is not None}
 
+    def held_tables(self) -> None:
+        """Return None: the states are the listen lane's."""
+
     def unread(self, ends: Mapping[int, int]) -> dict[int, int]:
         """Count the session-starts that are not fetched, by partition; `ends` are recent end offsets of the topic."""
         positions = {} if self._source is None else self._source.positions

@@ -2,9 +2,10 @@
 
 The whole worker with a constant for its model; broker and load generator run on the same cores. The backlog is
 published while no worker runs, so that the worker drains it from the moment its partitions are ready. Session-starts
-come as soon as all are, which `/readyz` tells; those that were scheduled while the backlog drained are counted. In the same round an equal backlog drains without
-session-starts: what session-starts take from listens is the ratio of the two, in every second of wall time. A listen
-counts once Kafka has acknowledged its state. Stock Faust gets a shorter backlog, for it is slow.
+come as soon as all are, which `/readyz` tells; those that were scheduled while the backlog drained are counted. In the
+same round an equal backlog drains without session-starts: what they take from listens is the ratio of the two, in every
+second of wall time. A listen counts once Kafka has acknowledged its state. Stock Faust gets a shorter backlog, for it
+is slow.
 """
 
 import argparse

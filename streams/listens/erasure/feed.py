@@ -65,6 +65,9 @@ class ErasureFeed:
         """Next offset by partition; empty if the offsets are part of the lane's transactions."""
         return dict(self.next_offsets) if self._commits else {}
 
+    def held_tables(self) -> None:
+        """Return None: the states are the listen lane's."""
+
     def work(self, ends: Mapping[int, int]) -> Work:
         """Return the pending requests, not read or not durable; `ends` are recent end offsets of the topic."""
         pending = sum(self.unread(ends).values()) + sum(self._in_flight.values())

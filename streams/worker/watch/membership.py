@@ -1,9 +1,10 @@
 """Tracks whether this worker is a member of its consumer group with a current assignment."""
 
-from typing import Any
+from typing import Any, cast
 
 import faust
 
+from sidestream.streams.group.assignor import LaneAssignor
 from sidestream.streams.runtime.progress import IDLE, Work
 
 
@@ -18,8 +19,11 @@ class GroupMembership:
         app.on_partitions_revoked.connect(self._on_revoked)
 
     def not_ready(self) -> list[str]:
-        """Return a reason while there is no assignment."""
-        return [] if self._state == "joined" else [f"kafka: {self._state}"]
+        """Return a reason while there is no assignment, or while partitions that are this worker's are coming."""
+        if self._state != "joined":
+            return [f"kafka: {self._state}"]
+        coming = cast(LaneAssignor, self._app.assignor).coming
+        return [f"{topic}: {len(some)} partitions come once their states are here" for topic, some in coming.items()]
 
     def work(self) -> Work:
         """Return one unit of work while an assignment is awaited, from the start of Faust's consumer on."""

@@ -13,13 +13,14 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from sidestream.streams.errors import LaneError, SettingsError
-from sidestream.streams.group import faust_app
+from sidestream.streams.group import faust_app, transport
 from sidestream.streams.group.faust_app import check_versions, make_faust_app
 from sidestream.streams.group.host import FaustHost, register
 from sidestream.streams.group.transport import LaneTransport
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
 from sidestream.streams.kafka.records.aiokafka_records import TolerantRecords
 from sidestream.streams.listens.settings import LaneSettings
+from sidestream.streams.runtime.lane_protocol import HeldTables
 from tests.streams.listens.lane_counts import LaneCounts
 
 
@@ -30,7 +31,7 @@ class Lane:
         self.topic = topic
         self.notes = notes
         self.offsets = offsets
-        self.fails = False
+        self.fails, self.held = False, None
 
     async def on_assigned(self, partitions) -> None:
         self.notes.append(("assigned", self.topic, set(partitions)))
@@ -42,6 +43,9 @@ class Lane:
 
     def committable(self) -> dict[int, int]:
         return self.offsets
+
+    def held_tables(self) -> HeldTables | None:
+        return self.held
 
 
 @pytest.fixture
@@ -343,3 +347,29 @@ async def test_other_tasks_run_while_messages_are_handed_over(app):
     for _ in range(16):
         await consumer.wait_first(hand_over(), flow.wait())
     assert turns == [1]
+
+
+async def test_a_rebalance_is_asked_for_once_when_what_is_coming_can_be_taken_over(app, lanes, monkeypatch):
+    consumer = app.consumer
+    app.assignor._assignment.standbys = {"listens": [0, 1], "listens#coming": [0, 1]}
+    lane = lanes[0]
+    consumer._generation, consumer._assigned_s = 1, app.loop.time()
+    asked = []
+    for current in (None, {0}, {0, 1}, {0, 1}):
+        lane.held = current if current is None else HeldTables(frozenset(current), frozenset())
+        asked.append(consumer._asks_for_rebalance())
+    assert asked == [False, False, True, False]
+    consumer._generation += 1
+    lane.held = HeldTables(frozenset({1}), frozenset())
+    assert not consumer._asks_for_rebalance()
+    consumer.is_rebalancing, consumer._assigned_s = True, app.loop.time() - transport._COMING_S
+    assert not consumer._asks_for_rebalance()
+    consumer.is_rebalancing = False
+    assert consumer._asks_for_rebalance(), "one that cannot be restored does not hold up the others for ever"
+
+
+async def test_nothing_waits_for_tables_where_every_rebalance_stops_the_lanes(app, lanes):
+    lanes[0].held = HeldTables(frozenset({0}), frozenset())
+    assert app.transport.held_tables() == {"listens": lanes[0].held}
+    app.transport.keeps_partitions = False
+    assert app.transport.held_tables() == {}

@@ -377,3 +377,22 @@ async def test_a_lane_that_loses_a_promoted_partition_before_its_consumers_are_o
     await lane.close()
     assert changelog(kafka) == expected(kafka)
     assert not kafka.crashes
+
+
+async def test_a_lane_tells_which_of_its_tables_are_current(tmp_path, monkeypatch):
+    kafka = FakeKafka()
+    fill(kafka, 30)
+    kafka.standby_partitions = frozenset({1})
+    lane = make_lane(kafka, tmp_path, lane={"standby_replicas": 1})
+    assert lane.held_tables() == (NONE, NONE)
+    await lane.on_assigned({0})
+    await until(lambda: lane.held_tables().current == frozenset({0, 1}))
+    assert lane.held_tables().on_disk == frozenset({0, 1})
+    monkeypatch.setattr(standbys_module, "CURRENT_RECORDS", -1)
+    assert lane.held_tables().current == ZERO
+    await lane.on_assigned(set())
+    assert lane.held_tables() == (NONE, frozenset({0, 1}))
+    await lane.close()
+    without = make_lane(kafka, tmp_path)
+    assert without.held_tables() is None
+    await without.close()
