@@ -38,6 +38,9 @@ class LaneAssignor(PartitionAssignor):
 
         Args:
             all_of_them: Whether all must be, or only some.
+
+        Returns:
+            Whether there are such partitions, and their tables are current.
         """
         coming = self.coming
         held = cast(TableKeeper, self.app.transport).held_tables() if coming else {}

@@ -135,6 +135,9 @@ class Standbys(Service):
 
         Args:
             ready: Partitions that this worker owns and serves.
+
+        Returns:
+            Those that are current, and all.
         """
         behind = {partition: self._restorer.behind(partition) for partition in list(self._following)}
         current = {partition for partition, some in behind.items() if some is not None and some <= CURRENT_RECORDS}
