@@ -97,7 +97,8 @@ class LaneSettings(BaseModel):
         le=1,
         description=(
             "1: another worker keeps a copy of each partition's table current, so that a dead worker's users are "
-            "answered again without a full restore; doubles disk use and changelog reads."
+            "answered again without a full restore, and so are those whose partitions move to a worker that joins; "
+            "doubles disk use and changelog reads."
         ),
     )
     restore_batch_records: int = Field(default=5_000, ge=1, description="Changelog records in one bulk write.")
