@@ -151,6 +151,7 @@ class Cell:
         if name not in self.old:
             # None may be lost, however long the workers are away, nor before the first one is ready.
             flags |= {"session.max_age_ms": 0, "session.start": "beginning"}
+            flags["lane.standby_replicas"] = int(self.options.standbys)
         return flags
 
     async def start(self, name: str, fault: Mapping[str, Any] | None = None) -> Worker:

@@ -25,6 +25,7 @@ class CellOptions:
         guarantee: Of the listen lane.
         codec: Compression of the listens.
         broken: Broken build, or none.
+        standbys: Whether the workers keep copies of each other's tables, and wait for them before they take over.
         rates: Of the load.
     """
 
@@ -32,6 +33,7 @@ class CellOptions:
     guarantee: str = "exactly_once"
     codec: str | None = None
     broken: str | None = None
+    standbys: bool = False
     rates: Rates = field(default_factory=Rates)
 
     @property

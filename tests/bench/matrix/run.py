@@ -134,7 +134,9 @@ class BuildRuns:
             build, tally = BROKEN[name], Tally()
             steps = self.options.build_steps
             blocks = make_cells(self.options.seed, 1, {build.kind: steps}, self.options.guarantee, build.points)[0]
-            options = replace(cell_options(self.options, number, build.kind), broken=name, session_ms=2_000)
+            options = replace(
+                cell_options(self.options, number, build.kind), broken=name, session_ms=2_000, standbys=False
+            )
             cell = Cell(f"build-{name}", f"{self.options.seed}/{name}", self.place, options, tally)
             failure = ""
             try:
@@ -155,7 +157,10 @@ def cell_options(options: argparse.Namespace, number: int, kind: Kind) -> CellOp
     """Choose the set-up of a cell."""
     is_production = kind == "restart" or number % PRODUCTION_EVERY == PRODUCTION_EVERY - 1
     return CellOptions(
-        None if is_production else options.session_ms, options.guarantee, codec=CODECS[number % len(CODECS)]
+        None if is_production else options.session_ms,
+        options.guarantee,
+        codec=CODECS[number % len(CODECS)],
+        standbys=bool(number % 2),
     )
 
 
