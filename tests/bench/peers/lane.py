@@ -25,6 +25,7 @@ from sidestream.streams.listens.table.users import UserTable
 from sidestream.streams.popularity.count_publisher import ItemCounting
 from sidestream.streams.popularity.partition_changes import CountTopics
 from sidestream.streams.popularity.settings import PopularitySettings
+from sidestream.streams.runtime.garbage_collection import rare_collections
 from sidestream.streams.runtime.lane_metrics import LaneMetrics
 from sidestream.streams.runtime.metrics import Metrics
 from tests.bench.support.work import Meter, contents, leave, lookup, peer_config
@@ -98,7 +99,8 @@ def main() -> None:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     app, sys.argv[1:] = make_lane(peer_config()), []
-    faust.Worker(app, loglevel="warn", loop=loop, redirect_stdouts=False).execute_from_commandline()
+    with rare_collections():  # as `streams.worker.run` does
+        faust.Worker(app, loglevel="warn", loop=loop, redirect_stdouts=False).execute_from_commandline()
 
 
 if __name__ == "__main__":
