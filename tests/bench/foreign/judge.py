@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
 from sidestream.models.history import block_key, fold
 from sidestream.streams.contracts.deadletters import OFFSET_HEADER, PARTITION_HEADER, REASON_HEADER
@@ -35,11 +35,19 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A record as it was read."""
+    """A record as it was read.
+
+    Attributes:
+        key: Its key.
+        value: Its value.
+        stamp_ms: Its Kafka timestamp.
+        is_renamed: Whether the broker, which compressed it again, replaced bytes of a header's name that are not UTF-8.
+    """
 
     key: bytes | None
     value: bytes | None
     stamp_ms: int
+    is_renamed: bool = False
 
 
 Log = Mapping[Place, Found]
@@ -83,11 +91,18 @@ def read_log(bootstrap: str, topic: str, partitions: int, committed: bool) -> di
                 if message.error().code() == KafkaError._PARTITION_EOF:
                     unread.discard(message.partition())
                 continue
-            found = Found(message.key(), message.value(), message.timestamp()[1])
+            found = Found(message.key(), message.value(), message.timestamp()[1], _is_renamed(message))
             log[Place(message.partition(), message.offset())] = found
     finally:
         consumer.close()
     return log
+
+
+def _is_renamed(message: Message) -> bool:
+    try:
+        return any("\N{REPLACEMENT CHARACTER}" in name for name, _ in message.headers() or ())
+    except UnicodeDecodeError:
+        return False
 
 
 def letters_of(records: Sequence[Any]) -> dict[Place, list[tuple[bytes | None, bytes | None, str]]]:
@@ -177,8 +192,11 @@ class Judge:
                 verdict.wonder(f"{place}: {sent.producer} put {found.key!r} elsewhere than its {sent.partitioner}")
         if record.is_hidden:
             return "hidden"
-        if record.reason is not None:
-            return str(record.reason)
+        reason = record.reason
+        if reason is Reason.UNREADABLE and found.is_renamed:
+            reason = Reason.NULL_VALUE if found.value is None else None
+        if reason is not None:
+            return str(reason)
         home = partition_of(found.key or b"", self.partitions, self.partitioner)
         return "folded" if home == place.partition else str(Reason.WRONG_PARTITION)
 

@@ -9,7 +9,7 @@ from sidestream.models.history import fold
 from sidestream.streams.contracts.decode import Reason, decode_listen
 from sidestream.streams.contracts.partitioner import partition_of
 from sidestream.streams.errors import BadRecord
-from tests.bench.foreign.judge import HISTORY_EVENTS, Found, Judge, Place
+from tests.bench.foreign.judge import HISTORY_EVENTS, Found, Judge, Place, Verdict
 from tests.bench.foreign.kafkajs import SENDER
 from tests.bench.foreign.records import (
     Record,
@@ -161,3 +161,14 @@ def test_judge_tells_a_wrong_partition_from_a_producer_that_is_not_what_it_says(
     assert run.judge().unexplained == 0
     run.sent[-1] = dataclasses.replace(run.sent[-1], partitioner="murmur2")
     assert run.judge().unexplained == 1
+
+
+@pytest.mark.parametrize(("is_renamed", "ends"), [(False, ["unreadable"] * 2), (True, ["folded", "null_value"])])
+def test_judge_knows_names_that_the_broker_has_made_readable(is_renamed, ends):
+    records = unreadable_headers(NOW_MS)
+    place = Place(partition_of(records[0].key, PARTITIONS), 0)
+    sent, judge, verdict = Sent("other", records, "murmur2"), Judge("murmur2", PARTITIONS, {}, {}, {}, {}), Verdict()
+    found = [Found(record.key, record.value, NOW_MS, is_renamed) for record in records]
+    expected = [judge._expected(place, f, sent, r, verdict) for f, r in zip(found, records, strict=True)]
+    assert expected == ends
+    assert not verdict.unexplained
