@@ -141,7 +141,7 @@ def huge_headers(now_ms: int) -> list[Record]:
 
 
 def unreadable_headers(now_ms: int) -> list[Record]:
-    """Header names that are not UTF-8: clients of Python cannot read them; a broker that compresses again replaces them."""
+    """Header names that are not UTF-8: Python clients cannot read them, brokers that compress again replace them."""
     return [
         Record(b"latin-name", listen("latin-name", 0, now_ms), BAD_NAME, reason=Reason.UNREADABLE),
         Record(b"latin-name", None, BAD_NAME, reason=Reason.UNREADABLE),
