@@ -37,7 +37,7 @@ from sidestream.streams.group.assignor import LaneAssignor
 from sidestream.streams.group.group_client import GroupClient
 from sidestream.streams.group.steps import resumed
 from sidestream.streams.kafka.clients import Clients
-from sidestream.streams.kafka.records import aiokafka_records, offset_fetch
+from sidestream.streams.kafka.records.mended import mend_aiokafka
 from sidestream.streams.runtime.lane_metrics import LaneMetrics
 from sidestream.streams.runtime.lane_protocol import HeldTables, PartitionLane
 
@@ -84,8 +84,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         ours = cast("LaneTransport", transport)
-        aiokafka_records.install()
-        offset_fetch.install()
+        mend_aiokafka()
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = ours.clients.fetch_max_wait_ms
         consumer._isolation_level = "read_committed"

@@ -116,10 +116,9 @@ class Clients:
         """
         from aiokafka import AIOKafkaConsumer  # imported only by the lanes: commands do not need it
 
-        from sidestream.streams.kafka.records import aiokafka_records, offset_fetch
+        from sidestream.streams.kafka.records.mended import mend_aiokafka
 
-        aiokafka_records.install()
-        offset_fetch.install()
+        mend_aiokafka()
         return AIOKafkaConsumer(
             *topics,
             **self._aiokafka(),

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch
+from rocksdict import Cache, Rdict, WriteBatch
 
 from sidestream.models.history import block_key, fold
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
 from sidestream.streams.listens.restore.positions import FETCH_MIN_BYTES
 from sidestream.streams.listens.settings import LaneSettings, TableSettings
+from sidestream.streams.listens.table.database import make_options
 from tests.bench.support.work import Meter, leave, lookup, peer_config, read
 
 
@@ -52,18 +53,9 @@ async def send(producer: AIOKafkaProducer, topic: str, partition: int, values: d
 
 
 def open_db(folder: Path, partition: int, settings: TableSettings, cache: Cache) -> Rdict:
-    """Open one partition's database with the options of the lane's."""
-    block = BlockBasedOptions()
-    block.set_block_cache(cache)
-    block.set_bloom_filter(settings.bloom_bits, False)
-    options = Options(raw_mode=True)
-    options.create_if_missing(True)
-    options.set_block_based_table_factory(block)
-    options.set_write_buffer_size(settings.write_buffer_bytes)
-    options.set_max_background_jobs(2)
-    options.set_compression_type(DBCompressionType.lz4())
+    """Open one partition's database with the lane's options."""
     folder.mkdir(parents=True, exist_ok=True)
-    return Rdict(str(folder / f"{partition}.db"), options)
+    return Rdict(str(folder / f"{partition}.db"), make_options(settings, cache))
 
 
 async def main() -> None:
