@@ -150,7 +150,7 @@ def test_transaction_log_below_its_min_isr(brokers, make_rig, limits, failure):
         return any(name in why for why in loop.get("/readyz")[1]["reasons"] for name in names)
 
     wait_until(is_told, limits.no_progress + 40, "/readyz says so")
-    failure("transaction log below its min ISR", "not ready", time.monotonic() - began, limits.no_progress + MARGIN_S)
+    failure("transaction log below its min ISR", "not ready", time.monotonic() - began, 30.0)
     brokers.start(3)
     loop.ready(90)
     wait_until(lambda: state_size(loop) == 2, 30, "each listen folded once")
