@@ -145,10 +145,14 @@ def _health(kafka: LocalKafka) -> tuple[bool, str]:
 
 
 def _status_of(entry: BrokerEntry) -> BrokerStatus:
-    addresses = (address.rpartition(":") for address in entry.bootstrap.split(","))
-    is_up = any(probe.is_answering(host, int(port)) for host, _, port in addresses)
-    detail = "it runs inside another process and ends with it" if entry.kind == "embedded" else ""
-    if not is_up:
+    kafka = None if entry.kind == "embedded" else local.find(BrokerSettings(data_dir=Path(entry.data_dir)))
+    if kafka is not None and kafka.bootstrap == entry.bootstrap:
+        is_up, detail = _health(kafka)  # of several nodes, some may have ended
+    else:
+        addresses = (address.rpartition(":") for address in entry.bootstrap.split(","))
+        is_up = any(probe.is_answering(host, int(port)) for host, _, port in addresses)
+        detail = "it runs inside another process and ends with it" if entry.kind == "embedded" else ""
+    if not is_up and not detail:
         detail = f"the process runs but does not answer; see {entry.log or f'process {entry.pid}'}"
     return BrokerStatus(
         entry.kind,

@@ -13,6 +13,7 @@ from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.contracts.topics import build_topics, check_topics, create_topics
 from sidestream.streams.errors import BrokerError
 from sidestream.streams.kafka.clients import Clients
+from sidestream.streams.running.brokers import broker_registry, make_entry
 
 
 def properties_of(file: Path) -> dict[str, str]:
@@ -106,6 +107,10 @@ def test_a_broker_is_found_while_any_of_its_nodes_runs(sleepers, tmp_path: Path,
     found = broker_status(settings)
     assert found.is_running
     assert found.detail.startswith("2 of 3 nodes answer, not node 1; `sidestream broker start` starts")
+    # The table of all brokers left it out.
+    first = kafka.node(2)
+    broker_registry().put(make_entry("three", "kafka", kafka.bootstrap, first.pid, tmp_path, 5))
+    assert [(one.is_running, one.detail) for one in all_brokers()] == [(True, found.detail)]
     assert local.stop(settings)
     assert kafka.running == []
     assert local.find(settings) is None
