@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import CommitFailedError, KafkaError
 
 from sidestream.streams.contracts.topics import TopicSpec
 from sidestream.streams.errors import AccessError, BrokerError
@@ -53,8 +53,8 @@ STEP_S = 10.0
 HEALTHY_S = 2.0
 # Pauses between attempts to position a partition.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
-# How long a lasting failure is not logged again.
-QUIET_S = 10.0
+# A failure is logged once it has lasted for so long, and then not again for some time: the group may be rebalancing.
+PATIENCE_S, QUIET_S = 5.0, 10.0
 # Named in the messages of outages.
 _PART = "session-starts"
 
@@ -181,7 +181,7 @@ class SessionSource:
 
     async def _keep_read(self, reader: PartitionReader, partition: int) -> None:
         """Position a partition, again and again until it works, and whenever its position is lost."""
-        pause_s = FIRST_PAUSE_S
+        pause_s, failing_since_s = FIRST_PAUSE_S, None
         while True:
             self._lost[partition].clear()
             try:
@@ -189,13 +189,15 @@ class SessionSource:
             except AccessError:
                 raise
             except (BrokerError, KafkaError, TimeoutError) as exc:
-                self._troubles[partition] = str(exc) or f"no answer within {STEP_S:g} s"
-                where = f"{self._topic}/{partition}"
-                self._note("session-starts cannot be read now", partition=where, detail=self._troubles[partition])
+                failing_since_s = self._clock() if failing_since_s is None else failing_since_s
+                self._troubles[partition] = _trouble(exc)
+                if self._clock() - failing_since_s >= PATIENCE_S:
+                    where = f"{self._topic}/{partition}"
+                    self._note("session-starts cannot be read now", partition=where, detail=self._troubles[partition])
                 await asyncio.sleep(pause_s)
                 pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
             else:
-                pause_s = FIRST_PAUSE_S
+                pause_s, failing_since_s = FIRST_PAUSE_S, None
                 self._troubles.pop(partition, None)
                 await self._lost[partition].wait()
 
@@ -297,3 +299,9 @@ class SessionSource:
         if self._clock() >= self._quiet_until_s:
             self._quiet_until_s = self._clock() + QUIET_S
             _log.warning(event, topic=self._topic, **more)
+
+
+def _trouble(exc: Exception) -> str:
+    if isinstance(exc, CommitFailedError):
+        return "the group rebalances"  # the library's text advises on settings that do not exist here
+    return str(exc) or f"no answer within {STEP_S:g} s"

@@ -12,13 +12,14 @@ _REPEAT_S = 10.0
 # its own coordinators, and reports errors until then.
 _PATIENCE_S = 5.0
 # What is retried comes back within the library's back-off, heartbeats within 3 s: after this long without a line, the
-# next one is a new failure.
-_FORGIVEN_S = 5.0
+# next one is a new failure. A producer tries again after 0.1 s, and a busy one has short failures every few seconds.
+_FORGIVEN_S, _PRODUCER_FORGIVEN_S = 5.0, 1.0
+_PRODUCER = "aiokafka.producer.sender"
 # By then it has lasted for the request's limit, 30 s by default.
 _TIMED_OUT = re.compile(r"RequestTimedOut|TimeoutError|timed out", re.IGNORECASE)
 # How a member learns that another one joins or leaves.
 _REBALANCING = "because it is rebalancing"
-_RETRIED = re.compile(r"retrying\b|Coordinator Request failed|will retry", re.IGNORECASE)
+_RETRIED = re.compile(r"retrying\b|Coordinator Request failed|will re(?:try|join)", re.IGNORECASE)
 
 _PARTITION = re.compile(r"TopicPartition\(topic=['\"]([^'\"]*)['\"], partition=(\d+)\)")
 _REPRS: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -95,7 +96,7 @@ class RetryFilter(logging.Filter):
         partitions = frozenset(found.group() for found in _PARTITION.finditer(text))
         place, now_s = (record.name, record.lineno, partitions), self._seconds()
         begun_s, last_s = self._troubles.get(place, (now_s, now_s))
-        if now_s - last_s > _FORGIVEN_S:
+        if now_s - last_s > (_PRODUCER_FORGIVEN_S if record.name == _PRODUCER else _FORGIVEN_S):
             begun_s = now_s
         self._troubles[place] = (begun_s, now_s)
         return now_s - begun_s >= self._patience_s

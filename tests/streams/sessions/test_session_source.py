@@ -7,6 +7,7 @@ from aiokafka.errors import CommitFailedError, KafkaError, TopicAuthorizationFai
 from structlog.testing import capture_logs
 
 from sidestream.streams.errors import AccessError
+from sidestream.streams.sessions import source
 from tests.streams.sessions.session_fakes import AT, STARTS, record, until
 
 HOUR_MS = 3_600_000
@@ -241,3 +242,20 @@ async def test_partitions_that_stay_are_read_on_while_others_come_and_go(bench):
     assert set(one.lane.unread({0: 4, 1: 99})) == {0}
     await one.lane.on_assigned({0, 1})
     await until(lambda: "s12" in one.answered)
+
+
+async def test_a_start_that_the_group_refuses_for_a_moment_is_not_logged(bench, monkeypatch):
+    one = await bench(log={0: many(1)}, committed={})
+    one.host.errors = [CommitFailedError("advice on settings")]
+    with capture_logs() as logs:
+        await one.lane.on_assigned({0})
+        await until(lambda: one.host.commits)
+    assert not [log for log in logs if "cannot be read" in log["event"]]
+    monkeypatch.setattr(source, "PATIENCE_S", 0.0)
+    lasting = await bench(log={0: many(1)}, committed={})
+    lasting.host.errors = [CommitFailedError("advice on settings")]
+    with capture_logs() as logs:
+        await lasting.lane.on_assigned({0})
+        await until(lambda: lasting.host.commits)
+    (line,) = [log for log in logs if "cannot be read" in log["event"]]
+    assert line["detail"] == "the group rebalances"

@@ -118,9 +118,9 @@ def retried(text=NOT_ENOUGH, name="aiokafka.producer.sender", line=1, partition=
 def test_retried_failures_are_logged_only_when_they_last():
     now_s = [0.0]
     patient = RetryFilter(5.0, seconds=lambda: now_s[0])
-    assert not patient.filter(retried())
-    now_s[0] = 4.9
-    assert not patient.filter(retried())
+    for tenth in range(50):
+        now_s[0] = tenth / 10
+        assert not patient.filter(retried())
     now_s[0] = 5.0
     assert patient.filter(retried())
     now_s[0] = 60.0
@@ -136,10 +136,23 @@ def test_short_failures_of_several_partitions_are_not_one_that_lasts():
         now_s[0] = float(second)
         assert not patient.filter(retried(partition=second))
     assert not patient.filter(retried(partition=0)), "the first partition again, 19 s later"
-    now_s[0] += 3.0
-    assert not patient.filter(retried(partition=0))
-    now_s[0] += 3.0
-    assert patient.filter(retried(partition=0)), "one partition for 6 s"
+
+
+def test_short_failures_of_a_busy_producer_are_not_one_that_lasts():
+    now_s = [0.0]
+    patient, heartbeat = RetryFilter(5.0, seconds=lambda: now_s[0]), "Heartbeat failed, will retry: %s %s"
+    told = []
+    for second in range(0, 20, 2):
+        now_s[0] = float(second)
+        assert not patient.filter(retried())
+        told.append(patient.filter(retried(heartbeat, "aiokafka.consumer.group_coordinator")))
+    assert told == [False] * 3 + [True] * 7
+
+
+def test_a_commit_in_a_rebalance_is_retried():
+    patient = RetryFilter(5.0, seconds=lambda: 0.0)
+    said = "OffsetCommit failed for group %s due to group error (%s), will rejoin"
+    assert not patient.filter(retried(said, "aiokafka.consumer.group_coordinator"))
 
 
 def test_a_request_that_timed_out_has_lasted():
