@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Hashable, Iterable
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -11,7 +12,8 @@ K = TypeVar("K", bound=Hashable)
 async def run_concurrently(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """Run coroutines concurrently.
 
-    `asyncio.gather` would leave the others running after a failure, and `TaskGroup` alone raises an exception group.
+    `asyncio.gather` would leave the others running after a failure. `TaskGroup` of Python 3.11 and 3.12 forgets a
+    cancellation that arrives after a failure, while the others end: a caller that tries again would never end.
 
     Args:
         coroutines: Coroutines to run.
@@ -20,14 +22,34 @@ async def run_concurrently(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list
         Their results, in the same order.
 
     Raises:
-        BaseException: The first failure; by then the others have been cancelled and have ended.
+        CancelledError: This was cancelled, perhaps after a failure.
+        BaseException: The first failure. Whatever is raised, the others have been cancelled and have ended by then.
     """
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(coroutine) for coroutine in coroutines]
-    except BaseExceptionGroup as failures:
-        raise failures.exceptions[0] from None
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+    failures: list[BaseException] = []
+    for task in tasks:
+        task.add_done_callback(partial(_note_failure, failures))
+    running, cancelled, is_ending = set(tasks), None, False
+    while running:
+        if (failures or cancelled) and not is_ending:
+            is_ending = True
+            for task in running:
+                task.cancel()
+        try:
+            _, running = await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
+        except asyncio.CancelledError as exc:
+            cancelled = exc
+            running = {task for task in running if not task.done()}
+    if cancelled is not None:
+        raise cancelled
+    if failures:
+        raise failures[0]
     return [task.result() for task in tasks]
+
+
+def _note_failure(failures: list[BaseException], task: "asyncio.Task[Any]") -> None:
+    if not task.cancelled() and (failure := task.exception()) is not None:
+        failures.append(failure)
 
 
 async def run_until(stop: asyncio.Event, coroutine: Coroutine[Any, Any, object], grace_s: float = 0.0) -> bool:

@@ -134,7 +134,7 @@ class SessionLane(Service):
         if partitions:
             reads = (self._clients, self._source_topic, self._prefixes, self._host)
             self._source = SessionSource(*reads, self._settings, self._age, self._metrics)
-            feed = Feed(self._room, self._spare, self._is_blocked, self._take)
+            feed = Feed(self._room, self._spare, self._is_blocked, partial(self._take, self._stop))
             self.add_future(run_until(self._stop, self._source.run(feed)))
 
     async def on_revoked(self, partitions: Collection[int]) -> None:
@@ -226,9 +226,11 @@ class SessionLane(Service):
         """Whether more session-starts of a partition would only wait, for its states or for its candidates' broker."""
         return not self._is_ready(partition) or partition in self._sender.unsent
 
-    async def _take(self, reader: PartitionReader, batches: Mapping[int, list[Any]]) -> int:
+    async def _take(self, stop: asyncio.Event, reader: PartitionReader, batches: Mapping[int, list[Any]]) -> int:
         fetched_s, terms = self._answerer.seconds(), dict(self._terms)
         ends = await self._lane_wait.ends(reader, batches)
+        if stop.is_set():  # the source is about to end, and its partitions may have been assigned anew
+            return 0
         owned = {p: records for p, records in batches.items() if p in terms and self._terms.get(p) is terms[p]}
         return self._begin(owned, fetched_s, ends)
 

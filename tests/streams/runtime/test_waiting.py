@@ -1,6 +1,7 @@
 """Concurrent coroutines: none is left running."""
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -63,3 +64,34 @@ async def test_work_may_take_a_grace_after_the_event(takes_s, grace_s, completes
     stop = asyncio.Event()
     stop.set()
     assert await run_until(stop, asyncio.sleep(takes_s), grace_s) is completes
+
+
+async def test_a_cancellation_after_a_failure_is_not_forgotten():
+    """Whoever tries again after failures must end when it is cancelled while the others still end."""
+    is_ending, may_end, attempts = asyncio.Event(), asyncio.Event(), []
+
+    async def end_slowly() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            is_ending.set()
+            await may_end.wait()
+
+    async def fail() -> None:
+        raise KeyError
+
+    async def again_and_again() -> None:
+        while len(attempts) < 2:
+            attempts.append(True)
+            with contextlib.suppress(KeyError):
+                await run_concurrently([end_slowly(), fail()])
+
+    task = asyncio.create_task(again_and_again())
+    await is_ending.wait()
+    task.cancel()
+    await asyncio.sleep(0)
+    assert not task.done()
+    may_end.set()
+    await asyncio.wait({task}, timeout=5)
+    assert task.cancelled()
+    assert attempts == [True]
