@@ -25,6 +25,11 @@ class OffsetPrefix:
         return None if self._first is None or lowest <= self._first else lowest
 
     @property
+    def end(self) -> int:
+        """Return the end of all that has begun, was skipped, or is deferred; 0 before anything is."""
+        return self._end
+
+    @property
     def num_deferred(self) -> int:
         """Return the number of offsets that are deferred."""
         return sum(map(len, self._ranges))

@@ -206,7 +206,9 @@ class SessionSource:
             if partition not in self._starts:
                 self._starts[partition] = await self._start(reader, partition)
             bounds, fresh = await asyncio.gather(reader.bounds(partition), self._fresh_from(reader, partition))
-        position = self._inside(partition, self.positions.get(partition, self._starts[partition]), bounds)
+        # The read position lags behind what has begun while answers of other partitions are fetched, or after an error.
+        position = max(self.positions.get(partition, self._starts[partition]), self._prefixes[partition].end)
+        position = self._inside(partition, position, bounds)
         fresh = bounds.end if fresh is None else min(fresh, bounds.end)
         if fresh - position > MAX_AHEAD:
             self._deferred.add(partition, position, fresh, is_old=True)

@@ -203,6 +203,53 @@ async def test_the_reader_is_opened_again_at_the_read_positions(bench):
     assert one.answered[3:] == ["s0"]
 
 
+@pytest.mark.parametrize("num_held", [3, 40])
+async def test_what_was_held_and_has_begun_does_not_begin_again_when_the_reader_is_opened_again(bench, num_held):
+    one = await bench()
+    one.ready = {1}
+    await one.lane.on_assigned({0, 1})
+    await until(lambda: set(one.lane._source.positions) == {0, 1})
+    one.log.records[0] += many(num_held)
+    await until(lambda: one.clients.consumers[0].positions[0] == num_held)
+    # The other partition is busy: no fetch is without records, and none has any of this one.
+    one.log.records[1] += many(3_000, first=1_000, partition=1)
+    one.ready = {0, 1}
+    await until(lambda: sum(partition == 0 for *_, partition in one.sent) == num_held)
+    with capture_logs():
+        one.clients.fetch_errors = [KafkaError("gone")]
+        await until(lambda: one.lane._source.num_openings == 2)
+        await until(lambda: one.lane.committable() == {0: num_held, 1: 4_000})
+    assert not one.lane.crashed
+    assert len(one.answered) == len(set(one.answered)) == num_held + 3_000
+
+
+async def test_a_reader_that_is_told_to_stop_while_it_ends_for_an_error_is_not_opened_again(bench):
+    one = await bench(log={0: many(2)})
+    await one.lane.on_assigned({0})
+    await until(lambda: one.lane.committable() == {0: 2})
+    source, is_ending, may_end = one.lane._source, asyncio.Event(), asyncio.Event()
+
+    async def end_slowly(feed):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            is_ending.set()
+            await may_end.wait()
+
+    source._deferred.run = end_slowly
+    with capture_logs():
+        one.clients.fetch_errors = [KafkaError("gone")]
+        await until(lambda: source.num_openings == 2)
+        one.clients.fetch_errors = [KafkaError("gone")]
+        await until(is_ending.is_set)
+        await one.lane.on_revoked({0})
+        for _ in range(10):
+            await asyncio.sleep(0)
+        may_end.set()
+        await until(lambda: not one.lane._futures)
+    assert source.num_openings == 2
+
+
 async def test_missing_rights_end_the_worker(bench):
     one = await bench(log={0: []})
     one.clients.fetch_errors = [TopicAuthorizationFailedError(STARTS)]
