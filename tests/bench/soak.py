@@ -87,7 +87,7 @@ def measure_capacity(bench: Bench, worker: Worker, loop: OpenLoop) -> float:
     log = make_log(options.backlog, options.users, options.partitions, options.seed)
     worker.rig.publish(worker.topics.listens.name, log)
     worker.start()
-    run = measure_backlog(loop, worker.progress, options.backlog, "capacity", 120.0)
+    run = measure_backlog(loop, worker.progress, options.backlog, "capacity", worker.is_ready)
     wait_until(worker.is_ready, 120, "the worker is ready again")
     return float(run["drained_per_s"])
 
