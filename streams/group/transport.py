@@ -119,9 +119,12 @@ class _Consumer(driver.Consumer):
             return
         lanes = self.transport.lanes
         partitions = {topic: {tp.partition for tp in assigned if tp.topic == topic} for topic in lanes}
-        if generation_id != self._generation + 1:
+        if generation_id not in (self._generation, self._generation + 1):
             # In a generation that this worker missed, its partitions had other owners.
             await self._stop_lanes()
+        # A broker gives a member the same generation again that joins with nothing new to say, for instance because
+        # what it asked a rebalance for is gone by then: it may ask again.
+        self._asked_in = -1
         self._generation, self._running, self.is_rebalancing = generation_id, partitions, False
         self._assigned_s = self.app.loop.time()
         try:

@@ -179,6 +179,20 @@ async def test_lanes_go_on_during_a_rebalance_where_former_owners_are_fenced(app
     assert notes[2:] == [("faust assigned",), ("assigned", "sessions", {1}), ("assigned", "listens", {1})]
 
 
+async def test_lanes_go_on_and_may_ask_again_where_a_broker_gives_the_same_generation(app, lanes, notes, monkeypatch):
+    """It does to a member that is not the leader, and joins with nothing new to say."""
+    consumer = listening_consumer(app, monkeypatch, notes)
+    consumer._thread.group_client = SimpleNamespace(is_member=True)
+    app.assignor._assignment.standbys = {"listens": [1], "listens#coming": [1]}
+    lanes[0].held = HeldTables(frozenset({1}), frozenset())
+    for _ in range(2):
+        await consumer.on_partitions_assigned({TP("listens", 0)}, 4)
+        assert consumer._asks_for_rebalance()
+        assert not consumer._asks_for_rebalance()
+        await consumer.on_partitions_revoked({TP("listens", 0)})
+    assert not [note for note in notes if note[0] == "revoked"]
+
+
 @pytest.mark.parametrize(("is_member", "generation"), [(False, 5), (True, 6)])
 async def test_lanes_stop_where_their_partitions_may_have_had_other_owners(
     app, lanes, notes, monkeypatch, is_member, generation
