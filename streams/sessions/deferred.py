@@ -77,7 +77,8 @@ class DeferredReader:
 
     async def _read_all(self, feed: Feed) -> None:
         reader = PartitionReader(self._clients, self._topic.name, range(self._topic.partitions))
-        reads: dict[int, range] = {}
+        # Whose deferred range is read, and its end: a partition that went and came back has another prefix.
+        reads: dict[int, tuple[OffsetPrefix, int]] = {}
         num_answered = 0
         try:
             await reader.open()
@@ -87,9 +88,9 @@ class DeferredReader:
                     del reads[partition]
                 for partition, offsets in deferred.items():
                     # A range that was added meanwhile comes first.
-                    if partition not in reads or reads[partition].stop != offsets.stop:
+                    if reads.get(partition) != (read := (self._prefixes[partition], offsets.stop)):
                         reader.begin(partition, offsets.start)
-                        reads[partition] = offsets
+                        reads[partition] = read
                 spare = await feed.spare()
                 open_now = [partition for partition in deferred if not feed.is_blocked(partition)]
                 if not open_now:
@@ -103,23 +104,23 @@ class DeferredReader:
                     await self._leave_deleted(reader, partition)
                     reads.pop(partition, None)
                 if not fetched.lost:
-                    num_answered = await self._begin(reader, feed, fetched.records, open_now)
+                    prefixes = {partition: reads[partition][0] for partition in open_now}
+                    num_answered = await self._begin(reader, feed, fetched.records, prefixes)
         finally:
             await reader.close()
 
     async def _begin(
-        self, reader: PartitionReader, feed: Feed, records: Mapping[int, list[Any]], partitions: list[int]
+        self, reader: PartitionReader, feed: Feed, records: Mapping[int, list[Any]], read: Mapping[int, OffsetPrefix]
     ) -> int:
-        prefixes = {p: prefix for p in partitions if (prefix := self._prefixes.get(p)) is not None}
+        prefixes = {p: prefix for p, prefix in read.items() if self._prefixes.get(p) is prefix}
         deferred = {p: some for p, prefix in prefixes.items() if (some := prefix.deferred) is not None}
         inside = {p: [one for one in records.get(p, ()) if one.offset in offsets] for p, offsets in deferred.items()}
         begun = {partition: some for partition, some in inside.items() if some}
         num_answered = await feed.begin(reader, begun) if begun else 0
         for partition, offsets in deferred.items():
-            position = await reader.position(partition)
-            prefix = self._prefixes.get(partition)
-            left = None if prefix is None else prefix.deferred
-            if prefix is None or left is None or left.stop != offsets.stop:
+            position, prefix = await reader.position(partition), prefixes[partition]
+            left = prefix.deferred
+            if self._prefixes.get(partition) is not prefix or left is None or left.stop != offsets.stop:
                 continue
             if not inside[partition] or inside[partition][-1].offset not in left:  # all were taken
                 prefix.pass_deferred(position)  # transaction markers; records beyond the range

@@ -114,3 +114,18 @@ async def test_a_partition_that_is_blocked_delays_no_other(bench):
     await until(lambda: one.lane.committable().get(1) == WAITING)
     one.ready = {0, 1}
     await until(lambda: one.lane.committable() == {0: WAITING, 1: WAITING})
+
+
+async def test_deferred_of_a_partition_that_came_back_are_read_from_its_committed_offset(bench):
+    one = await bench(log={0: many(40), 1: []}, max_in_flight=1, revoke_wait_ms=1)
+    one.gate("s5")
+    await one.lane.on_assigned({0, 1})
+    await until(lambda: one.answered == [f"s{n}" for n in range(5)])
+    await until(lambda: one.answerer.active)
+    one.host.offsets[0] = 3
+    await one.lane.on_assigned({1})
+    await one.lane.on_assigned({0, 1})
+    await until(lambda: not one.answerer.active)  # given up: the next owner answers
+    one.answerer.gates.clear()
+    await until(lambda: one.lane.committable().get(0) == 40)
+    assert set(one.answered) == names(0, 40)
