@@ -6,8 +6,9 @@ group for ever. An answer that a broker under restart may give is therefore take
 everything else ends the worker.
 
 With static membership (`worker.group_instance_id`), a second worker with the same id takes the place of the first,
-which learns that from its next heartbeat. aiokafka would join again then and throw out the second one, and so on: the
-first one ends instead.
+which learns that from its next heartbeat, or, during a rebalance, from the answer to its request to join or sync. After
+the former aiokafka would join again and throw out the second one, and so on; after the latter it would ask for ever, in
+a rebalance that never ends. The first one ends instead.
 
 Source: KIP-345 (static membership); aiokafka 0.14, `consumer/group_coordinator.py`.
 """
@@ -18,11 +19,14 @@ from collections.abc import Callable
 from typing import Any
 
 from aiokafka.consumer.group_coordinator import GroupCoordinator
-from aiokafka.errors import KafkaError, UnknownMemberIdError
-from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest
+from aiokafka.errors import KafkaError, NoError, RebalanceInProgressError, UnknownMemberIdError
+from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest, SyncGroupRequest
 
 from sidestream.streams.errors import LaneError, SidestreamError
 from sidestream.streams.group.shared_guarantee import rejection
+
+# Error code of the group API (FENCED_INSTANCE_ID) that aiokafka has no class for.
+_FENCED_INSTANCE_ID = 82
 
 
 class InstanceReplacedError(KafkaError):  # type: ignore[misc]
@@ -113,12 +117,13 @@ class GroupClient:
         if self._is_replaced:
             raise InstanceReplacedError(self._replaced())
         response = await self._send(request)
-        if isinstance(request, HeartbeatRequest):
-            now_s = self._seconds()
-            if not response.error_code:
+        if isinstance(request, HeartbeatRequest | JoinGroupRequest | SyncGroupRequest):
+            code, now_s = response.error_code, self._seconds()
+            if code in (NoError.errno, RebalanceInProgressError.errno):
                 self._known_s = now_s
-            elif response.error_code == UnknownMemberIdError.errno and now_s - self._known_s < self._session_s:
-                # Nobody else removes a static member whose session has not ended.
+            # Nobody else removes a static member whose session has not ended.
+            was_removed = isinstance(request, HeartbeatRequest) and code == UnknownMemberIdError.errno
+            if code == _FENCED_INSTANCE_ID or (was_removed and now_s - self._known_s < self._session_s):
                 self._is_replaced = True
                 raise InstanceReplacedError(self._replaced())
         return response

@@ -10,9 +10,10 @@ from aiokafka.errors import (
     InconsistentGroupProtocolError,
     InvalidSessionTimeoutError,
     KafkaError,
+    RebalanceInProgressError,
     UnknownMemberIdError,
 )
-from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest
+from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest, SyncGroupRequest
 
 from sidestream.streams.group.group_client import GroupClient, InstanceReplacedError
 
@@ -93,6 +94,9 @@ async def test_a_client_that_has_ended_ends_the_worker(coordinator, make):
 
 
 HEARTBEAT = HeartbeatRequest("g", 1, "m")
+JOIN = JoinGroupRequest("g", 1, 1, "m", "w1", "consumer", [])
+SYNC = SyncGroupRequest("g", 1, "m", "w1", [])
+FENCED_INSTANCE_ID = 82
 
 
 async def test_a_replaced_static_member_ends_and_does_not_join_again(coordinator, make, now):
@@ -105,6 +109,31 @@ async def test_a_replaced_static_member_ends_and_does_not_join_again(coordinator
     assert "give each worker an id of its own" in str(client.failure("faust"))
     with pytest.raises(InstanceReplacedError):
         await coordinator._send_req(JoinGroupRequest("g", 1, 1, "", "w1", "consumer", []))
+
+
+@pytest.mark.parametrize("request_", [JOIN, SYNC, HEARTBEAT], ids=["join", "sync", "heartbeat"])
+async def test_a_static_member_that_is_replaced_during_a_rebalance_ends(coordinator, make, request_):
+    """aiokafka stores this answer as an error that may pass: the worker would ask again for ever, and answer on."""
+    client = make("w1")
+    coordinator.codes = [FENCED_INSTANCE_ID]
+    with pytest.raises(InstanceReplacedError, match=r"worker\.group_instance_id 'w1'"):
+        await coordinator._send_req(request_)
+    assert "give each worker an id of its own" in str(client.failure("faust"))
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [(JOIN, 0), (SYNC, 0), (HEARTBEAT, RebalanceInProgressError.errno)],
+    ids=["join", "sync", "27"],
+)
+async def test_a_rebalance_longer_than_a_session_does_not_hide_a_replacement(coordinator, make, now, request_, code):
+    make("w1")
+    coordinator.codes = [code, UnknownMemberIdError.errno]
+    now[0] = 25.0
+    await coordinator._send_req(request_)
+    now[0] = 26.0
+    with pytest.raises(InstanceReplacedError):
+        await coordinator._send_req(HEARTBEAT)
 
 
 async def test_a_static_member_whose_session_ended_joins_again(coordinator, make, now):
