@@ -72,11 +72,18 @@ class _Distribution:
         self._owners: dict[int, str] = {}
 
     def keep_owners(self) -> None:
-        """Let each partition stay with its owner; of two, one of which is out of date, with one that serves it."""
+        """Let each partition stay with its owner; of two, one of which is out of date, with one that serves it.
+
+        An owner that restores a table gives its partition to a worker whose table is current already.
+        """
         for partition in self._partitions:
             claims = [name for name, report in self._reports.items() if partition in report.owned]
-            if claims:
-                self._own(partition, min(claims, key=lambda name: partition not in self._current(name)))
+            if not claims:
+                continue
+            current = [name for name in self._reports if partition in self._current(name)]
+            if all(self._reports[name].current is not None for name in claims):
+                claims = [name for name in claims if name in current] or current or claims
+            self._own(partition, min(claims, key=lambda name: partition not in self._current(name)))
 
     def find_owners(self) -> None:
         """Give what nobody owns to those whose tables are current, or else to the nearest."""
@@ -133,9 +140,8 @@ class _Distribution:
         """Rate a move: current tables first, then those that nobody serves, then those that are to be waited for."""
         if partition in self._current(taker):
             return 0
-        if self._reports[taker].current is None or partition not in self._current(giver):
-            return 1
-        return _WAITS if partition in self._reports[taker].standbys else _WAITS + 1
+        waits = self._reports[taker].current is not None and partition in self._current(giver)
+        return (_WAITS if waits else 1) + (partition not in self._reports[taker].standbys)
 
     def _tables_of(self, partition: int) -> list[str]:
         """Return the workers that have a table of a partition and do not own it, current ones first."""
@@ -155,4 +161,4 @@ class _Distribution:
 
 
 # Costs from which on a move waits.
-_WAITS = 2
+_WAITS = 3

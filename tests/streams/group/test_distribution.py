@@ -95,6 +95,25 @@ def test_a_table_on_disk_is_nearer_than_none():
     assert distribute({"a": served, "b": back}, 4)["b"].coming == {2, 3}
 
 
+def test_what_nobody_serves_moves_to_where_its_table_is():
+    """All workers were stopped; one is back first, and owns everything by the time that the others come."""
+    first = Report(frozenset(range(12)), frozenset(range(12)), frozenset())
+    second = Report(frozenset(), frozenset(range(6, 12)), frozenset())
+    assert owned(distribute({"a": first, "b": second}, 12)) == {"a": set(range(6)), "b": set(range(6, 12))}
+
+
+def test_a_partition_whose_owner_restores_it_goes_to_a_current_table():
+    """A damaged table is rebuilt, or a static member is back on an empty disk; then somebody rebalances."""
+    restoring = Report(frozenset({0, 1}), frozenset({0, 1}), frozenset({1}))
+    serving = Report(frozenset({2, 3}), frozenset({0, 1, 2, 3}), frozenset({0, 1, 2, 3}))
+    shares = distribute({"a": restoring, "b": serving}, 4)
+    assert shares["b"].owned >= {0, 2, 3}
+    assert shares["a"].owned == {1}
+    assert len(shares["a"].coming) == 1
+    silent = Report(restoring.owned, restoring.standbys, None)
+    assert distribute({"a": silent, "b": serving}, 4)["a"].owned == {0, 1}, "it may serve them"
+
+
 @given(st.integers(1, 6), st.integers(1, 40), st.data())
 def test_whoever_dies_is_replaced_by_current_tables_and_returns_without_a_gap(workers, partitions, data):
     names = [f"w{number}" for number in range(workers)]
