@@ -203,7 +203,8 @@ class _Consumer(driver.Consumer):
             for topic, lane in self.transport.lanes.items():
                 for partition, offset in lane.committable().items():
                     tp = TP(topic, partition)
-                    if self._should_commit(tp, offset):
+                    # Faust commits higher offsets only: not those of a topic that was made again.
+                    if offset != self._committed_offset[tp]:
                         offsets[tp] = offset
         return offsets
 

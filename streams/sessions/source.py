@@ -272,7 +272,7 @@ class SessionSource:
             num_answered = await feed.begin(reader, open_now)
             most = TAKE_STALE if open_now and not num_answered else TAKE_RECORDS
             # Without records a position may still advance over transaction markers: read it at idle polls.
-            for partition in list(fetched.records or self._read):
+            for partition in list(fetched.records.keys() | open_now.keys() or self._read):
                 position = await reader.position(partition)
                 if partition in self._read:  # otherwise it was moved, or is gone
                     first_held = self._held.first(partition)

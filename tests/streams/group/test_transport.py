@@ -245,6 +245,13 @@ async def test_offsets_of_lanes_are_committed_while_they_own_partitions(app, lan
     assert consumer._filter_committable_offsets([]) == {}
 
 
+async def test_lower_offsets_of_a_topic_that_was_made_again_are_committed(app, lanes, notes, monkeypatch):
+    consumer = listening_consumer(app, monkeypatch, notes)
+    await consumer.on_partitions_assigned({TP("sessions", 1)}, 1)
+    consumer._committed_offset[TP("sessions", 1)] = 100
+    assert consumer._filter_committable_offsets([])[TP("sessions", 1)] == 3
+
+
 async def test_a_lane_commits_at_once_in_the_consumer_thread(app, monkeypatch):
     calls = []
 
