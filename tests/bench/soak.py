@@ -18,7 +18,7 @@ import numpy as np
 from tests.bench.fleet.installation import Worker
 from tests.bench.peers.progress import num_done, read_progress
 from tests.bench.sessions import make_worker, measure_backlog, measure_idle
-from tests.bench.support.harness import Bench, at_most, option_parser, percentile, told
+from tests.bench.support.harness import Bench, at_least, at_most, option_parser, percentile, told
 from tests.bench.support.open_loop import Load, OpenLoop
 from tests.bench.support.rig import ROOT, Rig, make_log, open_rig, wait_until
 
@@ -28,6 +28,8 @@ SHARE_OF_CAPACITY = 0.6
 SAMPLE_S = 2.0
 CHANGES_PER_S = 2.0
 WARM_UP_SHARE = 0.5
+# Of the time asked for: from the first session-start to the last.
+LEAST_SHARE = 0.95
 # Half an hour at this rate writes more than a disk has to hold: old listens may go, the changelog is compacted.
 TOPIC_CONFIG = {"segment.bytes": str(64 << 20), "retention.bytes": str(128 << 20)}
 # A leak of 1 byte a listen at 10,000 listens/s is 34 MB an hour.
@@ -128,10 +130,12 @@ def measure_soak(
     finally:
         stop.set()
         sampler.join()
-        if source.poll() is None:
-            source.kill()
-        elif not options.smoke:
+        if is_source_ended := source.poll() is not None:
             bench.say(f"the source of listens ended by itself with {source.returncode}")
+        else:
+            source.kill()
+    due_s = load.scheduled.values()
+    bench.results |= {"source_ended": is_source_ended, "minutes": round((max(due_s) - min(due_s)) / 60, 3)}
     done = [(at, count - before) for at, count in read_progress(worker.progress)]
     return samples, load, (read_progress(published), done)
 
@@ -173,7 +177,6 @@ def tell(bench: Bench, samples: Samples, load: Load, lags: list[float], capacity
         "capacity_per_s": round(capacity),
         "listens_per_s": round(SHARE_OF_CAPACITY * capacity),
         "changes_per_s": CHANGES_PER_S,
-        "minutes": bench.options.minutes,
         "rss_mb": [round(value, 1) for value in samples.rss_mb[:: max(1, len(samples.rss_mb) // 60)]],
         "lag_s": [round(value, 2) for value in lags[:: max(1, len(lags) // 60)]],
         "sessions_by_minute_ms": by_minute(load),
@@ -183,6 +186,8 @@ def tell(bench: Bench, samples: Samples, load: Load, lags: list[float], capacity
         at_most("rss_slope_mb_per_hour", None if rss is None else rss * 3_600, RSS_SLOPE_MB_PER_HOUR),
         at_most("lag_p99_s", percentile(steady_lags, 0.99), LAG_P99_S),
         at_most("unanswered_sessions", load.unanswered, 0),
+        at_least("minutes", bench.results["minutes"], LEAST_SHARE * bench.options.minutes),
+        at_most("source_ended", float(bench.results["source_ended"]), 0),
         told("lag_p50_s", percentile(steady_lags, 0.5)),
         told("session_p99_ms", percentile(latencies, 0.99)),
     ]
@@ -210,7 +215,7 @@ def main(arguments: list[str] | None = None) -> int:
     bench = Bench("soak", options)
     with open_rig(options.bootstrap) as rig:
         soak(bench, rig)
-    return bench.finish()
+    return bench.finish("unanswered_sessions", "minutes", "source_ended")
 
 
 if __name__ == "__main__":

@@ -17,9 +17,10 @@ from tests.bench.support.work import read
 def test_smallest_size_ends_with_its_checks(kafka):
     line = last_line("soak", "--bootstrap", kafka.bootstrap)
     values = {check["name"]: check["value"] for check in line["checks"]}
-    assert list(values) == ["rss_slope_mb_per_hour", "lag_p99_s", "unanswered_sessions", "lag_p50_s", "session_p99_ms"]
+    judged = ["rss_slope_mb_per_hour", "lag_p99_s", "unanswered_sessions", "minutes", "source_ended"]
+    assert list(values) == [*judged, "lag_p50_s", "session_p99_ms"]
     assert None not in values.values()
-    assert values["unanswered_sessions"] == 0
+    assert (values["unanswered_sessions"], values["source_ended"]) == (0, 0)
 
 
 def test_slope_is_that_of_the_line_and_not_of_its_ends():

@@ -19,6 +19,7 @@ def test_smallest_size_answers_what_is_fresh_and_nothing_that_is_stale(kafka):
     assert [checks[name] for name in wrong] == [0, 0, 0, 0], line["results"]
     assert line["results"]["waiting"]["stale"] > 3_000
     assert None not in checks.values()
+    assert checks["recounted"] > 0
 
 
 def test_session_starts_that_wait_are_spread_evenly_over_the_time():

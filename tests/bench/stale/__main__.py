@@ -4,16 +4,16 @@ First, session-starts of a whole hour wait while no worker runs. A worker starts
 it is ready, fresh ones come in: the first must be answered soon, all of them must be answered, and none that is older
 than `session.max_age_ms` may be. Of those that wait, the last minute's are answered, too; `--silent-s 60` has none.
 
-Then a worker is stopped with many listens that it has counted and not published, and must be ready again as soon as a
-worker that does not count.
+Then a worker is stopped, and in the next round killed, with many listens that it has counted and not published, and
+must be ready again as soon as a worker that does not count.
 """
 
 import argparse
 import sys
 
-from tests.bench.stale.recount import measure_recount
+from tests.bench.stale.recount import COUNTING, PLAIN, measure_recount
 from tests.bench.stale.waiting import measure_waiting
-from tests.bench.support.harness import Bench, at_most, option_parser, told
+from tests.bench.support.harness import Bench, at_least, at_most, option_parser, told
 from tests.bench.support.rig import open_rig
 
 FIRST_S = 2.0
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
         waiting = bench.results["waiting"] = measure_waiting(rig, options, bench.say)
         bench.say(str(waiting))
         recount = bench.results["recount"] = measure_recount(rig, options, bench.say)
-    codes = [waiting["code"], *(run["code"] for name in ("counting", "plain") for run in recount[name])]
+    codes = [waiting["code"], *(run["code"] for name in (*COUNTING, *PLAIN) for run in recount[name])]
     bench.checks = [
         at_most("stale_first_s", waiting["first_s"], FIRST_S),
         at_most("stale_answered", waiting["stale_answered"], 0),
@@ -56,10 +56,13 @@ def main(arguments: list[str] | None = None) -> int:
         at_most("lost_sessions", waiting["lost"], 0),
         at_most("bad_exits", sum(code != 0 for code in codes), 0),
         at_most("recount_s", recount["recount_s"], RECOUNT_S),
+        at_most("recount_killed_s", recount["recount_killed_s"], RECOUNT_S),
+        at_least("recounted", recount["recounted"], 1),
+        told("stop_later_s", recount["stop_later_s"]),
         told("fresh_p99_ms", waiting["fresh_p99_ms"]),
         told("waiting_answered", waiting["waiting_answered"]),
     ]
-    return bench.finish("stale_answered", "stale_uncounted", "lost_sessions", "bad_exits")
+    return bench.finish("stale_answered", "stale_uncounted", "lost_sessions", "bad_exits", "recounted")
 
 
 if __name__ == "__main__":
