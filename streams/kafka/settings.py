@@ -1,8 +1,8 @@
 """Settings of the Kafka clients; kept out of `clients`, which imports three client libraries."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sidestream.streams.kafka.security.settings import SecuritySettings
 
@@ -43,3 +43,14 @@ class KafkaSettings(BaseModel):
         "waits for all of them.",
     )
     security: SecuritySettings = Field(default=SecuritySettings(), description="Security of the connection.")
+
+    @model_validator(mode="after")
+    def _requests_outlast_sessions(self) -> Self:
+        # A request to join waits for members whose sessions have to end first.
+        if self.session_timeout_ms > self.request_timeout_ms:
+            msg = (
+                f"expected kafka.session_timeout_ms of at most kafka.request_timeout_ms = {self.request_timeout_ms}, got "
+                f"{self.session_timeout_ms}; lower the one or raise the other"
+            )
+            raise ValueError(msg)
+        return self

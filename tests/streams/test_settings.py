@@ -31,6 +31,7 @@ def test_every_setting_can_be_given_by_its_environment_name():
         ({"lane.batch_mss": 5}, ["lane.batch_mss", "SIDESTREAM_LANE__BATCH_MSS"]),
         ({"nobody": 5}, ["nobody", "config show"]),
         ({"lane.batch_ms": 0}, ["--set lane.batch_ms", "got 0"]),
+        ({"kafka.session_timeout_ms": 60_000}, ["at most kafka.request_timeout_ms = 30000", "got 60000"]),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_flag_and_variable(flags, parts):
