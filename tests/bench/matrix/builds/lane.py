@@ -14,10 +14,10 @@ from sidestream.models.history.blocks import KEY_MARK
 from sidestream.streams.listens.durable.transactions import TransactionalWriter
 from sidestream.streams.listens.durable.writer import FoldedBatch
 from sidestream.streams.listens.folding import Folding
-from sidestream.streams.listens.restore.restorer import Restorer
+from sidestream.streams.listens.restore.followed import FollowedTable
 from sidestream.streams.listens.source import ListenSource
-from sidestream.streams.listens.table.partition import PartitionTable
 from sidestream.streams.listens.table.users import UserTable
+from sidestream.streams.runtime.lane_metrics import LaneMetrics
 from tests.bench.matrix.faults.clients import FaultyClients
 from tests.bench.matrix.judging.tables import is_reserved
 
@@ -89,18 +89,18 @@ def erasures_before_states() -> None:
 
 def restore_keeps_erased() -> None:
     """Restore values, but not that they were deleted or erased."""
-    apply = Restorer._apply
+    apply = FollowedTable._apply
 
     def is_value(record: Any) -> bool:
         if record.value is None or is_reserved(record.key):
             return record.value is not None
         return record.key[:1] == KEY_MARK or not is_erased(record.value)
 
-    async def apply_values(self: Restorer, table: PartitionTable, records: Sequence[Any]) -> None:
+    async def apply_values(self: FollowedTable, records: Sequence[Any], metrics: LaneMetrics) -> None:
         if values := [record for record in records if is_value(record)]:
-            await apply(self, table, values)
+            await apply(self, values, metrics)
 
-    Restorer._apply = apply_values  # type: ignore[method-assign]
+    FollowedTable._apply = apply_values  # type: ignore[method-assign]
 
 
 def seek_late() -> None:
