@@ -15,13 +15,13 @@ import numpy.typing as npt
 from sidestream.tokenizer.arrays.grid import VECTOR_BITS, Exact, require_rows, snap
 from sidestream.tokenizer.errors import TokenizerError
 from sidestream.tokenizer.levels.kinds import MAX_AXES, SCORE_BITS, CentroidLevel, FsqLevel, Level
-from sidestream.tokenizer.levels.kmeans import draw_sample, kmeans, kmeans_pass, nearest_centroids
+from sidestream.tokenizer.levels.kmeans import Block, draw_sample, kmeans, kmeans_pass, nearest_centroids
 from sidestream.tokenizer.levels.quantizer import Quantizer
 from sidestream.tokenizer.settings import TokenizerSettings
 
 Singles = npt.NDArray[np.float32]
 # Called for every pass over all vectors; yields the same blocks each time.
-BlockSource = Callable[[], Iterable[Singles]]
+BlockSource = Callable[[], Iterable[Block]]
 
 _BLOCK_ROWS = 8192
 # Prefixes are sums of centroids; components beyond the range of the grid are clipped.
@@ -129,7 +129,7 @@ def _blocks_of(vectors: Singles) -> Iterator[Singles]:
         yield np.asarray(vectors[start : start + _BLOCK_ROWS])
 
 
-def _draw(vectors: Singles | BlockSource, sample: int, rng: np.random.Generator) -> tuple[Singles, int]:
+def _draw(vectors: Singles | BlockSource, sample: int, rng: np.random.Generator) -> tuple[Block, int]:
     if callable(vectors):
         return draw_sample(vectors(), sample, rng)
     if len(vectors) <= sample:
@@ -137,7 +137,7 @@ def _draw(vectors: Singles | BlockSource, sample: int, rng: np.random.Generator)
     return np.asarray(vectors[np.sort(rng.choice(len(vectors), sample, replace=False))]), len(vectors)
 
 
-def _residuals_of(levels: list[Level], block: Singles) -> tuple[Exact, Exact]:
+def _residuals_of(levels: list[Level], block: Block) -> tuple[Exact, Exact]:
     exact = snap(require_rows(block, block.shape[-1], "vectors to fit"), VECTOR_BITS)
     if not levels:
         return exact, exact

@@ -12,6 +12,8 @@ import numpy.typing as npt
 _BLOCK_ROWS = 8192
 
 Singles = npt.NDArray[np.float32]
+# float16 halves what many vectors take on the way; nothing is computed in half precision.
+Block = npt.NDArray[np.float16 | np.float32]
 
 
 def kmeans(points: Singles, size: int, iterations: int, rng: np.random.Generator) -> Singles:
@@ -44,7 +46,7 @@ def kmeans(points: Singles, size: int, iterations: int, rng: np.random.Generator
     return centroids
 
 
-def draw_sample(blocks: Iterable[Singles], size: int, rng: np.random.Generator) -> tuple[Singles, int]:
+def draw_sample(blocks: Iterable[Block], size: int, rng: np.random.Generator) -> tuple[Block, int]:
     """Draw a uniform sample of vectors that do not fit in memory, independent of their division into blocks.
 
     Each row gets a random key, and the rows with the smallest keys are kept.
@@ -61,7 +63,7 @@ def draw_sample(blocks: Iterable[Singles], size: int, rng: np.random.Generator) 
 
         Shape: (size or fewer, dim).
     """
-    kept, keys, count, limit = list[Singles](), list[npt.NDArray[np.float64]](), 0, np.inf
+    kept, keys, count, limit = list[Block](), list[npt.NDArray[np.float64]](), 0, np.inf
     for block in blocks:
         count += len(block)
         drawn = rng.random(len(block))
@@ -138,8 +140,8 @@ def nearest_centroids(
 
 
 def _smallest(
-    blocks: list[Singles], keys: list[npt.NDArray[np.float64]], size: int
-) -> tuple[Singles, npt.NDArray[np.float64]]:
+    blocks: list[Block], keys: list[npt.NDArray[np.float64]], size: int
+) -> tuple[Block, npt.NDArray[np.float64]]:
     rows, numbers = np.concatenate(blocks), np.concatenate(keys)
     if len(rows) <= size:
         return rows, numbers
