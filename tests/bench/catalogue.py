@@ -146,7 +146,8 @@ class Churn:
             self._arrivals.put((due, records))
 
     def _write(self, adds: threading.Thread) -> None:
-        live, waiting = self.sized.live, []
+        live = self.sized.live
+        waiting: list[float] = []
         while adds.is_alive() or not self._arrivals.empty() or waiting:
             arrived = [self._arrivals.get() for _ in range(self._arrivals.qsize())]
             if arrived:

@@ -72,14 +72,15 @@ class TracedWorker:
         """Publish an item and wait until a snapshot has it."""
         before = self.metric("sidestream_catalogue_items")
         number = self._next()
+        item_id = f"i{number}" if number > 1 else "i1"
         item = {
-            "item_id": f"i{number}" if number > 1 else "i1",
+            "item_id": item_id,
             "kind": "episode",
             "title": f"Morning news {number}",
             "description": "A short programme of the day's news.",
             "at": time.time_ns() // 1_000_000,
         }
-        self.send(self.topics.catalog_items.name, item["item_id"], item)
+        self.send(self.topics.catalog_items.name, item_id, item)
         wait_until(lambda: self.metric("sidestream_catalogue_items") > before, 30, "the item")
 
     def session(self) -> None:

@@ -79,15 +79,15 @@ class Drains:
 
     def peer(self, name: str) -> Callable[[int], Run]:
         """Give what runs a peer once."""
-        run = {
+        runs: dict[str, Callable[[int], Run]] = {
             "bare": self._bare,
             "uncounted": partial(self._lane, self.source, {}, counts=False),
             "lane": partial(self._lane, self.source, {}),
             "long": partial(self._lane, self.long_source, {}),
             "long_ring": partial(self._lane, self.long_source, {"history_events": 0}),
             "stock": self._stock,
-        }.get(name)
-        return run or partial(self._quix, name == "quix_exactly_once")
+        }
+        return runs.get(name) or partial(self._quix, name == "quix_exactly_once")
 
     def _config(self, name: str, source: str, **lane: int) -> Run:
         group = self.rig.name(name)

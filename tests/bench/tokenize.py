@@ -63,7 +63,8 @@ def prepare(folder: Path, shape: tuple[int, int], options: argparse.Namespace) -
     """Write the vectors and the books that both peers read; vectors lie on the grid, so that nobody rounds them."""
     dim, num_levels = shape
     rng = np.random.default_rng(options.seed)
-    vectors = np.rint(make_vectors(options.vectors, dim, rng) * 2**14) / np.float32(2**14)
+    grid = np.float32(2**14)
+    vectors: npt.NDArray[np.float32] = np.rint(make_vectors(options.vectors, dim, rng) * grid) / grid
     settings = TokenizerSettings(num_levels=num_levels, codebook_sizes=(256,) * num_levels, kmeans_iterations=6)
     folder.mkdir(parents=True)
     np.save(folder / "vectors.npy", vectors)

@@ -187,8 +187,8 @@ def _dirty(
             yield Transaction(values, is_aborted=True)
         yield Transaction(values)
         written += len(values)
-        for key, value in values.items():
-            if value is None:
+        for key, new in values.items():
+            if new is None:
                 table.pop(key, None)
             else:
-                table[key] = value
+                table[key] = new

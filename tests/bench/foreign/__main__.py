@@ -17,7 +17,7 @@ import confluent_kafka
 from kafka import TopicPartition
 
 from sidestream.streams.broker import BrokerSettings
-from sidestream.streams.contracts.partitioner import PartitionerName
+from sidestream.streams.contracts.settings import PartitionerName
 from sidestream.streams.kafka.tail import read_topic
 from tests.bench.fleet.installation import Installation, Worker
 from tests.bench.foreign.judge import Judge, Log, Verdict, letters_of, read_log

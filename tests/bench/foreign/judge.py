@@ -15,7 +15,8 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Top
 from sidestream.models.history import block_key, fold
 from sidestream.streams.contracts.deadletters import OFFSET_HEADER, PARTITION_HEADER, REASON_HEADER
 from sidestream.streams.contracts.decode import Reason, decode_listen
-from sidestream.streams.contracts.partitioner import PartitionerName, partition_of
+from sidestream.streams.contracts.partitioner import partition_of
+from sidestream.streams.contracts.settings import PartitionerName
 from sidestream.streams.errors import BadRecord
 from sidestream.streams.listens.restore.origin import is_reserved
 from sidestream.streams.listens.settings import LaneSettings
@@ -87,12 +88,15 @@ def read_log(bootstrap: str, topic: str, partitions: int, committed: bool) -> di
             message = consumer.poll(1.0)
             if message is None:
                 continue
-            if message.error() is not None:
-                if message.error().code() == KafkaError._PARTITION_EOF:
-                    unread.discard(message.partition())
+            partition, offset, error = message.partition(), message.offset(), message.error()
+            if error is not None:
+                if error.code() == KafkaError._PARTITION_EOF:
+                    unread.discard(partition)
                 continue
+            if partition is None or offset is None:
+                raise RuntimeError(f"{topic}: expected records with their place, got {partition}/{offset}")
             found = Found(message.key(), message.value(), message.timestamp()[1], _is_renamed(message))
-            log[Place(message.partition(), message.offset())] = found
+            log[Place(partition, offset)] = found
     finally:
         consumer.close()
     return log
@@ -100,9 +104,11 @@ def read_log(bootstrap: str, topic: str, partitions: int, committed: bool) -> di
 
 def _is_renamed(message: Message) -> bool:
     try:
-        return any("\N{REPLACEMENT CHARACTER}" in name for name, _ in message.headers() or ())
+        headers = message.headers() or []
     except UnicodeDecodeError:
         return False
+    names = headers if isinstance(headers, dict) else [name for name, _ in headers]
+    return any("\N{REPLACEMENT CHARACTER}" in name for name in names)
 
 
 def letters_of(records: Sequence[Any]) -> dict[Place, list[tuple[bytes | None, bytes | None, str]]]:

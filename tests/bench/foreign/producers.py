@@ -7,7 +7,7 @@ from typing import Any
 
 from sidestream.models.records import Listen
 from sidestream.streams.client import SidestreamClient
-from sidestream.streams.contracts.partitioner import PartitionerName
+from sidestream.streams.contracts.settings import PartitionerName
 from sidestream.streams.errors import BrokerError
 from tests.bench.fleet.installation import Installation
 from tests.bench.foreign import java, kafkajs
@@ -83,15 +83,19 @@ class Producers:
         now_ms = _now_ms()
         murmur2 = partial(self._librdkafka, codec="lz4", partitioner="murmur2_random")
         odd = [*odd_headers(now_ms), *other_clocks(now_ms), *wrong("librdkafka-murmur2", now_ms)]
-        self._note("librdkafka-murmur2", odd, murmur2(odd), "murmur2")
+        murmur2(odd)
+        self._note("librdkafka-murmur2", odd, "murmur2")
         huge = huge_headers(now_ms)
-        self._note("aiokafka", huge, self._python(by_aiokafka, huge, "none"), "murmur2")
+        self._python(by_aiokafka, huge, "none")
+        self._note("aiokafka", huge, "murmur2")
         unreadable = unreadable_headers(now_ms)
-        self._note("kafka-python", unreadable, self._python(by_kafka_python, unreadable, "zstd"), "murmur2")
+        self._python(by_kafka_python, unreadable, "zstd")
+        self._note("kafka-python", unreadable, "murmur2")
         for name, send in self._others.items():
             # The console producer has one encoding for all it sends: text.
             records = wrong(name, now_ms) if name == "kafkajs" else [tombstone(name)]
-            self._note(name, records, send(records, "gzip"), "murmur2")
+            send(records, "gzip")
+            self._note(name, records, "murmur2")
 
     def send_transactions(self) -> None:
         """Transactions that are committed, aborted, and left open until the broker aborts them."""
@@ -102,11 +106,12 @@ class Producers:
             if ending == "open":
                 options["transaction_timeout_ms"] = ABANDONED_MS
             self._librdkafka(records, "zstd", ending=ending, **options)
-            self._note(name, records if ending == "committed" else hidden(records), None, "murmur2")
+            self._note(name, records if ending == "committed" else hidden(records), "murmur2")
 
     def _listens(self, name: str, partitioner: PartitionerName, send: Send, codec: str) -> None:
         records = listens(f"{name}-{codec}", self._users, self._each, _now_ms())
-        self._note(name, records, send(records, codec), partitioner)
+        send(records, codec)
+        self._note(name, records, partitioner)
 
     def _ours(self) -> None:
         settings = self._installation.settings
@@ -116,7 +121,7 @@ class Producers:
                 client.publish_listen(listen)
             client.flush()
         records = [Record(listen.user_id.encode(), listen.to_json()) for listen in made]
-        self._note("ours", records, None, settings.partitioner)
+        self._note("ours", records, settings.partitioner)
 
     def _librdkafka(self, records: Sequence[Record], codec: str, **options: Any) -> None:
         by_librdkafka(self.kafka, self.topic, [one.sent for one in records], OWN_CHOICE, codec, **options)
@@ -125,6 +130,5 @@ class Producers:
         chosen = None if codec == "none" else codec
         send(self.kafka, self.topic, [one.sent for one in records], None, chosen)
 
-    def _note(self, producer: str, records: Sequence[Record], done: None, partitioner: PartitionerName) -> None:
-        del done  # they are sent before they are noted
+    def _note(self, producer: str, records: Sequence[Record], partitioner: PartitionerName) -> None:
         self.sent.append(Sent(producer, records, partitioner))

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from sidestream.streams.contracts.decode import Reason
-from sidestream.streams.contracts.partitioner import PartitionerName
-from tests.integration.wire.odd_records import BAD_NAME, MANY_HEADERS
+from sidestream.streams.contracts.settings import PartitionerName
+from tests.integration.wire.odd_records import BAD_NAME, MANY_HEADERS, Row
 
 HOUR_MS = 3_600_000
 # Kafka refuses timestamps that are an hour ahead (message.timestamp.after.max.ms).
@@ -38,7 +38,7 @@ class Record:
     is_hidden: bool = False
 
     @property
-    def sent(self) -> tuple[object, ...]:
+    def sent(self) -> Row:
         """As the senders of `odd_records` take it."""
         row = (self.key, self.value, list(self.headers))
         return row if self.stamp_ms is None else (*row, self.stamp_ms)

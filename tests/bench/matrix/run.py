@@ -53,7 +53,6 @@ class Run:
         """Run all cells to their end."""
         await asyncio.gather(*(self._cell(number) for number in range(len(self.schedule))))
 
-    @property
     def is_over(self) -> bool:
         """Whether going on would tell nothing new."""
         return len(self.tally.failures) >= MAX_FAILURES
@@ -61,7 +60,7 @@ class Run:
     async def _cell(self, number: int) -> None:
         blocks, lives = self.schedule[number], 0
         done = self.progress.blocks.get(str(number), 0)
-        while done < len(blocks) and not self.is_over:
+        while done < len(blocks) and not self.is_over():
             lives += 1
             done = await self._live(number, f"cell-{number}-{lives}", blocks, done)
 
@@ -76,9 +75,9 @@ class Run:
             cell.old = {"a", "b"}
         try:
             await cell.open()
-            while done < len(blocks) and not self.is_over and _may_go_on(kind, blocks[done]):
-                await run_block(cell, blocks[done], self.options.seed, lambda: self.is_over)
-                if self.is_over:
+            while done < len(blocks) and not self.is_over() and _may_go_on(kind, blocks[done]):
+                await run_block(cell, blocks[done], self.options.seed, self.is_over)
+                if self.is_over():
                     break
                 done += 1
                 self._note(number, done, len(blocks))

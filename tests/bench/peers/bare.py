@@ -8,7 +8,7 @@ acks of one round of batches together. Python's own fastest way, by hand.
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from rocksdict import Cache, Rdict, WriteBatch
@@ -28,7 +28,7 @@ def fold_batch(db: Rdict, records: Sequence[Any], history_events: int) -> dict[b
         if (listen := read(record.value)) is not None:
             of_user.setdefault(record.key, []).append((record.offset, listen))
     users = list(of_user)
-    states = db.get(users) if users else []
+    states = cast(list[bytes | None], db.get(list(users))) if users else []
     values: dict[bytes, bytes] = {}
     for user, state in zip(users, states, strict=True):
         result = fold(state, of_user[user], lookup, history_events)

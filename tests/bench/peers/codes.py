@@ -35,7 +35,8 @@ def of_faiss(books: list[npt.NDArray[np.float32]], beam_size: int) -> Encode:
     quantizer.max_beam_size = beam_size
     quantizer.use_beam_LUT = 1
     quantizer.compute_codebook_tables()
-    return quantizer.compute_codes
+    encode: Encode = quantizer.compute_codes
+    return encode
 
 
 def measure(encode: Encode, vectors: npt.NDArray[np.float32], singles: int) -> dict[str, float]:

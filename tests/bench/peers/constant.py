@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sidestream.models.engine import EngineResult
+from sidestream.models.engine import EngineResult, Request
 from sidestream.streams.generations.pair import Pair
 from sidestream.tokenizer.catalogue import CatalogueSnapshot
+from sidestream.tokenizer.sid import Sid
 from sidestream.tokenizer.views import ItemContent
 
 DIM = 8
@@ -38,13 +39,18 @@ class HashTokenizer:
         scales = np.full(len(texts), 0.01, np.float32)
         return Encoded(digests[:, :3].astype(np.int32), digests.view(np.int8), scales)
 
+    def additional_sids(self, encoded: Encoded, max_sids: int, margin: float) -> list[tuple[Sid, ...]]:
+        """Find none: no code is the second best of a hash."""
+        del max_sids, margin
+        return [()] * len(encoded.codes)
+
 
 class ConstantEngine:
     """Ranks the first rows, whoever asks."""
 
-    def recommend(self, request: object, snapshot: CatalogueSnapshot) -> EngineResult:
+    def recommend(self, request: Request, snapshot: CatalogueSnapshot) -> EngineResult:
         """Give the same rows every time."""
-        rows = np.arange(min(request.num_candidates, snapshot.num_rows), dtype=np.int32)  # type: ignore[attr-defined]
+        rows = np.arange(min(request.num_candidates, snapshot.num_rows), dtype=np.int32)
         scores = np.arange(rows.size, 0, -1).astype(np.float32)
         return EngineResult(rows=rows, scores=scores, log_probs=-scores, leaves=rows)
 

@@ -8,7 +8,9 @@ flushed at the end. Python's own fastest way, by hand.
 
 import gc
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol, cast
 
 from confluent_kafka import Consumer, TopicPartition
 from rocksdict import Cache, Rdict, WriteBatch, WriteOptions
@@ -18,6 +20,14 @@ from sidestream.streams.listens.table.database import make_options
 from tests.bench.support.work import contents, leave, peer_config
 
 PARTITION_FETCH_BYTES = 1_048_576
+
+
+class KeyedRecord(Protocol):
+    """A message of a changelog: unlike messages at large, it has a partition and a key."""
+
+    def partition(self) -> int: ...
+    def key(self) -> bytes: ...
+    def value(self) -> bytes | None: ...
 
 
 def make_consumer(bootstrap: str) -> Consumer:
@@ -65,7 +75,7 @@ def main() -> None:
     # librdkafka's position is behind the last record that it handed over: the number of records is known instead.
     while count < config["records"]:
         values: dict[int, dict[bytes, bytes | None]] = {}
-        messages = consumer.consume(settings.restore_batch_records, 0.05)
+        messages = cast(Sequence[KeyedRecord], consumer.consume(settings.restore_batch_records, 0.05))
         for message in messages:
             values.setdefault(message.partition(), {})[message.key()] = message.value()
         count += len(messages)
@@ -76,7 +86,7 @@ def main() -> None:
     wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
     if any(not end for end in ends.values()):
         raise RuntimeError(f"expected records in every partition, got {ends}")
-    rows = (row for db in dbs.values() for row in db.items())
+    rows = (cast(tuple[bytes, bytes], row) for db in dbs.values() for row in db.items())
     leave({"records": count, "cpu_s": cpu_s, "wall_s": wall_s, **contents(rows)})
 
 

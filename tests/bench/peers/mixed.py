@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
@@ -58,7 +59,7 @@ async def publish(producer: AIOKafkaProducer, topic: str, records: list[list[tup
     await asyncio.gather(*acks)
 
 
-async def run(config: dict) -> None:
+async def run(config: dict[str, Any]) -> None:
     """Send for ever; a tick that comes late sends what is due by then."""
     clients = Clients(KafkaSettings(bootstrap=config["bootstrap"], kind=config["kind"]))
     producer = clients.async_producer(max_batch_bytes=BATCH_BYTES)

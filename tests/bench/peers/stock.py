@@ -14,8 +14,12 @@ from typing import Any
 
 import faust
 import uvloop
+from faust.stores.rocksdb import Store
+from faust.types.tables import TableT
 
 from tests.bench.support.work import Meter, contents, fold_one, leave, peer_config, read
+
+States = TableT[bytes, bytes]
 
 TABLE = "states"
 SMALL_ROCKSDB = {"driver": "rocksdict", "block_cache_size": 16 << 20, "write_buffer_size": 8 << 20}
@@ -26,7 +30,7 @@ def changelog_of(group: str) -> str:
     return f"{group}-{TABLE}-changelog"
 
 
-def make_app(config: dict[str, Any]) -> tuple[faust.App, faust.Table]:
+def make_app(config: dict[str, Any]) -> tuple[faust.App, States]:
     """Build the app and its table."""
     for name in ("faust", "aiokafka", "mode"):
         logging.getLogger(name).setLevel(logging.INFO)
@@ -64,7 +68,7 @@ def raw_topic(app: faust.App, name: str) -> Any:
     return app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
 
-def add_listens(app: faust.App, table: faust.Table, topic: str, meter: Meter) -> None:
+def add_listens(app: faust.App, table: States, topic: str, meter: Meter) -> None:
     """Add the agent that folds listens."""
 
     @app.agent(raw_topic(app, topic))
@@ -80,26 +84,29 @@ def add_listens(app: faust.App, table: faust.Table, topic: str, meter: Meter) ->
                 leave(meter.report())
 
     @app.on_rebalance_complete.connect
-    async def complete(_app: Any, **_: Any) -> None:
+    async def complete(*_args: Any, **_: Any) -> None:
         meter.start()
 
 
-def report_restore(app: faust.App, table: faust.Table) -> None:
+def report_restore(app: faust.App, table: States) -> None:
     """Report from the assignment to the end of the recovery."""
     began: list[float] = []
 
     @app.on_partitions_assigned.connect
-    async def assigned(_app: Any, assigned: Any, **_: Any) -> None:
-        if assigned:
+    async def assigned(*args: Any, **_: Any) -> None:
+        if args[-1]:
             began[:] = [time.perf_counter(), time.process_time()]
 
     @app.on_rebalance_complete.connect
-    async def complete(_app: Any, **_: Any) -> None:
+    async def complete(*_args: Any, **_: Any) -> None:
         if not began:
             return
         wall_s, cpu_s = time.perf_counter() - began[0], time.process_time() - began[1]
-        dbs = table.data._dbs.values()
-        rows = ((bytes(key), bytes(value)) for db in dbs for key, value in db.items() if key != table.data.offset_key)
+        store = table.data
+        if not isinstance(store, Store):
+            raise TypeError(f"expected a table in RocksDB, got {store!r}")
+        dbs = store._dbs.values()
+        rows = ((bytes(key), bytes(value)) for db in dbs for key, value in db.items() if key != store.offset_key)
         leave({"cpu_s": cpu_s, "wall_s": wall_s, **contents(rows)})
 
 

@@ -8,7 +8,7 @@ import msgspec
 
 from sidestream.streams.contracts.decode import decode_session_start
 from tests.bench.peers.progress import note_progress
-from tests.bench.peers.stock import raw_topic
+from tests.bench.peers.stock import States, raw_topic
 from tests.bench.support.work import fold_one, read
 
 # As many bytes as thirty candidates of the worker take.
@@ -18,7 +18,7 @@ _CANDIDATES = [
 ]
 
 
-def add_sessions(app: faust.App, table: faust.Table, config: dict[str, Any]) -> None:
+def add_sessions(app: faust.App, table: States, config: dict[str, Any]) -> None:
     """Add the agents that fold listens and answer session-starts, and note how far the first is."""
     done = 0
     encode = msgspec.json.Encoder().encode

@@ -125,7 +125,7 @@ def lane_overrides(pairs: Sequence[str]) -> dict[str, str]:
     """
     from sidestream.streams.listens.settings import LaneSettings
 
-    overrides = dict(pair.split("=", 1) if "=" in pair else (pair, "true") for pair in pairs)
+    overrides = {name: value if given else "true" for name, given, value in (pair.partition("=") for pair in pairs)}
     unknown = sorted(set(overrides) - set(LaneSettings.model_fields))
     if unknown:
         known = ", ".join(sorted(LaneSettings.model_fields))

@@ -44,6 +44,8 @@ class Air:
         self.now_ms = EPOCH_MS
         self.agent = LiveWorker([tokenizer], folder, self.log)
         pair = load_pair(shipped_pair(), EngineSettings())
+        if pair.vectorize is None:
+            raise RuntimeError(f"{shipped_pair()}: expected a pair with a model, got a tokenizer alone")
         sizes, dim = tokenizer.codebook_sizes, tokenizer.vector_dim
         catalogue = Catalogue(tokenizer.version, sizes, pair.dim, pair.vectorize, x_dim=dim)
         decoder = UpdateDecoder(tokenizer.version, sizes, dim)

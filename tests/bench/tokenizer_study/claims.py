@@ -21,8 +21,9 @@ def judge(name: str, found: dict[str, Any] | None) -> list[Check]:
     """Compare what was claimed with what came out; a data set or torch that is absent is told, not missed."""
     rows: Table = {} if found is None else found["kinds"]
     unheard = None if found is None else found["from_listens"]["unheard"]
+    equal = None if found is None else found["equal_vectors"]["shared_share"]
     figures: list[tuple[str, float | None, Callable[..., Check], float | None]] = [
-        ("equal_vectors_shared", found and found["equal_vectors"]["shared_share"], told, None),
+        ("equal_vectors_shared", equal, told, None),
         ("fsq_shared_vs_kmeans", _ratio(rows, "shared_share", "kmeans + fsq", "kmeans"), at_most, 1.0),
         ("rqvae_cosine_above_kmeans", _lead(rows, _VQ), at_most, 0.0),
         ("halving_shared_vs_equal", _ratio(rows, "shared_share", "rq-vae, halving", _VQ), at_most, 1.0),

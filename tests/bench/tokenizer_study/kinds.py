@@ -76,7 +76,10 @@ def kinds(epochs: int | None) -> dict[str, Make]:
         return listed
     # Here, since loading it is no part of the first kind's time.
     importlib.import_module("torch").set_num_threads(1)
-    options = {"masking": {"progressive_masking": True}, "contrastive": {"contrastive_weight": CONTRASTIVE_WEIGHT}}
+    options: dict[str, dict[str, Any]] = {
+        "masking": {"progressive_masking": True},
+        "contrastive": {"contrastive_weight": CONTRASTIVE_WEIGHT},
+    }
     listed |= {"rq-vae": trained(epochs=epochs), "rq-vae, halving": trained(epochs=epochs, halving=True)}
     listed |= {f"rq-vae, {name}": trained(epochs=epochs, **option) for name, option in options.items()}
     both = options["masking"] | options["contrastive"]

@@ -141,7 +141,7 @@ class ThreeBrokers:
             admin.alter_partition_reassignments({TopicPartition(topic, partition): list(nodes)})
 
         def is_there() -> bool:
-            return dict(self._partitions())[topic, partition]["isr_nodes"] == list(nodes)
+            return list(dict(self._partitions())[topic, partition]["isr_nodes"]) == list(nodes)
 
         self._wait(is_there, f"{topic}/{partition} on {nodes}")
 

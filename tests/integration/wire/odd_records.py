@@ -1,42 +1,66 @@
 """Producers that do what other programs do: any codec, header names that are no text, and the client of librdkafka."""
 
 import asyncio
-from collections import defaultdict
+from collections.abc import Sequence
+from typing import Protocol
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Producer
 from kafka import KafkaProducer
+
+Headers = list[tuple[str, bytes | None]]
+Row = tuple[bytes | None, bytes | None, Headers] | tuple[bytes | None, bytes | None, Headers, int]
+"""Key, value and headers of a record, and its Kafka timestamp where it is not the producer's clock."""
+
+
+class Addressed(Protocol):
+    """A Kafka that is running."""
+
+    @property
+    def bootstrap(self) -> str: ...
 
 
 class RawName(str):
     """A header name that kafka-python sends as these bytes."""
 
-    def __new__(cls, raw: bytes):
+    raw: bytes
+
+    def __new__(cls, raw: bytes) -> "RawName":
         made = super().__new__(cls, raw.decode(errors="backslashreplace"))
         made.raw = raw
         return made
 
-    def encode(self, *args, **options):
-        del args, options
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        del encoding, errors
         return self.raw
 
 
-BAD_NAME = [("fine", b"1"), (RawName(b"n\xff"), b"2")]
+BAD_NAME: Headers = [("fine", b"1"), (RawName(b"n\xff"), b"2")]
 # 360 KB on the wire; code that is quadratic in their number takes minutes.
-MANY_HEADERS = [("h", b"")] * 120_000
+MANY_HEADERS: Headers = [("h", b"")] * 120_000
 
 
-def by_kafka_python(kafka, topic, records, partition=0, codec=None):
+def by_kafka_python(
+    kafka: Addressed, topic: str, records: Sequence[Row], partition: int | None = 0, codec: str | None = None
+) -> None:
     """Send (key, value, headers) in one batch where possible."""
     producer = KafkaProducer(bootstrap_servers=kafka.bootstrap, compression_type=codec, linger_ms=50)
     try:
-        for key, value, headers in records:
+        for key, value, headers, *_ in records:
             producer.send(topic, value, key=key, headers=headers, partition=partition)
         producer.flush(20)
     finally:
         producer.close()
 
 
-def by_librdkafka(kafka, topic, records, partition=0, codec="none", ending="none", **options):
+def by_librdkafka(
+    kafka: Addressed,
+    topic: str,
+    records: Sequence[Row],
+    partition: int = 0,
+    codec: str = "none",
+    ending: str = "none",
+    **options: str | int,
+) -> None:
     """Send (key, value, headers) and possibly a Kafka timestamp with confluent-kafka.
 
     Args:
@@ -49,7 +73,7 @@ def by_librdkafka(kafka, topic, records, partition=0, codec="none", ending="none
             for no transaction.
         **options: Of the producer, such as its partitioner.
     """
-    failures = []
+    failures: list[KafkaError] = []
     given = {"bootstrap.servers": kafka.bootstrap, "compression.type": codec, "linger.ms": 20, **options}
     producer = Producer({name.replace("_", "."): value for name, value in given.items()})
     if ending != "none":
@@ -61,9 +85,9 @@ def by_librdkafka(kafka, topic, records, partition=0, codec="none", ending="none
             value,
             key,
             partition=partition,
-            headers=headers,
+            headers=list(headers),
             on_delivery=lambda error, _: failures.append(error) if error is not None else None,
-            **({"timestamp": stamps[0]} if stamps else {}),
+            timestamp=stamps[0] if stamps else 0,  # 0: the producer's clock
         )
     assert producer.flush(20) == 0
     assert not failures
@@ -73,7 +97,9 @@ def by_librdkafka(kafka, topic, records, partition=0, codec="none", ending="none
         producer.abort_transaction(20)
 
 
-def by_aiokafka(kafka, topic, records, partition=0, codec=None):
+def by_aiokafka(
+    kafka: Addressed, topic: str, records: Sequence[Row], partition: int | None = 0, codec: str | None = None
+) -> None:
     """Send (key, value, headers) with aiokafka."""
     from aiokafka import AIOKafkaProducer
 
@@ -81,15 +107,7 @@ def by_aiokafka(kafka, topic, records, partition=0, codec=None):
         async with AIOKafkaProducer(
             bootstrap_servers=kafka.bootstrap, compression_type=codec, linger_ms=20, max_request_size=2 << 20
         ) as producer:
-            sent = [await producer.send(topic, v, key=k, headers=h, partition=partition) for k, v, h in records]
+            sent = [await producer.send(topic, v, key=k, headers=h, partition=partition) for k, v, h, *_ in records]
             await asyncio.gather(*sent)
 
     asyncio.run(send())
-
-
-def grouped(records):
-    """Records by partition."""
-    found = defaultdict(list)
-    for record in records:
-        found[record.partition].append(record)
-    return found

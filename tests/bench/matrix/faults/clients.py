@@ -156,7 +156,7 @@ class FaultyClients(Clients):
 def install(fault: Fault) -> None:
     """Put a fault into this process; call it once, before the worker is built."""
     FaultyClients.fault = fault
-    build.Clients = FaultyClients
+    build.Clients = FaultyClients  # type: ignore[attr-defined]
     _around(ListenBatch, "fold", fault, lambda _: ("fold", "folded"))
     _around(ListenBatch, "erase", fault, lambda _: (None, "erase"))
     _around(PartitionTable, "write", fault, lambda _: ("write", "written"))

@@ -5,7 +5,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from aiokafka import TopicPartition
 from rocksdict import AccessType, Options, Rdict
@@ -42,7 +42,7 @@ def read_tables(folder: Path) -> Iterator[Table]:
             continue
         database = Rdict(str(path), Options(raw_mode=True), access_type=AccessType.read_only())
         try:
-            entries = dict(database.items())
+            entries = cast(dict[bytes, bytes], dict(database.items()))  # as raw mode has them
         finally:
             database.close()
         meta = entries.get(META_KEY)

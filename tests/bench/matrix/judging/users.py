@@ -145,11 +145,11 @@ class Users:
         if erased_ats:  # nothing happens where it is done already
             turns.steps.append(max(erased_ats))
         for step in turns.steps:
-            before, blocks = self.entries.get(user), self._blocks[user]
+            state, blocks = self.entries.get(user), self._blocks[user]
             if isinstance(step, int):
-                self._keep(user, *erased(before, blocks, step))
+                self._keep(user, *erased(state, blocks, step))
             elif step:
-                self._keep(user, *folded(before, blocks, step, lookup))
+                self._keep(user, *folded(state, blocks, step, lookup))
 
     def _keep(self, user: bytes, state: bytes | None, blocks: dict[int, bytes]) -> None:
         if state is not None:
