@@ -6,10 +6,14 @@ import json
 import pytest
 
 from sidestream.models.history import fold
+from sidestream.streams.broker.embedded import EmbeddedBroker
 from sidestream.streams.contracts.decode import Reason, decode_listen
 from sidestream.streams.contracts.partitioner import partition_of
+from sidestream.streams.contracts.settings import TopicSettings
+from sidestream.streams.contracts.topics import build_topics
 from sidestream.streams.errors import BadRecord
-from tests.bench.foreign.judge import HISTORY_EVENTS, Found, Judge, Place, Verdict
+from sidestream.streams.kafka.clients import Clients, KafkaSettings
+from tests.bench.foreign.judge import HISTORY_EVENTS, Found, Judge, Place, Verdict, read_log
 from tests.bench.foreign.kafkajs import SENDER
 from tests.bench.foreign.records import (
     Record,
@@ -24,6 +28,7 @@ from tests.bench.foreign.records import (
     wrong,
 )
 from tests.bench.support.smoke import last_line
+from tests.integration.wire.odd_records import BAD_NAME
 
 NOW_MS = 1_750_000_000_000
 PARTITIONS = 4
@@ -172,3 +177,18 @@ def test_judge_knows_names_that_the_broker_has_made_readable(is_renamed, ends):
     expected = [judge._expected(place, f, sent, r, verdict) for f, r in zip(found, records, strict=True)]
     assert expected == ends
     assert not verdict.unexplained
+
+
+def test_log_with_header_names_that_are_no_text_is_read_to_its_end():
+    topic = build_topics(TopicSettings(user_partitions=1)).listens
+    # Many, since Python calls what it has called often in another way.
+    headers = [[("fine", b"1")]] * 40 + [[("n\N{REPLACEMENT CHARACTER}", b"1")]] + [BAD_NAME] * 9
+    with EmbeddedBroker() as broker:
+        broker.create([topic])
+        producer = Clients(KafkaSettings(bootstrap=broker.bootstrap, kind="embedded")).producer()
+        for number, of_record in enumerate(headers):
+            producer.send(topic.name, b"v", key=b"%d" % number, headers=of_record, partition=0)
+        producer.close()
+        log = read_log(broker.bootstrap, topic.name, 1, committed=False)
+    assert len(log) == len(headers)
+    assert [found.key for found in log.values() if found.is_renamed] == [b"40"]
