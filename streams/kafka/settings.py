@@ -49,8 +49,8 @@ class KafkaSettings(BaseModel):
         # A request to join waits for members whose sessions have to end first.
         if self.session_timeout_ms > self.request_timeout_ms:
             msg = (
-                f"expected kafka.session_timeout_ms of at most kafka.request_timeout_ms = {self.request_timeout_ms}, got "
-                f"{self.session_timeout_ms}; lower the one or raise the other"
+                f"expected kafka.session_timeout_ms of at most kafka.request_timeout_ms = {self.request_timeout_ms}, "
+                f"got {self.session_timeout_ms}; lower the one or raise the other"
             )
             raise ValueError(msg)
         return self
