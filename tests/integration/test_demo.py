@@ -100,6 +100,7 @@ def playing(tmp_path_factory):
         window.end()
 
 
+@pytest.mark.slow
 def test_everything_it_prints_fits_the_window_and_is_no_json(playing):
     playing.wait_for(READY)
     # A path may be longer than the window: it must stay whole to be copied.

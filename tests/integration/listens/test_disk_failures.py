@@ -71,6 +71,7 @@ def test_corrupt_database(rig, limits, failure, how):
     assert state_size(loop, "u19") == 1
 
 
+@pytest.mark.slow
 def test_database_corrupted_while_it_is_open(rig, limits, failure):
     # Many users: the block that holds the positions was read at the opening, and stays in the cache.
     loop = restarted_with_tables_on_disk(ready_with_items(rig()), users=600)

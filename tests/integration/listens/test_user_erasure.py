@@ -151,6 +151,7 @@ def expected(rig: Rig) -> dict[bytes, bytes]:
     return states
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("guarantee", GUARANTEES)
 def test_users_erased_under_load_are_gone_even_after_crashes(make_rig, guarantee):
     rig = make_rig(guarantee)

@@ -60,6 +60,7 @@ def test_the_listen_lane_continues_after_a_replay(lane):
     assert lane.table() == lane.expected()[0]
 
 
+@pytest.mark.slow
 def test_the_catalogue_and_sessions_continue_after_a_replay(worker):
     topics = worker.topics
     worker.item("i0")
