@@ -272,12 +272,9 @@ def _require_value(value: bytes | None, limits: Limits) -> bytes:
     if not value:
         _require_readable(value)
     if len(value) > limits.max_value_bytes:
-        raise BadRecord(Reason.OVERSIZE, _oversize(len(value), limits))
+        told = f"expected at most {limits.max_value_bytes} bytes (topics.max_value_bytes), got {len(value)}"
+        raise BadRecord(Reason.OVERSIZE, told)
     return value
-
-
-def _oversize(size: int, limits: Limits) -> str:
-    return f"expected at most {limits.max_value_bytes} bytes (topics.max_value_bytes), got {size}"
 
 
 def _decode_model(model: type[RecordT], value: bytes) -> RecordT:

@@ -80,36 +80,35 @@ class _Distribution:
             claims = [name for name, report in self._reports.items() if partition in report.owned]
             if not claims:
                 continue
-            current = [name for name in self._reports if partition in self._current(name)]
-            if all(self._reports[name].current is not None for name in claims):
-                claims = [name for name in claims if name in current] or current or claims
-            self._own(partition, min(claims, key=lambda name: partition not in self._current(name)))
+            current = self._current_at(partition)
+            serving = [name for name in claims if name in current]
+            is_told = all(self._reports[name].current is not None for name in claims)
+            self._own(partition, (serving or (current if is_told else []) or claims)[0])
 
     def find_owners(self) -> None:
         """Give what nobody owns to those whose tables are current, or else to the nearest."""
         for partition in self._partitions:
             if partition in self._owners:
                 continue
-            current = [name for name in self._reports if partition in self._current(name)]
-            behind = [name for name, report in self._reports.items() if partition in report.standbys]
-            candidates = current or behind or list(self._reports)
+            candidates = self._current_at(partition) or self._behind_at(partition) or list(self._reports)
             self._own(partition, min(candidates, key=lambda name: len(self.shares[name].owned)))
 
     def balance(self) -> None:
         """Move partitions until no worker has two more than another, counting those that are coming."""
         planned = Counter({name: len(share.owned) for name, share in self.shares.items()})
+        coming: set[int] = set()
         while True:
             giver = max(self.shares, key=lambda name: planned[name])
             taker = min(self.shares, key=lambda name: planned[name])
             if planned[giver] - planned[taker] < 2:
                 return
-            coming = set().union(*(share.coming for share in self.shares.values()))
             partition = min(self.shares[giver].owned - coming, key=lambda p: (self._cost(p, giver, taker), p))
             if self._cost(partition, giver, taker) < _WAITS:
                 self.shares[giver].owned.discard(partition)
                 self._own(partition, taker)
             else:
                 self.shares[taker].coming.add(partition)
+                coming.add(partition)
             planned[giver] -= 1
             planned[taker] += 1
 
@@ -118,10 +117,11 @@ class _Distribution:
         if len(self.shares) > 1:
             used: Counter[tuple[str, str]] = Counter()
             places = {partition: self._tables_of(partition) for partition in self._partitions}
+            rooms = {name: self._room(name) for name in self.shares}
             for partition in sorted(self._partitions, key=lambda p: not places[p]):
                 owner = self._owners[partition]
                 others = [name for name in self.shares if name != owner]
-                fitting = [name for name in others if used[owner, name] < self._room(name)] or others
+                fitting = [name for name in others if used[owner, name] < rooms[name]] or others
                 kept = [name for name in places[partition] if name in fitting]
                 name = kept[0] if kept else min(fitting, key=self._standby_load)
                 used[owner, name] += 1
@@ -136,6 +136,12 @@ class _Distribution:
     def _current(self, name: str) -> Collection[int]:
         return self._reports[name].current or ()
 
+    def _current_at(self, partition: int) -> list[str]:
+        return [name for name in self._reports if partition in self._current(name)]
+
+    def _behind_at(self, partition: int) -> list[str]:
+        return [name for name, report in self._reports.items() if partition in report.standbys]
+
     def _cost(self, partition: int, giver: str, taker: str) -> int:
         """Rate a move: current tables first, then those that nobody serves, then those that are to be waited for."""
         if partition in self._current(taker):
@@ -145,10 +151,8 @@ class _Distribution:
 
     def _tables_of(self, partition: int) -> list[str]:
         """Return the workers that have a table of a partition and do not own it, current ones first."""
-        owner = self._owners[partition]
-        current = [name for name in self.shares if partition in self._current(name)]
-        behind = [name for name, report in self._reports.items() if partition in report.standbys]
-        return [name for name in dict.fromkeys(current + behind) if name != owner]
+        holders = dict.fromkeys(self._current_at(partition) + self._behind_at(partition))
+        return [name for name in holders if name != self._owners[partition]]
 
     def _room(self, name: str) -> int:
         """Return how many partitions of one other worker this one could take over."""

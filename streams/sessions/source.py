@@ -206,7 +206,7 @@ class SessionSource:
             if partition not in self._starts:
                 self._starts[partition] = await self._start(reader, partition)
             bounds, fresh = await asyncio.gather(reader.bounds(partition), self._fresh_from(reader, partition))
-        # The read position lags behind what has begun while answers of other partitions are fetched, or after an error.
+        # What has begun may be ahead of the read position, which is noted after it: the reader may have failed between.
         position = max(self.positions.get(partition, self._starts[partition]), self._prefixes[partition].end)
         position = self._inside(partition, position, bounds)
         fresh = bounds.end if fresh is None else min(fresh, bounds.end)
