@@ -80,16 +80,20 @@ class ListenBatch:
         """
         together: list[Piece] = []
         count = 0
+        listens = self._listens
         for user in self.users:
-            total = len(self._listens.get(user, ()))
-            for first in range(0, max(1, total), max_listens):
-                piece = Piece(user, first, min(total, first + max_listens))
-                size = piece.stop - piece.first
+            total = len(listens.get(user, ()))
+            first = 0
+            while True:
+                size = min(max_listens, total - first)
                 if together and (first or len(together) == max_users or count + size > max_listens):
                     yield together
                     together, count = [], 0
-                together.append(piece)
+                together.append(Piece(user, first, first + size))
                 count += size
+                first += size
+                if first >= total:
+                    break
         if together:
             yield together
 
@@ -167,30 +171,37 @@ class ListenBatch:
             StateError: A stored state is invalid.
         """
         changed: Values = {}
+        values, listens, erasures = self._values, self._listens, self._erasures
+        history_events = self._history_events
+        applied = 0
         for (user, first, stop), stored in zip(pieces, states, strict=True):
-            state = self._values.get(user, stored) if first else stored
-            if not first and (asked := self._erasures.get(user)) is not None:
+            state = values.get(user, stored) if first else stored
+            if erasures and not first and (asked := erasures.get(user)) is not None:
                 changes = erasure_changes(user, state, self._blocks[user], asked)
                 if user in changes:
                     state = changed[user] = changes.pop(user)
                     self.erased += 1
                 # Before the fold, which may write to the same slots.
-                self._values.update(changes)
+                values.update(changes)
             if first == stop:
                 continue
-            result = fold(state, self._listens[user][first:stop], lookup, self._history_events)
-            self.refused += result.erased
-            self.applied += result.applied
-            self.repeats += result.repeats
-            self.late += result.late
-            self.stale += result.stale
+            of_user = listens[user]
+            result = fold(state, of_user[first:stop], lookup, history_events)
+            applied += result.applied
+            if result.applied != stop - first:
+                self.refused += result.erased
+                self.repeats += result.repeats
+                self.late += result.late
+                self.stale += result.stale
             if result.state != state:
                 changed[user] = result.state
-                # Before the state, which counts them: if a batch is published only in part, no block is missing.
-                self._values.pop(user, None)
-                for slot, block in result.blocks.items():
-                    self._values[block_key(user, slot)] = block
-        self._values.update(changed)
+                if result.blocks:
+                    # Before the state, which counts them: if a batch is published only in part, no block is missing.
+                    values.pop(user, None)
+                    for slot, block in result.blocks.items():
+                        values[block_key(user, slot)] = block
+        self.applied += applied
+        values.update(changed)
         return changed
 
     def result(self) -> FoldedBatch:

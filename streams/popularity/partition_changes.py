@@ -171,7 +171,7 @@ class PartitionChanges:
     def _count(self, counts: ListenCounts, by_user: Iterable[Collection[tuple[int, ListenRow]]], start: int) -> None:
         if start < self._contained_to:
             by_user = [[(o, listen) for o, listen in some if not self._is_contained(o, listen)] for some in by_user]
-        counts.add(listen for some in by_user for _, listen in some)
+        counts.add([listen for some in by_user for _, listen in some])
 
     def _is_contained(self, offset: int, listen: ListenRow) -> bool:
         return bool(offset < self._contained[remembered_item_key(listen.item_id) >> PART_SHIFT])

@@ -2,7 +2,8 @@
 
 All read the same kind of log and end with equal states: a first round, which no figure comes from, warms the broker up
 and compares every peer's changelog with the pure fold of its log. Stock Faust gets a tenth of the listens of a tenth of
-the users, for it is slow: histories are as long as in the others'.
+the users, for it is slow: histories are as long as in the others'. A drain of the others lasts half a minute, so that
+what a start costs once, half a second, tells little.
 
 The lane counts items for popularity, as a worker does; `uncounted` is the lane without it, which tells what it costs.
 
@@ -278,8 +279,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     small = options.smoke
     options.rounds = options.rounds or (1 if small else 3)
-    options.listens = options.listens or (4_000 if small else 200_000)
-    options.users = options.users or (200 if small else 10_000)
+    options.listens = options.listens or (4_000 if small else 1_500_000)
+    options.users = options.users or (200 if small else 50_000)
     options.steady_s = options.steady_s or (1.0 if small else 20.0)
     if options.peers is None:
         # A test must not fetch packages: it takes quixstreams along only where it is there already.
