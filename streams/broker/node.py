@@ -17,7 +17,7 @@ from string import Template
 
 from sidestream.streams.broker import jars, process
 from sidestream.streams.broker.properties import escaped
-from sidestream.streams.broker.settings import BrokerSettings
+from sidestream.streams.broker.settings import LOAD_HEAP_MB, BrokerSettings
 from sidestream.streams.errors import BrokerError
 
 HOST = "127.0.0.1"
@@ -207,12 +207,15 @@ def _environment() -> dict[str, str]:
 
 
 def _jvm_command(java: Path, lib: Path, heap_mb: int) -> list[str]:
+    # A small node starts fast and leaves the cores to others. A large heap is for load, as in Kafka's own scripts.
+    collector = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+    if heap_mb >= LOAD_HEAP_MB:
+        collector = ["-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:InitiatingHeapOccupancyPercent=35"]
     return [
         str(java),
-        f"-Xms{min(96, heap_mb)}m",
+        f"-Xms{heap_mb if heap_mb >= LOAD_HEAP_MB else min(96, heap_mb)}m",
         f"-Xmx{heap_mb}m",
-        "-XX:+UseSerialGC",
-        "-XX:TieredStopAtLevel=1",
+        *collector,
         "-Xshare:auto",
         "-Xlog:disable",  # no warning about an archive that does not fit: the JVM continues without it
         "-Xlog:all=error:stderr",

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 # Inside the folder `data_dir`, unless `broker.data_dir` names another.
 KAFKA_FOLDER = "kafka"
 ONE_HEAP_MB, SEVERAL_HEAP_MB = 384, 160
+# From here on a node's JVM is set up for load.
+LOAD_HEAP_MB = 1_024
 
 
 class BrokerSettings(BaseModel):
@@ -48,7 +50,10 @@ class BrokerSettings(BaseModel):
         "None: as many as the data folder has, 1 for a new one.",
     )
     heap_mb: int | None = Field(
-        default=None, ge=128, description="Maximum heap of each node in MiB. None: 384, of several nodes 160."
+        default=None,
+        ge=128,
+        description="Maximum heap of each node in MiB. None: 384, of several nodes 160. From 1024 on, the JVM is set "
+        "up for load instead of a fast start.",
     )
     fetch_timeout_s: float = Field(default=300.0, gt=0, description="Longest download of the jars.")
     start_timeout_s: float = Field(default=60.0, gt=0, description="Longest time from the start to the first answer.")

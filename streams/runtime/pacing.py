@@ -21,9 +21,10 @@ LOOP_ITERATIONS = 4
 MAX_SAVED_S = 0.05
 # A piece of work may exceed its slice by this factor.
 MAX_SLICES = 4
-# While session-starts arrive, and for `BUSY_S` after the last one, batches are reduced to this share of their size: the
-# indivisible parts of a batch (its write, its transaction) get shorter, and listens become durable more evenly.
-BUSY_BATCH_SHARE = 0.7
+# While session-starts arrive, and for `BUSY_S` after the last one: slices and batches are reduced to these shares, and
+# the loop runs this often after a slice. The indivisible parts of a batch (its write, its transaction) get shorter, and
+# a session-start finds the loop free more often. Under a backlog this takes a third of the rate of listens.
+BUSY_SLICE_SHARE, BUSY_BATCH_SHARE, BUSY_LOOP_ITERATIONS = 0.5, 0.3, 12
 BUSY_S = 1.0
 
 
@@ -73,9 +74,7 @@ class Pacer:
 
     def batch_records(self, most: int) -> int:
         """Return the current maximum of listens per batch and partition; `most` without recent session-starts."""
-        if self._waiting or self._clock() < self._busy_until_s:
-            return max(1, round(BUSY_BATCH_SHARE * most))
-        return most
+        return max(1, round(BUSY_BATCH_SHARE * most)) if self._is_busy(self._clock()) else most
 
     def listens_folded(self) -> None:
         """Wake the waiters of `wait_folded`."""
@@ -90,18 +89,25 @@ class Pacer:
 
     async def yield_if_due(self) -> None:
         """Return at once within a slice; at its end yield to other tasks, and pause while session-starts wait."""
-        worked_s = self._clock() - self._began_s
-        if worked_s < self._slice_s:
+        now_s = self._clock()
+        worked_s, slice_s, iterations = now_s - self._began_s, self._slice_s, LOOP_ITERATIONS
+        if self._is_busy(now_s):
+            slice_s, iterations = BUSY_SLICE_SHARE * slice_s, BUSY_LOOP_ITERATIONS
+        if worked_s < slice_s:
             return
         # Anything longer was not work: the lane waited for an ack, or other processes used the cores.
-        self._saved_s += min(worked_s, MAX_SLICES * self._slice_s) * self._hold_per_work
+        self._saved_s += min(worked_s, MAX_SLICES * slice_s) * self._hold_per_work
         self._saved_s = min(MAX_SAVED_S, self._saved_s)
-        await _yield_to_loop()
+        await _yield_to_loop(iterations)
         if self._waiting:
             while self._waiting and self._saved_s > 0.0:
                 await self._pause()
-            await _yield_to_loop()  # the answer takes as many iterations to the socket as the request took from it
+            # The answer takes as many iterations to the socket as the request took from it.
+            await _yield_to_loop(iterations)
         self._began_s = self._clock()
+
+    def _is_busy(self, now_s: float) -> bool:
+        return bool(self._waiting) or now_s < self._busy_until_s
 
     async def _pause(self) -> None:
         began_s = self._clock()
@@ -111,6 +117,6 @@ class Pacer:
         self._saved_s -= self._clock() - began_s
 
 
-async def _yield_to_loop() -> None:
-    for _ in range(LOOP_ITERATIONS):
+async def _yield_to_loop(iterations: int) -> None:
+    for _ in range(iterations):
         await asyncio.sleep(0)

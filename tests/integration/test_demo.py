@@ -169,6 +169,7 @@ def run_example(playing, capsys, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_the_examples_talk_with_it_in_titles(playing, run_example):
     playing.wait_for(READY)
     told = run_example(publish_listens)

@@ -192,6 +192,7 @@ def test_a_worker_killed_while_the_catalogue_is_rewritten(installation):
     assert holds(installation, A, B)
 
 
+@pytest.mark.slow
 def test_updates_during_a_rewrite_are_never_overwritten(installation):
     rig = begun(installation, **{"generations.rewrite_batch": 2, "generations.rewrite_rest": 20.0})
     installation.order(B, "preparing")

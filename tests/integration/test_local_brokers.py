@@ -74,7 +74,7 @@ def require_gone(brokers):
     assert [birth(broker.pid) for broker in brokers] == [""] * len(brokers)
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGHUP, marks=pytest.mark.slow), signal.SIGTERM])
 def test_a_broker_in_the_foreground_ends_with_its_command(tmp_path, number):
     with running("broker", "start", "--foreground", "--name", "radio", cwd=tmp_path / "a") as process:
         (broker,) = wait_until(broker_registry().running, process, tmp_path / "a")

@@ -123,6 +123,7 @@ def test_a_new_item_is_known_within_a_second_and_recommended_to_listeners_of_its
     assert all(c.familiar for c in fresh)
 
 
+@pytest.mark.slow
 def test_after_sigkill_during_a_replay_states_equal_the_fold_and_every_session_is_answered(
     kafka, settings, start_worker, tmp_path
 ):

@@ -106,6 +106,7 @@ def test_tokenize_ends_with_its_checks():
     assert all(row["ours_single_us"] > 0 and row["ours_bulk_per_s"] > 0 for row in line["results"].values())
 
 
+@pytest.mark.slow
 def test_layout_measures_commands_in_seconds():
     line = last_line("layout", "--parts", "commands")
     assert [check["name"] for check in line["checks"]] == ["help_vs_typer", "get_vs_typer", "get_table_vs_typer"]

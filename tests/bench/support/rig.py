@@ -23,6 +23,7 @@ from aiokafka import TopicPartition
 
 from sidestream.models.history import block_key, fold
 from sidestream.streams.broker import BrokerSettings, RunningBroker, start_broker
+from sidestream.streams.broker.settings import LOAD_HEAP_MB
 from sidestream.streams.contracts import partitioner
 from sidestream.streams.contracts.topics import TopicSpec, create_topics
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
@@ -223,7 +224,7 @@ class Rig:
 def open_rig(bootstrap: str | None) -> Iterator[Rig]:
     """Have a rig for the length of a block: on a Kafka of its own, or on a running one."""
     folder = Path(tempfile.mkdtemp(prefix="sidestream-bench-"))
-    settings = BrokerSettings(kind="kafka", port=0, data_dir=folder / "kafka")
+    settings = BrokerSettings(kind="kafka", port=0, data_dir=folder / "kafka", heap_mb=LOAD_HEAP_MB)
     kafka = KafkaSettings(bootstrap=bootstrap) if bootstrap else None
     rig = Rig(start_broker(settings, kafka), folder)
     try:

@@ -83,7 +83,7 @@ def test_sigterm_under_load(rig, limits, failure):
     failure("SIGTERM under load", "exit 0", seconds, 10.0)
 
 
-@pytest.mark.parametrize("lane", ["listen", "session"])
+@pytest.mark.parametrize("lane", ["listen", pytest.param("session", marks=pytest.mark.slow)])
 def test_handler_raises(rig, limits, failure, lane):
     loop = ready_with_items(rig())
     topic = loop.topics.listens if lane == "listen" else loop.topics.session_starts
@@ -94,6 +94,7 @@ def test_handler_raises(rig, limits, failure, lane):
     failure(f"{lane} handler raises", "exit 70", seconds, limits.shutdown + MARGIN_S)
 
 
+@pytest.mark.slow
 def test_loop_blocked(rig, limits, failure):
     loop = ready_with_items(rig())
     loop.send(loop.topics.listens, "block", {"user_id": "block"}).get(10)
@@ -175,6 +176,7 @@ def test_changelog_topic_deleted(rig, limits, failure):
     failure("changelog topic missing at the start", "exit 1", seconds, 20.0)
 
 
+@pytest.mark.slow
 def test_poison_batch(rig, limits, failure):
     loop = ready_with_items(rig())
     for number in range(5_000):

@@ -227,6 +227,7 @@ def wait_left(rig: Rig, count: int) -> None:
     wait_until(left, 60, f"{count} records of u on each topic")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("guarantee", GUARANTEES)
 def test_compaction_and_the_sweep_leave_nothing_of_a_user(make_rig, guarantee):
     rig = make_rig(guarantee, partitions=1, erasure_keep_days=0, erasure_sweep_s=0.2)

@@ -95,6 +95,7 @@ BAD = [
 ]
 
 
+@pytest.mark.slow
 def test_letters_are_listed_selected_and_shown_in_full(place) -> None:
     place.send([*BAD, (0, b"u", listen(), [])])
     assert len(place.consume()) == 1

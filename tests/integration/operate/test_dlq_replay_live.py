@@ -36,6 +36,7 @@ def replay(clients, topics) -> int:
     return report.replayed.total()
 
 
+@pytest.mark.slow
 def test_the_listen_lane_continues_after_a_replay(lane):
     lane.produce(make_listens(1_000, users=20, seed=6))
     running = lane.start_worker()

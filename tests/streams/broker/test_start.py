@@ -24,6 +24,7 @@ from sidestream.streams.broker import (
 from sidestream.streams.broker.jars import kafka_files
 from sidestream.streams.broker.node import Node
 from sidestream.streams.broker.process import end, is_running, spawn
+from sidestream.streams.broker.settings import LOAD_HEAP_MB
 from sidestream.streams.contracts.settings import TopicSettings
 from sidestream.streams.contracts.topics import build_topics, check_topics, create_topics
 from sidestream.streams.errors import BrokerError
@@ -137,6 +138,17 @@ def test_concurrent_starts_share_one_kafka(kafka: RunningBroker, tmp_path: Path)
         assert first.is_ours != second.is_ours
     finally:
         stop_broker(settings)
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize(("heap_mb", "option"), [(200, "-XX:+UseSerialGC"), (LOAD_HEAP_MB, "-XX:+UseG1GC")])
+def test_a_large_heap_is_for_load(kafka: RunningBroker, tmp_path: Path, heap_mb: int, option: str) -> None:
+    started = start_broker(kafka.settings.model_copy(update={"data_dir": tmp_path / "data", "heap_mb": heap_mb}))
+    try:
+        command = Path(f"/proc/{broker_status(started.settings).pid}/cmdline").read_text().split("\0")
+        assert {option, f"-Xmx{heap_mb}m"} <= {*command}
+    finally:
+        started.stop()
 
 
 @pytest.mark.broker

@@ -2,7 +2,14 @@ import asyncio
 
 import pytest
 
-from sidestream.streams.runtime.pacing import BUSY_BATCH_SHARE, BUSY_S, MAX_SAVED_S, MAX_SLICES, Pacer
+from sidestream.streams.runtime.pacing import (
+    BUSY_BATCH_SHARE,
+    BUSY_LOOP_ITERATIONS,
+    BUSY_S,
+    MAX_SAVED_S,
+    MAX_SLICES,
+    Pacer,
+)
 
 
 class Clock:
@@ -106,3 +113,16 @@ async def test_batches_are_smaller_while_sessions_arrive_and_shortly_after(clock
     pacer.session_begins("b")
     pacer.session_ends("b")
     assert pacer.batch_records(1_000) < 1_000, "the next one may be on its way"
+
+
+async def test_slices_are_shorter_and_the_loop_runs_more_often_while_sessions_arrive(clock):
+    pacer = Pacer(slice_ms=1_000, listen_share=1.0, clock=clock)
+    clock.ahead_s += 0.6
+    assert await turns_of_the_loop(pacer.yield_if_due()) == 1
+    pacer.session_begins("a")
+    pacer.session_ends("a")
+    assert await turns_of_the_loop(pacer.yield_if_due()) > BUSY_LOOP_ITERATIONS
+    clock.ahead_s += 2 * BUSY_S
+    await pacer.yield_if_due()
+    clock.ahead_s += 0.6
+    assert await turns_of_the_loop(pacer.yield_if_due()) == 1

@@ -12,7 +12,7 @@ from tests.streams.cli.pages import answers
 DEADLINE_S = 60
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_name_folder_and_port_are_those_that_were_asked_for(sidestream_process, tmp_path, workers):
     pytest.importorskip("confluent_kafka")
     given = ["--data-dir", "data", "--broker", "second", "--set", "broker.kind=embedded", "--set", "web.port=0"]

@@ -145,7 +145,7 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing of the recording runs after it."""
 
 
-@pytest.mark.parametrize("dies_after", [1, 2, 4, 7])
+@pytest.mark.parametrize("dies_after", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 4)), 7])
 def test_a_killed_recording_goes_on_where_it_was(clients, topics, send, tmp_path, monkeypatch, dies_after):
     fill(send, topics)
     whole = recorded(clients, topics, tmp_path / "whole")[1].manifest.identity
@@ -326,7 +326,14 @@ def test_a_recording_of_an_earlier_release_is_refused(clients, topics, send, tmp
     recorded(clients, topics, tmp_path / "log", options(overwrite=True))
 
 
-@pytest.mark.parametrize("which", ["catalog_items", "listens", "session_starts", "user_erasures"])
+@pytest.mark.parametrize(
+    "which",
+    [
+        "catalog_items",
+        "listens",
+        *(pytest.param(x, marks=pytest.mark.slow) for x in ("session_starts", "user_erasures")),
+    ],
+)
 def test_a_topic_that_was_made_again_is_refused(clients, topics, send, tmp_path, monkeypatch, which):
     real = run.describe_topics
     ids = {spec.name: f"id of {spec.name}" for spec in topics}
