@@ -74,7 +74,8 @@ def malformed(value: bytes) -> Malformed:
     """
     if (schema := schema_id(value)) is not None:
         inside = f"; the JSON begins at byte {FRAME_BYTES}" if value[FRAME_BYTES] == ord("{") else ""
-        return Malformed(f"looks like a Schema-Registry frame (magic byte 0, schema id {schema}){inside}")
+        frame = f"looks like a Schema-Registry frame (magic byte 0, schema id {schema}){inside}"
+        return Malformed(f"{frame}; expected JSON alone: publish it with a plain string or bytes serializer")
     for magic, words in _MAGIC:
         if value.startswith(magic):
             return Malformed(words, 0)

@@ -93,7 +93,7 @@ def _times(found: dict[str, Any]) -> list[str]:
 
 def _of_key(key: bytes) -> list[str]:
     if (schema := schema_id(key)) is not None:
-        return [f"the key looks like a Schema-Registry frame (magic byte 0, schema id {schema})"]
+        return [f"the key looks like a Schema-Registry frame (magic byte 0, schema id {schema}); expected the bare id"]
     if len(key) > 1 and key[:1] == key[-1:] == b'"':
         return ["the key is JSON-quoted; expected the bare id"]
     if key[:1] == b"{" and key[-1:] == b"}":

@@ -20,8 +20,11 @@ def value(**fields) -> bytes:
 
 
 GUESSES = [
-    (b"\x00\x00\x00\x00\x07" + value(), "Schema-Registry frame (magic byte 0, schema id 7); the JSON begins at byte 5"),
-    (b"\x00\x00\x01\x00\x00\x02\x04", "Schema-Registry frame (magic byte 0, schema id 65536)"),
+    (
+        b"\x00\x00\x00\x00\x07" + value(),
+        "Schema-Registry frame (magic byte 0, schema id 7); the JSON begins at byte 5; expected JSON alone: publish it",
+    ),
+    (b"\x00\x00\x01\x00\x00\x02\x04", "Schema-Registry frame (magic byte 0, schema id 65536); expected JSON alone"),
     (json.dumps({"schema": {}, "payload": GOOD}).encode(), "Kafka-Connect envelope"),
     (json.dumps({"schema": None, "payload": {"op": "c", "after": GOOD}}).encode(), "Debezium envelope"),
     (json.dumps({"op": "u", "before": None, "after": GOOD}).encode(), "the record is its after"),
@@ -93,7 +96,10 @@ def test_hints_about_values(raw, expected) -> None:
     [
         (b'"u"', "the key is JSON-quoted"),
         (b'{"user_id":"u"}', "the key is a JSON object"),
-        (b"\x00\x00\x00\x00\x01u", "the key looks like a Schema-Registry frame (magic byte 0, schema id 1)"),
+        (
+            b"\x00\x00\x00\x00\x01u",
+            "the key looks like a Schema-Registry frame (magic byte 0, schema id 1); expected the bare id",
+        ),
         (b" u\n", "the key has spaces around it"),
         (b"u", ""),
         (b'"', ""),
