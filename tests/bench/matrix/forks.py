@@ -134,7 +134,8 @@ class Forks:
         self.sources = sources
         self._process: asyncio.subprocess.Process | None = None
         self._workers: dict[int, Worker] = {}
-        self._reading: asyncio.Task[None] | None = None
+        self._reading: set[asyncio.Task[None]] = set()
+        self._log = Path()
         self._number = 0
 
     async def open(self, log: Path) -> None:
@@ -155,7 +156,7 @@ class Forks:
                 cwd=self.sources or ROOT,
                 env=environment,
             )
-        self._reading = asyncio.create_task(self._read(self._process))
+        self._reading, self._log = {asyncio.create_task(self._read(self._process))}, log
 
     async def start(self, name: str, log: Path, config: dict[str, Any]) -> Worker:
         """Start a worker."""
@@ -165,7 +166,12 @@ class Forks:
         worker = self._workers[self._number] = Worker(name, log)
         order = {"number": self._number, "log": str(log), "config": config}
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
-        await asyncio.wait_for(worker.started.wait(), START_S)
+        begun = asyncio.create_task(worker.started.wait())
+        await asyncio.wait({begun, *self._reading}, timeout=START_S, return_when=asyncio.FIRST_COMPLETED)
+        begun.cancel()
+        if not worker.started.is_set():
+            *_, last = ["", *self._log.read_text(errors="replace").splitlines()]
+            raise RuntimeError(f"the fork server started no worker within {START_S:g} s, or has ended: {last}")
         return worker
 
     async def close(self) -> None:
@@ -174,8 +180,7 @@ class Forks:
             return
         self._process.stdin.close()
         await self._process.wait()
-        if self._reading is not None:
-            await self._reading
+        await asyncio.gather(*self._reading)
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None

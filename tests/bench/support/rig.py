@@ -23,12 +23,13 @@ from aiokafka import TopicPartition
 
 from sidestream.models.history import block_key, fold
 from sidestream.streams.broker import BrokerSettings, RunningBroker, start_broker
-from sidestream.streams.broker.settings import LOAD_HEAP_MB
 from sidestream.streams.contracts import partitioner
 from sidestream.streams.contracts.topics import TopicSpec, create_topics
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
 from tests.bench.support.work import NUM_ITEMS, lookup, read
 
+# For load. A number, because workers of the release before import this file with their own packages.
+HEAP_MB = 1_024
 ROOT = Path(__file__).resolve().parents[3]
 PEER_TIMEOUT_S = 300.0
 
@@ -224,7 +225,7 @@ class Rig:
 def open_rig(bootstrap: str | None) -> Iterator[Rig]:
     """Have a rig for the length of a block: on a Kafka of its own, or on a running one."""
     folder = Path(tempfile.mkdtemp(prefix="sidestream-bench-"))
-    settings = BrokerSettings(kind="kafka", port=0, data_dir=folder / "kafka", heap_mb=LOAD_HEAP_MB)
+    settings = BrokerSettings(kind="kafka", port=0, data_dir=folder / "kafka", heap_mb=HEAP_MB)
     kafka = KafkaSettings(bootstrap=bootstrap) if bootstrap else None
     rig = Rig(start_broker(settings, kafka), folder)
     try:
