@@ -208,12 +208,13 @@ def _environment() -> dict[str, str]:
 
 def _jvm_command(java: Path, lib: Path, heap_mb: int) -> list[str]:
     # A small node starts fast and leaves the cores to others. A large heap is for load, as in Kafka's own scripts.
-    collector = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+    least_mb, collector = min(96, heap_mb), ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
     if heap_mb >= LOAD_HEAP_MB:
+        least_mb = heap_mb
         collector = ["-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:InitiatingHeapOccupancyPercent=35"]
     return [
         str(java),
-        f"-Xms{heap_mb if heap_mb >= LOAD_HEAP_MB else min(96, heap_mb)}m",
+        f"-Xms{least_mb}m",
         f"-Xmx{heap_mb}m",
         *collector,
         "-Xshare:auto",

@@ -80,20 +80,15 @@ class ListenBatch:
         """
         together: list[Piece] = []
         count = 0
-        listens = self._listens
         for user in self.users:
-            total = len(listens.get(user, ()))
-            first = 0
-            while True:
+            total = len(self._listens.get(user, ()))
+            for first in range(0, total or 1, max_listens):
                 size = min(max_listens, total - first)
                 if together and (first or len(together) == max_users or count + size > max_listens):
                     yield together
                     together, count = [], 0
                 together.append(Piece(user, first, first + size))
                 count += size
-                first += size
-                if first >= total:
-                    break
         if together:
             yield together
 
@@ -171,24 +166,20 @@ class ListenBatch:
             StateError: A stored state is invalid.
         """
         changed: Values = {}
-        values, listens, erasures = self._values, self._listens, self._erasures
-        history_events = self._history_events
-        applied = 0
         for (user, first, stop), stored in zip(pieces, states, strict=True):
-            state = values.get(user, stored) if first else stored
-            if erasures and not first and (asked := erasures.get(user)) is not None:
+            state = self._values.get(user, stored) if first else stored
+            if not first and (asked := self._erasures.get(user)) is not None:
                 changes = erasure_changes(user, state, self._blocks[user], asked)
                 if user in changes:
                     state = changed[user] = changes.pop(user)
                     self.erased += 1
                 # Before the fold, which may write to the same slots.
-                values.update(changes)
+                self._values.update(changes)
             if first == stop:
                 continue
-            of_user = listens[user]
-            result = fold(state, of_user[first:stop], lookup, history_events)
-            applied += result.applied
-            if result.applied != stop - first:
+            result = fold(state, self._listens[user][first:stop], lookup, self._history_events)
+            self.applied += result.applied
+            if result.applied < stop - first:
                 self.refused += result.erased
                 self.repeats += result.repeats
                 self.late += result.late
@@ -197,11 +188,10 @@ class ListenBatch:
                 changed[user] = result.state
                 if result.blocks:
                     # Before the state, which counts them: if a batch is published only in part, no block is missing.
-                    values.pop(user, None)
+                    self._values.pop(user, None)
                     for slot, block in result.blocks.items():
-                        values[block_key(user, slot)] = block
-        self.applied += applied
-        values.update(changed)
+                        self._values[block_key(user, slot)] = block
+        self._values.update(changed)
         return changed
 
     def result(self) -> FoldedBatch:

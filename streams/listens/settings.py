@@ -49,7 +49,8 @@ class LaneSettings(BaseModel):
         default=2.0,
         gt=0,
         le=100,
-        description="Work on listens before the event loop gets control; small values keep sessions fast.",
+        description="Work on listens before the event loop gets control, half of it while session-starts arrive; small "
+        "values keep sessions fast.",
     )
     listen_share: float = Field(
         default=0.85,

@@ -32,7 +32,7 @@ class Pacer:
     """Shares the event loop between the listen lane and the session lane of a worker.
 
     Args:
-        slice_ms: Work on listens before the event loop gets control.
+        slice_ms: Work on listens before the event loop gets control; half of it while session-starts arrive.
         listen_share: Minimum share of the time for listens while session-starts wait, in (0, 1].
         clock: Monotonic seconds.
 
