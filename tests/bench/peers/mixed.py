@@ -12,7 +12,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 
 from sidestream.streams.kafka.clients import Clients, KafkaSettings
-from tests.bench.peers.progress import note_progress
+from tests.bench.peers.progress import note_progress, num_done
 from tests.bench.support.rig import partition_of
 from tests.bench.support.work import NUM_ITEMS, peer_config
 
@@ -20,8 +20,11 @@ TICK_S = 0.05
 BATCH_BYTES = 524_288
 
 
-def listens(seed: int, users: int, partitions: int) -> Iterator[tuple[int, bytes, bytes]]:
-    """Make up partition, key and value without end; a few listeners have most of the listens."""
+def listens(seed: str, users: int, partitions: int) -> Iterator[tuple[int, bytes, bytes]]:
+    """Make up partition, key and value without end; a few listeners have most of the listens.
+
+    Event ids hold the seed, so that sources of different seeds never repeat one another's events.
+    """
     rng = random.Random(seed)
     keys = [b"user-%d" % number for number in range(users)]
     partition = [partition_of(key, partitions) for key in keys]
@@ -29,9 +32,9 @@ def listens(seed: int, users: int, partitions: int) -> Iterator[tuple[int, bytes
         user = int(users * rng.random() ** 2)
         item = int(NUM_ITEMS * rng.random() ** 2)
         value = (
-            b'{"event_id":"m%d","user_id":"user-%d","item_id":"item-%d","at":%d,"listened_ms":%d,'
+            b'{"event_id":"%s-%d","user_id":"user-%d","item_id":"item-%d","at":%d,"listened_ms":%d,'
             b'"duration_ms":240000,"signal":"listen"}'
-        ) % (number, user, item, time.time_ns() // 1_000_000, number % 240_000)
+        ) % (seed.encode(), number, user, item, time.time_ns() // 1_000_000, number % 240_000)
         yield partition[user], keys[user], value
 
 
@@ -60,7 +63,11 @@ async def publish(producer: AIOKafkaProducer, topic: str, records: list[list[tup
 
 
 async def run(config: dict[str, Any]) -> None:
-    """Send for ever; a tick that comes late sends what is due by then."""
+    """Send for ever; a tick that comes late sends what is due by then.
+
+    With `lead` what is sent is never further ahead of what `done` notes than that, so that retention removes nothing
+    that is not folded.
+    """
     clients = Clients(KafkaSettings(bootstrap=config["bootstrap"], kind=config["kind"]))
     producer = clients.async_producer(max_batch_bytes=BATCH_BYTES)
     await producer.start()
@@ -71,6 +78,8 @@ async def run(config: dict[str, Any]) -> None:
     while True:
         spent_s = time.monotonic() - began_s
         due = int(spent_s * config["per_s"]) - sent
+        if "lead" in config:
+            due = max(0, min(due, num_done(Path(config["done"])) + config["lead"] - sent))
         records: list[list[tuple[bytes, bytes]]] = [[] for _ in range(config["partitions"])]
         for partition, key, value in itertools.islice(made, due):
             records[partition].append((key, value))
